@@ -1,0 +1,97 @@
+"""The `tuner` command: a table of commands, loaded when called, and the mapping of errors to exit codes.
+
+Command modules import click, the standard library and tuner's layer 0 at their top, and everything else inside
+the command, so that `tuner --help` and `tuner status` answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from tuner.errors import TunerError
+
+COMMANDS = {
+    "init": "tuner.cli.init:init",
+    "check": "tuner.cli.check:check",
+    "run": "tuner.cli.run:run",
+    "status": "tuner.cli.status:status",
+    "show": "tuner.cli.show:show",
+    "logs": "tuner.cli.show:logs",
+    "report": "tuner.cli.report:report",
+    "best": "tuner.cli.best:best",
+    "test": "tuner.cli.test:test",
+    "confirm": "tuner.cli.confirm:confirm",
+    "refine": "tuner.cli.refine:refine",
+    "compare": "tuner.cli.compare:compare",
+    "dashboard": "tuner.cli.dashboard:dashboard",
+    "doctor": "tuner.cli.doctor:doctor",
+    "schema": "tuner.cli.schema:schema",
+}
+"""Each command, in the order of the help, and where it lies."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module_name, _, name = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module_name), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="tuner", prog_name="tuner")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Find good hyperparameters for PyTorch models.
+
+    Start with `tuner init`, then `tuner run SWEEP`. The same command continues a sweep that was interrupted.
+
+    Exit codes: 0 done; 1 no usable trial, or an unforeseen error; 2 usage; 3 bad sweep file or data; 4 study not
+    found or does not match; 5 storage unusable; 6 user code failed to import; 7 failure limit; 130 interrupted;
+    143 terminated.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run_command_line(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run_command_line(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors are printed to stderr."""
+    try:
+        result = cli.main(args=arguments, prog_name="tuner", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except TunerError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`tuner report | head`); Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    main()

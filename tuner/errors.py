@@ -1,0 +1,81 @@
+"""The errors that reach a user, each with the exit code of the command that it ends.
+
+TunerError                  1   no usable trial, or an unforeseen error
+├── UsageError              2   flags or arguments that contradict each other
+├── SweepFileError          3   the sweep file is wrong (lists every problem)
+├── DataError               3   the data cannot be used
+├── MissingExtraError       3   an optional package is needed; names the pip command
+├── StudyNotFoundError      4   no such study; suggests near names
+├── StudyMismatchError      4   the sweep file does not match its study
+├── StorageError            5   the database cannot be read or written
+├── UserCodeError           6   the user's model, data or training code failed to import
+└── FailureLimitError       7   too many trials failed in a row
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class TunerError(Exception):
+    """Base of all errors that are shown to the user as one message, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(TunerError):
+    """Flags or arguments that cannot be meant together."""
+
+    exit_code = 2
+
+
+class SweepFileError(TunerError):
+    """A sweep file that cannot be used; `problems` holds one line for each thing that is wrong."""
+
+    exit_code = 3
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(TunerError):
+    """Data that cannot be read or cannot be trained on."""
+
+    exit_code = 3
+
+
+class MissingExtraError(TunerError):
+    """A feature whose optional package is not installed."""
+
+    exit_code = 3
+
+
+class StudyNotFoundError(TunerError):
+    """A study that does not exist where it was looked for."""
+
+    exit_code = 4
+
+
+class StudyMismatchError(TunerError):
+    """A sweep file whose search space, data or objective differs from that of its study."""
+
+    exit_code = 4
+
+
+class StorageError(TunerError):
+    """A study database that is locked, read-only, full, damaged, foreign or of a newer schema."""
+
+    exit_code = 5
+
+
+class UserCodeError(TunerError):
+    """A model, data set or training function of the user's that cannot be imported or called."""
+
+    exit_code = 6
+
+
+class FailureLimitError(TunerError):
+    """The sweep was stopped because trials kept failing in the same way."""
+
+    exit_code = 7

@@ -1,0 +1,36 @@
+"""The seam of execution: jobs in, events out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tuner.records import TrialEvent, TrialJob
+
+
+class Executor(Protocol):
+    """Trains jobs somewhere else than in the process that samples (except `inline`).
+
+    Every submitted job ends with exactly one of `TrialPaused`, `TrialFinished`, `TrialFailed` or
+    `TrialInterrupted`, whatever happens to the worker.
+    """
+
+    def submit(self, jobs: Sequence[TrialJob]) -> None:
+        """Queue jobs; returns at once."""
+        ...
+
+    def room(self) -> int:
+        """How many more jobs it wants now to keep its workers and cohorts full; 0 while it has enough."""
+        ...
+
+    def events(self, timeout_seconds: float) -> list[TrialEvent]:
+        """The events since the last call, in order for each trial; waits up to the timeout for the first."""
+        ...
+
+    def interrupt(self) -> None:
+        """Ask every job to checkpoint and end with `TrialInterrupted`; jobs not yet begun end so at once."""
+        ...
+
+    def close(self) -> None:
+        """End the workers and everything that they started. Jobs still running are lost to their checkpoint."""
+        ...

@@ -1,0 +1,210 @@
+"""The values that cross layers: frozen, picklable, standard library only.
+
+A *trial* is one configuration of hyperparameters. All training work is a `TrialJob`: advance a trial to an
+epoch. An executor answers with `TrialEvent`s; the store folds them into `TrialRecord`s; strategies and reports
+read nothing but records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+ParamValue: TypeAlias = bool | int | float | str
+Params: TypeAlias = Mapping[str, ParamValue]
+Json: TypeAlias = Any
+"""A value that `json.dumps` accepts."""
+
+
+class Direction(StrEnum):
+    """Whether larger or smaller values of the objective's dev metric are better."""
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` is strictly better than `b`; a NaN is never better."""
+        return a > b if self is Direction.MAXIMIZE else a < b
+
+    @property
+    def worst(self) -> float:
+        """The value that every finite value is better than."""
+        return float("-inf") if self is Direction.MAXIMIZE else float("inf")
+
+
+class TrialState(StrEnum):
+    """Where a trial stands. COMPLETE, PRUNED and FAILED are final."""
+
+    RUNNING = "running"
+    """An executor is advancing it (or was, when the last run ended without a word)."""
+    PAUSED = "paused"
+    """It reached the epoch it was sent to; the strategy decides whether it goes on."""
+    COMPLETE = "complete"
+    """Trained to its last epoch, or stopped early by its own early stopping."""
+    PRUNED = "pruned"
+    """Given up by the strategy before its last epoch."""
+    FAILED = "failed"
+    """Ended by an error, a divergence or a killed process; `reason` says which."""
+
+    @property
+    def final(self) -> bool:
+        return self not in (TrialState.RUNNING, TrialState.PAUSED)
+
+
+class FailureReason(StrEnum):
+    """Why a trial failed; the first word of its record's `reason`."""
+
+    DIVERGED = "diverged"
+    ERROR = "error"
+    KILLED = "killed"
+    EXITED = "exited"
+    OUT_OF_MEMORY = "out of memory"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochResult:
+    """What one finished epoch of one trial measured.
+
+    Losses are means per example. Metrics are in the objective's own units (accuracy 0..1). The training loss
+    and metric are measured like the dev ones: after the epoch, dropout off, on training examples.
+    """
+
+    epoch: int
+    """Number of finished epochs, from 1."""
+    train_loss: float
+    dev_loss: float
+    train_metric: float
+    dev_metric: float
+    learning_rate: float
+    """The learning rate of the epoch's last step."""
+    seconds: float
+    """Training and evaluation seconds of the trial so far: its share of the cohort's wall time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialJob:
+    """Advance one trial to an epoch, from its last checkpoint if it has one."""
+
+    trial: int
+    params: Params
+    seed: int
+    """Every random number of the trial is a pure function of this seed and of where it is used."""
+    to_epoch: int
+    """Stop after this many finished epochs (earlier when early stopping or the last epoch says so)."""
+    folder: str
+    """Absolute path of the trial's own folder: see `tuner.paths.TrialPaths`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialStarted:
+    """A worker has taken the job up."""
+
+    trial: int
+    worker: str
+    device: str
+    path: str
+    """How it is trained: `stacked`, `vmap` or `plain`."""
+    cohort_width: int
+    from_epoch: int
+    """Finished epochs in the checkpoint that it continues from; 0 for a fresh start."""
+    num_parameters: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochsFinished:
+    """Progress: epochs that finished since the last event of this trial, in order."""
+
+    trial: int
+    results: tuple[EpochResult, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialPaused:
+    """The trial has finished `epoch` epochs, as asked, and its checkpoint is on disk."""
+
+    trial: int
+    epoch: int
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialFinished:
+    """The trial is trained; the best epoch's weights and dev predictions are on disk."""
+
+    trial: int
+    reason: str
+    """`all epochs`, `early stopping at epoch 17` or what the user's own loop said."""
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialFailed:
+    """The trial cannot go on."""
+
+    trial: int
+    reason: FailureReason
+    message: str
+    traceback: str = ""
+    retryable: bool = False
+    """Whether the cause lies outside the trial (a killed process), so that going on from the checkpoint may help."""
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialInterrupted:
+    """The sweep was asked to stop: the trial's checkpoint holds `epoch` finished epochs."""
+
+    trial: int
+    epoch: int
+
+
+TrialEvent: TypeAlias = TrialStarted | EpochsFinished | TrialPaused | TrialFinished | TrialFailed | TrialInterrupted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """All that is known of one trial, at one moment."""
+
+    number: int
+    params: Params
+    seed: int
+    state: TrialState
+    tier: str = ""
+    """The part of the search that proposed it: `default`, `tier 1` .. `tier 3`, `regularisation`, `all`, `start`."""
+    reason: str = ""
+    """Why it ended, in words; for FAILED it begins with a `FailureReason`."""
+    to_epoch: int = 0
+    """The epoch that it was last sent to."""
+    rungs: tuple[tuple[int, float], ...] = ()
+    """(finished epochs, best dev metric so far) at each epoch where an advance ended, in order."""
+    best: EpochResult | None = None
+    """The epoch with the best dev metric so far (the first of equals)."""
+    last: EpochResult | None = None
+    num_parameters: int = 0
+    attempts: int = 0
+    """How often a worker took it up."""
+    started: str = ""
+    """UTC, ISO 8601, when it was created."""
+    ended: str = ""
+    """UTC, ISO 8601, when its state became final."""
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    """Further facts by name, JSON values: gradient norms, share of dead units, training path, device."""
+
+    @property
+    def epochs(self) -> int:
+        """Finished epochs."""
+        return self.last.epoch if self.last else 0
+
+    @property
+    def seconds(self) -> float:
+        """Training and evaluation seconds spent on it."""
+        return self.last.seconds if self.last else 0.0
+
+    @property
+    def value(self) -> float | None:
+        """The best dev metric of its epochs so far; None before the first epoch."""
+        return self.best.dev_metric if self.best else None

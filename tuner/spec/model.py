@@ -1,0 +1,225 @@
+"""The sweep file as typed values. Reading one, with positions and suggestions, is `tuner.spec.reader`.
+
+Each class documents its fields below them; `docs/sweep-file.md` is generated from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tuner.records import ParamValue
+
+
+class Part(BaseModel):
+    """A block of a sweep file: immutable, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class SplitSpec(Part):
+    """Shares of the examples for training, for choosing hyperparameters and for the one final test."""
+
+    train: Fraction
+    """Share of the examples that networks are trained on."""
+    dev: Fraction
+    """Share that configurations are compared on."""
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share that only `tuner test` may read; 0 for none."""
+
+
+class DataSpec(Part):
+    """Where the examples come from and how they are split and prepared."""
+
+    source: str
+    """`sklearn/NAME`, a CSV, Parquet or NPZ file, or `package.module:function`; paths start at the sweep file's folder."""
+    target: str | None = None
+    """Column to predict; the last column if left out."""
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """What to learn; `auto` looks at the target: text, booleans and few distinct integers are classes."""
+    split: Literal["auto"] | SplitSpec = "auto"
+    """Shares of train, dev and test; `auto` is 60/20/20 for small sets, down to 98/1/1 near a million examples."""
+    dev: str | None = None
+    """File that holds the dev examples, if they are given apart."""
+    test: str | None = None
+    """File that holds the test examples, if they are given apart."""
+    normalise: bool = True
+    """Give each input zero mean and unit variance, measured on the training examples only."""
+    missing: Literal["mean", "drop", "error"] = "mean"
+    """Missing values: fill with the training mean (a column of its own marks them), drop the example, or refuse."""
+    seed: int = 0
+    """Seed of the split."""
+
+
+class ModelSpec(Part):
+    """The network. Its settings may be fixed here or searched under `space:`."""
+
+    kind: str = "mlp"
+    """`mlp`, `cnn`, or a factory of yours: `package.module:factory` or `path/to/file.py:factory`."""
+    settings: dict[str, ParamValue] = Field(default_factory=dict)
+    """Fixed settings by name, such as `hidden_units: 64`, `batch_norm: true`, or your factory's own."""
+
+
+class ObjectiveSpec(Part):
+    """What makes one configuration better than another: a metric on the dev set."""
+
+    metric: Literal["auto", "accuracy", "balanced_accuracy", "f1", "auroc", "rmse", "r2", "loss"] = "auto"
+    """`auto`: accuracy for classification, rmse for regression."""
+    target_error: Annotated[float, Field(ge=0)] | None = None
+    """The error that a human expert, or the best known system, makes; stands in for the Bayes error in the diagnosis."""
+
+
+class DimensionSpec(Part):
+    """One hyperparameter of `space:`: a range, or choices."""
+
+    low: float | None = None
+    """Least value."""
+    high: float | None = None
+    """Greatest value."""
+    choices: list[ParamValue] | None = Field(default=None, min_length=1)
+    """The values to choose from, instead of a range."""
+    log: bool | None = None
+    """Search on a logarithmic scale; each known hyperparameter has its right scale without this."""
+    step: Annotated[float, Field(gt=0)] | None = None
+    """Distance between neighbouring values; a continuum if left out (integers: 1)."""
+    type: Literal["float", "int"] | None = None
+    """Kind of number; taken from the hyperparameter's name, else from how `low` and `high` are written."""
+    tier: Literal[1, 2, 3, "regularisation"] | None = None
+    """Priority; known hyperparameters have theirs by name, your own need one."""
+    default: ParamValue | None = None
+    """Value in the first trial and while its tier is not open; a known hyperparameter has one by name, else the middle."""
+    when: dict[str, ParamValue | list[ParamValue]] = Field(default_factory=dict)
+    """Search this only where other parameters have these values, such as `{optimizer: adam}`."""
+
+
+class EarlyStoppingSpec(Part):
+    """End a trial when its dev metric no longer improves; the best epoch's weights are kept in any case."""
+
+    patience: Annotated[int, Field(ge=1)] = 5
+    """Epochs without improvement before the trial ends."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """Least change of the metric that counts as improvement."""
+
+
+class TrainingSpec(Part):
+    """How each trial is trained. A number fixed here is a hyperparameter that is not searched."""
+
+    optimizer: Literal["sgd", "rmsprop", "adam", "adamw"] = "sgd"
+    """`sgd` has momentum and Nesterov; `adamw` decouples weight decay from the gradient (arXiv 1711.05101)."""
+    epochs: Annotated[int, Field(ge=1)] = 30
+    """Epochs of a full training."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Step size alpha; 0.01 (Adam, AdamW and RMSprop: 0.001) unless fixed or searched."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Momentum beta of SGD (0.9) and RMSprop (0)."""
+    nesterov: bool = False
+    """Nesterov's form of momentum, for SGD."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Adam's decay of the first moment (0.9)."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Adam's decay of the second moment (0.999); RMSprop's decay of the squared gradient (0.99)."""
+    batch_size: Annotated[int, Field(ge=1)] | Literal["full"] | None = None
+    """Examples in a mini-batch (64), or `full` for batch gradient descent."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """L2 penalty on the weights (not on biases and norm parameters); 0 unless fixed or searched."""
+    l1: Annotated[float, Field(ge=0)] | None = None
+    """L1 penalty on the weights; 0 unless fixed or searched."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of hidden units dropped in training (inverted dropout); 0 unless fixed or searched."""
+    schedule: Literal["constant", "inverse_time", "exponential", "step", "cosine"] = "inverse_time"
+    """How the learning rate decays. `inverse_time`: alpha / (1 + lr_decay * epoch). `exponential`: alpha * (1 - lr_decay) ** epoch.
+    `step`: times (1 - lr_decay) at each third of the training. `cosine`: half a cosine down to (1 - lr_decay) of alpha."""
+    lr_decay: Annotated[float, Field(ge=0)] | None = None
+    """Strength of the decay; 0 (cosine: 1) unless fixed or searched."""
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """Epochs over which the learning rate rises linearly from zero."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Scale the gradient of a trial down to this L2 norm when it is larger."""
+    init: Literal["auto", "he", "xavier"] = "auto"
+    """Spread of the initial weights; `auto`: He for ReLU-like activations, Xavier for the others."""
+    early_stopping: EarlyStoppingSpec | None = None
+    """Left out: every trial trains all its epochs, unless the search stops it."""
+    loss: Literal["auto", "cross_entropy", "mse"] = "auto"
+    """`auto`: cross entropy for classification, mean squared error for regression."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """`bf16`: automatic mixed precision on CUDA."""
+    fuse: Literal["auto", "off", "require"] = "auto"
+    """Train same-shape trials as one stacked program when it pays, never, or always (an error says why if it cannot be)."""
+
+
+class StopSpec(Part):
+    """When to end the search before its trials are used up."""
+
+    target: float | None = None
+    """Stop once the best dev metric is at least as good as this."""
+    plateau: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many trials without an improvement larger than the noise of the dev set."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Stop once this many epochs have been trained in all trials together."""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    """Stop after this many seconds of wall-clock time, over all runs of the study."""
+
+
+class SearchSpec(Part):
+    """How configurations are chosen."""
+
+    trials: Annotated[int, Field(ge=1)] = 64
+    """Total number of trials of the study, over all runs, whatever their end."""
+    strategy: str = "priority"
+    """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`."""
+    pruner: str | None = None
+    """`median`, `asha`, `hyperband` or `none`; left out: the strategy's own rule."""
+    seed: int = 0
+    """Seed of the search and of every trial."""
+    regularisation: Literal["on_variance", "always"] = "on_variance"
+    """Open weight decay, L1 and dropout when the best trials show variance, or search them from the start."""
+    start: list[dict[str, ParamValue]] = Field(default_factory=list)
+    """Configurations to try first; parameters left out take their defaults."""
+    stop: StopSpec | None = None
+    """When to end the search early."""
+    refine: Annotated[int, Field(ge=0)] = 0
+    """Rounds of zooming the space around the winners, within the same study."""
+
+
+class FinalistsSpec(Part):
+    """Training the best trials again on fresh seeds, since the best of many is partly luck."""
+
+    count: Annotated[int, Field(ge=1)] = 5
+    """How many of the best trials."""
+    seeds: Annotated[int, Field(ge=1)] = 3
+    """Fresh seeds for each."""
+
+
+class LimitsSpec(Part):
+    """When a trial, or the sweep, is given up."""
+
+    trial_seconds: Annotated[float, Field(gt=0)] | None = None
+    """A trial that has trained longer fails with reason `timeout`."""
+    stall_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """A trial that finishes no epoch for so long fails with reason `stalled`."""
+    consecutive_failures: Annotated[int, Field(ge=1)] = 3
+    """So many trials in a row that fail in the same way stop the sweep (exit code 7). Divergence does not count."""
+    retries: Annotated[int, Field(ge=0)] = 1
+    """How often a trial whose process was killed is continued from its checkpoint."""
+
+
+class SweepSpec(Part):
+    """A whole sweep file."""
+
+    study: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the study, and of its folder under `results/`."""
+    data: DataSpec
+    model: ModelSpec = ModelSpec()
+    objective: ObjectiveSpec = ObjectiveSpec()
+    space: dict[str, DimensionSpec] | None = None
+    """Hyperparameters to search; left out: the default space of the model and the optimiser, in Ng's order."""
+    training: TrainingSpec = TrainingSpec()
+    search: SearchSpec = SearchSpec()
+    finalists: FinalistsSpec | None = None
+    limits: LimitsSpec = LimitsSpec()
+    root: str = Field(default=".", exclude=True)
+    """Folder of the sweep file, absolute; set by the reader, not written in the file."""

@@ -1,0 +1,177 @@
+"""The search space: dimensions with scales, tiers and conditions, as plain frozen values.
+
+Strategies see the space through the *unit* coordinates of its dimensions: a number in [0, 1] on the dimension's
+own scale, so that momentum is searched on log(1 - beta) whichever strategy searches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tuner.records import Params, ParamValue
+
+REGULARISATION_TIER = 4
+"""The tier of weight decay, L1 and dropout: opened when the dev set says variance is the problem."""
+
+Kind = Literal["float", "int", "categorical"]
+Scale = Literal["linear", "log", "log1m"]
+"""`log1m` is log(1 - x), for momenta: as many points between 0.9 and 0.99 as between 0.99 and 0.999."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dimension:
+    """One hyperparameter to search."""
+
+    name: str
+    kind: Kind
+    tier: int
+    """1 to 3, or `REGULARISATION_TIER`."""
+    default: ParamValue
+    """The value while its tier is not yet explored; a member of the range or of the choices."""
+    low: float = 0.0
+    high: float = 0.0
+    choices: tuple[ParamValue, ...] = ()
+    """For kind `categorical`."""
+    scale: Scale = "linear"
+    step: float | None = None
+    """Grid of values: low, low + step, ...; None for a continuum (integers: 1)."""
+    when: Mapping[str, tuple[ParamValue, ...]] = field(default_factory=dict)
+    """The dimension exists only where each named parameter has one of these values."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the choices are numbers in ascending order, so that neighbours are alike (batch sizes)."""
+        return self.kind != "categorical" or (
+            all(isinstance(c, int | float) and not isinstance(c, bool) for c in self.choices)
+            and list(self.choices) == sorted(self.choices, key=float)
+        )
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is only one value to choose."""
+        return len(self.choices) == 1 if self.kind == "categorical" else self.low == self.high
+
+    def to_unit(self, value: ParamValue) -> float:
+        """The place of a value in [0, 1]; a choice lies in the middle of its share of the interval.
+
+        Raises:
+            ValueError: the value is none of the choices. Numbers outside the range are clipped.
+        """
+        if self.kind == "categorical":
+            return (self.choices.index(value) + 0.5) / len(self.choices)
+        if self.fixed:
+            return 0.5
+        if self.kind == "int":
+            # Each integer owns an equal share (on its scale), as wide as the half-steps around it.
+            low, high = self._warp(self.low - 0.5), self._warp(self.high + 0.5)
+        else:
+            low, high = self._warp(self.low), self._warp(self.high)
+        unit = (self._warp(float(value)) - low) / (high - low)
+        return min(1.0, max(0.0, unit))
+
+    def from_unit(self, unit: float) -> ParamValue:
+        """The value at a place in [0, 1]; the inverse of `to_unit` up to rounding to the grid."""
+        unit = min(1.0, max(0.0, unit))
+        if self.kind == "categorical":
+            return self.choices[min(int(unit * len(self.choices)), len(self.choices) - 1)]
+        if self.fixed:
+            return int(self.low) if self.kind == "int" else self.low
+        half = 0.5 if self.kind == "int" else 0.0
+        low, high = self._warp(self.low - half), self._warp(self.high + half)
+        value = self._unwarp(low + unit * (high - low))
+        if self.kind == "int":
+            step = self.step or 1
+            return int(min(self.high, max(self.low, self.low + round((value - self.low) / step) * step)))
+        if self.step is not None:
+            value = self.low + round((value - self.low) / self.step) * self.step
+        return min(self.high, max(self.low, value))
+
+    def contains(self, value: ParamValue) -> bool:
+        """Whether the value is one that a search of this dimension may propose (grids are not checked)."""
+        if self.kind == "categorical":
+            return any(value == c and type(value) is type(c) for c in self.choices)
+        if isinstance(value, bool | str):
+            return False
+        return self.low <= value <= self.high and (self.kind == "float" or float(value).is_integer())
+
+    def _warp(self, value: float) -> float:
+        match self.scale:
+            case "log":
+                return math.log(value)
+            case "log1m":
+                return -math.log(1.0 - value)
+            case _:
+                return value
+
+    def _unwarp(self, value: float) -> float:
+        match self.scale:
+            case "log":
+                return math.exp(value)
+            case "log1m":
+                return 1.0 - math.exp(-value)
+            case _:
+                return value
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The dimensions of a search, in tier order; a parameter that others depend on comes before them."""
+
+    dimensions: tuple[Dimension, ...]
+
+    def __iter__(self) -> Iterator[Dimension]:
+        return iter(self.dimensions)
+
+    def __len__(self) -> int:
+        return len(self.dimensions)
+
+    def __getitem__(self, name: str) -> Dimension:
+        for dimension in self.dimensions:
+            if dimension.name == name:
+                return dimension
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(d.name for d in self.dimensions)
+
+    @property
+    def tiers(self) -> tuple[int, ...]:
+        """The tiers that have a dimension, ascending."""
+        return tuple(sorted({d.tier for d in self.dimensions}))
+
+    def in_tier(self, tier: int) -> tuple[Dimension, ...]:
+        return tuple(d for d in self.dimensions if d.tier == tier)
+
+    def active(self, params: Params) -> tuple[Dimension, ...]:
+        """The dimensions whose conditions hold under these parameters."""
+        return tuple(d for d in self.dimensions if all(params.get(name) in values for name, values in d.when.items()))
+
+    def complete(self, params: Params) -> dict[str, ParamValue]:
+        """These parameters, with defaults for those missing, without those whose condition does not hold."""
+        result: dict[str, ParamValue] = {}
+        for d in self.dimensions:
+            if all(result.get(name) in values for name, values in d.when.items()):
+                result[d.name] = params.get(d.name, d.default)
+        return result
+
+    def default(self) -> dict[str, ParamValue]:
+        """The default configuration."""
+        return self.complete({})
+
+    def contains(self, params: Params) -> bool:
+        """Whether a search of this space could have proposed these parameters."""
+        names = {d.name for d in self.active(params)}
+        return names == set(params) and all(self[name].contains(value) for name, value in params.items())
+
+    def from_units(self, units: Sequence[float]) -> dict[str, ParamValue]:
+        """The configuration at a point of the unit cube: one coordinate for each dimension, in order."""
+        values = {d.name: d.from_unit(u) for d, u in zip(self.dimensions, units, strict=True)}
+        return self.complete(values)
+
+    def to_units(self, params: Params) -> list[float]:
+        """The point of the unit cube of a configuration; an inactive dimension lies at its default."""
+        return [d.to_unit(params.get(d.name, d.default)) for d in self.dimensions]

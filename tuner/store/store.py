@@ -1,0 +1,52 @@
+"""The seam of storage: the only holder of Optuna studies and trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tuner.records import Json, Params, TrialEvent, TrialRecord, TrialState
+
+
+class StudyStore(Protocol):
+    """One study, with one writer. Records are kept in memory; the database follows, in batches.
+
+    A method that changes a trial updates its record at once and queues the write; `flush` makes all of it
+    durable. What a user is told of (a finished trial, a started one) is flushed before it is told.
+    """
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """All trials, by number."""
+        ...
+
+    def start(self, trials: Sequence[tuple[Params, int, str]]) -> list[TrialRecord]:
+        """Create RUNNING trials from (params, to_epoch, tier), numbered onwards; durable when it returns."""
+        ...
+
+    def advance(self, trial: int, to_epoch: int) -> TrialRecord:
+        """A PAUSED or interrupted trial is sent on: RUNNING again."""
+        ...
+
+    def record(self, event: TrialEvent) -> TrialRecord:
+        """Fold an executor's event into the trial's record."""
+        ...
+
+    def end(self, trial: int, state: TrialState, reason: str) -> TrialRecord:
+        """Give a trial a final state that no event gave it: PRUNED by the strategy, FAILED at reconciliation."""
+        ...
+
+    def get(self, key: str) -> Json:
+        """A fact of the study (None if it has none of that name): the sweep snapshot, versions, verdicts."""
+        ...
+
+    def set(self, key: str, value: Json) -> None:
+        """Set a fact of the study."""
+        ...
+
+    def flush(self) -> None:
+        """Write all that is queued, in as few transactions as possible."""
+        ...
+
+    def close(self) -> None:
+        """Flush, and give the database up."""
+        ...
