@@ -63,6 +63,11 @@ class StudyPaths:
         return self.folder / "run.log"
 
     @property
+    def dev_targets(self) -> Path:
+        """Targets of the dev examples, NPY: class indices of shape (examples,), or (examples, outputs)."""
+        return self.folder / "dev_targets.npy"
+
+    @property
     def leaderboard_csv(self) -> Path:
         return self.folder / "leaderboard.csv"
 

@@ -1,0 +1,105 @@
+"""`tuner report`: the ranked trials of a study, in any format, at any time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tuner.cli.locate import locate, location_options
+from tuner.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT_NAMES = ("table", "csv", "json", "markdown", "html", "parquet")
+
+
+@click.command()
+@click.argument("study")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N rows (table: 20 unless given).")
+@click.option("--sort", metavar="COLUMN", help="Order by a column instead of the rank.")
+@click.option("--reverse", is_flag=True, help="With --sort: largest first.")
+@click.option("--columns", metavar="A,B,..", help="Only these columns, in this order.")
+@click.option(
+    "--format", "format_name", type=click.Choice(FORMAT_NAMES), default="table", show_default=True, help="How."
+)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+@click.option("--excel", is_flag=True, help="With --format csv: keep spreadsheets from reading text as formulas.")
+@location_options
+def report(
+    study: str,
+    top: int | None,
+    sort: str | None,
+    reverse: bool,
+    columns: str | None,
+    format_name: str,
+    output: Path | None,
+    excel: bool,
+    results: Path,
+    store: str | None,
+) -> None:
+    """Print the ranked trials of STUDY: a sweep file, a study's name or its folder.
+
+    Works while the sweep runs. Pruned and failed trials follow the ranked ones without a rank.
+
+    Example: tuner report digits --top 5 --columns rank,trial,dev_accuracy,learning_rate --format markdown
+    """
+    from tuner.report.files import write_atomically
+    from tuner.report.formats import FORMATS, to_excel_csv, to_tsv
+    from tuner.report.leaderboard import leaderboard
+    from tuner.report.terminal import print_leaderboard, print_table
+    from tuner.store.reader import read_study
+
+    if excel and format_name != "csv":
+        raise UsageError("--excel shapes CSV only; add --format csv")
+    location = locate(study, results=results, store=store)
+    data = read_study(location.paths, study=location.study, url=location.store_url)
+    frame = _select(leaderboard(data), sort=sort, reverse=reverse, columns=columns)
+    if format_name == "table" and output is None:
+        top = 20 if top is None else top
+        if sort or columns:
+            shown = frame.head(top)
+            if sys.stdout.isatty():
+                print_table(shown, data, stream=sys.stdout)
+            else:
+                sys.stdout.write(to_tsv(shown, data))
+        else:
+            print_leaderboard(data, top=top, stream=sys.stdout)
+        return
+    formatter = to_excel_csv if excel else FORMATS.get(format_name, to_tsv)
+    content = formatter(frame if top is None else frame.head(top), data)
+    if output is not None:
+        write_atomically(output, content)
+    elif isinstance(content, bytes):
+        if sys.stdout.isatty():
+            raise UsageError(f"{format_name} is binary; write it to a file with -o FILE")
+        sys.stdout.buffer.write(content)
+    else:
+        sys.stdout.write(content)
+
+
+def _select(frame: pd.DataFrame, *, sort: str | None, reverse: bool, columns: str | None) -> pd.DataFrame:
+    if sort is not None:
+        name = _column(frame, sort)
+        # As text where types are mixed: numbers and strings have no order among each other.
+        key = None if frame[name].dtype != object else (lambda cells: cells.map(str))
+        frame = frame.sort_values(name, ascending=not reverse, kind="stable", na_position="last", key=key)
+    elif reverse:
+        raise UsageError("--reverse turns the order of --sort around; add --sort COLUMN")
+    if columns is not None:
+        frame = frame[[_column(frame, name.strip()) for name in columns.split(",")]]
+    return frame
+
+
+def _column(frame: pd.DataFrame, name: str) -> str:
+    import difflib
+
+    names = [str(c) for c in frame.columns]
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f'Did you mean "{near[0]}"?' if near else f"Columns: {', '.join(names)}."
+    raise UsageError(f'the report has no column "{name}". {hint}')

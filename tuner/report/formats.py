@@ -1,0 +1,121 @@
+"""A leaderboard in each format that `tuner report --format` offers; `FORMATS` is the table of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from tuner.imports import require
+from tuner.report.escape import markdown_cell, spreadsheet_cell, visible
+from tuner.report.numbers import metric_text, value_text
+from tuner.store.reader import StudyData
+
+Formatter = Callable[[pd.DataFrame, StudyData], str | bytes]
+
+
+def to_csv(frame: pd.DataFrame, study: StudyData) -> str:
+    """Full precision, empty cells for what is missing."""
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_excel_csv(frame: pd.DataFrame, study: StudyData) -> str:
+    """CSV whose text cells a spreadsheet takes for text, never for a formula."""
+    safe = frame.map(lambda cell: spreadsheet_cell(cell) if isinstance(cell, str) else cell)
+    return to_csv(safe.rename(columns=spreadsheet_cell), study)
+
+
+def to_tsv(frame: pd.DataFrame, study: StudyData) -> str:
+    """What `--format table` gives in a pipe: the cells of the table, separated by tabs."""
+    rows = [[visible(str(c)) for c in frame.columns], *_cells(frame, study)]
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def to_json(frame: pd.DataFrame, study: StudyData) -> str:
+    """An object with the study's name and objective, and `trials`: one object for each row; missing values are null."""
+    rows = [{str(name): _plain(cell) for name, cell in row.items()} for row in frame.to_dict(orient="records")]
+    document = {
+        "study": study.name,
+        "metric": study.metric,
+        "direction": study.direction.value,
+        "trials": rows,
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_markdown(frame: pd.DataFrame, study: StudyData) -> str:
+    """A table for a README or a pull request, rounded."""
+    header = [markdown_cell(str(c)) for c in frame.columns]
+    rule = ["---:" if _numeric(frame[c]) else "---" for c in frame.columns]
+    rows = [[markdown_cell(cell) for cell in row] for row in _cells(frame, study)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
+
+
+def to_html(frame: pd.DataFrame, study: StudyData) -> str:
+    """The bare table as an HTML document; the full report is `report.html`."""
+    text = pd.DataFrame(_cells(frame, study), columns=frame.columns)
+    table = text.to_html(index=False, escape=True, border=0)
+    title = escape(f"{study.name}: leaderboard")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
+        f"<body><h1>{title}</h1>\n{table}\n</body></html>\n"
+    )
+
+
+def to_parquet(frame: pd.DataFrame, study: StudyData) -> bytes:
+    """Full precision; columns of mixed types become text.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    require("pyarrow", extra="parquet")
+    plain = frame.copy()
+    for name in plain.columns:
+        if plain[name].dtype == object:
+            plain[name] = plain[name].map(lambda cell: cell if cell is None else str(cell))
+    buffer = io.BytesIO()
+    plain.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+FORMATS: dict[str, Formatter] = {
+    "csv": to_csv,
+    "json": to_json,
+    "markdown": to_markdown,
+    "html": to_html,
+    "parquet": to_parquet,
+}
+
+
+def cell_text(cell: object, *, column: str, metric: str) -> str:
+    """One cell, rounded for people."""
+    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, float) and (column.endswith(f"_{metric}") or column in ("gap", "ci_low", "ci_high")):
+        return metric_text(cell, metric=metric)
+    if column == "seconds" and isinstance(cell, float):
+        return f"{cell:.1f}"
+    return visible(value_text(cell))
+
+
+def _cells(frame: pd.DataFrame, study: StudyData) -> list[list[str]]:
+    columns = [str(c) for c in frame.columns]
+    texts = [[cell_text(c, column=n, metric=study.metric) for c in frame[n].tolist()] for n in columns]
+    return [list(row) for row in zip(*texts, strict=True)]
+
+
+def _numeric(column: pd.Series[Any]) -> bool:
+    return pd.api.types.is_numeric_dtype(column)
+
+
+def _plain(cell: object) -> object:
+    if cell is None or cell is pd.NA:
+        return None
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None if math.isnan(cell) else str(cell)
+    return cell

@@ -1,0 +1,49 @@
+"""How numbers are written for people: as many digits as mean something."""
+
+from __future__ import annotations
+
+import math
+
+PERCENT_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "auroc"})
+"""Metrics between 0 and 1, whose differences are told in percentage points."""
+
+
+def metric_text(value: float | None, *, metric: str) -> str:
+    """A metric's value: four decimals for those between 0 and 1, four significant digits for others."""
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:.4f}" if metric in PERCENT_METRICS else f"{value:.4g}"
+
+
+def value_text(value: object) -> str:
+    """A hyperparameter's value, or any other cell."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return str(value).lower()
+        case float() if math.isnan(value):
+            return "–"
+        case float():
+            return f"{value:.4g}"
+        case _:
+            return str(value)
+
+
+def count_text(value: float) -> str:
+    """A large count in few characters: 950, 12.3k, 4.5M."""
+    for limit, divisor, unit in ((1e4, 1, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M"), (math.inf, 1e9, "G")):
+        if abs(value) < limit:
+            return f"{value:.0f}" if divisor == 1 else f"{value / divisor:.3g}{unit}"
+    raise AssertionError("unreachable")
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as people say them: 0.35 s, 12.1 s, 4 min 10 s, 2 h 5 min."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
