@@ -1,0 +1,64 @@
+"""Optuna's samplers and pruners by name, set up as their authors advise."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+
+from tuner.imports import require
+from tuner.search.rungs import REDUCTION_FACTOR, PrunerName, asha_first_rung
+from tuner.search.seeding import derived_seed
+from tuner.spec.space import Space
+
+SamplerName = Literal["tpe", "gp", "cmaes", "random"]
+SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+
+
+def make_sampler(name: SamplerName, space: Space, *, seed: int) -> Callable[[int], BaseSampler]:
+    """A function from a trial's number to the sampler that asks for it.
+
+    Its seed depends on the number, so that a sampler made anew after a restart does not repeat its first draws.
+
+    TPE draws conditional parameters in groups. The Gaussian process and CMA-ES know only the parameters that every
+    trial has (CMA-ES only numbers); they leave the others to uniform draws.
+
+    Raises:
+        MissingExtraError: `cmaes` is asked for and not installed.
+    """
+    if name == "cmaes":
+        require("cmaes", extra="cmaes")
+    conditional = any(d.when for d in space)
+
+    def sampler(number: int) -> BaseSampler:
+        chance = derived_seed(seed, number)
+        match name:
+            case "random":
+                return RandomSampler(seed=chance)
+            case "tpe":
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ExperimentalWarning)  # `group` and `multivariate` are
+                    return TPESampler(multivariate=True, group=conditional, constant_liar=True, seed=chance)
+            case "gp":
+                return GPSampler(seed=chance, warn_independent_sampling=False)
+            case "cmaes":
+                return CmaEsSampler(seed=chance, warn_independent_sampling=False)
+
+    return sampler
+
+
+def make_pruner(name: PrunerName, *, epochs: int) -> BasePruner:
+    """The pruner of this name; it is asked at the epochs of `rungs_of(name)`."""
+    match name:
+        case "none":
+            return NopPruner()
+        case "median":
+            return MedianPruner(n_startup_trials=5)
+        case "asha":
+            return SuccessiveHalvingPruner(min_resource=asha_first_rung(epochs), reduction_factor=REDUCTION_FACTOR)
+        case "hyperband":
+            return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=REDUCTION_FACTOR)

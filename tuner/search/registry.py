@@ -1,0 +1,164 @@
+"""Where the name of a strategy becomes a strategy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from tuner.errors import SweepFileError
+from tuner.records import Direction, TrialRecord
+from tuner.search.designs import grid
+from tuner.search.optuna_samplers import SamplerName, make_pruner, make_sampler
+from tuner.search.optuna_study import StudyMirror
+from tuner.search.proposer import ListProposer, OptunaProposer, Proposer, ProposerStrategy, QuasiRandomProposer
+from tuner.search.rungs import PRUNERS, PrunerName, rungs_of
+from tuner.search.staged import StagedProposer
+from tuner.search.starts import StartFirst, start_configurations
+from tuner.search.stop import StoppingStrategy
+from tuner.search.strategy import Strategy
+from tuner.spec.model import SweepSpec
+from tuner.spec.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a strategy is made from."""
+
+    space: Space
+    direction: Direction
+    epochs: int
+    """Of a full training."""
+    trials: int
+    """Total of the study."""
+    starts: int
+    """How many of the trials the user's own start configurations take."""
+    seed: int
+    pruner: PrunerName
+    regularisation: str
+    earlier: tuple[TrialRecord, ...]
+    """Trials of an earlier study to learn from; they do not count."""
+
+
+Factory = Callable[[Request], tuple[Strategy, int]]
+"""Makes the strategy and says to which epoch it sends new trials."""
+
+
+def open_strategy(
+    spec: SweepSpec,
+    space: Space,
+    direction: Direction,
+    *,
+    noise: float = 0.0,
+    elapsed_seconds: Callable[[], float] = lambda: 0.0,
+    earlier: Sequence[TrialRecord] = (),
+) -> Strategy:
+    """The strategy that a sweep file asks for, with its start configurations and its stopping rules.
+
+    Args:
+        spec: The sweep file.
+        space: Its search space.
+        direction: Of the objective's dev metric.
+        noise: Standard error of the dev metric near the best: what `search.stop.plateau` takes for no improvement.
+        elapsed_seconds: Wall-clock seconds of the study so far, over all its runs, for `search.stop.seconds`.
+        earlier: Trials of an earlier study to learn from, as far as they lie in this space.
+
+    Raises:
+        SweepFileError: an unknown strategy or pruner, or a start configuration outside the space.
+        MissingExtraError: the strategy needs a package that is not installed.
+    """
+    search = spec.search
+    factory = STRATEGIES.get(search.strategy)
+    if factory is None:
+        raise SweepFileError([_unknown("strategy", search.strategy, sorted(STRATEGIES))])
+    pruner = search.pruner or "none"
+    if pruner not in PRUNERS:
+        raise SweepFileError([_unknown("pruner", pruner, PRUNERS)])
+    starts = start_configurations(search.start, space)
+    request = Request(
+        space=space,
+        direction=direction,
+        epochs=spec.training.epochs,
+        trials=search.trials,
+        starts=len(starts),
+        seed=search.seed,
+        pruner=pruner,
+        regularisation=search.regularisation,
+        earlier=tuple(r for r in earlier if space.contains(r.params)),
+    )
+    strategy, first_epoch = factory(request)
+    if starts:
+        strategy = StartFirst(strategy, starts, to_epoch=first_epoch, trials=search.trials)
+    if search.stop is not None:
+        strategy = StoppingStrategy(
+            strategy, search.stop, direction=direction, noise=noise, elapsed_seconds=elapsed_seconds
+        )
+    return strategy
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Every name that `search.strategy` may have."""
+    return tuple(STRATEGIES)
+
+
+def _unknown(key: str, given: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(given, known, n=1)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    return f"search.{key}: must be one of {', '.join(known)}, got {given!r}.{hint}"
+
+
+def _from_sampler(name: SamplerName) -> Factory:
+    def factory(request: Request) -> tuple[Strategy, int]:
+        mirror = _mirror(request, sampler=name)
+        return _with_rungs(request, OptunaProposer(mirror), mirror)
+
+    return factory
+
+
+def _quasi_random(request: Request) -> tuple[Strategy, int]:
+    return _with_rungs(request, QuasiRandomProposer(request.space, seed=request.seed))
+
+
+def _grid(request: Request) -> tuple[Strategy, int]:
+    points = grid(request.space, size=request.trials - request.starts, seed=request.seed)
+    return _with_rungs(request, ListProposer(points))
+
+
+def _staged(request: Request) -> tuple[Strategy, int]:
+    proposer = StagedProposer(
+        request.space,
+        direction=request.direction,
+        trials=request.trials - request.starts,
+        seed=request.seed,
+    )
+    return _with_rungs(request, proposer)
+
+
+def _with_rungs(request: Request, proposer: Proposer, mirror: StudyMirror | None = None) -> tuple[Strategy, int]:
+    if mirror is None and request.pruner != "none":
+        mirror = _mirror(request, sampler="random")
+    rungs = rungs_of(request.pruner, epochs=request.epochs)
+    strategy = ProposerStrategy(
+        request.space, proposer, mirror=mirror, rungs=rungs, trials=request.trials, seed=request.seed
+    )
+    return strategy, rungs[0]
+
+
+def _mirror(request: Request, *, sampler: SamplerName) -> StudyMirror:
+    return StudyMirror(
+        request.space,
+        direction=request.direction,
+        rungs=rungs_of(request.pruner, epochs=request.epochs),
+        sampler=make_sampler(sampler, request.space, seed=request.seed),
+        pruner=make_pruner(request.pruner, epochs=request.epochs),
+        replay_asks=sampler == "cmaes",
+    )
+
+
+STRATEGIES: dict[str, Factory] = {
+    "staged": _staged,
+    "qmc": _quasi_random,
+    "grid": _grid,
+    **{name: _from_sampler(name) for name in get_args(SamplerName)},
+}

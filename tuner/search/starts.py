@@ -1,0 +1,64 @@
+"""Configurations that the user wants tried first, as a wrapper around any strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tuner.errors import SweepFileError
+from tuner.records import Params, ParamValue, TrialRecord
+from tuner.search.strategy import Decision, Start, Strategy
+from tuner.spec.space import Space
+
+TIER = "start"
+
+
+def start_configurations(start: Sequence[Mapping[str, ParamValue]], space: Space) -> list[dict[str, ParamValue]]:
+    """The configurations of `search.start`, completed with defaults, without repetitions.
+
+    Raises:
+        SweepFileError: a parameter is unknown, does not apply or lies outside its range; lists every problem.
+    """
+    problems: list[str] = []
+    found: list[dict[str, ParamValue]] = []
+    for index, given in enumerate(start):
+        for name, value in given.items():
+            if name not in space.names:
+                problems.append(f"search.start[{index}]: {name} is not searched; remove it or add it to space")
+            elif not space[name].contains(value):
+                problems.append(f"search.start[{index}].{name}: must lie within its range in space, got {value!r}")
+        params = space.complete(given)
+        if params not in found:
+            found.append(params)
+    if problems:
+        raise SweepFileError(problems)
+    return found
+
+
+class StartFirst:
+    """Starts the given configurations before it asks the strategy that it wraps; never one that was tried."""
+
+    def __init__(self, inner: Strategy, configurations: Sequence[Params], *, to_epoch: int, trials: int) -> None:
+        """
+        Args:
+            inner: Decides once all configurations have been started.
+            configurations: Those to start with.
+            to_epoch: The epoch that the wrapped strategy sends new trials to.
+            trials: Total number of trials of the study.
+        """
+        self._inner = inner
+        self._configurations = configurations
+        self._to_epoch = to_epoch
+        self._trials = trials
+
+    def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        """See `Strategy.decide`."""
+        tried = [record.params for record in records]
+        untried = [params for params in self._configurations if params not in tried]
+        starts = untried[: max(0, min(room, self._trials - len(records)))]
+        if not starts:
+            return self._inner.decide(records, room)
+        return [Start(params=params, to_epoch=self._to_epoch, tier=TIER) for params in starts]
+
+    def explain(self) -> tuple[str, ...]:
+        """See `Strategy.explain`."""
+        return self._inner.explain()

@@ -1,0 +1,88 @@
+"""Ending the search before its trials are used up, as a wrapper around any strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tuner.records import Direction, TrialRecord, TrialState
+from tuner.search.observe import best_of, usable_value
+from tuner.search.strategy import Decision, Strategy
+from tuner.spec.model import StopSpec
+
+
+class StoppingStrategy:
+    """Decides nothing more once a limit of `search.stop` is met; trials that run are let run out."""
+
+    def __init__(
+        self,
+        inner: Strategy,
+        stop: StopSpec,
+        *,
+        direction: Direction,
+        noise: float,
+        elapsed_seconds: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            inner: Decides until then.
+            stop: The limits.
+            direction: Of the dev metric.
+            noise: Standard error of the dev metric: an improvement must be larger to end a plateau.
+            elapsed_seconds: Wall-clock seconds of the study so far, over all its runs.
+        """
+        self._inner = inner
+        self._stop = stop
+        self._direction = direction
+        self._noise = noise
+        self._elapsed_seconds = elapsed_seconds
+        self._reason: str | None = None
+        self._told = False
+
+    def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        """See `Strategy.decide`."""
+        self._reason = self._why_stop(records)
+        return [] if self._reason else self._inner.decide(records, room)
+
+    def explain(self) -> tuple[str, ...]:
+        """See `Strategy.explain`."""
+        lines = self._inner.explain()
+        if self._reason and not self._told:
+            self._told = True
+            lines += (f"the search stops: {self._reason}",)
+        return lines
+
+    def _why_stop(self, records: Sequence[TrialRecord]) -> str | None:
+        stop = self._stop
+        best = best_of(records, self._direction)
+        value = usable_value(best) if best else None
+        if stop.target is not None and value is not None and not self._direction.better(stop.target, value):
+            return f"trial {best.number if best else 0} reached the target {stop.target:g} with {value:g}"
+        epochs = sum(record.epochs for record in records)
+        if stop.epochs is not None and epochs >= stop.epochs:
+            return f"{epochs} epochs are trained, the limit is {stop.epochs}"
+        seconds = self._elapsed_seconds()
+        if stop.seconds is not None and seconds >= stop.seconds:
+            return f"{seconds:.0f} seconds are spent, the limit is {stop.seconds:g}"
+        since = trials_since_improvement(records, self._direction, noise=self._noise)
+        if stop.plateau is not None and since >= stop.plateau:
+            return f"no improvement larger than the noise ({self._noise:.2g}) in {since} trials"
+        return None
+
+
+def trials_since_improvement(records: Sequence[TrialRecord], direction: Direction, *, noise: float) -> int:
+    """Trials, by number, that were looked at since the best value last rose by more than the noise.
+
+    Trials that are still RUNNING do not count.
+    """
+    best = direction.worst
+    since = 0
+    for record in records:
+        if record.state is TrialState.RUNNING:
+            continue
+        value = usable_value(record)
+        margin = noise if direction is Direction.MAXIMIZE else -noise
+        if value is not None and (best == direction.worst or direction.better(value, best + margin)):
+            best, since = value, 0
+        else:
+            since += 1
+    return since
