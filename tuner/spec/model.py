@@ -5,20 +5,15 @@ Each class documents its fields below them; `docs/sweep-file.md` is generated fr
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
-from tuner.records import ParamValue
+from tuner.spec.values import BatchSize, Fraction, Number, Part, Value, Values
 
-
-class Part(BaseModel):
-    """A block of a sweep file: immutable, and a key that it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+StrategyName = Literal["priority", "staged", "tpe", "gp", "cmaes", "qmc", "random", "grid"]
+PrunerName = Literal["median", "asha", "hyperband", "none"]
 
 
 class SplitSpec(Part):
@@ -32,16 +27,33 @@ class SplitSpec(Part):
     """Share that only `tuner test` may read; 0 for none."""
 
 
+def _split_form(value: object) -> str | None:
+    if isinstance(value, dict | SplitSpec):
+        return "shares"
+    return "auto" if value == "auto" else None
+
+
+Split = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[SplitSpec, Tag("shares")],
+    Discriminator(
+        _split_form,
+        custom_error_type="split",
+        custom_error_message="must be `auto` or shares such as {train: 0.6, dev: 0.2, test: 0.2}",
+    ),
+]
+
+
 class DataSpec(Part):
     """Where the examples come from and how they are split and prepared."""
 
-    source: str
-    """`sklearn/NAME`, a CSV, Parquet or NPZ file, or `package.module:function`; paths start at the sweep file's folder."""
+    source: Annotated[str, Field(min_length=1)]
+    """`sklearn/NAME`, a CSV, Parquet or NPZ file, or `package.module:function`; paths start at the sweep file's
+    folder."""
     target: str | None = None
     """Column to predict; the last column if left out."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """What to learn; `auto` looks at the target: text, booleans and few distinct integers are classes."""
-    split: Literal["auto"] | SplitSpec = "auto"
+    split: Split = "auto"
     """Shares of train, dev and test; `auto` is 60/20/20 for small sets, down to 98/1/1 near a million examples."""
     dev: str | None = None
     """File that holds the dev examples, if they are given apart."""
@@ -56,12 +68,30 @@ class DataSpec(Part):
 
 
 class ModelSpec(Part):
-    """The network. Its settings may be fixed here or searched under `space:`."""
+    """The network. Its settings may be fixed here or searched under `space:`; `model: NAME` fixes none."""
 
-    kind: str = "mlp"
+    kind: Annotated[str, Field(min_length=1)] = "mlp"
     """`mlp`, `cnn`, or a factory of yours: `package.module:factory` or `path/to/file.py:factory`."""
-    settings: dict[str, ParamValue] = Field(default_factory=dict)
-    """Fixed settings by name, such as `hidden_units: 64`, `batch_norm: true`, or your factory's own."""
+    settings: dict[str, Value] = Field(default_factory=dict)
+    """Fixed settings by name, such as `hidden_units: 64`, `batch_norm: true`, or your factory's own. In the file they
+    may stand beside `kind`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_settings(cls, values: Any) -> Any:
+        if isinstance(values, str):
+            return {"kind": values}
+        if not isinstance(values, dict):
+            return values
+        settings = values.get("settings") or {}
+        beside = {k: v for k, v in values.items() if k not in cls.model_fields}
+        if not beside or not isinstance(settings, dict):
+            return values
+        if twice := sorted(beside.keys() & settings.keys()):
+            raise PydanticCustomError(
+                "setting_twice", "has {name} both beside kind and under settings; keep one", {"name": twice[0]}
+            )
+        return {k: v for k, v in values.items() if k in cls.model_fields} | {"settings": {**settings, **beside}}
 
 
 class ObjectiveSpec(Part):
@@ -70,29 +100,32 @@ class ObjectiveSpec(Part):
     metric: Literal["auto", "accuracy", "balanced_accuracy", "f1", "auroc", "rmse", "r2", "loss"] = "auto"
     """`auto`: accuracy for classification, rmse for regression."""
     target_error: Annotated[float, Field(ge=0)] | None = None
-    """The error that a human expert, or the best known system, makes; stands in for the Bayes error in the diagnosis."""
+    """The error that a human expert, or the best known system, makes; stands in for the Bayes error in the
+    diagnosis."""
 
 
 class DimensionSpec(Part):
     """One hyperparameter of `space:`: a range, or choices."""
 
-    low: float | None = None
-    """Least value."""
-    high: float | None = None
-    """Greatest value."""
-    choices: list[ParamValue] | None = Field(default=None, min_length=1)
+    low: Number | None = None
+    """Least value; a known hyperparameter's own if left out."""
+    high: Number | None = None
+    """Greatest value; a known hyperparameter's own if left out."""
+    choices: Annotated[list[Value], Field(min_length=1)] | None = None
     """The values to choose from, instead of a range."""
     log: bool | None = None
-    """Search on a logarithmic scale; each known hyperparameter has its right scale without this."""
-    step: Annotated[float, Field(gt=0)] | None = None
+    """Search on a logarithmic scale (momenta: on log(1 - value)); each known hyperparameter has its right scale
+    without this."""
+    step: Annotated[Number, Field(gt=0)] | None = None
     """Distance between neighbouring values; a continuum if left out (integers: 1)."""
     type: Literal["float", "int"] | None = None
     """Kind of number; taken from the hyperparameter's name, else from how `low` and `high` are written."""
     tier: Literal[1, 2, 3, "regularisation"] | None = None
     """Priority; known hyperparameters have theirs by name, your own need one."""
-    default: ParamValue | None = None
-    """Value in the first trial and while its tier is not open; a known hyperparameter has one by name, else the middle."""
-    when: dict[str, ParamValue | list[ParamValue]] = Field(default_factory=dict)
+    default: Value | None = None
+    """Value in the first trial and while its tier is not open; a known hyperparameter has one by name, else the
+    middle."""
+    when: dict[str, Values] = Field(default_factory=dict)
     """Search this only where other parameters have these values, such as `{optimizer: adam}`."""
 
 
@@ -122,7 +155,7 @@ class TrainingSpec(Part):
     """Adam's decay of the first moment (0.9)."""
     beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Adam's decay of the second moment (0.999); RMSprop's decay of the squared gradient (0.99)."""
-    batch_size: Annotated[int, Field(ge=1)] | Literal["full"] | None = None
+    batch_size: BatchSize | None = None
     """Examples in a mini-batch (64), or `full` for batch gradient descent."""
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     """L2 penalty on the weights (not on biases and norm parameters); 0 unless fixed or searched."""
@@ -131,8 +164,9 @@ class TrainingSpec(Part):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of hidden units dropped in training (inverted dropout); 0 unless fixed or searched."""
     schedule: Literal["constant", "inverse_time", "exponential", "step", "cosine"] = "inverse_time"
-    """How the learning rate decays. `inverse_time`: alpha / (1 + lr_decay * epoch). `exponential`: alpha * (1 - lr_decay) ** epoch.
-    `step`: times (1 - lr_decay) at each third of the training. `cosine`: half a cosine down to (1 - lr_decay) of alpha."""
+    """How the learning rate decays. `inverse_time`: alpha / (1 + lr_decay * epoch). `exponential`:
+    alpha * (1 - lr_decay) ** epoch. `step`: times (1 - lr_decay) at each third of the training. `cosine`: half a
+    cosine down to (1 - lr_decay) of alpha."""
     lr_decay: Annotated[float, Field(ge=0)] | None = None
     """Strength of the decay; 0 (cosine: 1) unless fixed or searched."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
@@ -148,7 +182,8 @@ class TrainingSpec(Part):
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: automatic mixed precision on CUDA."""
     fuse: Literal["auto", "off", "require"] = "auto"
-    """Train same-shape trials as one stacked program when it pays, never, or always (an error says why if it cannot be)."""
+    """Train same-shape trials as one stacked program when it pays, never, or always (an error says why if it cannot
+    be)."""
 
 
 class StopSpec(Part):
@@ -169,15 +204,15 @@ class SearchSpec(Part):
 
     trials: Annotated[int, Field(ge=1)] = 64
     """Total number of trials of the study, over all runs, whatever their end."""
-    strategy: str = "priority"
+    strategy: StrategyName = "priority"
     """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`."""
-    pruner: str | None = None
+    pruner: PrunerName | None = None
     """`median`, `asha`, `hyperband` or `none`; left out: the strategy's own rule."""
     seed: int = 0
     """Seed of the search and of every trial."""
     regularisation: Literal["on_variance", "always"] = "on_variance"
     """Open weight decay, L1 and dropout when the best trials show variance, or search them from the start."""
-    start: list[dict[str, ParamValue]] = Field(default_factory=list)
+    start: list[dict[str, Value]] = Field(default_factory=list)
     """Configurations to try first; parameters left out take their defaults."""
     stop: StopSpec | None = None
     """When to end the search early."""

@@ -1,0 +1,59 @@
+"""The values that a sweep file may hold, each refused with one message of ours if it is none."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from tuner.records import ParamValue
+
+
+class Part(BaseModel):
+    """A block of a sweep file: immutable, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: Any) -> Any:
+        """A key with nothing behind it, its lines commented out perhaps, counts as left out."""
+        if not isinstance(values, dict):
+            return values
+        return {k: v for k, v in values.items() if v is not None or k not in cls.model_fields}
+
+
+def _require_value(value: object) -> object:
+    if isinstance(value, bool | str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise PydanticCustomError("value", "must be a finite number, true, false or text")
+
+
+def _require_number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise PydanticCustomError("number", "must be a finite number")
+    return value
+
+
+def _require_values(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [_require_value(v) for v in value]
+    return _require_value(value)
+
+
+def _require_batch_size(value: object) -> object:
+    if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise PydanticCustomError("batch_size", "must be a whole number of at least 1, or `full`")
+
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Value = Annotated[ParamValue, BeforeValidator(_require_value)]
+"""One value of a hyperparameter, kept as it is written: 1 is an integer, 1.0 is not."""
+Number = Annotated[int | float, BeforeValidator(_require_number)]
+Values = Annotated[ParamValue | list[ParamValue], BeforeValidator(_require_values)]
+BatchSize = Annotated[int | Literal["full"], BeforeValidator(_require_batch_size)]
