@@ -16,7 +16,9 @@ class Split:
     """Examples, resident as tensors.
 
     `inputs` is float32 of shape (examples, *input_shape); `targets` is int64 of shape (examples,) for
-    classification and float32 of shape (examples, outputs) for regression.
+    classification and float32 of shape (examples, outputs) for regression, where each target has zero mean and
+    unit variance over the training examples: multiply by `DataInfo.target_std` and add `DataInfo.target_mean` to
+    come back to the target's own units.
     """
 
     inputs: Tensor
@@ -45,8 +47,19 @@ class DataInfo:
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
+    target_mean: tuple[float, ...] = ()
+    """Of each regression target over the training examples, in its own units; empty for classification."""
+    target_std: tuple[float, ...] = ()
+    """Of each regression target over the training examples, in its own units; empty for classification."""
+    dev_in_train: int = 0
+    """Dev examples whose inputs equal those of a training example."""
+    test_in_train: int = 0
+    """Test examples whose inputs equal those of a training example."""
+    test_in_dev: int = 0
+    """Test examples whose inputs equal those of a dev example."""
     sha256: str = ""
-    """Of the prepared train and dev examples, so that a study notices when its data changes."""
+    """Of the train and dev examples as read and split, before normalisation, so that a study notices when its data
+    changes; the same on every machine."""
     notes: tuple[str, ...] = ()
     """What the preparation did that a user should know: filled values, dropped rows, overlaps, imbalance."""
 

@@ -49,8 +49,8 @@ class DataSpec(Part):
     source: Annotated[str, Field(min_length=1)]
     """`sklearn/NAME`, a CSV, Parquet or NPZ file, or `package.module:function`; paths start at the sweep file's
     folder."""
-    target: str | None = None
-    """Column to predict; the last column if left out."""
+    target: str | list[str] | None = None
+    """Column to predict, or several for regression with several targets; the last column if left out."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """What to learn; `auto` looks at the target: text, booleans and few distinct integers are classes."""
     split: Split = "auto"
@@ -65,6 +65,14 @@ class DataSpec(Part):
     """Missing values: fill with the training mean (a column of its own marks them), drop the example, or refuse."""
     seed: int = 0
     """Seed of the split."""
+    group: str | None = None
+    """Column that names a group (a patient, a speaker): a group's examples all go to the same part. It is no input."""
+    order: str | None = None
+    """Column that orders the examples in time: train comes before dev, dev before test. It is no input."""
+    ignore: list[str] = Field(default_factory=list)
+    """Columns that are not used, such as identifiers."""
+    image_size: Annotated[int, Field(ge=1)] | None = None
+    """Resize the images of a folder to this many pixels in height and width; needed when they differ in size."""
 
 
 class ModelSpec(Part):
