@@ -50,9 +50,19 @@ class Dimension:
         )
 
     @property
+    def num_values(self) -> int | None:
+        """How many values there are to choose from; None for a continuum."""
+        if self.kind == "categorical":
+            return len(self.choices)
+        if self.low == self.high:
+            return 1
+        # The tolerance lets 0.3 be the third step of 0.1.
+        return None if self._grid is None else math.floor((self.high - self.low) / self._grid + 1e-9) + 1
+
+    @property
     def fixed(self) -> bool:
         """Whether there is only one value to choose."""
-        return len(self.choices) == 1 if self.kind == "categorical" else self.low == self.high
+        return self.num_values == 1
 
     def to_unit(self, value: ParamValue) -> float:
         """The place of a value in [0, 1]; a choice lies in the middle of its share of the interval.
@@ -64,12 +74,8 @@ class Dimension:
             return (self.choices.index(value) + 0.5) / len(self.choices)
         if self.fixed:
             return 0.5
-        if self.kind == "int":
-            # Each integer owns an equal share (on its scale), as wide as the half-steps around it.
-            low, high = self._warp(self.low - 0.5), self._warp(self.high + 0.5)
-        else:
-            low, high = self._warp(self.low), self._warp(self.high)
-        unit = (self._warp(float(value)) - low) / (high - low)
+        low, high = self._edges()
+        unit = (self._warp(min(self.high, max(self.low, float(value)))) - low) / (high - low)
         return min(1.0, max(0.0, unit))
 
     def from_unit(self, unit: float) -> ParamValue:
@@ -79,15 +85,23 @@ class Dimension:
             return self.choices[min(int(unit * len(self.choices)), len(self.choices) - 1)]
         if self.fixed:
             return int(self.low) if self.kind == "int" else self.low
-        half = 0.5 if self.kind == "int" else 0.0
-        low, high = self._warp(self.low - half), self._warp(self.high + half)
+        low, high = self._edges()
         value = self._unwarp(low + unit * (high - low))
-        if self.kind == "int":
-            step = self.step or 1
-            return int(min(self.high, max(self.low, self.low + round((value - self.low) / step) * step)))
-        if self.step is not None:
-            value = self.low + round((value - self.low) / self.step) * self.step
+        if self._grid is not None:
+            return self.value_at(round((value - self.low) / self._grid))
         return min(self.high, max(self.low, value))
+
+    def value_at(self, index: int) -> ParamValue:
+        """One of the `num_values` values, counted from 0 in ascending order; an index beyond the ends is clipped."""
+        assert self.num_values is not None
+        index = min(self.num_values - 1, max(0, index))
+        if self.kind == "categorical":
+            return self.choices[index]
+        value = self.low + index * (self._grid or 0.0)
+        if self.kind == "int":
+            return int(value)
+        # Twelve digits: 3 * 0.1 is written 0.3, not 0.30000000000000004.
+        return min(self.high, max(self.low, float(f"{value:.12g}")))
 
     def contains(self, value: ParamValue) -> bool:
         """Whether the value is one that a search of this dimension may propose (grids are not checked)."""
@@ -96,6 +110,24 @@ class Dimension:
         if isinstance(value, bool | str):
             return False
         return self.low <= value <= self.high and (self.kind == "float" or float(value).is_integer())
+
+    @property
+    def _grid(self) -> float | None:
+        return (self.step or 1) if self.kind == "int" else self.step
+
+    def _edges(self) -> tuple[float, float]:
+        """The ends of [0, 1], warped; the outer values of a grid own half a step beyond them, as the others do."""
+        if self._grid is None:
+            return self._warp(self.low), self._warp(self.high)
+        assert self.num_values is not None
+        last = self.low + (self.num_values - 1) * self._grid
+        low, high = self.low - self._grid / 2, last + self._grid / 2
+        match self.scale:
+            case "log":
+                low = max(low, self.low / 2)
+            case "log1m":
+                high = min(high, (1.0 + last) / 2)
+        return self._warp(low), self._warp(high)
 
     def _warp(self, value: float) -> float:
         match self.scale:

@@ -1,0 +1,186 @@
+"""From the sweep file's blocks to what a trial needs: the resolved search space, and a trial's resolved settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from tuner.records import Params, ParamValue
+from tuner.spec.hyperparameters import HYPERPARAMETERS, Hyperparameter, hyperparameters_of
+from tuner.spec.model import DimensionSpec, SweepSpec
+from tuner.spec.space import REGULARISATION_TIER, Dimension, Kind, Scale, Space
+
+
+def build_space(spec: SweepSpec) -> Space:
+    """The search space of a checked sweep file, or the default space of its model and optimiser.
+
+    In tier order; within a tier as written; a parameter that another one's `when` names comes before it.
+    """
+    given = default_dimensions(spec) if spec.space is None else spec.space
+    return Space(tuple(_in_order([resolve_dimension(name, part, spec=spec) for name, part in given.items()])))
+
+
+def default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
+    """The dimensions that are searched where `space` is left out: their standard ranges, without what is fixed."""
+    fixed = fixed_values(spec)
+    names = [
+        h.name
+        for h in hyperparameters_of(spec.model.kind)
+        if h.in_default_space and h.name not in fixed and spec.training.optimizer in h.optimizers
+    ]
+    if spec.training.schedule == "constant":
+        names = [name for name in names if name != "lr_decay"]
+    return {name: DimensionSpec() for name in names}
+
+
+def fixed_values(spec: SweepSpec) -> dict[str, ParamValue]:
+    """The hyperparameters that the sweep file fixes, by name; for a word or a switch its default counts as fixed."""
+    training: dict[str, ParamValue | None] = {
+        name: getattr(spec.training, name) for name in _training_names() if name in type(spec.training).model_fields
+    }
+    return {name: value for name, value in training.items() if value is not None} | spec.model.settings
+
+
+def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
+    """The value of every known hyperparameter of the training and the model, and of the user's own, for one trial.
+
+    Defaults, overridden by what the sweep file fixes, overridden by the trial's parameters. `clip_norm` is absent
+    where nothing is clipped.
+    """
+    fixed = fixed_values(spec)
+    optimizer = params.get("optimizer", fixed["optimizer"])
+    schedule = params.get("schedule", fixed["schedule"])
+    values = dict(_defaults(spec.model.kind, str(optimizer)))
+    if schedule == "cosine":
+        values["lr_decay"] = 1.0
+    return values | fixed | dict(params)
+
+
+def start_configurations(spec: SweepSpec, space: Space) -> list[dict[str, ParamValue]]:
+    """The configurations that `search.start` asks for, completed with defaults, each once."""
+    configurations: list[dict[str, ParamValue]] = []
+    for start in spec.search.start:
+        typed = {name: _typed(value, space[name]) for name, value in start.items()}
+        configuration = space.complete(typed)
+        if configuration not in configurations:
+            configurations.append(configuration)
+    return configurations
+
+
+@lru_cache(maxsize=64)
+def _defaults(model: str, optimizer: str) -> dict[str, ParamValue]:
+    return {h.name: h.default_for(optimizer) for h in hyperparameters_of(model) if h.name != "clip_norm"}
+
+
+@lru_cache(maxsize=1)
+def _training_names() -> tuple[str, ...]:
+    return tuple(h.name for h in HYPERPARAMETERS.values() if not h.of_model)
+
+
+def resolve_dimension(name: str, given: DimensionSpec, *, spec: SweepSpec) -> Dimension:
+    """One dimension with all that its name says of it filled in; `given` must have passed the checks."""
+    known = HYPERPARAMETERS.get(name)
+    optimizers = searched_optimizers(spec)
+    low, high = _range(given, known, optimizers)
+    choices = _choices(given, known)
+    kind = "categorical" if choices else given.type or (known.kind if known else _kind_as_written(given))
+    tier = given.tier or (known.tier if known else 1)
+    dimension = Dimension(
+        name=name,
+        kind=kind,
+        tier=REGULARISATION_TIER if tier == "regularisation" else tier,
+        default=0.0,
+        low=0.0 if choices else low,
+        high=0.0 if choices else high,
+        choices=choices,
+        scale="linear" if choices else _scale(given.log, known),
+        step=None if choices else given.step or (known.step if known else None),
+        when={k: tuple(v) if isinstance(v, list) else (v,) for k, v in given.when.items()},
+    )
+    return replace(dimension, default=_default(given, known, dimension, optimizers[0]))
+
+
+def searched_optimizers(spec: SweepSpec) -> tuple[str, ...]:
+    """The optimisers that trials may use: the fixed one, or those searched, the standard one first."""
+    part = (spec.space or {}).get("optimizer")
+    if part is None:
+        return (spec.training.optimizer,)
+    choices = [str(c) for c in part.choices or HYPERPARAMETERS["optimizer"].choices]
+    return tuple(sorted(choices, key=lambda c: c != (part.default or HYPERPARAMETERS["optimizer"].default)))
+
+
+def _range(given: DimensionSpec, known: Hyperparameter | None, optimizers: Sequence[str]) -> tuple[float, float]:
+    ranges = [known.range_for(o) for o in optimizers] if known else [(0.0, 0.0)]
+    low = min(r[0] for r in ranges) if given.low is None else given.low
+    high = max(r[1] for r in ranges) if given.high is None else given.high
+    return float(low), float(high)
+
+
+def _choices(given: DimensionSpec, known: Hyperparameter | None) -> tuple[ParamValue, ...]:
+    if given.choices is None:
+        left_out = given.low is None and given.high is None
+        return known.choices if known and left_out else ()
+    numbers = [c for c in given.choices if isinstance(c, int | float) and not isinstance(c, bool)]
+    if known and known.kind == "float":
+        return tuple(float(c) for c in numbers)
+    if known and known.kind == "int":
+        return tuple(c if isinstance(c, str) else int(c) for c in given.choices)
+    if len(numbers) == len(given.choices) and any(isinstance(c, float) for c in numbers):
+        return tuple(float(c) for c in numbers)
+    return tuple(given.choices)
+
+
+def _kind_as_written(given: DimensionSpec) -> Kind:
+    return "int" if all(isinstance(v, int) for v in (given.low, given.high, given.step or 1)) else "float"
+
+
+def _scale(log: bool | None, known: Hyperparameter | None) -> Scale:
+    usual: Scale = known.scale if known else "linear"
+    match log:
+        case None:
+            return usual
+        case True:
+            return "log" if usual == "linear" else usual
+        case False:
+            return "linear"
+
+
+def _default(given: DimensionSpec, known: Hyperparameter | None, dimension: Dimension, optimizer: str) -> ParamValue:
+    """The default as given, or the known one; if that lies outside, the middle (of regularisation: the lightest)."""
+    if given.default is not None:
+        return _typed(given.default, dimension)
+    if known:
+        usual = known.default_for(optimizer) if known.searched_default is None else known.searched_default
+        if dimension.contains(usual):
+            return usual
+        if known.tier == REGULARISATION_TIER and dimension.ordered:
+            return _lightest(dimension)
+    return dimension.from_unit(0.5) if dimension.ordered else dimension.choices[0]
+
+
+def _lightest(dimension: Dimension) -> ParamValue:
+    if dimension.kind == "categorical":
+        return dimension.choices[0]
+    return int(dimension.low) if dimension.kind == "int" else dimension.low
+
+
+def _typed(value: ParamValue, dimension: Dimension) -> ParamValue:
+    """A value as the dimension's own kind of number: 1 as 1.0 for a float."""
+    if isinstance(value, bool | str):
+        return value
+    if dimension.kind == "categorical":
+        return next((c for c in dimension.choices if c == value and not isinstance(c, bool)), value)
+    return int(value) if dimension.kind == "int" else float(value)
+
+
+def _in_order(dimensions: Iterable[Dimension]) -> list[Dimension]:
+    """By tier, except that a dimension waits for those that its `when` names. A cycle is broken where it starts."""
+    waiting = sorted(dimensions, key=lambda d: d.tier)
+    ordered: list[Dimension] = []
+    while waiting:
+        missing = {d.name for d in waiting}
+        ready = next((d for d in waiting if missing.isdisjoint(d.when)), waiting[0])
+        waiting.remove(ready)
+        ordered.append(ready)
+    return ordered

@@ -1,0 +1,369 @@
+"""The known hyperparameters: tier, kind, scale, default and standard range of each, and what each applies to.
+
+The tiers are Ng's order of priority (Hyperparameter tuning, Regularization and Optimization, week 3): first the
+learning rate; then momentum, mini-batch size and hidden units; then layers and learning-rate decay. What fights
+variance comes last, when the dev set asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tuner.records import ParamValue
+from tuner.spec.space import REGULARISATION_TIER, Kind, Scale
+
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
+MODELS: Mapping[str, str] = {
+    "mlp": "Multi-layer perceptron: dense layers of equal width; images are flattened.",
+    "cnn": "Convolutional network for images: channels double as the image halves, then one hidden dense layer.",
+}
+"""The built-in models, each with one sentence; any other model is a factory of the user's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """The values that make sense at all for a number, wider than any range that one would search."""
+
+    low: float
+    high: float = float("inf")
+    open_low: bool = False
+    open_high: bool = False
+
+    def hold(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        if self.high == float("inf"):
+            return f"greater than {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hyperparameter:
+    """What is known of one hyperparameter by its name."""
+
+    name: str
+    tier: int
+    kind: Kind
+    default: ParamValue
+    """The value where it is neither fixed nor searched."""
+    description: str
+    optimizer_defaults: Mapping[str, ParamValue] = field(default_factory=dict)
+    """Defaults that differ from `default`, by optimiser."""
+    searched_default: ParamValue | None = None
+    """The value of the first trial where it is searched, if not `default`: a log scale has no 0."""
+    low: float = 0.0
+    """Of the standard range."""
+    high: float = 0.0
+    optimizer_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Standard ranges that differ from (low, high), by optimiser."""
+    choices: tuple[ParamValue, ...] = ()
+    """The standard choices."""
+    allowed: tuple[ParamValue, ...] = ()
+    """All choices there are, for a categorical one; none named: any number within `bounds`."""
+    scale: Scale = "linear"
+    step: float | None = None
+    bounds: Bounds | None = None
+    optimizers: frozenset[str] = frozenset(OPTIMIZERS)
+    """The optimisers that use it."""
+    models: frozenset[str] | None = None
+    """The built-in models that have it; None for a hyperparameter of the training, which every model has."""
+    in_default_space: bool = False
+
+    @property
+    def of_model(self) -> bool:
+        """Whether it belongs to a network, and not to the training."""
+        return self.models is not None
+
+    def default_for(self, optimizer: str) -> ParamValue:
+        """The value where it is neither fixed nor searched, with this optimiser."""
+        return self.optimizer_defaults.get(optimizer, self.default)
+
+    def range_for(self, optimizer: str) -> tuple[float, float]:
+        """The standard range with this optimiser."""
+        return self.optimizer_ranges.get(optimizer, (self.low, self.high))
+
+
+_MOMENTUM = Bounds(low=0, high=1, open_high=True)
+_POSITIVE = Bounds(low=0, open_low=True)
+_NOT_NEGATIVE = Bounds(low=0)
+_ADAM = frozenset({"adam", "adamw"})
+_ANY_NETWORK = frozenset(MODELS)
+_MLP = frozenset({"mlp"})
+_CNN = frozenset({"cnn"})
+_ADAPTIVE_RANGE = (1e-5, 1e-1)
+
+_ALL = (
+    Hyperparameter(
+        name="learning_rate",
+        tier=1,
+        kind="float",
+        default=0.01,
+        optimizer_defaults={"rmsprop": 0.001, "adam": 0.001, "adamw": 0.001},
+        low=1e-4,
+        high=1.0,
+        optimizer_ranges={"rmsprop": _ADAPTIVE_RANGE, "adam": _ADAPTIVE_RANGE, "adamw": _ADAPTIVE_RANGE},
+        scale="log",
+        bounds=_POSITIVE,
+        in_default_space=True,
+        description="Step size alpha of the optimiser; the one to tune if you tune only one.",
+    ),
+    Hyperparameter(
+        name="optimizer",
+        tier=2,
+        kind="categorical",
+        default="sgd",
+        choices=("sgd", "adam"),
+        allowed=OPTIMIZERS,
+        description="The optimiser; give those hyperparameters that only one of them uses a `when:`.",
+    ),
+    Hyperparameter(
+        name="momentum",
+        tier=2,
+        kind="float",
+        default=0.0,
+        optimizer_defaults={"sgd": 0.9},
+        searched_default=0.9,
+        low=0.5,
+        high=0.99,
+        scale="log1m",
+        bounds=_MOMENTUM,
+        optimizers=frozenset({"sgd", "rmsprop"}),
+        in_default_space=True,
+        description="Momentum beta: the average runs over about 1 / (1 - beta) steps.",
+    ),
+    Hyperparameter(
+        name="beta1",
+        tier=2,
+        kind="float",
+        default=0.9,
+        low=0.8,
+        high=0.99,
+        scale="log1m",
+        bounds=_MOMENTUM,
+        optimizers=_ADAM,
+        description="Adam's decay of the average gradient; searched only when asked for.",
+    ),
+    Hyperparameter(
+        name="batch_size",
+        tier=2,
+        kind="int",
+        default=64,
+        choices=(32, 64, 128, 256),
+        allowed=("full",),
+        low=32,
+        high=256,
+        scale="log",
+        bounds=Bounds(low=1),
+        in_default_space=True,
+        description="Examples in a mini-batch; `full` is all of the training set.",
+    ),
+    Hyperparameter(
+        name="channels",
+        tier=2,
+        kind="int",
+        default=16,
+        low=8,
+        high=64,
+        scale="log",
+        bounds=Bounds(low=1),
+        models=_CNN,
+        in_default_space=True,
+        description="Channels of the first convolution; each further one has twice as many.",
+    ),
+    Hyperparameter(
+        name="hidden_units",
+        tier=2,
+        kind="int",
+        default=64,
+        low=16,
+        high=256,
+        scale="log",
+        bounds=Bounds(low=1),
+        models=_ANY_NETWORK,
+        in_default_space=True,
+        description="Width of each hidden dense layer.",
+    ),
+    Hyperparameter(
+        name="hidden_layers",
+        tier=3,
+        kind="int",
+        default=2,
+        low=1,
+        high=4,
+        bounds=_NOT_NEGATIVE,
+        models=_MLP,
+        in_default_space=True,
+        description="Number of hidden layers; 0 is linear or logistic regression.",
+    ),
+    Hyperparameter(
+        name="conv_layers",
+        tier=3,
+        kind="int",
+        default=2,
+        low=1,
+        high=3,
+        bounds=Bounds(low=1),
+        models=_CNN,
+        in_default_space=True,
+        description="Number of convolutions, each with its pooling while the image can be halved.",
+    ),
+    Hyperparameter(
+        name="kernel_size",
+        tier=3,
+        kind="int",
+        default=3,
+        choices=(3, 5),
+        low=3,
+        high=5,
+        step=2,
+        bounds=Bounds(low=1),
+        models=_CNN,
+        description="Width and height of the convolutions' kernels; odd.",
+    ),
+    Hyperparameter(
+        name="activation",
+        tier=3,
+        kind="categorical",
+        default="relu",
+        choices=("relu", "tanh", "gelu"),
+        allowed=ACTIVATIONS,
+        models=_ANY_NETWORK,
+        description="The nonlinearity of the hidden layers.",
+    ),
+    Hyperparameter(
+        name="batch_norm",
+        tier=3,
+        kind="categorical",
+        default=False,
+        choices=(False, True),
+        allowed=(False, True),
+        models=_ANY_NETWORK,
+        description="Batch normalisation before each activation (arXiv 1502.03167).",
+    ),
+    Hyperparameter(
+        name="lr_decay",
+        tier=3,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=0.3,
+        bounds=_NOT_NEGATIVE,
+        in_default_space=True,
+        description="Strength of the learning-rate decay of `training.schedule`.",
+    ),
+    Hyperparameter(
+        name="warmup_epochs",
+        tier=3,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=5.0,
+        bounds=_NOT_NEGATIVE,
+        description="Epochs over which the learning rate rises linearly from zero.",
+    ),
+    Hyperparameter(
+        name="schedule",
+        tier=3,
+        kind="categorical",
+        default="inverse_time",
+        choices=("inverse_time", "cosine"),
+        allowed=("constant", "inverse_time", "exponential", "step", "cosine"),
+        description="How the learning rate decays.",
+    ),
+    Hyperparameter(
+        name="beta2",
+        tier=3,
+        kind="float",
+        default=0.999,
+        optimizer_defaults={"rmsprop": 0.99},
+        low=0.9,
+        high=0.9999,
+        scale="log1m",
+        bounds=_MOMENTUM,
+        optimizers=_ADAM | {"rmsprop"},
+        description="Adam's and RMSprop's decay of the average squared gradient.",
+    ),
+    Hyperparameter(
+        name="nesterov",
+        tier=3,
+        kind="categorical",
+        default=False,
+        choices=(False, True),
+        allowed=(False, True),
+        optimizers=frozenset({"sgd"}),
+        description="Nesterov's form of momentum.",
+    ),
+    Hyperparameter(
+        name="clip_norm",
+        tier=3,
+        kind="float",
+        default=1.0,
+        low=0.1,
+        high=10.0,
+        scale="log",
+        bounds=_POSITIVE,
+        description="L2 norm that a larger gradient is scaled down to; no clipping unless fixed or searched.",
+    ),
+    Hyperparameter(
+        name="init",
+        tier=3,
+        kind="categorical",
+        default="auto",
+        choices=("he", "xavier"),
+        allowed=("auto", "he", "xavier"),
+        description="Spread of the initial weights.",
+    ),
+    Hyperparameter(
+        name="weight_decay",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        searched_default=1e-4,
+        low=1e-6,
+        high=1e-1,
+        scale="log",
+        bounds=_NOT_NEGATIVE,
+        in_default_space=True,
+        description="L2 penalty on the weights.",
+    ),
+    Hyperparameter(
+        name="l1",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        searched_default=1e-6,
+        low=1e-7,
+        high=1e-2,
+        scale="log",
+        bounds=_NOT_NEGATIVE,
+        description="L1 penalty on the weights; searched only when asked for.",
+    ),
+    Hyperparameter(
+        name="dropout",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=0.6,
+        bounds=_MOMENTUM,
+        in_default_space=True,
+        description="Share of hidden units dropped in training.",
+    ),
+)
+
+HYPERPARAMETERS: Mapping[str, Hyperparameter] = {h.name: h for h in _ALL}
+"""By name, in tier order."""
+
+
+def is_builtin(model: str) -> bool:
+    """Whether a model is one of ours, whose settings are all known."""
+    return model in MODELS
+
+
+def hyperparameters_of(model: str) -> list[Hyperparameter]:
+    """The known hyperparameters of the training and of a model, in tier order; a user's model has none of its own."""
+    return [h for h in HYPERPARAMETERS.values() if h.models is None or model in h.models]
