@@ -8,83 +8,16 @@ variance comes last, when the dev set asks for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from tuner.records import ParamValue
-from tuner.spec.space import REGULARISATION_TIER, Kind, Scale
+from tuner.spec.knowledge import OPTIMIZERS, Bounds, Hyperparameter
+from tuner.spec.space import REGULARISATION_TIER
 
-OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
 MODELS: Mapping[str, str] = {
     "mlp": "Multi-layer perceptron: dense layers of equal width; images are flattened.",
     "cnn": "Convolutional network for images: channels double as the image halves, then one hidden dense layer.",
 }
 """The built-in models, each with one sentence; any other model is a factory of the user's."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bounds:
-    """The values that make sense at all for a number, wider than any range that one would search."""
-
-    low: float
-    high: float = float("inf")
-    open_low: bool = False
-    open_high: bool = False
-
-    def hold(self, value: float) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        return above and (value < self.high if self.open_high else value <= self.high)
-
-    def __str__(self) -> str:
-        if self.high == float("inf"):
-            return f"greater than {self.low:g}" if self.open_low else f"at least {self.low:g}"
-        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hyperparameter:
-    """What is known of one hyperparameter by its name."""
-
-    name: str
-    tier: int
-    kind: Kind
-    default: ParamValue
-    """The value where it is neither fixed nor searched."""
-    description: str
-    optimizer_defaults: Mapping[str, ParamValue] = field(default_factory=dict)
-    """Defaults that differ from `default`, by optimiser."""
-    searched_default: ParamValue | None = None
-    """The value of the first trial where it is searched, if not `default`: a log scale has no 0."""
-    low: float = 0.0
-    """Of the standard range."""
-    high: float = 0.0
-    optimizer_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Standard ranges that differ from (low, high), by optimiser."""
-    choices: tuple[ParamValue, ...] = ()
-    """The standard choices."""
-    allowed: tuple[ParamValue, ...] = ()
-    """All choices there are, for a categorical one; none named: any number within `bounds`."""
-    scale: Scale = "linear"
-    step: float | None = None
-    bounds: Bounds | None = None
-    optimizers: frozenset[str] = frozenset(OPTIMIZERS)
-    """The optimisers that use it."""
-    models: frozenset[str] | None = None
-    """The built-in models that have it; None for a hyperparameter of the training, which every model has."""
-    in_default_space: bool = False
-
-    @property
-    def of_model(self) -> bool:
-        """Whether it belongs to a network, and not to the training."""
-        return self.models is not None
-
-    def default_for(self, optimizer: str) -> ParamValue:
-        """The value where it is neither fixed nor searched, with this optimiser."""
-        return self.optimizer_defaults.get(optimizer, self.default)
-
-    def range_for(self, optimizer: str) -> tuple[float, float]:
-        """The standard range with this optimiser."""
-        return self.optimizer_ranges.get(optimizer, (self.low, self.high))
 
 
 _MOMENTUM = Bounds(low=0, high=1, open_high=True)
