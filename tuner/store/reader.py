@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tuner.errors import StorageError, StudyNotFoundError
+from tuner.paths import StudyPaths
 from tuner.records import Direction, Json, TrialRecord
+from tuner.store.codec import LEASE_ATTRIBUTE, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, decode
+from tuner.store.lease import Lease
+from tuner.store.locations import find_database
+from tuner.store.rows import TrialRows, records_from_rows
+from tuner.store.sqlite_file import check_header, check_schema, open_readonly
+
+FINALISTS = "finalists"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,3 +32,123 @@ class StudyData:
     facts["repeat_of"], the trial that it repeats."""
     facts: Mapping[str, Json]
     """The study's facts by key: `sweep` (the sweep file's values), `versions`, `data`, `tests`, ..."""
+    lease: Lease | None = None
+    """Who runs it, or ran it last without a word of goodbye: see `Lease.alive`."""
+
+
+def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> StudyData:
+    """Read a study, whoever made it; nothing is created or changed.
+
+    Args:
+        paths: The study's folder.
+        study: Its name.
+        url: Its database, if that is not `study.db` in the folder.
+
+    Raises:
+        StudyNotFoundError: there is no such database, or no such study in it (the message names those there are).
+        StorageError: the database cannot be read.
+    """
+    location = find_database(paths, url=url)
+    match location.kind:
+        case "sqlite":
+            if not location.path.exists():
+                raise StudyNotFoundError(f'no study "{study}": there is no database {location.path}')
+            check_header(location.path)
+            with open_readonly(location.path) as connection:
+                check_schema(connection, shown=str(location))
+                connection.execute("BEGIN")  # one moment for all tables, while a sweep goes on writing
+                return _read_sqlite(connection, study, shown=str(location))
+        case "server":
+            from tuner.store.server import read_server_study
+
+            return read_server_study(location, study=study)
+        case "journal":
+            from tuner.store.optuna_api import read_journal_study
+
+            return read_journal_study(location, study=study)
+
+
+def study_data(
+    *,
+    name: str,
+    directions: list[str],
+    user_attributes: Mapping[str, str],
+    system_attributes: Mapping[str, str],
+    rows: TrialRows,
+    finalists: TrialRows | None,
+    shown: str,
+) -> StudyData:
+    """A study from what its database holds; attributes are JSON texts by key.
+
+    Raises:
+        StorageError: it has several objectives.
+    """
+    if len(directions) != 1:
+        raise StorageError(f'study "{name}" in {shown} has {len(directions)} objectives; tuner reads studies with one')
+    direction = Direction(directions[0].lower())
+    ours = decode(user_attributes.get(STUDY_ATTRIBUTE, "{}"))
+    names = decode(system_attributes.get(METRIC_NAMES_ATTRIBUTE, "null")) or ["value"]
+    return StudyData(
+        name=name,
+        direction=direction,
+        metric=ours.get("metric", names[0]),
+        records=tuple(records_from_rows(rows, direction=direction)),
+        finalists=tuple(records_from_rows(finalists, direction=direction)) if finalists else (),
+        facts={key: decode(text) for key, text in user_attributes.items() if key != STUDY_ATTRIBUTE},
+        lease=Lease.from_json(system_attributes.get(LEASE_ATTRIBUTE, "")),
+    )
+
+
+def study_not_found(study: str, known: list[str], *, shown: str) -> StudyNotFoundError:
+    """The error for a study that a database does not hold."""
+    import difflib
+
+    near = difflib.get_close_matches(study, known, n=1)
+    hint = f' Did you mean "{near[0]}"?' if near else f" It holds: {', '.join(sorted(known)) or 'none'}."
+    return StudyNotFoundError(f'no study "{study}" in {shown}.{hint}')
+
+
+def _read_sqlite(connection: sqlite3.Connection, study: str, *, shown: str) -> StudyData:
+    ids = dict(connection.execute("SELECT study_name, study_id FROM studies"))
+    if study not in ids:
+        raise study_not_found(study, list(ids), shown=shown)
+    identity = ids[study]
+    finalists = ids.get(f"{study}/{FINALISTS}")
+    return study_data(
+        name=study,
+        directions=[
+            direction
+            for (direction,) in connection.execute(
+                "SELECT direction FROM study_directions WHERE study_id = ? ORDER BY objective", (identity,)
+            )
+        ],
+        user_attributes=_study_attributes(connection, "study_user_attributes", identity),
+        system_attributes=_study_attributes(connection, "study_system_attributes", identity),
+        rows=_rows(connection, identity),
+        finalists=_rows(connection, finalists) if finalists is not None else None,
+        shown=shown,
+    )
+
+
+def _study_attributes(connection: sqlite3.Connection, table: str, study_id: int) -> dict[str, str]:
+    return dict(connection.execute(f"SELECT key, value_json FROM {table} WHERE study_id = ?", (study_id,)))
+
+
+def _rows(connection: sqlite3.Connection, study_id: int) -> TrialRows:
+    def select(columns: str, table: str, order: str) -> sqlite3.Cursor:
+        where = "trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)"
+        return connection.execute(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY {order}", (study_id,))
+
+    return TrialRows(
+        trials=connection.execute(
+            "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials "
+            "WHERE study_id = ? ORDER BY number",
+            (study_id,),
+        ),
+        params=select("trial_id, param_name, param_value, distribution_json", "trial_params", "param_id"),
+        attributes=select("trial_id, key, value_json", "trial_user_attributes", "trial_id"),
+        intermediate_values=select(
+            "trial_id, step, intermediate_value, intermediate_value_type", "trial_intermediate_values", "trial_id, step"
+        ),
+        values=select("trial_id, value, value_type", "trial_values", "trial_id"),
+    )

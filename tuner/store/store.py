@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from tuner.records import Json, Params, TrialEvent, TrialRecord, TrialState
@@ -19,12 +19,24 @@ class StudyStore(Protocol):
         """All trials, by number."""
         ...
 
-    def start(self, trials: Sequence[tuple[Params, int, str]]) -> list[TrialRecord]:
-        """Create RUNNING trials from (params, to_epoch, tier), numbered onwards; durable when it returns."""
+    def interrupted(self) -> tuple[TrialRecord, ...]:
+        """The trials that the last run left on their way to `to_epoch`, as they were when the study was opened.
+
+        Sent on with `advance`, they continue from their checkpoints.
+        """
+        ...
+
+    def start(
+        self, trials: Sequence[tuple[Params, int, str]], *, facts: Sequence[Mapping[str, Json]] = ()
+    ) -> list[TrialRecord]:
+        """Create RUNNING trials from (params, to_epoch, tier), numbered onwards; durable when it returns.
+
+        `facts`, if given, holds each trial's first facts.
+        """
         ...
 
     def advance(self, trial: int, to_epoch: int) -> TrialRecord:
-        """A PAUSED or interrupted trial is sent on: RUNNING again."""
+        """A PAUSED, interrupted or (to be tried again) FAILED trial is sent on: RUNNING again."""
         ...
 
     def record(self, event: TrialEvent) -> TrialRecord:
@@ -33,6 +45,10 @@ class StudyStore(Protocol):
 
     def end(self, trial: int, state: TrialState, reason: str) -> TrialRecord:
         """Give a trial a final state that no event gave it: PRUNED by the strategy, FAILED at reconciliation."""
+        ...
+
+    def annotate(self, trial: int, facts: Mapping[str, Json]) -> TrialRecord:
+        """Add facts to a trial, whatever its state."""
         ...
 
     def get(self, key: str) -> Json:

@@ -1,0 +1,96 @@
+"""The seam between a store and its database, and what the errors of databases mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from tuner.errors import StorageError
+from tuner.records import Json, TrialRecord
+from tuner.store.lease import Lease
+
+
+class LeaseLostError(StorageError):
+    """Another process runs the study now."""
+
+
+class Database(Protocol):
+    """One study in one database, used by one thread at a time."""
+
+    def directions(self) -> list[str]:
+        """`MAXIMIZE` or `MINIMIZE` for each objective."""
+        ...
+
+    def claim(self, lease: Lease) -> None:
+        """Become the study's only writer.
+
+        Raises:
+            StorageError: a living process is; the message names it.
+        """
+        ...
+
+    def load(self) -> tuple[list[TrialRecord], dict[str, Json]]:
+        """All trials and all user attributes of the study; what follows is written relative to this."""
+        ...
+
+    def write(self, records: Sequence[TrialRecord], facts: Mapping[str, str]) -> None:
+        """Make the database say what these records and facts (JSON texts) say: all of it, or nothing.
+
+        Also renews the lease when that is due.
+
+        Raises:
+            LeaseLostError: another process has taken the study over; nothing was written.
+        """
+        ...
+
+    def release(self) -> None:
+        """Give the lease back."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+Cause = Literal["busy", "full", "fatal"]
+"""`busy`: locked, or a server that restarts: trying again may help. `full`: no room on the disk."""
+
+_BUSY = (
+    "database is locked",
+    "database table is locked",
+    "database schema is locked",
+    "connection",
+    "server closed",
+    "terminating",
+    "starting up",
+    "shutting down",
+    "recovery mode",
+    "deadlock",
+    "lost connection",
+    "gone away",
+    "timeout",
+)
+_FULL = ("disk is full", "no space left", "disk full", "disk quota exceeded")
+_FATAL = ("password authentication", "no pg_hba", "does not exist", "access denied", "readonly", "malformed")
+
+
+def cause_of(error: BaseException) -> Cause:
+    """What an error of a database, or one that it caused, means for the one who called."""
+    text = " ".join(str(part).lower() for part in _chain(error))
+    if any(words in text for words in _FULL):
+        return "full"
+    if any(words in text for words in _FATAL):
+        return "fatal"
+    return "busy" if any(words in text for words in _BUSY) else "fatal"
+
+
+def root_of(error: BaseException) -> BaseException:
+    """The driver's own error beneath what SQLAlchemy and Optuna made of it."""
+    return _chain(error)[-1]
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain = [error]
+    while (inner := getattr(chain[-1], "orig", None) or chain[-1].__cause__) is not None and inner not in chain:
+        chain.append(inner)
+    return chain

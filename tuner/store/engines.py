@@ -1,0 +1,197 @@
+"""Connections to SQLite files and database servers, and the making of new studies in them."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
+from sqlalchemy import Engine, QueuePool, create_engine, event, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from tuner.errors import MissingExtraError
+from tuner.records import Direction
+from tuner.store.codec import FORMAT, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE
+from tuner.store.database import cause_of
+from tuner.store.locations import DatabaseLocation
+from tuner.store.sqlite_file import check_version, on_network_file_system
+
+BUSY_SECONDS = 5.0
+"""How long SQLite itself waits for a lock, before `tuner.store.writer.patiently` says so and tries again."""
+CONNECT_SECONDS = 5
+"""How long a server may take to accept a connection."""
+CREATION_ATTEMPTS = 20
+
+
+def sqlite_engine(path: Path) -> Engine:
+    """Connections to a SQLite file for its one writer: write-ahead log, durable commits, write locks from the start."""
+    # With a creator, the path needs no quoting in a URL: it may hold `?`, `%` and braces.
+    engine = create_engine("sqlite://", creator=lambda: _connect(path), poolclass=QueuePool, pool_size=1)
+    journal = "DELETE" if on_network_file_system(path) else "WAL"
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: object) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def server_engine(url: str) -> Engine:
+    """Connections to a database server, each tried before use.
+
+    Raises:
+        MissingExtraError: its driver is not installed.
+    """
+    timeout = {"connect_timeout": CONNECT_SECONDS} if url.startswith(("postgresql+psycopg", "mysql")) else {}
+    try:
+        return create_engine(url, pool_pre_ping=True, pool_size=1, connect_args=timeout)
+    except ImportError as error:
+        extra = 'pip install "tuner[postgres]"' if url.startswith("postgresql") else "pip install its package"
+        raise MissingExtraError(f"the driver of this database is not installed ({error}); run: {extra}") from error
+
+
+def find_study(engine: Engine, study: str, *, shown: str) -> int | None:
+    """The id of a study; None if there is no such study, or no Optuna schema yet.
+
+    Raises:
+        StorageError: the schema's version is not ours.
+    """
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        versions = [row[0] for row in connection.execute(text("SELECT version_num FROM alembic_version"))]
+        check_version(versions, shown=shown)
+        found = connection.execute(text("SELECT study_id FROM studies WHERE study_name = :name"), {"name": study})
+        return found.scalar_one_or_none()
+
+
+def study_names(engine: Engine) -> list[str]:
+    """The names of all studies."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("studies"):
+            return []
+        return [row[0] for row in connection.execute(text("SELECT study_name FROM studies"))]
+
+
+def rename_study(engine: Engine, study: str, new_name: str) -> None:
+    """Rename a study and those below it (`study/finalists`)."""
+    with engine.begin() as connection:
+        for name in [row[0] for row in connection.execute(text("SELECT study_name FROM studies"))]:
+            if name == study or name.startswith(f"{study}/"):
+                connection.execute(
+                    text("UPDATE studies SET study_name = :new WHERE study_name = :name"),
+                    {"new": new_name + name.removeprefix(study), "name": name},
+                )
+
+
+def create_sqlite_study(path: Path, study: str, *, direction: Direction, metric: str) -> None:
+    """Create a SQLite file with one new study, through Optuna; the file appears whole, or not at all.
+
+    Where another process was quicker, its file stays.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        storage = _rdb_storage("sqlite://", {"creator": lambda: _connect_hastily(part), "poolclass": QueuePool})
+        new_study(storage, study, direction=direction, metric=metric)
+        storage.engine.dispose()
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        _put_in_place(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def create_study(location: DatabaseLocation, study: str, *, direction: Direction, metric: str) -> None:
+    """Create a study, and Optuna's schema where there is none, in an existing SQLite file or on a server.
+
+    Several processes may do so at once: Optuna's own creation is no match for that, so it is tried again.
+    """
+    for attempt in range(1, CREATION_ATTEMPTS + 1):
+        try:
+            storage = rdb_storage(location)
+            try:
+                new_study(storage, study, direction=direction, metric=metric)
+            finally:
+                storage.engine.dispose()
+            return
+        except optuna.exceptions.DuplicatedStudyError:
+            return
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError, AssertionError) as error:
+            if attempt == CREATION_ATTEMPTS or cause_of(error) == "full" or "password" in str(error):
+                raise
+            time.sleep(random.uniform(0.05, 0.3))
+
+
+def rdb_storage(location: DatabaseLocation) -> RDBStorage:
+    """Optuna's own storage of a SQLite file or a server; creates the schema where there is none."""
+    if location.kind == "sqlite":
+        creator = {"creator": lambda: _connect(location.path, isolation="DEFERRED"), "poolclass": QueuePool}
+        return _rdb_storage("sqlite://", creator)
+    url = location.url.replace("{", "{{").replace("}", "}}")  # Optuna takes a URL for a template
+    return _rdb_storage(url, {"pool_pre_ping": True})
+
+
+def new_study(storage: BaseStorage, study: str, *, direction: Direction, metric: str) -> None:
+    """Create a study through Optuna's storage interface, and mark it as ours."""
+    with quiet_optuna():
+        study_id = storage.create_new_study([StudyDirection[direction.name]], study)
+    storage.set_study_system_attr(study_id, METRIC_NAMES_ATTRIBUTE, [metric])
+    storage.set_study_user_attr(study_id, STUDY_ATTRIBUTE, {"format": FORMAT, "metric": metric})
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's remarks off stderr; its warnings and errors stay."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _rdb_storage(url: str, engine_arguments: dict[str, Any]) -> RDBStorage:
+    with quiet_optuna():
+        return RDBStorage(url, engine_kwargs=engine_arguments)
+
+
+def _connect(path: Path, *, isolation: Literal["DEFERRED"] | None = None) -> sqlite3.Connection:
+    """A connection that several threads may use one after the other; without isolation, it begins no transaction."""
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=isolation, check_same_thread=False)
+
+
+def _connect_hastily(path: Path) -> sqlite3.Connection:
+    """A connection to a file that nobody else sees yet, and that is made durable as a whole."""
+    connection = _connect(path, isolation="DEFERRED")
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
+def _put_in_place(part: Path, path: Path) -> None:
+    try:
+        os.link(part, path)  # unlike a rename, this never replaces a file
+    except FileExistsError:
+        return
+    except OSError:
+        if not path.exists():  # a file system without hard links
+            part.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

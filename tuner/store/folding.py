@@ -1,0 +1,143 @@
+"""What an event does to a trial's record: pure functions, the same for every store."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tuner.records import (
+    Direction,
+    EpochResult,
+    EpochsFinished,
+    FailureReason,
+    Json,
+    TrialEvent,
+    TrialFailed,
+    TrialFinished,
+    TrialInterrupted,
+    TrialPaused,
+    TrialRecord,
+    TrialStarted,
+    TrialState,
+)
+from tuner.store.codec import MAX_ATTRIBUTE_BYTES, decode, encode
+
+MAX_REASON_CHARACTERS = 2000
+
+
+def trial_seed(seed: int, number: int, *, stream: str = "") -> int:
+    """The seed of a trial: a function of the search's seed and the trial's number alone, below 2**32.
+
+    Args:
+        seed: The seed of the search.
+        number: The trial's number.
+        stream: Sets the trials of a sibling study (`finalists`) apart from those that they repeat.
+    """
+    digest = hashlib.blake2b(f"{seed}/{stream}/{number}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
+
+
+def fold(record: TrialRecord, event: TrialEvent, *, direction: Direction, now: str) -> TrialRecord:
+    """The record after an event of an executor.
+
+    Args:
+        record: A trial that has no final state.
+        event: What happened to it.
+        direction: Which dev metrics are better.
+        now: UTC, ISO 8601; becomes `ended` where the event ends the trial.
+    """
+    assert event.trial == record.number
+    assert not record.state.final, f"trial {record.number} is {record.state.value}, yet there came {event}"
+    match event:
+        case TrialStarted():
+            return replace(
+                record,
+                state=TrialState.RUNNING,
+                attempts=record.attempts + 1,
+                num_parameters=event.num_parameters,
+                facts=merge_facts(
+                    record.facts,
+                    {
+                        "worker": event.worker,
+                        "device": event.device,
+                        "path": event.path,
+                        "cohort_width": event.cohort_width,
+                    },
+                ),
+            )
+        case EpochsFinished():
+            return _with_epochs(record, event.results, direction=direction)
+        case TrialPaused():
+            return replace(
+                record,
+                state=TrialState.PAUSED,
+                rungs=_with_rung(record, event.epoch),
+                facts=merge_facts(record.facts, event.facts),
+            )
+        case TrialFinished() if record.best is None:
+            return end(
+                record, TrialState.FAILED, f"{FailureReason.DIVERGED.value}: no epoch had a finite dev metric", now
+            )
+        case TrialFinished():
+            return replace(
+                end(record, TrialState.COMPLETE, event.reason, now),
+                rungs=_with_rung(record, record.epochs),
+                facts=merge_facts(record.facts, event.facts),
+            )
+        case TrialFailed():
+            return replace(
+                end(record, TrialState.FAILED, f"{event.reason.value}: {event.message}", now),
+                facts=merge_facts(record.facts, event.facts),
+            )
+        case TrialInterrupted():
+            return replace(record, state=TrialState.PAUSED)
+
+
+def end(record: TrialRecord, state: TrialState, reason: str, now: str) -> TrialRecord:
+    """The record with a final state."""
+    assert state.final
+    assert state is not TrialState.COMPLETE or record.best is not None
+    if len(reason) > MAX_REASON_CHARACTERS:
+        reason = f"{reason[:MAX_REASON_CHARACTERS]}..."
+    return replace(record, state=state, reason=reason, ended=now)
+
+
+def merge_facts(facts: Mapping[str, Json], more: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Facts with more facts, exactly as they will be read back from a database.
+
+    Where they are too long for one attribute, the longest are left out and named in `left_out`.
+    """
+    if not more:
+        return facts
+    merged = {**facts, **more}
+    text = encode(merged)
+    if len(text) > MAX_ATTRIBUTE_BYTES:
+        lengths = {name: len(encode(value)) for name, value in merged.items()}
+        left_out = list(merged.pop("left_out", []))
+        while len(text) > MAX_ATTRIBUTE_BYTES:
+            longest = max(merged, key=lambda name: lengths[name])
+            del merged[longest]
+            left_out.append(longest[:100])
+            text = encode({**merged, "left_out": left_out})
+    result: Mapping[str, Json] = decode(text)
+    return result
+
+
+def _with_epochs(record: TrialRecord, results: tuple[EpochResult, ...], *, direction: Direction) -> TrialRecord:
+    best, last = record.best, record.last
+    for result in results:
+        # Epochs that a resumed trial repeats, because its checkpoint is older than its record, are known already.
+        if last is not None and result.epoch <= last.epoch:
+            continue
+        last = result
+        if math.isfinite(result.dev_metric) and (best is None or direction.better(result.dev_metric, best.dev_metric)):
+            best = result
+    return replace(record, best=best, last=last)
+
+
+def _with_rung(record: TrialRecord, epoch: int) -> tuple[tuple[int, float], ...]:
+    if record.best is None or (record.rungs and record.rungs[-1][0] >= epoch):
+        return record.rungs
+    return (*record.rungs, (epoch, record.best.dev_metric))

@@ -1,0 +1,224 @@
+"""The store of a sweep: an Optuna study in a SQLite file, on a database server, or in a journal file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from optuna.exceptions import OptunaError
+from sqlalchemy.exc import SQLAlchemyError
+
+from tuner.errors import StorageError, StudyMismatchError
+from tuner.paths import StudyPaths
+from tuner.records import Direction, Json, Params, TrialRecord
+from tuner.spec.space import Space
+from tuner.store.book import RecordBook
+from tuner.store.codec import FORMAT, STUDY_ATTRIBUTE, decode, encode
+from tuner.store.database import Database
+from tuner.store.distributions import StoredSpace
+from tuner.store.engines import (
+    create_sqlite_study,
+    create_study,
+    find_study,
+    rename_study,
+    server_engine,
+    sqlite_engine,
+    study_names,
+)
+from tuner.store.lease import Lease
+from tuner.store.locations import DatabaseLocation, find_database
+from tuner.store.pending import PendingFolder
+from tuner.store.rdb import RelationalDatabase
+from tuner.store.reader import study_not_found
+from tuner.store.sqlite_file import check_study_file, check_writable
+from tuner.store.writer import Writer, as_storage_error, patiently
+
+
+class OptunaStore(RecordBook):
+    """Implements `tuner.store.store.StudyStore` in a database."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        study: str,
+        direction: Direction,
+        metric: str,
+        space: StoredSpace,
+        seed: int,
+        pending: PendingFolder,
+        shown: str,
+    ) -> None:
+        """Take over a database whose lease is ours, and store what an earlier run could not write."""
+        records, facts = database.load()
+        mark = facts.pop(STUDY_ATTRIBUTE, None)
+        check_metric(mark, metric, study=study, shown=shown)
+        files, kept, kept_facts = pending.read()
+        replayed = _newer(kept, {record.number: record for record in records})
+        known = {record.number: record for record in records} | replayed
+        super().__init__(
+            study=study,
+            direction=direction,
+            seed=seed,
+            records=[known[number] for number in sorted(known)],
+            facts=facts | {key: decode(value) for key, value in kept_facts.items()},
+        )
+        self._space = space
+        self._writer = Writer(database, pending=pending, shown=shown)
+        if mark is None:  # a study of plain Optuna's
+            self._writer.put_fact(STUDY_ATTRIBUTE, encode({"format": FORMAT, "metric": metric}))
+        for record in replayed.values():
+            self._writer.put(record)
+        for key, text in kept_facts.items():
+            self._writer.put_fact(key, text)
+        if files:
+            self._writer.flush()
+            for file in files:
+                file.unlink(missing_ok=True)
+
+    def _changed(self, record: TrialRecord, *, progress_only: bool) -> None:
+        self._writer.put(record, progress_only=progress_only)
+
+    def _fact_changed(self, key: str, text: str) -> None:
+        self._writer.put_fact(key, text)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _stored_params(self, params: Params) -> Params:
+        return self._space.plain(params)
+
+
+def open_store(
+    paths: StudyPaths,
+    *,
+    study: str,
+    direction: Direction,
+    metric: str,
+    space: Space,
+    seed: int = 0,
+    url: str | None = None,
+    create: bool = True,
+    fresh: bool = False,
+) -> OptunaStore:
+    """Open a study as its only writer.
+
+    Args:
+        paths: The study's folder; holds the database where no URL is given.
+        study: Its name.
+        direction: Which dev metrics are better.
+        metric: The dev metric's name.
+        space: The hyperparameters; says how they are stored.
+        seed: Seed of the search; the trials' seeds follow from it.
+        url: An Optuna database to use instead of `study.db` in the folder.
+        create: Create the study if there is none.
+        fresh: Set a study of that name aside within its database, under a name with the time, and begin a new one.
+            The trials' folders are the caller's to set aside.
+
+    Raises:
+        StudyNotFoundError: there is no such study, and none is to be created.
+        StudyMismatchError: the study has another direction or metric.
+        StorageError: the database cannot be used, or another process runs the study.
+    """
+    location = find_database(paths, url=url)
+    stored_space = StoredSpace(space)
+    database: Database | None = None
+    try:
+        database = _open_database(
+            location, study, direction=direction, metric=metric, space=stored_space, create=create, fresh=fresh
+        )
+        directions = database.directions()
+        if directions != [direction.name]:
+            raise StudyMismatchError(
+                f'study "{study}" in {location} is to {" and ".join(directions).lower()}, '
+                f"the sweep file to {direction.value} {metric}; name the study anew, or use --fresh"
+            )
+        claimed = database
+        patiently(lambda: claimed.claim(Lease.mine()), shown=str(location))
+        return OptunaStore(
+            database,
+            study=study,
+            direction=direction,
+            metric=metric,
+            space=stored_space,
+            seed=seed,
+            pending=PendingFolder(paths.pending, study),
+            shown=str(location),
+        )
+    except (SQLAlchemyError, OptunaError, sqlite3.Error, OSError, RuntimeError) as error:
+        raise as_storage_error(error, shown=str(location)) from error
+
+
+def _open_database(
+    location: DatabaseLocation,
+    study: str,
+    *,
+    direction: Direction,
+    metric: str,
+    space: StoredSpace,
+    create: bool,
+    fresh: bool,
+) -> Database:
+    """The database with the study in it, not yet claimed."""
+    if location.kind == "sqlite":
+        _prepare_file(location, study, direction=direction, metric=metric, create=create)
+        engine = sqlite_engine(location.path)
+    else:
+        engine = server_engine(location.url)
+    study_id = find_study(engine, study, shown=str(location))
+    if study_id is not None and fresh:
+        old = RelationalDatabase(engine, study_id=study_id, direction=direction, space=space, shown=str(location))
+        old.claim(Lease.mine())
+        rename_study(engine, study, f"{study} until {datetime.now(UTC):%Y-%m-%d %H:%M:%S}")
+        old.release()
+        study_id = None
+    if study_id is None:
+        if not create:
+            raise study_not_found(study, study_names(engine), shown=str(location))
+        create_study(location, study, direction=direction, metric=metric)
+        study_id = find_study(engine, study, shown=str(location))
+        assert study_id is not None
+    return RelationalDatabase(engine, study_id=study_id, direction=direction, space=space, shown=str(location))
+
+
+def _prepare_file(location: DatabaseLocation, study: str, *, direction: Direction, metric: str, create: bool) -> None:
+    """Make sure that there is a SQLite file, that it is a sound study database, and that it can be written."""
+    path = location.path
+    if path.exists():
+        check_study_file(path, thorough=True)
+        check_writable(path)
+        return
+    if not create:
+        raise study_not_found(study, [], shown=str(location))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot create {path.parent}: {error.strerror}") from error
+    create_sqlite_study(path, study, direction=direction, metric=metric)
+
+
+def check_metric(mark: Json, metric: str, *, study: str, shown: str) -> None:
+    """Make sure that a study measures what the sweep is to measure.
+
+    Raises:
+        StudyMismatchError: it does not.
+    """
+    if mark is not None and mark["metric"] != metric:
+        raise StudyMismatchError(
+            f'study "{study}" in {shown} was made for {mark["metric"]}, the sweep file asks for {metric}; '
+            "name the study anew, or use --fresh"
+        )
+
+
+def _newer(kept: Mapping[int, TrialRecord], stored: Mapping[int, TrialRecord]) -> dict[int, TrialRecord]:
+    """Those of the kept records that say more than the stored ones."""
+    newer = {}
+    for number, record in kept.items():
+        before = stored.get(number)
+        if before is None or (not before.state.final and (record.state.final or record.epochs >= before.epochs)):
+            newer[number] = record
+    return newer

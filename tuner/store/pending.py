@@ -1,0 +1,76 @@
+"""Results that the database could not take: kept in files beside it, and replayed when the study is next opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tuner.errors import StorageError
+from tuner.records import TrialRecord
+from tuner.store.codec import record_from_json, record_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFolder:
+    """The folder of pending changes of one study."""
+
+    folder: Path
+    study: str
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Names this process's file."""
+
+    def keep(self, records: Mapping[int, TrialRecord], facts: Mapping[str, str]) -> str:
+        """Write changes to a file, in place of an earlier call's; returns what to tell the user, from a `;` on."""
+        if not records and not facts:
+            return ""
+        content = {
+            "study": self.study,
+            "records": [record_to_json(record) for record in records.values()],
+            "facts": dict(facts),
+        }
+        path = self.folder / f"{self.token}.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_durably(path, json.dumps(content))
+        except OSError as error:
+            path.with_suffix(".part").unlink(missing_ok=True)
+            return (
+                f"; {len(records)} trials have results that could not be kept in {self.folder} either "
+                f"({error.strerror}): they go on from their checkpoints"
+            )
+        return f"; what could not be written is kept in {path} and is stored when the study is next run"
+
+    def read(self) -> tuple[list[Path], dict[int, TrialRecord], dict[str, str]]:
+        """(files, records by number, facts as JSON texts) that wait for this study, the oldest file first.
+
+        Raises:
+            StorageError: a file cannot be read.
+        """
+        files: list[Path] = []
+        records: dict[int, TrialRecord] = {}
+        facts: dict[str, str] = {}
+        for path in sorted(self.folder.glob("*.json"), key=lambda p: p.stat().st_mtime_ns):
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                if content["study"] != self.study:
+                    continue
+                found = [record_from_json(value) for value in content["records"]]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise StorageError(f"{path} holds no pending results ({error}); move it away to go on") from error
+            records.update((record.number, record) for record in found)
+            facts.update(content["facts"])
+            files.append(path)
+        return files, records, facts
+
+
+def _write_durably(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

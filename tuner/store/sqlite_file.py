@@ -1,0 +1,224 @@
+"""Looking at a SQLite file with the standard library alone: is it a study, can it be read, can it be written?
+
+Opening a file with SQLAlchemy and Optuna changes it: tables appear in other programs' databases. So it is looked
+at here first, and what is refused is left as it was, byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from tuner.errors import StorageError
+
+SCHEMA_VERSION = "v3.2.0.a"
+"""Optuna's name for the schema of its versions 3.2 to 5."""
+OLDER_SCHEMAS = (
+    "v0.9.0.a",
+    "v1.2.0.a",
+    "v1.3.0.a",
+    "v2.4.0.a",
+    "v2.6.0.a",
+    "v3.0.0.a",
+    "v3.0.0.b",
+    "v3.0.0.c",
+    "v3.0.0.d",
+)
+TABLES = frozenset(
+    {
+        "studies",
+        "study_directions",
+        "study_user_attributes",
+        "study_system_attributes",
+        "trials",
+        "trial_params",
+        "trial_values",
+        "trial_intermediate_values",
+        "trial_user_attributes",
+        "alembic_version",
+    }
+)
+"""The tables that we read."""
+
+_MAGIC = b"SQLite format 3\0"
+_NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "lustre", "beegfs", "9p"}
+
+
+def check_study_file(path: Path, *, thorough: bool) -> None:
+    """Make sure that an existing file is an intact Optuna database of a schema that we know.
+
+    Args:
+        path: An existing file.
+        thorough: Look at every page (about 10 ms for each 1,000 trials), not only at the tables.
+
+    Raises:
+        StorageError: it is not; the file is as it was.
+    """
+    check_header(path)
+    with open_readonly(path) as connection:
+        check_schema(connection, shown=str(path))
+        if thorough:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise StorageError(f"{path} is damaged: {found.splitlines()[-1]}; {_MEND}")
+
+
+_MEND = "`tuner doctor STUDY --repair FILE` writes what can be read into a new file"
+
+
+def check_header(path: Path) -> None:
+    """Make sure that a file begins as SQLite files do, without opening it as a database.
+
+    Raises:
+        StorageError: it does not.
+    """
+    if path.is_dir():
+        raise StorageError(f"{path} is a folder, not a study database")
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    if not header:
+        raise StorageError(f"{path} is empty (0 bytes), not a study database; remove it, or restore a backup")
+    if not header.startswith(_MAGIC):
+        raise StorageError(f"{path} is not a SQLite database (it begins with {header[:12]!r})")
+
+
+def check_schema(connection: sqlite3.Connection, *, shown: str) -> None:
+    """Make sure that an open database has Optuna's tables, in the version that we know.
+
+    Raises:
+        StorageError: it has not.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if missing := TABLES - tables:
+        theirs = ", ".join(sorted(tables)[:5]) or "none"
+        raise StorageError(
+            f"{shown} is the database of another program: it has no table {min(missing)} (its tables: {theirs})"
+        )
+    check_version([row[0] for row in connection.execute("SELECT version_num FROM alembic_version")], shown=shown)
+
+
+def check_version(versions: list[str], *, shown: str) -> None:
+    """Make sure that a database has the schema version that we know.
+
+    Raises:
+        StorageError: it is newer or older.
+    """
+    version = versions[0] if versions else "none"
+    if version == SCHEMA_VERSION:
+        return
+    if version in OLDER_SCHEMAS:
+        raise StorageError(
+            f"{shown} has the older Optuna schema {version}, {SCHEMA_VERSION} is needed; "
+            "back it up and run `optuna storage upgrade`"
+        )
+    raise StorageError(
+        f"{shown} has Optuna schema {version}, this version of tuner knows {SCHEMA_VERSION}; upgrade tuner and optuna"
+    )
+
+
+@contextmanager
+def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection to an existing SQLite file; it also works during a run and on a read-only disk.
+
+    Raises:
+        StorageError: the file cannot be read as a database, now or within the block.
+    """
+    with ExitStack() as stack:
+        try:
+            source = path
+            if _needs_copy(path):
+                source = _copy_with_wal(path, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tuner-"))))
+            yield stack.enter_context(closing(_connect_readonly(source)))
+        except sqlite3.Error as error:
+            raise StorageError(explain(path, error)) from error
+
+
+def _connect_readonly(path: Path) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path))}"
+    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=10.0, isolation_level=None)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if "unable to open" not in str(error) and "readonly" not in str(error):
+            raise
+        # SQLite wants to put its shared-memory file beside the database, and the disk is read-only.
+        connection = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    return connection
+
+
+def _needs_copy(path: Path) -> bool:
+    """Whether recent transactions lie in a write-ahead log that cannot be read in place."""
+    wal = Path(f"{path}-wal")
+    return (
+        not os.access(path.parent, os.W_OK)
+        and wal.exists()
+        and wal.stat().st_size > 0
+        and not Path(f"{path}-shm").exists()
+    )
+
+
+def _copy_with_wal(path: Path, folder: Path) -> Path:
+    copy = folder / "study.db"
+    shutil.copyfile(path, copy)
+    shutil.copyfile(f"{path}-wal", f"{copy}-wal")
+    return copy
+
+
+def check_writable(path: Path) -> None:
+    """Make sure that an existing file and its folder can be written.
+
+    Raises:
+        StorageError: they cannot.
+    """
+    for place in (path, path.parent):
+        if not os.access(place, os.W_OK):
+            raise StorageError(f"{place} is read-only; reports still work, `tuner run` needs to write it")
+
+
+def explain(path: Path | str, error: BaseException) -> str:
+    """One line for an error of SQLite: the file, the cause and what helps."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(path, Path) and "malformed" in text:
+        return f"{path} is damaged ({_missing_bytes(path) or text}); {_MEND}"
+    if "not a database" in text:
+        return f"{path} is not a SQLite database, or is damaged ({text}); {_MEND}"
+    if "full" in text:
+        return f"disk full: {path} cannot grow"
+    if "readonly" in text:
+        return f"{path} is read-only"
+    return f"{path}: {text}"
+
+
+def _missing_bytes(path: Path) -> str:
+    with path.open("rb") as file:
+        header = file.read(100)
+    page_bytes = int.from_bytes(header[16:18], "big")
+    expected = (65536 if page_bytes == 1 else page_bytes) * int.from_bytes(header[28:32], "big")
+    size = path.stat().st_size
+    return f"truncated: {size:,} of {expected:,} bytes" if size < expected else ""
+
+
+def on_network_file_system(path: Path) -> bool:
+    """Whether a file lies on a network drive, where SQLite's write-ahead log does not work (Linux only)."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    folder = path.resolve().parent
+    best = ("", "")
+    for line in mounts:
+        _, mount_point, kind, *_ = line.split(" ")
+        place = mount_point.replace("\\040", " ")
+        if folder.is_relative_to(place) and len(place) >= len(best[0]):
+            best = (place, kind)
+    return best[1] in _NETWORK_FILE_SYSTEMS
