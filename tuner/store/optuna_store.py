@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from optuna.exceptions import OptunaError
 from sqlalchemy.exc import SQLAlchemyError
 
-from tuner.errors import StorageError, StudyMismatchError
+from tuner.errors import StudyMismatchError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Json, Params, TrialRecord
 from tuner.spec.space import Space
@@ -17,21 +16,10 @@ from tuner.store.book import RecordBook
 from tuner.store.codec import FORMAT, STUDY_ATTRIBUTE, decode, encode
 from tuner.store.database import Database
 from tuner.store.distributions import StoredSpace
-from tuner.store.engines import (
-    create_sqlite_study,
-    create_study,
-    find_study,
-    rename_study,
-    server_engine,
-    sqlite_engine,
-    study_names,
-)
 from tuner.store.lease import Lease
-from tuner.store.locations import DatabaseLocation, find_database
+from tuner.store.locations import find_database
+from tuner.store.opening import open_database
 from tuner.store.pending import PendingFolder
-from tuner.store.rdb import RelationalDatabase
-from tuner.store.reader import study_not_found
-from tuner.store.sqlite_file import check_study_file, check_writable
 from tuner.store.writer import Writer, as_storage_error, patiently
 
 
@@ -128,7 +116,7 @@ def open_store(
     stored_space = StoredSpace(space)
     database: Database | None = None
     try:
-        database = _open_database(
+        database = open_database(
             location, study, direction=direction, metric=metric, space=stored_space, create=create, fresh=fresh
         )
         directions = database.directions()
@@ -151,54 +139,6 @@ def open_store(
         )
     except (SQLAlchemyError, OptunaError, sqlite3.Error, OSError, RuntimeError) as error:
         raise as_storage_error(error, shown=str(location)) from error
-
-
-def _open_database(
-    location: DatabaseLocation,
-    study: str,
-    *,
-    direction: Direction,
-    metric: str,
-    space: StoredSpace,
-    create: bool,
-    fresh: bool,
-) -> Database:
-    """The database with the study in it, not yet claimed."""
-    if location.kind == "sqlite":
-        _prepare_file(location, study, direction=direction, metric=metric, create=create)
-        engine = sqlite_engine(location.path)
-    else:
-        engine = server_engine(location.url)
-    study_id = find_study(engine, study, shown=str(location))
-    if study_id is not None and fresh:
-        old = RelationalDatabase(engine, study_id=study_id, direction=direction, space=space, shown=str(location))
-        old.claim(Lease.mine())
-        rename_study(engine, study, f"{study} until {datetime.now(UTC):%Y-%m-%d %H:%M:%S}")
-        old.release()
-        study_id = None
-    if study_id is None:
-        if not create:
-            raise study_not_found(study, study_names(engine), shown=str(location))
-        create_study(location, study, direction=direction, metric=metric)
-        study_id = find_study(engine, study, shown=str(location))
-        assert study_id is not None
-    return RelationalDatabase(engine, study_id=study_id, direction=direction, space=space, shown=str(location))
-
-
-def _prepare_file(location: DatabaseLocation, study: str, *, direction: Direction, metric: str, create: bool) -> None:
-    """Make sure that there is a SQLite file, that it is a sound study database, and that it can be written."""
-    path = location.path
-    if path.exists():
-        check_study_file(path, thorough=True)
-        check_writable(path)
-        return
-    if not create:
-        raise study_not_found(study, [], shown=str(location))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot create {path.parent}: {error.strerror}") from error
-    create_sqlite_study(path, study, direction=direction, metric=metric)
 
 
 def check_metric(mark: Json, metric: str, *, study: str, shown: str) -> None:

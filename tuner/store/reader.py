@@ -63,7 +63,7 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> Stud
 
             return read_server_study(location, study=study)
         case "journal":
-            from tuner.store.optuna_api import read_journal_study
+            from tuner.store.journal_file import read_journal_study
 
             return read_journal_study(location, study=study)
 
