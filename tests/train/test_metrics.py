@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from tuner.errors import SweepFileError
+from tuner.records import Direction
+from tuner.spec.model import ObjectiveSpec, TrainingSpec
+from tuner.train.metrics import METRICS, Evaluation, resolve_loss, resolve_metric
+
+CLASSIFICATION = [name for name, metric in METRICS.items() if "classification" in metric.tasks]
+REGRESSION = [name for name, metric in METRICS.items() if "regression" in metric.tasks]
+
+seeds = st.integers(0, 2**32 - 1)
+num_trials = st.integers(1, 9)
+num_examples = st.integers(1, 70)
+few = settings(max_examples=30, deadline=None)
+
+
+def classification_case(
+    seed: int, trials: int, examples: int, classes: int, *, rounded: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random logits (trials, examples, classes) and classes; rounded logits have many ties."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(scale=3.0, size=(trials, examples, classes)).astype(np.float32)
+    if rounded:
+        logits = logits.round()
+    return torch.from_numpy(logits), torch.from_numpy(random.integers(0, classes, examples))
+
+
+def regression_case(seed: int, trials: int, examples: int, outputs: int) -> tuple[torch.Tensor, torch.Tensor]:
+    random = np.random.default_rng(seed)
+    targets = random.normal(size=(examples, outputs)).astype(np.float32)
+    predictions = targets + random.normal(size=(trials, examples, outputs)).astype(np.float32)
+    return torch.from_numpy(predictions), torch.from_numpy(targets)
+
+
+def score_classes(logits: torch.Tensor, targets: torch.Tensor, metric: str) -> np.ndarray:
+    return Evaluation(targets, loss="cross_entropy", metric=METRICS[metric])(logits).metric
+
+
+def score_numbers(predictions: torch.Tensor, targets: torch.Tensor, metric: str) -> np.ndarray:
+    std = [2.0 + t for t in range(targets.shape[1])]
+    return Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=std)(predictions).metric
+
+
+@few
+@given(seed=seeds, trials=num_trials, examples=num_examples, classes=st.integers(2, 12), rounded=st.booleans())
+def test_class_metrics_agree_with_scikit_learn(
+    seed: int, trials: int, examples: int, classes: int, rounded: bool
+) -> None:
+    logits, targets = classification_case(seed, trials, examples, classes, rounded=rounded)
+    y = targets.numpy()
+    for k, predicted in enumerate(logits.numpy().argmax(axis=-1)):
+        recalls = [np.mean(predicted[y == c] == c) for c in np.unique(y)]
+        average = "binary" if classes == 2 else "macro"
+        expected = {
+            "accuracy": sk.accuracy_score(y, predicted),
+            "balanced_accuracy": np.mean(recalls),
+            "f1": sk.f1_score(y, predicted, average=average, zero_division=0.0),
+            "loss": torch.nn.functional.cross_entropy(logits[k].double(), targets).item(),
+        }
+        for name, value in expected.items():
+            assert score_classes(logits, targets, name)[k] == pytest.approx(value, rel=1e-5, abs=1e-9), name
+
+
+def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
+    logits, targets = classification_case(3, 4, 200, 5)
+    expected = [sk.balanced_accuracy_score(targets, p) for p in logits.argmax(dim=-1)]
+    assert score_classes(logits, targets, "balanced_accuracy") == pytest.approx(expected)
+
+
+@few
+@given(seed=seeds, trials=num_trials, examples=st.integers(12, 80), rounded=st.booleans())
+def test_binary_auroc_agrees_with_scikit_learn(seed: int, trials: int, examples: int, rounded: bool) -> None:
+    logits, targets = classification_case(seed, trials, examples, 2, rounded=rounded)
+    targets[:2] = torch.tensor([0, 1])
+    expected = [sk.roc_auc_score(targets, z[:, 1] - z[:, 0]) for z in logits.numpy()]
+    assert score_classes(logits, targets, "auroc") == pytest.approx(expected, rel=1e-12)
+
+
+@few
+@given(seed=seeds, trials=num_trials, examples=st.integers(12, 80), classes=st.integers(3, 6))
+def test_auroc_of_many_classes_agrees_with_scikit_learn(seed: int, trials: int, examples: int, classes: int) -> None:
+    logits, targets = classification_case(seed, trials, examples, classes)
+    targets[:classes] = torch.arange(classes)
+    probabilities = logits.double().softmax(dim=-1).numpy()
+    expected = [sk.roc_auc_score(targets, p, multi_class="ovr", average="macro") for p in probabilities]
+    assert score_classes(logits, targets, "auroc") == pytest.approx(expected, rel=1e-9)
+
+
+def test_auroc_leaves_out_classes_without_a_curve() -> None:
+    logits, _ = classification_case(0, 1, 40, 3)
+    targets = torch.arange(40) % 2
+    p = logits[0].double().softmax(dim=-1).numpy()
+    expected = np.mean([sk.roc_auc_score(targets == c, p[:, c]) for c in (0, 1)])
+    assert score_classes(logits, targets, "auroc")[0] == pytest.approx(expected)
+    assert np.isnan(score_classes(logits, torch.zeros(40, dtype=torch.int64), "auroc")).all()
+
+
+@few
+@given(seed=seeds, trials=num_trials, examples=st.integers(2, 70), outputs=st.integers(1, 4))
+def test_regression_metrics_agree_with_scikit_learn(seed: int, trials: int, examples: int, outputs: int) -> None:
+    predictions, targets = regression_case(seed, trials, examples, outputs)
+    y = targets.double().numpy()
+    std = np.array([2.0 + t for t in range(outputs)])
+    for k, p in enumerate(predictions.double().numpy()):
+        expected = {
+            "rmse": sk.root_mean_squared_error(y * std, p * std),
+            "r2": sk.r2_score(y * std, p * std),
+            "loss": sk.mean_squared_error(y, p),
+        }
+        for name, value in expected.items():
+            assert score_numbers(predictions, targets, name)[k] == pytest.approx(value, rel=1e-9), name
+
+
+def test_r_squared_of_a_constant_target_follows_scikit_learn() -> None:
+    targets = torch.ones(5, 2)
+    predictions = torch.stack([torch.ones(5, 2), torch.zeros(5, 2)])
+    assert score_numbers(predictions, targets, "r2").tolist() == [1.0, 0.0]
+    assert np.isnan(score_numbers(predictions[:, :1], targets[:1], "r2")).all()
+
+
+@pytest.mark.parametrize("metric", CLASSIFICATION)
+@few
+@given(
+    seed=seeds,
+    trials=st.integers(2, 40),
+    examples=st.one_of(num_examples, st.integers(71, 3000)),
+    classes=st.integers(2, 27),
+    row=st.integers(0, 39),
+)
+def test_a_trial_scores_the_same_alone_and_in_any_cohort(
+    metric: str, seed: int, trials: int, examples: int, classes: int, row: int
+) -> None:
+    logits, targets = classification_case(seed, trials, examples, classes)
+    row %= trials
+    evaluation = Evaluation(targets, loss="cross_entropy", metric=METRICS[metric])
+    together, alone, tail = evaluation(logits), evaluation(logits[row : row + 1]), evaluation(logits[row:])
+    for part, k in ((alone, 0), (tail, 0)):
+        assert part.loss[k] == together.loss[row]
+        np.testing.assert_array_equal(part.metric[k], together.metric[row])
+
+
+@pytest.mark.parametrize("metric", REGRESSION)
+@few
+@given(seed=seeds, trials=st.integers(2, 40), examples=st.integers(1, 3000), outputs=st.integers(1, 5))
+def test_a_regression_trial_scores_the_same_alone_and_in_any_cohort(
+    metric: str, seed: int, trials: int, examples: int, outputs: int
+) -> None:
+    predictions, targets = regression_case(seed, trials, examples, outputs)
+    evaluation = Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=[3.0] * outputs)
+    together = evaluation(predictions)
+    for k in {0, trials // 2, trials - 1}:
+        alone = evaluation(predictions[k : k + 1])
+        assert alone.loss[0] == together.loss[k]
+        np.testing.assert_array_equal(alone.metric[0], together.metric[k])
+
+
+@pytest.mark.parametrize("metric", CLASSIFICATION)
+def test_outputs_that_are_no_numbers_score_nan_and_spare_the_neighbours(metric: str) -> None:
+    logits, targets = classification_case(1, 4, 30, 3)
+    expected = score_classes(logits, targets, metric)
+    logits[1, 7, 2] = float("nan")
+    logits[3, 2, 0] = float("inf")
+    scores = score_classes(logits, targets, metric)
+    assert np.isnan(scores[[1, 3]]).all()
+    assert (scores[[0, 2]] == expected[[0, 2]]).all()
+
+
+def test_a_network_that_answers_alike_for_all_classes_is_credited_with_the_first_class_only() -> None:
+    targets = torch.tensor([0, 1, 2, 3])
+    assert score_classes(torch.zeros(2, 4, 4), targets, "accuracy").tolist() == [0.25, 0.25]
+
+
+def test_outputs_may_be_strided_or_half_precision() -> None:
+    logits, targets = classification_case(5, 3, 50, 4)
+    strided = logits.permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    assert not strided.is_contiguous()
+    evaluation = Evaluation(targets, loss="cross_entropy", metric=METRICS["accuracy"])
+    np.testing.assert_array_equal(evaluation(strided), evaluation(logits))
+    np.testing.assert_allclose(evaluation(logits.bfloat16()).loss, evaluation(logits).loss, rtol=0.02)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_scores_on_a_gpu_equal_those_on_the_cpu(metric: str) -> None:
+    if metric in CLASSIFICATION:
+        outputs, targets = classification_case(2, 8, 500, 10)
+        evaluation = Evaluation(targets, loss="cross_entropy", metric=METRICS[metric])
+    else:
+        outputs, targets = regression_case(2, 8, 500, 3)
+        evaluation = Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=[1.0, 2.0, 3.0])
+    np.testing.assert_allclose(evaluation(outputs.cuda()), evaluation(outputs), rtol=1e-5)
+
+
+def test_auto_resolves_by_the_task() -> None:
+    assert resolve_metric(ObjectiveSpec(), task="classification").name == "accuracy"
+    assert resolve_metric(ObjectiveSpec(), task="regression").name == "rmse"
+    assert resolve_metric(ObjectiveSpec(metric="loss"), task="regression").direction is Direction.MINIMIZE
+    assert resolve_loss(TrainingSpec(), task="classification") == "cross_entropy"
+    assert resolve_loss(TrainingSpec(loss="mse"), task="regression") == "mse"
+
+
+def test_a_metric_or_loss_of_the_other_task_is_refused() -> None:
+    with pytest.raises(SweepFileError, match=r"^objective.metric: f1 cannot be measured for regression.*rmse, r2, los"):
+        resolve_metric(ObjectiveSpec(metric="f1"), task="regression")
+    with pytest.raises(SweepFileError, match=r"^training.loss: mse does not fit classification.*use cross_entropy$"):
+        resolve_loss(TrainingSpec(loss="mse"), task="classification")
+
+
+def test_every_metric_of_the_sweep_file_is_in_the_table() -> None:
+    named = ObjectiveSpec.model_json_schema()["properties"]["metric"]["enum"]
+    assert set(named) == {"auto", *METRICS}
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_a_perfect_network_has_no_error(name: str) -> None:
+    if name in CLASSIFICATION:
+        targets = torch.arange(12) % 3
+        outputs = 1e3 * torch.nn.functional.one_hot(targets).float()[None]
+        value = score_classes(outputs, targets, name)[0]
+    else:
+        targets = torch.randn(12, 2)
+        value = score_numbers(targets[None], targets, name)[0]
+    assert METRICS[name].error_of(value) == pytest.approx(0.0, abs=1e-12)

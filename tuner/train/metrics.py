@@ -1,0 +1,156 @@
+"""What a trial is scored by: the table of metrics, and the evaluation of a cohort's outputs after each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from tuner.errors import SweepFileError
+from tuner.records import Direction
+from tuner.train import scoring
+from tuner.train.scoring import Floats
+
+if TYPE_CHECKING:  # torch is not loaded by those who only ask for a metric's name and direction
+    from torch import Tensor
+
+    from tuner.data.dataset import Task
+    from tuner.spec.model import ObjectiveSpec, TrainingSpec
+
+Loss = Literal["cross_entropy", "mse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A measure of how good a network's outputs are."""
+
+    name: str
+    direction: Direction
+    tasks: tuple[Task, ...]
+
+    def error_of(self, value: float) -> float:
+        """The value as an error, 0 for a perfect network: 1 - accuracy, 1 - R2; an RMSE or a loss is one already."""
+        return 1.0 - value if self.direction is Direction.MAXIMIZE else value
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", Direction.MAXIMIZE, ("classification",)),
+        Metric("balanced_accuracy", Direction.MAXIMIZE, ("classification",)),
+        Metric("f1", Direction.MAXIMIZE, ("classification",)),
+        Metric("auroc", Direction.MAXIMIZE, ("classification",)),
+        Metric("rmse", Direction.MINIMIZE, ("regression",)),
+        Metric("r2", Direction.MAXIMIZE, ("regression",)),
+        Metric("loss", Direction.MINIMIZE, ("classification", "regression")),
+    )
+}
+"""Every metric by the name that a sweep file uses."""
+
+
+def resolve_metric(objective: ObjectiveSpec, *, task: Task) -> Metric:
+    """The metric of an objective; `auto` is accuracy for classification and rmse for regression.
+
+    Raises:
+        SweepFileError: the metric is not one of this task.
+    """
+    if objective.metric == "auto":
+        return METRICS["accuracy" if task == "classification" else "rmse"]
+    metric = METRICS[objective.metric]
+    if task not in metric.tasks:
+        fitting = ", ".join(m.name for m in METRICS.values() if task in m.tasks)
+        raise SweepFileError(
+            [f"objective.metric: {metric.name} cannot be measured for {task}, which the data is; use one of {fitting}"]
+        )
+    return metric
+
+
+def resolve_loss(training: TrainingSpec, *, task: Task) -> Loss:
+    """The loss that networks are trained on; `auto` is cross entropy for classification and mse for regression.
+
+    Raises:
+        SweepFileError: the loss is not one of this task.
+    """
+    fitting: Loss = "cross_entropy" if task == "classification" else "mse"
+    if training.loss not in ("auto", fitting):
+        raise SweepFileError([f"training.loss: {training.loss} does not fit {task}, which the data is; use {fitting}"])
+    return fitting
+
+
+class Scores(NamedTuple):
+    """One number for each trial of a cohort, float64 of shape (K,). NaN outputs give NaN scores."""
+
+    loss: Floats
+    metric: Floats
+
+
+class Evaluation:
+    """Scores the outputs of any number of trials on one split; made once, called after each epoch."""
+
+    def __init__(self, targets: Tensor, *, loss: Loss, metric: Metric, target_std: Sequence[float] = ()) -> None:
+        """Keep the targets at hand.
+
+        Args:
+            targets: Of the split: classes (examples,), or standardised regression targets (examples, outputs).
+            loss: What networks are trained on.
+            metric: What they are compared by.
+            target_std: `DataInfo.target_std`, which gives an RMSE its units; needed for regression.
+        """
+        assert len(targets), "a split has at least one example"
+        self.loss = loss
+        self.metric = metric
+        self._targets = targets
+        self._targets_array = targets.cpu().numpy()
+        self._std_T = np.asarray(target_std, dtype=np.float64)
+        assert loss == "cross_entropy" or len(self._std_T) == targets.shape[1]
+
+    def __call__(self, outputs: Tensor) -> Scores:
+        """Score logits or predictions of shape (trials, examples, outputs), on any device."""
+        outputs = outputs.detach()
+        if outputs.device.type != "cpu":
+            if self.metric.name in ("accuracy", "loss"):
+                return self._on_device(outputs.float())
+            outputs = outputs.cpu()
+        return self._on_host(outputs.float().numpy())
+
+    def _on_host(self, z: scoring.Outputs) -> Scores:
+        y = self._targets_array
+        if self.loss == "cross_entropy":
+            loss, hits = scoring.cross_entropy_and_hits(z, y)
+        else:
+            loss, hits = scoring.mean_squared_error(z, y), None
+        match self.metric.name:
+            case "accuracy":
+                assert hits is not None
+                metric = hits
+            case "loss":
+                metric = loss.copy()
+            case "balanced_accuracy":
+                metric = scoring.balanced_accuracy(z, y)
+            case "f1":
+                metric = scoring.f1(z, y)
+            case "auroc":
+                metric = scoring.auroc(z, y)
+            case "rmse":
+                metric = scoring.root_mean_squared_error(z, y, self._std_T)
+            case "r2":
+                metric = scoring.r_squared(z, y)
+            case other:
+                raise AssertionError(other)
+        return Scores(loss, np.where(np.isnan(loss), np.nan, metric))
+
+    def _on_device(self, z: Tensor) -> Scores:
+        """The hot path of an accelerator: only two numbers of each trial come back to the host."""
+        from torch.nn.functional import log_softmax
+
+        y = self._targets.to(z.device)
+        if self.loss == "mse":
+            loss = metric = (z - y).square().mean(dim=(1, 2)).cpu().double()
+        else:
+            index = y.expand(z.shape[:2]).unsqueeze(-1)
+            loss = -log_softmax(z, dim=-1).gather(-1, index).squeeze(-1).mean(dim=1).cpu().double()
+            hits = (z.argmax(dim=-1) == y).sum(dim=1).cpu().double()
+            metric = hits / len(y) if self.metric.name == "accuracy" else loss
+        return Scores(loss.numpy(), np.where(np.isnan(loss.numpy()), np.nan, metric.numpy()))
