@@ -97,6 +97,11 @@ class StudyPaths:
         return self.folder / "trials"
 
     @property
+    def finalists(self) -> Path:
+        """The finalists' re-trainings."""
+        return self.folder / "finalists"
+
+    @property
     def pending(self) -> Path:
         """Events that the database could not take yet."""
         return self.folder / "pending"
@@ -106,4 +111,4 @@ class StudyPaths:
 
     def finalist(self, number: int) -> TrialPaths:
         """A finalist's re-training, numbered within the study's finalists."""
-        return TrialPaths(self.folder / "finalists" / f"{number:04d}")
+        return TrialPaths(self.finalists / f"{number:04d}")

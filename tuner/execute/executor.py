@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from tuner.execute.facts import TaskFacts
 from tuner.records import TrialEvent, TrialJob
 
 
@@ -14,6 +15,16 @@ class Executor(Protocol):
     Every submitted job ends with exactly one of `TrialPaused`, `TrialFinished`, `TrialFailed` or
     `TrialInterrupted`, whatever happens to the worker.
     """
+
+    @property
+    def facts(self) -> TaskFacts:
+        """The task's facts; waits until a worker has loaded the data.
+
+        Raises:
+            DataError: the data cannot be used.
+            UserCodeError: the user's code cannot be imported.
+        """
+        ...
 
     def submit(self, jobs: Sequence[TrialJob]) -> None:
         """Queue jobs; returns at once."""

@@ -1,0 +1,177 @@
+"""A trial's curve depends on the trial alone: not on its neighbours, on compaction, or on being interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.train.cohorts import curves, diabetes, digits, figures, jobs, make_task, run_cohort
+from tuner.data.dataset import TrainingData
+from tuner.records import EpochsFinished, Params, TrialFinished, TrialInterrupted, TrialPaused
+from tuner.train.cohort import Cohort
+
+TWO_LAYERS = "tests/train/user_modules.py:two_layers"
+
+
+def per_trial(count: int) -> list[Params]:
+    """Configurations that differ in everything that never splits a cohort."""
+    return [
+        {
+            "learning_rate": 0.01 * (1 + i % 4),
+            "momentum": 0.5 + 0.1 * (i % 5),
+            "weight_decay": 1e-4 * (i % 3),
+            "dropout": 0.15 * (i % 4),
+            "lr_decay": 0.1 * (i % 2),
+        }
+        for i in range(count)
+    ]
+
+
+PATHS: Mapping[str, Mapping[str, object]] = {
+    "mlp sgd": {},
+    "mlp nesterov, clipped, l1": {"nesterov": True, "clip_norm": 1.0, "l1": 1e-5},
+    "mlp rmsprop": {"optimizer": "rmsprop", "learning_rate": 0.001},
+    "mlp adam": {"optimizer": "adam"},
+    "mlp adamw": {"optimizer": "adamw"},
+    "mlp batch norm": {"settings": {"batch_norm": True}},
+    "mlp odd shapes": {"settings": {"hidden_units": 37}, "batch_size": 41},
+    "mlp sigmoid": {"settings": {"hidden_units": 20, "activation": "sigmoid"}},
+    "mlp gelu": {"settings": {"hidden_units": 20, "activation": "gelu"}},
+    "mlp tanh": {"settings": {"hidden_units": 20, "activation": "tanh"}},
+    "logistic": {"settings": {"hidden_layers": 0}},
+    "cosine with warm-up": {"schedule": "cosine", "warmup_epochs": 1.0},
+    "regression": {"data": diabetes()},
+    "cnn": {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16, "batch_norm": True}},
+    "user module": {"model": TWO_LAYERS},
+    "user module, batch norm": {"model": "tests/train/user_modules.py:normed"},
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_trial_alone_in_a_cohort_and_resumed_gives_the_same_bits(name: str, tmp_path: Path) -> None:
+    task = make_task(**PATHS[name])
+    configurations = per_trial(9)
+    together = curves(run_cohort(task, jobs(tmp_path / "together", configurations)))
+    alone = jobs(tmp_path / "alone", configurations)
+    first, last = alone[4], alone[8]
+    assert figures(curves(run_cohort(task, [first]))[4]) == figures(together[4])
+    assert figures(curves(run_cohort(task, [last, alone[1]]))[8]) == figures(together[8])
+
+    # Paused after one epoch in a cohort of nine, continued in one of two.
+    short = jobs(tmp_path / "resumed", configurations, to_epoch=1)
+    run_cohort(task, short)
+    going_on = [j for j in jobs(tmp_path / "resumed", configurations) if j.trial in (3, 7)]
+    resumed = curves(run_cohort(task, going_on))
+    for trial in (3, 7):
+        assert figures(resumed[trial]) == figures(together[trial])
+
+
+def test_leaving_and_joining_members_do_not_change_the_others(tmp_path: Path) -> None:
+    task = make_task(epochs=6)
+    configurations = per_trial(6)
+    whole = curves(run_cohort(task, jobs(tmp_path / "a", configurations, to_epoch=6)))
+    members = jobs(tmp_path / "b", configurations, to_epoch=6)
+    early = [j if j.trial % 2 else _sent_to(j, 2) for j in members]
+    cohort = Cohort(task, early[:4], worker="test")
+    events = []
+    for number, step in enumerate(cohort.epochs()):
+        events += step
+        if number == 2:
+            cohort.join(early[4:])
+    found = curves(events)
+    for job in early:
+        assert figures(found[job.trial]) == figures(whole[job.trial])[: job.to_epoch]
+
+
+def test_widths_that_share_a_rounded_shape_are_trained_together_and_alone_alike(tmp_path: Path) -> None:
+    task = make_task()
+    configurations = [{**c, "hidden_units": 33 + i} for i, c in enumerate(per_trial(8))]
+    together = curves(run_cohort(task, jobs(tmp_path / "a", configurations)))
+    for job in jobs(tmp_path / "b", configurations)[::3]:
+        assert figures(curves(run_cohort(task, [job]))[job.trial]) == figures(together[job.trial])
+
+
+REFERENCE: Sequence[tuple[str, Mapping[str, object], float]] = (
+    ("sgd", {}, 1e-5),
+    ("sgd, nesterov, clipped, l1", {"nesterov": True, "clip_norm": 0.5, "l1": 1e-4}, 1e-5),
+    ("sgd, odd width", {"settings": {"hidden_units": 37}}, 1e-5),
+    ("sgd, sigmoid", {"settings": {"activation": "sigmoid", "hidden_units": 20}}, 1e-5),
+    ("sgd, batch norm", {"settings": {"batch_norm": True}}, 2e-5),
+    ("sgd, regression", {"data": diabetes()}, 1e-5),
+    ("sgd, cnn", {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16}}, 1e-5),
+    ("sgd, user module", {"model": TWO_LAYERS}, 1e-5),
+    ("rmsprop", {"optimizer": "rmsprop"}, 1e-3),
+    ("adam", {"optimizer": "adam"}, 1e-3),
+    ("adamw", {"optimizer": "adamw"}, 1e-3),
+)
+
+
+@pytest.mark.parametrize(("name", "spec", "tolerance"), REFERENCE, ids=[r[0] for r in REFERENCE])
+def test_fused_training_is_that_of_plain_modules_and_torch_optim(
+    name: str, spec: Mapping[str, object], tolerance: float, tmp_path: Path
+) -> None:
+    """Five epochs, dropout included: the plain loop draws the same masks."""
+    small_rate = {"learning_rate": 0.001} if "sgd" not in name else {}
+    configurations = [{**c, **small_rate} for c in per_trial(9)]
+    runs = {}
+    for fuse in ("auto", "off"):
+        task = make_task(**{**spec, "fuse": fuse, "epochs": 5})
+        found = run_cohort(task, jobs(tmp_path / fuse, configurations, to_epoch=5))
+        runs[fuse] = curves(found)
+        assert sum(isinstance(e, TrialFinished) for e in found) == 9
+    for trial in range(9):
+        for ours, plain in zip(runs["auto"][trial], runs["off"][trial], strict=True):
+            assert ours.train_loss == pytest.approx(plain.train_loss, rel=10 * tolerance)
+            assert ours.dev_loss == pytest.approx(plain.dev_loss, rel=10 * tolerance)
+    if "sgd" not in name:
+        return  # where a second moment is near zero, Adam and RMSprop amplify rounding in single weights
+    for trial in range(9):
+        ours, plain = (
+            torch.load(tmp_path / fuse / f"{trial:04d}" / "weights.pt", weights_only=True) for fuse in ("auto", "off")
+        )
+        for key, value in plain.items():
+            if key.endswith("num_batches_tracked"):
+                continue
+            scale = value.abs().max().clamp_min(1e-3)
+            assert ((ours[key] - value).abs().max() / scale).item() <= tolerance, key
+
+
+def test_an_interrupted_cohort_goes_on_where_it_was(tmp_path: Path) -> None:
+    task = make_task(epochs=5)
+    configurations = per_trial(4)
+    whole = curves(run_cohort(task, jobs(tmp_path / "a", configurations, to_epoch=5)))
+    members = jobs(tmp_path / "b", configurations, to_epoch=5)
+    cohort = Cohort(task, members, worker="test")
+    events = []
+    for number, step in enumerate(cohort.epochs()):
+        events += step
+        if number == 1:
+            cohort.interrupt()
+    assert [e.epoch for e in events if isinstance(e, TrialInterrupted)] == [2, 2, 2, 2]
+    again = run_cohort(task, members)
+    assert {t: figures(c) for t, c in curves(again).items()} == {t: figures(c) for t, c in whole.items()}
+
+
+def test_a_paused_trial_is_not_finished_and_its_events_say_where_it_stands(tmp_path: Path) -> None:
+    task = make_task()
+    events = run_cohort(task, jobs(tmp_path, per_trial(2), to_epoch=2))
+    assert [e.epoch for e in events if isinstance(e, TrialPaused)] == [2, 2]
+    assert not any(isinstance(e, TrialFinished) for e in events)
+    assert sum(len(e.results) for e in events if isinstance(e, EpochsFinished)) == 4
+
+
+def _sent_to(job: object, to_epoch: int) -> object:
+    from dataclasses import replace
+
+    return replace(job, to_epoch=to_epoch)  # type: ignore[type-var]
+
+
+def test_the_data_of_these_tests_is_learnable(tmp_path: Path) -> None:
+    data: TrainingData = digits()
+    task = make_task(epochs=12)
+    curve = curves(run_cohort(task, jobs(tmp_path, [{"learning_rate": 0.05}], to_epoch=12)))[0]
+    assert len(data.dev) == 100
+    assert curve[-1].dev_metric > 0.85

@@ -1,0 +1,190 @@
+"""Progress of a run: a live display on a terminal, one line for each finished trial elsewhere. Both on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tuner.records import TrialRecord, TrialState
+from tuner.spec.model import SweepSpec
+from tuner.sweep.watcher import Watcher
+
+SHOWN_RUNNING = 6
+"""Running trials in the live display."""
+
+
+@contextmanager
+def open_progress(spec: SweepSpec, *, quiet: bool, verbose: bool) -> Iterator[Watcher]:
+    """The display that fits where stderr goes."""
+    console = Console(stderr=True, highlight=False)
+    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if quiet:
+        yield Watcher()
+    elif console.is_terminal:
+        display = LiveProgress(spec, console)
+        with display.live:
+            yield display
+    else:
+        yield LineProgress(spec, verbose=verbose)
+
+
+class Standing:
+    """What both displays know: counts, the best so far, the pace."""
+
+    def __init__(self, spec: SweepSpec) -> None:
+        self.total = spec.search.trials
+        self.epochs = spec.training.epochs
+        self.finalists = 0 if spec.finalists is None else spec.finalists.count * spec.finalists.seeds
+        self.ended = 0
+        self.running: dict[int, TrialRecord] = {}
+        self.best: TrialRecord | None = None
+        self.confirming = False
+        self._began = time.monotonic()
+        self._finished_here = 0
+
+    def update(self, records: Sequence[TrialRecord]) -> None:
+        for record in records:
+            self.running[record.number] = record
+            self.confirming = record.tier == "finalist"
+
+    def end(self, record: TrialRecord) -> None:
+        self.running.pop(record.number, None)
+        self._finished_here += 1
+        self.ended = record.number + 1 if record.tier == "finalist" else self.ended + 1
+
+    def better(self, record: TrialRecord, *, maximise: bool) -> bool:
+        """Whether this is the best COMPLETE trial so far; remembered if so."""
+        if record.value is None or record.state is not TrialState.COMPLETE or record.tier == "finalist":
+            return False
+        before = self.best.value if self.best else None
+        if before is None or (record.value > before if maximise else record.value < before):
+            self.best = record
+            return True
+        return False
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated from this run's pace; None before a trial has finished."""
+        if not self._finished_here:
+            return None
+        pace = (time.monotonic() - self._began) / self._finished_here
+        return pace * max(0, (self.finalists if self.confirming else self.total) - self.ended)
+
+
+class LineProgress(Watcher):
+    """One line for each trial that ends; for pipes, logs and CI."""
+
+    def __init__(self, spec: SweepSpec, *, verbose: bool) -> None:
+        self._standing = Standing(spec)
+        self._verbose = verbose
+
+    def started(self, records: Sequence[TrialRecord]) -> None:
+        self._standing.update(records)
+
+    def ended(self, record: TrialRecord) -> None:
+        self._standing.end(record)
+        _print_line(_ending(record))
+
+    def said(self, line: str) -> None:
+        _print_line(line)
+
+
+class LiveProgress(Watcher):
+    """Overall bar, best so far, and the running trials, redrawn in place."""
+
+    def __init__(self, spec: SweepSpec, console: Console) -> None:
+        self._standing = Standing(spec)
+        self._maximise = spec.objective.metric not in ("rmse", "loss")
+        self._console = console
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[eta]}"),
+            console=console,
+            expand=True,
+        )
+        self._task = self._bar.add_task(escape(spec.study), total=self._standing.total, eta="")
+        self.live = Live(self._render(), console=console, refresh_per_second=4, transient=True)
+
+    def started(self, records: Sequence[TrialRecord]) -> None:
+        self._standing.update(records)
+        self._refresh()
+
+    def progressed(self, records: Sequence[TrialRecord]) -> None:
+        self._standing.update(records)
+        self._refresh()
+
+    def ended(self, record: TrialRecord) -> None:
+        self._standing.end(record)
+        if self._standing.better(record, maximise=self._maximise):
+            self.live.console.print(f"[green]best so far[/] {escape(_ending(record))}")
+        self._refresh()
+
+    def said(self, line: str) -> None:
+        self.live.console.print(f"[dim]{escape(line)}[/]")
+
+    def _refresh(self) -> None:
+        standing = self._standing
+        left = standing.seconds_left
+        self._bar.update(
+            self._task,
+            completed=standing.ended,
+            total=standing.finalists if standing.confirming else standing.total,
+            eta="" if left is None else f"about {_short(left)} left",
+        )
+        self.live.update(self._render())
+
+    def _render(self) -> Group:
+        standing = self._standing
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for name in ("trial", "tier", "epoch", "train loss", "dev loss", "dev"):
+            table.add_column(name, justify="left" if name == "tier" else "right")
+        running = sorted(standing.running.values(), key=lambda r: r.number)
+        for record in running[:SHOWN_RUNNING]:
+            last = record.last
+            figures = ("", "", "") if last is None else (
+                f"{last.train_loss:.4f}", f"{last.dev_loss:.4f}", f"{last.dev_metric:.4f}",
+            )  # fmt: skip
+            table.add_row(str(record.number), record.tier, f"{record.epochs}/{standing.epochs}", *figures)
+        parts: list[object] = [self._bar]
+        if standing.best is not None:
+            parts.append(f"  best: trial {standing.best.number}, dev {standing.best.value:.4f}")
+        if running:
+            parts.append(table)
+        if len(running) > SHOWN_RUNNING:
+            parts.append(f"  [dim]and {len(running) - SHOWN_RUNNING} more[/]")
+        return Group(*parts)  # type: ignore[arg-type]
+
+
+def _ending(record: TrialRecord) -> str:
+    """A trial that has ended, in one line."""
+    value = "-" if record.value is None else f"{record.value:.4f}"
+    params = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
+    return (
+        f"trial {record.number} {record.state}: dev {value}, {record.epochs} epochs, {record.seconds:.1f} s "
+        f"({record.reason}) {params}"
+    )
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _print_line(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

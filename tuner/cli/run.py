@@ -1,0 +1,132 @@
+"""`tuner run`: run a sweep, or continue it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from tuner.errors import TunerError, UsageError
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Duration(click.ParamType[float]):
+    """`90`, `30m`, `2h`, `1h30m`: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip().lower()
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            return float(text)
+        parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+        if not parts or "".join(n + u for n, u in parts) != text:
+            self.fail(f'"{value}" is no duration; write seconds, or 30m, 2h, 1h30m', param, ctx)
+        return sum(float(n) * _UNITS[u] for n, u in parts)
+
+
+@click.command()
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.option("-n", "--trials", type=click.IntRange(1), help="Total number of trials, instead of the sweep file's.")
+@click.option("--time", "seconds", type=Duration(), help="End this run after so long (30m, 2h); continue it later.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
+@click.option("--devices", help="Where to train: cpu, cuda, cuda:0,cuda:1, mps; the best there is by default.")
+@click.option(
+    "--engine", type=click.Choice(["local", "inline"]), default="local", show_default=True,
+    help="Worker processes on this machine, or this process (for debugging).",
+)  # fmt: skip
+@click.option("--store", metavar="URL", help="Optuna storage URL instead of results/<study>/study.db.")
+@click.option(
+    "--results", type=click.Path(file_okay=False, path_type=Path), default=Path("results"), show_default=True,
+    help="Folder of all studies.",
+)  # fmt: skip
+@click.option("--seed", type=int, help="Seed of the search, instead of the sweep file's.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the sweep file; repeatable.")
+@click.option("--fresh", is_flag=True, help="Set an existing study of this name aside and start anew.")
+@click.option("--retry-failed", is_flag=True, help="Try failed trials again (not those that diverged).")
+@click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress; only warnings, and the table at the end.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more of what the search does.")
+def run(
+    sweep: Path,
+    trials: int | None,
+    seconds: float | None,
+    workers: int | None,
+    devices: str | None,
+    engine: str,
+    store: str | None,
+    results: Path,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    fresh: bool,
+    retry_failed: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Run the sweep of a file, or continue it where it stopped.
+
+    The number of trials is a total: the same command goes on until the study has so many. Ctrl-C once ends
+    cleanly, with everything kept; twice at once.
+    """
+    from tuner.cli.progress import open_progress
+    from tuner.spec.reader import read_sweep
+    from tuner.sweep.run import RunOptions, run_sweep
+
+    given = [*overrides]
+    given += [f"search.trials={trials}"] if trials is not None else []
+    given += [f"search.seed={seed}"] if seed is not None else []
+    file = read_sweep(sweep, overrides=given)
+    for warning in file.warnings:
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
+    options = RunOptions(
+        results=results,
+        store_url=store,
+        engine=engine,
+        devices=tuple(d.strip() for d in devices.split(",") if d.strip()) if devices else (),
+        workers=workers,
+        seconds=seconds,
+        fresh=fresh,
+        retry_failed=retry_failed,
+    )
+    if fresh and retry_failed:
+        raise UsageError("--fresh starts anew, so there are no failed trials to retry; leave one of the two out")
+    with open_progress(file.spec, quiet=quiet or as_json, verbose=verbose) as progress:
+        outcome = run_sweep(file.spec, options, progress)
+    return _conclude(file.spec.study, sweep, results, store, outcome, as_json=as_json)
+
+
+def _conclude(study: str, sweep: Path, results: Path, store: str | None, outcome: object, *, as_json: bool) -> int:
+    """Print the table and where everything lies; the exit code."""
+    from tuner.cli.locate import locate
+    from tuner.report.terminal import print_leaderboard
+    from tuner.store.reader import read_study
+    from tuner.sweep.run import Outcome
+
+    assert isinstance(outcome, Outcome)
+    where = locate(study, results=results, store=store)
+    data = read_study(where.paths, study=where.study, url=store)
+    if as_json:
+        sys.stdout.write(where.paths.leaderboard_json.read_text())
+    else:
+        print_leaderboard(data, top=10)
+        click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
+    if not outcome.complete:
+        why = "interrupted" if outcome.signal else "out of time"
+        click.echo(f"{why}; everything is kept. To go on: {_command(sweep)}", err=True)
+        return 128 + outcome.signal if outcome.signal else 0
+    if not outcome.any_complete:
+        raise TunerError(f"no trial was trained to its end; see the reasons with: tuner report {study}")
+    return 0
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be said."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _command(sweep: Path) -> str:
+    return f"tuner run {sweep}"

@@ -1,0 +1,47 @@
+"""Where the name of an engine becomes an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tuner.errors import UsageError
+from tuner.execute.devices import worker_places
+from tuner.execute.executor import Executor
+from tuner.paths import StudyPaths
+from tuner.spec.model import SweepSpec
+
+
+def _inline(spec: SweepSpec, paths: StudyPaths, devices: Sequence[str], workers: int | None) -> Executor:
+    from tuner.execute.numeric import set_numeric_environment
+
+    place = worker_places(devices, workers=1)[0]
+    set_numeric_environment(place.threads)
+    from tuner.execute.inline import InlineExecutor
+
+    return InlineExecutor(spec, paths, device=place.device, threads=place.threads)
+
+
+def _local(spec: SweepSpec, paths: StudyPaths, devices: Sequence[str], workers: int | None) -> Executor:
+    from tuner.execute.local import LocalExecutor
+
+    return LocalExecutor(spec, paths, worker_places(devices, workers=workers))
+
+
+ENGINES: dict[str, Callable[[SweepSpec, StudyPaths, Sequence[str], int | None], Executor]] = {
+    "local": _local,
+    "inline": _inline,
+}
+"""Each executor by its name on the command line."""
+
+
+def open_executor(
+    engine: str, spec: SweepSpec, paths: StudyPaths, *, devices: Sequence[str] = (), workers: int | None = None
+) -> Executor:
+    """Start an executor for a sweep.
+
+    Raises:
+        UsageError: no such engine or device.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f'unknown engine "{engine}"; use one of {", ".join(ENGINES)}')
+    return ENGINES[engine](spec, paths, devices, workers)

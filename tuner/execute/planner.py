@@ -1,0 +1,141 @@
+"""Which jobs train together, where, and how long that takes: pure functions, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from tuner.execute.facts import TaskFacts
+from tuner.records import ParamValue, TrialJob
+from tuner.spec.defaults import settings_for
+from tuner.spec.model import SweepSpec
+from tuner.train.fusion import fusion_key
+
+MAX_WIDTH_CPU = 16
+"""Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""
+MAX_WIDTH_CUDA = 256
+STATE_BYTES_CPU = 24 * 2**20
+"""A cohort's parameters, gradients, moments and best weights stay within about so much on a CPU."""
+STATE_COPIES = 5
+OPERATIONS_PER_LAYER = 14
+OPERATIONS_PER_STEP = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """A job with what the planner needs of it."""
+
+    job: TrialJob
+    key: Hashable
+    values: Mapping[str, ParamValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Jobs that are trained together."""
+
+    jobs: tuple[PlannedJob, ...]
+    seconds: float
+    """Estimated, on one worker."""
+
+
+class Planner:
+    """Groups jobs by fusion key and chooses the widths of cohorts."""
+
+    def __init__(self, spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> None:
+        self.spec = spec
+        self.facts = facts
+        self.num_workers = num_workers
+        self.on_cuda = facts.device.startswith("cuda")
+        self._limit: dict[Hashable, int] = {}
+
+    def describe(self, job: TrialJob) -> PlannedJob:
+        """A job, with its fusion key."""
+        values = settings_for(self.spec, job.params)
+        return PlannedJob(job, fusion_key(self.spec, values), values)
+
+    def too_wide(self, key: Hashable, width: int) -> None:
+        """Remember that a cohort of this width ran out of memory."""
+        self._limit[key] = max(1, width // 2)
+
+    def max_width(self, planned: PlannedJob) -> int:
+        """The most trials that a cohort like this may have."""
+        if self.spec.training.fuse == "off":
+            return 1
+        if self.on_cuda:
+            width = MAX_WIDTH_CUDA
+        else:
+            state = self.num_parameters(planned.values) * 4 * STATE_COPIES
+            width = max(1, min(MAX_WIDTH_CPU, int(STATE_BYTES_CPU / max(state, 1))))
+        return min(width, self._limit.get(planned.key, width))
+
+    def next_cohort(self, pending: Sequence[PlannedJob]) -> Cohort | None:
+        """The jobs that an idle worker should take: of the group with the most work left, an even share.
+
+        With few groups a group is shared among the workers; with many, groups go to workers whole.
+        """
+        if not pending:
+            return None
+        groups: dict[Hashable, list[PlannedJob]] = {}
+        for planned in pending:
+            groups.setdefault(planned.key, []).append(planned)
+        group = max(groups.values(), key=lambda g: sum(self.seconds([p]) for p in g))
+        share = len(group) if len(groups) >= 2 * self.num_workers else -(-len(group) // self.num_workers)
+        # Trials with many epochs left first, so that the rest of the cohort is not held up by a late start.
+        chosen = sorted(group, key=lambda p: -p.job.to_epoch)[: min(share, self.max_width(group[0]))]
+        return Cohort(tuple(chosen), self.seconds(chosen))
+
+    def whole_plan(self, jobs: Sequence[TrialJob]) -> tuple[list[Cohort], float]:
+        """All cohorts of these jobs, and the estimated wall seconds on all workers."""
+        pending = [self.describe(job) for job in jobs]
+        cohorts: list[Cohort] = []
+        load = [0.0] * self.num_workers
+        while (cohort := self.next_cohort(pending)) is not None:
+            cohorts.append(cohort)
+            load[load.index(min(load))] += cohort.seconds
+            gone = {p.job.trial for p in cohort.jobs}
+            pending = [p for p in pending if p.job.trial not in gone]
+        return cohorts, max(load)
+
+    def seconds(self, cohort: Sequence[PlannedJob]) -> float:
+        """Estimated seconds of a cohort on one worker, from the calibration; rough for users' modules."""
+        values = cohort[0].values
+        data, calibration = self.facts.data, self.facts.calibration
+        num_train = int(data["num_train"])
+        batch = values["batch_size"]
+        batch_size = num_train if batch == "full" else min(int(batch), num_train)
+        steps = -(-num_train // batch_size)
+        layers = int(values.get("hidden_layers", values.get("conv_layers", 2))) + 1
+        overhead = calibration["overhead_seconds"] * (OPERATIONS_PER_STEP + OPERATIONS_PER_LAYER * layers) * steps
+        examples = 3 * num_train + 2 * int(data["num_dev"])  # forward and backward, then evaluation
+        flops = 2.0 * self.multiplications(values) * examples
+        epochs = max(p.job.to_epoch for p in cohort)
+        return epochs * (overhead + len(cohort) * flops / calibration["flops_per_second"])
+
+    def num_parameters(self, values: Mapping[str, ParamValue]) -> int:
+        """About the number of parameters of a trial's network."""
+        return int(self._dense(values) if self.spec.model.kind != "cnn" else self._cnn(values, positions=1))
+
+    def multiplications(self, values: Mapping[str, ParamValue]) -> int:
+        """About the multiplications of one example's forward pass."""
+        if self.spec.model.kind != "cnn":
+            return self._dense(values)
+        shape = self.facts.data["input_shape"]
+        return self._cnn(values, positions=int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else 1)
+
+    def _dense(self, values: Mapping[str, ParamValue]) -> int:
+        inputs, outputs = prod(self.facts.data["input_shape"]), int(self.facts.data["num_outputs"])
+        width, layers = int(values.get("hidden_units", 64)), int(values.get("hidden_layers", 2))
+        return inputs * outputs if layers == 0 else inputs * width + (layers - 1) * width**2 + width * outputs
+
+    def _cnn(self, values: Mapping[str, ParamValue], *, positions: int) -> int:
+        shape = self.facts.data["input_shape"]
+        channels_in, side = int(shape[0]), int(shape[-1])
+        total = 0
+        for block in range(int(values.get("conv_layers", 2))):
+            channels = int(values.get("channels", 16)) * 2**block
+            total += channels_in * channels * int(values.get("kernel_size", 3)) ** 2 * positions
+            channels_in, positions, side = channels, max(1, positions // 4), max(1, side // 2)
+        hidden = int(values.get("hidden_units", 64))
+        return total + channels_in * side**2 * hidden + hidden * int(self.facts.data["num_outputs"])

@@ -1,0 +1,80 @@
+"""The part of execution that needs torch: a sweep's task in one process, set up the same inline and in a worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tuner.data.load import load_training_data
+from tuner.execute.facts import TaskFacts
+from tuner.paths import StudyPaths
+from tuner.records import Json
+from tuner.spec.model import SweepSpec
+from tuner.train.artefacts import replacing
+from tuner.train.task import Task
+
+
+def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task:
+    """Load the data and put it on the device.
+
+    Raises:
+        DataError: the data cannot be used.
+        UserCodeError: the user's data function or model cannot be imported.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+    return Task(spec, load_training_data(spec), torch.device(device))
+
+
+def facts_of(task: Task) -> TaskFacts:
+    """What the coordinator needs to know of the task."""
+    data: Mapping[str, Json] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(task.info).items()
+    }
+    return TaskFacts(
+        metric=task.metric.name,
+        direction=task.direction,
+        data=data,
+        device=str(task.device),
+        calibration=calibrate(task.device),
+    )
+
+
+def write_dev_targets(task: Task, paths: StudyPaths) -> None:
+    """Leave the dev targets beside the trials' predictions, for reports that compare the two."""
+    targets = task.data.dev.targets
+    if task.info.task == "regression":
+        targets = task.predictions(targets)
+    with replacing(paths.dev_targets) as path, path.open("wb") as file:
+        np.save(file, targets.cpu().numpy())
+
+
+def calibrate(device: torch.device) -> dict[str, float]:
+    """Measure the machine for the planner: the cost of a small operation, and the speed of a matrix product."""
+    small, square = torch.zeros(64, device=device), torch.ones(128, 128, device=device)
+    stack = torch.ones(8, 128, 128, device=device)
+    out = torch.empty_like(stack)
+
+    def best_seconds(operation: object, repeats: int) -> float:
+        found = float("inf")
+        for _ in range(5):
+            began = time.perf_counter()
+            for _ in range(repeats):
+                operation()  # type: ignore[operator]
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            found = min(found, (time.perf_counter() - began) / repeats)
+        return found
+
+    overhead = best_seconds(lambda: small.mul_(1.0), 200)
+    product = best_seconds(lambda: torch.bmm(stack, square.expand(8, 128, 128), out=out), 10)
+    return {"overhead_seconds": overhead, "flops_per_second": 8 * 2 * 128**3 / product}
+
+
+def study_paths(folder: str) -> StudyPaths:
+    return StudyPaths(Path(folder))

@@ -1,0 +1,61 @@
+"""From a sweep's `model:` and one trial's values to its network: built in, or the user's factory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tuner.data.dataset import DataInfo
+from tuner.errors import UserCodeError
+from tuner.imports import load_object
+from tuner.models.cnn import cnn
+from tuner.models.dropout import replace_dropout
+from tuner.models.keyed import key
+from tuner.models.layers import Network
+from tuner.models.mlp import mlp
+from tuner.models.module import initial_values, load_values, to_module
+from tuner.records import ParamValue
+from tuner.spec.model import SweepSpec
+
+NETWORKS: Mapping[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}
+"""The built-in models: functions of (settings, input_shape, num_outputs)."""
+
+
+def network_of(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> Network | None:
+    """The description of a built-in network, None for a user's factory.
+
+    Args:
+        spec: The sweep.
+        values: All resolved values of the trial.
+        info: The data that it is for.
+    """
+    describe = NETWORKS.get(spec.model.kind)
+    return None if describe is None else describe(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
+
+
+def build_module(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, *, seed: int) -> nn.Module:
+    """A trial's module with its initial weights; the same for the same arguments.
+
+    Dropout layers are `KeyedDropout`: those of a built-in network at the trial's rate, those of a user's module at
+    the rate that the factory gave them.
+
+    Raises:
+        UserCodeError: the factory cannot be imported, raises, or returns no module.
+    """
+    network = network_of(spec, values, info)
+    if network is not None:
+        module = to_module(network, dropout=float(values["dropout"]))
+        load_values(module, network, initial_values(network, seed=seed, init=str(values["init"])))
+        return module
+    factory = load_object(spec.model.kind, root=Path(spec.root))
+    if not callable(factory):
+        raise UserCodeError(f"{spec.model.kind} is no function; a model is a function (params, data) -> nn.Module")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "init"))
+        made = factory(dict(values), info)
+    if not isinstance(made, nn.Module):
+        raise UserCodeError(f"{spec.model.kind} returned {type(made).__name__}; it must return an nn.Module")
+    return replace_dropout(made)

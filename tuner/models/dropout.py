@@ -1,0 +1,64 @@
+"""Dropout whose masks are keyed by (trial seed, step, layer), for plain modules and under `torch.func.vmap`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tuner.models.keyed import dropout_field, dropout_threshold
+from tuner.models.layers import rounded_width
+
+
+class KeyedDropout(nn.Module):
+    """Inverted dropout with the masks of the stacked program.
+
+    The buffers are scalars, one value for each trial when stacked: `key` is set before each training step
+    (`keyed.dropout_keys`), `threshold` and `scale` follow from the rate.
+    """
+
+    key: Tensor
+    threshold: Tensor
+    scale: Tensor
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.register_buffer("key", torch.ones((), dtype=torch.int32), persistent=False)
+        self.register_buffer("threshold", torch.empty((), dtype=torch.int32), persistent=False)
+        self.register_buffer("scale", torch.empty(()), persistent=False)
+        self.set_rate(rate)
+
+    def set_rate(self, rate: float) -> None:
+        """Set the share of units dropped, in [0, 1)."""
+        self.threshold.fill_(dropout_threshold(rate))
+        self.scale.fill_(1.0 / (1.0 - rate))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        # The field's rows are as long as the stacked program's, so that both drop the same units.
+        width = x.shape[-1]
+        rows = x.numel() // width
+        field = dropout_field(rows * rounded_width(width), x.device).view(rows, -1)[:, :width].reshape(x.shape)
+        return x * ((field * self.key >= self.threshold) * self.scale)
+
+
+def keyed_dropouts(module: nn.Module) -> list[KeyedDropout]:
+    """The dropout layers of a module, in order."""
+    return [m for m in module.modules() if isinstance(m, KeyedDropout)]
+
+
+def replace_dropout(module: nn.Module, *, rate: float | None = None) -> nn.Module:
+    """Replace every `nn.Dropout` inside a module by a `KeyedDropout`, in place.
+
+    Args:
+        module: The user's module; other dropout classes (whole channels, alpha dropout) are left alone.
+        rate: The rate for all of them; each keeps its own if None.
+
+    Returns:
+        The module (or its replacement, if it is itself an `nn.Dropout`).
+    """
+    if type(module) is nn.Dropout:
+        return KeyedDropout(module.p if rate is None else rate)
+    for name, child in module.named_children():
+        setattr(module, name, replace_dropout(child, rate=rate))
+    return module

@@ -1,0 +1,177 @@
+"""Networks as descriptions: a tuple of layers that both the plain module and the stacked program are built from.
+
+The reference (`models.module`) turns a description into an `nn.Sequential`; the stacked program (`train.stacked`)
+turns it into tensors that hold many trials at once. Both lay their parameters out as `parameter_shapes` says.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """x W + b, with W of shape (inputs, outputs)."""
+
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """2-D convolution, stride 1, padded to keep height and width (odd kernel)."""
+
+    channels_in: int
+    channels_out: int
+    kernel: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool:
+    """Maximum over squares of `size` by `size`, which halve (or more) height and width; a remainder is dropped."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """(channels, height, width) to (features,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """Batch normalisation over the batch (arXiv 1502.03167)."""
+
+    features: int
+    spatial: bool = False
+    """After a convolution: one mean and variance for each channel, over height and width too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An elementwise nonlinearity by name: see `ACTIVATIONS`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """Inverted dropout (arXiv 1207.0580) at the trial's own rate; the last layer of a network is never one."""
+
+
+Layer: TypeAlias = Dense | Convolution | MaxPool | Flatten | BatchNorm | Activation | Dropout
+
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
+RELU_LIKE = frozenset({"relu", "leaky_relu", "gelu", "silu", "elu"})
+"""Activations for which He's spread of initial weights is right (arXiv 1502.01852); Xavier's for the others."""
+
+WIDTH_GRID = 16
+"""Stacked programs round the widths of dense layers up to a multiple of this, with zeros: 64 bytes of float32, so that
+every matrix is aligned whatever its place in the stack, and trials of nearly equal width share one shape. Each
+trial's rounded width depends on the trial alone."""
+
+BATCH_NORM_EPS = 1e-5
+BATCH_NORM_MOMENTUM = 0.1
+LEAKY_SLOPE = 0.01
+
+
+def rounded_width(width: int) -> int:
+    """The next multiple of `WIDTH_GRID`."""
+    return -(-width // WIDTH_GRID) * WIDTH_GRID
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A feed-forward network for inputs of one shape."""
+
+    layers: tuple[Layer, ...]
+    input_shape: tuple[int, ...]
+
+    @property
+    def num_dropouts(self) -> int:
+        return sum(isinstance(layer, Dropout) for layer in self.layers)
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(math.prod(p.shape) for p in self.parameters())
+
+    def parameters(self) -> list[Parameter]:
+        """All parameters in order of the layers, weight before bias."""
+        return [p for index, layer in enumerate(self.layers) for p in _parameters(index, layer)]
+
+    def rounded(self) -> Network:
+        """The network with the widths of its dense layers rounded up: the shape in which it is stacked."""
+
+        def widen(layer: Layer) -> Layer:
+            match layer:
+                case Dense(inputs, outputs):
+                    return Dense(rounded_width(inputs), rounded_width(outputs))
+                case BatchNorm(features, False):
+                    return BatchNorm(rounded_width(features))
+                case _:
+                    return layer
+
+        return Network(tuple(widen(layer) for layer in self.layers), self.input_shape)
+
+    def activation_after(self, index: int) -> str:
+        """Name of the first activation behind a layer, `linear` if there is none."""
+        following = (layer.name for layer in self.layers[index + 1 :] if isinstance(layer, Activation))
+        return next(following, "linear")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter tensor of a network."""
+
+    layer: int
+    name: str
+    """`weight` or `bias`, as in the plain module."""
+    shape: tuple[int, ...]
+    """In the stacked layout: (inputs, outputs) for a dense layer."""
+    decayed: bool
+    """Whether L2 and L1 apply: to weights, not to biases and norm parameters."""
+    fan_in: int
+    fan_out: int
+
+
+def _parameters(index: int, layer: Layer) -> list[Parameter]:
+    match layer:
+        case Dense(inputs, outputs):
+            return [
+                Parameter(index, "weight", (inputs, outputs), True, inputs, outputs),
+                Parameter(index, "bias", (outputs,), False, inputs, outputs),
+            ]
+        case Convolution(channels_in, channels_out, kernel):
+            fan_in, fan_out = channels_in * kernel**2, channels_out * kernel**2
+            return [
+                Parameter(index, "weight", (channels_out, channels_in, kernel, kernel), True, fan_in, fan_out),
+                Parameter(index, "bias", (channels_out,), False, fan_in, fan_out),
+            ]
+        case BatchNorm(features, _):
+            return [
+                Parameter(index, "weight", (features,), False, features, features),
+                Parameter(index, "bias", (features,), False, features, features),
+            ]
+        case _:
+            return []
+
+
+def initial_scale(network: Network, parameter: Parameter, init: str) -> float:
+    """Standard deviation of a weight's normal initial values.
+
+    `he`: sqrt(2 / fan_in) (arXiv 1502.01852). `xavier`: sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio 2010).
+    `auto`: He before a ReLU-like activation, Xavier before another and in the output layer.
+    """
+    activation = network.activation_after(parameter.layer)
+    he = init == "he" or (init == "auto" and activation in RELU_LIKE)
+    return math.sqrt(2 / parameter.fan_in if he else 2 / (parameter.fan_in + parameter.fan_out))
+
+
+def transposed_for_module(layer: Layer, weight: Tensor) -> Tensor:
+    """A weight of the stacked layout as the plain module holds it, and the other way round."""
+    return weight.T if isinstance(layer, Dense) else weight

@@ -1,0 +1,91 @@
+"""The plain `nn.Module` of a network description: what users get exported, and the reference for the stacked program."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tuner.models.dropout import KeyedDropout
+from tuner.models.keyed import generator
+from tuner.models.layers import (
+    BATCH_NORM_EPS,
+    BATCH_NORM_MOMENTUM,
+    LEAKY_SLOPE,
+    Activation,
+    BatchNorm,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool,
+    Network,
+    Parameter,
+    initial_scale,
+    transposed_for_module,
+)
+
+_ACTIVATION_MODULES: Mapping[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+}
+
+
+def initial_values(network: Network, *, seed: int, init: str = "auto") -> dict[Parameter, Tensor]:
+    """A trial's initial parameters in the stacked layout: normal weights, zero biases, unit norms."""
+    draw = generator(seed, "init")
+    values: dict[Parameter, Tensor] = {}
+    for parameter in network.parameters():
+        is_norm = isinstance(network.layers[parameter.layer], BatchNorm)
+        if parameter.decayed:
+            values[parameter] = torch.randn(parameter.shape, generator=draw) * initial_scale(network, parameter, init)
+        elif is_norm and parameter.name == "weight":
+            values[parameter] = torch.ones(parameter.shape)
+        else:
+            values[parameter] = torch.zeros(parameter.shape)
+    return values
+
+
+def to_module(network: Network, *, dropout: float = 0.0) -> nn.Sequential:
+    """The network as an `nn.Sequential` with uninitialised parameters, named by layer number: `0.weight`, ..."""
+    return nn.Sequential(
+        OrderedDict((str(i), _to_module(layer, network, dropout)) for i, layer in enumerate(network.layers))
+    )
+
+
+def load_values(module: nn.Sequential, network: Network, values: Mapping[Parameter, Tensor]) -> None:
+    """Copy parameters of the stacked layout into the plain module."""
+    with torch.no_grad():
+        for parameter, value in values.items():
+            target = module.get_parameter(f"{parameter.layer}.{parameter.name}")
+            layer = network.layers[parameter.layer]
+            is_weight = parameter.name == "weight"
+            target.copy_(transposed_for_module(layer, value) if is_weight else value)
+
+
+def _to_module(layer: Layer, network: Network, dropout: float) -> nn.Module:
+    match layer:
+        case Dense(inputs, outputs):
+            return nn.Linear(inputs, outputs)
+        case Convolution(channels_in, channels_out, kernel):
+            return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
+        case MaxPool(size):
+            return nn.MaxPool2d(size)
+        case Flatten():
+            return nn.Flatten()
+        case BatchNorm(features, spatial):
+            kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
+            return kind(features, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+        case Activation("leaky_relu"):
+            return nn.LeakyReLU(LEAKY_SLOPE)
+        case Activation(name):
+            return _ACTIVATION_MODULES[name]()
+        case Dropout():
+            return KeyedDropout(dropout)

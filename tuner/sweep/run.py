@@ -1,0 +1,183 @@
+"""From a sweep file to its reports: what `tuner run` does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.execute.open import open_executor
+from tuner.paths import StudyPaths
+from tuner.spec.defaults import build_space
+from tuner.spec.model import SweepSpec
+from tuner.sweep.finalists import FinalistStrategy, best_trials
+from tuner.sweep.loop import StopRequest, Sweep
+from tuner.sweep.study import check_matches, describe, dev_noise, failed_trials, set_aside, tidy
+from tuner.sweep.watcher import Watcher
+
+if TYPE_CHECKING:  # the database's libraries are imported while the workers load the data
+    from tuner.execute.executor import Executor
+    from tuner.store.optuna_store import OptunaStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """Where and how a sweep runs; the sweep file says what."""
+
+    results: Path = Path("results")
+    store_url: str | None = None
+    engine: str = "local"
+    devices: tuple[str, ...] = ()
+    workers: int | None = None
+    seconds: float | None = None
+    """Wall-clock time for this run; then it checkpoints and ends, to be continued."""
+    fresh: bool = False
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a run ended."""
+
+    paths: StudyPaths
+    complete: bool
+    """Whether the sweep is done; otherwise the same command continues it."""
+    any_complete: bool
+    """Whether there is a trial to rank."""
+    signal: int | None
+
+
+class StudyRun:
+    """One run of a study: its parts, opened in the order in which they can fail."""
+
+    def __init__(self, spec: SweepSpec, options: RunOptions, watcher: Watcher, stop: StopRequest) -> None:
+        self.spec = spec
+        self.options = options
+        self.watcher = watcher
+        self.stop = stop
+        self.paths = StudyPaths((options.results / spec.study).resolve())
+        self.space = build_space(spec)
+
+    def run(self) -> Outcome:
+        """Search, train the finalists again, write the reports."""
+        options = self.options
+        executor = open_executor(
+            options.engine, self.spec, self.paths, devices=options.devices, workers=options.workers
+        )
+        with closing(executor):
+            import tuner.store.optuna_store  # noqa: F401  imported while the workers load the data
+
+            facts = executor.facts
+            if options.fresh:
+                set_aside(self.paths)
+            with self._open(executor, self.spec.study) as store:
+                check_matches(store, self.spec, facts.data)
+                describe(store, self.spec, self.space, facts.data)
+                complete = self._search(store, executor)
+                if complete and self.spec.finalists is not None:
+                    complete = self._confirm(store, executor)
+                tidy(store, self.paths, direction=facts.direction)
+                any_complete = bool(best_trials(store.records(), direction=facts.direction, count=1))
+        self._report()
+        return Outcome(paths=self.paths, complete=complete, any_complete=any_complete, signal=self.stop.signal)
+
+    def _open(self, executor: Executor, study: str) -> OptunaStore:
+        from tuner.store.optuna_store import open_store
+
+        return open_store(
+            self.paths,
+            study=study,
+            direction=executor.facts.direction,
+            metric=executor.facts.metric,
+            space=self.space,
+            seed=self.spec.search.seed,
+            url=self.options.store_url,
+            fresh=self.options.fresh,
+        )
+
+    def _search(self, store: OptunaStore, executor: Executor) -> bool:
+        from tuner.search.registry import open_strategy
+
+        began = time.monotonic() - float(store.get("elapsed_seconds") or 0.0)
+        strategy = open_strategy(
+            self.spec,
+            self.space,
+            executor.facts.direction,
+            noise=dev_noise(executor.facts.metric, executor.facts.data, store.records()),
+            elapsed_seconds=lambda: time.monotonic() - began,
+        )
+        sweep = self._sweep(strategy, store, executor)(folders=lambda n: self.paths.trial(n).folder)
+        try:
+            return sweep.run(failed_trials(store) if self.options.retry_failed else ())
+        finally:
+            store.set("elapsed_seconds", time.monotonic() - began)
+            store.flush()
+
+    def _sweep(self, strategy: object, store: OptunaStore, executor: Executor) -> partial[Sweep]:
+        return partial(Sweep, strategy, store, executor, limits=self.spec.limits, watcher=self.watcher, stop=self.stop)
+
+    def _confirm(self, store: OptunaStore, executor: Executor) -> bool:
+        """Train the finalists on fresh seeds, as far as that has not been done; returns whether it is done."""
+        rule = self.spec.finalists
+        assert rule is not None
+        chosen = best_trials(store.records(), direction=store.direction, count=rule.count)
+        if not chosen:
+            return True
+        strategy = FinalistStrategy(chosen, seeds=rule.seeds, epochs=self.spec.training.epochs)
+        with self._open(executor, f"{self.spec.study}/finalists") as finals:
+            repeated = [r.facts.get("repeat_of") for r in finals.records()]
+            if repeated != [strategy.repeats(n).number for n in range(len(repeated))]:
+                self.watcher.said("the best trials are no longer the finalists that were trained again")
+                return True
+            if len(repeated) < strategy.total:
+                self.watcher.said(f"training the best {len(chosen)} trials again on {rule.seeds} fresh seeds each")
+            sweep = self._sweep(strategy, finals, executor)(
+                folders=lambda n: self.paths.finalist(n).folder,
+                facts=lambda n: {"repeat_of": strategy.repeats(n).number},
+            )
+            return sweep.run()
+
+    def _report(self) -> None:
+        from tuner.report.write import write_reports
+        from tuner.store.reader import read_study
+
+        study = read_study(self.paths, study=self.spec.study, url=self.options.store_url)
+        write_reports(study, self.paths)
+
+
+def run_sweep(spec: SweepSpec, options: RunOptions, watcher: Watcher) -> Outcome:
+    """Run or continue a sweep, and write its reports.
+
+    Raises:
+        TunerError: see `tuner.errors`; what was trained until then is kept.
+    """
+    stop = StopRequest()
+    with stop.on_signals(), _time_limit(stop, options.seconds):
+        return StudyRun(spec, options, watcher, stop).run()
+
+
+@contextmanager
+def _time_limit(stop: StopRequest, seconds: float | None) -> Iterator[None]:
+    """Ask to stop after so many seconds."""
+    if seconds is None:
+        yield
+        return
+
+    def expire() -> None:
+        stop.out_of_time = True
+
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,103 @@
+"""What a run does to a study besides training: check that it is the right one, describe it, tidy it."""
+
+from __future__ import annotations
+
+import math
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from tuner.errors import StudyMismatchError
+from tuner.paths import StudyPaths
+from tuner.records import Direction, FailureReason, Json, TrialRecord, TrialState
+from tuner.spec.model import SweepSpec
+from tuner.spec.space import Space
+from tuner.store.store import StudyStore
+from tuner.sweep.finalists import best_trials
+
+KEEP_WEIGHTS = 5
+"""Weights are kept of so many of the best trials."""
+
+
+def check_matches(store: StudyStore, spec: SweepSpec, data: Mapping[str, Json]) -> None:
+    """Make sure that the study in the store is the sweep file's.
+
+    Raises:
+        StudyMismatchError: it differs in what makes trials comparable; the message says where.
+    """
+    from tuner.spec.changes import diff_sweeps
+
+    snapshot = store.get("sweep")
+    if snapshot is None:
+        return
+    changes = [change.line for change in diff_sweeps(snapshot, spec) if change.breaks]
+    before = store.get("data")
+    if before is not None and before.get("sha256") != data.get("sha256"):
+        changes.append("data: the examples are not those that the study was trained on (their hash differs)")
+    if changes:
+        listed = "\n".join(f"  {line}" for line in changes)
+        raise StudyMismatchError(
+            f'the sweep file no longer matches study "{spec.study}":\n{listed}\n'
+            "give the study another name, or use --fresh to start it anew (the old one is set aside)"
+        )
+
+
+def describe(store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str, Json]) -> None:
+    """Remember in the study what it is of, for reports and for the next run."""
+    from tuner.spec.changes import space_to_json
+
+    store.set("sweep", spec.model_dump(mode="json"))
+    store.set("space", space_to_json(space))
+    store.set("data", dict(data))
+    store.set("versions", versions())
+    store.set("command", " ".join(["tuner", *sys.argv[1:]]))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the results depend on."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("tuner", "torch", "optuna", "numpy", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def set_aside(paths: StudyPaths) -> None:
+    """Move the folders of an earlier study's trials out of the way, under a name with the time."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    for folder in (paths.trials, paths.finalists):
+        if folder.exists():
+            folder.rename(folder.with_name(f"{folder.name}.{stamp}"))
+
+
+def failed_trials(store: StudyStore) -> list[TrialRecord]:
+    """Trials that failed for a reason that may have been mended: all but those that diverged."""
+    return [
+        r for r in store.records() if r.state is TrialState.FAILED and not r.reason.startswith(FailureReason.DIVERGED)
+    ]
+
+
+def dev_noise(metric: str, data: Mapping[str, Json], records: Sequence[TrialRecord]) -> float:
+    """Standard error of the dev metric near the best trial, from the size of the dev set; 0 where it is unknown."""
+    values = [r.value for r in records if r.value is not None]
+    if metric not in ("accuracy", "balanced_accuracy") or not values:
+        return 0.0
+    best = max(values)
+    return math.sqrt(max(best * (1.0 - best), 1e-12) / max(int(data["num_dev"]), 1))
+
+
+def tidy(store: StudyStore, paths: StudyPaths, *, direction: Direction) -> None:
+    """Remove what will not be needed again: checkpoints of ended trials, and weights of all but the best."""
+    kept = {r.number for r in best_trials(store.records(), direction=direction, count=KEEP_WEIGHTS)}
+    for record in store.records():
+        if not record.state.final:
+            continue
+        files = paths.trial(record.number)
+        files.checkpoint.unlink(missing_ok=True)
+        files.previous_checkpoint.unlink(missing_ok=True)
+        if record.number not in kept:
+            files.weights.unlink(missing_ok=True)

@@ -1,0 +1,49 @@
+"""The files that a trial leaves behind, each written beside and renamed, so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tuner.paths import TrialPaths
+from tuner.records import EpochResult
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path` when the block ends well; the folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_curve(paths: TrialPaths, curve: Sequence[EpochResult]) -> None:
+    """The learning curve as CSV."""
+    with replacing(paths.curve) as path, path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([f.name for f in fields(EpochResult)])
+        writer.writerows(astuple(result) for result in curve)
+
+
+def write_weights(paths: TrialPaths, weights: Mapping[str, Tensor]) -> None:
+    """A state dict; load it with `torch.load(path, weights_only=True)`."""
+    with replacing(paths.weights) as path:
+        torch.save(dict(weights), path)
+
+
+def write_predictions(paths: TrialPaths, predictions: Tensor) -> None:
+    """Dev predictions, shape (dev examples, outputs), as NPY."""
+    with replacing(paths.predictions) as path, path.open("wb") as file:
+        np.save(file, predictions.cpu().numpy().astype(np.float32))

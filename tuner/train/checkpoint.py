@@ -1,0 +1,106 @@
+"""Checkpoints: all that a trial needs to go on, written atomically, checked when read.
+
+A file is one header line with the SHA-256 of the rest, and the rest is what `torch.save` writes: tensors and plain
+Python values only, so that it loads with `weights_only=True` and a hostile file can run no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tuner.paths import TrialPaths
+from tuner.records import EpochResult
+from tuner.train.early_stopping import Patience
+
+log = logging.getLogger(__name__)
+
+_MAGIC = b"tuner-checkpoint-1 "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A trial at the end of an epoch."""
+
+    state: Mapping[str, Tensor]
+    """The program's state of the trial: see `Program.state`."""
+    state_format: str
+    """`Program.state_format`."""
+    curve: tuple[EpochResult, ...]
+    patience: Patience
+    params: Mapping[str, Any]
+    seed: int
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return len(self.curve)
+
+
+def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> None:
+    """Make this the trial's last checkpoint; the one before is kept as well."""
+    values = {
+        "state": dict(checkpoint.state),
+        "state_format": checkpoint.state_format,
+        "curve": [asdict(result) for result in checkpoint.curve],
+        "patience": asdict(checkpoint.patience),
+        "params": dict(checkpoint.params),
+        "seed": checkpoint.seed,
+    }
+    body = io.BytesIO()
+    torch.save(values, body)
+    data = body.getvalue()
+    paths.folder.mkdir(parents=True, exist_ok=True)
+    temporary = paths.checkpoint.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        file.write(_MAGIC + hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+        file.flush()
+        os.fsync(file.fileno())
+    if paths.checkpoint.exists():
+        paths.checkpoint.replace(paths.previous_checkpoint)
+    temporary.replace(paths.checkpoint)
+
+
+def read_checkpoint(paths: TrialPaths) -> Checkpoint | None:
+    """The trial's last good checkpoint, or None. A damaged file is passed over with a warning that names it."""
+    for path in (paths.checkpoint, paths.previous_checkpoint):
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            log.warning("%s is damaged (%s); the checkpoint before it is used", path, error)
+    return None
+
+
+def remove_checkpoints(paths: TrialPaths) -> None:
+    """Forget how to go on: the trial has ended."""
+    for path in (paths.checkpoint, paths.previous_checkpoint):
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Checkpoint:
+    header, separator, data = path.read_bytes().partition(b"\n")
+    if not separator or not header.startswith(_MAGIC):
+        raise ValueError("no header of a checkpoint")
+    if hashlib.sha256(data).hexdigest().encode() != header.removeprefix(_MAGIC):
+        raise ValueError("the checksum does not match")
+    values = torch.load(io.BytesIO(data), weights_only=True)
+    return Checkpoint(
+        state=values["state"],
+        state_format=values["state_format"],
+        curve=tuple(EpochResult(**result) for result in values["curve"]),
+        patience=Patience(**values["patience"]),
+        params=values["params"],
+        seed=values["seed"],
+    )

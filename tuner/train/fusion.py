@@ -1,0 +1,34 @@
+"""Which trials can be trained as one program: those that share a fusion key.
+
+Torch is not imported here, so that the process that plans a sweep can stay light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+from tuner.models.layers import rounded_width
+from tuner.records import ParamValue
+from tuner.spec.hyperparameters import MODELS
+from tuner.spec.model import SweepSpec
+
+PER_TRIAL = frozenset(
+    {
+        "learning_rate", "momentum", "beta1", "beta2", "weight_decay", "l1", "dropout", "schedule", "lr_decay",
+        "warmup_epochs", "clip_norm", "init", "epochs",
+    }
+)  # fmt: skip
+"""Hyperparameters that are vectors over the trials of a cohort: never a reason to split."""
+
+
+def fusion_key(spec: SweepSpec, values: Mapping[str, ParamValue]) -> Hashable:
+    """What trials of one cohort must have in common: everything that changes shapes or operations.
+
+    Args:
+        spec: The sweep.
+        values: All resolved values of the trial (`spec.defaults.settings_for`).
+    """
+    shape = {name: value for name, value in values.items() if name not in PER_TRIAL}
+    if spec.model.kind in MODELS and "hidden_units" in shape:
+        shape["hidden_units"] = rounded_width(int(shape["hidden_units"]))
+    return tuple(sorted((name, repr(value)) for name, value in shape.items()))

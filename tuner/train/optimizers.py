@@ -1,0 +1,180 @@
+"""Optimisers on rows of parameters, with every hyperparameter a vector over the trials.
+
+Each follows its namesake in `torch.optim` operation by operation. What changes from step to step is computed on the
+host, in float64, for a whole epoch at once (`scalars`), so that a step never waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tuner.train.settings import Settings
+
+ADAM_EPS = 1e-8
+RMSPROP_EPS = 1e-8
+
+Scalars = dict[str, Tensor]
+"""The step's value of each scalar by name, shape (K, 1)."""
+
+
+class RowOptimizer:
+    """Base: what the kinds share. Rows have P entries, the first `num_decayed` of which are weights."""
+
+    moments: ClassVar[tuple[str, ...]] = ()
+    """Names of the state tensors, each in the rows' shape and zero at the start."""
+
+    def __init__(self, settings: Sequence[Settings], *, num_decayed: int) -> None:
+        self.settings = tuple(settings)
+        self.num_decayed = num_decayed
+        self.uses_weight_decay = any(s.weight_decay for s in settings)
+        self.uses_l1 = any(s.l1 for s in settings)
+        self.uses_clipping = any(s.clip_norm is not None for s in settings)
+        self._scratch: Tensor | None = None
+
+    def vector(self, name: str) -> npt.NDArray[np.float64]:
+        return np.array([getattr(s, name) for s in self.settings], dtype=np.float64)
+
+    def scalars(
+        self, learning_rate_SK: npt.NDArray[np.float64], step_SK: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """Each scalar for every step of an epoch, shape (steps, K)."""
+        constant = {
+            "weight_decay": self.vector("weight_decay"),
+            "l1": self.vector("l1"),
+            "clip_norm": np.array([np.inf if s.clip_norm is None else s.clip_norm for s in self.settings]),
+        }
+        table = {name: np.broadcast_to(value, learning_rate_SK.shape) for name, value in constant.items()}
+        return table | self.own_scalars(learning_rate_SK, step_SK + 1)
+
+    def own_scalars(
+        self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """The kind's own scalars; `count_SK` is the number of updates including this one."""
+        raise AssertionError("each kind defines its scalars")
+
+    def step(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
+        """Update the rows in place from their gradients, which are overwritten."""
+        weights, weight_grads = p_KP[:, : self.num_decayed], g_KP[:, : self.num_decayed]
+        if self.uses_l1:
+            weight_grads.addcmul_(torch.sign(weights), scalars["l1"])
+        if self.uses_clipping:
+            norm_K1 = torch.linalg.vector_norm(g_KP, dim=1, keepdim=True)
+            g_KP.mul_((scalars["clip_norm"] / (norm_K1 + 1e-6)).clamp_max_(1.0))
+        if self.uses_weight_decay:
+            self.decay(weights, weight_grads, scalars)
+        self.update(p_KP, g_KP, moments, scalars)
+
+    def decay(self, weights: Tensor, weight_grads: Tensor, scalars: Scalars) -> None:
+        """L2: add weight_decay * w to the gradient of the weights."""
+        weight_grads.addcmul_(weights, scalars["weight_decay"])
+
+    def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
+        raise AssertionError("each kind defines its update")
+
+    def scratch(self, like: Tensor) -> Tensor:
+        if self._scratch is None:
+            self._scratch = torch.empty_like(like)
+        return self._scratch
+
+
+class RowSGD(RowOptimizer):
+    """SGD with momentum: v = beta v + g, p -= alpha v; with Nesterov p -= alpha (g + beta v)."""
+
+    moments = ("velocity",)
+
+    def __init__(self, settings: Sequence[Settings], *, num_decayed: int) -> None:
+        super().__init__(settings, num_decayed=num_decayed)
+        self.nesterov = settings[0].nesterov
+
+    def own_scalars(
+        self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        momentum = np.broadcast_to(self.vector("momentum"), learning_rate_SK.shape)
+        return {"negative_rate": -learning_rate_SK, "momentum": momentum}
+
+    def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
+        velocity = moments["velocity"]
+        velocity.mul_(scalars["momentum"]).add_(g_KP)
+        if self.nesterov:
+            velocity = g_KP.addcmul_(velocity, scalars["momentum"])
+        p_KP.addcmul_(velocity, scalars["negative_rate"])
+
+
+class RowRMSprop(RowOptimizer):
+    """RMSprop (Hinton's lecture 6e), with momentum on the scaled gradient."""
+
+    moments = ("square", "velocity")
+
+    def own_scalars(
+        self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        shape = learning_rate_SK.shape
+        alpha = self.vector("beta2")
+        return {
+            "negative_rate": -learning_rate_SK,
+            "momentum": np.broadcast_to(self.vector("momentum"), shape),
+            "alpha": np.broadcast_to(alpha, shape),
+            "one_minus_alpha": np.broadcast_to(1.0 - alpha, shape),
+        }
+
+    def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
+        square, velocity, scratch = moments["square"], moments["velocity"], self.scratch(p_KP)
+        torch.mul(g_KP, g_KP, out=scratch)
+        square.mul_(scalars["alpha"]).addcmul_(scratch, scalars["one_minus_alpha"])
+        torch.sqrt(square, out=scratch)
+        scratch.add_(RMSPROP_EPS)
+        torch.div(g_KP, scratch, out=scratch)
+        velocity.mul_(scalars["momentum"]).add_(scratch)
+        p_KP.addcmul_(velocity, scalars["negative_rate"])
+
+
+class RowAdam(RowOptimizer):
+    """Adam (arXiv 1412.6980)."""
+
+    moments = ("first", "second")
+
+    def own_scalars(
+        self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        shape = learning_rate_SK.shape
+        beta1, beta2 = self.vector("beta1"), self.vector("beta2")
+        return {
+            "beta1": np.broadcast_to(beta1, shape),
+            "one_minus_beta1": np.broadcast_to(1.0 - beta1, shape),
+            "beta2": np.broadcast_to(beta2, shape),
+            "one_minus_beta2": np.broadcast_to(1.0 - beta2, shape),
+            "negative_rate": -learning_rate_SK / (1.0 - beta1**count_SK),
+            "root_correction": 1.0 / np.sqrt(1.0 - beta2**count_SK),
+            "shrink": 1.0 - learning_rate_SK * self.vector("weight_decay"),
+        }
+
+    def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
+        first, second, scratch = moments["first"], moments["second"], self.scratch(p_KP)
+        first.mul_(scalars["beta1"]).addcmul_(g_KP, scalars["one_minus_beta1"])
+        torch.mul(g_KP, g_KP, out=scratch)
+        second.mul_(scalars["beta2"]).addcmul_(scratch, scalars["one_minus_beta2"])
+        torch.sqrt(second, out=scratch)
+        scratch.mul_(scalars["root_correction"]).add_(ADAM_EPS)
+        torch.div(first, scratch, out=scratch)
+        p_KP.addcmul_(scratch, scalars["negative_rate"])
+
+
+class RowAdamW(RowAdam):
+    """Adam with weight decay decoupled from the gradient (arXiv 1711.05101)."""
+
+    def decay(self, weights: Tensor, weight_grads: Tensor, scalars: Scalars) -> None:
+        weights.mul_(scalars["shrink"])
+
+
+ROW_OPTIMIZERS: dict[str, type[RowOptimizer]] = {
+    "sgd": RowSGD,
+    "rmsprop": RowRMSprop,
+    "adam": RowAdam,
+    "adamw": RowAdamW,
+}

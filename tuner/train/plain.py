@@ -1,0 +1,154 @@
+"""The plain loop: `nn.Module`, autograd and `torch.optim`, one trial after the other.
+
+This is the reference that the fused paths are tested against, and what `fuse: off` runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tuner.data.dataset import Split
+from tuner.models.dropout import keyed_dropouts
+from tuner.models.keyed import dropout_keys, generator
+from tuner.train.losses import mean_loss
+from tuner.train.program import EpochPlan, Member, RowState
+from tuner.train.settings import Settings
+
+EVALUATION_ROWS = 256
+
+
+def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """The `torch.optim` optimiser of these settings; weight decay on weights only, not on biases and norms."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    rate = settings.learning_rate
+    betas = (settings.beta1, settings.beta2)
+    match settings.optimizer:
+        case "adam":
+            return torch.optim.Adam(groups, lr=rate, betas=betas)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=rate, betas=betas)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr=rate, alpha=settings.beta2, momentum=settings.momentum)
+        case _:
+            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov)
+
+
+class PlainProgram:
+    """See `train.program.Program`. Each trial has a module and an optimiser of its own."""
+
+    path = "plain"
+    state_format = "torch.optim"
+
+    def __init__(
+        self, members: Sequence[Member], train: Split, *, loss: str, num_outputs: int, device: torch.device
+    ) -> None:
+        self.members = tuple(members)
+        self.train = train
+        self.loss = loss
+        self.num_outputs = num_outputs
+        self.device = device
+        self._modules = [m.make_module().to(device) for m in members]
+        self._optimizers = [
+            make_optimizer(module, m.settings) for module, m in zip(self._modules, members, strict=True)
+        ]
+        self._best = [_weights(module) for module in self._modules]
+
+    def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
+        for row, (member, module) in enumerate(zip(self.members, self._modules, strict=True)):
+            module.train()
+            dropouts = keyed_dropouts(module)
+            keys = dropout_keys([member.seed], plan.step_SK[:, row : row + 1], len(dropouts)) if dropouts else None
+            batch_size = member.settings.batch_size
+            for number in range(first, last):
+                if keys is not None:
+                    for layer, dropout in enumerate(dropouts):
+                        dropout.key.fill_(int(keys[number, layer, 0]))
+                batch = plan.order_KN[row, number * batch_size : (number + 1) * batch_size]
+                self._step(
+                    row, batch, rate=float(plan.learning_rate_SK[number, row]), step=int(plan.step_SK[number, row])
+                )
+
+    def _step(self, row: int, batch: Tensor, *, rate: float, step: int) -> None:
+        settings, module, optimizer = self.members[row].settings, self._modules[row], self._optimizers[row]
+        # Random numbers that a user's module draws by itself are keyed by the step too.
+        torch.manual_seed(generator(self.members[row].seed, "module", step).initial_seed())
+        loss = mean_loss(module(self.train.inputs[batch]), self.train.targets[batch], loss=self.loss)
+        if settings.l1:
+            loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if p.dim() > 1)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+
+    @torch.no_grad()
+    def outputs(self, inputs: Tensor) -> Tensor:
+        found = []
+        for module in self._modules:
+            module.eval()
+            chunks = inputs.split(EVALUATION_ROWS)
+            found.append(torch.cat([module(chunk).view(len(chunk), self.num_outputs) for chunk in chunks]))
+        return torch.stack(found)
+
+    def state(self, row: int) -> RowState:
+        weights = {f"module.{name}": t for name, t in _weights(self._modules[row]).items()}
+        best = {f"best.{name}": t.clone() for name, t in self._best[row].items()}
+        moments = {
+            f"optimizer.{index}.{name}": torch.as_tensor(value).cpu().clone()
+            for index, values in self._optimizers[row].state_dict()["state"].items()
+            for name, value in values.items()
+            if value is not None
+        }
+        return weights | best | moments
+
+    def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+
+        self._modules[row].load_state_dict(part("module."))
+        self._best[row] = part("best.")
+        values: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in part("optimizer.").items():
+            index, _, field = name.partition(".")
+            values.setdefault(int(index), {})[field] = tensor
+        whole = self._optimizers[row].state_dict()
+        self._optimizers[row].load_state_dict({**whole, "state": values})
+
+    def save_best(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            self._best[row] = _weights(self._modules[row])
+
+    def best_weights(self, row: int) -> RowState:
+        return dict(self._best[row])
+
+    def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> PlainProgram:
+        program = PlainProgram(
+            joining, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device
+        )  # fmt: skip
+        program.members = (*(self.members[row] for row in keep), *joining)
+        program._modules = [*(self._modules[row] for row in keep), *program._modules]
+        program._optimizers = [*(self._optimizers[row] for row in keep), *program._optimizers]
+        program._best = [*(self._best[row] for row in keep), *program._best]
+        return program
+
+    def gradient_norms(self) -> dict[str, Tensor]:
+        names = [n for n, p in self._modules[0].named_parameters() if p.dim() > 1 and p.grad is not None]
+        found: dict[str, Tensor] = {}
+        for name in names:
+            grads = [module.get_parameter(name).grad for module in self._modules]
+            found[name] = torch.stack([torch.zeros(()) if g is None else g.norm() for g in grads])
+        return found
+
+
+def _weights(module: nn.Module) -> RowState:
+    return {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}

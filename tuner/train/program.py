@@ -1,0 +1,93 @@
+"""The seam between the training loop and the ways to train: K same-shape networks behind one interface.
+
+A program knows parameters, optimiser state and steps. It knows nothing of trials, epochs' ends, early stopping,
+checkpoints or events: that is the cohort's loop (`train.cohort`), and there is only one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from tuner.models.layers import Network
+from tuner.train.settings import Settings
+
+RowState: TypeAlias = dict[str, Tensor]
+"""One trial's whole training state by name: parameters, buffers, optimiser moments. Tensors without the K axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One trial, as a program sees it."""
+
+    seed: int
+    settings: Settings
+    network: Network | None
+    """The description, for a built-in network."""
+    make_module: Callable[[], nn.Module]
+    """Builds the trial's own `nn.Module` with its initial weights and keyed dropout; the same each time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochPlan:
+    """Everything random or scheduled about one epoch of K trials, which may be at different epochs."""
+
+    order_KN: Tensor
+    """The order in which each trial visits the training examples; int64 on the program's device."""
+    learning_rate_SK: npt.NDArray[np.float64]
+    """For each step of the epoch and each trial."""
+    step_SK: npt.NDArray[np.int64]
+    """Each trial's global step number, from 0: keys the dropout masks and Adam's bias correction."""
+
+
+class Program(Protocol):
+    """K trials that advance together; K is fixed, rows come and go by making a program of another width."""
+
+    path: str
+    """`stacked`, `vmap` or `plain`: how the trials are trained."""
+    state_format: str
+    """Programs of one format can load each other's states."""
+
+    def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
+        """Do the epoch's steps from `first` up to, not including, `last`."""
+        ...
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Each trial's outputs in evaluation mode (dropout off, running statistics).
+
+        Args:
+            inputs: (examples, *input_shape), on the program's device.
+
+        Returns:
+            Logits or predictions, shape (K, examples, outputs). Valid until the next call.
+        """
+        ...
+
+    def state(self, row: int) -> RowState:
+        """A copy of one trial's state."""
+        ...
+
+    def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
+        """Give one trial a state that `state` returned."""
+        ...
+
+    def save_best(self, rows: Sequence[int]) -> None:
+        """Remember the present parameters and buffers of these trials as their best."""
+        ...
+
+    def best_weights(self, row: int) -> RowState:
+        """The remembered parameters as a state dict of the trial's `nn.Module`."""
+        ...
+
+    def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> Program:
+        """A program of the rows to keep, in this order, and behind them new ones."""
+        ...
+
+    def gradient_norms(self) -> dict[str, Tensor]:
+        """The L2 norm of each weight's last gradient by parameter name, shape (K,)."""
+        ...

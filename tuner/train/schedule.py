@@ -1,0 +1,46 @@
+"""Learning-rate decay, as a pure function of the position in the training."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.train.settings import Settings
+
+
+def decay_factor(settings: Settings, epoch: int) -> float:
+    """What the learning rate is multiplied by in an epoch (counted from 0).
+
+    inverse_time: 1 / (1 + lr_decay * epoch), as in Ng's course. exponential: (1 - lr_decay) ** epoch.
+    step: (1 - lr_decay) for each third of the training that has passed.
+    cosine: half a cosine from 1 down to 1 - lr_decay at the last epoch (arXiv 1608.03983, without restarts).
+    """
+    rate = settings.lr_decay
+    match settings.schedule:
+        case "inverse_time":
+            return 1.0 / (1.0 + rate * epoch)
+        case "exponential":
+            return max(1.0 - rate, 0.0) ** epoch
+        case "step":
+            return max(1.0 - rate, 0.0) ** (3 * epoch // max(settings.epochs, 1))
+        case "cosine":
+            progress = epoch / max(settings.epochs - 1, 1)
+            return 1.0 - min(rate, 1.0) * 0.5 * (1.0 - math.cos(math.pi * min(progress, 1.0)))
+        case _:
+            return 1.0
+
+
+def learning_rates(settings: Settings, *, epoch: int, steps_per_epoch: int) -> npt.NDArray[np.float64]:
+    """The learning rate of each step of an epoch (counted from 0), shape (steps_per_epoch,).
+
+    Decay is by epoch; during the warm-up the rate rises linearly by step (arXiv 1706.02677).
+    """
+    rate = settings.learning_rate * decay_factor(settings, epoch)
+    rates = np.full(steps_per_epoch, rate)
+    warmup_steps = settings.warmup_epochs * steps_per_epoch
+    if warmup_steps > 0:
+        step = epoch * steps_per_epoch + np.arange(1, steps_per_epoch + 1)
+        rates *= np.minimum(1.0, step / warmup_steps)
+    return rates

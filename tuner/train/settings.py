@@ -1,0 +1,62 @@
+"""The resolved values of one trial: how it is trained, and which network is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tuner.records import Params, ParamValue
+from tuner.spec.defaults import settings_for
+from tuner.spec.model import SweepSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """One trial's values: defaults, overridden by the sweep file's fixed values, overridden by its parameters."""
+
+    optimizer: str
+    learning_rate: float
+    momentum: float
+    nesterov: bool
+    beta1: float
+    beta2: float
+    batch_size: int
+    """Examples in a mini-batch; at most the number of training examples."""
+    weight_decay: float
+    l1: float
+    dropout: float
+    schedule: str
+    lr_decay: float
+    warmup_epochs: float
+    clip_norm: float | None
+    init: str
+    epochs: int
+    """Epochs of the full training, which the schedule is laid out over."""
+    model: Mapping[str, ParamValue]
+    """All values by name: what a model's factory reads."""
+
+
+def resolve_settings(spec: SweepSpec, params: Params, *, num_train: int) -> Settings:
+    """The values that a trial with these parameters is trained with."""
+    values = settings_for(spec, params)
+    batch_size = values["batch_size"]
+    clip_norm = values.get("clip_norm")
+    return Settings(
+        optimizer=str(values["optimizer"]),
+        learning_rate=float(values["learning_rate"]),
+        momentum=float(values["momentum"]),
+        nesterov=bool(values["nesterov"]),
+        beta1=float(values["beta1"]),
+        beta2=float(values["beta2"]),
+        batch_size=num_train if batch_size == "full" else min(int(batch_size), num_train),
+        weight_decay=float(values["weight_decay"]),
+        l1=float(values["l1"]),
+        dropout=float(values["dropout"]),
+        schedule=str(values["schedule"]),
+        lr_decay=float(values["lr_decay"]),
+        warmup_epochs=float(values["warmup_epochs"]),
+        clip_norm=None if clip_norm is None else float(clip_norm),
+        init=str(values["init"]),
+        epochs=int(values.get("epochs", spec.training.epochs)),
+        model=values,
+    )

@@ -1,0 +1,288 @@
+"""Each layer's forward and backward, recorded on a tape for K trials at once.
+
+Shapes: K trials, B examples of a batch, I inputs, O outputs, C channels, F features.
+An `emit_*` function takes the layer's input buffer, records its operations and returns the output buffer; the
+gradient of a buffer is written into the buffer that `Gradients.of` gives for it, and overwritten on the way back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from tuner.models.keyed import dropout_field
+from tuner.models.layers import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
+from tuner.train.stacked.tape import Tape
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A layer's parameters and their gradients: views into rows, shape (K, ...)."""
+
+    weight: Tensor
+    bias: Tensor
+    weight_grad: Tensor
+    bias_grad: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class DropoutInputs:
+    """What the dropout of a step depends on; int32 and float32 of shape (K,), refilled for each step."""
+
+    key_K: Tensor
+    threshold_K: Tensor
+    scale_K: Tensor
+
+
+class Gradients:
+    """The gradient buffer of each activation buffer."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._of: dict[int, Tensor] = {}
+
+    def of(self, activation: Tensor) -> Tensor:
+        """The gradient buffer of an activation, in its shape."""
+        memory = activation.data_ptr()
+        if memory not in self._of:
+            self._of[memory] = self._tape.buffer(*activation.shape)
+        return self._of[memory].view(activation.shape)
+
+
+def emit_dense(tape: Tape, grads: Gradients, x_KBI: Tensor, weights: Weights, *, first: bool) -> Tensor:
+    """y = x W + b. `first`: nothing below needs a gradient."""
+    w_KIO = weights.weight
+    y_KBO = tape.buffer(tape.num_trials, x_KBI.shape[1], w_KIO.shape[2])
+    tape.forward.append(partial(torch.baddbmm, weights.bias.unsqueeze(1), x_KBI, w_KIO, out=y_KBO))
+    if not tape.training:
+        return y_KBO
+    dy_KBO = grads.of(y_KBO)
+    if not first:
+        tape.backward.append(partial(torch.bmm, dy_KBO, w_KIO.transpose(1, 2), out=grads.of(x_KBI)))
+    tape.backward.append(partial(torch.sum, dy_KBO, 1, out=weights.bias_grad))
+    x_KIB = x_KBI.transpose(1, 2)
+    if tape.num_trials == 1:
+        tape.backward.append(partial(torch.bmm, x_KIB, dy_KBO, out=weights.weight_grad))
+    else:
+        # A batched product wants contiguous output; rows are not, so it goes through a scratch tensor.
+        scratch_KIO = tape.buffer(*w_KIO.shape)
+        tape.backward.append(partial(weights.weight_grad.copy_, scratch_KIO))
+        tape.backward.append(partial(torch.bmm, x_KIB, dy_KBO, out=scratch_KIO))
+    return y_KBO
+
+
+def emit_activation(tape: Tape, grads: Gradients, x: Tensor, name: str, unit_mask: Tensor) -> Tensor:
+    """An elementwise nonlinearity; ReLU and leaky ReLU in place, since their output tells the sign of the input.
+
+    `unit_mask` is 1 for a trial's own units and 0 for those that rounding added; broadcasts to x. Only the sigmoid
+    needs it: all others are zero at zero.
+    """
+    if name == "relu":
+        tape.forward.append(partial(torch.relu_, x))
+        if tape.training:
+            dx = grads.of(x)
+            tape.backward.append(partial(aten.threshold_backward.grad_input, dx, x, 0.0, grad_input=dx))
+        return x
+    if name == "leaky_relu":
+        tape.forward.append(partial(torch.nn.functional.leaky_relu_, x, LEAKY_SLOPE))
+        if tape.training:
+            dx = grads.of(x)
+            tape.backward.append(partial(aten.leaky_relu_backward.grad_input, dx, x, LEAKY_SLOPE, True, grad_input=dx))
+        return x
+    y = tape.buffer(*x.shape)
+    x_flat, y_flat = tape.flat(x), tape.flat(y)
+    # Functions with vector and scalar versions that round differently run on the whole memory of a buffer.
+    forward = {
+        "tanh": aten.tanh.out,
+        "sigmoid": aten.sigmoid.out,
+        "gelu": aten.gelu.out,
+        "silu": aten.silu.out,
+        "elu": aten.elu.out,
+    }[name]
+    tape.forward.append(partial(forward, x_flat, out=y_flat))
+    if name == "sigmoid":
+        tape.forward.append(partial(y.mul_, unit_mask))
+    if tape.training:
+        dx_flat, dy_flat = tape.flat(grads.of(x)), tape.flat(grads.of(y))
+        match name:
+            case "tanh":
+                back = partial(aten.tanh_backward.grad_input, dy_flat, y_flat, grad_input=dx_flat)
+            case "sigmoid":
+                back = partial(aten.sigmoid_backward.grad_input, dy_flat, y_flat, grad_input=dx_flat)
+            case "gelu":
+                back = partial(aten.gelu_backward.grad_input, dy_flat, x_flat, grad_input=dx_flat)
+            case "silu":
+                back = partial(aten.silu_backward.grad_input, dy_flat, x_flat, grad_input=dx_flat)
+            case _:
+                back = partial(aten.elu_backward.grad_input, dy_flat, 1, 1, 1, False, x_flat, grad_input=dx_flat)
+        tape.backward.append(back)
+    return y
+
+
+def emit_dropout(tape: Tape, grads: Gradients, x: Tensor, inputs: DropoutInputs, *, in_place: bool) -> Tensor:
+    """Inverted dropout in training, nothing in evaluation.
+
+    `in_place`: the layer below is a ReLU, whose gradient is right from the masked output too.
+    """
+    if not tape.training:
+        return x
+    per_trial = (-1,) + (1,) * (x.dim() - 1)
+    key, threshold, scale = (t.view(per_trial) for t in (inputs.key_K, inputs.threshold_K, inputs.scale_K))
+    field = dropout_field(x[0].numel(), tape.device).view(x.shape[1:])
+    drawn = torch.empty(x.shape, dtype=torch.int32, device=tape.device)
+    mask = tape.buffer(*x.shape)
+    y = x if in_place else tape.buffer(*x.shape)
+    tape.forward += [
+        partial(torch.mul, field, key, out=drawn),
+        partial(torch.ge, drawn, threshold, out=mask),
+        partial(mask.mul_, scale),
+        partial(torch.mul, x, mask, out=y),
+    ]
+    tape.backward.append(partial(torch.mul, grads.of(y), mask, out=grads.of(x)))
+    return y
+
+
+def emit_batch_norm(
+    tape: Tape, grads: Gradients, x: Tensor, weights: Weights, mean_KF: Tensor, var_KF: Tensor
+) -> Tensor:
+    """Batch norm with statistics for each trial; running mean and variance are updated as `nn.BatchNorm` does.
+
+    `x` is (K, B, F) or (K, B, F, H, W).
+    """
+    spatial = x.dim() == 5
+    over = (1, 3, 4) if spatial else (1,)
+    count = x.shape[1] * (x.shape[3] * x.shape[4] if spatial else 1)
+    shape = (tape.num_trials, 1, x.shape[2]) + ((1, 1) if spatial else ())
+    y = tape.buffer(*x.shape)
+    gamma, beta = weights.weight.unflatten(1, shape[1:]), weights.bias.unflatten(1, shape[1:])
+    a_KF, c_KF = torch.zeros_like(mean_KF), torch.zeros_like(mean_KF)
+    a, c = a_KF.view(shape), c_KF.view(shape)
+    if not tape.training:
+
+        def evaluate() -> None:
+            torch.add(var_KF, BATCH_NORM_EPS, out=a_KF).rsqrt_().mul_(weights.weight)
+            torch.addcmul(weights.bias, mean_KF, a_KF, value=-1.0, out=c_KF)
+            torch.addcmul(c, x, a, out=y)
+
+        tape.forward.append(evaluate)
+        return y
+
+    xhat, product, inverse = tape.buffer(*x.shape), tape.buffer(*x.shape), torch.zeros_like(mean_KF)
+
+    def normalise() -> None:
+        torch.mean(x, over, out=a_KF)
+        torch.sub(x, a, out=xhat)
+        torch.mul(xhat, xhat, out=product)
+        torch.mean(product, over, out=c_KF)
+        mean_KF.lerp_(a_KF, BATCH_NORM_MOMENTUM)
+        var_KF.mul_(1 - BATCH_NORM_MOMENTUM).add_(c_KF, alpha=BATCH_NORM_MOMENTUM * count / max(count - 1, 1))
+        torch.add(c_KF, BATCH_NORM_EPS, out=inverse).rsqrt_()
+        xhat.mul_(inverse.view(shape))
+        torch.addcmul(beta, xhat, gamma, out=y)
+
+    def differentiate() -> None:
+        dy, dx = grads.of(y), grads.of(x)
+        torch.sum(dy, over, out=weights.bias_grad)
+        torch.mul(dy, xhat, out=product)
+        torch.sum(product, over, out=weights.weight_grad)
+        torch.div(weights.weight_grad, count, out=a_KF)
+        torch.div(weights.bias_grad, count, out=c_KF)
+        torch.mul(xhat, a, out=product)
+        torch.sub(dy, c, out=dx)
+        dx.sub_(product)
+        torch.mul(inverse, weights.weight, out=a_KF)
+        dx.mul_(a)
+
+    tape.forward.append(normalise)
+    tape.backward.append(differentiate)
+    return y
+
+
+def emit_convolution(tape: Tape, grads: Gradients, x_KBCHW: Tensor, weights: Weights, *, first: bool) -> Tensor:
+    """2-D convolution with padding that keeps height and width.
+
+    On CUDA all trials are one grouped convolution. On CPU each trial's is called by itself: the library's
+    kernels for grouped convolutions are slow, and choosing among them by the number of groups would make a trial's
+    result depend on its neighbours.
+    """
+    num_trials, batch, channels_in, height, width = x_KBCHW.shape
+    channels_out, kernel = weights.weight.shape[1], weights.weight.shape[3]
+    padding = [kernel // 2, kernel // 2]
+    y = tape.buffer(num_trials, batch, channels_out, height, width)
+    dy = grads.of(y) if tape.training else y
+    dx = grads.of(x_KBCHW) if tape.training and not first else None
+    grouped = tape.device.type == "cuda"
+
+    def side_by_side(t: Tensor) -> Tensor:
+        """(K, B, C, H, W) to (B, K C, H, W)."""
+        return t.transpose(0, 1).reshape(batch, num_trials * t.shape[2], height, width)
+
+    def apart(t: Tensor, channels: int) -> Tensor:
+        return t.view(batch, num_trials, channels, height, width).transpose(0, 1)
+
+    def forward_grouped() -> None:
+        found = torch.conv2d(
+            side_by_side(x_KBCHW), weights.weight.flatten(0, 1), weights.bias.flatten(), 1, padding, 1, num_trials
+        )
+        y.copy_(apart(found, channels_out))
+
+    def backward_grouped() -> None:
+        dxs, dw, db = aten.convolution_backward(
+            side_by_side(dy), side_by_side(x_KBCHW), weights.weight.flatten(0, 1), [num_trials * channels_out],
+            [1, 1], padding, [1, 1], False, [0, 0], num_trials, [dx is not None, True, True],
+        )  # fmt: skip
+        weights.weight_grad.copy_(dw.view(weights.weight.shape))
+        weights.bias_grad.copy_(db.view(weights.bias.shape))
+        if dx is not None:
+            dx.copy_(apart(dxs, channels_in))
+
+    def forward_each() -> None:
+        for k in range(num_trials):
+            y[k] = torch.conv2d(x_KBCHW[k], weights.weight[k], weights.bias[k], 1, padding)
+
+    def backward_each() -> None:
+        for k in range(num_trials):
+            dx_k, dw, db = aten.convolution_backward(
+                dy[k], x_KBCHW[k], weights.weight[k], [channels_out],
+                [1, 1], padding, [1, 1], False, [0, 0], 1, [dx is not None, True, True],
+            )  # fmt: skip
+            weights.weight_grad[k] = dw
+            weights.bias_grad[k] = db
+            if dx is not None:
+                dx[k] = dx_k
+
+    tape.forward.append(forward_grouped if grouped else forward_each)
+    if tape.training:
+        tape.backward.append(backward_grouped if grouped else backward_each)
+    return y
+
+
+def emit_widening(tape: Tape, grads: Gradients, x_KBI: Tensor, width: int) -> Tensor:
+    """Zeros behind the features, up to the rounded width that the dense layer above has."""
+    features = x_KBI.shape[2]
+    y_KBO = tape.buffer(tape.num_trials, x_KBI.shape[1], width)
+    tape.forward.append(partial(y_KBO[:, :, :features].copy_, x_KBI))
+    if tape.training:
+        tape.backward.append(partial(grads.of(x_KBI).copy_, grads.of(y_KBO)[:, :, :features]))
+    return y_KBO
+
+
+def emit_max_pool(tape: Tape, grads: Gradients, x_KBCHW: Tensor, size: int) -> Tensor:
+    """Maximum over squares of `size` by `size`."""
+    num_trials, batch, channels, height, width = x_KBCHW.shape
+    y = tape.buffer(num_trials, batch, channels, height // size, width // size)
+    x_4d, y_4d = x_KBCHW.flatten(0, 1), y.flatten(0, 1)
+    indices = torch.zeros(y_4d.shape, dtype=torch.int64, device=tape.device)
+    window = ([size, size], [size, size], [0, 0], [1, 1], False)
+    tape.forward.append(partial(aten.max_pool2d_with_indices.out, x_4d, *window, out=y_4d, indices=indices))
+    if tape.training:
+        dy_4d, dx_4d = grads.of(y).flatten(0, 1), grads.of(x_KBCHW).flatten(0, 1)
+        tape.backward.append(
+            partial(aten.max_pool2d_with_indices_backward.grad_input, dy_4d, x_4d, *window, indices, grad_input=dx_4d)
+        )
+    return y

@@ -1,0 +1,161 @@
+"""What is the same for every trial of a sweep: data on the device, loss, metric, and the way to train."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tuner.data.dataset import Split, TrainingData
+from tuner.errors import TunerError
+from tuner.models.build import build_module, network_of
+from tuner.records import Direction, EpochResult, TrialJob
+from tuner.spec.model import SweepSpec
+from tuner.train.metrics import Evaluation, resolve_loss, resolve_metric
+from tuner.train.plain import EVALUATION_ROWS, PlainProgram
+from tuner.train.program import Member, Program
+from tuner.train.settings import resolve_settings
+from tuner.train.stacked.program import StackedProgram
+from tuner.train.vmapped import ModuleProgram, unfusable_reason
+
+log = logging.getLogger(__name__)
+
+EXPLODED = 1e4
+"""A loss so many times that of a network that has learnt nothing ends a trial."""
+MIN_TRAIN_SAMPLE = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What an evaluation measured, one value for each trial."""
+
+    train_loss: list[float]
+    dev_loss: list[float]
+    train_metric: list[float]
+    dev_metric: list[float]
+    dev_outputs: Tensor
+    """(K, dev examples, outputs); valid until the next evaluation."""
+
+
+class Task:
+    """A sweep's training task on one device."""
+
+    def __init__(self, spec: SweepSpec, data: TrainingData, device: torch.device) -> None:
+        self.spec = spec
+        self.info = data.info
+        self.device = device
+        self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info)
+        self.metric = resolve_metric(spec.objective, task=data.info.task)
+        self.direction: Direction = self.metric.direction
+        stopping = spec.training.early_stopping
+        self.min_delta = stopping.min_delta if stopping else 0.0
+        self.loss = resolve_loss(spec.training, task=data.info.task)
+        self._untrained_loss = max(1.0, math.log(max(data.info.num_outputs, 2)))
+        sample = _train_sample(self.data)
+        self._num_dev = len(self.data.dev)
+        self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
+        scoring = {"loss": self.loss, "metric": self.metric, "target_std": data.info.target_std}
+        self._score_dev = Evaluation(self.data.dev.targets, **scoring)
+        self._score_train = Evaluation(sample.targets, **scoring)
+        self._parameters: dict[object, int] = {}
+        self._unfusable: dict[str, str | None] = {}
+
+    def member(self, job: TrialJob) -> Member:
+        """The trial of a job."""
+        settings = resolve_settings(self.spec, job.params, num_train=len(self.data.train))
+        return Member(
+            job.seed,
+            settings,
+            network_of(self.spec, settings.model, self.info),
+            lambda: build_module(self.spec, settings.model, self.info, seed=job.seed),
+        )
+
+    def program(self, members: Sequence[Member]) -> Program:
+        """The way to train these members, which share a fusion key.
+
+        Raises:
+            TunerError: `fuse: require`, and they cannot be fused.
+        """
+        common = {"loss": self.loss, "num_outputs": self.info.num_outputs, "device": self.device}
+        fuse = self.spec.training.fuse
+        if fuse == "off":
+            return PlainProgram(members, self.data.train, **common)
+        if members[0].network is not None:
+            return StackedProgram(members, self.data.train, **common)
+        reason = self._why_not_fused(members)
+        if reason and fuse == "require":
+            raise TunerError(f"fuse: require, but {self.spec.model.kind} cannot be fused: {reason}")
+        return ModuleProgram(members, self.data.train, **common, fusable=reason is None)
+
+    def _why_not_fused(self, members: Sequence[Member]) -> str | None:
+        signature = repr(members[0].make_module())
+        if signature not in self._unfusable:
+            reason = unfusable_reason(members, self.data.train, loss=self.loss, num_outputs=self.info.num_outputs)
+            if reason:
+                log.warning("%s is trained one trial at a time: %s", self.spec.model.kind, reason)
+            self._unfusable[signature] = reason
+        return self._unfusable[signature]
+
+    def num_parameters(self, member: Member) -> int:
+        """Trainable and frozen parameters of the member's network."""
+        if member.network is not None:
+            return member.network.num_parameters
+        return sum(p.numel() for p in member.make_module().parameters())
+
+    def evaluate(self, program: Program) -> Measured:
+        """Losses and metrics of every trial, dropout off, on the dev set and on a fixed sample of the training set."""
+        outputs = program.outputs(self._evaluated)
+        dev, train = outputs[:, : self._num_dev], outputs[:, self._num_dev :]
+        on_dev, on_train = self._score_dev(dev), self._score_train(train)
+        return Measured(
+            train_loss=on_train.loss.tolist(),
+            dev_loss=on_dev.loss.tolist(),
+            train_metric=on_train.metric.tolist(),
+            dev_metric=on_dev.metric.tolist(),
+            dev_outputs=dev,
+        )
+
+    def best_of(self, curve: Sequence[EpochResult]) -> EpochResult | None:
+        """The epoch with the best dev metric, the first of equals."""
+        best: EpochResult | None = None
+        for result in curve:
+            if best is None or self.direction.better(result.dev_metric, best.dev_metric):
+                best = result
+        return best
+
+    def divergence(self, result: EpochResult) -> str | None:
+        """What is wrong with a result that says the training diverged, or None."""
+        for name, loss in (("training", result.train_loss), ("dev", result.dev_loss)):
+            if not math.isfinite(loss):
+                return f"the {name} loss became {loss}"
+            if loss > EXPLODED * self._untrained_loss:
+                return f"the {name} loss exploded to {loss:.3g}"
+        return None
+
+    @torch.no_grad()
+    def dev_outputs(self, member: Member, weights: Mapping[str, Tensor]) -> Tensor:
+        """Outputs on the dev set of the member's module with these weights, shape (dev examples, outputs)."""
+        module = member.make_module().to(self.device).eval()
+        module.load_state_dict(weights)
+        return torch.cat([module(chunk) for chunk in self.data.dev.inputs.split(EVALUATION_ROWS)])
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Outputs as a reader wants them: probabilities of the classes, or targets in their own units."""
+        if self.info.task == "classification":
+            return torch.softmax(outputs, dim=-1)
+        mean, std = (
+            torch.tensor(values, device=outputs.device) for values in (self.info.target_mean, self.info.target_std)
+        )
+        return outputs * std + mean
+
+
+def _train_sample(data: TrainingData) -> Split:
+    """A fixed sample of the training examples, as many as the dev set has: enough to compare errors with."""
+    size = min(len(data.train), max(len(data.dev), MIN_TRAIN_SAMPLE))
+    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:size]
+    chosen = chosen.sort().values.to(data.train.inputs.device)
+    return Split(data.train.inputs[chosen], data.train.targets[chosen])
