@@ -1,0 +1,139 @@
+"""Bias and variance as Ng teaches them: train error against the target error, dev error against train error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tuner.diagnose.intervals import Interval, difference_interval, wilson_interval
+from tuner.records import EpochResult
+
+SHARE_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "auroc"})
+"""Metrics between 0 and 1; their error is one minus them."""
+ERROR_METRICS = frozenset({"rmse", "loss"})
+"""Metrics that are errors already."""
+DIAGNOSED_METRICS = SHARE_METRICS | ERROR_METRICS | {"r2"}
+
+MATERIAL_SHARE = 0.005
+"""Half a percentage point: a smaller part of an error rate is not worth acting on."""
+MATERIAL_PART = 0.25
+"""A part below a quarter of the dev error is not what to act on."""
+
+
+class Verdict(StrEnum):
+    """What the dev error of a trained network mostly consists of."""
+
+    BIAS = "bias"
+    """The training error is above the target: the network does not fit even its training examples."""
+    VARIANCE = "variance"
+    """The dev error is above the training error: it does not generalise."""
+    BOTH = "bias and variance"
+    AT_TARGET = "at target"
+    """The dev error is no worse than the target error."""
+    UNDECIDED = "undecided"
+    """Neither part can be told from zero with so few examples."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorParts:
+    """The error of one trained network, taken apart. Errors are in the metric's units, 0 for a perfect network."""
+
+    train_error: float
+    dev_error: float
+    target_error: float
+    target_given: bool
+    """Whether the sweep file states the target; otherwise it is taken to be 0."""
+    bias: float
+    """Train error less target error."""
+    bias_interval: Interval
+    variance: float
+    """Dev error less train error."""
+    variance_interval: Interval
+    material: float
+    """A part smaller than this is not worth acting on."""
+    verdict: Verdict
+
+
+def error_of(metric: str, value: float) -> float:
+    """A metric's value as an error, 0 for a perfect network."""
+    return value if metric in ERROR_METRICS else 1.0 - value
+
+
+def error_parts(
+    result: EpochResult,
+    *,
+    metric: str,
+    num_train: int | None,
+    num_dev: int | None,
+    target_error: float | None = None,
+    dev_interval: Interval | None = None,
+) -> ErrorParts | None:
+    """Take a network's dev error apart.
+
+    Args:
+        result: Its best epoch.
+        metric: The objective's metric.
+        num_train: Training examples; None if not known.
+        num_dev: Dev examples; None if not known.
+        target_error: Error of a human expert or of the best known system; stands in for the Bayes error.
+        dev_interval: Interval of the dev metric, if a better one than from `num_dev` is at hand.
+
+    Returns:
+        None for a metric that is not known here, or that is not a finite number.
+    """
+    if metric not in DIAGNOSED_METRICS or not (math.isfinite(result.train_metric) and math.isfinite(result.dev_metric)):
+        return None
+    train_error, dev_error = error_of(metric, result.train_metric), error_of(metric, result.dev_metric)
+    of_train = _error_interval(metric, train_error, num_train)
+    of_dev = _error_interval(metric, dev_error, num_dev)
+    if dev_interval is not None:
+        of_dev = dev_interval if metric in ERROR_METRICS else dev_interval.mirrored(1.0)
+    target = target_error or 0.0
+    bias, variance = train_error - target, dev_error - train_error
+    bias_interval = of_train.shifted(-target)
+    variance_interval = difference_interval(dev_error, of_dev, train_error, of_train)
+    material = MATERIAL_PART * dev_error
+    if metric in SHARE_METRICS:
+        material = max(material, MATERIAL_SHARE)
+    return ErrorParts(
+        train_error=train_error,
+        dev_error=dev_error,
+        target_error=target,
+        target_given=target_error is not None,
+        bias=bias,
+        bias_interval=bias_interval,
+        variance=variance,
+        variance_interval=variance_interval,
+        material=material,
+        verdict=_verdict(
+            has_bias=bias >= material and bias_interval.low > 0,
+            has_variance=variance >= material and variance_interval.low > 0,
+            at_target=dev_error <= target,
+        ),
+    )
+
+
+def _verdict(*, has_bias: bool, has_variance: bool, at_target: bool) -> Verdict:
+    if at_target:
+        return Verdict.AT_TARGET
+    match has_bias, has_variance:
+        case True, True:
+            return Verdict.BOTH
+        case True, False:
+            return Verdict.BIAS
+        case False, True:
+            return Verdict.VARIANCE
+        case _:
+            return Verdict.UNDECIDED
+
+
+def _error_interval(metric: str, error: float, count: int | None) -> Interval:
+    """From the number of examples alone; without it, the error is taken as exact."""
+    if count is None or count < 2:
+        return Interval(error, error)
+    if metric in SHARE_METRICS:
+        return wilson_interval(error, count)
+    # Of a root mean square of normal residuals; a loss or R2 is at least as noisy.
+    relative = 1.96 / math.sqrt(2 * count) if metric == "rmse" else 1.96 / math.sqrt(count)
+    return Interval(error * (1 - relative), error * (1 + relative))

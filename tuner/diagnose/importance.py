@@ -1,0 +1,205 @@
+"""How much each hyperparameter matters, with an interval, and the figure that luck alone would give it.
+
+The rank of each trial is explained by a sum of smooth curves, one for each hyperparameter on its own scale. The
+importance of one is the share of the variation that is lost when its curve is left out, so what it merely has in
+common with the others (a tier that was searched late, when all trials were good) is not counted. The noise floor
+comes from shuffling what the others leave unexplained (Freedman and Lane 1983).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.diagnose.intervals import CONFIDENCE, Interval
+from tuner.diagnose.scores import rank_scores
+from tuner.records import Direction, ParamValue, TrialRecord
+from tuner.spec.space import Dimension, Space
+
+Array = NDArray[np.float64]
+
+NEGLIGIBLE = 0.05
+"""A hyperparameter that explains less of the variation than this does not matter."""
+_PERMUTATIONS = 1999
+_FOLDS = 20
+"""Parts of the trials left out in turn for the interval (a grouped jackknife)."""
+_MOST_TRIALS = 1000
+"""More trials than this are thinned out evenly."""
+_FREEDOM = 5
+"""Least trials beyond the number of coefficients."""
+
+
+class Finding(StrEnum):
+    """What can be said of a hyperparameter."""
+
+    MATTERS = "matters"
+    DOES_NOT_MATTER = "does not matter"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Importance:
+    """Of one hyperparameter."""
+
+    name: str
+    share: float
+    """Share of the variation of the ranks that it alone explains, corrected for its number of coefficients."""
+    interval: Interval
+    floor: float
+    """The share that luck exceeds in one of twenty studies, for any of the hyperparameters."""
+    finding: Finding
+    num_trials: int
+
+    @property
+    def text(self) -> str:
+        match self.finding:
+            case Finding.MATTERS:
+                return (
+                    f"matters: {self.share:.0%} of the variation ({self.interval.low:.0%} to {self.interval.high:.0%})"
+                )
+            case Finding.DOES_NOT_MATTER:
+                return f"does not matter here: at most {max(self.interval.high, 0.01):.0%} of the variation"
+            case _:
+                return f"cannot tell from {self.num_trials} trials"
+
+
+def importances(
+    records: Sequence[TrialRecord], *, space: Space, direction: Direction, seed: int = 0
+) -> tuple[Importance, ...]:
+    """The importance of each searched hyperparameter, the largest first.
+
+    Args:
+        records: All trials of the study; pruned and diverged ones count by their rank.
+        space: What was searched.
+        direction: Of the dev metric.
+        seed: Of the shuffles.
+    """
+    trials, ranks = rank_scores(records, direction=direction)
+    if len(trials) > _MOST_TRIALS:
+        thinned = np.linspace(0, len(trials) - 1, _MOST_TRIALS).astype(int)
+        trials, ranks = [trials[i] for i in thinned], ranks[thinned]
+    searched = [d for d in space if not d.fixed and len({t.params.get(d.name) for t in trials}) > 1]
+    blocks = _blocks(trials, searched)
+    design = np.concatenate([np.ones((len(trials), 1)), *blocks], axis=1)
+    if not searched or len(trials) < design.shape[1] + _FREEDOM or np.ptp(ranks) == 0:
+        return tuple(_unknown(d.name, len(trials)) for d in searched)
+    columns = np.repeat(np.arange(-1, len(blocks)), [1, *(b.shape[1] for b in blocks)])
+    found = []
+    for index, dimension in enumerate(searched):
+        share, floor = _share_and_floor(design, columns == index, ranks, rivals=len(searched), seed=seed + index)
+        interval = _jackknife(design, columns == index, ranks, share, seed=seed)
+        found.append(
+            Importance(
+                name=dimension.name,
+                share=max(0.0, share),
+                interval=interval,
+                floor=floor,
+                finding=_finding(share, interval, floor),
+                num_trials=len(trials),
+            )
+        )
+    return tuple(sorted(found, key=lambda i: -i.share))
+
+
+def _finding(share: float, interval: Interval, floor: float) -> Finding:
+    # Only where luck alone could not have hidden an effect worth knowing of.
+    if max(interval.high, floor) < NEGLIGIBLE:
+        return Finding.DOES_NOT_MATTER
+    return Finding.MATTERS if share > floor else Finding.CANNOT_TELL
+
+
+def _unknown(name: str, num_trials: int) -> Importance:
+    return Importance(
+        name=name, share=0.0, interval=Interval(0.0, 1.0), floor=1.0, finding=Finding.CANNOT_TELL, num_trials=num_trials
+    )
+
+
+def _share_and_floor(
+    design: Array, block: NDArray[np.bool_], ranks: Array, *, rivals: int, seed: int
+) -> tuple[float, float]:
+    """The share that the block of columns explains beyond the others, and its noise floor."""
+    others, own, free = _split(design, block)
+    total = float(((ranks - ranks.mean()) ** 2).sum())
+    left = ranks - others @ (others.T @ ranks)
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permuted(np.tile(left[:, None], _PERMUTATIONS), axis=0)
+    shuffled -= others @ (others.T @ shuffled)
+    # Ranked by the part of what was left, since shuffling changes how much that is.
+    luck = np.sort(((own.T @ shuffled) ** 2).sum(axis=0) / (shuffled**2).sum(axis=0))
+    place = int(np.ceil((1 - (1 - CONFIDENCE) / rivals) * (_PERMUTATIONS + 1))) - 1
+    floor = _share(luck[min(place, len(luck) - 1)], left, own.shape[1], free, total)
+    return _explained_share(own, left, free, total), max(0.0, floor)
+
+
+def _explained_share(own: Array, left: Array, free: int, total: float) -> float:
+    remaining = float((left**2).sum())
+    part = float(((own.T @ left) ** 2).sum()) / remaining if remaining > 0 else 0.0
+    return _share(part, left, own.shape[1], free, total)
+
+
+def _share(part: float, left: Array, coefficients: int, free: int, total: float) -> float:
+    """A part of what the others left, as a share of all variation, less what so many coefficients explain by chance."""
+    by_chance = (1 - part) * coefficients / free
+    return float((part - by_chance) * (left**2).sum() / total)
+
+
+def _split(design: Array, block: NDArray[np.bool_]) -> tuple[Array, Array, int]:
+    """Orthonormal bases of the other columns and of what the block adds to them, and the degrees of freedom left."""
+    others = _basis(design[:, ~block])
+    added = design[:, block] - others @ (others.T @ design[:, block])
+    own = _basis(added)
+    return others, own, max(1, len(design) - others.shape[1] - own.shape[1])
+
+
+def _basis(columns: Array) -> Array:
+    left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+    kept: Array = left[:, sizes > 1e-6 * max(1.0, float(sizes.max(initial=0.0)))]
+    return kept
+
+
+def _jackknife(design: Array, block: NDArray[np.bool_], ranks: Array, share: float, *, seed: int) -> Interval:
+    """Normal interval with the grouped jackknife's standard error, within [0, 1]."""
+    count = len(ranks)
+    folds = np.random.default_rng(seed).permutation(count) % min(_FOLDS, count)
+    without = []
+    for fold in range(folds.max() + 1):
+        kept = folds != fold
+        others, own, free = _split(design[kept], block)
+        left = ranks[kept] - others @ (others.T @ ranks[kept])
+        total = ((ranks[kept] - ranks[kept].mean()) ** 2).sum()
+        without.append(_explained_share(own, left, free, max(float(total), 1e-12)))
+    spread = np.array(without)
+    error = float(np.sqrt((len(spread) - 1) / len(spread) * ((spread - spread.mean()) ** 2).sum()))
+    return Interval(min(1.0, max(0.0, share - 1.96 * error)), min(1.0, max(0.0, share + 1.96 * error)))
+
+
+def _blocks(trials: Sequence[TrialRecord], searched: Sequence[Dimension]) -> list[Array]:
+    """For each dimension the columns of its curve, shape (trials, coefficients); zero where it is not active."""
+    coefficients = sum(3 if d.ordered else min(len(d.choices), 8) for d in searched)
+    degree = 3 if len(trials) >= 6 * coefficients else 2
+    return [_block([t.params.get(d.name) for t in trials], d, degree) for d in searched]
+
+
+def _block(values: Sequence[ParamValue | None], dimension: Dimension, degree: int) -> Array:
+    if dimension.ordered:
+        places = np.array([np.nan if v is None else _place(dimension, v) for v in values])
+        levels = len(np.unique(places[~np.isnan(places)]))
+        powers = np.polynomial.legendre.legvander(2 * places - 1, min(degree, levels - 1))[:, 1:]
+    else:
+        seen = sorted({repr(v) for v in values if v is not None})[1:]
+        powers = np.array([[float(repr(v) == s) if v is not None else np.nan for s in seen] for v in values])
+    active = ~np.isnan(powers).any(axis=1)
+    centred = np.zeros_like(powers)
+    centred[active] = powers[active] - powers[active].mean(axis=0)
+    return centred
+
+
+def _place(dimension: Dimension, value: ParamValue) -> float:
+    try:
+        return dimension.to_unit(value)
+    except ValueError:  # a choice that is no longer in the space
+        return float("nan")

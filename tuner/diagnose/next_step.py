@@ -1,0 +1,149 @@
+"""The one thing to change in the sweep file next."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from tuner.diagnose.bounds import BoundFinding
+from tuner.diagnose.curves import Flag, FlagKind
+from tuner.diagnose.error_parts import ErrorParts, Verdict
+from tuner.diagnose.feasibility import HIGH_SHARE, Feasibility
+from tuner.diagnose.importance import Finding, Importance
+from tuner.records import Json, Params
+from tuner.spec.space import Space
+
+_SIZE = ("hidden_units", "hidden_layers", "channels")
+_REGULARISERS = ("weight_decay", "dropout", "l1")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A change to make."""
+
+    key: str
+    """Where in the sweep file; empty if the next thing to do is a command or lies outside it."""
+    change: str
+    """What to write there, or to do, in the imperative."""
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What the advice rests on."""
+
+    best: Params | None
+    """Of the best finished trial."""
+    parts: ErrorParts | None
+    """Of the best finished trial."""
+    flags: Sequence[Flag]
+    """Of the best finished trial."""
+    bounds: Sequence[BoundFinding]
+    importances: Sequence[Importance]
+    feasibility: Feasibility
+    space: Space
+    training: Mapping[str, Json]
+    """The `training` block of the sweep file."""
+    num_ties: int
+    """Trials that cannot be told from the best, itself included; 0 if that is not known."""
+    confirmed: bool
+    """Whether the best trials were trained again on fresh seeds."""
+
+
+def next_step(evidence: Evidence) -> Step:
+    """The most urgent change: first a space that can be trained, then room where the winners crowd, then Ng's recipe."""
+    trainable = _trainable(evidence.feasibility)
+    if trainable is not None:
+        return trainable
+    if evidence.best is None:
+        return Step("search.trials", "let the sweep run on", "no trial has finished yet")
+    parts = evidence.parts
+    if parts is not None and parts.verdict is Verdict.AT_TARGET:
+        return _settle(evidence, "the dev error is no worse than the target error")
+    bound = _bound_worth_moving(evidence)
+    if bound is not None:
+        return _move(bound)
+    if parts is None:
+        return _settle(evidence, "nothing in the records asks for a change")
+    match parts.verdict:
+        case Verdict.BIAS | Verdict.BOTH:
+            return _against_bias(evidence, parts)
+        case Verdict.VARIANCE:
+            return _against_variance(evidence, parts)
+        case _:
+            return _settle(evidence, "neither bias nor variance stands out from the noise of the dev set")
+
+
+def _trainable(found: Feasibility) -> Step | None:
+    if found.trials < 5 or found.share <= max(HIGH_SHARE, 0.25 if found.learning_rate_bound is None else 0.0):
+        return None
+    why = f"{found.diverged} of {found.trials} trials diverged"
+    if found.learning_rate_bound is not None:
+        bound = f"{found.learning_rate_bound:.2g}"
+        return Step("space.learning_rate.high", f"lower it to {bound}", f"{why}, nearly all of those above {bound}")
+    return Step("training.clip_norm", "set it to 1.0, or add warmup_epochs", f"{why}, at no particular learning rate")
+
+
+def _bound_worth_moving(evidence: Evidence) -> BoundFinding | None:
+    """The first bound that the winners crowd, unless its hyperparameter is known not to matter."""
+    idle = {i.name for i in evidence.importances if i.finding is Finding.DOES_NOT_MATTER}
+    return next((b for b in evidence.bounds if b.name not in idle), None)
+
+
+def _move(bound: BoundFinding) -> Step:
+    suggestion = f"{bound.suggestion:.4g}" if isinstance(bound.suggestion, float) else str(bound.suggestion)
+    if bound.is_choice:
+        return Step(f"space.{bound.name}.choices", f"add {suggestion}", bound.text)
+    verb = "lower" if bound.side == "low" else "raise"
+    return Step(f"space.{bound.name}.{bound.side}", f"{verb} it to {suggestion}", bound.text)
+
+
+def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
+    """A bigger network, longer training, another optimiser or architecture."""
+    of_target = f"the target error {parts.target_error:.3g}" if parts.target_given else "0 (no target_error is given)"
+    why = f"high bias: the training error {parts.train_error:.3g} is above {of_target}"
+    if _has(evidence.flags, FlagKind.STILL_IMPROVING):
+        epochs = evidence.training.get("epochs")
+        longer = f"raise it to {2 * epochs}" if isinstance(epochs, int) else "double it"
+        return Step("training.epochs", longer, f"{why}, and the best trial was still improving at its last epoch")
+    if _has(evidence.flags, FlagKind.DEAD_UNITS) or _has(evidence.flags, FlagKind.VANISHING_GRADIENTS):
+        signal = next(f for f in evidence.flags if f.kind in (FlagKind.DEAD_UNITS, FlagKind.VANISHING_GRADIENTS))
+        return Step("model.settings.batch_norm", "set it to true", f"{why}; {signal.text}")
+    for name in _SIZE:
+        if name in evidence.space.names and evidence.space[name].kind == "int":
+            high = int(evidence.space[name].high)
+            larger = high + 2 if name == "hidden_layers" else 2 * high
+            return Step(f"space.{name}.high", f"raise it to {larger}: a bigger network", why)
+    if evidence.training.get("optimizer") == "sgd":
+        return Step("training.optimizer", "try adam", why)
+    return Step("model", "try a larger network or another architecture", why)
+
+
+def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
+    """Regularisation that is not searched yet, else more data."""
+    why = f"high variance: the dev error {parts.dev_error:.3g} is above the training error {parts.train_error:.3g}"
+    if _has(evidence.flags, FlagKind.OVERFITTING) and evidence.training.get("early_stopping") is None:
+        overfitting = next(f for f in evidence.flags if f.kind is FlagKind.OVERFITTING)
+        return Step("training.early_stopping", "add {patience: 5}", f"{why}; {overfitting.text}")
+    for name in _REGULARISERS:
+        if not _is_used(name, evidence.space.names, evidence.training) and name != "l1":
+            return Step(f"space.{name}", "search it", f"{why}, and {name} is neither searched nor set")
+    return Step("", "get more training data, or augment it", f"{why}, and regularisation was searched already")
+
+
+def _settle(evidence: Evidence, why: str) -> Step:
+    if not evidence.confirmed and evidence.num_ties > 1:
+        return Step(
+            "finalists",
+            "add {count: 5, seeds: 3}",
+            f"{why}; {evidence.num_ties} trials cannot be told from the best, fresh seeds may",
+        )
+    return Step("", "evaluate the final choice once with `tuner test`", why)
+
+
+def _is_used(name: str, searched: Collection[str], training: Mapping[str, Json]) -> bool:
+    return name in searched or bool(training.get(name))
+
+
+def _has(flags: Sequence[Flag], kind: FlagKind) -> bool:
+    return any(f.kind is kind for f in flags)

@@ -1,0 +1,37 @@
+"""The facts of a study that a report needs, typed; a study that plain Optuna made has none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tuner.records import Json
+from tuner.store.reader import StudyData
+
+
+def sweep_value(study: StudyData, *keys: str) -> Json:
+    """A value of the sweep file, such as `sweep_value(study, "training", "epochs")`; None if it is not there."""
+    value: Json = study.facts.get("sweep")
+    for key in keys:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def data_count(study: StudyData, name: str) -> int | None:
+    """One of `num_train`, `num_dev`, `num_test`, `num_outputs`; None if it is not known."""
+    data = study.facts.get("data")
+    value = data.get(name) if isinstance(data, Mapping) else None
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def target_error(study: StudyData) -> float | None:
+    """The human-level error of the sweep file."""
+    value = sweep_value(study, "objective", "target_error")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def full_epochs(study: StudyData) -> int:
+    """Epochs of a full training, as the sweep file or the longest trial says."""
+    value = sweep_value(study, "training", "epochs")
+    return value if isinstance(value, int) else max((r.epochs for r in study.records), default=0)

@@ -1,0 +1,173 @@
+"""Bootstrap of the dev metric: what it would have been on other dev sets of the same size.
+
+Shapes: n dev examples, B resamples, C classes or targets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student_t
+
+from tuner.diagnose.intervals import CONFIDENCE, Interval
+
+Array = NDArray[np.float64]
+Metric = Callable[[Array, NDArray[np.generic], Array], Array]
+
+
+def resample_weights(num_examples: int, *, resamples: int, seed: int = 0) -> Array:
+    """How often each example occurs in each resample, shape (B, n); the first row is the dev set itself."""
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(num_examples, np.full(num_examples, 1 / num_examples), size=resamples - 1)
+    return np.concatenate([np.ones((1, num_examples)), counts.astype(np.float64)])
+
+
+def resampled_metric(
+    metric: str, predictions: NDArray[np.generic], targets: NDArray[np.generic], weights: Array
+) -> Array:
+    """The metric on each resample, shape (B,).
+
+    Args:
+        metric: Name of an objective's metric.
+        predictions: Probabilities (n, C), or predicted targets (n, C).
+        targets: Class indices (n,), or targets (n, C).
+        weights: Shape (B, n), from `resample_weights`.
+
+    Raises:
+        KeyError: no such metric.
+    """
+    compute = METRICS[metric]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return compute(np.asarray(predictions, dtype=np.float64), targets, weights)
+
+
+def bootstrap_interval(metric: str, value: float, samples: Array, num_examples: int) -> Interval:
+    """A normal interval with the bootstrap's spread, on the metric's own scale.
+
+    The scale (log for errors, log-odds for shares) makes the spread even; measured in simulation, that covers better
+    than the percentile interval does on a few hundred examples.
+    """
+    there, back = _SCALES.get(metric, _ODDS)
+    # The bootstrap's spread is too small by this factor, and known from as many examples only.
+    spread = there(samples).std() * math.sqrt(num_examples / (num_examples - 1))
+    half = float(student_t.ppf((1 + CONFIDENCE) / 2, num_examples - 1) * spread)
+    centre = float(there(np.array(value)))
+    ends = sorted((float(back(np.array(centre - half))), float(back(np.array(centre + half)))))
+    return Interval(ends[0], ends[1])
+
+
+def _log(x: Array) -> Array:
+    return np.log(np.maximum(x, 1e-12))
+
+
+def _log_odds(x: Array) -> Array:
+    share = np.clip(x, 1e-6, 1 - 1e-6)
+    return np.log(share / (1 - share))
+
+
+_Scale = tuple[Callable[[Array], Array], Callable[[Array], Array]]
+_ODDS: _Scale = (_log_odds, lambda x: 1 / (1 + np.exp(-x)))
+_SCALES: dict[str, _Scale] = {
+    "rmse": (_log, np.exp),
+    "loss": (_log, np.exp),
+    "r2": (lambda x: _log(1 - x), lambda x: 1 - np.exp(x)),
+}
+
+
+def example_losses(predictions: Array, targets: NDArray[np.generic]) -> Array:
+    """Cross entropy of each example for class targets, else squared error averaged over the outputs; shape (n,)."""
+    if targets.ndim == 1 and predictions.shape[1] > 1:
+        chosen = predictions[np.arange(len(targets)), targets.astype(np.int64)]
+        return -np.log(np.maximum(chosen, 1e-12))
+    return np.asarray(((predictions - targets.reshape(len(targets), -1).astype(np.float64)) ** 2).mean(axis=1))
+
+
+def _accuracy(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    right = (predictions.argmax(axis=1) == targets).astype(np.float64)
+    return np.asarray(weights @ right / weights.sum(axis=1))
+
+
+def _balanced_accuracy(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    is_class = _one_hot(targets, predictions.shape[1])
+    right = is_class * (predictions.argmax(axis=1) == targets)[:, None]
+    return _mean_over_classes(weights @ right, weights @ is_class)
+
+
+def _f1(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    classes = predictions.shape[1]
+    truth, said = _one_hot(targets, classes), _one_hot(predictions.argmax(axis=1), classes)
+    both = weights @ (truth * said)
+    either = weights @ truth + weights @ said
+    if classes == 2:  # F1 of the positive class
+        return 2 * both[:, 1] / np.maximum(either[:, 1], 1e-12)
+    return _mean_over_classes(2 * both, either)
+
+
+def _auroc(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    classes = predictions.shape[1]
+    truth = _one_hot(targets, classes)
+    one_class = range(1, 2) if classes == 2 else range(classes)
+    each = np.stack([_binary_auroc(predictions[:, c], truth[:, c], weights) for c in one_class], axis=1)
+    return _mean_of_known(each)
+
+
+def _binary_auroc(scores: Array, positive: Array, weights: Array) -> Array:
+    """Share of (positive, negative) pairs in the right order, ties counting half."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])
+    ordered = weights[:, order]
+    positives = np.add.reduceat(ordered * positive[order], starts, axis=1)
+    negatives = np.add.reduceat(ordered * (1 - positive[order]), starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    return np.where(pairs > 0, (positives * (below + negatives / 2)).sum(axis=1) / pairs, np.nan)
+
+
+def _rmse(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    squared = ((predictions - _columns(targets)) ** 2).mean(axis=1)
+    return np.asarray(np.sqrt(weights @ squared / weights.sum(axis=1)))
+
+
+def _r2(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    truth = _columns(targets)
+    total = weights.sum(axis=1, keepdims=True)
+    residual = weights @ (predictions - truth) ** 2
+    spread = weights @ truth**2 - (weights @ truth) ** 2 / total
+    return _mean_of_known(np.where(spread > 0, 1 - residual / spread, np.nan))
+
+
+def _loss(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    return np.asarray(weights @ example_losses(predictions, targets) / weights.sum(axis=1))
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "f1": _f1,
+    "auroc": _auroc,
+    "rmse": _rmse,
+    "r2": _r2,
+    "loss": _loss,
+}
+
+
+def _one_hot(targets: NDArray[np.generic], classes: int) -> Array:
+    return np.asarray((np.asarray(targets)[:, None] == np.arange(classes)).astype(np.float64))
+
+
+def _columns(targets: NDArray[np.generic]) -> Array:
+    return np.asarray(targets, dtype=np.float64).reshape(len(targets), -1)
+
+
+def _mean_over_classes(numerator: Array, denominator: Array) -> Array:
+    """Mean of the ratios over the classes that occur in each resample, shape (B,)."""
+    return _mean_of_known(np.where(denominator > 0, numerator / denominator, np.nan))
+
+
+def _mean_of_known(values: Array) -> Array:
+    """Row means that skip NaN; NaN where a row has nothing else."""
+    known = ~np.isnan(values)
+    return np.asarray(np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1))

@@ -1,0 +1,125 @@
+"""How certain the ranking is: an interval for each trial, the trials tied with the best, and the winner's luck."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import norm
+
+from tuner.diagnose.intervals import CONFIDENCE, Interval, wilson_interval
+from tuner.paths import StudyPaths
+from tuner.records import Direction, TrialRecord
+from tuner.report.dev_scores import DevScores, load_dev_scores
+from tuner.report.facts import data_count
+from tuner.report.overstatement import expected_overstatement, own_noise
+from tuner.report.ranking import rank_trials
+from tuner.report.resampling import Array
+from tuner.report.ties import tie_group, unpaired_tie_group
+from tuner.store.reader import StudyData
+
+Basis = Literal["paired", "unpaired", "none"]
+"""Whether ties rest on dev predictions, on the size of the dev set alone, or are unknown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyStatistics:
+    """What the noise of the dev set lets one say about a study's finished trials."""
+
+    ranked: tuple[TrialRecord, ...]
+    """Finished trials, best first."""
+    intervals: Mapping[int, Interval]
+    """Of each trial's dev metric, by trial number, as far as it is known."""
+    ties: frozenset[int]
+    """Trials that cannot be told from the best, itself included; empty if that is not known."""
+    basis: Basis
+    smallest_tie: TrialRecord | None
+    """The smallest, then cheapest, network among the ties."""
+    overstatement: float | None
+    """By how much the best dev metric is expected to exceed that network's true one, in the metric's units (never negative)."""
+    noise_sd: float | None
+    """Standard deviation of the luck that one of the best trials does not share with the others."""
+
+    @property
+    def best(self) -> TrialRecord | None:
+        return self.ranked[0] if self.ranked else None
+
+
+def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatistics:
+    """Weigh a study's ranking.
+
+    Args:
+        study: The study.
+        paths: Where its trials' dev predictions lie; None if there are none.
+    """
+    ranked = rank_trials(study.records, direction=study.direction)
+    scores = load_dev_scores(ranked, metric=study.metric, paths=paths) if paths is not None and ranked else None
+    num_dev = scores.num_examples if scores else data_count(study, "num_dev")
+    ties, basis = _ties(study, ranked, scores, num_dev)
+    tied = [r for r in ranked if r.number in ties]
+    sign = _sign(study.direction)
+    overstatement = noise = None
+    if scores is not None and len(scores.trials) > 1:
+        values = sign * np.array([r.value for r in ranked], dtype=np.float64)
+        overstatement = max(0.0, expected_overstatement(values, sign * scores.samples))
+        noise = own_noise(sign * scores.values, sign * scores.samples)
+    return StudyStatistics(
+        ranked=tuple(ranked),
+        intervals=_intervals(study, scores, num_dev),
+        ties=ties,
+        basis=basis,
+        smallest_tie=min(tied, key=lambda r: (r.num_parameters, r.seconds, r.number), default=None),
+        overstatement=overstatement,
+        noise_sd=noise,
+    )
+
+
+def _sign(direction: Direction) -> float:
+    return 1.0 if direction is Direction.MAXIMIZE else -1.0
+
+
+def _intervals(study: StudyData, scores: DevScores | None, num_dev: int | None) -> dict[int, Interval]:
+    """From predictions where they are; else from the dev set's size, or as wide as those of the other trials."""
+    known = {} if scores is None else {t: scores.interval(i) for i, t in enumerate(scores.trials)}
+    half_width = float(np.median([i.half_width for i in known.values()])) if known else None
+    for record in study.records:
+        value = record.value
+        if record.number in known or value is None or not math.isfinite(value):
+            continue
+        if study.metric == "accuracy" and num_dev is not None:
+            known[record.number] = wilson_interval(value, num_dev)
+        elif half_width is not None:
+            known[record.number] = Interval(value - half_width, value + half_width)
+    return known
+
+
+def _ties(
+    study: StudyData, ranked: Sequence[TrialRecord], scores: DevScores | None, num_dev: int | None
+) -> tuple[frozenset[int], Basis]:
+    if not ranked:
+        return frozenset(), "none"
+    sign = _sign(study.direction)
+    values = sign * np.array([r.value for r in ranked], dtype=np.float64)
+    if scores is not None and scores.trials[0] == ranked[0].number:
+        return _paired_ties(ranked, values, scores, sign), "paired"
+    if study.metric == "accuracy" and num_dev is not None:
+        sd = np.sqrt(np.maximum(values * (1 - values), 1 / num_dev) / num_dev)
+        group = unpaired_tie_group(values, sd)
+        return frozenset(r.number for r, tied in zip(ranked, group, strict=True) if tied), "unpaired"
+    return frozenset(), "none"
+
+
+def _paired_ties(ranked: Sequence[TrialRecord], values: Array, scores: DevScores, sign: float) -> frozenset[int]:
+    group = tie_group(sign * scores.values, sign * scores.samples)
+    tied = {t for t, may_be_best in zip(scores.trials, group, strict=True) if may_be_best}
+    # Trials too far down to have been compared by their predictions, or without any: by the usual noise of a lead.
+    compared = set(scores.trials)
+    noise = math.sqrt(2) * own_noise(sign * scores.values, sign * scores.samples)
+    lead = norm.ppf(1 - (1 - CONFIDENCE) / max(1, len(ranked) - 1)) * noise
+    tied |= {
+        r.number for r, v in zip(ranked, values, strict=True) if r.number not in compared and values[0] - v <= lead
+    }
+    return frozenset(tied)
