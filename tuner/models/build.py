@@ -13,6 +13,7 @@ from tuner.errors import UserCodeError
 from tuner.imports import load_object
 from tuner.models.cnn import cnn
 from tuner.models.dropout import replace_dropout
+from tuner.models.exact import make_exact
 from tuner.models.keyed import key
 from tuner.models.layers import Network
 from tuner.models.mlp import mlp
@@ -40,7 +41,7 @@ def build_module(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
     """A trial's module with its initial weights; the same for the same arguments.
 
     Dropout layers are `KeyedDropout`: those of a built-in network at the trial's rate, those of a user's module at
-    the rate that the factory gave them.
+    the rate that the factory gave them. A user's module is made exact (`models.exact`).
 
     Raises:
         UserCodeError: the factory cannot be imported, raises, or returns no module.
@@ -58,4 +59,5 @@ def build_module(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
         made = factory(dict(values), info)
     if not isinstance(made, nn.Module):
         raise UserCodeError(f"{spec.model.kind} returned {type(made).__name__}; it must return an nn.Module")
+    make_exact(made)
     return replace_dropout(made)

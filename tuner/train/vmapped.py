@@ -23,6 +23,7 @@ from tuner.train.plain import EVALUATION_ROWS
 from tuner.train.program import EpochPlan, Member, RowState
 from tuner.train.rows import RowLayout
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MIN_WIDTH_CPU = 8
 """On CPU `vmap` costs more than it saves below about so many trials."""
 
@@ -75,8 +76,6 @@ class ModuleProgram:
         for row, module in enumerate(modules):
             for parameter, value in zip(self.layout.parameters, module.parameters(), strict=True):
                 self.layout.view(self.p_KP, parameter)[row] = value.detach()
-        # In evaluation, batch norm under `vmap` rounds differently for different numbers of rows.
-        self._normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.base.modules())
         self.frozen = _frozen_mask(self.base, self.layout, device)
         names = [name for name, _ in self.base.named_parameters()]
         self._parameters = self._leaves(names, slice(None))
@@ -153,7 +152,7 @@ class ModuleProgram:
         self.base.eval()
         found = []
         for chunk in inputs.split(EVALUATION_ROWS):
-            if self.fused and not self._normed:
+            if self.fused:
                 outputs = vmap(lambda p, b, x=chunk: functional_call(self.base, (p, b), (x,)))(
                     self._parameters, self._buffers
                 )
@@ -243,6 +242,8 @@ def unfusable_reason(members: Sequence[Member], train: Split, *, loss: str, num_
     first, second = (m.make_module() for m in pair)
     if repr(first) != repr(second):
         return "modules of the same shape key differ in structure"
+    if train.inputs.device.type == "cpu" and any(isinstance(m, _CONVOLUTIONS) for m in first.modules()):
+        return "stacked convolutions are slower than single ones on a CPU"
     settings = members[0].settings
     batch = torch.arange(min(settings.batch_size, len(train))).repeat(2, 1)
     plan = EpochPlan(

@@ -1,0 +1,72 @@
+"""Layers of users' modules that compute the same bits alone and under `torch.func.vmap`.
+
+The library picks kernels, and with them the order of summation, by the shape of the whole stack; a trial's result
+would then depend on the width of its cohort. `make_exact` lets the layers where that happens compute through
+operations that round alike at any width. Their tensors, names and meaning stay as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tuner.models.layers import rounded_width
+
+
+class TrialLinear(nn.Linear):
+    """`nn.Linear` as one batched product; few outputs are rounded up, since one column takes another kernel."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight, bias = self.weight, self.bias
+        added = rounded_width(self.out_features) - self.out_features if self.out_features < 16 else 0
+        if added:
+            weight = pad(weight, (0, 0, 0, added))
+        rows = input.reshape(1, -1, self.in_features)
+        outputs = torch.bmm(rows, weight.transpose(0, 1).unsqueeze(0))[0]
+        if added:
+            outputs = outputs[:, : self.out_features]
+        if bias is not None:
+            outputs = outputs + bias
+        return outputs.reshape(*input.shape[:-1], self.out_features)
+
+
+class TrialBatchNorm(_BatchNorm):
+    """`nn.BatchNorm1d`, `2d` or `3d` (arXiv 1502.03167) from elementary operations."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+    def forward(self, input: Tensor) -> Tensor:
+        over = [0, *range(2, input.dim())]
+        shape = [1, -1] + [1] * (input.dim() - 2)
+        if self.training or self.running_mean is None or self.running_var is None:
+            mean = input.mean(over)
+            centred = input - mean.view(shape)
+            variance = (centred * centred).mean(over)
+            if self.training:
+                self._track(mean, variance, count=input.numel() // input.shape[1])
+        else:
+            mean, variance = self.running_mean, self.running_var
+            centred = input - mean.view(shape)
+        normed = centred * torch.rsqrt(variance + self.eps).view(shape)
+        return normed * self.weight.view(shape) + self.bias.view(shape) if self.affine else normed
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, *, count: int) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        assert self.momentum is not None
+        self.running_mean.mul_(1 - self.momentum).add_(mean.detach(), alpha=self.momentum)
+        unbiased = self.momentum * count / max(count - 1, 1)
+        self.running_var.mul_(1 - self.momentum).add_(variance.detach(), alpha=unbiased)
+
+
+def make_exact(module: nn.Module) -> None:
+    """Let the linear layers and batch norms inside a module compute the same bits at any width, in place."""
+    for layer in module.modules():
+        if type(layer) is nn.Linear:
+            layer.__class__ = TrialLinear
+        elif type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) and layer.momentum is not None:
+            layer.__class__ = TrialBatchNorm
