@@ -23,10 +23,8 @@ from tuner.records import Direction
 from tuner.store.codec import FORMAT, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE
 from tuner.store.database import cause_of
 from tuner.store.locations import DatabaseLocation
-from tuner.store.sqlite_file import check_version, on_network_file_system
+from tuner.store.sqlite_file import BUSY_SECONDS, check_version, on_network_file_system
 
-BUSY_SECONDS = 5.0
-"""How long SQLite itself waits for a lock, before `tuner.store.writer.patiently` says so and tries again."""
 CONNECT_SECONDS = 5
 """How long a server may take to accept a connection."""
 CREATION_ATTEMPTS = 20

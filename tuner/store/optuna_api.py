@@ -82,6 +82,9 @@ class ApiDatabase:
 
     def _create(self, record: TrialRecord) -> None:
         distributions = {name: self._space.distribution(name, value) for name, value in record.params.items()}
+        numbers = {name: internal(distributions[name], value) for name, value in record.params.items()}
+        # Optuna takes the choices 1 and True for the same; told apart by their places, parameters are set one by one.
+        alike = any(distributions[n].to_internal_repr(value) != numbers[n] for n, value in record.params.items())
         template = FrozenTrial(
             number=record.number,
             trial_id=-1,
@@ -89,14 +92,16 @@ class ApiDatabase:
             value=None,
             datetime_start=datetime.fromisoformat(record.started).astimezone().replace(tzinfo=None),
             datetime_complete=None,
-            params=dict(record.params),
-            distributions=distributions,
+            params={} if alike else dict(record.params),
+            distributions={} if alike else distributions,
             user_attrs={key: _json(text) for key, text in attributes(record).items()},
             system_attrs={},
             intermediate_values={},
         )
         try:
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
+            for name, number in numbers.items() if alike else ():
+                self._storage.set_trial_param(trial_id, name, number, distributions[name])
         except ValueError as error:
             raise StorageError(
                 f"trial {record.number} cannot be stored in {self._shown}, where a parameter's choices never change "

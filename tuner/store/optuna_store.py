@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 
 from optuna.exceptions import OptunaError
 from sqlalchemy.exc import SQLAlchemyError
@@ -53,6 +54,7 @@ class OptunaStore(RecordBook):
             facts=facts | {key: decode(value) for key, value in kept_facts.items()},
         )
         self._space = space
+        self._closed = False
         self._writer = Writer(database, pending=pending, shown=shown)
         if mark is None:  # a study of plain Optuna's
             self._writer.put_fact(STUDY_ATTRIBUTE, encode({"format": FORMAT, "metric": metric}))
@@ -75,7 +77,10 @@ class OptunaStore(RecordBook):
         self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        """Flush, and give the database up; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._writer.close()
 
     def _stored_params(self, params: Params) -> Params:
         return self._space.plain(params)
@@ -114,31 +119,44 @@ def open_store(
     """
     location = find_database(paths, url=url)
     stored_space = StoredSpace(space)
-    database: Database | None = None
+    shown = str(location)
     try:
         database = open_database(
             location, study, direction=direction, metric=metric, space=stored_space, create=create, fresh=fresh
         )
-        directions = database.directions()
-        if directions != [direction.name]:
-            raise StudyMismatchError(
-                f'study "{study}" in {location} is to {" and ".join(directions).lower()}, '
-                f"the sweep file to {direction.value} {metric}; name the study anew, or use --fresh"
+        try:
+            check_direction(database.directions(), direction, study=study, shown=shown)
+            patiently(lambda: database.claim(Lease.mine()), shown=shown)
+            return OptunaStore(
+                database,
+                study=study,
+                direction=direction,
+                metric=metric,
+                space=stored_space,
+                seed=seed,
+                pending=PendingFolder(paths.pending, study),
+                shown=shown,
             )
-        claimed = database
-        patiently(lambda: claimed.claim(Lease.mine()), shown=str(location))
-        return OptunaStore(
-            database,
-            study=study,
-            direction=direction,
-            metric=metric,
-            space=stored_space,
-            seed=seed,
-            pending=PendingFolder(paths.pending, study),
-            shown=str(location),
-        )
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                database.release()
+            database.close()
+            raise
     except (SQLAlchemyError, OptunaError, sqlite3.Error, OSError, RuntimeError) as error:
-        raise as_storage_error(error, shown=str(location)) from error
+        raise as_storage_error(error, shown=shown) from error
+
+
+def check_direction(found: list[str], wanted: Direction, *, study: str, shown: str) -> None:
+    """Make sure that a study has one objective, of the direction that the sweep wants.
+
+    Raises:
+        StudyMismatchError: it has not.
+    """
+    if found != [wanted.name]:
+        raise StudyMismatchError(
+            f'study "{study}" in {shown} is to {" and ".join(found).lower()}, the sweep file to {wanted.value}; '
+            "name the study anew, or use --fresh"
+        )
 
 
 def check_metric(mark: Json, metric: str, *, study: str, shown: str) -> None:

@@ -13,7 +13,7 @@ from tuner.store.codec import LEASE_ATTRIBUTE, METRIC_NAMES_ATTRIBUTE, STUDY_ATT
 from tuner.store.lease import Lease
 from tuner.store.locations import find_database
 from tuner.store.rows import TrialRows, records_from_rows
-from tuner.store.sqlite_file import check_header, check_schema, open_readonly
+from tuner.store.sqlite_file import check_header, check_schema, read_file
 
 FINALISTS = "finalists"
 
@@ -54,10 +54,7 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> Stud
             if not location.path.exists():
                 raise StudyNotFoundError(f'no study "{study}": there is no database {location.path}')
             check_header(location.path)
-            with open_readonly(location.path) as connection:
-                check_schema(connection, shown=str(location))
-                connection.execute("BEGIN")  # one moment for all tables, while a sweep goes on writing
-                return _read_sqlite(connection, study, shown=str(location))
+            return read_file(location.path, lambda connection: _read_sqlite(connection, study, shown=str(location)))
         case "server":
             from tuner.store.server import read_server_study
 
@@ -109,6 +106,8 @@ def study_not_found(study: str, known: list[str], *, shown: str) -> StudyNotFoun
 
 
 def _read_sqlite(connection: sqlite3.Connection, study: str, *, shown: str) -> StudyData:
+    check_schema(connection, shown=shown)
+    connection.execute("BEGIN")  # one moment for all tables, while a sweep goes on writing
     ids = dict(connection.execute("SELECT study_name, study_id FROM studies"))
     if study not in ids:
         raise study_not_found(study, list(ids), shown=shown)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeAlias
 
+from tuner.errors import StorageError
 from tuner.records import Direction, EpochResult, FailureReason, ParamValue, TrialRecord, TrialState
 from tuner.store.codec import STATE_ATTRIBUTE, record_from_attributes
 
@@ -69,11 +70,20 @@ def records_from_rows(rows: TrialRows, *, direction: Direction) -> list[TrialRec
         texts = attributes.get(trial_id, {})
         points = tuple(rungs.get(trial_id, ()))
         if STATE_ATTRIBUTE in texts:
-            records.append(record_from_attributes(number, params.get(trial_id, {}), texts, points))
+            records.append(_our_record(number, params.get(trial_id, {}), texts, points))
         else:
             plain = PlainTrial(number, state, params.get(trial_id, {}), points, values.get(trial_id), started, ended)
             records.append(plain.record(direction))
     return records
+
+
+def _our_record(
+    number: int, params: Mapping[str, ParamValue], texts: Mapping[str, str], rungs: tuple[tuple[int, float], ...]
+) -> TrialRecord:
+    try:
+        return record_from_attributes(number, params, texts, rungs)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"trial {number} has attributes that tuner did not write ({error!r})") from error
 
 
 _SPECIAL = {"FINITE": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}

@@ -10,9 +10,10 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from tuner.errors import StorageError
@@ -46,6 +47,11 @@ TABLES = frozenset(
 )
 """The tables that we read."""
 
+BUSY_SECONDS = 5.0
+"""How long SQLite itself waits for a lock."""
+
+Result = TypeVar("Result")
+
 _MAGIC = b"SQLite format 3\0"
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "lustre", "beegfs", "9p"}
 
@@ -60,13 +66,16 @@ def check_study_file(path: Path, *, thorough: bool) -> None:
     Raises:
         StorageError: it is not; the file is as it was.
     """
-    check_header(path)
-    with open_readonly(path) as connection:
+
+    def check(connection: sqlite3.Connection) -> None:
         check_schema(connection, shown=str(path))
         if thorough:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise StorageError(f"{path} is damaged: {found.splitlines()[-1]}; {_MEND}")
+
+    check_header(path)
+    read_file(path, check)
 
 
 _MEND = "`tuner doctor STUDY --repair FILE` writes what can be read into a new file"
@@ -125,53 +134,66 @@ def check_version(versions: list[str], *, shown: str) -> None:
     )
 
 
-@contextmanager
-def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection to an existing SQLite file; it also works during a run and on a read-only disk.
+def read_file(path: Path, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    """Run queries on an existing SQLite file, also during a run or on a read-only disk; no file appears beside it.
+
+    Args:
+        path: The file.
+        work: Is given a read-only connection; may be run a second time.
 
     Raises:
-        StorageError: the file cannot be read as a database, now or within the block.
+        StorageError: the file cannot be read as a database.
     """
-    with ExitStack() as stack:
-        try:
-            source = path
-            if _needs_copy(path):
-                source = _copy_with_wal(path, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tuner-"))))
-            yield stack.enter_context(closing(_connect_readonly(source)))
-        except sqlite3.Error as error:
-            raise StorageError(explain(path, error)) from error
-
-
-def _connect_readonly(path: Path) -> sqlite3.Connection:
-    uri = f"file:{quote(str(path))}"
-    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=10.0, isolation_level=None)
     try:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if "unable to open" not in str(error) and "readonly" not in str(error):
-            raise
-        # SQLite wants to put its shared-memory file beside the database, and the disk is read-only.
-        connection = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True, isolation_level=None)
-    return connection
+        if (before := _stamp_at_rest(path)) is not None:
+            # A plain reader would create the files of a write-ahead log here, and could not remove them.
+            outcome = _attempt(path, work)
+            if _stamp_at_rest(path) == before:
+                if isinstance(outcome, sqlite3.Error):
+                    raise outcome
+                return outcome
+        return _query_live(path, work)
+    except sqlite3.Error as error:
+        raise StorageError(explain(path, error)) from error
 
 
-def _needs_copy(path: Path) -> bool:
-    """Whether recent transactions lie in a write-ahead log that cannot be read in place."""
+def _stamp_at_rest(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written to; None unless its journal is a write-ahead log that is empty."""
+    with path.open("rb") as file:
+        logged = file.read(20)[18:20] == b"\x02\x02"
     wal = Path(f"{path}-wal")
-    return (
-        not os.access(path.parent, os.W_OK)
-        and wal.exists()
-        and wal.stat().st_size > 0
-        and not Path(f"{path}-shm").exists()
-    )
+    if not logged or Path(f"{path}-shm").exists() or (wal.exists() and wal.stat().st_size > 0):
+        return None
+    return path.stat().st_mtime_ns, path.stat().st_size
 
 
-def _copy_with_wal(path: Path, folder: Path) -> Path:
-    copy = folder / "study.db"
-    shutil.copyfile(path, copy)
-    shutil.copyfile(f"{path}-wal", f"{copy}-wal")
-    return copy
+def _attempt(path: Path, work: Callable[[sqlite3.Connection], Result]) -> Result | sqlite3.Error:
+    try:
+        return _query(path, work, options="immutable=1")
+    except sqlite3.Error as error:
+        return error
+
+
+def _query_live(path: Path, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    """Query a file that may be in use, or was when its process died."""
+    if Path(f"{path}-shm").exists() or not Path(f"{path}-wal").exists():
+        try:
+            return _query(path, work)
+        except sqlite3.OperationalError as error:
+            if "unable to open" not in str(error) and "readonly" not in str(error):
+                raise
+    # The log must be read too, and SQLite wants to put its shared-memory file beside it, perhaps on a read-only disk.
+    with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
+        copy = Path(folder) / "study.db"
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+        return _query(copy, work)
+
+
+def _query(path: Path, work: Callable[[sqlite3.Connection], Result], *, options: str = "") -> Result:
+    uri = f"file:{quote(str(path))}?mode=ro&{options}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+        return work(connection)
 
 
 def check_writable(path: Path) -> None:

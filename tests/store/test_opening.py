@@ -1,0 +1,272 @@
+"""What is refused, and that what is refused stays as it was; and how a new study comes to be."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from tests.contracts.store_contract import SPACE, train
+from tuner.errors import StorageError, StudyMismatchError, StudyNotFoundError, UsageError
+from tuner.paths import StudyPaths
+from tuner.records import Direction, TrialFinished
+from tuner.store import sqlite_file, tables
+from tuner.store.engines import quiet_optuna
+from tuner.store.locations import hide_password
+from tuner.store.optuna_store import OptunaStore, open_store
+from tuner.store.reader import read_study
+
+
+def reopen(paths: StudyPaths, **changes: Any) -> OptunaStore:
+    arguments: dict[str, Any] = {
+        "study": "digits",
+        "direction": Direction.MAXIMIZE,
+        "metric": "accuracy",
+        "space": SPACE,
+        **changes,
+    }
+    return open_store(paths, **arguments)
+
+
+def make_study(paths: StudyPaths, num_trials: int = 3) -> None:
+    with reopen(paths) as store:
+        for record in store.start([(SPACE.default(), 2, "tier 1")] * num_trials):
+            train(store, record.number, [0.5, 0.6])
+            store.record(TrialFinished(trial=record.number, reason="all epochs"))
+
+
+def truncated(path: Path) -> None:
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def garbage_page(path: Path) -> None:
+    with path.open("rb+") as file:
+        file.seek(4096 * 3)
+        file.write(os.urandom(4096))
+
+
+def zeroed_header(path: Path) -> None:
+    with path.open("rb+") as file:
+        file.write(bytes(100))
+
+
+def another_program(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE music (title TEXT)")
+    connection.close()
+
+
+def newer_schema(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v9.0.0.a'")
+    connection.close()
+
+
+def older_schema(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    connection.close()
+
+
+DAMAGES: list[tuple[Callable[[Path], object], str]] = [
+    (truncated, "truncated"),
+    (garbage_page, "damaged"),
+    (zeroed_header, "not a SQLite database"),
+    (lambda path: path.write_text("trial,accuracy\n0,0.9\n"), "not a SQLite database"),
+    (lambda path: path.write_bytes(b""), "is empty"),
+    (another_program, "another program.*music"),
+    (newer_schema, r"v9\.0\.0\.a.*upgrade"),
+    (older_schema, "older Optuna schema.*optuna storage upgrade"),
+]
+NAMES = ["truncated", "garbage", "zeroed", "text", "empty", "another", "newer", "older"]
+
+
+@pytest.mark.parametrize(("damage", "cause"), DAMAGES, ids=NAMES)
+def test_unusable_file_is_refused_and_left_as_it_was(
+    paths: StudyPaths, damage: Callable[[Path], object], cause: str
+) -> None:
+    make_study(paths)
+    damage(paths.database)
+    before = paths.database.read_bytes()
+    with pytest.raises(StorageError, match=cause) as refusal:
+        reopen(paths)
+    assert str(paths.database) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    if damage is not garbage_page:  # a page that no query needs does not keep a report from being made
+        with pytest.raises(StorageError, match=str(paths.database)):
+            read_study(paths, study="digits")
+    assert paths.database.read_bytes() == before
+    assert list(paths.folder.iterdir()) == [paths.database]
+
+
+def test_folder_in_place_of_the_database(paths: StudyPaths) -> None:
+    paths.database.mkdir(parents=True)
+    with pytest.raises(StorageError, match="is a folder"):
+        reopen(paths)
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(StorageError, match="cannot create"):
+        reopen(StudyPaths(tmp_path / "results" / "digits"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write read-only files")
+def test_readonly_file_is_refused_before_any_trial(paths: StudyPaths) -> None:
+    make_study(paths)
+    paths.database.chmod(0o444)
+    with pytest.raises(StorageError, match="read-only"):
+        reopen(paths)
+
+
+def test_missing_study_is_not_created_on_request(paths: StudyPaths) -> None:
+    with pytest.raises(StudyNotFoundError):
+        reopen(paths, create=False)
+    assert not paths.folder.exists()
+    make_study(paths)
+    with pytest.raises(StudyNotFoundError, match='Did you mean "digits"'):
+        reopen(paths, study="digit", create=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [({"direction": Direction.MINIMIZE}, "to maximize"), ({"metric": "f1"}, "made for accuracy.*asks for f1")],
+    ids=["direction", "metric"],
+)
+def test_study_of_another_objective_is_refused(paths: StudyPaths, changes: dict[str, Any], difference: str) -> None:
+    make_study(paths)
+    with pytest.raises(StudyMismatchError, match=difference):
+        reopen(paths, **changes)
+    reopen(paths).close()
+
+
+def test_fresh_study_keeps_the_old_one_under_another_name(paths: StudyPaths) -> None:
+    make_study(paths)
+    reopen(paths, study="digits/finalists").close()
+    with reopen(paths, fresh=True, direction=Direction.MINIMIZE, metric="loss") as store:
+        assert store.records() == ()
+    with sqlite3.connect(f"file:{paths.database}?mode=ro", uri=True) as connection:
+        names = [name for (name,) in connection.execute("SELECT study_name FROM studies ORDER BY study_id")]
+    connection.close()
+    assert names[2] == "digits"
+    old = names[0]
+    assert old.startswith("digits until ")
+    assert names[1] == f"{old}/finalists"
+    assert len(read_study(paths, study=old).records) == 3
+
+
+def test_two_studies_share_a_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    for name in ("one", "two"):
+        with reopen(StudyPaths(tmp_path / name), study=name, url=url) as store:
+            store.start([(SPACE.default(), 1, name)])
+    for name in ("one", "two"):
+        assert [r.tier for r in read_study(StudyPaths(tmp_path / name), study=name, url=url).records] == [name]
+
+
+def test_study_of_plain_optuna_is_adopted(paths: StudyPaths) -> None:
+    paths.folder.mkdir(parents=True)
+    with quiet_optuna():
+        study = optuna.create_study(study_name="digits", storage=f"sqlite:///{paths.database}", direction="maximize")
+        study.optimize(lambda trial: trial.suggest_float("learning_rate", 0, 1), n_trials=2)
+    with reopen(paths) as store:
+        assert len(store.records()) == 2
+        assert store.start([(SPACE.default(), 1, "tier 1")])[0].number == 2
+    assert read_study(paths, study="digits").metric == "accuracy"
+
+
+@pytest.mark.parametrize("name", ["we ird", "per%cent", "que?ry#x", "{SCHEMA_VERSION}", "ünï", "quo'te\"s"])
+def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
+    paths = StudyPaths(tmp_path / name)
+    make_study(paths)
+    assert len(read_study(paths, study="digits").records) == 3
+
+
+def test_database_in_memory_is_refused(paths: StudyPaths) -> None:
+    with pytest.raises(UsageError, match="in memory"):
+        reopen(paths, url="sqlite://")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://tuner:s3cr:t@db/x", "postgresql://tuner:***@db/x"),
+        ("mysql://tuner@db/x", "mysql://tuner@db/x"),
+        (
+            "no connection to postgresql://a:b@c:5432/d (timeout)",
+            "no connection to postgresql://a:***@c:5432/d (timeout)",
+        ),
+        ("postgresql://db/x?user=a&password=b&sslmode=off", "postgresql://db/x?user=a&password=***&sslmode=off"),
+    ],
+)
+def test_passwords_are_hidden(url: str, shown: str) -> None:
+    assert hide_password(url) == shown
+
+
+def test_optuna_has_the_tables_that_we_know() -> None:
+    assert tables.tables_as_expected()
+    storage = optuna.storages.RDBStorage("sqlite://")
+    assert storage.get_head_version() == sqlite_file.SCHEMA_VERSION
+    assert set(storage.get_all_versions()) == {sqlite_file.SCHEMA_VERSION, *sqlite_file.OLDER_SCHEMAS}
+    storage.engine.dispose()
+
+
+OPENER = """
+import sys, time
+from pathlib import Path
+from tests.store.test_opening import SPACE, reopen
+from tuner.errors import StorageError
+from tuner.paths import StudyPaths
+go = Path(sys.argv[2])
+while not go.exists():
+    time.sleep(0.001)
+try:
+    store = reopen(StudyPaths(Path(sys.argv[1])), url=sys.argv[3] or None)
+except StorageError as error:
+    print("refused:", error)
+else:
+    store.start([(SPACE.default(), 1, "tier 1")])
+    print("running")
+    sys.stdout.flush()
+    sys.stdin.read()
+    store.close()
+"""
+
+
+def race(paths: StudyPaths, go: Path, url: str = "") -> list[str]:
+    """What 8 processes say that open the same new study at the same moment."""
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENER, str(paths.folder), str(go), url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    go.touch()
+    said = []
+    for process in openers:
+        assert process.stdout is not None
+        said.append(process.stdout.readline())
+    for process in openers:
+        process.communicate("")
+        assert process.returncode == 0
+    return said
+
+
+def test_one_of_eight_that_start_at_once_runs_the_study(paths: StudyPaths, tmp_path: Path) -> None:
+    said = race(paths, tmp_path / "go")
+    assert said.count("running\n") == 1
+    assert sum("is run by process" in line for line in said) == 7
+    assert len(read_study(paths, study="digits").records) == 1
+    assert [path for path in paths.folder.iterdir() if not path.name.startswith("study.db")] == []
