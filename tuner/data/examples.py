@@ -1,0 +1,92 @@
+"""Examples as read: typed, complete enough to be split and prepared, not yet split or prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.dataset import Task
+
+Indices: TypeAlias = npt.NDArray[np.intp]
+
+TRAIN, DEV, TEST = 0, 1, 2
+PART_NAMES = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextColumn:
+    """A column of categories."""
+
+    name: str
+    values: tuple[str, ...]
+    """The distinct texts."""
+    codes: npt.NDArray[np.int64]
+    """For each example the position of its text in `values`; -1 where it is missing. Shape (examples,)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examples:
+    """Inputs and targets of a number of examples."""
+
+    numbers: npt.NDArray[Any]
+    """Numeric inputs, shape (examples, features) with NaN where a value is missing; or (examples, steps, features),
+    or images (examples, channels, height, width), which have no missing values."""
+    number_names: tuple[str, ...]
+    """Names of the features; empty for other shapes than (examples, features)."""
+    texts: tuple[TextColumn, ...]
+    targets: npt.NDArray[Any]
+    """Class indices, int64 of shape (examples,); or numbers, float64 of shape (examples, outputs)."""
+    task: Task
+    class_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    groups: npt.NDArray[np.int64] | None
+    """An integer for each group, that depends on the group's name alone; None if the sweep file names no group."""
+    times: npt.NDArray[np.float64] | None
+    """What orders the examples in time; None if the sweep file names no order."""
+    parts: npt.NDArray[np.int8] | None
+    """TRAIN, DEV or TEST for each example where they are given apart, in which all examples of the source itself
+    are TRAIN; None where the source holds all."""
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, index: Indices) -> Examples:
+        """The examples at these positions, in this order."""
+        return dataclasses.replace(
+            self,
+            numbers=self.numbers[index],
+            texts=tuple(dataclasses.replace(t, codes=t.codes[index]) for t in self.texts),
+            targets=self.targets[index],
+            groups=None if self.groups is None else self.groups[index],
+            times=None if self.times is None else self.times[index],
+            parts=None if self.parts is None else self.parts[index],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where each row of joined contents was read, for messages."""
+
+    wheres: tuple[str, ...]
+    starts: tuple[int, ...]
+    """Position of each content's first row."""
+    rows: Indices | None = None
+    """Positions of the rows that are left, where some were dropped."""
+
+    def row(self, position: int) -> str:
+        """`dev.csv, row 17`: rows count from 1 and leave the header out."""
+        read_at = position if self.rows is None else int(self.rows[position])
+        content = max(i for i, start in enumerate(self.starts) if start <= read_at)
+        return f"{self.wheres[content]}, row {read_at - self.starts[content] + 1}"
+
+    def keep(self, rows: Indices) -> Origin:
+        """Of these rows only."""
+        return dataclasses.replace(self, rows=rows if self.rows is None else self.rows[rows])
+
+    def __str__(self) -> str:
+        return self.wheres[0]

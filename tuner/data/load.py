@@ -1,0 +1,61 @@
+"""The data that a sweep trains on and compares configurations by. The test part stays behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tuner.data.dataset import DataInfo, TrainingData
+from tuner.data.fingerprint import data_sha256, input_hashes
+from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
+from tuner.data.parts import Parts, read_parts
+from tuner.data.preparation import Preparation, fit_preparation
+from tuner.spec.model import SweepSpec
+
+
+def load_training_data(spec: SweepSpec) -> TrainingData:
+    """Read, split and prepare the data of a sweep; the same file, seed and settings always give the same tensors.
+
+    Raises:
+        DataError: the data cannot be read or used; one line that names file, column and row where they are known.
+        UserCodeError: the user's own function failed.
+        MissingExtraError: the format needs a package that is not installed.
+    """
+    parts = read_parts(spec.data, root=Path(spec.root))
+    preparation = fit_preparation(parts.train, normalise=spec.data.normalise)
+    train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
+    return TrainingData(train, dev, _info(parts, preparation, tuple(train.inputs.shape[1:])))
+
+
+def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) -> DataInfo:
+    train = parts.train
+    overlaps = _overlaps(parts)
+    copies = {(overlap.part, overlap.other): overlap.copies for overlap in overlaps}
+    return DataInfo(
+        task=train.task,
+        input_shape=input_shape,
+        num_outputs=len(train.class_names) if train.task == "classification" else train.targets.shape[1],
+        num_train=len(train),
+        num_dev=len(parts.dev),
+        num_test=len(parts.test) if parts.test else 0,
+        class_names=train.class_names,
+        feature_names=preparation.feature_names(train) if len(input_shape) == 1 else (),
+        target_names=train.target_names,
+        target_mean=tuple(preparation.target_mean.ravel().tolist()),
+        target_std=tuple(preparation.target_std.ravel().tolist()),
+        dev_in_train=copies[("dev", "train")],
+        test_in_train=copies.get(("test", "train"), 0),
+        test_in_dev=copies.get(("test", "dev"), 0),
+        sha256=data_sha256(train, parts.dev),
+        notes=(*parts.notes, *notes_on_parts(train, parts.dev, preparation), *notes_on_overlaps(overlaps)),
+    )
+
+
+def _overlaps(parts: Parts) -> list[Overlap]:
+    hashes = {"train": input_hashes(parts.train), "dev": input_hashes(parts.dev)}
+    pairs = [("dev", "train")]
+    if parts.test is not None:
+        hashes["test"] = parts.test.input_hashes
+        pairs += [("test", "train"), ("test", "dev")]
+    return [Overlap(a, b, copies=int(np.isin(hashes[a], hashes[b]).sum()), examples=len(hashes[a])) for a, b in pairs]

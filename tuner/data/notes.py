@@ -1,0 +1,115 @@
+"""What a user should know about the data before believing a result, in one sentence each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.data.examples import Examples
+from tuner.data.preparation import Preparation
+
+IMBALANCE = 5
+"""Classes are called imbalanced when the most frequent is so many times as frequent as the rarest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Examples of one part whose inputs equal those of an example of another."""
+
+    part: str
+    other: str
+    copies: int
+    examples: int
+    """Of the part."""
+
+
+def notes_on_overlaps(overlaps: list[Overlap]) -> list[str]:
+    """A sentence for each pair of parts that share inputs."""
+    return [
+        f"{o.copies:,} of {o.examples:,} {o.part} examples ({o.copies / o.examples:.1%}) have the same inputs as a "
+        f"{o.other} example: the {o.part} score may be partly memory"
+        for o in overlaps
+        if o.copies
+    ]
+
+
+def notes_on_parts(train: Examples, dev: Examples, preparation: Preparation) -> list[str]:
+    """Sentences on classes, filled values, constant columns and unknown categories."""
+    return [
+        *_imbalance(train),
+        *_filled(train, dev),
+        *_constant(train, preparation),
+        *_unknown_categories(train, dev, preparation),
+        *_constant_targets(train),
+    ]
+
+
+def _imbalance(train: Examples) -> list[str]:
+    if train.task != "classification":
+        return []
+    counts = np.bincount(train.targets, minlength=len(train.class_names))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < IMBALANCE * counts[least]:
+        return []
+    share = counts[most] / counts.sum()
+    return [
+        f'classes are imbalanced: "{train.class_names[most]}" has {counts[most]:,} training examples and '
+        f'"{train.class_names[least]}" {counts[least]:,}; always answering the former is right in {share:.1%} of '
+        "cases, so consider metric: balanced_accuracy, f1 or auroc"
+    ]
+
+
+def _filled(train: Examples, dev: Examples) -> list[str]:
+    counts: dict[str, int] = {}
+    for examples in (train, dev):
+        for name, missing in _missing_by_column(examples).items():
+            counts[name] = counts.get(name, 0) + missing
+    counts = {name: count for name, count in counts.items() if count}
+    if not counts:
+        return []
+    named = _some([f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1])])
+    return [
+        f"{sum(counts.values()):,} missing values of train and dev: numbers are filled with the training mean, "
+        f"categories stay blank, and a column of its own marks them ({named})"
+    ]
+
+
+def _missing_by_column(examples: Examples) -> dict[str, int]:
+    found = {column.name: int((column.codes < 0).sum()) for column in examples.texts}
+    if examples.numbers.ndim == 2 and examples.numbers.dtype.kind == "f":
+        found |= dict(zip(examples.number_names, np.isnan(examples.numbers).sum(axis=0).tolist(), strict=True))
+    return found
+
+
+def _constant(train: Examples, preparation: Preparation) -> list[str]:
+    constant = np.flatnonzero(preparation.constant)
+    if not len(constant) or not train.number_names:
+        return []
+    names = _some([train.number_names[i] for i in constant])
+    effect = "are set to 0" if preparation.normalise else "teach nothing"
+    return [f"columns with one value in all training examples {effect}: {names}"]
+
+
+def _unknown_categories(train: Examples, dev: Examples, preparation: Preparation) -> list[str]:
+    notes = []
+    for column, known in zip(dev.texts, preparation.categories, strict=True):
+        is_known = np.isin(np.array(column.values, dtype=object), known)
+        unknown = int((column.codes >= 0).sum() - is_known[column.codes[column.codes >= 0]].sum())
+        if unknown:
+            notes.append(
+                f"column {column.name}: {unknown:,} of {len(dev):,} dev examples hold a text that no training example "
+                "has; it is left blank"
+            )
+    return notes
+
+
+def _constant_targets(train: Examples) -> list[str]:
+    if train.task != "regression":
+        return []
+    constant = [n for n, y in zip(train.target_names, train.targets.T, strict=True) if (y == y[0]).all()]
+    return [f"the target {name} is the same in all training examples" for name in constant]
+
+
+def _some(items: list[str], limit: int = 5) -> str:
+    return ", ".join(items[:limit]) + (f" and {len(items) - limit:,} more" if len(items) > limit else "")

@@ -1,0 +1,96 @@
+"""The three parts of a data set, with the test part sealed: it can be counted and compared, not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.data.content import Arrays, Content, Contents, Table
+from tuner.data.examples import DEV, TEST, TRAIN, Examples
+from tuner.data.fingerprint import Hashes, input_hashes
+from tuner.data.sources import read_contents
+from tuner.data.split import split_examples
+from tuner.errors import DataError
+from tuner.spec.model import DataSpec
+
+
+class SealedExamples:
+    """Examples that are set aside for the one final test. Only `tuner.data.test_set` opens them."""
+
+    __slots__ = ("__examples", "input_hashes")
+
+    def __init__(self, examples: Examples) -> None:
+        self.__examples = examples
+        self.input_hashes: Hashes = input_hashes(examples)
+        """A hash of each example's inputs, to find copies of test examples among the others."""
+
+    def __len__(self) -> int:
+        return len(self.input_hashes)
+
+    def open_for_the_final_test(self) -> Examples:
+        """The examples; a test of ours lets only `tuner.data.test_set` call this."""
+        return self.__examples
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Examples as read, split."""
+
+    train: Examples
+    dev: Examples
+    test: SealedExamples | None
+    notes: tuple[str, ...]
+
+
+def read_parts(data: DataSpec, *, root: Path) -> Parts:
+    """Read what a sweep file names, and split it.
+
+    Raises:
+        DataError: a file cannot be read, or its examples cannot be used or split.
+        UserCodeError: the user's own function failed.
+        MissingExtraError: the format needs a package that is not installed.
+    """
+    examples, notes = _read_examples(data, root=root)
+    train, dev, test = split_examples(examples, data)
+    sealed = SealedExamples(examples.take(test)) if len(test) else None
+    return Parts(examples.take(train), examples.take(dev), sealed, (*examples.notes, *notes))
+
+
+def _read_examples(data: DataSpec, *, root: Path) -> tuple[Examples, tuple[str, ...]]:
+    contents = read_contents(data.source, data, root=root)
+    contents, notes = _with_parts_given_apart(contents, data, root=root)
+    given = [(TRAIN, contents.train), (DEV, contents.dev), (TEST, contents.test)]
+    parts = [part for part, content in given if content is not None]
+    return _joined([content for _, content in given if content is not None], parts, data), notes
+
+
+def _with_parts_given_apart(contents: Contents, data: DataSpec, *, root: Path) -> tuple[Contents, tuple[str, ...]]:
+    """Add the files that `dev:` and `test:` name."""
+    found: dict[str, Content | None] = {"dev": contents.dev, "test": contents.test}
+    for name, location in (("dev", data.dev), ("test", data.test)):
+        if location is None:
+            continue
+        if found[name] is not None:
+            raise DataError(f"data.{name}: {data.source} holds {name} examples of its own; give them once")
+        found[name] = read_contents(location, data, root=root).train
+    notes = []
+    if found["dev"] is not None and found["test"] is None:
+        notes.append("the dev examples are given apart and no test examples are: there is no test part")
+    if found["dev"] is not None and data.split != "auto":
+        notes.append("split: has no effect, since the dev examples are given apart")
+    return Contents(train=contents.train, dev=found["dev"], test=found["test"]), tuple(notes)
+
+
+def _joined(contents: Sequence[Content], parts: Sequence[int], data: DataSpec) -> Examples:
+    tables = [content for content in contents if isinstance(content, Table)]
+    arrays = [content for content in contents if isinstance(content, Arrays)]
+    if tables and arrays:
+        raise DataError(f"{arrays[0].where} holds arrays and {tables[0].where} a table; give all parts in one form")
+    if arrays:
+        from tuner.data.arrays import examples_from_arrays
+
+        return examples_from_arrays(arrays, parts=parts, data=data)
+    from tuner.data.table import examples_from_tables
+
+    return examples_from_tables(tables, parts=parts, data=data)

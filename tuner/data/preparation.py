@@ -1,0 +1,201 @@
+"""From examples as read to tensors: missing values, categories, normalisation, all measured on the training part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tuner.data.dataset import Split
+from tuner.data.examples import Examples, TextColumn
+from tuner.errors import DataError
+
+MOST_CATEGORIES = 100
+"""A column with more distinct texts among the training examples is refused."""
+
+_BLOCK_ELEMENTS = 1 << 21
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What was measured on the training part; `apply` does the same to any part."""
+
+    mean: Floats
+    """Of each feature, of each feature of a step, or of each channel; broadcasts against one example."""
+    std: Floats
+    """Likewise; 1 for constant features."""
+    constant: npt.NDArray[np.bool_]
+    """Features that have one value in all training examples; they become 0."""
+    marked: tuple[int, ...]
+    """Positions of the numeric features that had missing values: each gets a column that says where."""
+    categories: tuple[tuple[str, ...], ...]
+    """For each text column, the texts that occur in the training part: each gets a column."""
+    texts_marked: tuple[bool, ...]
+    """For each text column, whether values were missing: then a further column says where."""
+    normalise: bool
+    target_mean: Floats
+    """Of each regression target, shape (outputs,); empty for classification."""
+    target_std: Floats
+
+    def apply(self, examples: Examples) -> Split:
+        """Prepare a part: float32 inputs, and targets as `Split` has them.
+
+        Raises:
+            DataError: a value is too large for float32.
+        """
+        is_table = examples.numbers.ndim == 2
+        shape = (self._num_features(),) if is_table else examples.numbers.shape[1:]
+        inputs = np.empty((len(examples), *shape), dtype=np.float32)
+        numbers = inputs[:, : self.mean.size] if is_table else inputs
+        with np.errstate(over="ignore"):
+            for rows in _blocks(examples.numbers):
+                numbers[rows] = self._numbers(examples.numbers[rows])
+        if is_table:
+            inputs[:, self.mean.size :] = self._indicators(examples)
+        if not np.isfinite(inputs).all():
+            place = np.argwhere(~np.isfinite(inputs))[0]
+            raise DataError(f"{_feature(examples, int(place[1]))} is too large for 32-bit numbers; scale it down")
+        return Split(torch.from_numpy(inputs), self._targets(examples))
+
+    def feature_names(self, examples: Examples) -> tuple[str, ...]:
+        """Names of the inputs of a table, in order: numbers, categories, marks of missing values."""
+        return (
+            *examples.number_names,
+            *(
+                f"{column.name}={text}"
+                for column, texts in zip(examples.texts, self.categories, strict=True)
+                for text in texts
+            ),
+            *(f"{examples.number_names[i]} missing" for i in self.marked if examples.number_names),
+            *(f"{c.name} missing" for c, marked in zip(examples.texts, self.texts_marked, strict=True) if marked),
+        )
+
+    def _num_features(self) -> int:
+        return self.mean.size + sum(map(len, self.categories)) + len(self.marked) + sum(self.texts_marked)
+
+    def _numbers(self, block: npt.NDArray[Any]) -> Floats:
+        values = _scaled(block)
+        centred = values - self.mean
+        if self.normalise:
+            centred /= self.std
+        centred[np.isnan(centred)] = 0.0  # a missing value becomes the mean
+        prepared = centred if self.normalise else centred + self.mean
+        return np.where(self.constant, 0.0, prepared) if self.normalise else prepared
+
+    def _indicators(self, examples: Examples) -> npt.NDArray[np.float32]:
+        """Columns of 0 and 1 behind the numbers: categories, then missing numbers, then missing texts."""
+        columns = [_matches(column, texts) for column, texts in zip(examples.texts, self.categories, strict=True)]
+        columns.append(np.isnan(examples.numbers[:, list(self.marked)]))
+        columns += [
+            (column.codes < 0)[:, None]
+            for column, marked in zip(examples.texts, self.texts_marked, strict=True)
+            if marked
+        ]
+        return np.concatenate(columns, axis=1, dtype=np.float32)
+
+    def _targets(self, examples: Examples) -> torch.Tensor:
+        if examples.task == "classification":
+            return torch.from_numpy(examples.targets)
+        standardised = (examples.targets - self.target_mean) / self.target_std
+        return torch.from_numpy(standardised.astype(np.float32))
+
+
+def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
+    """Measure the training part.
+
+    Raises:
+        DataError: a text column has too many distinct values, or a number is too large.
+    """
+    mean, std, constant = _moments(train.numbers)
+    overflown = np.flatnonzero(~np.isfinite(std))
+    if len(overflown):
+        raise DataError(f"{_feature(train, int(overflown[0]))} is too large to be squared; scale it down")
+    is_table = train.numbers.ndim == 2
+    target_mean = target_std = np.empty(0)
+    if train.task == "regression":
+        target_mean, target_std, _ = _moments(train.targets)
+    return Preparation(
+        mean=mean,
+        std=std,
+        constant=constant,
+        marked=tuple(int(i) for i in np.flatnonzero(_has_missing(train.numbers))) if is_table else (),
+        categories=tuple(_vocabulary(column) for column in train.texts),
+        texts_marked=tuple(bool((column.codes < 0).any()) for column in train.texts),
+        normalise=normalise,
+        target_mean=target_mean,
+        target_std=target_std,
+    )
+
+
+def _feature(examples: Examples, position: int) -> str:
+    return f"column {examples.number_names[position]}" if examples.number_names else f"input {position}"
+
+
+def _blocks(numbers: npt.NDArray[Any]) -> Iterator[slice]:
+    """Slices of rows that are small enough to be held in float64."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, numbers[0].size))
+    return (slice(first, first + step) for first in range(0, len(numbers), step))
+
+
+def _scaled(block: npt.NDArray[Any]) -> Floats:
+    """Float64 values; the bytes of images become 0..1."""
+    values = block.astype(np.float64)
+    return values / 255.0 if block.dtype == np.uint8 and block.ndim >= 4 else values
+
+
+def _moments(numbers: npt.NDArray[Any]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Mean, standard deviation (1 if constant) and constancy of each feature or channel, NaN left out.
+
+    Two passes in float64, by rows in their order, so that the same examples always give the same numbers.
+    """
+    # Images and beyond share a mean in each channel (axis 1), sequences and tables in each feature (the last axis).
+    axis = 1 if numbers.ndim >= 4 else numbers.ndim - 1
+    others = tuple(i for i in range(numbers.ndim) if i != axis)
+    shape = tuple(numbers.shape[i] if i == axis else 1 for i in range(1, numbers.ndim))
+    size = numbers.shape[axis]
+    count, total, squares = np.zeros(size), np.zeros(size), np.zeros(size)
+    low, high = np.full(size, np.inf), np.full(size, -np.inf)
+    for rows in _blocks(numbers):
+        values = _scaled(numbers[rows])
+        count += (~np.isnan(values)).sum(axis=others)
+        total += np.nansum(values, axis=others)
+        low = np.fmin(low, np.fmin.reduce(values, axis=others))
+        high = np.fmax(high, np.fmax.reduce(values, axis=others))
+    mean = total / np.maximum(count, 1)
+    with np.errstate(over="ignore"):
+        for rows in _blocks(numbers):
+            squares += np.nansum((_scaled(numbers[rows]) - mean.reshape(shape)) ** 2, axis=others)
+    std = np.sqrt(squares / np.maximum(count, 1))
+    constant = ~(high > low) | ~(std > 0)
+    return mean.reshape(shape), np.where(constant, 1.0, std).reshape(shape), constant.reshape(shape)
+
+
+def _has_missing(numbers: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    found = np.zeros(numbers.shape[1], dtype=bool)
+    for rows in _blocks(numbers):
+        found |= np.isnan(numbers[rows].astype(np.float64)).any(axis=0)
+    return found
+
+
+def _vocabulary(column: TextColumn) -> tuple[str, ...]:
+    present = np.unique(column.codes[column.codes >= 0])
+    if len(present) > MOST_CATEGORIES:
+        raise DataError(
+            f"column {column.name} holds {len(present):,} distinct texts, more than the {MOST_CATEGORIES} that are "
+            f"encoded one by one; turn it into numbers or fewer categories, or add ignore: [{column.name}]"
+        )
+    return tuple(sorted(column.values[code] for code in present))
+
+
+def _matches(column: TextColumn, texts: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """(examples, texts): whether each example has each text; a text that training never showed matches none."""
+    position = {text: i for i, text in enumerate(texts)}
+    of_value = np.array([*(position.get(value, -1) for value in column.values), -1])
+    matches: npt.NDArray[np.bool_] = of_value[column.codes][:, None] == np.arange(len(texts))
+    return matches

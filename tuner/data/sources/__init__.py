@@ -1,0 +1,80 @@
+"""Where examples come from. A new kind of source is one file here and one line in `SOURCES`."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Protocol
+
+from tuner.data.content import Contents
+from tuner.data.sources import bundled, code, delimited, idx, images, numpy_files, parquet
+from tuner.errors import DataError
+from tuner.spec.model import DataSpec
+
+
+class Source(Protocol):
+    """A module that reads one kind of source."""
+
+    def matches(self, location: str, path: Path) -> bool:
+        """Whether it is the one to read this.
+
+        Args:
+            location: As the sweep file has it.
+            path: The same as an absolute path, which need not exist.
+        """
+        ...
+
+    def read(self, location: str, path: Path, data: DataSpec, root: Path) -> Contents:
+        """Read it.
+
+        Args:
+            location: As the sweep file has it.
+            path: The same as an absolute path; it exists, except for `sklearn/NAME` and functions.
+            data: The sweep file's block.
+            root: Folder of the sweep file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        ...
+
+
+SOURCES: dict[str, Source] = {
+    "sklearn/NAME": bundled,
+    "a folder of images": images,
+    "package.module:function": code,
+    "IDX (images-idx3-ubyte)": idx,
+    "NPZ or NPY": numpy_files,
+    "Parquet": parquet,
+    "CSV": delimited,
+}
+"""Every kind of source by what it is called in messages; the first that matches reads."""
+
+_WITHOUT_PATH: tuple[Source, ...] = (bundled, code)
+
+
+def read_contents(location: str, data: DataSpec, *, root: Path) -> Contents:
+    """Read what a sweep file calls `location`.
+
+    Raises:
+        DataError: there is no such file, or no kind of source that reads it, or it cannot be read.
+        UserCodeError: the user's own function failed.
+        MissingExtraError: the format needs a package that is not installed.
+    """
+    path = (root / location).absolute()
+    source = next((s for s in SOURCES.values() if s.matches(location, path)), None)
+    if source is None and path.exists():
+        raise DataError(f'no kind of source reads "{location}"; give {", ".join(SOURCES)}')
+    if source is None or (source not in _WITHOUT_PATH and not path.exists()):
+        raise DataError(f"there is no file {path}{_near_files(path)}")
+    try:
+        return source.read(location, path, data, root)
+    except OSError as error:
+        raise DataError(f"{location} cannot be read: {error.strerror or error}") from error
+
+
+def _near_files(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"; the folder {path.parent} does not exist either"
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""

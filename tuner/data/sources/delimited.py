@@ -1,0 +1,122 @@
+"""CSV and its relatives: columns separated by commas, semicolons, tabs or bars, with or without a header row."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.data.content import Contents, Table
+from tuner.errors import DataError
+from tuner.spec.model import DataSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SUFFIXES = {".csv", ".tsv", ".tab", ".txt", ".data"}
+_PACKED = {".gz", ".bz2", ".xz", ".zip", ".zst"}
+_SEPARATORS = (",", ";", "\t", "|")
+_SAMPLE_ROWS = 200
+
+
+def matches(location: str, path: Path) -> bool:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in _SUFFIXES
+
+
+def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
+    import pandas as pd
+
+    where = path.name
+    try:
+        separator = _separator(path)
+        sample = _read(path, separator, header=None, nrows=_SAMPLE_ROWS, dtype=str, na_filter=False)
+        has_header = _has_header(sample)
+        frame = _read(path, separator, header=0 if has_header else None)
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{where} is empty") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise DataError(f"{where} is no table: {_cause(error)}; every row needs as many fields as the first") from error
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"{where} is no UTF-8 text ({error}); save it as UTF-8 CSV") from error
+    if has_header:
+        _check_names(sample.iloc[0], where)
+    notes: tuple[str, ...] = ()
+    if not has_header:
+        frame.columns = [f"column_{i + 1}" for i in range(frame.shape[1])]
+        notes = (f"{where} has no header row; its columns are called column_1 to column_{frame.shape[1]}",)
+    return Contents(train=Table(frame=frame, where=where, notes=notes))
+
+
+def _read(path: Path, separator: str, **options: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        # pandas only warns, and drops fields, when rows are longer than the header.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame: pd.DataFrame = pd.read_csv(
+            path,
+            sep=separator,
+            index_col=False,
+            na_values=["?"],
+            skipinitialspace=True,
+            low_memory=False,
+            encoding="utf-8-sig",
+            **options,
+        )
+    return frame
+
+
+def _separator(path: Path) -> str:
+    """The separator that the first row has most of, outside quotes."""
+    import pandas as pd
+
+    first = pd.read_csv(path, sep="\x01", header=None, nrows=1, dtype=str, quoting=csv.QUOTE_NONE, encoding="utf-8-sig")
+    line = str(first.iloc[0, 0])
+    outside_quotes = "".join(line.split('"')[::2])
+    return max(_SEPARATORS, key=outside_quotes.count)
+
+
+def _has_header(sample: pd.DataFrame) -> bool:
+    """Whether the first row names the columns: somewhere it is text above numbers, or new text above texts.
+
+    Whole numbers counted from 0 or 1 are names too: pandas writes them for columns without a name.
+    """
+    first, rest = sample.iloc[0].str.strip(), sample.iloc[1:]
+    if not len(rest):
+        return True
+    numeric = [bool(rest[name].map(_is_number_or_missing).all()) for name in sample.columns]
+    above_numbers = [
+        not _is_number_or_missing(first[name]) for name, yes in zip(sample.columns, numeric, strict=True) if yes
+    ]
+    if any(above_numbers):
+        return True
+    if len(first) > 1 and list(first) in ([str(i) for i in range(len(first))], [str(i + 1) for i in range(len(first))]):
+        return True
+    if any(numeric):
+        return False
+    return not any(first[name] in set(rest[name].str.strip()) for name in sample.columns)
+
+
+def _check_names(header: pd.Series[str], where: str) -> None:
+    """pandas renames the second of two equal names, which nobody would notice."""
+    names = header.str.strip()
+    repeated = names[names.duplicated() & (names != "")]
+    if len(repeated):
+        raise DataError(f'{where}: two columns are called "{repeated.iloc[0]}"; rename one')
+
+
+def _is_number_or_missing(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.strip() in ("", "?", "NA", "N/A", "null", "NULL", "None")
+    return True
+
+
+def _cause(error: Exception) -> str:
+    return str(error).split("C error: ")[-1].strip().rstrip(".")

@@ -1,0 +1,79 @@
+"""The IDX format of MNIST: a file of images, and beside it the file of their labels; either may be gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.content import Arrays, Contents
+from tuner.errors import DataError
+from tuner.spec.model import DataSpec
+
+_NAME = re.compile(r"[-.]idx\d(-[a-z]+)?(\.gz)?$", re.IGNORECASE)
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_UNPACKED_AT_MOST = 1 << 32
+
+
+def matches(location: str, path: Path) -> bool:
+    return _NAME.search(path.name) is not None
+
+
+def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
+    labels_path = _labels_path(path, data, root)
+    inputs, labels = _read_idx(path), _read_idx(labels_path)
+    if inputs.ndim < 2:
+        raise DataError(f"{path.name} holds an array of shape {inputs.shape}; name the file of images, not of labels")
+    if len(inputs) != len(labels):
+        raise DataError(f"{path.name} holds {len(inputs):,} images and {labels_path.name} {len(labels):,} labels")
+    return Contents(
+        train=Arrays(
+            inputs=inputs,
+            targets=labels,
+            where=path.name,
+            task="classification" if labels.ndim == 1 and labels.dtype.kind in "iu" else None,
+            target_names=("label",) if labels.ndim == 1 else (),
+        )
+    )
+
+
+def _labels_path(path: Path, data: DataSpec, root: Path) -> Path:
+    """The file that `target:` names, else the one that is called like the images."""
+    if isinstance(data.target, str):
+        named = root / data.target
+        if not named.is_file():
+            raise DataError(f"data.target: there is no file of labels {named}")
+        return named
+    bare = path.name.removesuffix(".gz")
+    renamed = re.sub(r"images?", "labels", re.sub(r"idx\d", "idx1", bare), count=1)
+    candidates = [path.with_name(renamed), path.with_name(renamed + ".gz")]
+    found = next((c for c in candidates if c.is_file() and c.name != path.name), None)
+    if found is None:
+        raise DataError(
+            f"the labels of {path.name} should be in {candidates[0].name}, which does not exist; name the "
+            "file as data.target"
+        )
+    return found
+
+
+def _read_idx(path: Path) -> npt.NDArray[Any]:
+    opener = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opener(path, "rb") as file:
+            content = file.read(_UNPACKED_AT_MOST)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path.name} is damaged: {error}") from error
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
+        raise DataError(f"{path.name} is no IDX file: it begins with {content[:4].hex(' ') or 'nothing'}")
+    dtype, num_dimensions = np.dtype(_TYPES[content[2]]), content[3]
+    start = 4 + 4 * num_dimensions
+    shape = tuple(int(n) for n in np.frombuffer(content[4:start], dtype=">u4")) if len(content) >= start else ()
+    if len(shape) != num_dimensions or len(content) != start + prod(shape) * dtype.itemsize:
+        raise DataError(f"{path.name} is cut off or too long: its header promises an array of shape {shape or '?'}")
+    return np.frombuffer(content, dtype=dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))

@@ -1,0 +1,107 @@
+"""A folder of images: one folder for each class, perhaps within folders `train`, `dev` and `test`. Extra `images`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.content import Arrays, Contents
+from tuner.data.named import part_of
+from tuner.errors import DataError
+from tuner.imports import require
+from tuner.spec.model import DataSpec
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+_GREY_MODES = {"1", "L", "LA"}
+_DEEP_MODES = ("I", "F")
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    path: Path
+    name: str
+    """Class, file: for messages."""
+    label: str
+
+
+def matches(location: str, path: Path) -> bool:
+    return path.is_dir()
+
+
+def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
+    require("PIL", extra="images")
+    folders = {part_of(folder.name): folder for folder in _folders(path)}
+    if "train" not in folders:
+        return Contents(train=_read_classes([path], location, data)[0])
+    present = [part for part in ("train", "dev", "test") if part in folders]
+    # All parts at once, so that all have one channel or all have three.
+    contents = _read_classes([folders[part] for part in present], location, data)
+    by_part = dict(zip(present, contents, strict=True))
+    return Contents(train=by_part["train"], dev=by_part.get("dev"), test=by_part.get("test"))
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _read_classes(folders: Sequence[Path], location: str, data: DataSpec) -> list[Arrays]:
+    contents = []
+    for folder in folders:
+        pictures = _pictures(folder)
+        if not pictures:
+            raise DataError(f"{folder} holds no images in folders named after their classes (such as cat/1.png)")
+        pixels = [_pixels(picture, size=data.image_size) for picture in pictures]
+        odd = next((i for i, p in enumerate(pixels) if p.shape[1:] != pixels[0].shape[1:]), None)
+        if odd is not None:
+            raise DataError(
+                f"images differ in size: {pictures[0].name} has {_size(pixels[0])} pixels, {pictures[odd].name} "
+                f"{_size(pixels[odd])}; set image_size: to resize them all"
+            )
+        contents.append((folder, pictures, pixels))
+    num_channels = max(len(p) for _, _, pixels in contents for p in pixels)
+    return [
+        Arrays(
+            inputs=np.stack([p if len(p) == num_channels else p.repeat(num_channels, axis=0) for p in pixels]),
+            targets=np.array([picture.label for picture in pictures]),
+            where=location if len(folders) == 1 else f"{location} ({folder.name})",
+            task="classification",
+            target_names=("class",),
+        )
+        for folder, pictures, pixels in contents
+    ]
+
+
+def _pictures(folder: Path) -> list[_Picture]:
+    return [
+        _Picture(file, f"{label.name}/{file.relative_to(label)}", label.name)
+        for label in _folders(folder)
+        for file in sorted(label.rglob("*"))
+        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+    ]
+
+
+def _pixels(picture: _Picture, *, size: int | None) -> npt.NDArray[np.uint8]:
+    """(channels, height, width); one channel if the image is grey, three if not."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(picture.path) as opened:
+            if opened.mode.startswith(_DEEP_MODES):
+                raise DataError(
+                    f"{picture.name} has more than 8 bits in a pixel (mode {opened.mode}); save it with 8 bits"
+                )
+            image = ImageOps.exif_transpose(opened).convert("L" if opened.mode in _GREY_MODES else "RGB")
+        if size is not None:
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{picture.name} is no image that can be read: {error}") from error
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+
+
+def _size(pixels: npt.NDArray[np.uint8]) -> str:
+    return f"{pixels.shape[2]}x{pixels.shape[1]}"

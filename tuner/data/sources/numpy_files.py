@@ -1,0 +1,60 @@
+"""NPZ archives of named arrays, and single NPY arrays, whose last column is the target by default."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.content import Arrays, Contents, Table
+from tuner.data.named import contents_from_names
+from tuner.errors import DataError
+from tuner.spec.model import DataSpec
+
+
+def matches(location: str, path: Path) -> bool:
+    return path.suffix.lower() in (".npz", ".npy")
+
+
+def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
+    if path.suffix.lower() == ".npz":
+        return contents_from_names(_read_archive(path), data, where=path.name)
+    return Contents(train=_table(_read_array(path), where=path.name))
+
+
+def _read_archive(path: Path) -> Mapping[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from error
+
+
+def _read_array(path: Path) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if "allow_pickle" in str(error):
+        return DataError(f"{path.name} holds Python objects, which could run code when read; save plain arrays")
+    return DataError(f"{path.name} is no NumPy file: {error}")
+
+
+def _table(array: npt.NDArray[Any], *, where: str) -> Table | Arrays:
+    import pandas as pd
+
+    if array.dtype.names:
+        return Table(frame=pd.DataFrame(array), where=where)
+    if array.ndim != 2:
+        raise DataError(
+            f"{where}: an array of shape {array.shape} has no column to predict; save inputs and targets in an NPZ file"
+        )
+    columns = [f"column_{i + 1}" for i in range(array.shape[1])]
+    return Table(frame=pd.DataFrame(array, columns=columns), where=where)

@@ -1,0 +1,132 @@
+"""What is to be predicted: classes or numbers, decided from the values unless the sweep file or the source says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.dataset import Task
+from tuner.data.examples import Origin
+from tuner.errors import DataError
+
+MOST_INTEGER_CLASSES = 50
+"""With more distinct integers, a target is a number to predict, unless `task: classification` says otherwise."""
+LEAST_EXAMPLES_OF_AN_INTEGER_CLASS = 5
+"""Average; with fewer examples of each distinct integer, a target is a number to predict (two are always classes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Encoded targets: see `Examples`."""
+
+    values: npt.NDArray[Any]
+    task: Task
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def encode_targets(
+    raw: npt.NDArray[Any],
+    *,
+    task: Literal["auto", "classification", "regression"],
+    names: tuple[str, ...],
+    class_names: tuple[str, ...],
+    origin: Origin,
+) -> Targets:
+    """Turn targets into class indices or float64 columns.
+
+    Args:
+        raw: (examples,) or (examples, outputs), without missing values; text, booleans or numbers.
+        task: What the sweep file, or else the source, says.
+        names: Of the outputs, for messages; empty if they have none.
+        class_names: Of integer targets, if the source knows them.
+        origin: Of the rows, for messages.
+
+    Raises:
+        DataError: the targets cannot be what they are said to be.
+    """
+    if raw.ndim == 2 and raw.shape[1] == 1:
+        raw = raw[:, 0]
+    if raw.ndim == 2 and task != "regression" and _is_one_hot(raw):
+        raw = raw.argmax(axis=1)
+    if raw.ndim == 2 and task != "regression" and np.isin(raw, (0, 1)).all():
+        raise DataError(
+            f"{origin}: each example has several classes at once (targets of shape {raw.shape} that are 0 or 1), which "
+            "is not supported; give one class for each example, or task: regression to fit the numbers"
+        )
+    if raw.ndim == 2 and task == "classification":
+        raise DataError(f"{origin}: classification needs one target, got {raw.shape[1]}; give one, or task: regression")
+    if raw.ndim > 2:
+        raise DataError(f"{origin}: targets have shape {raw.shape}; they must be (examples,) or (examples, outputs)")
+    if task == "classification" or (task == "auto" and raw.ndim == 1 and _looks_like_classes(raw)):
+        return _encode_classes(raw, class_names, names, origin, told=task != "auto")
+    return Targets(_as_numbers(raw, names, origin), "regression", ())
+
+
+def _is_one_hot(raw: npt.NDArray[Any]) -> bool:
+    return bool(raw.dtype.kind in "biuf" and np.isin(raw, (0, 1)).all() and (raw.sum(axis=1) == 1).all())
+
+
+def _looks_like_classes(raw: npt.NDArray[Any]) -> bool:
+    if raw.dtype.kind not in "iuf":
+        return True
+    if not (np.isfinite(raw).all() and (raw == np.round(raw)).all()):
+        return False
+    distinct = len(np.unique(raw))
+    often = len(raw) >= LEAST_EXAMPLES_OF_AN_INTEGER_CLASS * distinct
+    return distinct <= 2 or (distinct <= MOST_INTEGER_CLASSES and often)
+
+
+def _encode_classes(
+    raw: npt.NDArray[Any], class_names: tuple[str, ...], names: tuple[str, ...], origin: Origin, *, told: bool
+) -> Targets:
+    if raw.dtype.kind == "f" and not (np.isfinite(raw).all() and (raw == np.round(raw)).all()):
+        row = int(np.flatnonzero(~np.isfinite(raw) | (raw != np.round(raw)))[0])
+        raise DataError(f"{origin.row(row)}: {raw[row]} is no class; give whole numbers or names, or task: regression")
+    if raw.dtype.kind == "f":
+        raw = raw.astype(np.int64)
+    if raw.dtype.kind not in "biu":
+        raw = raw.astype(str)
+    present, codes = np.unique(raw, return_inverse=True)
+    if len(present) < 2:
+        raise DataError(f'{origin}: all examples are of the class "{present[0]}"; classification needs at least two')
+    if class_names and raw.dtype.kind in "iu" and present[0] >= 0 and present[-1] < len(class_names):
+        found = tuple(class_names[int(value)] for value in present)
+    else:
+        found = tuple(str(value) for value in present)
+    notes: tuple[str, ...] = ()
+    if not told and raw.dtype.kind in "iu" and len(present) > 2:
+        named = f" {names[0]}" if names else ""
+        notes = (
+            f"the target{named} holds {len(present)} distinct whole numbers, taken for classes; "
+            "set task: regression if they are amounts",
+        )
+    return Targets(codes.astype(np.int64).reshape(-1), "classification", found, notes)
+
+
+def _as_numbers(raw: npt.NDArray[Any], names: tuple[str, ...], origin: Origin) -> npt.NDArray[np.float64]:
+    columns = raw.reshape(len(raw), -1)
+    if columns.dtype.kind not in "biuf":
+        columns = np.stack([_parsed(column, origin) for column in columns.T], axis=1)
+    numbers = columns.astype(np.float64)
+    bad = np.argwhere(~np.isfinite(numbers))
+    if len(bad):
+        row, column = (int(i) for i in bad[0])
+        named = f" {names[column]}" if names else ""
+        raise DataError(f"{origin.row(row)}: the target{named} is {numbers[row, column]}; give finite numbers")
+    return numbers
+
+
+def _parsed(column: npt.NDArray[Any], origin: Origin) -> npt.NDArray[np.float64]:
+    result = np.empty(len(column))
+    for row, value in enumerate(column):
+        try:
+            result[row] = float(value)
+        except (TypeError, ValueError):
+            raise DataError(
+                f'{origin.row(row)}: the target "{value}" is no number; correct it, or set task: classification'
+            ) from None
+    return result

@@ -1,0 +1,27 @@
+"""The test part. Only `tuner test` may import this module, and a test of ours sees to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tuner.data.dataset import Split
+from tuner.data.parts import read_parts
+from tuner.data.preparation import fit_preparation
+from tuner.errors import DataError
+from tuner.spec.model import SweepSpec
+
+
+def load_test_split(spec: SweepSpec) -> Split:
+    """The test examples, prepared with what was measured on the training part.
+
+    Raises:
+        DataError: the sweep has no test part, or its data cannot be read.
+    """
+    parts = read_parts(spec.data, root=Path(spec.root))
+    if parts.test is None:
+        raise DataError(
+            "there are no test examples; give data.test a file, or data.split a share, as {train: 0.6, dev: 0.2, "
+            "test: 0.2}, before the search begins"
+        )
+    preparation = fit_preparation(parts.train, normalise=spec.data.normalise)
+    return preparation.apply(parts.test.open_for_the_final_test())
