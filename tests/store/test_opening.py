@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import optuna
 import pytest
 
 from tests.contracts.store_contract import SPACE, train
+from tests.store.conftest import Elsewhere, next_line
 from tuner.errors import StorageError, StudyMismatchError, StudyNotFoundError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialFinished
@@ -242,30 +241,21 @@ else:
 """
 
 
-def race(paths: StudyPaths, go: Path, url: str = "") -> list[str]:
+def race(elsewhere: Elsewhere, paths: StudyPaths, go: Path, url: str = "") -> list[str]:
     """What 8 processes say that open the same new study at the same moment."""
-    openers = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPENER, str(paths.folder), str(go), url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(8)
-    ]
+    openers = [elsewhere(OPENER, paths.folder, go, url) for _ in range(8)]
     go.touch()
-    said = []
-    for process in openers:
-        assert process.stdout is not None
-        said.append(process.stdout.readline())
+    said = [next_line(process) for process in openers]
     for process in openers:
         process.communicate("")
         assert process.returncode == 0
     return said
 
 
-def test_one_of_eight_that_start_at_once_runs_the_study(paths: StudyPaths, tmp_path: Path) -> None:
-    said = race(paths, tmp_path / "go")
+def test_one_of_eight_that_start_at_once_runs_the_study(
+    elsewhere: Elsewhere, paths: StudyPaths, tmp_path: Path
+) -> None:
+    said = race(elsewhere, paths, tmp_path / "go")
     assert said.count("running\n") == 1
     assert sum("is run by process" in line for line in said) == 7
     assert len(read_study(paths, study="digits").records) == 1

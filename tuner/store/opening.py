@@ -34,33 +34,39 @@ def open_database(
     fresh: bool,
 ) -> Database:
     """The database with the study in it, not yet claimed; see `tuner.store.optuna_store.open_store`."""
-    shown = str(location)
-
-    def relational(study_id: int) -> RelationalDatabase:
-        return RelationalDatabase(engine, study_id=study_id, direction=direction, space=space, shown=shown)
-
     if location.kind == "sqlite":
         _prepare_file(location, study, direction=direction, metric=metric, create=create)
     if location.kind == "journal" or not tables_as_expected():
         storage = _storage(location, study, create=create)
         return _open_by_api(
-            storage, study, direction=direction, metric=metric, space=space, create=create, fresh=fresh, shown=shown
+            storage,
+            study,
+            direction=direction,
+            metric=metric,
+            space=space,
+            create=create,
+            fresh=fresh,
+            shown=str(location),
         )
     engine = engines.sqlite_engine(location.path) if location.kind == "sqlite" else engines.server_engine(location.url)
-    study_id = engines.find_study(engine, study, shown=shown)
-    if study_id is not None and fresh:
-        old = relational(study_id)
-        old.claim(Lease.mine())
-        engines.rename_study(engine, study, _name_of_old(study))
-        old.release()
-        study_id = None
-    if study_id is None:
-        if not create:
-            raise study_not_found(study, engines.study_names(engine), shown=shown)
-        engines.create_study(location, study, direction=direction, metric=metric)
-        study_id = engines.find_study(engine, study, shown=shown)
-        assert study_id is not None
-    return relational(study_id)
+    try:
+        study_id = engines.find_study(engine, study, shown=str(location))
+        if study_id is not None and fresh:
+            old = RelationalDatabase(engine, study_id=study_id, direction=direction, space=space, shown=str(location))
+            old.claim(Lease.mine())
+            engines.rename_study(engine, study, _name_of_old(study))
+            old.release()
+            study_id = None
+        if study_id is None:
+            if not create:
+                raise study_not_found(study, engines.study_names(engine), shown=str(location))
+            engines.create_study(location, study, direction=direction, metric=metric)
+            study_id = engines.find_study(engine, study, shown=str(location))
+            assert study_id is not None
+    except BaseException:
+        engine.dispose()
+        raise
+    return RelationalDatabase(engine, study_id=study_id, direction=direction, space=space, shown=str(location))
 
 
 def _open_by_api(

@@ -35,9 +35,12 @@ class PendingFolder:
         path = self.folder / f"{self.token}.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_durably(path, json.dumps(content))
+            try:
+                _write_durably(path, json.dumps(content))
+            except OSError:
+                path.unlink(missing_ok=True)  # a full disk may have room for the new file in place of the old one
+                _write_durably(path, json.dumps(content))
         except OSError as error:
-            path.with_suffix(".part").unlink(missing_ok=True)
             return (
                 f"; {len(records)} trials have results that could not be kept in {self.folder} either "
                 f"({error.strerror}): they go on from their checkpoints"
@@ -69,8 +72,11 @@ class PendingFolder:
 
 def _write_durably(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

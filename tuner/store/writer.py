@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from tuner.errors import StorageError
@@ -140,6 +141,8 @@ class Writer:
         self._database.load()
 
     def _fail(self, error: BaseException) -> None:
+        with suppress(Exception):
+            self._database.close()  # on a full disk, this makes room: SQLite's write-ahead log is removed
         with self._wake:
             kept = self._pending.keep(self._records, self._facts)
             self._failure = as_storage_error(error, shown=self._shown, note=kept)
