@@ -1,21 +1,21 @@
 """How much each hyperparameter matters, with an interval, and the figure that luck alone would give it.
 
-The rank of each trial is explained by a sum of smooth curves, one for each hyperparameter on its own scale. The
-importance of one is the share of the variation that is lost when its curve is left out, so what it merely has in
-common with the others (a tier that was searched late, when all trials were good) is not counted. The noise floor
-comes from shuffling what the others leave unexplained (Freedman and Lane 1983).
+The rank of each trial is explained by smooth curves, one for each hyperparameter on its own scale, taken up one after
+the other: always the one that explains most of what is left, as long as it explains more than luck would. So what two
+hyperparameters have in common (a search that narrows both, a tier searched late when all trials were good) counts once.
+The noise floor comes from shuffling what is left (Freedman and Lane 1983).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.diagnose.intervals import CONFIDENCE, Interval
+from tuner.diagnose.intervals import Interval
 from tuner.diagnose.scores import rank_scores
 from tuner.records import Direction, ParamValue, TrialRecord
 from tuner.spec.space import Dimension, Space
@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 NEGLIGIBLE = 0.05
 """A hyperparameter that explains less of the variation than this does not matter."""
+FALSE_ALARM = 0.03
+"""Share of studies of pure noise in which some hyperparameter seems to matter."""
 _PERMUTATIONS = 1999
 _FOLDS = 20
 """Parts of the trials left out in turn for the interval (a grouped jackknife)."""
@@ -50,7 +52,7 @@ class Importance:
     """Share of the variation of the ranks that it alone explains, corrected for its number of coefficients."""
     interval: Interval
     floor: float
-    """The share that luck exceeds in one of twenty studies, for any of the hyperparameters."""
+    """The share that luck exceeds, for any of the hyperparameters, in `FALSE_ALARM` of studies."""
     finding: Finding
     num_trials: int
 
@@ -83,26 +85,52 @@ def importances(
         thinned = np.linspace(0, len(trials) - 1, _MOST_TRIALS).astype(int)
         trials, ranks = [trials[i] for i in thinned], ranks[thinned]
     searched = [d for d in space if not d.fixed and len({t.params.get(d.name) for t in trials}) > 1]
-    blocks = _blocks(trials, searched)
-    design = np.concatenate([np.ones((len(trials), 1)), *blocks], axis=1)
-    if not searched or len(trials) < design.shape[1] + _FREEDOM or np.ptp(ranks) == 0:
+    blocks = dict(zip((d.name for d in searched), _blocks(trials, searched), strict=True))
+    widest = max((b.shape[1] for b in blocks.values()), default=0)
+    if not blocks or len(trials) < 1 + widest + _FREEDOM or np.ptp(ranks) == 0:
         return tuple(_unknown(d.name, len(trials)) for d in searched)
-    columns = np.repeat(np.arange(-1, len(blocks)), [1, *(b.shape[1] for b in blocks)])
-    found = []
-    for index, dimension in enumerate(searched):
-        share, floor = _share_and_floor(design, columns == index, ranks, rivals=len(searched), seed=seed + index)
-        interval = _jackknife(design, columns == index, ranks, share, seed=seed)
-        found.append(
-            Importance(
-                name=dimension.name,
-                share=max(0.0, share),
-                interval=interval,
-                floor=floor,
-                finding=_finding(share, interval, floor),
-                num_trials=len(trials),
-            )
-        )
-    return tuple(sorted(found, key=lambda i: -i.share))
+    return tuple(sorted(_taken_up(blocks, ranks, seed=seed), key=lambda i: -i.share))
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    name: str
+    share: float
+    floor: float
+
+
+def _taken_up(blocks: Mapping[str, Array], ranks: Array, *, seed: int) -> Iterator[Importance]:
+    """Each hyperparameter, judged beyond those that were taken up before it."""
+    before = np.ones((len(ranks), 1))
+    waiting = dict(blocks)
+    while waiting:
+        room = len(ranks) - before.shape[1] - _FREEDOM
+        candidates = [
+            _Candidate(name, *_share_and_floor(before, block, ranks, rivals=len(waiting), seed=seed))
+            for name, block in waiting.items()
+            if block.shape[1] <= room
+        ]
+        first = max(candidates, key=lambda c: c.share - c.floor, default=None)
+        done = candidates if first is None or first.share <= first.floor else [first]
+        for candidate in done:
+            block = waiting.pop(candidate.name)
+            yield _judged(candidate, before, block, ranks, seed=seed)
+        if first is None or done is candidates:
+            yield from (_unknown(name, len(ranks)) for name in waiting)
+            return
+        before = np.concatenate([before, blocks[first.name]], axis=1)
+
+
+def _judged(candidate: _Candidate, before: Array, block: Array, ranks: Array, *, seed: int) -> Importance:
+    interval = _jackknife(before, block, ranks, candidate.share, seed=seed)
+    return Importance(
+        name=candidate.name,
+        share=max(0.0, candidate.share),
+        interval=interval,
+        floor=candidate.floor,
+        finding=_finding(candidate.share, interval, candidate.floor),
+        num_trials=len(ranks),
+    )
 
 
 def _finding(share: float, interval: Interval, floor: float) -> Finding:
@@ -118,11 +146,9 @@ def _unknown(name: str, num_trials: int) -> Importance:
     )
 
 
-def _share_and_floor(
-    design: Array, block: NDArray[np.bool_], ranks: Array, *, rivals: int, seed: int
-) -> tuple[float, float]:
-    """The share that the block of columns explains beyond the others, and its noise floor."""
-    others, own, free = _split(design, block)
+def _share_and_floor(before: Array, block: Array, ranks: Array, *, rivals: int, seed: int) -> tuple[float, float]:
+    """The share that a block of columns explains beyond those before it, and its noise floor."""
+    others, own, free = _split(before, block)
     total = float(((ranks - ranks.mean()) ** 2).sum())
     left = ranks - others @ (others.T @ ranks)
     rng = np.random.default_rng(seed)
@@ -130,7 +156,7 @@ def _share_and_floor(
     shuffled -= others @ (others.T @ shuffled)
     # Ranked by the part of what was left, since shuffling changes how much that is.
     luck = np.sort(((own.T @ shuffled) ** 2).sum(axis=0) / (shuffled**2).sum(axis=0))
-    place = int(np.ceil((1 - (1 - CONFIDENCE) / rivals) * (_PERMUTATIONS + 1))) - 1
+    place = int(np.ceil((1 - FALSE_ALARM / rivals) * (_PERMUTATIONS + 1))) - 1
     floor = _share(luck[min(place, len(luck) - 1)], left, own.shape[1], free, total)
     return _explained_share(own, left, free, total), max(0.0, floor)
 
@@ -147,12 +173,11 @@ def _share(part: float, left: Array, coefficients: int, free: int, total: float)
     return float((part - by_chance) * (left**2).sum() / total)
 
 
-def _split(design: Array, block: NDArray[np.bool_]) -> tuple[Array, Array, int]:
-    """Orthonormal bases of the other columns and of what the block adds to them, and the degrees of freedom left."""
-    others = _basis(design[:, ~block])
-    added = design[:, block] - others @ (others.T @ design[:, block])
-    own = _basis(added)
-    return others, own, max(1, len(design) - others.shape[1] - own.shape[1])
+def _split(before: Array, block: Array) -> tuple[Array, Array, int]:
+    """Orthonormal bases of the columns before and of what the block adds to them, and the degrees of freedom left."""
+    others = _basis(before)
+    own = _basis(block - others @ (others.T @ block))
+    return others, own, max(1, len(block) - others.shape[1] - own.shape[1])
 
 
 def _basis(columns: Array) -> Array:
@@ -161,14 +186,14 @@ def _basis(columns: Array) -> Array:
     return kept
 
 
-def _jackknife(design: Array, block: NDArray[np.bool_], ranks: Array, share: float, *, seed: int) -> Interval:
+def _jackknife(before: Array, block: Array, ranks: Array, share: float, *, seed: int) -> Interval:
     """Normal interval with the grouped jackknife's standard error, within [0, 1]."""
     count = len(ranks)
     folds = np.random.default_rng(seed).permutation(count) % min(_FOLDS, count)
     without = []
     for fold in range(folds.max() + 1):
         kept = folds != fold
-        others, own, free = _split(design[kept], block)
+        others, own, free = _split(before[kept], block[kept])
         left = ranks[kept] - others @ (others.T @ ranks[kept])
         total = ((ranks[kept] - ranks[kept].mean()) ** 2).sum()
         without.append(_explained_share(own, left, free, max(float(total), 1e-12)))

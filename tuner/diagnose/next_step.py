@@ -51,7 +51,7 @@ class Evidence:
 
 
 def next_step(evidence: Evidence) -> Step:
-    """The most urgent change: first a space that can be trained, then room where the winners crowd, then Ng's recipe."""
+    """The most urgent change: a space that can be trained, then room for the winners, then Ng's recipe."""
     trainable = _trainable(evidence.feasibility)
     if trainable is not None:
         return trainable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -36,24 +36,29 @@ def to_tsv(frame: pd.DataFrame, study: StudyData) -> str:
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
-def to_json(frame: pd.DataFrame, study: StudyData) -> str:
-    """An object with the study's name and objective, and `trials`: one object for each row; missing values are null."""
+def to_json(frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] = ()) -> str:
+    """An object with the study's name and objective, and `trials`: one object for each row; missing values are null.
+
+    With `lines` it has a `summary` too.
+    """
     rows = [{str(name): _plain(cell) for name, cell in row.items()} for row in frame.to_dict(orient="records")]
     document = {
         "study": study.name,
         "metric": study.metric,
         "direction": study.direction.value,
+        **({"summary": list(lines)} if lines else {}),
         "trials": rows,
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def to_markdown(frame: pd.DataFrame, study: StudyData) -> str:
-    """A table for a README or a pull request, rounded."""
+def to_markdown(frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] = ()) -> str:
+    """A table for a README or a pull request, rounded; `lines` go above it, under the study's name."""
+    above = f"# {markdown_cell(study.name)}\n\n" + "".join(f"- {markdown_cell(line)}\n" for line in lines) + "\n"
     header = [markdown_cell(str(c)) for c in frame.columns]
     rule = ["---:" if _numeric(frame[c]) else "---" for c in frame.columns]
     rows = [[markdown_cell(cell) for cell in row] for row in _cells(frame, study)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
+    return (above if lines else "") + "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
 
 
 def to_html(frame: pd.DataFrame, study: StudyData) -> str:

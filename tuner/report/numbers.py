@@ -15,6 +15,14 @@ def metric_text(value: float | None, *, metric: str) -> str:
     return f"{value:.4f}" if metric in PERCENT_METRICS else f"{value:.4g}"
 
 
+def difference_text(value: float, *, metric: str) -> str:
+    """A difference of two metrics: in percentage points where the metric is a share."""
+    if metric not in PERCENT_METRICS:
+        return f"{value:.3g}"
+    points = 100 * value
+    return f"{points:.1f} points" if abs(points) >= 0.1 or points == 0 else f"{points:.1g} points"
+
+
 def value_text(value: object) -> str:
     """A hyperparameter's value, or any other cell."""
     match value:

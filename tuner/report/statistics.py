@@ -36,10 +36,10 @@ class StudyStatistics:
     ties: frozenset[int]
     """Trials that cannot be told from the best, itself included; empty if that is not known."""
     basis: Basis
-    smallest_tie: TrialRecord | None
-    """The smallest, then cheapest, network among the ties."""
+    smallest: TrialRecord | None
+    """The smallest, then cheapest, network among the ties that lie within one standard error of the best."""
     overstatement: float | None
-    """By how much the best dev metric is expected to exceed that network's true one, in the metric's units (never negative)."""
+    """By how much the best dev metric is expected to exceed that network's true one (never negative)."""
     noise_sd: float | None
     """Standard deviation of the luck that one of the best trials does not share with the others."""
 
@@ -71,10 +71,31 @@ def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatist
         intervals=_intervals(study, scores, num_dev),
         ties=ties,
         basis=basis,
-        smallest_tie=min(tied, key=lambda r: (r.num_parameters, r.seconds, r.number), default=None),
+        smallest=_smallest(tied, scores, num_dev, study),
         overstatement=overstatement,
         noise_sd=noise,
     )
+
+
+def _smallest(
+    tied: Sequence[TrialRecord], scores: DevScores | None, num_dev: int | None, study: StudyData
+) -> TrialRecord | None:
+    """The one-standard-error rule: of the networks about as good as the best, the smallest."""
+    if not tied:
+        return None
+    best = tied[0]
+    errors = _lead_errors(scores) if scores is not None and scores.trials[0] == best.number else {}
+    usual = float(np.median(list(errors.values()))) if errors else 0.0
+    if not errors and study.metric == "accuracy" and num_dev is not None and best.value is not None:
+        usual = math.sqrt(2 * best.value * (1 - best.value) / num_dev)
+    near = [r for r in tied if abs((r.value or 0.0) - (best.value or 0.0)) <= errors.get(r.number, usual)]
+    return min([best, *near], key=lambda r: (r.num_parameters, r.seconds, r.number))
+
+
+def _lead_errors(scores: DevScores) -> dict[int, float]:
+    """Standard error of the best trial's lead over each other one."""
+    errors = (scores.samples[:, [0]] - scores.samples).std(axis=0)
+    return dict(zip(scores.trials[1:], errors[1:].tolist(), strict=True))
 
 
 def _sign(direction: Direction) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -26,16 +27,17 @@ _NEVER_TO_GO = 2
 
 
 def print_leaderboard(
-    study: StudyData, *, top: int | None = 10, stream: TextIO, frame: pd.DataFrame | None = None
+    study: StudyData, *, top: int | None = 10, stream: TextIO | None = None, frame: pd.DataFrame | None = None
 ) -> None:
     """Print the best `top` trials (None: all): a table on a terminal, tab-separated lines elsewhere.
 
     Args:
         study: The study to print.
         top: How many rows.
-        stream: Where to.
+        stream: Where to; stdout if None.
         frame: The leaderboard if it is at hand, or a selection of its rows and columns.
     """
+    stream = sys.stdout if stream is None else stream
     whole = leaderboard(study) if frame is None else frame
     shown = whole if top is None else whole.head(top)
     if not stream.isatty():

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from markupsafe import Markup
+
 from tuner.paths import StudyPaths
+from tuner.report.analysis import Analysis
 from tuner.report.files import write_atomically
 from tuner.report.formats import to_csv, to_json, to_markdown
-from tuner.report.leaderboard import leaderboard
+from tuner.report.page import PagePlot, render_page
+from tuner.report.summary import summarise
 from tuner.store.reader import StudyData
 
 
 def write_reports(study: StudyData, paths: StudyPaths) -> None:
-    """Write the leaderboard (CSV, JSON, Markdown); each file is whole at any moment."""
-    frame = leaderboard(study)
-    write_atomically(paths.leaderboard_csv, to_csv(frame, study))
-    write_atomically(paths.leaderboard_json, to_json(frame, study))
-    write_atomically(paths.leaderboard_md, to_markdown(frame, study))
+    """Write the leaderboard (CSV, JSON, Markdown), the HTML report and its plots; each file is whole at any moment."""
+    analysis = Analysis(study, paths)
+    write_atomically(paths.leaderboard_csv, to_csv(analysis.frame, study))
+    write_atomically(paths.leaderboard_json, to_json(analysis.frame, study, lines=summarise(analysis).lines))
+    write_atomically(paths.leaderboard_md, to_markdown(analysis.frame, study, lines=summarise(analysis).lines))
+    write_atomically(paths.report_html, html_report(analysis, plots=paths.plots))
+
+
+def html_report(analysis: Analysis, *, plots: Path | None = None) -> str:
+    """The HTML report.
+
+    Args:
+        analysis: What to report.
+        plots: A folder to write its figures to as well, as PNG files; those of an earlier report are replaced.
+    """
+    from tuner.report.plots.style import to_png, to_svg
+    from tuner.report.plots.table import drawn
+
+    page_plots: list[PagePlot] = []
+    written: set[str] = set()
+    for plot, figure in drawn(analysis):
+        svg = Markup(to_svg(figure, prefix=plot.name))  # drawn by us; its texts are escaped by matplotlib
+        page_plots.append(PagePlot(plot.section, plot.title, plot.caption, svg))
+        if plots is not None:
+            write_atomically(plots / f"{plot.name}.png", to_png(figure))
+            written.add(f"{plot.name}.png")
+    if plots is not None and plots.is_dir():
+        for old in plots.glob("*.png"):
+            if old.name not in written:
+                old.unlink(missing_ok=True)
+    return render_page(analysis, page_plots)

@@ -1,0 +1,164 @@
+"""All that a report says of a study, worked out once from its records and files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from tuner.diagnose.bounds import BoundFinding, winners_on_bounds
+from tuner.diagnose.curves import Flag, curve_flags
+from tuner.diagnose.error_parts import SHARE_METRICS, ErrorParts, error_parts
+from tuner.diagnose.feasibility import Feasibility, feasibility
+from tuner.diagnose.importance import Importance, importances
+from tuner.diagnose.next_step import Evidence, Step, next_step
+from tuner.paths import StudyPaths
+from tuner.records import EpochResult, TrialRecord
+from tuner.report.cost import Cost, cost_of
+from tuner.report.curves import read_curves
+from tuner.report.facts import data_count, full_epochs, sweep_value, target_error
+from tuner.report.finalists import Finals, finals
+from tuner.report.leaderboard import TrialNote, leaderboard
+from tuner.report.more_trials import BestOfK, best_of_k
+from tuner.report.ranking import trials_apart
+from tuner.report.space import study_space
+from tuner.report.statistics import StudyStatistics, study_statistics
+from tuner.spec.space import Space
+from tuner.store.reader import StudyData
+
+CURVES_READ = 60
+"""Curves of so many of the best trials are read for their flags."""
+_WINNERS = 5
+"""Trials whose place in their ranges tells whether a bound is too tight."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A study with everything that its report says; each part is worked out when it is asked for."""
+
+    study: StudyData
+    paths: StudyPaths | None
+    """Where curves and dev predictions lie; None where there are no files."""
+
+    @cached_property
+    def space(self) -> Space:
+        return study_space(self.study)
+
+    @cached_property
+    def statistics(self) -> StudyStatistics:
+        return study_statistics(self.study, self.paths)
+
+    @property
+    def best(self) -> TrialRecord | None:
+        return self.statistics.best
+
+    @cached_property
+    def finals(self) -> Finals | None:
+        return finals(self.study)
+
+    @cached_property
+    def apart(self) -> Sequence[TrialRecord]:
+        """Trials that are not ranked."""
+        return trials_apart(self.study.records, direction=self.study.direction)
+
+    @cached_property
+    def curves(self) -> Mapping[int, tuple[EpochResult, ...]]:
+        """Learning curves of the best trials, by number."""
+        return read_curves(self.statistics.ranked[:CURVES_READ], paths=self.paths)
+
+    @cached_property
+    def flags(self) -> Mapping[int, tuple[Flag, ...]]:
+        """What stands out in each trial, by number."""
+        return {r.number: flags for r in self.study.records if (flags := self._flags(r))}
+
+    @cached_property
+    def parts(self) -> Mapping[int, ErrorParts]:
+        """Bias and variance of each trial, by number."""
+        found = {r.number: self._parts(r) for r in self.study.records}
+        return {number: parts for number, parts in found.items() if parts is not None}
+
+    @cached_property
+    def importances(self) -> tuple[Importance, ...]:
+        return importances(self.study.records, space=self.space, direction=self.study.direction)
+
+    @cached_property
+    def bounds(self) -> tuple[BoundFinding, ...]:
+        return winners_on_bounds([r.params for r in self.statistics.ranked[:_WINNERS]], space=self.space)
+
+    @cached_property
+    def feasibility(self) -> Feasibility:
+        return feasibility(self.study.records)
+
+    @cached_property
+    def more_trials(self) -> BestOfK | None:
+        return best_of_k(self.study.records, direction=self.study.direction, noise=self.statistics.noise_sd)
+
+    @cached_property
+    def cost(self) -> Cost:
+        return cost_of(self.study.records, finalists=self.study.finalists, full_epochs=full_epochs(self.study))
+
+    @cached_property
+    def next_step(self) -> Step:
+        best = self.best
+        return next_step(
+            Evidence(
+                best=best.params if best else None,
+                parts=self.parts.get(best.number) if best else None,
+                flags=self.flags.get(best.number, ()) if best else (),
+                bounds=self.bounds,
+                importances=self.importances,
+                feasibility=self.feasibility,
+                space=self.space,
+                training=sweep_value(self.study, "training") or {},
+                num_ties=len(self.statistics.ties),
+                confirmed=self.finals is not None,
+            )
+        )
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The leaderboard with all its columns."""
+        return leaderboard(self.study, notes={r.number: self._note(r) for r in self.study.records})
+
+    def _note(self, record: TrialRecord) -> TrialNote:
+        interval = self.statistics.intervals.get(record.number)
+        parts = self.parts.get(record.number)
+        return TrialNote(
+            ci_low=interval.low if interval else None,
+            ci_high=interval.high if interval else None,
+            tie=record.number in self.statistics.ties,
+            verdict=parts.verdict.value if parts else "",
+            flags=[flag.kind.value for flag in self.flags.get(record.number, ())],
+        )
+
+    def _flags(self, record: TrialRecord) -> tuple[Flag, ...]:
+        return curve_flags(
+            self.curves.get(record.number, ()),
+            direction=self.study.direction,
+            facts=record.facts,
+            noise_sd=self._dev_noise(record),
+            reason=record.reason if record.state.final else "",
+        )
+
+    def _dev_noise(self, record: TrialRecord) -> float | None:
+        """Standard deviation of the trial's dev metric over dev sets of this size."""
+        count = data_count(self.study, "num_dev")
+        if self.study.metric in SHARE_METRICS and count is not None and record.value is not None:
+            return math.sqrt(max(record.value * (1 - record.value), 1 / count) / count)
+        interval = self.statistics.intervals.get(record.number)
+        return interval.half_width / 1.96 if interval else None
+
+    def _parts(self, record: TrialRecord) -> ErrorParts | None:
+        if record.best is None:
+            return None
+        return error_parts(
+            record.best,
+            metric=self.study.metric,
+            num_train=data_count(self.study, "num_train"),
+            num_dev=data_count(self.study, "num_dev"),
+            target_error=target_error(self.study),
+            dev_interval=self.statistics.intervals.get(record.number),
+        )

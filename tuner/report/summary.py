@@ -1,0 +1,205 @@
+"""What a report says in words: the verdict first, then what it rests on. Every format shows these same sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tuner.diagnose.error_parts import ErrorParts, Verdict
+from tuner.diagnose.importance import Finding
+from tuner.records import Json, TrialRecord
+from tuner.report.analysis import Analysis
+from tuner.report.numbers import PERCENT_METRICS, count_text, difference_text, metric_text
+
+_FEW_GOOD = 3
+"""Fewer trials than this within noise of the best: its neighbourhood is hardly explored."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """A study's report in words."""
+
+    headline: str
+    """The best trial and its dev metric."""
+    diagnosis: str
+    """Bias, variance, both or neither; empty if that is not known."""
+    next_step: str
+    """The one thing to do next."""
+    certainty: tuple[str, ...]
+    """How far the ranking can be trusted."""
+    advice: tuple[str, ...]
+    """What the search says of its space."""
+    test: tuple[str, ...]
+    """What the test set said, each time it was used."""
+    warnings: tuple[str, ...]
+    """What may make the figures wrong."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All sentences, the most important first."""
+        first = (self.headline, self.diagnosis, self.next_step)
+        return tuple(line for line in (*first, *self.certainty, *self.test, *self.advice, *self.warnings) if line)
+
+
+def summarise(analysis: Analysis) -> Summary:
+    """Put an analysis into words."""
+    step = analysis.next_step
+    change = f"{step.key}: {step.change}" if step.key else step.change
+    return Summary(
+        headline=_headline(analysis),
+        diagnosis=_diagnosis(analysis),
+        next_step=f"Next: {change} ({step.why}).",
+        certainty=tuple(_certainty(analysis)),
+        advice=tuple(_advice(analysis)),
+        test=tuple(_tests(analysis)),
+        warnings=tuple(_warnings(analysis)),
+    )
+
+
+def _headline(analysis: Analysis) -> str:
+    study, best = analysis.study, analysis.best
+    if best is None:
+        running = sum(not r.state.final for r in study.records)
+        return f"No trial has finished yet ({len(study.records)} begun, {running} under way)."
+    interval = analysis.statistics.intervals.get(best.number)
+    within = ""
+    if interval is not None:
+        low, high = (metric_text(v, metric=study.metric) for v in (interval.low, interval.high))
+        within = f" (95 % interval {low} to {high})"
+    value = metric_text(best.value, metric=study.metric)
+    return f"Best: trial {best.number} with dev {study.metric} {value}{within}, {_size(best)}."
+
+
+def _diagnosis(analysis: Analysis) -> str:
+    best = analysis.best
+    parts = analysis.parts.get(best.number) if best else None
+    if parts is None:
+        return ""
+    said = _verdict_text(parts, metric=analysis.study.metric)
+    flags = analysis.flags.get(best.number, ()) if best else ()
+    return f"{said}{''.join(f' The best trial: {flag.text}.' for flag in flags)}"
+
+
+def _verdict_text(parts: ErrorParts, *, metric: str) -> str:
+    train, dev, target = (_error_text(v, metric) for v in (parts.train_error, parts.dev_error, parts.target_error))
+    against = f"target {target}" if parts.target_given else "target 0, since no target_error is given"
+    bias = f"bias {_error_text(parts.bias, metric)} (train {train} against {against})"
+    variance = f"variance {_error_text(parts.variance, metric)} (dev {dev} against train)"
+    match parts.verdict:
+        case Verdict.AT_TARGET:
+            return f"The dev error {dev} is no worse than the target {target}."
+        case Verdict.BIAS:
+            return f"Mostly bias: {bias}; {variance}."
+        case Verdict.VARIANCE:
+            return f"Mostly variance: {variance}; {bias}."
+        case Verdict.BOTH:
+            return f"Bias and variance: {bias}; {variance}."
+        case _:
+            return f"Neither bias nor variance stands out from the noise: {bias}; {variance}."
+
+
+def _certainty(analysis: Analysis) -> Iterator[str]:
+    statistics, study = analysis.statistics, analysis.study
+    smallest = statistics.smallest
+    if len(statistics.ties) > 1 and smallest is not None:
+        how = "" if statistics.basis == "paired" else " (judged without dev predictions, so widely)"
+        yield (
+            f"{len(statistics.ties)} of {len(statistics.ranked)} finished trials cannot be told from the best{how}; "
+            f"the smallest within one standard error of it is trial {smallest.number}, {_size(smallest)}."
+        )
+    elif statistics.best is not None and statistics.basis == "none" and len(statistics.ranked) > 1:
+        yield "How many trials tie with the best is not known: there are no dev predictions."
+    if statistics.overstatement is not None:
+        amount = difference_text(statistics.overstatement, metric=study.metric)
+        yield (
+            f"As the best of {len(statistics.ranked)}, it probably overstates its network by {amount} "
+            "(estimate from the noise of the dev set)."
+        )
+    yield from _finals(analysis)
+    if analysis.more_trials is not None:
+        yield analysis.more_trials.text(study.metric)
+
+
+def _finals(analysis: Analysis) -> Iterator[str]:
+    finals, metric = analysis.finals, analysis.study.metric
+    if finals is None:
+        return
+    winner = finals.winner
+    seeds = f"{len(winner.values)} fresh seed{'s' * (len(winner.values) != 1)}"
+    spread = "" if finals.seed_sd is None else f" +- {difference_text(finals.seed_sd, metric=metric)} over seeds"
+    yield (
+        f"Trained again on {seeds}, the finalists' choice is trial {winner.record.number}: "
+        f"mean dev {metric} {metric_text(winner.mean, metric=metric)}{spread}."
+    )
+    amount = difference_text(abs(finals.overstatement), metric=metric)
+    direction = "above" if finals.overstatement >= 0 else "below"
+    margin = ""
+    if finals.overstatement_interval is not None:
+        margin = f" (+- {difference_text(finals.overstatement_interval.half_width, metric=metric)})"
+    yield f"The search's best score lay {amount}{margin} {direction} what fresh trainings of it reach."
+
+
+def _advice(analysis: Analysis) -> Iterator[str]:
+    if analysis.statistics.basis == "paired" and 0 < len(analysis.statistics.ties) < _FEW_GOOD:
+        yield "Fewer than three trials are within noise of the best: its neighbourhood is hardly explored."
+    for bound in analysis.bounds:
+        yield f"{bound.text}. Beyond it: {bound.suggestion}."
+    found = analysis.feasibility
+    if found.diverged:
+        limit = found.learning_rate_bound
+        above = "" if limit is None else f"; above a learning rate of {limit:.2g} nearly all did"
+        yield f"{found.diverged} of {found.trials} trials diverged ({found.share:.0%}){above}."
+    names: dict[Finding, list[str]] = {}
+    for importance in analysis.importances:
+        names.setdefault(importance.finding, []).append(importance.name)
+    if Finding.MATTERS in names:
+        yield f"What matters: {', '.join(names[Finding.MATTERS])}."
+        if "batch_size" in names[Finding.MATTERS]:
+            yield "Batch sizes were compared at equal epochs, so smaller ones had more steps."
+    if Finding.DOES_NOT_MATTER in names:
+        yield f"What does not matter here: {', '.join(names[Finding.DOES_NOT_MATTER])}."
+    if Finding.CANNOT_TELL in names:
+        count = analysis.importances[0].num_trials
+        yield f"Cannot tell from {count} trials: {', '.join(names[Finding.CANNOT_TELL])}."
+
+
+def _tests(analysis: Analysis) -> Iterator[str]:
+    tests = stored_tests(analysis)
+    for number, test in enumerate(tests, start=1):
+        value = metric_text(test.get("value"), metric=analysis.study.metric)
+        interval = test.get("interval")
+        within = ""
+        if isinstance(interval, list) and len(interval) == 2:
+            low, high = (metric_text(v, metric=analysis.study.metric) for v in interval)
+            within = f" (95 % interval {low} to {high})"
+        which = f"Test set, use {number}" if len(tests) > 1 else "Test set"
+        yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {test.get('at', '')}."
+    if len(tests) > 1:
+        yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
+
+
+def stored_tests(analysis: Analysis) -> list[Mapping[str, Json]]:
+    """The evaluations on the test set that the study remembers, in order."""
+    tests = analysis.study.facts.get("tests")
+    return [t for t in tests if isinstance(t, Mapping)] if isinstance(tests, list) else []
+
+
+def _warnings(analysis: Analysis) -> Iterator[str]:
+    data = analysis.study.facts.get("data")
+    if isinstance(data, Mapping):
+        for name, said in (
+            ("dev_in_train", "dev examples are also in the training set"),
+            ("test_in_train", "test examples are also in the training set"),
+            ("test_in_dev", "test examples are also in the dev set"),
+        ):
+            if isinstance(data.get(name), int) and data[name] > 0:
+                yield f"{data[name]} {said}: the figures are too good."
+        yield from (str(note) for note in data.get("notes") or ())
+
+
+def _error_text(value: float, metric: str) -> str:
+    return f"{100 * value:.1f} %" if metric in PERCENT_METRICS else f"{value:.3g}"
+
+
+def _size(record: TrialRecord) -> str:
+    return f"{count_text(record.num_parameters)} parameters" if record.num_parameters else "size not known"
