@@ -31,10 +31,14 @@ class CohortRunner:
 
     def join(self, jobs: Sequence[TrialJob]) -> None:
         """Let jobs of the same fusion key join at the next epoch."""
-        if self._cohort is None or self._waiting:
-            self._waiting.append(list(jobs))
+        if self._cohort is None:
+            self.queue(jobs)
         else:
             self._cohort.join(jobs)
+
+    def queue(self, jobs: Sequence[TrialJob]) -> None:
+        """Train these as a cohort of their own when the present one has ended."""
+        self._waiting.append(list(jobs))
 
     def interrupt(self) -> None:
         """Checkpoint and end at the next epoch's end."""

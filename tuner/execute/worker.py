@@ -1,7 +1,7 @@
 """A worker process: loads the data once, then trains the cohorts that the coordinator sends, until told to end.
 
 Messages to a worker: ("train", jobs), ("join", jobs), ("interrupt",), ("close",). From a worker: ("ready", facts),
-("refused", error), ("events", events), ("idle",).
+("refused", error), ("events", events).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _serve(connection: Connection, runner: CohortRunner) -> None:
     while True:
         message: tuple[Any, ...] = connection.recv()
         match message:
-            case ("train", jobs):
+            case ("train" | "join", jobs):
                 outbox = _Outbox(connection)
                 for events in runner.train(jobs):
                     outbox.add(events)
@@ -70,14 +70,6 @@ def _serve(connection: Connection, runner: CohortRunner) -> None:
                         if not _heed(connection.recv(), runner):
                             return
                 outbox.send()
-                connection.send(("idle",))
-            case ("join", jobs):
-                # The cohort ended while the message was on its way: train these by themselves.
-                outbox = _Outbox(connection)
-                for events in runner.train(jobs):
-                    outbox.add(events)
-                outbox.send()
-                connection.send(("idle",))
             case ("close",):
                 return
             case _:
@@ -87,6 +79,8 @@ def _serve(connection: Connection, runner: CohortRunner) -> None:
 def _heed(message: tuple[Any, ...], runner: CohortRunner) -> bool:
     """Act on a message that came in the middle of a cohort; False to end."""
     match message:
+        case ("train", jobs):
+            runner.queue(jobs)
         case ("join", jobs):
             runner.join(jobs)
         case ("interrupt",):
