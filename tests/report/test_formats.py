@@ -12,7 +12,7 @@ import pytest
 from tests.report.simulate import SimulatedStudy
 from tests.report.test_leaderboard import record, study
 from tuner.records import TrialState
-from tuner.report.formats import FORMATS, to_csv, to_excel_csv, to_html, to_json, to_markdown, to_parquet
+from tuner.report.formats import FORMATS, to_csv, to_excel_csv, to_json, to_markdown, to_parquet
 from tuner.report.leaderboard import leaderboard
 from tuner.report.terminal import print_leaderboard
 from tuner.store.reader import StudyData
@@ -69,10 +69,6 @@ def test_markdown_has_one_line_for_each_trial_whatever_the_names(hostile: StudyD
     assert "\x1b" not in text
     header, rule, row = (line.replace("\\|", "").count("|") for line in text.splitlines())
     assert header == rule == row
-
-
-def test_html_escapes_names_and_values(hostile: StudyData) -> None:
-    assert "<script>" not in to_html(leaderboard(hostile), hostile)
 
 
 def test_parquet_takes_columns_of_mixed_types() -> None:

@@ -14,6 +14,8 @@ from tuner.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tuner.report.analysis import Analysis
+
 FORMAT_NAMES = ("table", "csv", "json", "markdown", "html", "parquet")
 
 
@@ -24,10 +26,12 @@ FORMAT_NAMES = ("table", "csv", "json", "markdown", "html", "parquet")
 @click.option("--reverse", is_flag=True, help="With --sort: largest first.")
 @click.option("--columns", metavar="A,B,..", help="Only these columns, in this order.")
 @click.option(
-    "--format", "format_name", type=click.Choice(FORMAT_NAMES), default="table", show_default=True, help="How."
-)
+    "--format", "format_name", type=click.Choice(FORMAT_NAMES), default="table", show_default=True,
+    help="`html` is the whole report with its figures, as one file.",
+)  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @click.option("--excel", is_flag=True, help="With --format csv: keep spreadsheets from reading text as formulas.")
+@click.option("--write", is_flag=True, help="Write the report files in the study's folder anew, and print nothing.")
 @location_options
 def report(
     study: str,
@@ -38,6 +42,7 @@ def report(
     format_name: str,
     output: Path | None,
     excel: bool,
+    write: bool,
     results: Path,
     store: str | None,
 ) -> None:
@@ -47,38 +52,77 @@ def report(
 
     Example: tuner report digits --top 5 --columns rank,trial,dev_accuracy,learning_rate --format markdown
     """
-    from tuner.report.files import write_atomically
-    from tuner.report.formats import FORMATS, to_excel_csv, to_tsv
-    from tuner.report.leaderboard import leaderboard
-    from tuner.report.terminal import print_leaderboard, print_table
+    from tuner.report.analysis import Analysis
+    from tuner.report.write import write_reports
     from tuner.store.reader import read_study
 
     if excel and format_name != "csv":
         raise UsageError("--excel shapes CSV only; add --format csv")
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
-    frame = _select(leaderboard(data), sort=sort, reverse=reverse, columns=columns)
-    if format_name == "table" and output is None:
-        top = 20 if top is None else top
-        if sort or columns:
-            shown = frame.head(top)
-            if sys.stdout.isatty():
-                print_table(shown, data, stream=sys.stdout)
-            else:
-                sys.stdout.write(to_tsv(shown, data))
-        else:
-            print_leaderboard(data, top=top, stream=sys.stdout)
+    if write:
+        write_reports(data, location.paths)
+        click.echo(str(location.paths.report_html), err=True)
         return
-    formatter = to_excel_csv if excel else FORMATS.get(format_name, to_tsv)
-    content = formatter(frame if top is None else frame.head(top), data)
+    analysis = Analysis(data, location.paths)
+    if format_name == "table" and output is None:
+        _print_table(analysis, top=20 if top is None else top, sort=sort, reverse=reverse, columns=columns)
+        return
+    frame = _select(analysis.frame, sort=sort, reverse=reverse, columns=columns)
+    content = _formatted(analysis, frame if top is None else frame.head(top), format_name, excel=excel)
+    _put_out(content, format_name, output)
+
+
+def _print_table(analysis: Analysis, *, top: int, sort: str | None, reverse: bool, columns: str | None) -> None:
+    from tuner.report.formats import to_tsv
+    from tuner.report.summary import summarise
+    from tuner.report.terminal import print_leaderboard, print_table
+
+    if sort is None and columns is None and not reverse:
+        print_leaderboard(analysis.study, top=top, frame=analysis.frame)
+        if sys.stdout.isatty():
+            from tuner.report.terminal import print_lines
+
+            print_lines(summarise(analysis).lines)
+        return
+    shown = _select(analysis.frame, sort=sort, reverse=reverse, columns=columns).head(top)
+    if sys.stdout.isatty():
+        print_table(shown, analysis.study, stream=sys.stdout)
+    else:
+        sys.stdout.write(to_tsv(shown, analysis.study))
+
+
+def _formatted(analysis: Analysis, frame: pd.DataFrame, format_name: str, *, excel: bool) -> str | bytes:
+    from tuner.report.formats import FORMATS, to_excel_csv, to_json, to_markdown, to_tsv
+    from tuner.report.summary import summarise
+    from tuner.report.write import html_report
+
+    match format_name:
+        case "html":
+            return html_report(analysis)
+        case "json":
+            return to_json(frame, analysis.study, lines=summarise(analysis).lines)
+        case "markdown":
+            return to_markdown(frame, analysis.study, lines=summarise(analysis).lines)
+        case "csv" if excel:
+            return to_excel_csv(frame, analysis.study)
+        case "table":
+            return to_tsv(frame, analysis.study)
+        case _:
+            return FORMATS[format_name](frame, analysis.study)
+
+
+def _put_out(content: str | bytes, format_name: str, output: Path | None) -> None:
+    from tuner.report.files import write_atomically
+
     if output is not None:
         write_atomically(output, content)
-    elif isinstance(content, bytes):
-        if sys.stdout.isatty():
-            raise UsageError(f"{format_name} is binary; write it to a file with -o FILE")
-        sys.stdout.buffer.write(content)
-    else:
+    elif isinstance(content, str):
         sys.stdout.write(content)
+    elif sys.stdout.isatty():
+        raise UsageError(f"{format_name} is binary; write it to a file with -o FILE")
+    else:
+        sys.stdout.buffer.write(content)
 
 
 def _select(frame: pd.DataFrame, *, sort: str | None, reverse: bool, columns: str | None) -> pd.DataFrame:

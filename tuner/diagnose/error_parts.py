@@ -39,6 +39,7 @@ class Verdict(StrEnum):
 class ErrorParts:
     """The error of one trained network, taken apart. Errors are in the metric's units, 0 for a perfect network."""
 
+    metric: str
     train_error: float
     dev_error: float
     target_error: float
@@ -54,10 +55,19 @@ class ErrorParts:
     """A part smaller than this is not worth acting on."""
     verdict: Verdict
 
+    def text(self, error: float) -> str:
+        """One of its errors, as people say it."""
+        return error_text(self.metric, error)
+
 
 def error_of(metric: str, value: float) -> float:
     """A metric's value as an error, 0 for a perfect network."""
     return value if metric in ERROR_METRICS else 1.0 - value
+
+
+def error_text(metric: str, error: float) -> str:
+    """An error as people say it: in percent where the metric is a share."""
+    return f"{100 * error:.1f} %" if metric in SHARE_METRICS else f"{error:.3g}"
 
 
 def error_parts(
@@ -97,6 +107,7 @@ def error_parts(
     if metric in SHARE_METRICS:
         material = max(material, MATERIAL_SHARE)
     return ErrorParts(
+        metric=metric,
         train_error=train_error,
         dev_error=dev_error,
         target_error=target,

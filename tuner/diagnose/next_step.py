@@ -100,8 +100,9 @@ def _move(bound: BoundFinding) -> Step:
 
 def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
     """A bigger network, longer training, another optimiser or architecture."""
-    of_target = f"the target error {parts.target_error:.3g}" if parts.target_given else "0 (no target_error is given)"
-    why = f"high bias: the training error {parts.train_error:.3g} is above {of_target}"
+    target = parts.text(parts.target_error)
+    of_target = f"the target error {target}" if parts.target_given else "0 (no target_error is given)"
+    why = f"high bias: the training error {parts.text(parts.train_error)} is above {of_target}"
     if _has(evidence.flags, FlagKind.STILL_IMPROVING):
         epochs = evidence.training.get("epochs")
         longer = f"raise it to {2 * epochs}" if isinstance(epochs, int) else "double it"
@@ -121,7 +122,8 @@ def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
 
 def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
     """Regularisation that is not searched yet, else more data."""
-    why = f"high variance: the dev error {parts.dev_error:.3g} is above the training error {parts.train_error:.3g}"
+    dev, train = parts.text(parts.dev_error), parts.text(parts.train_error)
+    why = f"high variance: the dev error {dev} is above the training error {train}"
     if _has(evidence.flags, FlagKind.OVERFITTING) and evidence.training.get("early_stopping") is None:
         overfitting = next(f for f in evidence.flags if f.kind is FlagKind.OVERFITTING)
         return Step("training.early_stopping", "add {patience: 5}", f"{why}; {overfitting.text}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
@@ -14,9 +14,10 @@ from tuner.diagnose.curves import Flag, curve_flags
 from tuner.diagnose.error_parts import SHARE_METRICS, ErrorParts, error_parts
 from tuner.diagnose.feasibility import Feasibility, feasibility
 from tuner.diagnose.importance import Importance, importances
+from tuner.diagnose.intervals import Interval
 from tuner.diagnose.next_step import Evidence, Step, next_step
 from tuner.paths import StudyPaths
-from tuner.records import EpochResult, TrialRecord
+from tuner.records import Direction, EpochResult, TrialRecord
 from tuner.report.cost import Cost, cost_of
 from tuner.report.curves import read_curves
 from tuner.report.facts import data_count, full_epochs, sweep_value, target_error
@@ -81,6 +82,28 @@ class Analysis:
         return {number: parts for number, parts in found.items() if parts is not None}
 
     @cached_property
+    def luck(self) -> float:
+        """By how much the best dev metric is taken to be too good: from fresh seeds, else from the dev set's noise."""
+        if self.finals is not None and self.best is not None:
+            for finalist in self.finals.finalists:
+                if finalist.record.number == self.best.number:
+                    return max(0.0, self._sign * (finalist.search_value - finalist.mean))
+        return self.statistics.overstatement or 0.0
+
+    @cached_property
+    def best_parts(self) -> ErrorParts | None:
+        """Bias and variance of the best trial, its luck taken off: what the study's verdict rests on."""
+        if self.best is None or self.best.best is None:
+            return None
+        honest = replace(self.best.best, dev_metric=self.best.best.dev_metric - self._sign * self.luck)
+        interval = self.statistics.intervals.get(self.best.number)
+        return self._error_parts(honest, interval.shifted(-self._sign * self.luck) if interval else None)
+
+    @property
+    def _sign(self) -> float:
+        return 1.0 if self.study.direction is Direction.MAXIMIZE else -1.0
+
+    @cached_property
     def importances(self) -> tuple[Importance, ...]:
         return importances(self.study.records, space=self.space, direction=self.study.direction)
 
@@ -106,7 +129,7 @@ class Analysis:
         return next_step(
             Evidence(
                 best=best.params if best else None,
-                parts=self.parts.get(best.number) if best else None,
+                parts=self.best_parts,
                 flags=self.flags.get(best.number, ()) if best else (),
                 bounds=self.bounds,
                 importances=self.importances,
@@ -154,11 +177,14 @@ class Analysis:
     def _parts(self, record: TrialRecord) -> ErrorParts | None:
         if record.best is None:
             return None
+        return self._error_parts(record.best, self.statistics.intervals.get(record.number))
+
+    def _error_parts(self, result: EpochResult, interval: Interval | None) -> ErrorParts | None:
         return error_parts(
-            record.best,
+            result,
             metric=self.study.metric,
             num_train=data_count(self.study, "num_train"),
             num_dev=data_count(self.study, "num_dev"),
             target_error=target_error(self.study),
-            dev_interval=self.statistics.intervals.get(record.number),
+            dev_interval=interval,
         )

@@ -1,4 +1,7 @@
-"""A leaderboard in each format that `tuner report --format` offers; `FORMATS` is the table of them."""
+"""A leaderboard in each format that `tuner report --format` offers; `FORMATS` is the table of them.
+
+The HTML report, which is more than a table, is `tuner.report.write.html_report`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -61,17 +63,6 @@ def to_markdown(frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] =
     return (above if lines else "") + "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
 
 
-def to_html(frame: pd.DataFrame, study: StudyData) -> str:
-    """The bare table as an HTML document; the full report is `report.html`."""
-    text = pd.DataFrame(_cells(frame, study), columns=frame.columns)
-    table = text.to_html(index=False, escape=True, border=0)
-    title = escape(f"{study.name}: leaderboard")
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
-        f"<body><h1>{title}</h1>\n{table}\n</body></html>\n"
-    )
-
-
 def to_parquet(frame: pd.DataFrame, study: StudyData) -> bytes:
     """Full precision; columns of mixed types become text.
 
@@ -92,7 +83,6 @@ FORMATS: dict[str, Formatter] = {
     "csv": to_csv,
     "json": to_json,
     "markdown": to_markdown,
-    "html": to_html,
     "parquet": to_parquet,
 }
 

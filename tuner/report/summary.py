@@ -9,7 +9,7 @@ from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.importance import Finding
 from tuner.records import Json, TrialRecord
 from tuner.report.analysis import Analysis
-from tuner.report.numbers import PERCENT_METRICS, count_text, difference_text, metric_text
+from tuner.report.numbers import count_text, difference_text, metric_text
 
 _FEW_GOOD = 3
 """Fewer trials than this within noise of the best: its neighbourhood is hardly explored."""
@@ -72,22 +72,23 @@ def _headline(analysis: Analysis) -> str:
 
 def _diagnosis(analysis: Analysis) -> str:
     best = analysis.best
-    parts = analysis.parts.get(best.number) if best else None
-    if parts is None:
+    parts = analysis.best_parts
+    if best is None or parts is None:
         return ""
-    said = _verdict_text(parts, metric=analysis.study.metric)
-    flags = analysis.flags.get(best.number, ()) if best else ()
+    said = _verdict_text(parts, luck=analysis.luck)
+    flags = analysis.flags.get(best.number, ())
     return f"{said}{''.join(f' The best trial: {flag.text}.' for flag in flags)}"
 
 
-def _verdict_text(parts: ErrorParts, *, metric: str) -> str:
-    train, dev, target = (_error_text(v, metric) for v in (parts.train_error, parts.dev_error, parts.target_error))
+def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
+    train, dev, target = parts.text(parts.train_error), parts.text(parts.dev_error), parts.text(parts.target_error)
     against = f"target {target}" if parts.target_given else "target 0, since no target_error is given"
-    bias = f"bias {_error_text(parts.bias, metric)} (train {train} against {against})"
-    variance = f"variance {_error_text(parts.variance, metric)} (dev {dev} against train)"
+    taken_off = f", {difference_text(luck, metric=parts.metric)} of luck taken off" if luck > 0 else ""
+    bias = f"bias {parts.text(parts.bias)} (train {train} against {against})"
+    variance = f"variance {parts.text(parts.variance)} (dev {dev} against train{taken_off})"
     match parts.verdict:
         case Verdict.AT_TARGET:
-            return f"The dev error {dev} is no worse than the target {target}."
+            return f"The dev error {dev}{taken_off} is no worse than the target {target}."
         case Verdict.BIAS:
             return f"Mostly bias: {bias}; {variance}."
         case Verdict.VARIANCE:
@@ -103,9 +104,10 @@ def _certainty(analysis: Analysis) -> Iterator[str]:
     smallest = statistics.smallest
     if len(statistics.ties) > 1 and smallest is not None:
         how = "" if statistics.basis == "paired" else " (judged without dev predictions, so widely)"
+        which = "the best itself" if smallest is statistics.best else f"trial {smallest.number}, {_size(smallest)}"
         yield (
             f"{len(statistics.ties)} of {len(statistics.ranked)} finished trials cannot be told from the best{how}; "
-            f"the smallest within one standard error of it is trial {smallest.number}, {_size(smallest)}."
+            f"the smallest network within one standard error of it is {which}."
         )
     elif statistics.best is not None and statistics.basis == "none" and len(statistics.ranked) > 1:
         yield "How many trials tie with the best is not known: there are no dev predictions."
@@ -195,10 +197,6 @@ def _warnings(analysis: Analysis) -> Iterator[str]:
             if isinstance(data.get(name), int) and data[name] > 0:
                 yield f"{data[name]} {said}: the figures are too good."
         yield from (str(note) for note in data.get("notes") or ())
-
-
-def _error_text(value: float, metric: str) -> str:
-    return f"{100 * value:.1f} %" if metric in PERCENT_METRICS else f"{value:.3g}"
 
 
 def _size(record: TrialRecord) -> str:

@@ -21,7 +21,7 @@ from tuner.store.reader import StudyData
 
 _LATE_COLUMNS = ("seed", "tier", "ci_low", "ci_high", "verdict", "flags")
 """Columns that only a file shows, unless asked for by name."""
-_FIRST_TO_GO = ("reason", "tie", "best_epoch", "seconds", "epochs", "parameters", "state")
+_FIRST_TO_GO = ("reason", "best_epoch", "seconds", "epochs", "parameters", "state")
 _NEVER_TO_GO = 2
 """`rank` and `trial` stay at any width."""
 
@@ -35,7 +35,7 @@ def print_leaderboard(
         study: The study to print.
         top: How many rows.
         stream: Where to; stdout if None.
-        frame: The leaderboard if it is at hand, or a selection of its rows and columns.
+        frame: The leaderboard if it is at hand, with what the statistics say of each trial.
     """
     stream = sys.stdout if stream is None else stream
     whole = leaderboard(study) if frame is None else frame
@@ -43,18 +43,36 @@ def print_leaderboard(
     if not stream.isatty():
         stream.write(to_tsv(shown, study))
         return
-    if frame is None:
-        hidden = {f"last_dev_{study.metric}", *_LATE_COLUMNS}
-        if set(shown["state"]) == {"complete"}:
-            hidden.add("state")
-        shown = shown[[c for c in shown.columns if c not in hidden]]
-    print_table(shown, study, stream=stream, footer=_footer(whole, shown=len(shown)))
+    hidden = {f"last_dev_{study.metric}", *_LATE_COLUMNS}
+    if set(shown["state"]) == {"complete"}:
+        hidden.add("state")
+    footer = _footer(whole, shown=len(shown))
+    print_table(shown[[c for c in shown.columns if c not in hidden]], study, stream=stream, footer=footer)
+
+
+def print_lines(lines: Sequence[str], *, stream: TextIO | None = None) -> None:
+    """Print the sentences of a summary below a table, the first ones set off."""
+    console = Console(file=stream or sys.stdout, width=_terminal_width(), highlight=False)
+    for line in lines:
+        padded = Table.grid(padding=(0, 1))
+        padded.add_row("•", escape(visible(line)))
+        console.print(padded)
+
+
+def _terminal_width() -> int:
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def print_table(frame: pd.DataFrame, study: StudyData, *, stream: TextIO, footer: str = "") -> None:
     """Draw the frame as wide as the terminal allows, and name the columns left out."""
-    width = shutil.get_terminal_size((100, 24)).columns
+    width = _terminal_width()
     cells = {str(n): [cell_text(c, column=str(n), metric=study.metric) for c in frame[n].tolist()] for n in frame}
+    if "rank" in cells and "tie" in cells:
+        cells["rank"] = [
+            f"={rank}" if tie and rank != "1" else rank
+            for rank, tie in zip(cells["rank"], cells.pop("tie"), strict=True)
+        ]
+        footer = f"{footer} = before a rank: cannot be told from the best.".strip()
     kept = _fitting(cells, width=width)
     table = Table(
         title=escape(visible(study.name)),
