@@ -20,7 +20,7 @@ from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochResult, TrialRecord
 from tuner.report.cost import Cost, cost_of
 from tuner.report.curves import read_curves
-from tuner.report.facts import data_count, full_epochs, sweep_value, target_error
+from tuner.report.facts import data_count, full_epochs, num_train_measured, sweep_value, target_error
 from tuner.report.finalists import Finals, finals
 from tuner.report.leaderboard import TrialNote, leaderboard
 from tuner.report.more_trials import BestOfK, best_of_k
@@ -183,7 +183,7 @@ class Analysis:
         return error_parts(
             result,
             metric=self.study.metric,
-            num_train=data_count(self.study, "num_train"),
+            num_train=num_train_measured(self.study),
             num_dev=data_count(self.study, "num_dev"),
             target_error=target_error(self.study),
             dev_interval=interval,

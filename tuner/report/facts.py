@@ -25,6 +25,16 @@ def data_count(study: StudyData, name: str) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
+MIN_TRAIN_SAMPLE = 256
+"""Training metrics are measured on as many training examples as the dev set has, but on at least so many."""
+
+
+def num_train_measured(study: StudyData) -> int | None:
+    """How many training examples the training metric is measured on."""
+    train, dev = data_count(study, "num_train"), data_count(study, "num_dev")
+    return None if train is None or dev is None else min(train, max(dev, MIN_TRAIN_SAMPLE))
+
+
 def target_error(study: StudyData) -> float | None:
     """The human-level error of the sweep file."""
     value = sweep_value(study, "objective", "target_error")

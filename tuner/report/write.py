@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from tuner.paths import StudyPaths
 from tuner.report.analysis import Analysis
+from tuner.report.best import write_best
 from tuner.report.files import write_atomically
 from tuner.report.formats import to_csv, to_json, to_markdown
 from tuner.report.page import PagePlot, render_page
@@ -16,11 +17,12 @@ from tuner.store.reader import StudyData
 
 
 def write_reports(study: StudyData, paths: StudyPaths) -> None:
-    """Write the leaderboard (CSV, JSON, Markdown), the HTML report and its plots; each file is whole at any moment."""
+    """Write the leaderboard (CSV, JSON, Markdown), the HTML page, its plots, and `best/`; no file is ever seen half."""
     analysis = Analysis(study, paths)
     write_atomically(paths.leaderboard_csv, to_csv(analysis.frame, study))
     write_atomically(paths.leaderboard_json, to_json(analysis.frame, study, lines=summarise(analysis).lines))
     write_atomically(paths.leaderboard_md, to_markdown(analysis.frame, study, lines=summarise(analysis).lines))
+    write_best(study, paths)
     write_atomically(paths.report_html, html_report(analysis, plots=paths.plots))
 
 

@@ -218,6 +218,8 @@ class SearchSpec(Part):
     """`median`, `asha`, `hyperband` or `none`; left out: the strategy's own rule."""
     seed: int = 0
     """Seed of the search and of every trial."""
+    trial_seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of every trial, instead of one drawn from `seed` and the trial's number: to train one trial over again."""
     regularisation: Literal["on_variance", "always"] = "on_variance"
     """Open weight decay, L1 and dropout when the best trials show variance, or search them from the start."""
     start: list[dict[str, Value]] = Field(default_factory=list)

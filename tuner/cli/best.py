@@ -1,0 +1,172 @@
+"""`tuner best`: the winning configuration, its weights, and the proof that they are what was ranked."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuner.cli.locate import Location, locate, location_options
+from tuner.errors import TunerError, UsageError
+
+if TYPE_CHECKING:
+    from tuner.records import TrialRecord
+    from tuner.store.reader import StudyData
+
+TOLERANCE = 1e-6
+"""Relative difference of dev scores that rounding explains."""
+
+
+@click.command()
+@click.argument("study")
+@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="This trial instead of the winner.")
+@click.option(
+    "--format", "format_name", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="How."
+)
+@click.option("--params-only", is_flag=True, help="Nothing but the hyperparameters, to feed a script.")
+@click.option("--weights", "weights_only", is_flag=True, help="Print nothing but the path of the weights.")
+@click.option("--verify", is_flag=True, help="Load the weights and score them on the dev set again.")
+@click.option(
+    "--export", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.safetensors",
+    help="Write the weights as safetensors (needs the extra of that name).",
+)  # fmt: skip
+@location_options
+def best(
+    study: str,
+    trial: int | None,
+    format_name: str,
+    params_only: bool,
+    weights_only: bool,
+    verify: bool,
+    export: Path | None,
+    results: Path,
+    store: str | None,
+) -> None:
+    """Print the winning configuration of STUDY: a sweep file, a study's name or its folder.
+
+    With finalists it is the one chosen on fresh seeds, else the best finished trial.
+
+    Example: tuner best digits --verify
+    """
+    from tuner.store.reader import read_study
+
+    location = locate(study, results=results, store=store)
+    data = read_study(location.paths, study=location.study, url=location.store_url)
+    record, why = _chosen(data, trial)
+    weights = _weights(location, record)
+    if weights_only:
+        click.echo(str(_existing(weights, record)))
+    else:
+        _print(data, record, why, weights, location, format_name=format_name, params_only=params_only)
+    if export is not None:
+        _export(_existing(weights, record), export)
+    if verify:
+        _verify(data, record, _existing(weights, record))
+
+
+def _chosen(data: StudyData, trial: int | None) -> tuple[TrialRecord, str]:
+    from tuner.report.best import final_choice
+
+    if trial is not None:
+        for record in data.records:
+            if record.number == trial:
+                return record, "asked for by its number"
+        last = f"0 to {data.records[-1].number}" if data.records else "none"
+        raise UsageError(f"study {data.name} has no trial {trial}; its trials: {last}")
+    choice = final_choice(data)
+    if choice is None:
+        raise TunerError(f"no trial of {data.name} has finished yet; see how it stands with: tuner status {data.name}")
+    return choice.record, choice.why
+
+
+def _weights(location: Location, record: TrialRecord) -> Path:
+    return location.paths.trial(record.number).weights
+
+
+def _existing(weights: Path, record: TrialRecord) -> Path:
+    if not weights.is_file():
+        raise TunerError(
+            f"the weights of trial {record.number} are not stored (weights are kept of the best few); "
+            "train it again from best/sweep.yaml in the study's folder"
+        )
+    return weights
+
+
+def _print(
+    data: StudyData,
+    record: TrialRecord,
+    why: str,
+    weights: Path,
+    location: Location,
+    *,
+    format_name: str,
+    params_only: bool,
+) -> None:
+    from tuner.report.best import best_params
+    from tuner.spec.dump import to_yaml
+
+    params = best_params(data, record)
+    document: dict[str, Any] = params
+    if not params_only:
+        document = {
+            "study": data.name,
+            "trial": record.number,
+            "why": why,
+            "state": record.state.value,
+            f"dev_{data.metric}": record.value,
+            "params": params,
+            "parameters": record.num_parameters,
+            "seed": record.seed,
+            "weights": str(weights) if weights.is_file() else None,
+            "reproduce": _reproduce(location),
+        }
+    if format_name == "json":
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        sys.stdout.write(to_yaml(document))
+
+
+def _reproduce(location: Location) -> str | None:
+    sweep = location.paths.best / "sweep.yaml"
+    if not sweep.is_file():
+        return None
+    shown = sweep.relative_to(Path.cwd()) if sweep.is_relative_to(Path.cwd()) else sweep
+    return f"tuner run {shown}"
+
+
+def _verify(data: StudyData, record: TrialRecord, weights: Path) -> None:
+    from tuner.spec.model import SweepSpec
+    from tuner.train.evaluate import evaluate_weights
+
+    sweep = data.facts.get("sweep")
+    if not isinstance(sweep, dict):
+        raise TunerError(f"{data.name} was not made by tuner, so its data and network are not known here")
+    spec = SweepSpec.model_validate(sweep)
+    if isinstance(data.facts.get("root"), str):
+        spec = spec.model_copy(update={"root": data.facts["root"]})
+    _, metric = evaluate_weights(spec, record.params, weights)
+    ranked = record.value
+    assert ranked is not None
+    if not math.isclose(metric, ranked, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        raise TunerError(
+            f"the weights of trial {record.number} score dev {data.metric} {metric:.6g}, but {ranked:.6g} was ranked; "
+            "the data, the code or the file has changed since"
+        )
+    click.echo(f"verified: {weights.name} of trial {record.number} scores dev {data.metric} {metric:.6g}", err=True)
+
+
+def _export(weights: Path, target: Path) -> None:
+    if target.suffix != ".safetensors":
+        raise UsageError(f'"{target}": only safetensors is written; end the name in .safetensors')
+    from tuner.imports import require
+
+    safetensors = require("safetensors.torch", extra="safetensors")
+    import torch
+
+    tensors = torch.load(weights, map_location="cpu", weights_only=True)
+    safetensors.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, str(target))
+    click.echo(f"written: {target}", err=True)

@@ -1,0 +1,189 @@
+"""The winner of a study: its configuration, its weights, and what trains it over again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.paths import StudyPaths
+from tuner.records import Json, ParamValue, TrialRecord
+from tuner.report.escape import visible
+from tuner.report.files import write_atomically
+from tuner.report.finalists import finals
+from tuner.report.numbers import metric_text
+from tuner.report.ranking import best_trial
+from tuner.report.space import completed, study_space
+from tuner.spec.dump import to_yaml
+from tuner.spec.space import REGULARISATION_TIER
+from tuner.store.reader import StudyData
+
+_NAME_LENGTH = 100
+"""Of a study, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The configuration that a study ends with."""
+
+    record: TrialRecord
+    why: str
+
+
+def final_choice(study: StudyData) -> Choice | None:
+    """The finalist chosen on fresh seeds, or before there are finalists the best finished trial; None without one."""
+    decided = finals(study)
+    if decided is not None:
+        winner = decided.winner
+        mean = metric_text(winner.mean, metric=study.metric)
+        why = f"chosen of {len(decided.finalists)} finalists: mean dev {study.metric} {mean} on fresh seeds"
+        return Choice(winner.record, why)
+    best = best_trial(study.records, direction=study.direction)
+    return None if best is None else Choice(best, f"best dev {study.metric} of the finished trials")
+
+
+def best_params(study: StudyData, record: TrialRecord) -> dict[str, ParamValue]:
+    """A trial's hyperparameters, in tier order."""
+    return completed(study_space(study), record.params)
+
+
+def write_best(study: StudyData, paths: StudyPaths) -> None:
+    """Write `best/`: params.yaml, sweep.yaml (trains the winner again), weights.pt and predict.py.
+
+    Does nothing while no trial has finished. The weights and predict.py are left out where a study has none.
+    """
+    choice = final_choice(study)
+    if choice is None:
+        return
+    record = choice.record
+    heading = f"Trial {record.number} of study {visible(study.name)}: {choice.why}."
+    write_atomically(paths.best / "params.yaml", to_yaml(best_params(study, record), heading=heading))
+    sweep = one_trial_sweep(study, record, folder=paths.best)
+    if sweep is not None:
+        heading += (
+            "\nTrains that trial again: same configuration, same seed, and on the same machine the same dev score."
+        )
+        write_atomically(paths.best / "sweep.yaml", to_yaml(sweep, heading=heading))
+    if _copy(paths.trial(record.number).weights, paths.best / "weights.pt") and sweep is not None:
+        write_atomically(paths.best / "predict.py", _PREDICT)
+
+
+def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> dict[str, Json] | None:
+    """A sweep file of a single trial: this one, with its own seed.
+
+    Args:
+        study: The study, whose fact `sweep` holds the sweep file's values.
+        record: The trial.
+        folder: Where the file will lie; paths in it are made relative to it.
+
+    Returns:
+        None for a study that has no sweep file.
+    """
+    sweep = study.facts.get("sweep")
+    if not isinstance(sweep, Mapping):
+        return None
+    sweep = {key: value for key, value in sweep.items() if key not in ("finalists", "space", "search", "study")}
+    root = study.facts.get("root")
+    if isinstance(root, str):
+        sweep = _moved(sweep, root=Path(root), folder=folder)
+    return {
+        "study": _one_trial_name(study.name, record.number),
+        **{key: _stated(value) for key, value in sweep.items()},
+        "space": {name: _fixed(study, name, value) for name, value in best_params(study, record).items()},
+        "search": {"trials": 1, "strategy": "random", "pruner": "none", "trial_seed": record.seed},
+    }
+
+
+def _one_trial_name(study: str, trial: int) -> str:
+    suffix = f"-trial-{trial}"
+    return re.sub("[^A-Za-z0-9._-]", "_", study)[: _NAME_LENGTH - len(suffix)] + suffix
+
+
+def _fixed(study: StudyData, name: str, value: ParamValue) -> dict[str, Json]:
+    tiers = {d.name: d.tier for d in study_space(study)}
+    tier = tiers.get(name, 1)
+    return {"choices": [value], "tier": "regularisation" if tier == REGULARISATION_TIER else tier}
+
+
+def _stated(value: Json) -> Json:
+    """The value without the keys that are left at nothing."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _stated(part) for key, part in value.items() if part is not None}
+
+
+def _moved(sweep: Mapping[str, Json], *, root: Path, folder: Path) -> dict[str, Json]:
+    """The sweep's values with the paths in it, which start at `root`, starting at `folder`."""
+
+    def moved(target: Json) -> Json:
+        if not isinstance(target, str):
+            return target
+        place, colon, name = target.rpartition(":")
+        path = root / (place if colon and place.endswith(".py") else target)
+        if not path.exists():
+            return target
+        return os.path.relpath(path, folder) + (f":{name}" if colon and place.endswith(".py") else "")
+
+    data, model = sweep.get("data"), sweep.get("model")
+    result = dict(sweep)
+    if isinstance(data, Mapping):
+        result["data"] = {**data, **{key: moved(data.get(key)) for key in ("source", "dev", "test") if key in data}}
+    if isinstance(model, Mapping):
+        result["model"] = {**model, "kind": moved(model.get("kind"))}
+    return result
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Copy a file so that the target is whole at any moment; False if there is no source."""
+    if not source.is_file():
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(source, beside)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
+
+
+_PREDICT = '''\
+"""Loads the network beside this file. `python predict.py` scores it on the dev set; `predict` is there to import."""
+
+from pathlib import Path
+
+import torch
+
+from tuner.data.load import load_training_data
+from tuner.models.build import build_module
+from tuner.spec.defaults import build_space, settings_for
+from tuner.spec.reader import read_sweep
+
+HERE = Path(__file__).parent
+SPEC = read_sweep(HERE / "sweep.yaml").spec
+DATA = load_training_data(SPEC)
+NETWORK = build_module(SPEC, settings_for(SPEC, build_space(SPEC).default()), DATA.info, seed=0).eval()
+NETWORK.load_state_dict(torch.load(HERE / "weights.pt", weights_only=True))
+
+
+@torch.no_grad()
+def predict(inputs: torch.Tensor) -> torch.Tensor:
+    """Class probabilities, or predicted targets, of inputs prepared like `DATA.dev.inputs`."""
+    outputs = NETWORK(inputs)
+    if DATA.info.task == "classification":
+        return outputs.softmax(dim=1)
+    return outputs * torch.tensor(DATA.info.target_std) + torch.tensor(DATA.info.target_mean)
+
+
+if __name__ == "__main__":
+    predicted = predict(DATA.dev.inputs)
+    if DATA.info.task == "classification":
+        print(f"dev accuracy {(predicted.argmax(dim=1) == DATA.dev.targets).double().mean():.6f}")
+    else:
+        targets = DATA.dev.targets * torch.tensor(DATA.info.target_std) + torch.tensor(DATA.info.target_mean)
+        print(f"dev rmse {(predicted - targets).double().square().mean().sqrt():.6g}")
+'''
+"""The file `best/predict.py`."""
