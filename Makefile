@@ -1,10 +1,9 @@
 # Two commands do everything on a machine with Python 3.11 and pip: `make sweep` and `make test`.
+# Another Python: make PYTHON=python3.12 sweep
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-
-export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install sweep test check lint types bench docs clean
@@ -14,21 +13,20 @@ help:  ## List the targets
 
 install: $(STAMP)  ## Make .venv with the pinned dependencies, and the tuner command in it
 
+# A .venv without a working pip is what a broken attempt leaves behind; it is made anew.
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("tuner needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[all]"
-	touch $(STAMP)
+	@$(PYTHON) -c 'import sys; sys.exit("tuner needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $(STAMP)
 
 sweep: install  ## Run sweeps/digits.yaml (or continue it) and print the ranked table
-	$(BIN)/tuner run sweeps/digits.yaml
+	@$(BIN)/tuner run sweeps/digits.yaml
 
 test: install  ## Run the test suite
 	$(BIN)/python -m pytest -n auto
 
-check: lint types  ## Lint, types, layers
+check: lint types  ## Style, layers and types
 
 lint: install
 	$(BIN)/ruff check .
@@ -38,12 +36,12 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-bench: install  ## Run the benchmarks that need no data but the bundled
+bench: install  ## Measure our overhead and our throughput (minutes; best on an idle machine)
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/throughput.py --space all
 
 docs: install  ## Write the generated pages again
 	$(BIN)/python -m tuner.spec.reference > docs/sweep-file.md
 
-clean:  ## Remove the virtual environment and caches
+clean:  ## Remove the virtual environment and caches (results stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
