@@ -58,17 +58,6 @@ def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
     return values | fixed | dict(params)
 
 
-def start_configurations(spec: SweepSpec, space: Space) -> list[dict[str, ParamValue]]:
-    """The configurations that `search.start` asks for, completed with defaults, each once."""
-    configurations: list[dict[str, ParamValue]] = []
-    for start in spec.search.start:
-        typed = {name: _typed(value, space[name]) for name, value in start.items()}
-        configuration = space.complete(typed)
-        if configuration not in configurations:
-            configurations.append(configuration)
-    return configurations
-
-
 @lru_cache(maxsize=64)
 def _defaults(model: str, optimizer: str) -> dict[str, ParamValue]:
     return {h.name: h.default_for(optimizer) for h in hyperparameters_of(model) if h.name != "clip_norm"}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from tuner.spec.names import MAX_STUDY_NAME, STUDY_NAME
 from tuner.spec.values import BatchSize, Fraction, Number, Part, Value, Values
 
 StrategyName = Literal["priority", "staged", "tpe", "gp", "cmaes", "qmc", "random", "grid"]
@@ -255,7 +256,7 @@ class LimitsSpec(Part):
 class SweepSpec(Part):
     """A whole sweep file."""
 
-    study: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    study: Annotated[str, Field(min_length=1, max_length=MAX_STUDY_NAME, pattern=STUDY_NAME)]
     """Name of the study, and of its folder under `results/`."""
     data: DataSpec
     model: ModelSpec = ModelSpec()

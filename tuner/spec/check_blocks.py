@@ -1,0 +1,153 @@
+"""What must hold of the blocks beside `space:` beyond the types of their values."""
+
+from __future__ import annotations
+
+import math
+
+from tuner.spec.check_choices import check_value
+from tuner.spec.check_range import HIGHEST_LEARNING_RATE
+from tuner.spec.defaults import searched_optimizers
+from tuner.spec.findings import Findings
+from tuner.spec.hyperparameters import HYPERPARAMETERS, MODELS, hyperparameters_of, is_builtin
+from tuner.spec.model import SplitSpec, SweepSpec
+from tuner.spec.names import did_you_mean, nearest
+from tuner.spec.problems import KeyPath
+from tuner.spec.space import Space
+
+CLASSIFICATION_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "auroc"})
+REGRESSION_METRICS = frozenset({"rmse", "r2"})
+LARGE_BATCH = 10_000
+
+
+def check_data(spec: SweepSpec, findings: Findings) -> None:
+    """Check the split."""
+    split = spec.data.split
+    if not isinstance(split, SplitSpec) or findings.is_unusable(("data", "split")):
+        return
+    total = split.train + split.dev + split.test
+    if not math.isclose(total, 1, abs_tol=1e-6):
+        rest = 1 - split.train - split.dev
+        remedy = f"write test: {rest:.6g}" if rest > 1e-6 else ""
+        findings.error(("data", "split"), f"must add up to 1, got {total:g}", remedy=remedy, got="", at_key=True)
+    if spec.data.dev and spec.data.test:
+        rule = "has no effect: the dev and test examples come from files of their own"
+        findings.warn(("data", "split"), rule, remedy="remove it", at_key=True)
+
+
+def check_model(spec: SweepSpec, findings: Findings) -> None:
+    """Check that the model exists, as far as that can be said without importing it, and its fixed settings."""
+    path: KeyPath = ("model", "kind")
+    kind = spec.model.kind
+    if findings.is_unusable(path):
+        return
+    if not is_builtin(kind):
+        if ":" not in kind or not all(kind.rpartition(":")[::2]):
+            rule = f"must be {', '.join(MODELS)} or a factory of yours, package.module:factory or file.py:factory"
+            findings.refuse(path, rule, remedy=did_you_mean(kind, MODELS))
+        return
+    own = {h.name: h for h in hyperparameters_of(kind) if h.of_model}
+    for name, value in spec.model.settings.items():
+        at: KeyPath = ("model", "settings", name)
+        if name in own:
+            check_value(at, value, own[name], findings)
+        elif name in HYPERPARAMETERS and not HYPERPARAMETERS[name].of_model:
+            findings.error(at, f"is no setting of {kind}", remedy=f"write `{name}:` under `training:`", at_key=True)
+        elif near := nearest(name, own):
+            findings.error(at, f"is no setting of {kind}", remedy=f'Did you mean "{near}"?', at_key=True)
+        else:
+            findings.error(at, f"is no setting of {kind}", remedy=f"known settings: {', '.join(own)}", at_key=True)
+
+
+def check_objective(spec: SweepSpec, findings: Findings) -> None:
+    """Check that metric, task and loss belong together, and the units of the target error."""
+    metric, task, loss = spec.objective.metric, spec.data.task, spec.training.loss
+    unfitting = {"classification": REGRESSION_METRICS, "regression": CLASSIFICATION_METRICS}.get(task, frozenset())
+    if metric in unfitting:
+        fitting = sorted((CLASSIFICATION_METRICS | REGRESSION_METRICS) - unfitting)
+        remedy = f"use {', '.join(fitting)} or loss, or change data.task"
+        findings.error(("objective", "metric"), f"cannot be measured for {task}", remedy=remedy)
+    by_task = {"classification": "cross_entropy", "regression": "mse"}
+    if loss != "auto" and loss != by_task.get(task, loss):
+        findings.error(("training", "loss"), f"does not fit {task}", remedy=f"use {by_task[task]}, or change data.task")
+    error = spec.objective.target_error
+    if metric in CLASSIFICATION_METRICS and error is not None and error >= 1:
+        findings.error(
+            ("objective", "target_error"),
+            "must be less than 1, an error of everything",
+            remedy=f"write {error / 100:g} for {error:g} %",
+        )
+
+
+def check_training(spec: SweepSpec, findings: Findings) -> None:
+    """Check fixed values against each other, and for suspicious units."""
+    training = spec.training
+    _warn_ignored(spec, findings)
+    if training.lr_decay and not findings.is_unusable(("training", "schedule")):
+        if training.schedule == "constant":
+            rule = "has no effect with schedule constant"
+            findings.warn(("training", "lr_decay"), rule, remedy="remove it, or use another schedule", at_key=True)
+        elif training.schedule != "inverse_time" and training.lr_decay > 1:
+            findings.error(("training", "lr_decay"), f"must be at most 1 with schedule {training.schedule}")
+    if training.warmup_epochs > training.epochs:
+        findings.error(("training", "warmup_epochs"), f"must be at most training.epochs ({training.epochs})")
+    if training.learning_rate is not None and training.learning_rate > HIGHEST_LEARNING_RATE:
+        rule = "is a learning rate that hardly any network survives"
+        findings.warn(("training", "learning_rate"), rule, remedy="write 1 or less")
+    if isinstance(training.batch_size, int) and training.batch_size > LARGE_BATCH:
+        rule = "is a very large mini-batch"
+        findings.warn(("training", "batch_size"), rule, remedy="write `full` for all of the training set")
+    _check_early_stopping(spec, findings)
+
+
+def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
+    if findings.is_unusable(("training", "optimizer"), ("space", "optimizer")):
+        return
+    optimizers = searched_optimizers(spec)
+    for name in spec.training.model_fields_set:
+        known = HYPERPARAMETERS.get(name)
+        if known and getattr(spec.training, name) and known.optimizers.isdisjoint(optimizers):
+            rule = f"has no effect with optimizer {' or '.join(optimizers)}"
+            findings.warn(("training", name), rule, remedy="remove it", at_key=True)
+
+
+def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:
+    stopping = spec.training.early_stopping
+    if stopping is None:
+        return
+    path: KeyPath = ("training", "early_stopping")
+    if stopping.patience >= spec.training.epochs:
+        rule = f"never stops a trial of {spec.training.epochs} epochs"
+        findings.warn((*path, "patience"), rule, remedy="write a smaller number")
+    if spec.objective.metric in CLASSIFICATION_METRICS and stopping.min_delta >= 1:
+        findings.error(
+            (*path, "min_delta"),
+            f"must be less than 1 in units of {spec.objective.metric}",
+            remedy=f"write {stopping.min_delta / 100:g} for {stopping.min_delta:g} %",
+        )
+
+
+def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> None:
+    """Check that the strategy can search this space, and that totals make sense together."""
+    search = spec.search
+    if spec.finalists and spec.finalists.count > search.trials:
+        rule = f"is more than search.trials ({search.trials})"
+        findings.warn(("finalists", "count"), rule, remedy="raise trials, or lower count")
+    target = search.stop.target if search.stop else None
+    if target is not None and spec.objective.metric in CLASSIFICATION_METRICS and not 0 < target <= 1:
+        remedy = f"write {target / 100:g} for {target:g} %" if 1 < target <= 100 else ""
+        rule = f"must be in (0, 1], which {spec.objective.metric} is"
+        findings.error(("search", "stop", "target"), rule, remedy=remedy)
+    if space is None or findings.is_unusable(("search", "strategy")):
+        return
+    if search.strategy == "grid":
+        for dimension in space:
+            if dimension.num_values is None:
+                rule = "is a continuum, of which strategy grid takes a few levels"
+                findings.warn(
+                    ("space", dimension.name), rule, remedy="give it `step:` or `choices:` to choose them", at_key=True
+                )
+    sizes = [d.num_values for d in space]
+    total = math.prod(size for size in sizes if size is not None)
+    if None not in sizes and total < search.trials:
+        rule = f"is more than the {total} configurations of the space"
+        findings.warn(("search", "trials"), rule, remedy="the search ends when all are tried")

@@ -1,0 +1,132 @@
+"""Reading a sweep file: every problem at once, each with its place in the file.
+
+`read_study_name` is all that `tuner status` needs of a sweep file, so pydantic is imported only by `read_sweep`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ruamel.yaml.error import YAMLError
+
+from tuner.errors import SweepFileError
+from tuner.spec.document import parse_yaml, top_level_scalar
+from tuner.spec.names import MAX_STUDY_NAME, STUDY_NAME, STUDY_NAME_RULE
+from tuner.spec.problems import Place, describe
+
+if TYPE_CHECKING:
+    from tuner.spec.model import SweepSpec
+
+MAX_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFile:
+    """A sweep file that can be used."""
+
+    spec: SweepSpec
+    warnings: tuple[str, ...]
+    """What is allowed and probably not meant, one line each."""
+    path: Path
+    text: str
+    """As it is on disk: comments included, overrides not."""
+
+
+def read_sweep(path: Path, *, overrides: Sequence[str] = ()) -> SweepFile:
+    """Read and check a sweep file.
+
+    Args:
+        path: Of the file; relative paths in it start at its folder.
+        overrides: `key.path=value` for each value that is replaced, as `--set` gives them; values are YAML.
+
+    Raises:
+        SweepFileError: it cannot be used; one line for each problem, in the order of the file.
+    """
+    text = _read_text(path)
+    spec, warnings = parse_sweep(text, name=str(path), root=path.resolve().parent, overrides=overrides)
+    return SweepFile(spec, warnings, path, text)
+
+
+def parse_sweep(
+    text: str, *, name: str, root: Path, overrides: Sequence[str] = ()
+) -> tuple[SweepSpec, tuple[str, ...]]:
+    """Check the text of a sweep file; the sweep, and one line for each warning.
+
+    Args:
+        text: YAML 1.2.
+        name: What the file is called in messages.
+        root: Folder that relative paths in it start at.
+        overrides: As in `read_sweep`.
+
+    Raises:
+        SweepFileError: it cannot be used.
+    """
+    from tuner.spec.check import check_document
+    from tuner.spec.findings import Findings
+    from tuner.spec.overrides import apply_overrides
+
+    def locate(line: int, column: int, written: str) -> Place:
+        return Place(f"{name}:{line}:{column}", (0, line, column), written)
+
+    document = parse_yaml(text, locate=locate)
+    if isinstance(document.value, dict):
+        apply_overrides(document, overrides)
+    findings = Findings(document)
+    spec = check_document(document, findings) if document.is_whole else None
+    if spec is None:
+        raise SweepFileError(findings.errors)
+    return spec.model_copy(update={"root": str(root)}), findings.warnings
+
+
+def read_study_name(path: Path) -> str:
+    """The name of a sweep file's study; nothing else of the file is read or checked.
+
+    Raises:
+        SweepFileError: there is no such file, or no valid name in it.
+    """
+    try:
+        name = top_level_scalar(_read_text(path), "study")
+    except YAMLError as error:
+        raise SweepFileError([f"{path}: is not valid YAML; see: tuner check {path}"]) from error
+    if name is None:
+        raise SweepFileError([f"{path}: study: is required; add `study: NAME`"])
+    if not isinstance(name, str) or not re.fullmatch(STUDY_NAME, name) or len(name) > MAX_STUDY_NAME:
+        raise SweepFileError([f"{path}: study: {STUDY_NAME_RULE}, got {describe(str(name))}"])
+    return name
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file that can be a sweep file.
+
+    Raises:
+        SweepFileError: there is none, it is too large, or it is no text.
+    """
+    try:
+        if not path.is_file():
+            raise SweepFileError([_no_file(path)])
+        if path.stat().st_size > MAX_BYTES:
+            raise SweepFileError(
+                [f"{path}: is larger than 1 MiB; a sweep file is a few kilobytes, data goes elsewhere"]
+            )
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SweepFileError([f"{path}: cannot be read: {error.strerror or error}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SweepFileError([f"{path}:{line}:1: is not UTF-8 text; save it as UTF-8"]) from error
+
+
+def _no_file(path: Path) -> str:
+    if path.exists():
+        return f"{path}: is no file; give the path of a sweep file"
+    near: list[str] = []
+    if path.parent.is_dir():
+        names = [p.name for p in path.parent.iterdir() if p.suffix in (".yaml", ".yml")]
+        near = difflib.get_close_matches(path.name, names, n=1)
+    hint = f'. Did you mean "{path.parent / near[0]}"?' if near else "; `tuner init` writes one to start from"
+    return f"{path}: there is no such file{hint}"
