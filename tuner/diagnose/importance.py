@@ -31,6 +31,8 @@ _FOLDS = 20
 """Parts of the trials left out in turn for the interval (a grouped jackknife)."""
 _MOST_TRIALS = 1000
 """More trials than this are thinned out evenly."""
+_NEW_PART = 0.1
+"""Of a hyperparameter that has less than this of its own, nothing can be told."""
 _FREEDOM = 5
 """Least trials beyond the number of coefficients."""
 
@@ -122,6 +124,8 @@ def _taken_up(blocks: Mapping[str, Array], ranks: Array, *, seed: int) -> Iterat
 
 
 def _judged(candidate: _Candidate, before: Array, block: Array, ranks: Array, *, seed: int) -> Importance:
+    if candidate.floor >= 1.0:
+        return _unknown(candidate.name, len(ranks))
     interval = _jackknife(before, block, ranks, candidate.share, seed=seed)
     return Importance(
         name=candidate.name,
@@ -149,6 +153,8 @@ def _unknown(name: str, num_trials: int) -> Importance:
 def _share_and_floor(before: Array, block: Array, ranks: Array, *, rivals: int, seed: int) -> tuple[float, float]:
     """The share that a block of columns explains beyond those before it, and its noise floor."""
     others, own, free = _split(before, block)
+    if _new_part(others, block) < _NEW_PART:
+        return 0.0, 1.0
     total = float(((ranks - ranks.mean()) ** 2).sum())
     left = ranks - others @ (others.T @ ranks)
     rng = np.random.default_rng(seed)
@@ -159,6 +165,13 @@ def _share_and_floor(before: Array, block: Array, ranks: Array, *, rivals: int, 
     place = int(np.ceil((1 - FALSE_ALARM / rivals) * (_PERMUTATIONS + 1))) - 1
     floor = _share(luck[min(place, len(luck) - 1)], left, own.shape[1], free, total)
     return _explained_share(own, left, free, total), max(0.0, floor)
+
+
+def _new_part(others: Array, block: Array) -> float:
+    """How much of a block is not already in the columns before it: nothing, where two parameters move as one."""
+    beyond_mean = float(((block - block.mean(axis=0)) ** 2).sum())
+    beyond_others = float(((block - others @ (others.T @ block)) ** 2).sum())
+    return beyond_others / beyond_mean if beyond_mean > 0 else 0.0
 
 
 def _explained_share(own: Array, left: Array, free: int, total: float) -> float:

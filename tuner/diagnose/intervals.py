@@ -39,7 +39,8 @@ def wilson_interval(share: float, count: int) -> Interval:
     shrink = 1 + _Z**2 / count
     centre = (share + _Z**2 / (2 * count)) / shrink
     half = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)) / shrink
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    # Rounding may leave the share itself just outside.
+    return Interval(max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
 def difference_interval(a: float, of_a: Interval, b: float, of_b: Interval) -> Interval:

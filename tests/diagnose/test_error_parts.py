@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.diagnose.curves import curve
+from tuner.diagnose.error_parts import Verdict, error_parts
+
+
+def parts(train: float, dev: float, *, target: float | None = 0.01, num: int = 2000, metric: str = "accuracy"):  # type: ignore[no-untyped-def]
+    result = curve(1, lambda _: dev, train=lambda _: train)[0]
+    return error_parts(result, metric=metric, num_train=num, num_dev=num, target_error=target)
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "target", "verdict"),
+    [
+        (0.85, 0.84, 0.01, Verdict.BIAS),
+        (0.99, 0.89, 0.01, Verdict.VARIANCE),
+        (0.85, 0.70, 0.01, Verdict.BOTH),
+        (0.995, 0.992, 0.01, Verdict.AT_TARGET),
+        (0.99, 0.985, 0.01, Verdict.UNDECIDED),
+        (0.92, 0.91, 0.075, Verdict.UNDECIDED),
+    ],
+)
+def test_verdict_follows_ngs_recipe(train: float, dev: float, target: float, verdict: Verdict) -> None:
+    assert parts(train, dev, target=target).verdict is verdict
+
+
+def test_parts_add_up_to_the_dev_error() -> None:
+    found = parts(0.97, 0.93)
+    assert found.target_error + found.bias + found.variance == pytest.approx(found.dev_error)
+
+
+def test_a_small_dev_set_leaves_the_question_open() -> None:
+    assert parts(0.99, 0.94, num=2000).verdict is Verdict.VARIANCE
+    assert parts(0.99, 0.94, num=40).verdict is Verdict.UNDECIDED
+
+
+def test_without_a_target_zero_stands_in_and_the_record_says_so() -> None:
+    found = parts(0.9, 0.89, target=None)
+    assert found.target_error == 0.0
+    assert not found.target_given
+    assert found.verdict is Verdict.BIAS
+
+
+def test_an_error_metric_is_its_own_error() -> None:
+    found = parts(1.0, 2.0, target=0.9, metric="rmse")
+    assert found.variance == pytest.approx(1.0)
+    assert found.verdict is Verdict.VARIANCE
+
+
+def test_unknown_metrics_and_broken_numbers_are_not_diagnosed() -> None:
+    result = curve(1, lambda _: 0.9)[0]
+    assert error_parts(result, metric="value", num_train=10, num_dev=10) is None
+    broken = replace(result, train_metric=float("nan"))
+    assert error_parts(broken, metric="accuracy", num_train=10, num_dev=10) is None

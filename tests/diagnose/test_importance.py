@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.report.simulate import SPACE, simulate
+from tuner.diagnose.importance import Finding, importances
+from tuner.records import Direction, TrialRecord
+from tuner.spec.space import Dimension, Space
+
+
+def findings(records: tuple[TrialRecord, ...], space: Space = SPACE) -> dict[str, Finding]:
+    return {i.name: i.finding for i in importances(records, space=space, direction=Direction.MAXIMIZE)}
+
+
+@pytest.mark.parametrize(("trials", "studies"), [(25, 200), (64, 100)])
+def test_pure_noise_cannot_be_told_from_anything(trials: int, studies: int) -> None:
+    quiet = 0
+    for seed in range(studies):
+        noise = simulate(trials=trials, seed=seed, noise_only=True, pruned=0.2, failed=0.05)
+        quiet += Finding.MATTERS not in findings(noise.study.records).values()
+    assert quiet >= 0.95 * studies
+
+
+def test_the_learning_rate_is_found_to_matter_also_when_bad_trials_were_pruned() -> None:
+    for pruned in (0.0, 0.3):
+        found = [findings(simulate(trials=40, seed=s, pruned=pruned).study.records) for s in range(10)]
+        assert sum(f["learning_rate"] is Finding.MATTERS for f in found) >= 9
+
+
+def test_what_is_common_to_two_parameters_counts_once() -> None:
+    """A second parameter that merely moves with the learning rate gets no importance of its own."""
+    study = simulate(trials=60, seed=3).study
+    records = tuple(
+        TrialRecord(
+            number=r.number,
+            params={**r.params, "shadow": 0.9 * SPACE["learning_rate"].to_unit(r.params["learning_rate"]) + 0.05},
+            seed=0,
+            state=r.state,
+            best=r.best,
+            last=r.last,
+        )
+        for r in study.records
+    )
+    shadow = Dimension(name="shadow", kind="float", tier=1, default=0.5, low=0.0, high=1.0)
+    found = findings(records, Space((*SPACE.dimensions, shadow)))
+    assert sorted([found["learning_rate"], found["shadow"]]) == sorted([Finding.MATTERS, Finding.CANNOT_TELL])
+
+
+def test_a_large_study_says_what_does_not_matter() -> None:
+    found = findings(simulate(trials=400, seed=0).study.records)
+    assert found["learning_rate"] is Finding.MATTERS
+    assert found["lr_decay"] is Finding.DOES_NOT_MATTER
+    assert found["batch_size"] is Finding.DOES_NOT_MATTER
+
+
+def test_intervals_hold_the_share_and_stay_between_nothing_and_all() -> None:
+    for item in importances(simulate(trials=64, seed=1).study.records, space=SPACE, direction=Direction.MAXIMIZE):
+        assert 0.0 <= item.interval.low <= item.interval.high <= 1.0
+        assert item.share <= 1.0
+        assert item.floor > 0.0
+
+
+@pytest.mark.parametrize("trials", [0, 1, 2, 5])
+def test_a_handful_of_trials_never_breaks_it(trials: int) -> None:
+    found = findings(simulate(trials=trials, seed=0).study.records)
+    assert set(found.values()) <= {Finding.CANNOT_TELL}
+
+
+def test_equal_trials_tell_nothing() -> None:
+    records = tuple(
+        TrialRecord(number=r.number, params=r.params, seed=0, state=r.state, best=same, last=same)
+        for r in simulate(trials=30, seed=0).study.records
+        if (same := simulate(trials=1, seed=0).study.records[0].best)
+    )
+    assert set(findings(records).values()) == {Finding.CANNOT_TELL}
+
+
+def test_conditional_and_vanished_values_are_taken_as_they_come() -> None:
+    base = simulate(trials=30, seed=2).study.records
+    beta = Dimension(name="beta1", kind="float", tier=2, default=0.9, low=0.8, high=0.99, when={"optimizer": ("adam",)})
+    optimizer = Dimension(name="optimizer", kind="categorical", tier=2, default="sgd", choices=("sgd", "adam"))
+    records = tuple(
+        TrialRecord(
+            number=r.number,
+            params={"optimizer": "adam", "beta1": 0.8 + 0.005 * i} if i % 2 else {"optimizer": "sgd" if i else "lion"},
+            seed=0,
+            state=r.state,
+            best=r.best,
+            last=r.last,
+        )
+        for i, r in enumerate(base)
+    )
+    assert set(findings(records, Space((optimizer, beta)))) == {"optimizer", "beta1"}

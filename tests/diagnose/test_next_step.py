@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.diagnose.curves import curve
+from tests.report.simulate import SPACE
+from tuner.diagnose.bounds import winners_on_bounds
+from tuner.diagnose.curves import Flag, FlagKind
+from tuner.diagnose.error_parts import ErrorParts, error_parts
+from tuner.diagnose.feasibility import Feasibility, feasibility
+from tuner.diagnose.importance import Finding, Importance
+from tuner.diagnose.intervals import Interval
+from tuner.diagnose.next_step import Evidence, next_step
+from tuner.records import TrialRecord, TrialState
+from tuner.spec.space import Dimension, Space
+
+ON_BOUND = [{"learning_rate": 0.9}, {"learning_rate": 0.8}, {"learning_rate": 0.95}]
+
+
+def parts(train: float, dev: float, target: float = 0.01) -> ErrorParts:
+    result = curve(1, lambda _: dev, train=lambda _: train)[0]
+    found = error_parts(result, metric="accuracy", num_train=5000, num_dev=5000, target_error=target)
+    assert found is not None
+    return found
+
+
+EVIDENCE = Evidence(
+    best={"learning_rate": 0.1},
+    parts=parts(0.99, 0.9),
+    flags=(),
+    bounds=(),
+    importances=(),
+    feasibility=Feasibility(trials=40, diverged=0, failed=0, learning_rate_bound=None),
+    space=Space(SPACE.dimensions[:4]),
+    training={"optimizer": "sgd", "epochs": 20, "early_stopping": {"patience": 5}},
+    num_ties=4,
+    confirmed=True,
+)
+
+
+def test_variance_asks_for_regularisation_that_is_not_searched_yet() -> None:
+    assert next_step(EVIDENCE).key == "space.weight_decay"
+    searched = replace(EVIDENCE, training={**EVIDENCE.training, "weight_decay": 1e-4})
+    assert next_step(searched).key == "space.dropout"
+
+
+def test_overfitting_asks_for_early_stopping_first() -> None:
+    flags = (Flag(FlagKind.OVERFITTING, "overfitting from epoch 7"),)
+    step = next_step(replace(EVIDENCE, flags=flags, training={}))
+    assert step.key == "training.early_stopping"
+    assert "epoch 7" in step.why
+
+
+def test_variance_with_all_regularisation_searched_asks_for_data() -> None:
+    weight_decay = Dimension(name="weight_decay", kind="float", tier=4, default=1e-4, low=1e-6, high=0.1, scale="log")
+    step = next_step(replace(EVIDENCE, space=Space((*SPACE.dimensions, weight_decay))))
+    assert "more training data" in step.change
+
+
+def test_bias_asks_for_longer_training_before_a_bigger_network() -> None:
+    biased = replace(EVIDENCE, parts=parts(0.85, 0.84))
+    assert next_step(biased).key == "space.hidden_units.high"
+    longer = next_step(replace(biased, flags=(Flag(FlagKind.STILL_IMPROVING, "still improving"),)))
+    assert (longer.key, longer.change) == ("training.epochs", "raise it to 40")
+    assert next_step(replace(biased, space=Space(SPACE.dimensions[:2]))).key == "training.optimizer"
+
+
+def test_winners_on_a_bound_come_before_bias_and_variance_unless_the_parameter_does_not_matter() -> None:
+    bounds = winners_on_bounds(ON_BOUND, space=SPACE)
+    crowded = replace(EVIDENCE, bounds=bounds)
+    assert next_step(crowded).key == "space.learning_rate.high"
+    idle = Importance(
+        name="learning_rate",
+        share=0.0,
+        interval=Interval(0.0, 0.01),
+        floor=0.01,
+        finding=Finding.DOES_NOT_MATTER,
+        num_trials=500,
+    )
+    assert next_step(replace(crowded, importances=(idle,))).key == "space.weight_decay"
+
+
+def test_divergence_comes_first_of_all() -> None:
+    unstable = Feasibility(trials=40, diverged=15, failed=0, learning_rate_bound=0.3)
+    step = next_step(replace(EVIDENCE, feasibility=unstable, bounds=winners_on_bounds(ON_BOUND, space=SPACE)))
+    assert (step.key, step.change) == ("space.learning_rate.high", "lower it to 0.3")
+
+
+def test_at_the_target_there_is_only_confirming_and_testing() -> None:
+    done = replace(EVIDENCE, parts=parts(0.995, 0.993))
+    assert "tuner test" in next_step(done).change
+    assert next_step(replace(done, confirmed=False)).key == "finalists"
+
+
+def test_no_finished_trial() -> None:
+    assert next_step(replace(EVIDENCE, best=None, parts=None)).key == "search.trials"
+
+
+def trial(number: int, rate: float, *, bad: bool) -> TrialRecord:
+    result = curve(1, lambda _: 0.9)[0]
+    return TrialRecord(
+        number=number,
+        params={"learning_rate": rate},
+        seed=0,
+        state=TrialState.FAILED if bad else TrialState.COMPLETE,
+        reason="diverged: nan" if bad else "",
+        best=result,
+        last=result,
+    )
+
+
+def test_the_learning_rate_above_which_all_diverge_is_found() -> None:
+    records = [trial(i, 10 ** (-4 + 4 * i / 19), bad=i >= 15) for i in range(20)]
+    found = feasibility(records)
+    assert (found.trials, found.diverged) == (20, 5)
+    assert found.learning_rate_bound == pytest.approx(10 ** (-4 + 4 * 15 / 19))
+
+
+def test_no_bound_where_divergence_has_no_place() -> None:
+    assert feasibility([trial(i, 0.01 * (i + 1), bad=i % 3 == 0) for i in range(21)]).learning_rate_bound is None
+    assert feasibility([]).learning_rate_bound is None
