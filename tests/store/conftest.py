@@ -6,14 +6,15 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.store.processes import Elsewhere, python_process
 from tuner.paths import StudyPaths
 
 
@@ -22,34 +23,11 @@ def paths(tmp_path: Path) -> StudyPaths:
     return StudyPaths(tmp_path / "results" / "digits")
 
 
-Elsewhere = Callable[..., subprocess.Popen[str]]
-
-
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
-    """Run a script (text, arguments) in a process of its own; killed at the end of the test.
-
-    Its output is piped, and its folder is the repository's.
-    """
-    processes: list[subprocess.Popen[str]] = []
-
-    def run(script: str, *arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", script, *map(str, arguments)]
-        root = Path(__file__).parents[2]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-def next_line(process: subprocess.Popen[str]) -> str:
-    """What a process prints next."""
-    assert process.stdout is not None
-    return process.stdout.readline()
+    """Run scripts in processes of their own, which end with the test: see `python_process`."""
+    with ExitStack() as stack:
+        yield lambda script, *arguments: stack.enter_context(python_process(script, *arguments))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.store_contract import SPACE, same, train
-from tests.store.conftest import Elsewhere, PostgresServer, next_line
-from tests.store.test_opening import make_study, race, reopen
+from tests.store.conftest import PostgresServer
+from tests.store.processes import Elsewhere, next_line
+from tests.store.studies import make_study, reopen
+from tests.store.test_opening import race
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
 from tuner.records import TrialFinished, TrialState
@@ -166,7 +168,7 @@ def test_killed_at_any_moment_the_database_is_sound(elsewhere: Elsewhere, paths:
 import sys
 from pathlib import Path
 from tests.contracts.store_contract import train
-from tests.store.test_opening import SPACE, reopen
+from tests.store.studies import SPACE, reopen
 from tuner.paths import StudyPaths
 from tuner.records import TrialFinished
 store = reopen(StudyPaths(Path(sys.argv[1])))

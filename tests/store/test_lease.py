@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.store_contract import SPACE, train
-from tests.store.conftest import Elsewhere, next_line
-from tests.store.test_opening import reopen
+from tests.store.processes import Elsewhere, next_line
+from tests.store.studies import reopen
 from tuner.errors import StorageError
 from tuner.paths import StudyPaths
 from tuner.records import TrialState
@@ -24,7 +24,7 @@ from tuner.store.lease import Lease
 RUNNER = """
 import sys, time
 from pathlib import Path
-from tests.store.test_opening import SPACE, reopen
+from tests.store.studies import SPACE, reopen
 from tuner.paths import StudyPaths
 store = reopen(StudyPaths(Path(sys.argv[1])))
 store.start([(SPACE.default(), 9, "tier 1")] * 2)

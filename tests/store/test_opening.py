@@ -11,50 +11,16 @@ from typing import Any
 import optuna
 import pytest
 
-from tests.contracts.store_contract import SPACE, train
-from tests.store.conftest import Elsewhere, next_line
+from tests.contracts.store_contract import SPACE
+from tests.store.processes import Elsewhere, next_line
+from tests.store.studies import garbage_page, make_study, reopen, truncated, zeroed_header
 from tuner.errors import StorageError, StudyMismatchError, StudyNotFoundError, UsageError
 from tuner.paths import StudyPaths
-from tuner.records import Direction, TrialFinished
+from tuner.records import Direction
 from tuner.store import sqlite_file, tables
 from tuner.store.engines import quiet_optuna
 from tuner.store.locations import hide_password
-from tuner.store.optuna_store import OptunaStore, open_store
 from tuner.store.reader import read_study
-
-
-def reopen(paths: StudyPaths, **changes: Any) -> OptunaStore:
-    arguments: dict[str, Any] = {
-        "study": "digits",
-        "direction": Direction.MAXIMIZE,
-        "metric": "accuracy",
-        "space": SPACE,
-        **changes,
-    }
-    return open_store(paths, **arguments)
-
-
-def make_study(paths: StudyPaths, num_trials: int = 3) -> None:
-    with reopen(paths) as store:
-        for record in store.start([(SPACE.default(), 2, "tier 1")] * num_trials):
-            train(store, record.number, [0.5, 0.6])
-            store.record(TrialFinished(trial=record.number, reason="all epochs"))
-
-
-def truncated(path: Path) -> None:
-    with path.open("rb+") as file:
-        file.truncate(path.stat().st_size // 2)
-
-
-def garbage_page(path: Path) -> None:
-    with path.open("rb+") as file:
-        file.seek(4096 * 3)
-        file.write(os.urandom(4096))
-
-
-def zeroed_header(path: Path) -> None:
-    with path.open("rb+") as file:
-        file.write(bytes(100))
 
 
 def another_program(path: Path) -> None:
@@ -222,7 +188,7 @@ def test_optuna_has_the_tables_that_we_know() -> None:
 OPENER = """
 import sys, time
 from pathlib import Path
-from tests.store.test_opening import SPACE, reopen
+from tests.store.studies import SPACE, reopen
 from tuner.errors import StorageError
 from tuner.paths import StudyPaths
 go = Path(sys.argv[2])

@@ -14,7 +14,7 @@ import optuna
 import pytest
 
 from tests.contracts.store_contract import SPACE, epoch_result, same, started, train
-from tests.store.test_opening import make_study, reopen
+from tests.store.studies import make_study, reopen
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochsFinished, TrialFinished, TrialState
@@ -76,7 +76,7 @@ def test_log_of_a_killed_process_is_read(paths: StudyPaths) -> None:
     script = """
 import os, signal, sys
 from pathlib import Path
-from tests.store.test_opening import SPACE, reopen
+from tests.store.studies import SPACE, reopen
 from tuner.paths import StudyPaths
 store = reopen(StudyPaths(Path(sys.argv[1])))
 store.start([(SPACE.default(), 2, "tier 1")] * 5)
@@ -205,7 +205,7 @@ def test_times_are_utc_whatever_the_time_zone(paths: StudyPaths) -> None:
     script = """
 import sys
 from pathlib import Path
-from tests.store.test_opening import make_study
+from tests.store.studies import make_study
 from tuner.paths import StudyPaths
 make_study(StudyPaths(Path(sys.argv[1])))
 """

@@ -69,7 +69,7 @@ class RecordBook(ABC):
 
     def records(self) -> tuple[TrialRecord, ...]:
         if self._snapshot is None:
-            self._snapshot = tuple(self._records[number] for number in sorted(self._records))
+            self._snapshot = tuple(self._records.values())  # by number, since they were put in so
         return self._snapshot
 
     def interrupted(self) -> tuple[TrialRecord, ...]:

@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,20 +98,34 @@ def rename_study(engine: Engine, study: str, new_name: str) -> None:
 
 
 def create_sqlite_study(path: Path, study: str, *, direction: Direction, metric: str) -> None:
-    """Create a SQLite file with one new study, through Optuna; the file appears whole, or not at all.
+    """Create a SQLite file with one new study; the file appears whole, or not at all.
 
     Where another process was quicker, its file stays.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        storage = _rdb_storage("sqlite://", {"creator": lambda: _connect_hastily(part), "poolclass": QueuePool})
-        new_study(storage, study, direction=direction, metric=metric)
-        storage.engine.dispose()
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        _put_in_place(part, path)
+        with _new_sqlite_file(part) as storage:
+            new_study(storage, study, direction=direction, metric=metric)
+        with suppress(FileExistsError):
+            put_in_place(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def create_sqlite_schema(path: Path) -> None:
+    """Create a SQLite file with Optuna's tables and no study."""
+    with _new_sqlite_file(path):
+        pass
+
+
+@contextmanager
+def _new_sqlite_file(path: Path) -> Iterator[RDBStorage]:
+    """Optuna's storage of a new file that nobody else sees yet."""
+    storage = _rdb_storage("sqlite://", {"creator": lambda: _connect_hastily(path), "poolclass": QueuePool})
+    try:
+        yield storage
+    finally:
+        storage.engine.dispose()
 
 
 def create_study(location: DatabaseLocation, study: str, *, direction: Direction, metric: str) -> None:
@@ -180,14 +194,22 @@ def _connect_hastily(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _put_in_place(part: Path, path: Path) -> None:
+def put_in_place(part: Path, path: Path) -> None:
+    """Give a finished file its name, durably.
+
+    Raises:
+        FileExistsError: there is a file of that name; it stays.
+    """
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
     try:
         os.link(part, path)  # unlike a rename, this never replaces a file
     except FileExistsError:
-        return
-    except OSError:
-        if not path.exists():  # a file system without hard links
-            part.rename(path)
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(path) from None
+        part.rename(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

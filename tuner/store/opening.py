@@ -9,16 +9,17 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 
 from tuner.errors import StorageError
+from tuner.paths import StudyPaths
 from tuner.records import Direction
 from tuner.store import engines, optuna_api
 from tuner.store.database import Database
 from tuner.store.distributions import StoredSpace
 from tuner.store.journal_file import open_journal
 from tuner.store.lease import Lease
-from tuner.store.locations import DatabaseLocation
+from tuner.store.locations import DatabaseLocation, find_database
 from tuner.store.optuna_api import ApiDatabase
 from tuner.store.rdb import RelationalDatabase
-from tuner.store.reader import study_not_found
+from tuner.store.reader import read_study, study_not_found
 from tuner.store.sqlite_file import check_study_file, check_writable
 from tuner.store.tables import tables_as_expected
 
@@ -67,6 +68,18 @@ def open_database(
         engine.dispose()
         raise
     return RelationalDatabase(engine, study_id=study_id, direction=direction, space=space, shown=str(location))
+
+
+def open_for_dashboard(paths: StudyPaths, *, study: str, url: str | None) -> BaseStorage:
+    """Optuna's own storage of an existing study, for a program that expects one.
+
+    Raises:
+        StudyNotFoundError: there is no such study.
+        StorageError: the database cannot be used.
+    """
+    read_study(paths, study=study, url=url)
+    location = find_database(paths, url=url)
+    return open_journal(location.path) if location.kind == "journal" else engines.rdb_storage(location)
 
 
 def _open_by_api(

@@ -1,0 +1,279 @@
+"""`status`, `show`, `logs`, `doctor` and `dashboard` on studies made by the store."""
+
+from __future__ import annotations
+
+import csv
+import json
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.contracts.store_contract import SPACE, epoch_result, train
+from tests.store.processes import next_line, python_process
+from tests.store.studies import garbage_page, reopen
+from tuner.cli.doctor import doctor
+from tuner.cli.show import logs, show, sparkline
+from tuner.cli.status import status
+from tuner.errors import StorageError, StudyNotFoundError, TunerError, UsageError
+from tuner.paths import StudyPaths
+from tuner.records import EpochResult, FailureReason, TrialFailed, TrialFinished, TrialPaused, TrialState
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def paths(results: Path) -> StudyPaths:
+    return StudyPaths(results / "digits")
+
+
+@pytest.fixture
+def study(paths: StudyPaths) -> StudyPaths:
+    """Six trials: complete, complete, pruned, failed, running, paused; of 8 in all."""
+    with reopen(paths) as store:
+        store.set("sweep", {"study": "digits", "search": {"trials": 8}})
+        store.set("command", "tuner run sweeps/digits.yaml")
+        store.start([(SPACE.default(), 3, f"tier {1 + number // 3}") for number in range(6)])
+        for number, metrics in enumerate([[0.5, 0.9], [0.5, 0.95, 0.7], [0.99], [float("nan")], [0.3, 0.4], [0.2]]):
+            train(store, number, metrics)
+        store.record(TrialFinished(trial=0, reason="all epochs"))
+        store.record(TrialFinished(trial=1, reason="early stopping at epoch 3", facts={"dead_units": 0.25}))
+        store.end(2, TrialState.PRUNED, "worse than the median")
+        store.record(TrialFailed(trial=3, reason=FailureReason.DIVERGED, message="the loss is NaN in epoch 1"))
+        store.record(TrialPaused(trial=5, epoch=1))
+    return paths
+
+
+def write_curve(paths: StudyPaths, number: int, results: list[EpochResult]) -> None:
+    files = paths.trial(number)
+    files.folder.mkdir(parents=True, exist_ok=True)
+    with files.curve.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([field.name for field in fields(EpochResult)])
+        writer.writerows(astuple(result) for result in results)
+
+
+def call(command: Any, *arguments: object, error: type[TunerError] | None = None) -> Result:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if error is None and result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    if error is not None:
+        assert isinstance(result.exception, error), result.output
+    return result
+
+
+def test_status_says_how_the_study_stands(study: StudyPaths, results: Path) -> None:
+    said = call(status, "digits", "--results", results).stdout
+    assert "interrupted" in said
+    assert "6 of 8: 1 running, 1 paused, 2 complete, 1 pruned, 1 failed" in said
+    assert "0.9500 accuracy, trial 1, epoch 2" in said
+    assert "momentum = 0.9" in said
+    assert "trial 4, epoch 2 of 3, best so far 0.4000" in said
+    assert "tuner run sweeps/digits.yaml" in said
+    assert "tier 2" in said
+
+
+def test_status_as_json(study: StudyPaths, results: Path) -> None:
+    summary = json.loads(call(status, "digits", "--results", results, "--json").stdout)
+    assert summary["state"] == "interrupted"
+    assert summary["trials"]["total"] == 8
+    assert summary["best"]["trial"] == 1
+    assert summary["best"]["params"] == SPACE.default()
+    assert [trial["trial"] for trial in summary["running"]] == [4]
+    assert summary["epochs"] == 10
+
+
+def test_status_names_the_process_that_runs_it(paths: StudyPaths, results: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from tests.store.studies import SPACE, reopen
+from tuner.paths import StudyPaths
+store = reopen(StudyPaths(Path(sys.argv[1])))
+store.start([(SPACE.default(), 3, "tier 1")])
+print("running", flush=True)
+sys.stdin.read()
+"""
+    with python_process(script, paths.folder) as owner:
+        assert next_line(owner) == "running\n"
+        assert f"running in process {owner.pid}" in call(status, "digits", "--results", results).stdout
+        assert f"process {owner.pid}" in call(doctor, "digits", "--results", results).stdout
+    said = call(status, "digits", "--results", results).stdout
+    assert f"interrupted: process {owner.pid} " in said
+    assert "ended without a word" in said
+
+
+def test_status_of_a_study_without_trials(paths: StudyPaths, results: Path) -> None:
+    reopen(paths).close()
+    assert "0: none yet" in call(status, "digits", "--results", results).stdout
+
+
+def test_mistyped_study_suggests_the_nearest(study: StudyPaths, results: Path) -> None:
+    for command, more in ((status, ()), (show, (0,)), (logs, (0,)), (doctor, ())):
+        result = call(command, "digts", *more, "--results", results, error=StudyNotFoundError)
+        assert "Did you mean digits" in str(result.exception)
+    assert [path.name for path in results.iterdir()] == ["digits"]
+
+
+def test_show_one_trial(study: StudyPaths, results: Path) -> None:
+    write_curve(study, 1, [epoch_result(e, 0.5 + e / 100) for e in range(1, 31)])
+    said = call(show, "digits", 1, "--results", results).stdout
+    assert "1, complete: early stopping at epoch 3" in said
+    assert "0.9500 at epoch 2 (train 0.9600)" in said
+    assert "dead_units       0.25" in said
+    assert "▁" in said
+    assert "█" in said
+    rows = [line.split() for line in said.splitlines() if line.strip().split(" ")[0].isdigit()]
+    epochs = [int(row[0]) for row in rows]
+    assert {1, 2, 30} <= set(epochs)
+    assert len(epochs) <= 12
+    assert str(study.trial(1).curve) in said
+
+
+def test_show_as_json_is_strict(study: StudyPaths, results: Path) -> None:
+    write_curve(study, 3, [epoch_result(1, float("nan"), train_loss=float("inf"))])
+    said = call(show, "digits", 3, "--results", results, "--json").stdout
+    values = json.loads(said, parse_constant=pytest.fail)
+    assert values["reason"] == "diverged: the loss is NaN in epoch 1"
+    assert values["curve"][0]["train_loss"] is None
+
+
+def test_show_without_a_curve_or_with_a_broken_one(study: StudyPaths, results: Path) -> None:
+    assert "0, complete" in call(show, "digits", 0, "--results", results).stdout
+    study.trial(0).folder.mkdir(parents=True)
+    study.trial(0).curve.write_text("epoch,train_loss\n1,many\n")
+    assert "0, complete" in call(show, "digits", 0, "--results", results).stdout
+
+
+def test_trial_that_there_is_not(study: StudyPaths, results: Path) -> None:
+    for command in (show, logs):
+        result = call(command, "digits", 99, "--results", results, error=UsageError)
+        assert "has no trial 99; they are numbered 0 to 5" in str(result.exception)
+    result = call(show, "digits", 0, "--finalist", "--results", results, error=UsageError)
+    assert "there is none yet" in str(result.exception)
+
+
+def test_logs(study: StudyPaths, results: Path) -> None:
+    assert "has written nothing" in call(logs, "digits", 0, "--results", results).stderr
+    study.trial(0).folder.mkdir(parents=True)
+    study.trial(0).log.write_text("one\ntwo\nthree\n")
+    assert call(logs, "digits", 0, "--results", results).stdout == "one\ntwo\nthree\n"
+    assert call(logs, "digits", 0, "--tail", 1, "--results", results).stdout == "three\n"
+
+
+def test_hostile_names_cannot_command_the_terminal(paths: StudyPaths, results: Path) -> None:
+    with reopen(paths) as store:
+        store.start([({"\x1b[31mrate": 0.1, "x": "\x1b]0;owned\x07 [bold]"}, 1, "\x1b[2J")])
+        train(store, 0, [0.5])
+        store.record(TrialFinished(trial=0, reason="done\x1b[1m", facts={"\x07note": "\r\x1b[K"}))
+        store.set("command", "tuner run \x1b[31m")
+    for command, more in ((status, ()), (show, (0,))):
+        said = call(command, "digits", *more, "--results", results).stdout
+        assert "\x1b" not in said
+        assert "\x07" not in said
+        assert "\\x1b" in said
+
+
+def test_doctor_finds_the_study_sound_and_its_interrupted_trials(study: StudyPaths, results: Path) -> None:
+    said = call(doctor, "digits", "--results", results)
+    assert said.exit_code == 0
+    assert "sound: 6 trials, 0 finalists" in said.stdout
+    assert "trials 4, 5" in said.stdout
+    assert "torch" in said.stdout
+
+
+def test_doctor_finds_damage_and_mends_into_a_new_file(study: StudyPaths, results: Path, tmp_path: Path) -> None:
+    garbage_page(study.database)
+    before = study.database.read_bytes()
+    assert "PROBLEM" in call(doctor, "digits", "--results", results).stdout
+    mended = tmp_path / "mended.db"
+    said = call(doctor, "digits", "--results", results, "--repair", mended)
+    assert said.stdout == f"{mended}\n"
+    assert "saved 6 trials; lost: none" in said.stderr
+    assert study.database.read_bytes() == before
+    assert "6 of 8" in call(status, "digits", "--results", results, "--store", mended).stdout
+
+
+def test_doctor_backs_up(study: StudyPaths, results: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    assert call(doctor, "digits", "--results", results, "--backup", copy).stdout == f"{copy}\n"
+    call(doctor, "digits", "--results", results, "--backup", copy, error=UsageError)
+    assert "6 of 8" in call(status, "digits", "--results", results, "--store", copy).stdout
+
+
+def test_doctor_without_a_study(results: Path) -> None:
+    assert "CPU cores" in call(doctor, "--results", results).stdout
+    call(doctor, "--backup", "x.db", error=UsageError)
+    assert not results.exists()
+
+
+def test_damaged_database_is_an_error_of_the_storage(study: StudyPaths, results: Path) -> None:
+    study.database.write_text("no database")
+    call(status, "digits", "--results", results, error=StorageError)
+
+
+def test_status_imports_nothing_heavy(study: StudyPaths, results: Path) -> None:
+    script = """
+import sys
+from tuner.cli.main import run_command_line
+code = run_command_line(sys.argv[1:])
+heavy = {"torch", "sqlalchemy", "optuna", "pandas", "numpy", "pydantic", "rich"} & sys.modules.keys()
+sys.exit(f"imported {heavy}" if heavy else code)
+"""
+    command = [sys.executable, "-c", script, "status", "digits", "--results", str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "6 of 8" in done.stdout
+
+
+def test_sparkline() -> None:
+    assert sparkline([0.0, 1.0]) == "▁█"
+    assert sparkline([0.5, 0.5]) == "▁▁"
+    assert sparkline([0.0, float("nan"), 1.0]) == "▁!█"
+    assert len(sparkline([float(n) for n in range(1000)])) <= 60
+
+
+def test_dashboard_answers_on_loopback_alone(study: StudyPaths, results: Path) -> None:
+    pytest.importorskip("optuna_dashboard", reason="the dashboard is not installed (extra: dashboard)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = "import sys; from tuner.cli.main import main; main(sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "dashboard", "digits", "--results", str(results), "--port", str(port)],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        assert process.stderr is not None
+        assert f"http://127.0.0.1:{port}/" in process.stderr.readline()
+        answer = _fetch(f"http://127.0.0.1:{port}/api/studies")
+        assert [s["study_name"] for s in answer["study_summaries"]] == ["digits"]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _fetch(url: str) -> Any:
+    import time
+
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(url) as response:
+                return json.load(response)
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"no answer from {url}")

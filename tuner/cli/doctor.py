@@ -1,0 +1,143 @@
+"""`tuner doctor`: is this machine, and is this study, in order?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from tuner.cli.locate import Location, locate, location_options
+from tuner.errors import StorageError, TunerError, UsageError
+from tuner.records import TrialState
+
+LOW_DISK_BYTES = 1_000_000_000
+_PACKAGES = ("tuner", "torch", "optuna", "numpy", "pandas", "scikit-learn", "SQLAlchemy", "pydantic")
+_EXTRAS = ("psycopg", "optuna-dashboard", "pyarrow", "cmaes")
+
+
+@click.command()
+@click.argument("study", required=False)
+@click.option(
+    "--backup", type=click.Path(path_type=Path), metavar="FILE", help="Copy the study's database, also during a run."
+)
+@click.option(
+    "--repair",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write all that can be read of a damaged database into a new file.",
+)
+@location_options
+def doctor(study: str | None, backup: Path | None, repair: Path | None, results: Path, store: str | None) -> int:
+    """Check this machine: versions, devices, free disk; and STUDY, if given: its database, its interrupted trials.
+
+    Exit code 5 if the database is damaged. Nothing is changed; --backup and --repair write new files.
+
+    Example: tuner doctor digits --repair results/digits/mended.db
+    """
+    if study is None:
+        if backup or repair:
+            raise UsageError("name the study whose database is meant: tuner doctor STUDY --backup FILE")
+        _print(_machine(results))
+        return 0
+    location = locate(study, results=results, store=store)
+    if backup is not None:
+        return _back_up(location, backup)
+    if repair is not None:
+        return _repair(location, repair)
+    _print(_machine(results))
+    return _check(location)
+
+
+def _print(facts: Iterator[tuple[str, str]]) -> None:
+    from tuner.report.escape import visible
+
+    for name, text in facts:
+        click.echo(f"{click.style(f'{name:<16}', bold=True)} {visible(text)}")
+
+
+def _machine(results: Path) -> Iterator[tuple[str, str]]:
+    import platform
+    import sqlite3
+    from importlib.metadata import PackageNotFoundError, version
+
+    yield "python", f"{platform.python_version()} on {platform.platform()}"
+    for package in (*_PACKAGES, *_EXTRAS):
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            yield package, "not installed (optional)" if package in _EXTRAS else "not installed"
+    yield "SQLite", sqlite3.sqlite_version
+    yield "devices", ", ".join(_devices())
+    folder = next(path for path in (results.absolute(), *results.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    yield "free disk", f"{free / 1e9:.1f} GB at {folder}{' (low)' if free < LOW_DISK_BYTES else ''}"
+
+
+def _devices() -> list[str]:
+    import os
+
+    import torch
+
+    names = [f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"]
+    names += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    return [*names, "mps"] if torch.backends.mps.is_available() else names
+
+
+def _check(location: Location) -> int:
+    """Print how the study's database is; returns the exit code."""
+    from tuner.store.locations import find_database
+    from tuner.store.reader import read_study
+    from tuner.store.sqlite_file import check_study_file
+
+    database = find_database(location.paths, url=location.store_url)
+    try:
+        if database.kind == "sqlite" and database.path.exists():
+            check_study_file(database.path, thorough=True)
+        data = read_study(location.paths, study=location.study, url=location.store_url)
+    except StorageError as error:
+        _print(iter([("database", f"PROBLEM: {error}")]))
+        return error.exit_code
+    open_trials = [str(r.number) for r in data.records if r.state in (TrialState.RUNNING, TrialState.PAUSED)]
+    pending = sorted(location.paths.pending.glob("*.json"))
+    facts = [("database", f"sound: {len(data.records)} trials, {len(data.finalists)} finalists in {database}")]
+    if data.lease is not None and data.lease.alive:
+        facts.append(("run by", str(data.lease)))
+    elif open_trials:
+        facts.append(("interrupted", f"trials {', '.join(open_trials)}; the next `tuner run` continues them"))
+    if pending:
+        facts.append(("pending", f"{len(pending)} files in {location.paths.pending}; the next `tuner run` stores them"))
+    _print(iter(facts))
+    return 0
+
+
+def _back_up(location: Location, target: Path) -> int:
+    from tuner.store.salvage import back_up
+
+    back_up(_file(location), target)
+    click.echo(str(target))
+    return 0
+
+
+def _repair(location: Location, target: Path) -> int:
+    from tuner.store.salvage import salvage
+
+    saved = salvage(_file(location), target)
+    click.echo(str(target))
+    lost = [f"trial {number}" for number in saved.lost]
+    lost += [f"{saved.num_unnamed} trials whose numbers cannot be read"] if saved.num_unnamed else []
+    click.echo(f"saved {saved.num_trials} trials; lost: {', '.join(lost) or 'none'}", err=True)
+    click.echo(f"look at it with: tuner status {location.study} --store {target}", err=True)
+    if not saved.num_trials:
+        raise TunerError("no trial could be read whole")
+    return 0
+
+
+def _file(location: Location) -> Path:
+    from tuner.store.locations import find_database
+
+    database = find_database(location.paths, url=location.store_url)
+    if database.kind != "sqlite":
+        raise UsageError(f"{database} is no SQLite file; back it up with the tools of its server")
+    return database.path

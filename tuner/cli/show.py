@@ -1,0 +1,198 @@
+"""`tuner show` and `tuner logs`: one trial of a study."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tuner.cli.locate import Location, locate, location_options
+from tuner.errors import UsageError
+from tuner.paths import TrialPaths
+from tuner.records import EpochResult, TrialRecord
+
+MAX_ROWS = 12
+"""Rows of a learning curve that are shown; the first, the best and the last are always among them."""
+
+_finalist = click.option("--finalist", is_flag=True, help="N is a re-training of a finalist, not a trial.")
+
+
+@click.command()
+@click.argument("study")
+@click.argument("number", metavar="N", type=click.IntRange(min=0))
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, with the whole curve.")
+@_finalist
+@location_options
+def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, store: str | None) -> None:
+    """Show trial N of STUDY: its hyperparameters, its learning curve, why it ended.
+
+    Example: tuner show digits 17
+    """
+    location = locate(study, results=results, store=store)
+    record, metric = _find(location, number, finalist=finalist)
+    files = location.paths.finalist(number) if finalist else location.paths.trial(number)
+    curve = read_curve(files)
+    if as_json:
+        values = {**asdict(record), "curve": [asdict(result) for result in curve], "folder": str(files.folder)}
+        click.echo(json.dumps(_strict(values), indent=2))
+        return
+    for line in _lines(record, curve, files, metric=metric):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("study")
+@click.argument("number", metavar="N", type=click.IntRange(min=0))
+@click.option("--tail", type=click.IntRange(min=1), metavar="LINES", help="Only the last lines.")
+@_finalist
+@location_options
+def logs(study: str, number: int, tail: int | None, finalist: bool, results: Path, store: str | None) -> None:
+    """Print what trial N of STUDY wrote: its output, and the traceback that ended it.
+
+    Example: tuner logs digits 17 --tail 50
+    """
+    location = locate(study, results=results, store=store)
+    _find(location, number, finalist=finalist)
+    files = location.paths.finalist(number) if finalist else location.paths.trial(number)
+    if not files.log.exists():
+        click.echo(f"trial {number} has written nothing", err=True)
+        return
+    lines = files.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    shown = lines[-tail:] if tail else lines
+    click.echo("\n".join(map(_harmless, shown)) if sys.stdout.isatty() else "\n".join(shown))
+
+
+def read_curve(files: TrialPaths) -> list[EpochResult]:
+    """The learning curve of a trial, as far as its file can be understood."""
+    try:
+        with files.curve.open(newline="") as file:
+            return [
+                EpochResult(epoch=int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def _find(location: Location, number: int, *, finalist: bool) -> tuple[TrialRecord, str]:
+    """The trial and the metric's name.
+
+    Raises:
+        UsageError: there is no trial of that number.
+    """
+    from tuner.store.reader import read_study
+
+    data = read_study(location.paths, study=location.study, url=location.store_url)
+    records = data.finalists if finalist else data.records
+    for record in records:
+        if record.number == number:
+            return record, data.metric
+    kind = "re-training of a finalist" if finalist else "trial"
+    known = f"they are numbered 0 to {records[-1].number}" if records else "there is none yet"
+    raise UsageError(f'study "{location.study}" has no {kind} {number}; {known}')
+
+
+def _lines(record: TrialRecord, curve: Sequence[EpochResult], files: TrialPaths, *, metric: str) -> Iterator[str]:
+    from tuner.report.escape import visible
+    from tuner.report.numbers import count_text, duration_text, metric_text, value_text
+
+    def line(name: str, text: str) -> str:
+        return f"{click.style(f'{visible(name):<16}', bold=True)} {visible(text)}"
+
+    yield line("trial", f"{record.number}, {record.state.value}{f': {record.reason}' if record.reason else ''}")
+    yield line("tier", record.tier)
+    for name, value in record.params.items():
+        yield line(name, value_text(value))
+    if record.best is not None:
+        best = metric_text(record.best.dev_metric, metric=metric)
+        train = metric_text(record.best.train_metric, metric=metric)
+        yield line(f"dev {metric}", f"{best} at epoch {record.best.epoch} (train {train})")
+    yield line("epochs", f"{record.epochs} of {record.to_epoch}, in {duration_text(record.seconds)}")
+    if record.num_parameters:
+        yield line("parameters", count_text(record.num_parameters))
+    yield line("seed", str(record.seed))
+    yield line("attempts", str(record.attempts))
+    for name, stamp in (("started", record.started), ("ended", record.ended)):
+        if stamp:
+            yield line(name, f"{stamp[:19].replace('T', ' ')} UTC")
+    for name, value in record.facts.items():
+        yield line(name, value if isinstance(value, str) else json.dumps(value, default=str))
+    if curve:
+        yield ""
+        yield line(f"dev {metric}", sparkline([result.dev_metric for result in curve]))
+        yield line("train loss", sparkline([result.train_loss for result in curve]))
+        yield from _table(_sample(curve, best=record.best.epoch if record.best else 0), metric=metric)
+    yield ""
+    for path in (files.folder, files.curve, files.log, files.weights, files.checkpoint):
+        if path.exists():
+            yield line("folder" if path == files.folder else path.stem, str(path))
+
+
+def _table(curve: Sequence[EpochResult], *, metric: str) -> Iterator[str]:
+    from tuner.report.numbers import metric_text
+
+    heads = ("epoch", "train loss", "dev loss", f"train {metric}", f"dev {metric}", "learning rate")
+    rows = [
+        (
+            str(r.epoch),
+            f"{r.train_loss:.4g}",
+            f"{r.dev_loss:.4g}",
+            metric_text(r.train_metric, metric=metric),
+            metric_text(r.dev_metric, metric=metric),
+            f"{r.learning_rate:.3g}",
+        )
+        for r in curve
+    ]
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    for row in (heads, *rows):
+        yield "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+
+
+def _sample(curve: Sequence[EpochResult], *, best: int) -> list[EpochResult]:
+    """At most `MAX_ROWS` epochs, evenly spread, and the best one."""
+    count = min(MAX_ROWS - 1, len(curve))
+    places = {round(i * (len(curve) - 1) / max(count - 1, 1)) for i in range(count)}
+    places |= {place for place, result in enumerate(curve) if result.epoch == best}
+    return [curve[place] for place in sorted(places)]
+
+
+def sparkline(values: Sequence[float], width: int = 60) -> str:
+    """A curve as one line of blocks; what is no finite number is a `!`."""
+    stride = max(1, math.ceil(len(values) / width))
+    points = [values[i] for i in range(0, len(values), stride)]
+    finite = [value for value in points if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    blocks = "▁▂▃▄▅▆▇█"
+
+    def block(value: float) -> str:
+        if not math.isfinite(value):
+            return "!"
+        return blocks[round((value - low) / (high - low) * 7)] if high > low else blocks[0]
+
+    return "".join(map(block, points))
+
+
+def _harmless(text: str) -> str:
+    from tuner.report.escape import visible
+
+    return visible(text.expandtabs())
+
+
+def _strict(value: Any) -> Any:
+    """The value with None for what JSON has no number for."""
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {str(name): _strict(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_strict(part) for part in value]
+        case _:
+            return value

@@ -1,0 +1,172 @@
+"""`tuner status`: how a study stands, in a moment."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuner.cli.locate import Location, locate, location_options
+from tuner.records import TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from tuner.store.reader import StudyData
+
+
+@click.command()
+@click.argument("study")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@location_options
+def status(study: str, as_json: bool, results: Path, store: str | None) -> None:
+    """Say how STUDY stands: a sweep file, a study's name or its folder.
+
+    Counts of trials, the best so far, what runs now, and what to do next. Works while the sweep runs.
+
+    Example: tuner status digits
+    """
+    from tuner.store.reader import read_study
+
+    location = locate(study, results=results, store=store)
+    summary = summarise(read_study(location.paths, study=location.study, url=location.store_url), location)
+    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(_lines(summary)))
+
+
+def summarise(data: StudyData, location: Location) -> dict[str, Any]:
+    """The state of a study as one JSON value."""
+    counts = Counter(record.state for record in data.records)
+    best = best_record(data)
+    state = _state(data)
+    return {
+        "study": data.name,
+        "database": _database(location),
+        "metric": data.metric,
+        "direction": data.direction.value,
+        "state": state,
+        "owner": {**asdict(data.lease), "alive": data.lease.alive} if data.lease else None,
+        "trials": {
+            "total": _total(data),
+            "begun": len(data.records),
+            **{state.value: counts[state] for state in TrialState},
+        },
+        "finalists": len(data.finalists),
+        "tier": data.records[-1].tier if data.records else "",
+        "epochs": sum(record.epochs for record in data.records),
+        "training_seconds": sum(record.seconds for record in data.records),
+        "elapsed_seconds": data.facts.get("elapsed_seconds"),
+        "best": _shown(best) if best else None,
+        "running": [_shown(record) for record in data.records if record.state is TrialState.RUNNING],
+        "next": _next(state, data),
+    }
+
+
+def best_record(data: StudyData) -> TrialRecord | None:
+    """The trial with the best dev metric so far: of those trained to their end, or else of those under way."""
+    for states in ({TrialState.COMPLETE}, {TrialState.RUNNING, TrialState.PAUSED}):
+        best: TrialRecord | None = None
+        for record in data.records:
+            if record.state in states and record.value is not None:
+                assert best is None or best.value is not None
+                if best is None or data.direction.better(record.value, best.value):  # type: ignore[arg-type]
+                    best = record
+        if best is not None:
+            return best
+    return None
+
+
+def _shown(record: TrialRecord) -> dict[str, Any]:
+    return {
+        "trial": record.number,
+        "state": record.state.value,
+        "value": record.value,
+        "best_epoch": record.best.epoch if record.best else None,
+        "epoch": record.epochs,
+        "to_epoch": record.to_epoch,
+        "tier": record.tier,
+        "params": dict(record.params),
+    }
+
+
+def _database(location: Location) -> str:
+    from tuner.store.locations import find_database
+
+    return str(find_database(location.paths, url=location.store_url))
+
+
+def _total(data: StudyData) -> int | None:
+    """The number of trials that the sweep asks for, if that is known."""
+    sweep = data.facts.get("sweep")
+    search = sweep.get("search") if isinstance(sweep, Mapping) else None
+    total = search.get("trials") if isinstance(search, Mapping) else None
+    return total if isinstance(total, int) else None
+
+
+def _state(data: StudyData) -> str:
+    total = _total(data)
+    if data.lease is not None and data.lease.alive:
+        return "running"
+    if any(not record.state.final for record in data.records):
+        return "interrupted"
+    return "stopped" if total is not None and len(data.records) < total else "finished"
+
+
+def _next(state: str, data: StudyData) -> str:
+    command = data.facts.get("command")
+    again = command if isinstance(command, str) and command.startswith("tuner run") else "tuner run SWEEP"
+    match state:
+        case "running":
+            return f"tuner report {data.name}   (the ranking so far)"
+        case "interrupted":
+            return f"{again}   (goes on from the last checkpoints)"
+        case "stopped":
+            return f"{again}   (runs the trials that are left)"
+        case _:
+            return f"tuner report {data.name}"
+
+
+def _lines(summary: Mapping[str, Any]) -> list[str]:
+    from tuner.report.escape import visible
+    from tuner.report.numbers import duration_text, metric_text, value_text
+
+    def line(name: str, text: str) -> str:
+        return f"{click.style(f'{name:<9}', bold=True)} {visible(text)}"
+
+    def progress(trial: Mapping[str, Any]) -> str:
+        reached = metric_text(trial["value"], metric=summary["metric"])
+        return f"trial {trial['trial']}, epoch {trial['epoch']} of {trial['to_epoch']}, best so far {reached}"
+
+    trials, best = summary["trials"], summary["best"]
+    counts = ", ".join(f"{trials[state]} {state.value}" for state in TrialState if trials[state]) or "none yet"
+    total = "" if trials["total"] is None else f" of {trials['total']}"
+    lines = [
+        line("study", f"{summary['study']}   ({summary['database']})"),
+        line("state", _state_text(summary)),
+        line("trials", f"{trials['begun']}{total}: {counts}"),
+        line("training", f"{summary['epochs']} epochs, {duration_text(summary['training_seconds'])} of training"),
+    ]
+    if summary["tier"]:
+        lines.append(line("tier", summary["tier"]))
+    if summary["finalists"]:
+        lines.append(line("finalists", f"{summary['finalists']} re-trainings on fresh seeds"))
+    if best is not None:
+        reached = metric_text(best["value"], metric=summary["metric"])
+        lines.append(line("best", f"{reached} {summary['metric']}, trial {best['trial']}, epoch {best['best_epoch']}"))
+        lines += [line("", f"{name} = {value_text(value)}") for name, value in best["params"].items()]
+    lines += [line("" if i else "running", progress(trial)) for i, trial in enumerate(summary["running"][:12])]
+    if len(summary["running"]) > 12:
+        lines.append(line("", f"and {len(summary['running']) - 12} more"))
+    return [*lines, line("next", summary["next"])]
+
+
+def _state_text(summary: Mapping[str, Any]) -> str:
+    owner = summary["owner"]
+    who = f"process {owner['pid']} on {owner['host']}" if owner else ""
+    if summary["state"] == "running":
+        return f"running in {who} since {owner['since'][:19].replace('T', ' ')} UTC"
+    if summary["state"] == "interrupted" and owner:
+        return f"interrupted: {who} ended without a word"
+    return str(summary["state"])
