@@ -17,12 +17,23 @@ from tuner.store.reader import StudyData
 
 
 def write_reports(study: StudyData, paths: StudyPaths) -> None:
-    """Write the leaderboard (CSV, JSON, Markdown), the HTML page, its plots, and `best/`; no file is ever seen half."""
+    """Write the leaderboard (CSV, JSON, Markdown), `best/`, the HTML page and its plots; no file is ever seen half."""
+    write_page(write_tables(study, paths), paths)
+
+
+def write_tables(study: StudyData, paths: StudyPaths) -> Analysis:
+    """Write the leaderboard and `best/`, and return what they are made from."""
     analysis = Analysis(study, paths)
+    lines = summarise(analysis).lines
     write_atomically(paths.leaderboard_csv, to_csv(analysis.frame, study))
-    write_atomically(paths.leaderboard_json, to_json(analysis.frame, study, lines=summarise(analysis).lines))
-    write_atomically(paths.leaderboard_md, to_markdown(analysis.frame, study, lines=summarise(analysis).lines))
+    write_atomically(paths.leaderboard_json, to_json(analysis.frame, study, lines=lines))
+    write_atomically(paths.leaderboard_md, to_markdown(analysis.frame, study, lines=lines))
     write_best(study, paths)
+    return analysis
+
+
+def write_page(analysis: Analysis, paths: StudyPaths) -> None:
+    """Write the HTML page and its plots."""
     write_atomically(paths.report_html, html_report(analysis, plots=paths.plots))
 
 

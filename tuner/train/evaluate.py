@@ -1,0 +1,50 @@
+"""Scoring stored weights again: the check that an exported network is the one that was ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tuner.data.dataset import Split
+from tuner.data.load import load_training_data
+from tuner.models.build import build_module
+from tuner.records import Params
+from tuner.spec.defaults import settings_for
+from tuner.spec.model import SweepSpec
+from tuner.train.metrics import Evaluation, Scores
+from tuner.train.plain import EVALUATION_ROWS
+from tuner.train.task import Task
+
+
+@torch.no_grad()
+def outputs_of(task: Task, params: Params, weights: Mapping[str, Tensor], split: Split) -> Tensor:
+    """The outputs of a trial's plain module with these weights, shape (examples, outputs)."""
+    module = build_module(task.spec, settings_for(task.spec, params), task.info, seed=0).to(task.device).eval()
+    module.load_state_dict(dict(weights))
+    outputs = [module(chunk.to(task.device)) for chunk in split.inputs.split(EVALUATION_ROWS)]
+    return torch.cat(outputs).view(len(split), task.info.num_outputs)
+
+
+def score(task: Task, params: Params, weights: Mapping[str, Tensor], split: Split) -> Scores:
+    """Loss and metric of stored weights on a split; one value each."""
+    evaluation = Evaluation(
+        split.targets, loss=task.loss, metric=task.metric, target_std=task.info.target_std
+    )
+    return evaluation(outputs_of(task, params, weights, split).unsqueeze(0))
+
+
+def evaluate_weights(spec: SweepSpec, params: Params, weights_path: Path) -> tuple[float, float]:
+    """(dev loss, dev metric) of the weights in a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        RuntimeError: its tensors are not those of the network that the parameters describe.
+    """
+    torch.set_num_threads(1)
+    task = Task(spec, load_training_data(spec), torch.device("cpu"))
+    weights = torch.load(weights_path, weights_only=True)
+    scores = score(task, params, weights, task.data.dev)
+    return float(scores.loss[0]), float(scores.metric[0])
