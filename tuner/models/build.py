@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tuner.data.dataset import DataInfo
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
 from tuner.models.cnn import cnn
@@ -18,7 +17,7 @@ from tuner.models.keyed import key
 from tuner.models.layers import Network
 from tuner.models.mlp import mlp
 from tuner.models.module import initial_values, load_values, to_module
-from tuner.records import ParamValue
+from tuner.records import DataInfo, ParamValue
 from tuner.spec.model import SweepSpec
 
 NETWORKS: Mapping[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}
