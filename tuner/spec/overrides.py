@@ -47,6 +47,9 @@ def _put(document: Document, path: tuple[str, ...], given: Document, place: Plac
             document.keys[(*at, part)] = document.values[(*at, part)] = place
         node, at = child, (*at, part)
     _forget(document, path)
+    if given.value is None:  # `--set space.momentum=null` leaves the key out
+        node.pop(path[-1], None)
+        return
     node[path[-1]] = given.value
     document.keys[path] = place
     document.keys |= {(*path, *inner): there for inner, there in given.keys.items()}

@@ -35,6 +35,8 @@ _RULES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "less_than_equal": lambda c: f"must be at most {c['le']:g}",
     "literal_error": lambda c: f"must be {c['expected'].replace(chr(39), '`')}",
 }
+_SURE = 0.85
+"""Likeness above which a key is taken for a slip, even where another block has just this key."""
 _REQUIRED: Mapping[KeyPath, str] = {
     ("study",): "add `study: NAME`",
     ("data",): "add `data: {source: sklearn/digits}`, or a file of yours",
@@ -70,18 +72,24 @@ def _report(details: ErrorDetails, findings: Findings) -> None:
 def _report_unknown_key(path: KeyPath, findings: Findings) -> None:
     block, key = path[:-1], str(path[-1])
     known = known_keys(block)
-    where = f"a key of {_show_block(block)}"
-    near = nearest(key, known)
-    known_by_name = nearest(key, HYPERPARAMETERS, cutoff=0.8) if key not in HYPERPARAMETERS else key
-    homes = [home for home in _HOMES if key in known_keys(home) and home != block]
-    if near is None and known_by_name and block == ():
-        fixed = "model" if HYPERPARAMETERS[known_by_name].of_model else "training"
-        remedy = f"write `{known_by_name}:` under `space:` to search it, or under `{fixed}:` to fix it"
-    elif near is None and homes:
-        remedy = f"write it under `{'.'.join(homes[0])}:`"
+    near = nearest(key, known, cutoff=_SURE)
+    if near is None:
+        remedy = _right_place(key, block) or did_you_mean(key, known) or f"known keys: {', '.join(known)}"
     else:
-        remedy = f'Did you mean "{near}"?' if near else f"known keys: {', '.join(known)}"
-    findings.refuse(path, f"is not {where}", remedy=remedy, at_key=True)
+        remedy = f'Did you mean "{near}"?'
+    findings.refuse(path, f"is not a key of {_show_block(block)}", remedy=remedy, at_key=True)
+
+
+def _right_place(key: str, block: KeyPath) -> str:
+    """Where a key that is none of this block belongs, if it is one of another."""
+    hyperparameter = key if key in HYPERPARAMETERS else nearest(key, HYPERPARAMETERS, cutoff=_SURE)
+    if hyperparameter is not None and block == ():
+        fixed = "model" if HYPERPARAMETERS[hyperparameter].of_model else "training"
+        return f"write `{hyperparameter}:` under `space:` to search it, or under `{fixed}:` to fix it"
+    if hyperparameter is not None and HYPERPARAMETERS[hyperparameter].of_model:
+        return f"write `{hyperparameter}:` under `model:`"
+    home = next((home for home in _HOMES if home != block and key in known_keys(home)), None)
+    return f"write it under `{'.'.join(home)}:`" if home else ""
 
 
 _HOMES: tuple[tuple[str, ...], ...] = (
@@ -134,7 +142,7 @@ def _remedy(kind: str, path: KeyPath, value: Json, context: Mapping[str, Any]) -
     if kind in ("dict_type", "model_type") and path == ("model",):
         return "write `model: NAME`, or a mapping with `kind: NAME` and its settings"
     if kind in ("dict_type", "model_type") and path[:1] == ("space",) and len(path) == 2:
-        return "give {low: ..., high: ...} or {choices: [...]}; a value that is not searched goes under `training:`"
+        return "give {low: ..., high: ...}, {choices: [...]}, or {} for the standard range of a known hyperparameter"
     if kind in ("less_than", "less_than_equal") and isinstance(value, int | float) and 2 <= value <= 100:
         is_share = context.get("lt", context.get("le")) == 1 and path[-1] not in ("momentum", "beta1", "beta2")
         return f"write {value / 100:g} for {value:g} %" if is_share else ""
