@@ -1,0 +1,201 @@
+"""Imports go down only, and each heavy library has its owners: the map of the code in `docs/architecture.md`."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import tuner
+from tuner.cli.main import COMMANDS
+
+SOURCE = Path(tuner.__file__).parent
+
+LAYERS = (
+    {"errors", "records", "paths"},
+    {"spec", "imports"},
+    {"models", "data", "search", "diagnose"},
+    {"train", "store"},
+    {"execute", "report"},
+    {"sweep"},
+    {"cli"},
+)
+"""From the bottom up. A part imports from layers below its own, never from its neighbours."""
+
+ENTRANCES = {"__init__", "__main__"}
+"""What stands above all layers: `import tuner` and `python -m tuner`."""
+
+OWNERS = {
+    "click": {"cli"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
+    "matplotlib": {"report"},
+    "optuna": {"search", "store"},
+    "pandas": {"data", "report"},
+    "PIL": {"data"},
+    "pydantic": {"spec"},
+    "rich": {"cli", "report"},
+    "ruamel": {"spec"},
+    "sklearn": {"data", "train"},
+    "sqlalchemy": {"store"},
+    "torch": {"models", "data", "train", "execute"},
+}
+"""The parts that may import a library. What is not listed (NumPy, SciPy) is free to all."""
+
+LATE = {"optuna": {"cli"}, "torch": {"cli", "report"}}
+"""The parts that may do so inside a function besides: to say a version, to load the winner's weights."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement."""
+
+    file: str
+    """Relative to the package."""
+    line: int
+    module: str
+    late: bool
+    """Whether it stands inside a function."""
+    for_types: bool
+    """Whether it stands under `if TYPE_CHECKING`."""
+
+    @property
+    def part(self) -> str:
+        """Folder or module of the package that the statement stands in."""
+        return self.file.split("/", 1)[0].removesuffix(".py")
+
+    def __str__(self) -> str:
+        return f"tuner/{self.file}:{self.line} imports {self.module}"
+
+
+def imports_in(tree: ast.AST, file: str, *, late: bool = False, for_types: bool = False) -> Iterator[Import]:
+    """Every import statement below a node, wherever it stands."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    yield Import(file, node.lineno, alias.name, late, for_types)
+            case ast.ImportFrom(module="tuner"):
+                for alias in node.names:
+                    yield Import(file, node.lineno, f"tuner.{alias.name}", late, for_types)
+            case ast.ImportFrom():
+                dots = "." * node.level
+                yield Import(file, node.lineno, dots + (node.module or ""), late, for_types)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                yield from imports_in(node, file, late=True, for_types=for_types)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                yield from imports_in(node, file, late=late, for_types=True)
+            case _:
+                yield from imports_in(node, file, late=late, for_types=for_types)
+
+
+def all_imports() -> list[Import]:
+    found: list[Import] = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        found += imports_in(ast.parse(path.read_text(encoding="utf-8")), path.relative_to(SOURCE).as_posix())
+    return found
+
+
+def layer_of(part: str) -> int:
+    return next(n for n, parts in enumerate(LAYERS) if part in parts)
+
+
+def breaks_the_layers(found: Import) -> bool:
+    if found.module.startswith("."):
+        return True  # one way to write an import, so that this test sees them all
+    above, _, rest = found.module.partition(".")
+    target = rest.split(".")[0]
+    if above != "tuner" or target == found.part or found.part in ENTRANCES:
+        return False
+    return not target or layer_of(target) >= layer_of(found.part)
+
+
+def breaks_an_ownership(found: Import) -> bool:
+    library = found.module.split(".")[0]
+    if library not in OWNERS or found.for_types:
+        return False
+    return found.part not in OWNERS[library] | (LATE.get(library, set()) if found.late else set())
+
+
+def statement(file: str, text: str) -> Import:
+    (only,) = imports_in(ast.parse(text), file)
+    return only
+
+
+def test_every_part_of_the_package_has_a_layer() -> None:
+    parts = {p.relative_to(SOURCE).parts[0].removesuffix(".py") for p in SOURCE.rglob("*.py")}
+    assert parts - ENTRANCES == set().union(*LAYERS)
+
+
+def test_imports_go_down_only() -> None:
+    assert [str(i) for i in all_imports() if breaks_the_layers(i)] == []
+
+
+def test_heavy_libraries_stay_with_their_owners() -> None:
+    assert [str(i) for i in all_imports() if breaks_an_ownership(i)] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("report/write.py", "from tuner.execute.local import LocalExecutor"),
+        ("report/write.py", "from tuner import sweep"),
+        ("records.py", "from tuner.spec.model import SweepSpec"),
+        ("search/gp.py", "def f():\n    from tuner.store.store import StudyStore"),
+        ("models/mlp.py", "if TYPE_CHECKING:\n    from tuner.data.dataset import Split"),
+        ("train/task.py", "from .cohort import Cohort"),
+        ("train/task.py", "import tuner"),
+    ],
+)
+def test_the_check_sees_an_import_that_goes_up_or_across(file: str, text: str) -> None:
+    assert breaks_the_layers(statement(file, text))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("report/page.py", "import torch"),
+        ("cli/best.py", "import torch.nn"),
+        ("search/gp.py", "def f():\n    import torch"),
+        ("execute/local.py", "from optuna.study import Study"),
+    ],
+)
+def test_the_check_sees_a_library_in_the_wrong_hands(file: str, text: str) -> None:
+    assert breaks_an_ownership(statement(file, text))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("cli/best.py", "def f():\n    import torch"),
+        ("cli/report.py", "if TYPE_CHECKING:\n    import pandas as pd"),
+        ("search/gp.py", "from scipy import linalg"),
+        ("sweep/loop.py", "from tuner.execute.executor import Executor"),
+        ("data/load.py", "from tuner.data.parts import Parts"),
+        ("__main__.py", "from tuner.cli.main import main"),
+    ],
+)
+def test_the_check_lets_the_rest_pass(file: str, text: str) -> None:
+    found = statement(file, text)
+    assert not breaks_the_layers(found)
+    assert not breaks_an_ownership(found)
+
+
+def test_the_commands_load_without_any_library_but_click() -> None:
+    """`tuner --help` loads every command, so it answers at once only if none of them brings torch or pandas."""
+    modules = sorted({place.partition(":")[0] for place in COMMANDS.values()})
+    script = f"""
+import importlib, sys
+before = set(sys.modules)  # an editable installation's own finder is there before any of our code
+for name in {modules!r}:
+    importlib.import_module(name)
+loaded = {{name.split(".")[0] for name in set(sys.modules) - before}}
+print(*sorted(loaded - set(sys.stdlib_module_names) - {{"tuner"}}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert set(done.stdout.split()) <= {"click", "colorama"}
