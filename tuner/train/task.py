@@ -59,7 +59,7 @@ class Task:
         self._num_dev = len(self.data.dev)
         self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
         scoring = {"loss": self.loss, "metric": self.metric, "target_std": data.info.target_std}
-        self._score_dev = Evaluation(self.data.dev.targets, **scoring)
+        self.score_dev = Evaluation(self.data.dev.targets, **scoring)
         self._score_train = Evaluation(sample.targets, **scoring)
         self._parameters: dict[object, int] = {}
         self._unfusable: dict[str, str | None] = {}
@@ -110,7 +110,7 @@ class Task:
         """Losses and metrics of every trial, dropout off, on the dev set and on a fixed sample of the training set."""
         outputs = program.outputs(self._evaluated)
         dev, train = outputs[:, : self._num_dev], outputs[:, self._num_dev :]
-        on_dev, on_train = self._score_dev(dev), self._score_train(train)
+        on_dev, on_train = self.score_dev(dev), self._score_train(train)
         return Measured(
             train_loss=on_train.loss.tolist(),
             dev_loss=on_dev.loss.tolist(),

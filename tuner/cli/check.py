@@ -1,0 +1,93 @@
+"""`tuner check`: validate a sweep file, and rehearse the sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tuner.errors import TunerError
+
+
+@click.command()
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.option("--no-import", is_flag=True, help="Only read and check the file: no data, no code of yours.")
+@click.option("--gradients", is_flag=True, help="Compare every gradient with a numerical one, in float64.")
+@click.option("--workers", type=click.IntRange(1), help="Plan for so many workers.")
+@click.option("--devices", help="Where to train: cpu, cuda, cuda:0, mps.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the sweep file; repeatable.")
+def check(
+    sweep: Path, no_import: bool, gradients: bool, workers: int | None, devices: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Check a sweep file, and rehearse its sweep.
+
+    Prints the search space by tiers. Then loads the data, checks the default network on one batch, and prints how
+    the trials would be trained together and about how long that takes.
+    """
+    from tuner.spec.defaults import build_space
+    from tuner.spec.reader import read_sweep
+
+    file = read_sweep(sweep, overrides=overrides)
+    for warning in file.warnings:
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
+    spec = file.spec
+    click.echo(f"{sweep}: study {spec.study}, {spec.search.trials} trials of {spec.training.epochs} epochs, "
+               f"strategy {spec.search.strategy}")  # fmt: skip
+    for tier in build_space(spec).tiers:
+        click.echo(f"  {_tier_name(tier)}")
+        for dimension in build_space(spec).in_tier(tier):
+            click.echo(f"    {_dimension(dimension)}")
+    if not no_import:
+        _rehearse(spec, gradients=gradients, workers=workers, devices=devices)
+
+
+def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: str | None) -> None:
+    from tuner.execute.devices import worker_places
+    from tuner.execute.preflight import plan, preflight
+    from tuner.spec.model import SweepSpec
+
+    assert isinstance(spec, SweepSpec)
+    places = worker_places([d.strip() for d in devices.split(",")] if devices else [], workers=workers)
+    found = preflight(spec, places[0], gradients=gradients)
+    data, metric = found.facts.data, found.facts.metric
+    shape = "x".join(str(n) for n in data["input_shape"])
+    click.echo(f"data: {data['task']}, {data['num_train']} train, {data['num_dev']} dev, {data['num_test']} test "
+               f"examples of {shape}, {data['num_outputs']} outputs")  # fmt: skip
+    for note in data["notes"]:
+        click.echo(f"  {note}")
+    click.echo(f"baseline: a guess has {metric} {found.baseline:.4f} on the dev set")
+    click.echo(f"default network: {found.num_parameters} parameters")
+    for result in found.checks:
+        mark = click.style("ok  ", fg="green") if result.passed else click.style("FAIL", fg="red")
+        click.echo(f"  {mark} {result.name}: {result.finding}")
+        if not result.passed:
+            click.echo(f"       {result.advice}")
+    planned = plan(spec, found.facts, num_workers=len(places))
+    click.echo(f"plan: {planned.trials} trials: {planned.cohorts} cohorts, widest {planned.widest}, "
+               f"est. {_duration(planned.seconds)} on {len(places)} {places[0].device} workers")  # fmt: skip
+    if not all(result.passed for result in found.checks):
+        raise TunerError("a check failed; see above")
+
+
+def _tier_name(tier: int) -> str:
+    from tuner.spec.space import REGULARISATION_TIER
+
+    return "regularisation" if tier == REGULARISATION_TIER else f"tier {tier}"
+
+
+def _dimension(dimension: object) -> str:
+    from tuner.spec.space import Dimension
+
+    assert isinstance(dimension, Dimension)
+    scale = {"linear": "", "log": ", log scale", "log1m": ", on log(1 - x)"}[dimension.scale]
+    values = (
+        ", ".join(str(c) for c in dimension.choices)
+        if dimension.kind == "categorical"
+        else f"{dimension.low:g} to {dimension.high:g}{scale}"
+    )
+    when = "".join(f", when {k} is {' or '.join(map(str, v))}" for k, v in dimension.when.items())
+    return f"{dimension.name}: {values}{when} (default {dimension.default})"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,122 @@
+"""A sweep's dress rehearsal in a process of its own: load the data, build the default network, check it, plan.
+
+Users' code is imported only there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tuner.errors import TunerError
+from tuner.execute.devices import WorkerPlace
+from tuner.execute.facts import TaskFacts
+from tuner.execute.numeric import set_numeric_environment
+from tuner.execute.planner import Planner
+from tuner.records import ParamValue, TrialJob
+from tuner.spec.defaults import build_space
+from tuner.spec.model import SweepSpec
+
+PLANNED_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check's verdict, as plain values."""
+
+    name: str
+    passed: bool
+    finding: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preflight:
+    """What the rehearsal found."""
+
+    facts: TaskFacts
+    default: Mapping[str, ParamValue]
+    """The default configuration."""
+    num_parameters: int
+    """Of the default network."""
+    baseline: float
+    """The dev metric of a guess that ignores the inputs: the commonest class, or the mean."""
+    checks: tuple[CheckResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a sweep's trials would be trained as, for configurations spread over the space at random."""
+
+    trials: int
+    cohorts: int
+    widest: int
+    seconds: float
+    """Estimated, if every trial trains all its epochs."""
+
+
+def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool) -> Preflight:
+    """Rehearse a sweep in a new process.
+
+    Raises:
+        DataError: the data cannot be used.
+        UserCodeError: the user's code cannot be imported or called.
+        TunerError: the process died; the message says how.
+    """
+    set_numeric_environment(place.threads)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_rehearse, args=(theirs, spec, place, gradients), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        found = ours.recv()
+    except EOFError:
+        process.join()
+        raise TunerError(f"the checking process ended with exit code {process.exitcode}") from None
+    process.join()
+    if isinstance(found, TunerError):
+        raise found
+    assert isinstance(found, Preflight)
+    return found
+
+
+def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
+    """How the sweep would be trained on so many workers."""
+    space = build_space(spec)
+    draw = random.Random(PLANNED_SEED)
+    jobs = [
+        TrialJob(
+            trial=n, params=space.from_units([draw.random() for _ in space]), seed=n,
+            to_epoch=spec.training.epochs, folder="",
+        )
+        for n in range(spec.search.trials)
+    ]  # fmt: skip
+    cohorts, seconds = Planner(spec, facts, num_workers=num_workers).whole_plan(jobs)
+    return Plan(len(jobs), len(cohorts), max(len(c.jobs) for c in cohorts), seconds)
+
+
+def _rehearse(connection: Connection, spec: SweepSpec, place: WorkerPlace, gradients: bool) -> None:
+    from tuner.execute.training import facts_of, open_task
+    from tuner.train.checks import baseline, run_checks
+
+    try:
+        task = open_task(spec, device=place.device, threads=place.threads)
+        default = build_space(spec).default()
+        job = TrialJob(trial=0, params=default, seed=PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
+        checks = run_checks(task, job, gradients=gradients)
+        connection.send(
+            Preflight(
+                facts=facts_of(task),
+                default=default,
+                num_parameters=task.num_parameters(task.member(job)),
+                baseline=baseline(task),
+                checks=tuple(CheckResult(c.name, c.passed, c.finding, c.advice) for c in checks),
+            )
+        )
+    except TunerError as error:
+        connection.send(error)
