@@ -137,8 +137,12 @@ def test_categories_are_those_of_the_training_part(tmp_path: Path) -> None:
             "or fewer categories, or add ignore: [name]",
         ),
         (
+            "a,y\n" + rows("1,1e300", "2,-1e300"),
+            "the target y holds numbers that are too large to compute with; scale it down",
+        ),
+        (
             "a,b,y\n" + rows("1,1e200,u", "2,-1e200,v"),
-            "column b is too large to be squared; scale it down",
+            "column b holds numbers that are too large to compute with; scale it down",
         ),
     ],
 )
@@ -149,5 +153,5 @@ def test_what_cannot_be_prepared_is_refused(text: str, message: str, tmp_path: P
 
 
 def test_a_number_beyond_32_bits_is_refused_where_it_is_not_scaled(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^column b is too large for 32-bit numbers; scale it down$"):
+    with pytest.raises(DataError, match=r"^column b holds numbers that are too large to compute with; scale it down$"):
         load_csv(tmp_path, "a,b,y\n" + rows("1,1e100,u", "2,2,v"), normalise=False)

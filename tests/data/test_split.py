@@ -200,9 +200,9 @@ def test_a_test_part_given_apart_leaves_train_and_dev_to_be_split() -> None:
             "x,y\n" + "".join(f"{i},name{i}\n" for i in range(9)),
             {"split": {"train": 0.8, "dev": 0.2}},
             'a split into train and dev needs at least 2 examples of each class; "name0" has 1, "name1" has 1, "name2" '
-            "has 1, and 6 more classes; merge or remove these classes, or set task: regression if the target is an amount",
+            "has 1 and 6 more have too few; merge or remove these classes, or set task: regression if the target is an amount",
         ),
-        ("x,y\n1,0.5\n2,0.7\n", {}, "2 examples cannot be split into train, dev and test; give more data"),
+        ("x,y\n1,0.5\n2,0.7\n", {}, "too few examples (2) to split into train, dev and test; give more data"),
         (
             "x,g,y\n" + rows("1,p,0.5", "2,q,0.1"),
             {"group": "g"},

@@ -145,7 +145,7 @@ REFUSED = {
     "missing": (
         "a,b,y\n1,2,u\n3,,v\n,1,u\n",
         {"missing": "error"},
-        "data.csv, row 2: column b is empty (2 values are missing in all); fill them, or set missing: mean or missing: drop",
+        "data.csv, row 2: column b is empty (2 missing in all); fill them, or set missing: mean or missing: drop",
     ),
     "nothing left": ("a,y\n,u\n,v\n1,\n", {"missing": "drop"}, "data.csv: every row has a missing value; nothing is left to train on"),
     "one class": ("a,y\n1,u\n2,u\n", {}, 'data.csv: all examples are of the class "u"; classification needs at least two'),

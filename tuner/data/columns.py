@@ -14,6 +14,7 @@ import pandas as pd
 
 from tuner.data.examples import Origin, TextColumn
 from tuner.data.fingerprint import hash_texts
+from tuner.data.text import clean, quoted
 from tuner.errors import DataError
 
 MOST_MIXED_CATEGORIES = 20
@@ -51,7 +52,7 @@ def typed_column(
         codes, found = pd.factorize(column.astype(object))
     except TypeError:
         raise DataError(f"{origin}: column {name} holds lists or other nested values; {_remedy(name)}") from None
-    distinct = [value.strip() if isinstance(value, str) else value for value in found]
+    distinct = [clean(value) if isinstance(value, str) else value for value in found]
     if any(isinstance(v, datetime.date | datetime.time | pd.Timestamp | pd.Timedelta | pd.Period) for v in distinct):
         raise _holds_dates(name, origin)
     if all(isinstance(v, bool | int | float | Decimal) for v in distinct):
@@ -68,8 +69,8 @@ def typed_column(
     if mostly_numbers or not strays[in_source].any():
         row = int(np.flatnonzero(strays)[0])
         raise DataError(
-            f'{origin.row(row)}: column {name} holds "{texts[codes[row]]}" among numbers; correct it, leave it empty '
-            f"if the value is unknown, or {_remedy(name)}"
+            f"{origin.row(row)}: column {name} holds {quoted(texts[codes[row]])} among numbers; correct it, leave "
+            f"it empty if the value is unknown, or {_remedy(name)}"
         )
     return _categories(name, texts, codes)
 
@@ -132,16 +133,15 @@ def order_times(column: pd.Series[Any], origin: Origin) -> npt.NDArray[np.float6
     Raises:
         DataError: a value is missing, or neither a number nor an ISO 8601 date.
     """
-    if pd.api.types.is_numeric_dtype(column):
-        times = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
-        dates = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
+    times = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.isnan(times).any():
+        dates = pd.to_datetime(column.astype(str), format="ISO8601", utc=True, errors="coerce")
         times = np.where(dates.isna(), np.nan, dates.astype("datetime64[ns, UTC]").astype("int64").astype(np.float64))
     unknown = np.flatnonzero(np.isnan(times))
     if len(unknown):
         row = int(unknown[0])
         raise DataError(
-            f'{origin.row(row)}: column {column.name} holds "{column.iloc[row]}", which is no time; '
+            f"{origin.row(row)}: column {column.name} holds {quoted(column.iloc[row])}, which is no time; "
             "give a number or a date such as 2024-12-31"
         )
     return times

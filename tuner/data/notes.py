@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner.data.examples import Examples
 from tuner.data.preparation import Preparation
+from tuner.data.text import quoted
 
 IMBALANCE = 5
 """Classes are called imbalanced when the most frequent is so many times as frequent as the rarest."""
@@ -54,8 +55,8 @@ def _imbalance(train: Examples) -> list[str]:
         return []
     share = counts[most] / counts.sum()
     return [
-        f'classes are imbalanced: "{train.class_names[most]}" has {counts[most]:,} training examples and '
-        f'"{train.class_names[least]}" {counts[least]:,}; always answering the former is right in {share:.1%} of '
+        f"classes are imbalanced: {quoted(train.class_names[most])} has {counts[most]:,} training examples and "
+        f"{quoted(train.class_names[least])} {counts[least]:,}; always answering the former is right in {share:.1%} of "
         "cases, so consider metric: balanced_accuracy, f1 or auroc"
     ]
 

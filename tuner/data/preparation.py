@@ -58,9 +58,7 @@ class Preparation:
                 numbers[rows] = self._numbers(examples.numbers[rows])
         if is_table:
             inputs[:, self.mean.size :] = self._indicators(examples)
-        if not np.isfinite(inputs).all():
-            place = np.argwhere(~np.isfinite(inputs))[0]
-            raise DataError(f"{_feature(examples, int(place[1]))} is too large for 32-bit numbers; scale it down")
+        _check_finite(inputs, [f"column {name}" for name in self.feature_names(examples)] if is_table else [])
         return Split(torch.from_numpy(inputs), self._targets(examples))
 
     def feature_names(self, examples: Examples) -> tuple[str, ...]:
@@ -102,8 +100,10 @@ class Preparation:
     def _targets(self, examples: Examples) -> torch.Tensor:
         if examples.task == "classification":
             return torch.from_numpy(examples.targets)
-        standardised = (examples.targets - self.target_mean) / self.target_std
-        return torch.from_numpy(standardised.astype(np.float32))
+        with np.errstate(over="ignore"):
+            standardised = ((examples.targets - self.target_mean) / self.target_std).astype(np.float32)
+        _check_finite(standardised, [f"the target {name}" for name in examples.target_names])
+        return torch.from_numpy(standardised)
 
 
 def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
@@ -113,13 +113,12 @@ def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
         DataError: a text column has too many distinct values, or a number is too large.
     """
     mean, std, constant = _moments(train.numbers)
-    overflown = np.flatnonzero(~np.isfinite(std))
-    if len(overflown):
-        raise DataError(f"{_feature(train, int(overflown[0]))} is too large to be squared; scale it down")
+    _check_finite(std.reshape(1, -1), [f"column {name}" for name in train.number_names])
     is_table = train.numbers.ndim == 2
     target_mean = target_std = np.empty(0)
     if train.task == "regression":
         target_mean, target_std, _ = _moments(train.targets)
+        _check_finite(target_std[None], [f"the target {name}" for name in train.target_names])
     return Preparation(
         mean=mean,
         std=std,
@@ -133,8 +132,12 @@ def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
     )
 
 
-def _feature(examples: Examples, position: int) -> str:
-    return f"column {examples.number_names[position]}" if examples.number_names else f"input {position}"
+def _check_finite(values: npt.NDArray[Any], names: list[str]) -> None:
+    """Refuse what has overflown; `names` tell the positions of axis 1, where they have names."""
+    if not np.isfinite(values).all():
+        position = int(np.argwhere(~np.isfinite(values))[0][1])
+        name = names[position] if names else "an input"
+        raise DataError(f"{name} holds numbers that are too large to compute with; scale it down")
 
 
 def _blocks(numbers: npt.NDArray[Any]) -> Iterator[slice]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tuner.data.examples import DEV, PART_NAMES, TEST, TRAIN, Examples, Indices
 from tuner.data.fingerprint import Hashes, example_hashes, mix, shuffling_keys
+from tuner.data.text import quoted
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec, SplitSpec
 
@@ -81,7 +82,7 @@ def _shares(split: str | SplitSpec, num_examples: int, *, test_apart: bool) -> S
 def _assign(examples: Examples, shares: Shares, keys: Hashes, *, seed: int) -> Parts:
     num_parts = int(np.count_nonzero(shares))
     if len(examples) < num_parts:
-        raise DataError(f"{len(examples)} examples cannot be split into {_named(num_parts)}; give more data")
+        raise DataError(f"too few examples ({len(examples)}) to split into {_named(num_parts)}; give more data")
     if examples.groups is not None:
         return _by_group(examples.groups, shares, seed=seed)
     if examples.times is not None:
@@ -101,8 +102,8 @@ def _check_class_sizes(examples: Examples, num_parts: int) -> None:
     tiny = [(name, int(n)) for name, n in zip(examples.class_names, counts, strict=True) if 0 < n < num_parts]
     if not tiny:
         return
-    some = ", ".join(f'"{name}" has {n}' for name, n in tiny[:3]) + (
-        f", and {len(tiny) - 3} more classes" if len(tiny) > 3 else ""
+    some = ", ".join(f"{quoted(name)} has {n}" for name, n in tiny[:3]) + (
+        f" and {len(tiny) - 3} more have too few" if len(tiny) > 3 else ""
     )
     raise DataError(
         f"a split into {_named(num_parts)} needs at least {num_parts} examples of each class; {some}; "
@@ -198,8 +199,9 @@ def _check(examples: Examples, positions: list[Indices]) -> None:
         for part in (DEV, TEST):
             unknown = np.setdiff1d(examples.targets[positions[part]], known)
             if len(unknown):
+                name = quoted(examples.class_names[unknown[0]])
                 raise DataError(
-                    f'the class "{examples.class_names[unknown[0]]}" occurs in {PART_NAMES[part]} and never in train, '
+                    f"the class {name} occurs in {PART_NAMES[part]} and never in train, "
                     "so no network can learn it; add training examples of it, or leave the class out"
                 )
     if examples.groups is not None:

@@ -16,6 +16,7 @@ from tuner.data.columns import group_codes, order_times, typed_column
 from tuner.data.content import Table
 from tuner.data.examples import TRAIN, Examples, Indices, Origin, TextColumn
 from tuner.data.targets import encode_targets
+from tuner.data.text import clean, quoted
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
 
@@ -88,24 +89,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _with_columns_of(table: Table, first: Table) -> pd.DataFrame:
     """The table's columns in the first one's order, with text names."""
-    frame = table.frame.rename(columns=str)
+    frame = table.frame.rename(columns=_name)
     if len(frame) == 0:
         raise DataError(f"{table.where}: there are no rows")
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
-        raise DataError(f'{table.where}: two columns are called "{repeated[0]}"; rename one')
-    wanted = first.frame.columns.map(str)
+        raise DataError(f"{table.where}: two columns are called {quoted(repeated[0])}; rename one")
+    wanted = first.frame.columns.map(_name)
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
-        raise DataError(f'{table.where}: there is no column "{missing[0]}", which {first.where} has')
+        raise DataError(f"{table.where}: there is no column {quoted(missing[0])}, which {first.where} has")
     return frame[list(wanted)]
+
+
+def _name(column: object) -> str:
+    return clean(str(column))
 
 
 def _roles(frame: pd.DataFrame, data: DataSpec, *, where: str) -> Roles:
     named = [("group", data.group), ("order", data.order), *(("ignore", name) for name in data.ignore)]
     for key, name in (*named, *(("target", name) for name in _as_list(data.target))):
         if name is not None and name not in frame.columns:
-            raise DataError(f'data.{key}: {where} has no column "{name}"; {nearest(name, frame.columns)}')
+            raise DataError(f"data.{key}: {where} has no column {quoted(name)}; {nearest(name, frame.columns)}")
     not_inputs = {data.group, data.order, *data.ignore}
     notes = []
     for name in frame.columns:
@@ -149,7 +154,7 @@ def _usable_rows(frame: pd.DataFrame, roles: Roles, data: DataSpec, origin: Orig
         column = next(name for name in (*roles.inputs, *roles.targets) if pd.isna(frame[name].iloc[row]))
         total = int(missing.sum() + frame[list(roles.targets)].isna().to_numpy().sum())
         raise DataError(
-            f"{origin.row(row)}: column {column} is empty ({total:,} values are missing in all); "
+            f"{origin.row(row)}: column {column} is empty ({total:,} missing in all); "
             "fill them, or set missing: mean or missing: drop"
         )
     incomplete = missing.any(axis=1) & ~no_target if data.missing == "drop" else np.zeros(len(frame), dtype=bool)
@@ -177,5 +182,5 @@ def _target_values(frame: pd.DataFrame, names: tuple[str, ...]) -> npt.NDArray[A
         if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
             columns.append(column.to_numpy())
         else:
-            columns.append(np.array([v.strip() if isinstance(v, str) else v for v in column], dtype=object))
+            columns.append(column.to_numpy(dtype=object))
     return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)

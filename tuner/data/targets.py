@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tuner.data.dataset import Task
 from tuner.data.examples import Origin
+from tuner.data.text import clean, quoted
 from tuner.errors import DataError
 
 MOST_INTEGER_CLASSES = 50
@@ -70,10 +71,16 @@ def _is_one_hot(raw: npt.NDArray[Any]) -> bool:
     return bool(raw.dtype.kind in "biuf" and np.isin(raw, (0, 1)).all() and (raw.sum(axis=1) == 1).all())
 
 
+def _is_whole(raw: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which numbers are whole, and so small that a float64 tells each from its neighbours."""
+    whole: npt.NDArray[np.bool_] = (np.abs(raw) < 2.0**53) & (raw == np.round(raw))
+    return whole
+
+
 def _looks_like_classes(raw: npt.NDArray[Any]) -> bool:
     if raw.dtype.kind not in "iuf":
         return True
-    if not (np.isfinite(raw).all() and (raw == np.round(raw)).all()):
+    if not _is_whole(raw).all():
         return False
     distinct = len(np.unique(raw))
     often = len(raw) >= LEAST_EXAMPLES_OF_AN_INTEGER_CLASS * distinct
@@ -83,16 +90,18 @@ def _looks_like_classes(raw: npt.NDArray[Any]) -> bool:
 def _encode_classes(
     raw: npt.NDArray[Any], class_names: tuple[str, ...], names: tuple[str, ...], origin: Origin, *, told: bool
 ) -> Targets:
-    if raw.dtype.kind == "f" and not (np.isfinite(raw).all() and (raw == np.round(raw)).all()):
-        row = int(np.flatnonzero(~np.isfinite(raw) | (raw != np.round(raw)))[0])
+    if raw.dtype.kind == "f" and not _is_whole(raw).all():
+        row = int(np.flatnonzero(~_is_whole(raw))[0])
         raise DataError(f"{origin.row(row)}: {raw[row]} is no class; give whole numbers or names, or task: regression")
     if raw.dtype.kind == "f":
         raw = raw.astype(np.int64)
     if raw.dtype.kind not in "biu":
-        raw = raw.astype(str)
+        raw = _cleaned(raw)
     present, codes = np.unique(raw, return_inverse=True)
     if len(present) < 2:
-        raise DataError(f'{origin}: all examples are of the class "{present[0]}"; classification needs at least two')
+        raise DataError(
+            f"{origin}: all examples are of the class {quoted(present[0])}; classification needs at least two"
+        )
     if class_names and raw.dtype.kind in "iu" and present[0] >= 0 and present[-1] < len(class_names):
         found = tuple(class_names[int(value)] for value in present)
     else:
@@ -105,6 +114,11 @@ def _encode_classes(
             "set task: regression if they are amounts",
         )
     return Targets(codes.astype(np.int64).reshape(-1), "classification", found, notes)
+
+
+def _cleaned(raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    values, codes = np.unique(raw.astype(str), return_inverse=True)
+    return np.array([clean(str(value)) for value in values])[codes]
 
 
 def _as_numbers(raw: npt.NDArray[Any], names: tuple[str, ...], origin: Origin) -> npt.NDArray[np.float64]:
@@ -127,6 +141,6 @@ def _parsed(column: npt.NDArray[Any], origin: Origin) -> npt.NDArray[np.float64]
             result[row] = float(value)
         except (TypeError, ValueError):
             raise DataError(
-                f'{origin.row(row)}: the target "{value}" is no number; correct it, or set task: classification'
+                f"{origin.row(row)}: the target {quoted(value)} is no number; correct it, or set task: classification"
             ) from None
     return result

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.content import Contents, Table
+from tuner.data.text import quoted
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
 
@@ -107,7 +108,7 @@ def _check_names(header: pd.Series[str], where: str) -> None:
     names = header.str.strip()
     repeated = names[names.duplicated() & (names != "")]
     if len(repeated):
-        raise DataError(f'{where}: two columns are called "{repeated.iloc[0]}"; rename one')
+        raise DataError(f"{where}: two columns are called {quoted(repeated.iloc[0])}; rename one")
 
 
 def _is_number_or_missing(text: str) -> bool:
