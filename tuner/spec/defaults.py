@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from tuner.records import Params, ParamValue
-from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of
+from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.knowledge import Hyperparameter
 from tuner.spec.model import DimensionSpec, SweepSpec
 from tuner.spec.space import REGULARISATION_TIER, Dimension, Kind, Scale, Space
@@ -30,9 +30,10 @@ def default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
         for h in hyperparameters_of(spec.model.kind)
         if h.in_default_space and h.name not in fixed and spec.training.optimizer in h.optimizers
     ]
-    if spec.training.schedule == "constant":
-        names = [name for name in names if name != "lr_decay"]
-    return {name: DimensionSpec() for name in names}
+    unread = {"lr_decay"} if spec.training.schedule == "constant" else set()
+    if not is_builtin(spec.model.kind):
+        unread.add("dropout")  # a factory of the user's need not read it
+    return {name: DimensionSpec() for name in names if name not in unread}
 
 
 def fixed_values(spec: SweepSpec) -> dict[str, ParamValue]:

@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from tuner.spec.names import MAX_STUDY_NAME, STUDY_NAME
-from tuner.spec.values import BatchSize, Fraction, Number, Part, Value, Values
+from tuner.spec.values import BatchSize, Fraction, Number, Part, PositiveNumber, Value, Values
 
 StrategyName = Literal["priority", "staged", "tpe", "gp", "cmaes", "qmc", "random", "grid"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
@@ -48,8 +48,8 @@ class DataSpec(Part):
     """Where the examples come from and how they are split and prepared."""
 
     source: Annotated[str, Field(min_length=1)]
-    """`sklearn/NAME`, a CSV, Parquet or NPZ file, or `package.module:function`; paths start at the sweep file's
-    folder."""
+    """`sklearn/NAME`; a CSV, Parquet, NPZ, NPY or IDX file; a folder of images; or a function of yours,
+    `package.module:function` or `path/to/file.py:function`. Paths start at the sweep file's folder."""
     target: str | list[str] | None = None
     """Column to predict, or several for regression with several targets; the last column if left out."""
     task: Literal["auto", "classification", "regression"] = "auto"
@@ -125,7 +125,7 @@ class DimensionSpec(Part):
     log: bool | None = None
     """Search on a logarithmic scale (momenta: on log(1 - value)); each known hyperparameter has its right scale
     without this."""
-    step: Annotated[Number, Field(gt=0)] | None = None
+    step: PositiveNumber | None = None
     """Distance between neighbouring values; a continuum if left out (integers: 1)."""
     type: Literal["float", "int"] | None = None
     """Kind of number; taken from the hyperparameter's name, else from how `low` and `high` are written."""

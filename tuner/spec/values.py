@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from tuner.records import ParamValue
@@ -39,6 +39,13 @@ def _require_number(value: object) -> object:
     return value
 
 
+def _require_positive(value: object) -> object:
+    number = _require_number(value)
+    if isinstance(number, int | float) and number > 0:
+        return number
+    raise PydanticCustomError("number", "must be greater than 0")
+
+
 def _require_values(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_require_value(v) for v in value]
@@ -54,6 +61,14 @@ def _require_batch_size(value: object) -> object:
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Value = Annotated[ParamValue, BeforeValidator(_require_value)]
 """One value of a hyperparameter, kept as it is written: 1 is an integer, 1.0 is not."""
-Number = Annotated[int | float, BeforeValidator(_require_number)]
+Number = Annotated[int | float, BeforeValidator(_require_number), WithJsonSchema({"type": "number"})]
+"""Kept as it is written, like `Value`."""
+PositiveNumber = Annotated[
+    int | float, BeforeValidator(_require_positive), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+]
 Values = Annotated[ParamValue | list[ParamValue], BeforeValidator(_require_values)]
-BatchSize = Annotated[int | Literal["full"], BeforeValidator(_require_batch_size)]
+BatchSize = Annotated[
+    int | Literal["full"],
+    BeforeValidator(_require_batch_size),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "full"}]}),
+]

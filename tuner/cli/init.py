@@ -1,0 +1,40 @@
+"""`tuner init`: write a sweep file to start from."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import click
+
+from tuner.errors import UsageError
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("sweep.yaml"))
+@click.option("--data", "source", default="sklearn/digits", show_default=True, help="Where the data come from.")
+@click.option("--model", default="mlp", show_default=True, help="mlp, cnn, or your factory: package.module:factory.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+def init(file: Path, source: str, model: str, force: bool) -> None:
+    """Write a commented sweep file to start from.
+
+    FILE is sweep.yaml if left out; the study takes its name. Example: tuner init digits.yaml --data sklearn/digits
+    """
+    from tuner.spec.reader import parse_sweep
+    from tuner.spec.starter import starter_text
+
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists; give another name, or --force to overwrite it")
+    study = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "sweep"
+    text = starter_text(file=str(file), study=study[:100], source=source, model=model)
+    parse_sweep(text, name="tuner init", root=file.parent)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+    click.echo(f"wrote {file}; look it over, then: tuner run {shlex.quote(str(file))}", err=True)

@@ -1,0 +1,39 @@
+"""The JSON Schema of sweep files, for editors and for checks outside of tuner."""
+
+from __future__ import annotations
+
+from tuner.records import Json
+from tuner.spec.hyperparameters import HYPERPARAMETERS, MODELS
+from tuner.spec.model import SweepSpec
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def sweep_schema() -> Json:
+    """The schema as a JSON value. What it cannot say (low <= high, names in `when`) only the reader checks."""
+    schema = SweepSpec.model_json_schema()
+    del schema["properties"]["root"]
+    schema["properties"]["model"] = _model_schema(schema["$defs"].pop("ModelSpec"))
+    schema["properties"]["space"] = _space_schema(schema["properties"]["space"])
+    return {"$schema": DIALECT, **schema, "title": "tuner sweep file"}
+
+
+def _model_schema(block: Json) -> Json:
+    """A name alone, or a mapping in which settings stand beside `kind`."""
+    value = block["properties"]["settings"]["additionalProperties"]
+    settings = {h.name: {**value, "description": h.description} for h in HYPERPARAMETERS.values() if h.of_model}
+    mapping = {**block, "properties": {**block["properties"], **settings}, "additionalProperties": value}
+    return {
+        "anyOf": [{"type": "string", "minLength": 1, "examples": list(MODELS)}, mapping],
+        "default": "mlp",
+        "description": block["description"],
+    }
+
+
+def _space_schema(field: Json) -> Json:
+    """Any name, with the known ones described."""
+    by_name = next(form for form in field["anyOf"] if form.get("type") == "object")
+    dimension = by_name["additionalProperties"]
+    known = {h.name: {**dimension, "description": f"Tier {h.tier}. {h.description}"} for h in HYPERPARAMETERS.values()}
+    forms = [{**form, "properties": known} if form is by_name else form for form in field["anyOf"]]
+    return {**field, "anyOf": forms}
