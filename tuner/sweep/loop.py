@@ -80,6 +80,7 @@ class Sweep:
         watcher: Watcher,
         stop: StopRequest,
         facts: Callable[[int], Mapping[str, Json]] | None = None,
+        trial_seed: int | None = None,
     ) -> None:
         """Bring the parts together.
 
@@ -92,7 +93,9 @@ class Sweep:
             watcher: Is told.
             stop: Ends the sweep from outside.
             facts: First facts of a new trial, by its number.
+            trial_seed: The seed of every trial, instead of each one's own.
         """
+        self.trial_seed = trial_seed
         self.facts = facts
         self.strategy = strategy
         self.store = store
@@ -161,7 +164,7 @@ class Sweep:
         return TrialJob(
             trial=record.number,
             params=record.params,
-            seed=record.seed,
+            seed=record.seed if self.trial_seed is None else self.trial_seed,
             to_epoch=record.to_epoch,
             folder=str(self.folders(record.number)),
         )

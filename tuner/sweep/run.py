@@ -41,6 +41,8 @@ class RunOptions:
     """Wall-clock time for this run; then it checkpoints and ends, to be continued."""
     fresh: bool = False
     retry_failed: bool = False
+    confirm_only: bool = False
+    """Search no further: only train the finalists again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +83,7 @@ class StudyRun:
             with self._open(executor, self.spec.study) as store:
                 check_matches(store, self.spec, facts.data)
                 describe(store, self.spec, self.space, facts.data)
-                complete = self._search(store, executor)
+                complete = options.confirm_only or self._search(store, executor)
                 if complete and self.spec.finalists is not None:
                     complete = self._confirm(store, executor)
                 tidy(store, self.paths, direction=facts.direction)
@@ -114,7 +116,9 @@ class StudyRun:
             noise=dev_noise(executor.facts.metric, executor.facts.data, store.records()),
             elapsed_seconds=lambda: time.monotonic() - began,
         )
-        sweep = self._sweep(strategy, store, executor)(folders=lambda n: self.paths.trial(n).folder)
+        sweep = self._sweep(strategy, store, executor)(
+            folders=lambda n: self.paths.trial(n).folder, trial_seed=self.spec.search.trial_seed
+        )
         try:
             return sweep.run(failed_trials(store) if self.options.retry_failed else ())
         finally:

@@ -49,6 +49,7 @@ def describe(store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str
     from tuner.spec.changes import space_to_json
 
     store.set("sweep", spec.model_dump(mode="json"))
+    store.set("root", spec.root)
     store.set("space", space_to_json(space))
     store.set("data", dict(data))
     store.set("versions", versions())

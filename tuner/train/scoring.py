@@ -43,7 +43,7 @@ def _cross_entropy_block(z_KNC: Outputs, y_N: Classes) -> tuple[Outputs, npt.NDA
     """Cross entropy and hit of each example, shapes (K, N)."""
     num_trials, num_examples, num_classes = z_KNC.shape
     # A copy with the examples of all trials side by side, so that each class is one long row.
-    z_CM = z_KNC.transpose(2, 0, 1).reshape(num_classes, -1).copy()
+    z_CM = np.array(z_KNC.transpose(2, 0, 1), order="C").reshape(num_classes, -1)
     y_M = np.tile(y_N, num_trials)
     z_CM -= z_CM.max(axis=0)
     target_M = z_CM[y_M, np.arange(len(y_M))]

@@ -1,0 +1,57 @@
+"""`tuner confirm`: train the best trials again on fresh seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tuner.cli.locate import locate, location_options
+from tuner.errors import UsageError
+
+
+@click.command()
+@click.argument("study")
+@click.option("--top", "count", type=click.IntRange(1), help="How many of the best trials; 5 unless the sweep says.")
+@click.option("--seeds", type=click.IntRange(1), help="Fresh seeds for each; 3 unless the sweep says.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
+@click.option("--devices", help="Where to train: cpu, cuda, cuda:0, mps; the best there is by default.")
+@location_options
+def confirm(
+    study: str,
+    count: int | None,
+    seeds: int | None,
+    workers: int | None,
+    devices: str | None,
+    results: Path,
+    store: str | None,
+) -> None:
+    """Train the best trials of STUDY again on fresh seeds, and write its reports.
+
+    The best of many trials is partly luck; the mean over fresh seeds is not. What was trained before is kept: more
+    seeds add to it.
+    """
+    from tuner.cli.progress import open_progress
+    from tuner.report.terminal import print_leaderboard
+    from tuner.spec.model import FinalistsSpec, SweepSpec
+    from tuner.store.reader import read_study
+    from tuner.sweep.run import RunOptions, run_sweep
+
+    where = locate(study, results=results, store=store)
+    data = read_study(where.paths, study=where.study, url=where.store_url)
+    if not isinstance(data.facts.get("sweep"), dict):
+        raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
+    spec = SweepSpec.model_validate(data.facts["sweep"]).model_copy(update={"root": data.facts.get("root", ".")})
+    rule = spec.finalists or FinalistsSpec()
+    rule = FinalistsSpec(count=count or rule.count, seeds=seeds or rule.seeds)
+    spec = spec.model_copy(update={"finalists": rule})
+    options = RunOptions(
+        results=where.paths.folder.parent,
+        store_url=store,
+        workers=workers,
+        devices=tuple(d.strip() for d in devices.split(",")) if devices else (),
+        confirm_only=True,
+    )
+    with open_progress(spec, quiet=False, verbose=False) as progress:
+        run_sweep(spec, options, progress)
+    print_leaderboard(read_study(where.paths, study=where.study, url=store), top=rule.count)

@@ -1,0 +1,140 @@
+"""`tuner test`: the one touch of the test set. No other module may import `tuner.data.test_set`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuner.cli.locate import Location, locate, location_options
+from tuner.errors import DataError, TunerError, UsageError
+
+if TYPE_CHECKING:
+    from tuner.records import Params
+    from tuner.spec.model import SweepSpec
+    from tuner.store.reader import StudyData
+
+RESAMPLES = 1000
+
+
+@click.command()
+@click.argument("study")
+@click.option("--again", is_flag=True, help="Use the test set once more; that is recorded, and shown for good.")
+@click.option("--json", "as_json", is_flag=True, help="Print the stored evaluations as JSON.")
+@location_options
+def test(study: str, again: bool, as_json: bool, results: Path, store: str | None) -> None:
+    """Evaluate the final choice of STUDY on the test set, once.
+
+    The figure, its interval, the time and the configuration are stored in the study and shown in its reports. A
+    second call prints what was stored: a test set that helps to choose is a dev set.
+    """
+    from tuner.store.reader import read_study
+
+    location = locate(study, results=results, store=store)
+    data = read_study(location.paths, study=location.study, url=location.store_url)
+    stored = data.facts.get("tests")
+    tests: list[dict[str, Any]] = list(stored) if isinstance(stored, list) else []
+    if not tests or again:
+        tests.append(_touch(data, location))
+        _remember(data, location, tests)
+    elif not as_json:
+        click.echo("the test set has been used; this is what was found then (--again uses it once more)", err=True)
+    if as_json:
+        json.dump(tests, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return
+    for number, found in enumerate(tests, start=1):
+        low, high = found["interval"]
+        use = f" (use {number} of the test set)" if len(tests) > 1 else ""
+        click.echo(
+            f"test {data.metric} {found['value']:.4f}, 95 % interval {low:.4f} to {high:.4f}, "
+            f"{found['examples']} examples, trial {found['trial']}, {found['at']}{use}"
+        )
+    if len(tests) > 1:
+        click.echo(f"the test set was used {len(tests)} times: only the first figure is unbiased", err=True)
+
+
+def _touch(data: StudyData, location: Location) -> dict[str, Any]:
+    """Evaluate the final choice in a process of its own, since that imports the user's code."""
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    from tuner.execute.numeric import set_numeric_environment
+    from tuner.report.best import final_choice
+    from tuner.spec.model import SweepSpec
+    from tuner.store.book import utc_now
+
+    choice = final_choice(data)
+    if choice is None:
+        raise TunerError(f"no trial of {data.name} has finished yet; see how it stands with: tuner status {data.name}")
+    if not isinstance(data.facts.get("sweep"), dict):
+        raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
+    if not int((data.facts.get("data") or {}).get("num_test", 0)):
+        raise DataError("there are no test examples; give data.test a file, or data.split a share, before the search")
+    spec = SweepSpec.model_validate(data.facts["sweep"]).model_copy(update={"root": data.facts.get("root", ".")})
+    record = choice.record
+    weights = location.paths.trial(record.number).weights
+    if not weights.is_file():
+        raise TunerError(
+            f"the weights of trial {record.number} are not at {weights}; train it again from best/sweep.yaml"
+        )
+    set_numeric_environment(1)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            found = pool.submit(_evaluate, spec, dict(record.params), weights).result()
+        except BrokenProcessPool as error:
+            raise TunerError("the evaluating process died") from error
+    return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
+
+
+def _evaluate(spec: SweepSpec, params: Params, weights_path: Path) -> dict[str, Any]:
+    """Value, interval and seconds of stored weights on the test set."""
+    import time
+
+    import torch
+
+    from tuner.data.load import load_training_data
+    from tuner.data.test_set import load_test_split
+    from tuner.train.evaluate import outputs_of, resampled_interval, score
+    from tuner.train.task import Task
+
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    task = Task(spec, load_training_data(spec), torch.device("cpu"))
+    weights = torch.load(weights_path, weights_only=True)
+    split = load_test_split(spec)
+    value = float(score(task, params, weights, split).metric[0])
+    outputs = outputs_of(task, params, weights, split)
+    low, high = resampled_interval(task, outputs, split.targets, value=value, resamples=RESAMPLES)
+    return {
+        "value": value,
+        "interval": [low, high],
+        "examples": len(split),
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+
+
+def _remember(data: StudyData, location: Location, tests: list[dict[str, Any]]) -> None:
+    """Store the evaluations in the study, and write its reports again."""
+    from tuner.report.write import write_reports
+    from tuner.spec.changes import space_from_json
+    from tuner.store.optuna_store import open_store
+    from tuner.store.reader import read_study
+
+    store = open_store(
+        location.paths,
+        study=location.study,
+        direction=data.direction,
+        metric=data.metric,
+        space=space_from_json(data.facts["space"]),
+        url=location.store_url,
+        create=False,
+    )
+    with store:
+        store.set("tests", tests)
+    study = read_study(location.paths, study=location.study, url=location.store_url)
+    write_reports(study, location.paths)
