@@ -97,7 +97,7 @@ def simulate(
     rng = np.random.default_rng(seed)
     ease = rng.standard_normal(num_dev)
     targets = rng.integers(NUM_CLASSES, size=num_dev)
-    params = [SPACE.from_units(list(rng.random(len(SPACE)))) for _ in range(trials)]
+    params = [SPACE.from_units(rng.random(len(SPACE)).tolist()) for _ in range(trials)]
     expected = {i: 0.93 if noise_only else _response(p, spread) for i, p in enumerate(params)}
     truth = {i: _clip(e + seed_sd * rng.standard_normal()) for i, e in expected.items()}
     predictions = {i: _predict(truth[i], ease, targets, correlation, rng) for i in truth}

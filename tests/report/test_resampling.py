@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics
+
+from tuner.report.resampling import METRICS, bootstrap_interval, resample_weights, resampled_metric
+
+Drawn = tuple[NDArray[np.float64], NDArray[np.generic]]
+
+
+def classes(rng: np.random.Generator, count: int, num_classes: int = 2) -> Drawn:
+    """Probabilities that know something of the classes."""
+    targets = rng.choice(num_classes, size=count, p=np.r_[0.3, np.full(num_classes - 1, 0.7 / (num_classes - 1))])
+    logits = rng.standard_normal((count, num_classes))
+    logits[np.arange(count), targets] += 1.5
+    shares = np.exp(logits)
+    return shares / shares.sum(axis=1, keepdims=True), targets
+
+
+def numbers(rng: np.random.Generator, count: int) -> Drawn:
+    targets = rng.standard_normal((count, 1))
+    return targets + 0.5 * rng.standard_normal((count, 1)), targets
+
+
+def whole(metric: str, drawn: Drawn) -> float:
+    return float(resampled_metric(metric, *drawn, np.ones((1, len(drawn[1]))))[0])
+
+
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_metrics_agree_with_scikit_learn(num_classes: int) -> None:
+    drawn = shares, targets = classes(np.random.default_rng(0), 300, num_classes)
+    said = shares.argmax(axis=1)
+    average = "binary" if num_classes == 2 else "macro"
+    expected = {
+        "accuracy": metrics.accuracy_score(targets, said),
+        "balanced_accuracy": metrics.balanced_accuracy_score(targets, said),
+        "f1": metrics.f1_score(targets, said, average=average),
+        "auroc": metrics.roc_auc_score(targets, shares[:, 1] if num_classes == 2 else shares, multi_class="ovr"),
+        "loss": metrics.log_loss(targets, shares),
+    }
+    assert {name: whole(name, drawn) for name in expected} == pytest.approx(expected)
+
+
+def test_regression_metrics_agree_with_scikit_learn() -> None:
+    drawn = predicted, targets = numbers(np.random.default_rng(0), 200)
+    assert whole("rmse", drawn) == pytest.approx(metrics.root_mean_squared_error(targets, predicted))
+    assert whole("r2", drawn) == pytest.approx(metrics.r2_score(targets, predicted))
+    assert whole("loss", drawn) == pytest.approx(metrics.mean_squared_error(targets, predicted))
+
+
+def test_weights_count_examples_twice() -> None:
+    shares, targets = classes(np.random.default_rng(1), 50)
+    twice = np.r_[np.arange(50), np.arange(10)]
+    weights = np.r_[np.full(10, 2.0), np.ones(40)][None]
+    for name in ("accuracy", "balanced_accuracy", "f1", "auroc", "loss"):
+        assert resampled_metric(name, shares, targets, weights)[0] == pytest.approx(
+            whole(name, (shares[twice], targets[twice]))
+        )
+
+
+def test_a_resample_without_one_of_the_classes_is_no_error() -> None:
+    shares, targets = classes(np.random.default_rng(2), 6)
+    weights = np.array([[6.0 * (t == targets[0]) for t in targets]])
+    for name in METRICS:
+        assert resampled_metric(name, shares, targets, weights).shape == (1,) or name in ("rmse", "r2")
+
+
+@pytest.mark.parametrize(
+    ("metric", "draw"),
+    [*((m, numbers) for m in ("rmse", "r2", "loss")), *((m, classes) for m in ("balanced_accuracy", "f1", "auroc"))],
+)
+def test_intervals_cover_the_truth_in_95_percent_of_dev_sets(
+    metric: str, draw: Callable[[np.random.Generator, int], Drawn]
+) -> None:
+    rng = np.random.default_rng(4)
+    truth = whole(metric, draw(rng, 300_000))
+    weights = resample_weights(360, resamples=200)
+    covered = []
+    for _ in range(1000):
+        samples = resampled_metric(metric, *draw(rng, 360), weights)
+        covered.append(truth in bootstrap_interval(metric, float(samples[0]), samples[1:], 360))
+    assert 0.93 <= np.mean(covered) <= 0.97

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report.simulate import SimulatedStudy, simulate
+from tuner.paths import StudyPaths
+from tuner.records import Direction
+from tuner.report.finalists import finals
+from tuner.report.overstatement import expected_overstatement
+from tuner.report.resampling import Array, resample_weights
+from tuner.report.statistics import study_statistics
+from tuner.report.ties import tie_group, unpaired_tie_group
+
+WEIGHTS = resample_weights(360, resamples=400)[1:] / 360
+
+
+def paired(study: SimulatedStudy) -> tuple[Array, Array]:
+    """Accuracy of each trial, and on resamples of the dev set."""
+    right = np.stack([study.predictions[i].argmax(axis=1) == study.targets for i in study.predictions])
+    return right.mean(axis=1), WEIGHTS @ right.T.astype(np.float64)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.03, 0.12])
+def test_tie_groups_contain_the_truly_best_trial(spread: float) -> None:
+    held = []
+    for seed in range(60):
+        study = simulate(trials=30, seed=seed, spread=spread)
+        held.append(tie_group(*paired(study))[max(study.truth, key=study.truth.__getitem__)])
+    assert np.mean(held) >= 0.95
+
+
+def test_tie_groups_leave_clearly_worse_trials_out() -> None:
+    sizes = [tie_group(*paired(simulate(trials=30, seed=s, spread=0.3))).mean() for s in range(10)]
+    assert np.mean(sizes) < 0.5
+
+
+def test_identical_networks_tie_and_one_that_dominates_does_not() -> None:
+    samples = np.repeat(np.random.default_rng(0).normal(0.9, 0.01, size=(200, 1)), 3, axis=1)
+    assert tie_group(np.array([0.9, 0.9, 0.9]), samples).all()
+    assert tie_group(np.array([0.95, 0.9, 0.9]), samples + np.array([0.05, 0, 0])).tolist() == [True, False, False]
+
+
+def test_without_predictions_the_group_is_wider() -> None:
+    wider = 0
+    for seed in range(10):
+        values, samples = paired(simulate(trials=30, seed=seed, spread=0.2, correlation=0.9))
+        sd = np.sqrt(values * (1 - values) / 360)
+        wider += unpaired_tie_group(values, sd).sum() >= tie_group(values, samples).sum()
+    assert wider >= 9
+
+
+@pytest.mark.parametrize(("trials", "spread"), [(60, 0.0), (60, 0.06), (20, 0.06), (60, 0.2)])
+def test_the_estimated_overstatement_is_within_a_quarter_of_the_truth_on_average(trials: int, spread: float) -> None:
+    estimates, truths = [], []
+    for seed in range(150):
+        study = simulate(trials=trials, seed=seed, spread=spread)
+        values, samples = paired(study)
+        order = np.argsort(-values)
+        estimates.append(expected_overstatement(values[order], samples[:, order]))
+        truths.append(values[order[0]] - study.truth[int(order[0])])
+    assert np.mean(estimates) == pytest.approx(np.mean(truths), rel=0.25)
+
+
+def test_finalists_measure_the_luck_of_the_best_score_within_a_quarter_of_the_truth() -> None:
+    estimates, truths = [], []
+    for seed in range(150):
+        study = simulate(trials=40, seed=seed, finalists=5, repeats=3)
+        decided = finals(study.study)
+        assert decided is not None
+        best = max(decided.finalists, key=lambda f: f.search_value)
+        estimates.append(decided.overstatement)
+        truths.append(best.search_value - study.expected[best.record.number])
+    assert np.mean(estimates) == pytest.approx(np.mean(truths), rel=0.25)
+
+
+def test_seed_intervals_of_finalists_cover_their_configurations_mean() -> None:
+    covered = []
+    for seed in range(100):
+        study = simulate(trials=20, seed=seed, finalists=4, repeats=3, correlation=0.0, seed_sd=0.01)
+        decided = finals(study.study)
+        assert decided is not None
+        covered += [study.expected[f.record.number] in f.interval for f in decided.finalists if f.interval]
+    assert 0.92 <= np.mean(covered) <= 0.98
+
+
+def test_finals_choose_the_smallest_of_those_that_tie() -> None:
+    decided = finals(simulate(trials=40, seed=1, finalists=5).study)
+    assert decided is not None
+    assert [f.mean for f in decided.finalists] == sorted((f.mean for f in decided.finalists), reverse=True)
+    tied = [f for f in decided.finalists if f.tied]
+    assert decided.finalists[0] in tied
+    assert decided.winner.record.num_parameters == min(f.record.num_parameters for f in tied)
+
+
+def test_one_seed_gives_a_mean_but_no_interval() -> None:
+    decided = finals(simulate(trials=20, seed=1, finalists=3, repeats=1).study)
+    assert decided is not None
+    assert decided.seed_sd is None
+    assert all(f.interval is None for f in decided.finalists)
+
+
+def test_finalists_that_failed_or_repeat_nothing_known_are_left_out() -> None:
+    study = simulate(trials=20, seed=1, finalists=2).study
+    orphan = replace(study.finalists[0], facts={"repeat_of": 999})
+    failed = replace(study.finalists[1], best=None, last=None)
+    assert finals(replace(study, finalists=(orphan, failed))) is None
+
+
+def test_statistics_of_a_study_on_disk(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> None:
+    found = study_statistics(mixed.study, mixed_paths)
+    assert found.basis == "paired"
+    assert found.best is not None
+    assert found.best.number in found.ties
+    assert set(found.intervals) == {r.number for r in mixed.study.records if r.value is not None}
+    assert all(r.value in found.intervals[r.number] for r in found.ranked)
+    assert found.smallest is not None
+    assert found.smallest.num_parameters <= found.best.num_parameters
+    assert found.overstatement is not None
+    assert 0 < found.overstatement < 0.05
+
+
+def test_without_files_the_size_of_the_dev_set_serves(mixed: SimulatedStudy, tmp_path: Path) -> None:
+    for paths in (None, StudyPaths(tmp_path)):
+        found = study_statistics(mixed.study, paths)
+        assert found.basis == "unpaired"
+        assert found.overstatement is None
+        assert len(found.ties) > 1
+
+
+def test_a_study_of_plain_optuna_has_a_ranking_and_no_more() -> None:
+    study = replace(simulate(trials=10, seed=0).study, metric="value", facts={})
+    found = study_statistics(study, None)
+    assert (found.basis, found.intervals, found.ties) == ("none", {}, frozenset())
+    assert len(found.ranked) == 10
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "shape", "pickle"])
+def test_damaged_predictions_are_left_out(mixed: SimulatedStudy, mixed_paths: StudyPaths, damage: str) -> None:
+    found = study_statistics(mixed.study, mixed_paths)
+    victim = mixed_paths.trial(found.ranked[1].number).predictions
+    match damage:
+        case "empty":
+            victim.write_bytes(b"")
+        case "cut":
+            victim.write_bytes(victim.read_bytes()[:-10])
+        case "shape":
+            np.save(victim, np.ones((7, 4), dtype=np.float32))
+        case "pickle":
+            np.save(victim, np.array([{"a": 1}], dtype=object))
+    again = study_statistics(mixed.study, mixed_paths)
+    assert again.basis == "paired"
+    assert found.ranked[1].number in again.intervals
+
+
+def test_smaller_is_better_mirrors_the_statistics(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> None:
+    """The error of each network, minimised, has the ties of its accuracy, maximised."""
+    errors = tuple(
+        replace(r, best=replace(r.best, dev_metric=1 - r.best.dev_metric) if r.best else None)
+        for r in mixed.study.records
+    )
+    mirrored = replace(mixed.study, direction=Direction.MINIMIZE, records=errors)
+    straight = study_statistics(mixed.study, None)
+    assert [r.number for r in study_statistics(mirrored, None).ranked] == [r.number for r in straight.ranked]
