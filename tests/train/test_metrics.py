@@ -186,6 +186,19 @@ def test_outputs_may_be_strided_or_half_precision() -> None:
     np.testing.assert_allclose(evaluation(logits.bfloat16()).loss, evaluation(logits).loss, rtol=0.02)
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_the_path_of_accelerators_scores_as_the_cpu_does(metric: str) -> None:
+    """The same operations, on CPU tensors: machines without a GPU run this one."""
+    outputs, targets = classification_case(2, 8, 500, 10)
+    outputs[3, 4, 5] = float("nan")
+    evaluation = Evaluation(targets, loss="cross_entropy", metric=METRICS[metric])
+    np.testing.assert_allclose(evaluation._on_device(outputs), evaluation(outputs), rtol=1e-5)
+    if metric == "loss":
+        outputs, targets = regression_case(2, 8, 500, 3)
+        evaluation = Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=[1.0, 2.0, 3.0])
+        np.testing.assert_allclose(evaluation._on_device(outputs), evaluation(outputs), rtol=1e-5)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("metric", list(METRICS))
