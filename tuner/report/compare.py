@@ -83,9 +83,9 @@ def compare(a: Side, b: Side) -> Comparison:
 
 def _rows(a: Side, b: Side, difference: float, interval: Interval | None) -> Iterator[Row]:
     metric = a.analysis.study.metric
+    yield Row("trial", str(a.record.number), str(b.record.number))
     values = [metric_text(s.record.value, metric=metric) for s in (a, b)]
-    yield Row("trial", *(str(s.record.number) for s in (a, b)))
-    yield Row(f"dev {metric}", *values, _signed(difference, interval, metric))
+    yield Row(f"dev {metric}", values[0], values[1], _signed(difference, interval, metric))
     if a.whole_study and b.whole_study:
         yield from _budget_rows(a, b, metric)
     for quantity, pair in (
@@ -95,11 +95,11 @@ def _rows(a: Side, b: Side, difference: float, interval: Interval | None) -> Ite
         ("epochs", [str(s.record.epochs) for s in (a, b)]),
         ("training time", [duration_text(s.record.seconds) for s in (a, b)]),
     ):
-        yield Row(quantity, *pair)
+        yield Row(quantity, pair[0], pair[1])
     for name in dict.fromkeys([*a.record.params, *b.record.params]):
         pair = [value_text(s.record.params.get(name)) for s in (a, b)]
         if pair[0] != pair[1]:
-            yield Row(name, *pair)
+            yield Row(name, pair[0], pair[1])
 
 
 def _budget_rows(a: Side, b: Side, metric: str) -> Iterator[Row]:
@@ -108,15 +108,17 @@ def _budget_rows(a: Side, b: Side, metric: str) -> Iterator[Row]:
     count = min(map(len, finished))
     expected, interval = _expected_best(finished[0], finished[1], count, a.analysis.study.direction)
     texts = [metric_text(v, metric=metric) for v in expected]
-    yield Row(f"expected best of {count} finished trials", *texts, _signed(expected[1] - expected[0], interval, metric))
+    apart = _signed(expected[1] - expected[0], interval, metric)
+    yield Row(f"expected best of {count} finished trials", texts[0], texts[1], apart)
     spent = [sum(r.epochs for r in s.analysis.study.records) for s in (a, b)]
     budget = min(spent)
-    reached = [_best_within(s, budget) for s in (a, b)]
-    if reached[0] is not None and reached[1] is not None:
-        texts = [metric_text(v, metric=metric) for v in reached]
-        yield Row(f"best after {budget} epochs", *texts, _signed(reached[1] - reached[0], None, metric))
-    yield Row("finished trials", *(str(len(values)) for values in finished))
-    yield Row("epochs of all trials", *map(count_text, spent))
+    of_a, of_b = _best_within(a, budget), _best_within(b, budget)
+    if of_a is not None and of_b is not None:
+        texts = [metric_text(v, metric=metric) for v in (of_a, of_b)]
+        apart = _signed(of_b - of_a, None, metric)
+        yield Row(f"best after {budget} epochs", texts[0], texts[1], apart)
+    yield Row("finished trials", str(len(finished[0])), str(len(finished[1])))
+    yield Row("epochs of all trials", count_text(spent[0]), count_text(spent[1]))
 
 
 def _difference(a: Side, b: Side) -> tuple[float, Interval | None, str]:
@@ -191,10 +193,8 @@ def _verdict(a: Side, b: Side, difference: float, interval: Interval | None, how
     if 0.0 in interval:
         return f"{a.name} and {b.name} cannot be told apart ({how})."
     ahead = b if (difference > 0) == (a.analysis.study.direction is Direction.MAXIMIZE) else a
-    selected = (
-        " Both are winners of a search, so part of each score is luck." if a.whole_study and b.whole_study else ""
-    )
-    return f"{ahead.name} is better ({how}).{selected}"
+    lucky = " A winner of a search owes part of its score to luck." if a.whole_study or b.whole_study else ""
+    return f"{ahead.name} is better ({how}).{lucky}"
 
 
 def _gap(one: Side) -> float:
