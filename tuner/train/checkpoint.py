@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tuner.faults import fault_point
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult
 from tuner.train.early_stopping import Patience
@@ -61,14 +62,16 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> None:
     torch.save(values, body)
     data = body.getvalue()
     paths.folder.mkdir(parents=True, exist_ok=True)
-    temporary = paths.checkpoint.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with paths.new_checkpoint.open("wb") as file:
         file.write(_MAGIC + hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
         file.flush()
         os.fsync(file.fileno())
+    fault_point("checkpoint_written")
     if paths.checkpoint.exists():
         paths.checkpoint.replace(paths.previous_checkpoint)
-    temporary.replace(paths.checkpoint)
+        fault_point("checkpoint_between")
+    paths.new_checkpoint.replace(paths.checkpoint)
+    fault_point("checkpoint_replaced")
 
 
 def read_checkpoint(paths: TrialPaths) -> Checkpoint | None:
@@ -81,12 +84,6 @@ def read_checkpoint(paths: TrialPaths) -> Checkpoint | None:
         except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
             log.warning("%s is damaged (%s); the checkpoint before it is used", path, error)
     return None
-
-
-def remove_checkpoints(paths: TrialPaths) -> None:
-    """Forget how to go on: the trial has ended."""
-    for path in (paths.checkpoint, paths.previous_checkpoint):
-        path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Checkpoint:

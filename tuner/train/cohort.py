@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tuner.faults import fault_point
 from tuner.models.keyed import batch_order
 from tuner.paths import TrialPaths
 from tuner.records import (
@@ -31,7 +32,7 @@ from tuner.records import (
     TrialStarted,
 )
 from tuner.train.artefacts import write_curve, write_predictions, write_weights
-from tuner.train.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
+from tuner.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.early_stopping import Patience
 from tuner.train.program import EpochPlan, Member, Program
 from tuner.train.schedule import learning_rates
@@ -162,15 +163,15 @@ class Cohort:
 
     def _resize(self, keep: Sequence[int], joining: list[Run]) -> None:
         kept = [self._runs[row] for row in keep]
-        self._runs = [*kept, *joining]
-        if not self._runs:
-            self._program = None
-            return
+        runs = [*kept, *joining]
         members = [run.member for run in joining]
-        if self._program is None:
+        if not runs:
+            self._program = None
+        elif self._program is None:
             self._program = self.task.program(members)
         else:
             self._program = self._program.resized(list(keep), members)
+        self._runs = runs  # last: building a user's module may raise, and the jobs are then still those joining
 
     def _leave(self, rows: Sequence[int]) -> list[TrialEvent]:
         """End the jobs of these rows and compact the rest."""
@@ -201,7 +202,9 @@ class Cohort:
             self._checkpoint(row)
             return [TrialPaused(trial=run.job.trial, epoch=run.epoch, facts=facts)]
         self._write_best(row)
-        remove_checkpoints(run.paths)
+        fault_point("weights_written")
+        # Whoever has stored that the trial ended removes its checkpoint; until then it says that all is trained.
+        self._checkpoint(row)
         return [TrialFinished(trial=run.job.trial, reason=reason, facts=facts)]
 
     def _leave_interrupted(self) -> list[TrialEvent]:
@@ -249,9 +252,12 @@ class Cohort:
                 run.best = result
                 run.best_outputs = scores.dev_outputs[row].clone()
                 improved.append(row)
-            if self._end_of(run) is not None:
-                done.append(row)
             events.append(EpochsFinished(trial=run.job.trial, results=(result,)))
+            if late := self._out_of_time(run):
+                failed.append(row)
+                events.append(late)
+            elif self._end_of(run) is not None:
+                done.append(row)
         if improved:
             program.save_best(improved)
         for row in done:
@@ -278,9 +284,21 @@ class Cohort:
     def _diverged(self, run: Run, result: EpochResult, problem: str) -> TrialFailed:
         if run.curve:
             write_curve(run.paths, run.curve)
-        remove_checkpoints(run.paths)
         return TrialFailed(
             trial=run.job.trial, reason=FailureReason.DIVERGED, message=f"{problem} in epoch {result.epoch}"
+        )
+
+    def _out_of_time(self, run: Run) -> TrialFailed | None:
+        """The end of a trial that has trained for too long and is not done."""
+        limit = self.task.spec.limits.trial_seconds
+        seconds = run.curve[-1].seconds
+        if limit is None or seconds <= limit or self._end_of(run) not in (None, "pause"):
+            return None
+        write_curve(run.paths, run.curve)
+        return TrialFailed(
+            trial=run.job.trial,
+            reason=FailureReason.TIMEOUT,
+            message=f"it trained for {seconds:.1f} s and {run.epoch} epochs; limits.trial_seconds is {limit:g}",
         )
 
     def _facts(self, row: int) -> dict[str, object]:

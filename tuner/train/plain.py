@@ -48,13 +48,21 @@ class PlainProgram:
     state_format = "torch.optim"
 
     def __init__(
-        self, members: Sequence[Member], train: Split, *, loss: str, num_outputs: int, device: torch.device
+        self,
+        members: Sequence[Member],
+        train: Split,
+        *,
+        loss: str,
+        num_outputs: int,
+        device: torch.device,
+        half: bool = False,
     ) -> None:
         self.members = tuple(members)
         self.train = train
         self.loss = loss
         self.num_outputs = num_outputs
         self.device = device
+        self.half = half
         self._modules = [m.make_module().to(device) for m in members]
         self._optimizers = [
             make_optimizer(module, m.settings) for module, m in zip(self._modules, members, strict=True)
@@ -80,7 +88,9 @@ class PlainProgram:
         settings, module, optimizer = self.members[row].settings, self._modules[row], self._optimizers[row]
         # Random numbers that a user's module draws by itself are keyed by the step too.
         torch.manual_seed(generator(self.members[row].seed, "module", step).initial_seed())
-        loss = mean_loss(module(self.train.inputs[batch]), self.train.targets[batch], loss=self.loss)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            outputs = module(self.train.inputs[batch])
+        loss = mean_loss(outputs.float(), self.train.targets[batch], loss=self.loss)
         if settings.l1:
             loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if p.dim() > 1)
         optimizer.zero_grad()

@@ -54,6 +54,9 @@ class Task:
         stopping = spec.training.early_stopping
         self.min_delta = stopping.min_delta if stopping else 0.0
         self.loss = resolve_loss(spec.training, task=data.info.task)
+        self.half = spec.training.precision == "bf16" and device.type == "cuda"
+        if spec.training.precision == "bf16" and not self.half:
+            log.warning("training.precision: bf16 has no effect on %s; training in float32", device)
         self._untrained_loss = max(1.0, math.log(max(data.info.num_outputs, 2)))
         sample = _train_sample(self.data)
         self._num_dev = len(self.data.dev)
@@ -80,16 +83,18 @@ class Task:
         Raises:
             TunerError: `fuse: require`, and they cannot be fused.
         """
-        common = {"loss": self.loss, "num_outputs": self.info.num_outputs, "device": self.device}
-        fuse = self.spec.training.fuse
+        train, fuse = self.data.train, self.spec.training.fuse
+        loss, num_outputs, device, half = self.loss, self.info.num_outputs, self.device, self.half
         if fuse == "off":
-            return PlainProgram(members, self.data.train, **common)
+            return PlainProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
         if members[0].network is not None:
-            return StackedProgram(members, self.data.train, **common)
+            return StackedProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
         reason = self._why_not_fused(members)
         if reason and fuse == "require":
             raise TunerError(f"fuse: require, but {self.spec.model.kind} cannot be fused: {reason}")
-        return ModuleProgram(members, self.data.train, **common, fusable=reason is None)
+        return ModuleProgram(
+            members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, fusable=reason is None
+        )
 
     def _why_not_fused(self, members: Sequence[Member]) -> str | None:
         signature = repr(members[0].make_module())

@@ -42,6 +42,7 @@ class ModuleProgram:
         num_outputs: int,
         device: torch.device,
         fusable: bool,
+        half: bool = False,
     ) -> None:
         """Stack users' modules.
 
@@ -52,7 +53,9 @@ class ModuleProgram:
             num_outputs: Classes or regression targets.
             device: Where to train.
             fusable: The forward of all rows may run under `vmap`; it does where the cohort is wide enough to gain.
+            half: Run the forward under autocast to bfloat16.
         """
+        self.half = half
         narrowest = MIN_WIDTH_CPU if device.type == "cpu" else 2
         fused = fusable and len(members) >= narrowest
         self.path = "vmap" if fused else "plain"
@@ -132,17 +135,22 @@ class ModuleProgram:
             inputs, targets = self.train.inputs[indices_KB], self.train.targets[indices_KB]
 
             def loss_of(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-                return mean_loss(functional_call(self.base, (parameters, buffers), (x,)), y, loss=self.loss)
+                return mean_loss(functional_call(self.base, (parameters, buffers), (x,)).float(), y, loss=self.loss)
 
-            losses_K = vmap(loss_of)(self._parameters, self._buffers, inputs, targets)
+            with self._autocast():
+                losses_K = vmap(loss_of)(self._parameters, self._buffers, inputs, targets)
             losses_K.sum().backward()
             return
         assert self._plan is not None
         for row, member in enumerate(self.members):
             # Random numbers that a module draws by itself are keyed by the step too.
             torch.manual_seed(key(member.seed, "module", int(self._plan.step_SK[number, row])))
-            outputs = functional_call(self.base, self._row(row), (self.train.inputs[indices_KB[row]],))
-            mean_loss(outputs, self.train.targets[indices_KB[row]], loss=self.loss).backward()  # type: ignore[no-untyped-call]
+            with self._autocast():
+                outputs = functional_call(self.base, self._row(row), (self.train.inputs[indices_KB[row]],))
+            mean_loss(outputs.float(), self.train.targets[indices_KB[row]], loss=self.loss).backward()  # type: ignore[no-untyped-call]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
     def _row(self, row: int) -> dict[str, Tensor]:
         return {**self._row_parameters[row], **{name: t[row] for name, t in self._buffers.items()}}
@@ -193,7 +201,13 @@ class ModuleProgram:
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> ModuleProgram:
         members = [*(self.members[row] for row in keep), *joining]
         program = ModuleProgram(
-            members, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, fusable=self.fusable
+            members,
+            self.train,
+            loss=self.loss,
+            num_outputs=self.num_outputs,
+            device=self.device,
+            half=self.half,
+            fusable=self.fusable,
         )
         for new, old in enumerate(keep):
             program.load_state(new, self.state(old))

@@ -58,6 +58,9 @@ def emit_dense(tape: Tape, grads: Gradients, x_KBI: Tensor, weights: Weights, *,
     """y = x W + b. `first`: nothing below needs a gradient."""
     w_KIO = weights.weight
     y_KBO = tape.buffer(tape.num_trials, x_KBI.shape[1], w_KIO.shape[2])
+    if tape.half:
+        _emit_dense_half(tape, grads, x_KBI, y_KBO, weights, first=first)
+        return y_KBO
     tape.forward.append(partial(torch.baddbmm, weights.bias.unsqueeze(1), x_KBI, w_KIO, out=y_KBO))
     if not tape.training:
         return y_KBO
@@ -74,6 +77,32 @@ def emit_dense(tape: Tape, grads: Gradients, x_KBI: Tensor, weights: Weights, *,
         tape.backward.append(partial(weights.weight_grad.copy_, scratch_KIO))
         tape.backward.append(partial(torch.bmm, x_KIB, dy_KBO, out=scratch_KIO))
     return y_KBO
+
+
+def _emit_dense_half(
+    tape: Tape, grads: Gradients, x_KBI: Tensor, y_KBO: Tensor, weights: Weights, *, first: bool
+) -> None:
+    """The products of `emit_dense` in bfloat16, from and to float32 buffers."""
+    w_KIO = weights.weight
+
+    def forward() -> None:
+        product = torch.bmm(x_KBI.bfloat16(), w_KIO.bfloat16())
+        torch.add(product, weights.bias.unsqueeze(1), out=y_KBO)
+
+    def backward() -> None:
+        dy_KBO = grads.of(y_KBO)
+        dy_half = dy_KBO.bfloat16()
+        weights.weight_grad.copy_(torch.bmm(x_KBI.bfloat16().transpose(1, 2), dy_half))
+        torch.sum(dy_KBO, 1, out=weights.bias_grad)
+        if not first:
+            grads.of(x_KBI).copy_(torch.bmm(dy_half, w_KIO.bfloat16().transpose(1, 2)))
+
+    tape.forward.append(forward)
+    if tape.training:
+        grads.of(y_KBO)  # the buffers are made now, not while a graph is captured
+        if not first:
+            grads.of(x_KBI)
+        tape.backward.append(backward)
 
 
 def emit_activation(tape: Tape, grads: Gradients, x: Tensor, name: str, unit_mask: Tensor) -> Tensor:
@@ -217,6 +246,7 @@ def emit_convolution(tape: Tape, grads: Gradients, x_KBCHW: Tensor, weights: Wei
     dy = grads.of(y) if tape.training else y
     dx = grads.of(x_KBCHW) if tape.training and not first else None
     grouped = tape.device.type == "cuda"
+    kind = torch.bfloat16 if tape.half else torch.float32
 
     def side_by_side(t: Tensor) -> Tensor:
         """(K, B, C, H, W) to (B, K C, H, W)."""
@@ -227,13 +257,15 @@ def emit_convolution(tape: Tape, grads: Gradients, x_KBCHW: Tensor, weights: Wei
 
     def forward_grouped() -> None:
         found = torch.conv2d(
-            side_by_side(x_KBCHW), weights.weight.flatten(0, 1), weights.bias.flatten(), 1, padding, 1, num_trials
-        )
+            side_by_side(x_KBCHW).to(kind), weights.weight.flatten(0, 1).to(kind), weights.bias.flatten().to(kind),
+            1, padding, 1, num_trials,
+        )  # fmt: skip
         y.copy_(apart(found, channels_out))
 
     def backward_grouped() -> None:
         dxs, dw, db = aten.convolution_backward(
-            side_by_side(dy), side_by_side(x_KBCHW), weights.weight.flatten(0, 1), [num_trials * channels_out],
+            side_by_side(dy).to(kind), side_by_side(x_KBCHW).to(kind), weights.weight.flatten(0, 1).to(kind),
+            [num_trials * channels_out],
             [1, 1], padding, [1, 1], False, [0, 0], num_trials, [dx is not None, True, True],
         )  # fmt: skip
         weights.weight_grad.copy_(dw.view(weights.weight.shape))

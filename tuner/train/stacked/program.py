@@ -10,36 +10,17 @@ from torch import Tensor
 
 from tuner.data.dataset import Split
 from tuner.models.keyed import dropout_keys, dropout_threshold
-from tuner.models.layers import (
-    Activation,
-    BatchNorm,
-    Convolution,
-    Dense,
-    Dropout,
-    Flatten,
-    MaxPool,
-    Network,
-    rounded_width,
-    transposed_for_module,
-)
+from tuner.models.layers import BatchNorm, transposed_for_module
 from tuner.models.module import initial_values
 from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState
 from tuner.train.rows import NO_CLASS, RowLayout
 from tuner.train.settings import Settings
-from tuner.train.stacked.layers import (
-    DropoutInputs,
-    Gradients,
-    Weights,
-    emit_activation,
-    emit_batch_norm,
-    emit_convolution,
-    emit_dense,
-    emit_dropout,
-    emit_max_pool,
-    emit_widening,
-)
+from tuner.train.stacked.examples import rounded_inputs, targets_table
+from tuner.train.stacked.layers import DropoutInputs, Gradients, Weights
 from tuner.train.stacked.loss import emit_loss_gradient
+from tuner.train.stacked.network import NetworkParts, emit_network
+from tuner.train.stacked.step import TrainingStep
 from tuner.train.stacked.tape import Tape
 
 EVALUATION_ROWS = 256
@@ -60,6 +41,7 @@ class StackedProgram:
         loss: str,
         num_outputs: int,
         device: torch.device,
+        half: bool = False,
         initialise: bool = True,
     ) -> None:
         """Stack trials.
@@ -70,6 +52,7 @@ class StackedProgram:
             loss: `cross_entropy` or `mse`.
             num_outputs: Classes or regression targets.
             device: Where to train.
+            half: Multiply matrices in bfloat16; parameters, sums and updates stay in float32.
             initialise: Draw initial weights; otherwise rows are zero until `load_state`.
         """
         self.members = tuple(members)
@@ -80,6 +63,7 @@ class StackedProgram:
         self.loss = loss
         self.num_outputs = num_outputs
         self.device = device
+        self.half = half
         self.layout = RowLayout(self.network.parameters())
         settings = [m.settings for m in members]
         self.batch_size = settings[0].batch_size
@@ -98,9 +82,16 @@ class StackedProgram:
                 self.p_KP[row] = self.layout.pack(values, added_outputs=added)
         self._seeds = [m.seed for m in members]
         self._dropout = self._dropout_inputs(settings)
-        self.inputs = _rounded_inputs(train.inputs, self.network)
-        self.targets = _targets_table(train.targets, num_outputs, loss)
-        self._steps: dict[int, _Step] = {}
+        self._parts = NetworkParts(
+            rounded=self.network,
+            own=self._networks,
+            weights=self._weights,
+            statistics=self.statistics,
+            dropouts=self._dropout,
+        )
+        self.inputs = rounded_inputs(train.inputs, self.network)
+        self.targets = targets_table(train.targets, num_outputs, loss)
+        self._steps: dict[int, TrainingStep] = {}
         self._evaluations: dict[int, tuple[Tape, Tensor, Tensor]] = {}
         self._outputs: dict[int, Tensor] = {}
         self._scalar_names: tuple[str, ...] = ()
@@ -133,10 +124,28 @@ class StackedProgram:
             self._key_table = torch.from_numpy(found).to(self.device)
         self._plan = plan
 
-    def _step(self, batch_size: int) -> _Step:
+    def _step(self, batch_size: int) -> TrainingStep:
         if batch_size not in self._steps:
-            self._steps[batch_size] = _Step(self, batch_size, self._scalar_names)
+
+            def emit(tape: Tape, grads: Gradients, x: Tensor, y_KBO: Tensor) -> None:
+                z = emit_network(tape, grads, x, self._parts)
+                emit_loss_gradient(tape, grads, z, y_KBO, loss=self.loss, num_targets=self.num_outputs)
+
+            self._steps[batch_size] = TrainingStep(
+                self._tape(batch_size, training=True),
+                inputs=self.inputs,
+                targets=self.targets,
+                scalar_names=self._scalar_names,
+                emit=emit,
+                update=lambda scalars: self.optimizer.step(self.p_KP, self.g_KP, self.moments, dict(scalars)),
+                state=[self.p_KP, *self.moments.values(), *self.statistics.values()],
+            )
         return self._steps[batch_size]
+
+    def _tape(self, batch_size: int, *, training: bool) -> Tape:
+        return Tape(
+            num_trials=len(self.members), batch_size=batch_size, device=self.device, training=training, half=self.half
+        )
 
     def _dropout_inputs(self, settings: Sequence[Settings]) -> list[DropoutInputs]:
         """One for each dropout layer; none at all when no trial drops anything."""
@@ -157,56 +166,11 @@ class StackedProgram:
                 found[f"{index}.running_var"] = torch.ones(num_trials, layer.features, device=self.device)
         return found
 
-    def weights(self, index: int) -> Weights:
+    def _weights(self, index: int) -> Weights:
         """A layer's parameters and gradients."""
         weight, bias = (p for p in self.layout.parameters if p.layer == index)
         view = self.layout.view
         return Weights(view(self.p_KP, weight), view(self.p_KP, bias), view(self.g_KP, weight), view(self.g_KP, bias))
-
-    def emit(self, tape: Tape, grads: Gradients, x: Tensor) -> Tensor:
-        """Record the network on a tape, from an input buffer to the outputs."""
-        dropouts = iter(self._dropout)
-        first = True
-        below: object = None
-        for index, layer in enumerate(self.network.layers):
-            match layer:
-                case Dense(inputs, _):
-                    if x.shape[2] != inputs:
-                        x = emit_widening(tape, grads, x, inputs)
-                    x = emit_dense(tape, grads, x, self.weights(index), first=first)
-                    first = False
-                case Convolution():
-                    x = emit_convolution(tape, grads, x, self.weights(index), first=first)
-                    first = False
-                case BatchNorm():
-                    mean, var = (self.statistics[f"{index}.running_{s}"] for s in ("mean", "var"))
-                    x = emit_batch_norm(tape, grads, x, self.weights(index), mean, var)
-                case Activation(name):
-                    x = emit_activation(tape, grads, x, name, self._unit_mask(index))
-                case Dropout() if self._dropout:
-                    in_place = below in (Activation("relu"), Activation("leaky_relu"))
-                    x = emit_dropout(tape, grads, x, next(dropouts), in_place=in_place)
-                case MaxPool(size):
-                    x = emit_max_pool(tape, grads, x, size)
-                case Flatten():
-                    x = x.flatten(2) if x.dim() > 3 else x
-                case _:
-                    pass
-            below = layer
-        return x
-
-    def _unit_mask(self, index: int) -> Tensor:
-        """1 for the units that each trial's own network has below a layer, 0 for those that rounding added.
-
-        Shape (K, 1, F) behind a dense layer; 1 behind a convolution, whose channels are not rounded.
-        """
-        below = next(i for i in range(index, -1, -1) if isinstance(self.network.layers[i], Dense | Convolution))
-        if not isinstance(self.network.layers[below], Dense):
-            return torch.ones((), device=self.device)
-        own = [layer.outputs for n in self._networks if isinstance(layer := n.layers[below], Dense)]
-        width = rounded_width(max(own))
-        units_F, own_K = torch.arange(width), torch.tensor(own)
-        return (units_F < own_K[:, None, None]).float().to(self.device)
 
     # Evaluation
 
@@ -228,10 +192,9 @@ class StackedProgram:
 
     def _evaluation(self, chunk: Tensor) -> tuple[Tape, Tensor, Tensor]:
         if len(chunk) not in self._evaluations:
-            num_trials = len(self.members)
-            tape = Tape(num_trials=num_trials, batch_size=len(chunk), device=self.device, training=False)
+            tape = self._tape(len(chunk), training=False)
             x = torch.zeros(len(chunk), *self.inputs.shape[1:], device=self.device)
-            z = self.emit(tape, Gradients(tape), x.expand(num_trials, *x.shape))
+            z = emit_network(tape, Gradients(tape), x.expand(len(self.members), *x.shape), self._parts)
             self._evaluations[len(chunk)] = (tape, x, z)
         return self._evaluations[len(chunk)]
 
@@ -272,7 +235,8 @@ class StackedProgram:
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> StackedProgram:
         program = StackedProgram(
             [*(self.members[row] for row in keep), *joining], self.train,
-            loss=self.loss, num_outputs=self.num_outputs, device=self.device, initialise=bool(joining),
+            loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
+            initialise=bool(joining),
         )  # fmt: skip
         index = torch.tensor(list(keep), dtype=torch.int64, device=self.device)
         for name, tensor in program._rows().items():
@@ -285,52 +249,3 @@ class StackedProgram:
             for p in self.layout.parameters
             if p.decayed
         }
-
-
-class _Step:
-    """One training step for one batch size: static inputs and a tape to replay."""
-
-    def __init__(self, program: StackedProgram, batch_size: int, scalar_names: Sequence[str]) -> None:
-        self.batch_size = batch_size
-        self._program = program
-        num_trials, device = len(program.members), program.device
-        tape = Tape(num_trials=num_trials, batch_size=batch_size, device=device, training=True)
-        self._x = tape.buffer(num_trials * batch_size, *program.inputs.shape[1:])
-        self._y = tape.buffer(num_trials * batch_size, program.targets.shape[1])
-        grads = Gradients(tape)
-        z = program.emit(tape, grads, self._x.unflatten(0, (num_trials, batch_size)))
-        y_KBO = self._y.unflatten(0, (num_trials, batch_size))
-        emit_loss_gradient(tape, grads, z, y_KBO, loss=program.loss, num_targets=program.num_outputs)
-        self._operations = (*tape.forward, *reversed(tape.backward))
-        self._scalars_RK = torch.empty(len(scalar_names), num_trials, device=device)
-        self._scalars = {name: row.unsqueeze(1) for name, row in zip(scalar_names, self._scalars_RK, strict=True)}
-
-    def load(self, indices_KB: Tensor, scalars_RK: Tensor) -> None:
-        """Fetch the batch of each trial and the step's scalars."""
-        flat = indices_KB.reshape(-1)
-        torch.index_select(self._program.inputs, 0, flat, out=self._x)
-        torch.index_select(self._program.targets, 0, flat, out=self._y)
-        self._scalars_RK.copy_(scalars_RK)
-
-    def run(self) -> None:
-        for operation in self._operations:
-            operation()
-        program = self._program
-        program.optimizer.step(program.p_KP, program.g_KP, program.moments, self._scalars)
-
-
-def _rounded_inputs(inputs: Tensor, network: Network) -> Tensor:
-    """The examples as the first layer takes them: flat ones with zeros up to the rounded width, images as they are."""
-    first = next(layer for layer in network.layers if isinstance(layer, Dense | Convolution))
-    if isinstance(first, Convolution):
-        return inputs.contiguous()
-    flat = inputs.flatten(1)
-    return torch.nn.functional.pad(flat, (0, first.inputs - flat.shape[1]))
-
-
-def _targets_table(targets: Tensor, num_outputs: int, loss: str) -> Tensor:
-    """Targets as float rows of the rounded width: one-hot for cross entropy."""
-    width = rounded_width(num_outputs)
-    if loss == "cross_entropy":
-        return torch.nn.functional.one_hot(targets, width).float()
-    return torch.nn.functional.pad(targets.float().view(len(targets), num_outputs), (0, width - num_outputs))

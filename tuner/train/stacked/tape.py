@@ -20,14 +20,18 @@ Operation = Callable[[], object]
 class Tape:
     """Forward and backward operations for K trials and batches of B examples."""
 
-    def __init__(self, *, num_trials: int, batch_size: int, device: torch.device, training: bool) -> None:
+    def __init__(
+        self, *, num_trials: int, batch_size: int, device: torch.device, training: bool, half: bool = False
+    ) -> None:
         self.num_trials = num_trials
         self.batch_size = batch_size
         self.device = device
         self.training = training
+        self.half = half
+        """Multiply matrices in bfloat16."""
         self.forward: list[Operation] = []
         self.backward: list[Operation] = []
-        """In order of the layers; `run_backward` goes through it from the end."""
+        """In order of the layers; it is run from the end."""
         self._flat: dict[int, Tensor] = {}
 
     def buffer(self, *shape: int) -> Tensor:
@@ -44,8 +48,4 @@ class Tape:
 
     def run_forward(self) -> None:
         for operation in self.forward:
-            operation()
-
-    def run_backward(self) -> None:
-        for operation in reversed(self.backward):
             operation()

@@ -1,0 +1,25 @@
+"""The training examples as the stacked program takes them: at rounded widths."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tuner.models.layers import Convolution, Dense, Network, rounded_width
+
+
+def rounded_inputs(inputs: Tensor, network: Network) -> Tensor:
+    """The examples as the first layer takes them: flat ones with zeros up to the rounded width, images as they are."""
+    first = next(layer for layer in network.layers if isinstance(layer, Dense | Convolution))
+    if isinstance(first, Convolution):
+        return inputs.contiguous()
+    flat = inputs.flatten(1)
+    return torch.nn.functional.pad(flat, (0, first.inputs - flat.shape[1]))
+
+
+def targets_table(targets: Tensor, num_outputs: int, loss: str) -> Tensor:
+    """Targets as float rows of the rounded width: one-hot for cross entropy."""
+    width = rounded_width(num_outputs)
+    if loss == "cross_entropy":
+        return torch.nn.functional.one_hot(targets, width).float()
+    return torch.nn.functional.pad(targets.float().view(len(targets), num_outputs), (0, width - num_outputs))
