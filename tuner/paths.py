@@ -23,6 +23,11 @@ class TrialPaths:
         return self.folder / "checkpoint.previous.pt"
 
     @property
+    def new_checkpoint(self) -> Path:
+        """A checkpoint that is being written; it becomes the last one when it is whole."""
+        return self.folder / "checkpoint.tmp"
+
+    @property
     def curve(self) -> Path:
         """One CSV row for each epoch: the fields of `EpochResult`."""
         return self.folder / "curve.csv"

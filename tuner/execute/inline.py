@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import redirect_stdout
 
 from tuner.execute.facts import TaskFacts
 from tuner.execute.planner import PlannedJob, Planner
@@ -14,16 +16,21 @@ from tuner.spec.model import SweepSpec
 
 
 class InlineExecutor:
-    """See `execute.executor.Executor`. `events` trains one epoch of the present cohort."""
+    """See `execute.executor.Executor`. `events` trains one epoch of the present cohort.
+
+    What users' code prints goes to standard error, where it cannot be taken for this program's results.
+    """
 
     def __init__(self, spec: SweepSpec, paths: StudyPaths, *, device: str = "cpu", threads: int = 1) -> None:
-        task = open_task(spec, device=device, threads=threads)
-        write_dev_targets(task, paths)
-        self.facts: TaskFacts = facts_of(task)
+        self._paths = paths
+        with redirect_stdout(sys.stderr):
+            self._task = open_task(spec, device=device, threads=threads)
+        self.facts: TaskFacts = facts_of(self._task)
         self.planner = Planner(spec, self.facts, num_workers=1)
-        self._runner = CohortRunner(task, worker="inline")
+        self._runner = CohortRunner(self._task, worker="inline", too_wide=self._too_wide)
         self._pending: list[PlannedJob] = []
         self._training: Iterator[list[TrialEvent]] | None = None
+        self._key: Hashable = None
         self._interrupted = False
 
     def submit(self, jobs: Sequence[TrialJob]) -> None:
@@ -32,20 +39,18 @@ class InlineExecutor:
     def room(self) -> int:
         if self._interrupted or self._training is not None or self._pending:
             return 0
-        return 1 if self.planner.spec.training.fuse == "off" else 16
+        return 1 if self.planner.spec.training.fuse == "off" else self.planner.room_per_worker
 
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
-        if self._training is None:
-            if self._interrupted:
-                ended = [TrialInterrupted(trial=p.job.trial, epoch=0) for p in self._pending]
-                self._pending = []
-                return [*ended]
-            cohort = self.planner.next_cohort(self._pending)
-            if cohort is None:
-                return []
-            self._pending = [p for p in self._pending if p not in cohort.jobs]
-            self._training = self._runner.train([p.job for p in cohort.jobs])
-        found = next(self._training, None)
+        if self._interrupted and self._pending:
+            ended = [TrialInterrupted(trial=p.job.trial, epoch=0) for p in self._pending]
+            self._pending = []
+            return [*ended]
+        training = self._training or self._begin()
+        if training is None:
+            return []
+        with redirect_stdout(sys.stderr):
+            found = next(training, None)
         if found is None:
             self._training = None
             return []
@@ -58,3 +63,18 @@ class InlineExecutor:
     def close(self) -> None:
         self._pending = []
         self._training = None
+
+    def _begin(self) -> Iterator[list[TrialEvent]] | None:
+        """Begin the next cohort, if there is one."""
+        cohort = self.planner.next_cohort(self._pending)
+        if cohort is None:
+            return None
+        if self._key is None:  # not earlier: until it trains, a run may still be refused
+            write_dev_targets(self._task, self._paths)
+        self._key = cohort.jobs[0].key
+        self._pending = [p for p in self._pending if p not in cohort.jobs]
+        self._training = self._runner.train([p.job for p in cohort.jobs])
+        return self._training
+
+    def _too_wide(self, width: int) -> None:
+        self.planner.too_wide(self._key, width)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
+import atexit
+import logging
 import time
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any
+from multiprocessing.connection import wait
+from pathlib import Path
 
 from tuner.errors import TunerError
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
+from tuner.execute.fork_server import fork_server
 from tuner.execute.numeric import set_numeric_environment
 from tuner.execute.planner import PlannedJob, Planner
-from tuner.paths import StudyPaths
+from tuner.execute.process import JOIN_SECONDS, WorkerProcess
+from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
     EpochsFinished,
     FailureReason,
@@ -30,59 +30,78 @@ from tuner.records import (
 )
 from tuner.spec.model import SweepSpec
 
-JOIN_SECONDS = 5.0
-ROOM_PER_WORKER_CPU = 16
-ROOM_PER_WORKER_CUDA = 256
+log = logging.getLogger(__name__)
+
+MAX_EARLY_DEATHS = 3
+"""So many workers may die in a row before one of them has loaded the data."""
+MAX_WORDS = 2000
+"""Characters of a worker's last words in an error message."""
+OVERTIME_SECONDS = 1.0
+"""A trial that is over its time limit is given so long to end its epoch, and itself."""
 
 
 @dataclass(slots=True)
 class Worker:
-    """One worker process, as the coordinator sees it."""
+    """A worker process, and what it is doing."""
 
     number: int
     place: WorkerPlace
-    process: BaseProcess
-    connection: Connection
+    process: WorkerProcess
     ready: bool = False
+    """It has loaded the data."""
     key: Hashable = None
-    """The fusion key of its present cohort."""
+    """The fusion key of its present cohort; None if nobody may join."""
     jobs: dict[int, PlannedJob] = field(default_factory=dict)
     """Its unfinished jobs by trial."""
-    heard: float = 0.0
-    """When it last sent something, monotonic seconds."""
-    kill_reason: FailureReason | None = None
-    """Why we killed it ourselves."""
+    seconds: dict[int, float] = field(default_factory=dict)
+    """For how long each of them has trained, as far as it has said."""
+    heard: float = field(default_factory=time.monotonic)
+    """When it last sent something."""
+    stalled: bool = False
+    """We killed it, since it was silent for too long."""
+    overtime: frozenset[int] = frozenset()
+    """We killed it because of these trials, which have trained for too long."""
 
 
 class LocalExecutor:
-    """See `execute.executor.Executor`. A worker that dies fails the trials that it held, and is replaced."""
+    """See `execute.executor.Executor`. A worker that dies is replaced, and its trials go on from their checkpoints.
+
+    The trial that a worker died of is not known when several were in training. If the worker died by itself, or
+    died of them before, each of them goes on alone, so that the culprit fails and the others do not.
+    """
 
     def __init__(self, spec: SweepSpec, paths: StudyPaths, places: Sequence[WorkerPlace]) -> None:
         """Start the workers; they load the data while the caller goes on."""
         self.spec = spec
         self.paths = paths
         set_numeric_environment(places[0].threads)
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["tuner.execute.worker"])
+        self._context = fork_server(source=spec.data.source)
         self._pending: list[PlannedJob] = []
-        self._isolated: set[int] = set()
-        """Trials that were in a cohort whose worker died: each goes on alone, so that the culprit is found."""
+        self._alone: set[int] = set()
+        """Suspects: trials that go on by themselves."""
+        self._deaths: Counter[int] = Counter()
+        """How many workers were killed while a trial was in training there with others."""
+        self._early_deaths = 0
         self._interrupted = False
         self._ready_events: list[TrialEvent] = []
-        self._workers = [self._start(number, place) for number, place in enumerate(places)]
+        self._failure: TunerError | None = None
         self._facts: TaskFacts | None = None
         self._planner: Planner | None = None
+        self.workers = [self._start(number, place) for number, place in enumerate(places)]
+        atexit.register(self.close)  # or else Python would wait for the workers before it ends
 
     @property
     def facts(self) -> TaskFacts:
-        if self._facts is None:
-            self._facts = self._wait_for_facts()
+        while self._facts is None:
+            self._ready_events += self._receive_all(None)
+            if self._failure is not None:
+                raise self._failure
         return self._facts
 
     @property
     def planner(self) -> Planner:
         if self._planner is None:
-            self._planner = Planner(self.spec, self.facts, num_workers=len(self._workers))
+            self._planner = Planner(self.spec, self.facts, num_workers=len(self.workers))
         return self._planner
 
     # The seam
@@ -94,78 +113,48 @@ class LocalExecutor:
     def room(self) -> int:
         if self._interrupted:
             return 0
-        cuda = self._workers[0].place.device.startswith("cuda")
-        capacity = len(self._workers) * (ROOM_PER_WORKER_CUDA if cuda else ROOM_PER_WORKER_CPU)
-        busy = len(self._pending) + sum(len(w.jobs) for w in self._workers)
+        capacity = len(self.workers) * self.planner.room_per_worker
+        busy = len(self._pending) + sum(len(w.jobs) for w in self.workers)
         return capacity - busy if busy <= capacity // 2 else 0
 
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         found, self._ready_events = self._ready_events, []
-        if not found:
-            waiting: list[Any] = [w.connection for w in self._workers] + [w.process.sentinel for w in self._workers]
-            wait(waiting, timeout_seconds)
-        for worker in list(self._workers):
-            found += self._receive(worker)
-        found += self._watch_limits()
+        found += self._receive_all(0.0 if found else timeout_seconds)
+        if self._failure is not None and not found:
+            raise self._failure
+        self._watch_limits()
         self._dispatch()
         return found
 
     def interrupt(self) -> None:
         self._interrupted = True
-        self._ready_events += [TrialInterrupted(trial=p.job.trial, epoch=0) for p in self._pending]
-        self._pending = []
-        for worker in self._workers:
-            self._send(worker, ("interrupt",))
+        self._dispatch()
+        for worker in self.workers:
+            worker.process.send("interrupt")
 
     def close(self) -> None:
-        for worker in self._workers:
-            self._send(worker, ("close",))
+        for worker in self.workers:
+            if worker.ready and not worker.jobs:
+                worker.process.ask_to_end()
+            else:
+                worker.process.kill()
         deadline = time.monotonic() + JOIN_SECONDS
-        for worker in self._workers:
-            busy = bool(worker.jobs)
-            worker.process.join(0.0 if busy else max(0.0, deadline - time.monotonic()))
-            self._kill(worker)
-            worker.process.join()
-            worker.connection.close()
-        self._workers = []
+        for worker in self.workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            worker.process.kill()
+            worker.process.bury()
+            worker.process.printed.close()
+        self.workers = []
+        atexit.unregister(self.close)
 
-    # Workers
-
-    def _start(self, number: int, place: WorkerPlace) -> Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_worker_entry,
-            args=(theirs, self.spec, str(self.paths.folder), f"worker {number}", place),
-            daemon=True,
-        )
-        process.start()
-        theirs.close()
-        return Worker(number, place, process, ours, heard=time.monotonic())
-
-    def _wait_for_facts(self) -> TaskFacts:
-        while True:
-            wait([w.connection for w in self._workers])
-            for worker in self._workers:
-                if not worker.connection.poll():
-                    continue
-                try:
-                    match worker.connection.recv():
-                        case ("ready", TaskFacts() as facts):
-                            worker.ready = True
-                            return facts
-                        case ("refused", TunerError() as error):
-                            raise error
-                except (EOFError, ConnectionError):
-                    worker.process.join()
-                    code = worker.process.exitcode
-                    raise TunerError(
-                        f"a worker ended with exit code {code} while it loaded the data; "
-                        "run with --engine inline to see why"
-                    ) from None
+    # Jobs
 
     def _dispatch(self) -> None:
         """Give idle workers a cohort each, and let waiting jobs join cohorts of their kind."""
-        for worker in self._workers:
+        if self._interrupted:
+            self._ready_events += [TrialInterrupted(trial=p.job.trial, epoch=0) for p in self._pending]
+            self._pending = []
+        for worker in self.workers:
             if not worker.ready or not self._pending:
                 continue
             if not worker.jobs:
@@ -174,18 +163,18 @@ class LocalExecutor:
                 self._refill(worker)
 
     def _begin(self, worker: Worker) -> None:
-        alone = next((p for p in self._pending if p.job.trial in self._isolated), None)
+        alone = next((p for p in self._pending if p.job.trial in self._alone), None)
         if alone is not None:
-            chosen: tuple[PlannedJob, ...] = (alone,)
-        else:
-            cohort = self.planner.next_cohort(self._pending)
-            assert cohort is not None
-            chosen = cohort.jobs
-        worker.key = None if alone is not None else chosen[0].key
-        self._give(worker, chosen, "train")
+            worker.key = None
+            self._give(worker, [alone], "train")
+            return
+        cohort = self.planner.next_cohort(self._pending)
+        assert cohort is not None
+        worker.key = cohort.jobs[0].key
+        self._give(worker, cohort.jobs, "train")
 
     def _refill(self, worker: Worker) -> None:
-        same = [p for p in self._pending if p.key == worker.key and p.job.trial not in self._isolated]
+        same = [p for p in self._pending if p.key == worker.key and p.job.trial not in self._alone]
         if same:
             free = self.planner.max_width(same[0]) - len(worker.jobs)
             if free > 0:
@@ -196,81 +185,119 @@ class LocalExecutor:
         self._pending = [p for p in self._pending if p.job.trial not in trials]
         worker.jobs |= {p.job.trial: p for p in chosen}
         worker.heard = time.monotonic()
-        self._send(worker, (verb, [p.job for p in chosen]))
+        worker.process.send(verb, [p.job for p in chosen])
 
-    def _send(self, worker: Worker, message: tuple[Any, ...]) -> None:
-        with contextlib.suppress(OSError):  # a dead worker is noticed by its sentinel
-            worker.connection.send(message)
+    # Workers
+
+    def _start(self, number: int, place: WorkerPlace) -> Worker:
+        return Worker(number, place, WorkerProcess(self._context, self.spec, self.paths, number=number, place=place))
+
+    def _receive_all(self, timeout_seconds: float | None) -> list[TrialEvent]:
+        wait([source for worker in self.workers for source in worker.process.waitables], timeout_seconds)
+        return [event for worker in list(self.workers) for event in self._receive(worker)]
 
     def _receive(self, worker: Worker) -> list[TrialEvent]:
         found: list[TrialEvent] = []
         try:
-            while worker.connection.poll():
+            for message in worker.process.received():
                 worker.heard = time.monotonic()
-                match worker.connection.recv():
+                match message:
                     case ("events", events):
                         for event in events:
-                            if not isinstance(event, TrialStarted | EpochsFinished):
-                                worker.jobs.pop(event.trial, None)
-                                self._isolated.discard(event.trial)
+                            self._note(worker, event)
                         found += events
-                    case ("ready", _):
+                    case ("ready", TaskFacts() as facts):
                         worker.ready = True
+                        self._early_deaths = 0
+                        self._facts = self._facts or facts
                     case ("refused", TunerError() as error):
-                        raise error
-                    case _:
-                        pass
-        except (EOFError, ConnectionError):
-            return found + self._bury(worker)
-        if worker.process.exitcode is not None and not worker.connection.poll():
-            found += self._bury(worker)
+                        self._failure = self._failure or error
+                    case ("too wide", int(width)):
+                        self.planner.too_wide(worker.key, width)
+                    case ("log", int(level), str(text)):
+                        # All workers load the same data and find the same to say about it.
+                        if worker.ready or worker.number == 0:
+                            log.log(level, "%s", text)
+        except EOFError:
+            found += self._after_death(worker)
         return found
 
-    def _bury(self, worker: Worker) -> list[TrialEvent]:
-        """A worker has died: its trials fail, and another takes its place."""
-        worker.process.join(JOIN_SECONDS)
-        self._kill(worker)
-        code = worker.process.exitcode
-        worker.connection.close()
-        self._workers[self._workers.index(worker)] = self._start(worker.number, worker.place)
-        alone = len(worker.jobs) == 1
-        if not alone and worker.kill_reason is None and not self._interrupted:
-            self._isolated |= set(worker.jobs)
-            self._pending += worker.jobs.values()
-            return []
-        reason, message = _cause_of_death(code)
-        if worker.kill_reason is not None:
-            reason, message = worker.kill_reason, f"the worker was ended: {worker.kill_reason}"
-        return [
-            TrialFailed(trial=trial, reason=reason, message=message, retryable=reason is FailureReason.KILLED)
-            for trial in worker.jobs
-        ]
+    def _note(self, worker: Worker, event: TrialEvent) -> None:
+        match event:
+            case EpochsFinished(trial=trial, results=results):
+                worker.seconds[trial] = results[-1].seconds
+            case TrialStarted():
+                pass
+            case _:
+                worker.jobs.pop(event.trial, None)
+                worker.seconds.pop(event.trial, None)
+                self._alone.discard(event.trial)
 
-    def _kill(self, worker: Worker) -> None:
-        """End a worker and everything that it started."""
-        pid = worker.process.pid
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
-
-    def _watch_limits(self) -> list[TrialEvent]:
-        """Kill workers that have been silent for longer than a trial may stall."""
-        now = time.monotonic()
-        for worker in self._workers:
-            if worker.jobs and worker.ready and now - worker.heard > self.spec.limits.stall_seconds:
-                worker.kill_reason = FailureReason.STALLED
-                self._kill(worker)
+    def _after_death(self, worker: Worker) -> list[TrialEvent]:
+        """Put another worker in the place of one that has died; say or see to what becomes of its trials."""
+        reason, cause, from_outside = worker.process.bury()
+        worker.process.printed.deliver([TrialPaths(Path(p.job.folder)).log for p in worker.jobs.values()])
+        words = worker.process.printed.take().decode(errors="replace")
+        worker.process.printed.close()
+        if self._interrupted or self._failure is not None:
+            self.workers.remove(worker)
+        else:
+            self.workers[self.workers.index(worker)] = self._start(worker.number, worker.place)
+        if not worker.ready:
+            self._count_early_death(cause, words)
+        if self._interrupted:
+            return [TrialInterrupted(trial=trial, epoch=0) for trial in worker.jobs]
+        if worker.overtime:
+            self._pending += [p for trial, p in worker.jobs.items() if trial not in worker.overtime]
+            return [self._timeout(trial) for trial in worker.jobs if trial in worker.overtime]
+        if worker.stalled:
+            reason, from_outside = FailureReason.STALLED, False
+            cause = f"it finished no epoch for {self.spec.limits.stall_seconds:g} s"
+        if len(worker.jobs) == 1:
+            return [
+                TrialFailed(trial=trial, reason=reason, message=cause, retryable=from_outside) for trial in worker.jobs
+            ]
+        self._send_on(worker, cause, from_outside=from_outside)
         return []
 
+    def _send_on(self, worker: Worker, cause: str, *, from_outside: bool) -> None:
+        """The trials of a cohort whose worker has died go on: together, or if one of them may be to blame, alone."""
+        if not worker.jobs:
+            return
+        suspects = {trial for trial in worker.jobs if not from_outside or self._deaths[trial]}
+        self._alone |= suspects
+        self._deaths.update(worker.jobs)
+        self._pending += worker.jobs.values()
+        log.warning(
+            "worker %d was lost with %d trials in training (%s); they go on from their checkpoints%s",
+            worker.number, len(worker.jobs), cause, ", one by one" if suspects else "",
+        )  # fmt: skip
 
-def _worker_entry(connection: Connection, spec: SweepSpec, folder: str, name: str, place: WorkerPlace) -> None:
-    from tuner.execute.worker import worker_main
+    def _count_early_death(self, cause: str, words: str) -> None:
+        self._early_deaths += 1
+        if self._early_deaths >= MAX_EARLY_DEATHS and self._failure is None:
+            said = f"; it printed last:\n{words[-MAX_WORDS:].strip()}" if words.strip() else ""
+            self._failure = TunerError(
+                f"{self._early_deaths} workers were lost one after the other while they loaded the data: {cause}{said}"
+            )
 
-    worker_main(connection, spec, folder, name, place.device, place.threads, place.core)
+    def _timeout(self, trial: int) -> TrialFailed:
+        limit = self.spec.limits.trial_seconds
+        message = f"it was still in an epoch when its time was over; limits.trial_seconds is {limit:g}"
+        return TrialFailed(trial=trial, reason=FailureReason.TIMEOUT, message=message)
 
-
-def _cause_of_death(code: int | None) -> tuple[FailureReason, str]:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        return FailureReason.KILLED, f"its process was killed by {name} (signal {-code})"
-    return FailureReason.EXITED, f"its process ended with exit code {code}"
+    def _watch_limits(self) -> None:
+        """Kill workers with a trial that trains, or is silent, for longer than it may."""
+        limits = self.spec.limits
+        now = time.monotonic()
+        for worker in self.workers:
+            if not worker.ready or not worker.jobs:
+                continue
+            silent = now - worker.heard
+            if limits.trial_seconds is not None and silent > OVERTIME_SECONDS:
+                spent = silent / len(worker.jobs) - OVERTIME_SECONDS
+                late = [t for t in worker.jobs if worker.seconds.get(t, 0.0) + spent > limits.trial_seconds]
+                worker.overtime = frozenset(late)
+            worker.stalled = not worker.overtime and silent > limits.stall_seconds
+            if worker.overtime or worker.stalled:
+                worker.process.kill()

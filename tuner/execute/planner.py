@@ -56,7 +56,7 @@ class Planner:
         return PlannedJob(job, fusion_key(self.spec, values), values)
 
     def too_wide(self, key: Hashable, width: int) -> None:
-        """Remember that a cohort of this width ran out of memory."""
+        """A cohort of this width ran out of memory: the next ones of its key are at most half as wide."""
         self._limit[key] = max(1, width // 2)
 
     def max_width(self, planned: PlannedJob) -> int:
@@ -69,6 +69,13 @@ class Planner:
             state = self.num_parameters(planned.values) * 4 * STATE_COPIES
             width = max(1, min(MAX_WIDTH_CPU, int(STATE_BYTES_CPU / max(state, 1))))
         return min(width, self._limit.get(planned.key, width))
+
+    @property
+    def room_per_worker(self) -> int:
+        """How many jobs a worker should have, those in training and those waiting for it: to fill its cohorts."""
+        if self.spec.training.fuse == "off":
+            return 2
+        return MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU
 
     def next_cohort(self, pending: Sequence[PlannedJob]) -> Cohort | None:
         """The jobs that an idle worker should take: of the group with the most work left, an even share.

@@ -1,10 +1,10 @@
-"""Running a cohort to its end in this process, whatever its members do."""
+"""Running cohorts to their ends in this process, whatever their members do."""
 
 from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -22,19 +22,31 @@ class CohortRunner:
     memory, they go on in halves.
     """
 
-    def __init__(self, task: Task, *, worker: str) -> None:
+    def __init__(self, task: Task, *, worker: str, too_wide: Callable[[int], None]) -> None:
+        """Train for a worker.
+
+        Args:
+            task: What is trained.
+            worker: Its name, for events.
+            too_wide: Told the width of a cohort that ran out of memory.
+        """
         self.task = task
         self.worker = worker
+        self.members: tuple[TrialJob, ...] = ()
+        """The jobs in training while the events that were yielded last came about."""
+        self._too_wide = too_wide
         self._cohort: Cohort | None = None
         self._waiting: list[list[TrialJob]] = []
         self._interrupted = False
 
     def join(self, jobs: Sequence[TrialJob]) -> None:
-        """Let jobs of the same fusion key join at the next epoch."""
-        if self._cohort is None:
-            self.queue(jobs)
-        else:
+        """Let jobs join the cohort that was begun or queued last, at its next epoch; they share its fusion key."""
+        if self._waiting:
+            self._waiting[-1] += jobs
+        elif self._cohort is not None:
             self._cohort.join(jobs)
+        else:
+            self.queue(jobs)
 
     def queue(self, jobs: Sequence[TrialJob]) -> None:
         """Train these as a cohort of their own when the present one has ended."""
@@ -47,25 +59,46 @@ class CohortRunner:
             self._cohort.interrupt()
 
     def train(self, jobs: Sequence[TrialJob]) -> Iterator[list[TrialEvent]]:
-        """Train jobs and those that join, yielding each epoch's events."""
+        """Train jobs and those that join or are queued, yielding each epoch's events."""
         self._interrupted = False
         self._waiting = [list(jobs)]
         while self._waiting:
             group = self._waiting.pop(0)
             if self._interrupted:
                 yield [TrialInterrupted(trial=job.trial, epoch=0) for job in group]
-                continue
-            self._cohort = Cohort(self.task, group, worker=self.worker)
-            try:
-                yield from self._cohort.epochs()
-            except (Exception, SystemExit) as error:  # a user's module may raise anything
-                yield self._after(error, self._cohort.unfinished)
+            else:
+                yield from self._train(group)
+
+    def _train(self, group: Sequence[TrialJob]) -> Iterator[list[TrialEvent]]:
+        cohort = self._cohort = Cohort(self.task, group, worker=self.worker)
+        try:
+            yield from self._epochs(cohort)
+            return
+        except (Exception, SystemExit) as error:  # a user's module may raise anything
+            events = self._after(error, cohort.unfinished)
+            traceback.clear_frames(error.__traceback__)
+        finally:
             self._cohort = None
+        del cohort  # and with it its tensors, before the next ones are made
+        if self.task.device.type == "cuda":
+            torch.cuda.empty_cache()
+        yield events
+
+    def _epochs(self, cohort: Cohort) -> Iterator[list[TrialEvent]]:
+        epochs = cohort.epochs()
+        while True:
+            self.members = tuple(cohort.unfinished)
+            events = next(epochs, None)
+            if events is None:
+                return
+            yield events
 
     def _after(self, error: BaseException, left: list[TrialJob]) -> list[TrialEvent]:
         out_of_memory = _is_out_of_memory(error)
-        if out_of_memory and self.task.device.type == "cuda":
-            torch.cuda.empty_cache()
+        if not out_of_memory and _has_lost_device(error):
+            raise error  # nothing can be trained in this process any more
+        if out_of_memory:
+            self._too_wide(len(left))
         if len(left) > 1:
             size = -(-len(left) // 2) if out_of_memory else 1
             log.warning("a cohort of %d ended with %s; its trials go on %d at a time", len(left), _line(error), size)
@@ -83,7 +116,16 @@ class CohortRunner:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "CUDA error: out of memory" in text)
+
+
+def _has_lost_device(error: BaseException) -> bool:
+    """Whether the accelerator refuses all further work of this process, as after a failed assertion in a kernel."""
+    lost = getattr(torch, "AcceleratorError", None)
+    return lost is not None and isinstance(error, lost)
 
 
 def _line(error: BaseException) -> str:

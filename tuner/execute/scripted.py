@@ -25,7 +25,10 @@ Curve = Callable[[Params, int], float]
 
 
 class ScriptedExecutor:
-    """See `execute.executor.Executor`. Trains nothing; each call of `events` ends the oldest job."""
+    """See `execute.executor.Executor`. Trains nothing; each call of `events` ends the oldest job.
+
+    `trained` is what checkpoints are to other executors: given to the next executor, trials go on from there.
+    """
 
     def __init__(self, curve: Curve, *, epochs: int, width: int = 1, direction: Direction = Direction.MAXIMIZE) -> None:
         """Follow a script.

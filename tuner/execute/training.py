@@ -12,22 +12,25 @@ import torch
 
 from tuner.data.load import load_training_data
 from tuner.execute.facts import TaskFacts
+from tuner.imports import load_object
 from tuner.paths import StudyPaths
 from tuner.records import Json
+from tuner.spec.hyperparameters import MODELS
 from tuner.spec.model import SweepSpec
 from tuner.train.artefacts import replacing
 from tuner.train.task import Task
 
 
 def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task:
-    """Load the data and put it on the device.
+    """Import the user's model, load the data and put it on the device.
 
     Raises:
         DataError: the data cannot be used.
         UserCodeError: the user's data function or model cannot be imported.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
+    if spec.model.kind not in MODELS:
+        load_object(spec.model.kind, root=Path(spec.root))
     return Task(spec, load_training_data(spec), torch.device(device))
 
 
@@ -74,7 +77,3 @@ def calibrate(device: torch.device) -> dict[str, float]:
     overhead = best_seconds(lambda: small.mul_(1.0), 200)
     product = best_seconds(lambda: torch.bmm(stack, square.expand(8, 128, 128), out=out), 10)
     return {"overhead_seconds": overhead, "flops_per_second": 8 * 2 * 128**3 / product}
-
-
-def study_paths(folder: str) -> StudyPaths:
-    return StudyPaths(Path(folder))

@@ -1,100 +1,199 @@
 """A worker process: loads the data once, then trains the cohorts that the coordinator sends, until told to end.
 
 Messages to a worker: ("train", jobs), ("join", jobs), ("interrupt",), ("close",). From a worker: ("ready", facts),
-("refused", error), ("events", events).
+("refused", error), ("events", events), ("too wide", width), ("log", level, text).
 """
 
 from __future__ import annotations
 
+import faulthandler
+import fcntl
 import logging
 import os
+import queue
 import signal
 import threading
 import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from tuner.errors import TunerError
+from tuner.execute.devices import WorkerPlace
+from tuner.execute.printed import Printed
 from tuner.execute.runner import CohortRunner
-from tuner.execute.training import facts_of, open_task, study_paths, write_dev_targets
-from tuner.records import EpochsFinished, TrialEvent
+from tuner.execute.training import facts_of, open_task, write_dev_targets
+from tuner.paths import StudyPaths, TrialPaths
+from tuner.records import EpochsFinished, TrialEvent, TrialJob
 from tuner.spec.model import SweepSpec
+from tuner.train.task import Task
 
 SEND_SECONDS = 0.2
 """Progress is sent no more often than this; the end of a job is sent at once."""
 
 
 def worker_main(
-    connection: Connection, spec: SweepSpec, folder: str, name: str, device: str, threads: int, core: int | None
+    connection: Connection, spec: SweepSpec, paths: StudyPaths, name: str, place: WorkerPlace, printed: Printed
 ) -> None:
     """Entry point of a worker process."""
     os.setsid()  # its own group: Ctrl-C at a terminal reaches the coordinator alone, and its children end with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-    logging.basicConfig(level=logging.WARNING, format=f"{name}: %(message)s")
+    _end_with_coordinator()
+    printed.take_over()
+    faulthandler.enable()
+    link = Link(connection)
+    logging.basicConfig(level=logging.INFO, handlers=[_Forward(link)], force=True)
+    if place.core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {place.core})
+    task = _open(link, spec, place)
+    if task is not None:
+        _Server(link, task, paths, name, printed).serve()
+
+
+def _open(link: Link, spec: SweepSpec, place: WorkerPlace) -> Task | None:
+    """The task, announced to the coordinator; None if it cannot be opened."""
     try:
-        task = open_task(spec, device=device, threads=threads)
-        if name.endswith("0"):
-            write_dev_targets(task, study_paths(folder))
-        connection.send(("ready", facts_of(task)))
+        task = open_task(spec, device=place.device, threads=place.threads)
+        link.send("ready", facts_of(task))
+        return task
     except TunerError as error:
-        connection.send(("refused", error))
-        return
-    try:
-        _serve(connection, CohortRunner(task, worker=name))
-    except (EOFError, ConnectionError):
-        return  # the coordinator has gone
+        link.send("refused", error)
+    except Exception as error:
+        text = traceback.format_exc()
+        link.send("refused", TunerError(f"a worker could not load the data: {type(error).__name__}: {error}\n{text}"))
+    return None
 
 
-def _end_with_parent() -> None:
-    """End at once when the coordinator dies, even in the middle of a long step."""
+def _end_with_coordinator() -> None:
+    """Have the kernel kill this process group when the coordinator dies, even in the middle of a long step.
+
+    The coordinator holds the only other end of a pipe on which nothing is ever sent. Where the kernel cannot send
+    a signal of our choice when that end is closed (other than Linux), `Link` notices it.
+    """
     parent = parent_process()
     assert parent is not None
-    wait([parent.sentinel])
-    os.killpg(0, signal.SIGKILL)
+    if hasattr(fcntl, "F_SETSIG"):
+        pipe = parent.sentinel
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _serve(connection: Connection, runner: CohortRunner) -> None:
-    while True:
-        message: tuple[Any, ...] = connection.recv()
+class Link:
+    """The worker's end of the connection. What comes is read at once, so that the coordinator's sends never block."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        # A process that users' code forks must not hold the connection open, nor send on it.
+        os.register_at_fork(after_in_child=connection.close)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def send(self, *message: Any) -> None:
+        with self._sending:
+            self._connection.send(message)
+
+    def next(self) -> tuple[Any, ...]:
+        """The next message; waits for it."""
+        return self._inbox.get()
+
+    def arrived(self) -> list[tuple[Any, ...]]:
+        """The messages that are there already."""
+        found = []
+        with suppress(queue.Empty):
+            while True:
+                found.append(self._inbox.get_nowait())
+        return found
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                message = self._connection.recv()
+                self._inbox.put(message)
+                if message == ("close",):
+                    return
+        except (EOFError, OSError):  # the coordinator has gone
+            os.killpg(0, signal.SIGKILL)
+
+
+class _Forward(logging.Handler):
+    """Log records go to the coordinator, which shows them where its own are shown."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            self._link.send("log", record.levelno, record.getMessage())
+
+
+class _Server:
+    """Does what the coordinator says."""
+
+    def __init__(self, link: Link, task: Task, paths: StudyPaths, name: str, printed: Printed) -> None:
+        self._link = link
+        self._task = task
+        self._paths = paths
+        self._printed = printed
+        self._pid = os.getpid()
+        self._runner = CohortRunner(task, worker=name, too_wide=lambda width: link.send("too wide", width))
+        self._first = True
+
+    def serve(self) -> None:
+        while True:
+            match self._link.next():
+                case ("train" | "join", jobs):
+                    if not self._train(jobs):
+                        return
+                case ("close",):
+                    return
+                case _:
+                    pass  # an interrupt while there is nothing to do
+
+    def _train(self, jobs: Sequence[TrialJob]) -> bool:
+        """Train these and those that come meanwhile; False to end."""
+        if self._first:  # not earlier: until it trains, a run may still be refused, and must leave all as it was
+            self._first = False
+            self._printed.deliver([self._paths.log])
+            write_dev_targets(self._task, self._paths)
+        outbox = _Outbox(self._link)
+        for events in self._runner.train(jobs):
+            if os.getpid() != self._pid:
+                os._exit(0)  # a child that users' code forked, and that came back to us
+            self._printed.deliver([TrialPaths(Path(job.folder)).log for job in self._runner.members])
+            outbox.add(events)
+            for message in self._link.arrived():
+                if not self._heed(message):
+                    return False
+        outbox.send()
+        return True
+
+    def _heed(self, message: tuple[Any, ...]) -> bool:
+        """Act on a message that came in the middle of a cohort; False to end."""
         match message:
-            case ("train" | "join", jobs):
-                outbox = _Outbox(connection)
-                for events in runner.train(jobs):
-                    outbox.add(events)
-                    while connection.poll():
-                        if not _heed(connection.recv(), runner):
-                            return
-                outbox.send()
+            case ("train", jobs):
+                self._runner.queue(jobs)
+            case ("join", jobs):
+                self._runner.join(jobs)
+            case ("interrupt",):
+                self._runner.interrupt()
             case ("close",):
-                return
-            case _:
-                pass
-
-
-def _heed(message: tuple[Any, ...], runner: CohortRunner) -> bool:
-    """Act on a message that came in the middle of a cohort; False to end."""
-    match message:
-        case ("train", jobs):
-            runner.queue(jobs)
-        case ("join", jobs):
-            runner.join(jobs)
-        case ("interrupt",):
-            runner.interrupt()
-        case ("close",):
-            return False
-    return True
+                return False
+        return True
 
 
 class _Outbox:
     """Collects progress, so that the coordinator is not woken for every epoch of every trial."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._progress: dict[int, list[EpochsFinished]] = {}
         self._sent = time.monotonic()
 
@@ -114,7 +213,7 @@ class _Outbox:
         events: list[TrialEvent] = [merged for trial in list(self._progress) for merged in self._take(trial)]
         events += last or []
         if events:
-            self._connection.send(("events", events))
+            self._link.send("events", events)
         self._sent = time.monotonic()
 
     def _take(self, trial: int) -> list[TrialEvent]:

@@ -1,0 +1,122 @@
+"""A worker process, as the coordinator sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from tuner.execute.devices import WorkerPlace
+from tuner.execute.printed import Printed
+from tuner.paths import StudyPaths
+from tuner.records import FailureReason
+from tuner.spec.model import SweepSpec
+
+JOIN_SECONDS = 5.0
+
+_OWN_FAULTS = {
+    signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
+}  # fmt: skip
+"""Signals that a process earns by what it does itself."""
+_UNKNOWN_EXIT = 255
+"""What multiprocessing says when the fork server, which alone knows the exit code, has died."""
+
+
+class WorkerProcess:
+    """One process with a process group of its own, and the connection to it."""
+
+    def __init__(
+        self, context: ForkServerContext, spec: SweepSpec, paths: StudyPaths, *, number: int, place: WorkerPlace
+    ) -> None:
+        self.printed = Printed()
+        self.connection, theirs = context.Pipe()
+        # Not a daemon in multiprocessing's sense: those may have no children, and users' code may want some.
+        self._process: BaseProcess = context.Process(
+            target=_entry, args=(theirs, spec, paths, f"worker {number}", place, self.printed), daemon=False
+        )
+        self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def waitables(self) -> tuple[Connection, int]:
+        """For `multiprocessing.connection.wait`: ready when it has sent something, or has died."""
+        return self.connection, self._process.sentinel
+
+    @property
+    def has_died(self) -> bool:
+        return self._process.exitcode is not None
+
+    def send(self, *message: Any) -> None:
+        """Send a message; a worker that has died gets none, which `received` will tell."""
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
+
+    def received(self) -> Iterator[tuple[Any, ...]]:
+        """The messages that have come.
+
+        Raises:
+            EOFError: it has died, and there is nothing more to come.
+        """
+        died = self.has_died  # before the last look at the connection: what it sent last is not lost
+        if died:
+            self.kill()  # its children may hold the connection open
+        try:
+            while self.connection.poll():
+                yield self.connection.recv()
+        except ConnectionError:
+            died = True
+        if died:
+            raise EOFError
+
+    def ask_to_end(self) -> None:
+        self.send("close")
+
+    def join(self, timeout_seconds: float) -> None:
+        self._process.join(timeout_seconds)
+
+    def kill(self) -> None:
+        """End it, and everything that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if not self.has_died:  # it may not have come to make its group yet
+            self._process.kill()
+
+    def bury(self) -> tuple[FailureReason, str, bool]:
+        """Make sure that it is gone, and release what it held: the reason, in words, and whether it came from outside.
+
+        `printed` stays open, for its last words.
+        """
+        self._process.join(JOIN_SECONDS if not self.has_died else None)
+        self.kill()
+        self._process.join()
+        self.connection.close()
+        code = self._process.exitcode
+        assert code is not None
+        return _cause_of_death(code)
+
+
+def _entry(
+    connection: Connection, spec: SweepSpec, paths: StudyPaths, name: str, place: WorkerPlace, printed: Printed
+) -> None:
+    from tuner.execute.worker import worker_main  # late: the coordinator, which names this function, needs no torch
+
+    worker_main(connection, spec, paths, name, place, printed)
+
+
+def _cause_of_death(code: int) -> tuple[FailureReason, str, bool]:
+    if code == _UNKNOWN_EXIT:
+        return FailureReason.KILLED, "its process ended, and nobody knows how", True
+    if code >= 0:
+        return FailureReason.EXITED, f"its process ended with exit code {code}", False
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal"
+    return FailureReason.KILLED, f"its process was killed by {name} ({-code})", -code not in _OWN_FAULTS
