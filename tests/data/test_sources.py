@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -51,6 +52,22 @@ def test_digits_are_the_same_on_every_machine(tmp_path: Path) -> None:
     info = load(tmp_path, source="sklearn/digits").info
     assert info.sha256 == "59b3fe71c5f9c339b03c6db5e2039d71ec4b5310c706d9237fb20c23a34aee3b"
     assert (info.num_train, info.num_dev, info.num_test) == (1078, 360, 359)
+
+
+def test_digits_are_those_of_scikit_learn_and_loaded_without_importing_it() -> None:
+    code = """
+import sys
+from pathlib import Path
+from tuner.data.sources import read_contents
+from tuner.spec.model import DataSpec
+data = DataSpec(source="sklearn/digits")
+arrays = read_contents(data.source, data, root=Path()).train
+assert "sklearn" not in sys.modules and "pandas" not in sys.modules
+from sklearn.datasets import load_digits
+digits = load_digits()
+assert (arrays.inputs[:, 0] * 16 == digits.images).all() and (arrays.targets == digits.target).all()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_diabetes_data_is_not_scaled_by_dev_and_test(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tuner.data.content import Arrays, Contents
 from tuner.errors import DataError
@@ -30,16 +32,26 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
 
 
 def _digits(where: str) -> Arrays:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
+    table = _digits_table()
     return Arrays(
-        inputs=bunch.images[:, None] / 16.0,
-        targets=bunch.target,
+        inputs=table[:, :-1].reshape(-1, 1, 8, 8) / 16.0,
+        targets=table[:, -1].astype(np.int64),
         where=where,
         task="classification",
         target_names=("digit",),
     )
+
+
+def _digits_table() -> npt.NDArray[np.float64]:
+    """64 pixels of 0..16 and the digit, for each image."""
+    # Importing sklearn.datasets would take each worker process longer than training a dozen small networks.
+    found = importlib.util.find_spec("sklearn")
+    assert found is not None, "scikit-learn is a dependency"
+    file = Path(str(found.origin)).parent / "datasets" / "data" / "digits.csv.gz"
+    if file.exists():
+        return np.loadtxt(file, delimiter=",")
+    bunch = _load("load_digits")
+    return np.column_stack([bunch.data, bunch.target])
 
 
 def _classes(loader: str, target_name: str) -> Callable[[str], Arrays]:
