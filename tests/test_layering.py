@@ -17,7 +17,7 @@ from tuner.cli.main import COMMANDS
 SOURCE = Path(tuner.__file__).parent
 
 LAYERS = (
-    {"errors", "records", "paths"},
+    {"errors", "faults", "records", "paths"},
     {"spec", "imports"},
     {"models", "data", "search", "diagnose"},
     {"train", "store"},
@@ -41,7 +41,7 @@ OWNERS = {
     "pydantic": {"spec"},
     "rich": {"cli", "report"},
     "ruamel": {"spec"},
-    "sklearn": {"data", "train"},
+    "sklearn": {"data"},
     "sqlalchemy": {"store"},
     "torch": {"models", "data", "train", "execute"},
 }

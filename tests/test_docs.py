@@ -1,0 +1,252 @@
+"""What README and docs say is true: commands run, examples work, links and paths lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.contracts.strategy_contract import Make, StrategyContract
+from tests.test_layering import LATE, LAYERS, OWNERS
+from tuner.cli.main import COMMANDS, cli
+from tuner.data import sources
+from tuner.data.load import load_training_data
+from tuner.models.module import initial_values, load_values, to_module
+from tuner.records import Direction, EpochsFinished, TrialFinished
+from tuner.search import registry
+from tuner.search.strategy import Strategy
+from tuner.spec.model import SweepSpec
+from tuner.spec.space import Space
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TO_BE_WRITTEN = {"tuner/search/neighbour.py", "tuner/models/funnel.py", "tuner/data/sources/json_lines.py"}
+"""Files that `docs/extending.md` tells the reader to write."""
+SMALL = {r"trials: \d+": "trials: 8", r"epochs: \d+": "epochs: 6", r"count: \d+": "count: 2", r"seeds: \d+": "seeds: 2"}
+"""What makes a sweep file of the pages a matter of seconds."""
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), flags=re.DOTALL | re.MULTILINE)
+
+
+# Links, paths, tables
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(file), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_paths_of_the_repository_exist(page: Path) -> None:
+    pattern = r"`((?:tuner|tests|docs|sweeps|examples|benchmarks)/[\w./-]*\w)`"
+    named = set(re.findall(pattern, page.read_text(encoding="utf-8"))) - TO_BE_WRITTEN
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_index_names_every_page() -> None:
+    linked = set(re.findall(r"\]\((\w[\w-]*\.md)\)", text_of("docs/README.md")))
+    assert linked == {p.name for p in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+def test_the_table_of_layers_is_the_one_that_is_enforced() -> None:
+    rows = re.findall(r"^\| (\d) \| (.*?) \| ?(.*?) ?\|$", text_of("docs/architecture.md"), flags=re.MULTILINE)
+    found = {int(number): set(re.findall(r"`(\w+)`", parts)) for number, parts, _ in rows}
+    assert found == dict(enumerate(LAYERS))
+    owners: dict[str, set[str]] = {}
+    for _, _, owned in rows:
+        for parts, libraries in re.findall(r"([\w, ]+): ([\w, ]+)", owned):
+            for library in libraries.split(", "):
+                owners.setdefault(library.strip(), set()).update(p.strip() for p in parts.split(","))
+    assert owners == OWNERS
+    assert LATE.keys() <= OWNERS.keys()
+
+
+def test_the_readme_lists_every_command_in_order_and_each_has_help() -> None:
+    listed = re.findall(r"^\| `tuner (\w+)", text_of("README.md"), flags=re.MULTILINE)
+    assert listed == list(COMMANDS)
+    context = cli.make_context("tuner", [])
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert command.help, name
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), flags=re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"(?:^\$ |`)make (?:PYTHON=\S+ )?([a-z]+)", page.read_text(), flags=re.MULTILINE))
+        assert named <= targets, page.name
+
+
+# Commands
+
+
+def shown_lines(block: str) -> Iterator[tuple[str, list[str]]]:
+    """Each command of a block, with the lines of output that are shown below it."""
+    command: str | None = None
+    shown: list[str] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            if command is not None:
+                yield command, shown
+            command, shown = line[2:], []
+        elif line.strip() not in ("", "..."):
+            shown.append(line)
+    if command is not None:
+        yield command, shown
+
+
+def shape(line: str) -> str:
+    """A line with its numbers and spacing evened out: what must not differ from run to run."""
+    return " ".join(re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?", "#", line).split())
+
+
+def shrink_sweeps(folder: Path) -> None:
+    for file in folder.glob("*.yaml"):
+        text = file.read_text(encoding="utf-8")
+        for pattern, small in SMALL.items():
+            text = re.sub(pattern, small, text)
+        file.write_text(text, encoding="utf-8")
+
+
+def console_pages() -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in PAGES if "```console\n$ tuner" in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", console_pages())
+def test_commands_of_a_page_run_and_print_what_is_shown(page: str, tmp_path: Path) -> None:
+    """A page's console blocks are one session, in a folder with the sweeps and examples of the repository."""
+    for name in ("sweeps", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    programs = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+    for block in blocks(page, "console"):
+        for command, shown in shown_lines(block):
+            if command.startswith("make "):
+                continue
+            assert shlex.split(command)[0] in ("tuner", "python"), command
+            done = subprocess.run(
+                command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
+            )
+            output = done.stdout + done.stderr
+            assert done.returncode == 0, f"$ {command}\n{output}"
+            printed = {shape(line) for line in output.splitlines()}
+            missing = [line for line in shown if shape(line) not in printed]
+            assert not missing, f"$ {command}\n{output}"
+            shrink_sweeps(tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_sweep_files_of_the_pages_are_valid(page: Path, tmp_path: Path) -> None:
+    from tuner.spec.reader import read_sweep
+
+    for block in blocks(str(page.relative_to(ROOT)), "yaml"):
+        if block.startswith("study:"):
+            file = tmp_path / "sweep.yaml"
+            file.write_text(block, encoding="utf-8")
+            read_sweep(file)
+
+
+# The examples of docs/extending.md
+
+
+def example(name: str) -> str:
+    (found,) = (b for b in blocks("docs/extending.md", "python") if b.startswith(f"# {name}\n"))
+    return found
+
+
+def namespace_of(*names: str, into: dict[str, Any] | None = None) -> dict[str, Any]:
+    namespace: dict[str, Any] = into if into is not None else {}
+    for name in names:
+        exec(compile(example(name), f"docs/extending.md: {name}", "exec"), namespace)
+    return namespace
+
+
+class TestTheStrategyOfThePage(StrategyContract):
+    @pytest.fixture
+    def make(self, monkeypatch: pytest.MonkeyPatch) -> Make:
+        monkeypatch.setattr(registry, "STRATEGIES", dict(registry.STRATEGIES))
+        namespace = namespace_of("strategy", "strategy, registered", into=dict(vars(registry)))
+        factory = namespace["STRATEGIES"]["neighbour"]
+
+        def make(space: Space, direction: Direction, *, trials: int, epochs: int, seed: int) -> Strategy:
+            request = registry.Request(
+                space=space, direction=direction, epochs=epochs, trials=trials, starts=0, seed=seed, pruner="none",
+                regularisation="always", earlier=(),
+            )  # fmt: skip
+            strategy: Strategy = factory(request)[0]
+            return strategy
+
+        return make
+
+
+def test_the_executor_of_the_page_trains_its_job() -> None:
+    events = namespace_of("executor")["events"]
+    (epochs,) = (e for e in events if isinstance(e, EpochsFinished) and e.results[-1].epoch == 3)
+    assert epochs.results[-1].dev_metric == pytest.approx(0.9 - 0.5 / 3)
+    assert isinstance(events[-1], TrialFinished)
+
+
+def test_the_model_of_the_page_learns() -> None:
+    network = namespace_of("model")["funnel"](
+        {"hidden_units": 32, "hidden_layers": 3, "activation": "tanh"}, input_shape=(1, 4, 4), num_outputs=3
+    )
+    module = to_module(network)
+    load_values(module, network, initial_values(network, seed=0))
+    inputs, targets = torch.randn(12, 1, 4, 4), torch.arange(12) % 3
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    losses = []
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(module(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_the_source_of_the_page_is_read_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("json_lines")
+    namespace_of("source", into=vars(module))
+    monkeypatch.setitem(sources.SOURCES, "JSON Lines", module)
+    lines = (f'{{"a": {i / 7}, "b": {i % 5}, "kind": "{"xy"[i % 2]}"}}' for i in range(40))
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    data = load_training_data(SweepSpec(study="s", data={"source": "data.jsonl"}, root=str(tmp_path)))
+    assert data.info.class_names == ("x", "y")
+    assert data.info.feature_names == ("a", "b")
+
+
+def test_the_format_of_the_page_disarms_what_it_prints() -> None:
+    frame = pd.DataFrame({"rank": [1], "dev_accuracy": [0.9], "reason": ["5 % & a \x1b"]})
+    text = namespace_of("format")["to_latex"](frame, None)
+    assert r"rank & dev\_accuracy & reason \\" in text
+    assert r"1 & 0.9 & 5 \% \& a \textbackslash{}x1b \\" in text
