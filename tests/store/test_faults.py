@@ -61,6 +61,18 @@ def test_lock_of_another_program_is_waited_for_with_one_warning(
     assert read_study(paths, study="digits").records[0].state is TrialState.COMPLETE
 
 
+def test_opening_waits_for_a_lock(
+    elsewhere: Elsewhere, paths: StudyPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tuner.store.engines.BUSY_SECONDS", 0.2)
+    make_study(paths)
+    holder = hold_lock(elsewhere, paths, 1.0)
+    with reopen(paths) as store:
+        assert len(store.records()) == 3
+    assert holder.wait() == 0
+    assert sum("database is locked" in record.getMessage() for record in caplog.records) == 1
+
+
 def test_lock_that_is_never_given_up_keeps_the_results_in_a_file(
     elsewhere: Elsewhere, paths: StudyPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,9 +121,14 @@ def open_store(
     stored_space = StoredSpace(space)
     shown = str(location)
     try:
-        database = open_database(
-            location, study, direction=direction, metric=metric, space=stored_space, create=create, fresh=fresh
-        )
+
+        def open_() -> Database:
+            return open_database(
+                location, study, direction=direction, metric=metric, space=stored_space, create=create, fresh=fresh
+            )
+
+        # A lock is waited for; a server that does not answer now is more likely mistyped than about to start.
+        database = open_() if location.kind == "server" else patiently(open_, shown=shown)
         try:
             check_direction(database.directions(), direction, study=study, shown=shown)
             patiently(lambda: database.claim(Lease.mine()), shown=shown)
