@@ -148,6 +148,6 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
                 )
     sizes = [d.num_values for d in space]
     total = math.prod(size for size in sizes if size is not None)
-    if None not in sizes and total < search.trials:
+    if None not in sizes and total < search.trials and "trials" in search.model_fields_set:
         rule = f"is more than the {total} configurations of the space"
         findings.warn(("search", "trials"), rule, remedy="the search ends when all are tried")

@@ -7,7 +7,7 @@ from tuner.spec.findings import Findings
 from tuner.spec.knowledge import Hyperparameter
 from tuner.spec.model import DimensionSpec
 from tuner.spec.names import did_you_mean
-from tuner.spec.problems import KeyPath
+from tuner.spec.problems import KeyPath, show_value
 
 
 def check_choices(path: KeyPath, part: DimensionSpec, known: Hyperparameter | None, findings: Findings) -> None:
@@ -17,7 +17,7 @@ def check_choices(path: KeyPath, part: DimensionSpec, known: Hyperparameter | No
             continue
         if part.choices is None:
             assert known is not None
-            remedy = f"write choices: [{', '.join(_shown(c) for c in known.allowed)}]"
+            remedy = f"write choices: [{', '.join(show_value(c) for c in known.allowed)}]"
             findings.error((*path, key), f"is not for {known.name}, which is no number", remedy=remedy, at_key=True)
         else:
             findings.error((*path, key), "goes with a range, not with choices", remedy="remove one", at_key=True)
@@ -25,9 +25,9 @@ def check_choices(path: KeyPath, part: DimensionSpec, known: Hyperparameter | No
     for index, choice in enumerate(part.choices or ()):
         if choice in seen:
             findings.error((*path, "choices", index), "is among the choices already", remedy="remove it")
-        seen.append(choice)
-        if known is not None:
+        elif known is not None:
             check_value((*path, "choices", index), choice, known, findings)
+        seen.append(choice)
 
 
 def check_value(path: KeyPath, value: ParamValue, known: Hyperparameter, findings: Findings) -> None:
@@ -35,11 +35,11 @@ def check_value(path: KeyPath, value: ParamValue, known: Hyperparameter, finding
     if any(value == a and type(value) is type(a) for a in known.allowed):
         return
     if known.kind == "categorical" or isinstance(value, str):
-        words = [_shown(a) for a in known.allowed]
+        words = [show_value(a) for a in known.allowed]
         rule = f"must be one of {', '.join(words)}" if words else "must be a number"
         if known.kind != "categorical" and words:
             rule = f"must be a whole number or {', '.join(words)}"
-        findings.error(path, rule, remedy=did_you_mean(_shown(value), words))
+        findings.error(path, rule, remedy=did_you_mean(show_value(value), words))
         return
     if isinstance(value, bool):
         findings.error(path, "must be a number")
@@ -54,7 +54,3 @@ def check_value(path: KeyPath, value: ParamValue, known: Hyperparameter, finding
 def share_remedy(value: float, known: Hyperparameter) -> str:
     """A share that was written in percent."""
     return f"write {value / 100:g} for {value:g} %" if known.name == "dropout" and 2 <= value <= 100 else ""
-
-
-def _shown(value: ParamValue) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

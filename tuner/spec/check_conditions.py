@@ -10,7 +10,7 @@ from tuner.spec.defaults import fixed_values
 from tuner.spec.findings import Findings
 from tuner.spec.model import SweepSpec
 from tuner.spec.names import did_you_mean
-from tuner.spec.problems import KeyPath, quoted
+from tuner.spec.problems import KeyPath, show_value
 from tuner.spec.space import Dimension, Space
 
 
@@ -27,7 +27,7 @@ def check_conditions(spec: SweepSpec, sound: Mapping[str, Dimension], findings: 
             elif other in sound:
                 _check_values(path, wanted, sound[other], findings)
     for circle in _circles({name: [w for w in part.when if w != name] for name, part in given.items()}):
-        rule = f"depend on each other in a circle: {' -> '.join((*circle, circle[0]))}"
+        rule = f"goes in a circle: {' -> '.join((*circle, circle[0]))}"
         findings.error(("space", circle[0], "when"), rule, remedy="remove one `when`", at_key=True)
 
 
@@ -35,7 +35,7 @@ def _report_unsearched(path: KeyPath, other: str, spec: SweepSpec, findings: Fin
     near = did_you_mean(other, spec.space or ())
     fixed = fixed_values(spec)
     if not near and other in fixed:
-        rule = f"is not searched but fixed at {quoted(str(fixed[other]))}"
+        rule = f"is not searched but fixed at {show_value(fixed[other])}"
         findings.error(path, rule, remedy=f"add {other} to `space:`, or remove the condition", at_key=True)
         return
     findings.error(path, "is not searched", remedy=near or "name a parameter of `space:`", at_key=True)

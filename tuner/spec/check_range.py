@@ -103,7 +103,8 @@ def _check_scale(
     is_log = (usual == "log" and part.log is not False) or (usual == "linear" and part.log is True)
     if is_log and low <= 0:
         why = f"must be greater than 0 on a log scale, which {'log: true asks for' if part.log else 'it has'}"
-        findings.error((*path, "low"), why, remedy=f"write {high / 1e5:g}, or add `log: false`")
+        least = "1" if _is_int(part, known) else f"{high / 1e5:.0e}"
+        findings.error((*path, "low"), why, remedy=f"write {least}, or `log: false`")
         return
     decades = math.log10(high / low) if low > 0 else math.inf if high > 0 else 0.0
     linear = path if part.log is None else (*path, "log")

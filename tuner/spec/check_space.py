@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 
-from tuner.records import ParamValue
 from tuner.spec.check_choices import check_choices
 from tuner.spec.check_range import check_range
 from tuner.spec.defaults import resolve_dimension, searched_optimizers
 from tuner.spec.findings import Findings
 from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
-from tuner.spec.knowledge import Hyperparameter
+from tuner.spec.knowledge import OPTIMIZERS, Hyperparameter
 from tuner.spec.model import DimensionSpec, SweepSpec, TrainingSpec
 from tuner.spec.names import PARAMETER_NAME, RESERVED_NAMES, RESERVED_PREFIXES, did_you_mean, nearest
-from tuner.spec.problems import KeyPath
+from tuner.spec.problems import KeyPath, show_value
 from tuner.spec.space import Dimension
 
 MODEL: KeyPath = ("model", "kind")
@@ -54,13 +53,9 @@ def check_dimensions(spec: SweepSpec, findings: Findings) -> dict[str, Dimension
 def rule_of(dimension: Dimension) -> str:
     """What must hold of a value of the dimension."""
     if dimension.kind == "categorical":
-        return f"must be one of the choices {', '.join(_shown(c) for c in dimension.choices)}"
+        return f"must be one of the choices {', '.join(show_value(c) for c in dimension.choices)}"
     number = "a whole number" if dimension.kind == "int" else "a number"
     return f"must be {number} from {dimension.low:g} to {dimension.high:g}, its range"
-
-
-def _shown(value: ParamValue) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_name(name: str, part: DimensionSpec, spec: SweepSpec, findings: Findings) -> bool:
@@ -120,9 +115,10 @@ def _check_used(
         remedy = f"add `when: {{optimizer: {users[0] if len(users) == 1 else '[' + ', '.join(users) + ']'}}}`"
         findings.warn(path, f"has no effect where the optimizer is {others}", remedy=remedy, at_key=True)
         return
-    remedy = (
-        f"remove it, or use optimizer {' or '.join(o for o in ('sgd', *known.optimizers) if o in known.optimizers)}"
-    )
+    if part.when.get("optimizer") is None:
+        remedy = f"remove it, or use optimizer {' or '.join(o for o in OPTIMIZERS if o in known.optimizers)}"
+    else:
+        remedy = "remove it, or change its `when`"
     findings.error(path, f"has no effect with optimizer {others}", remedy=remedy, at_key=True)
 
 

@@ -118,6 +118,8 @@ def top_level_scalar(text: str, key: str) -> Json:
             case ScalarEvent() if depth == 1:
                 found = is_key and event.value == key
                 is_key = not is_key
+            case SequenceStartEvent() if depth == 0:
+                return None
             case MappingStartEvent() | SequenceStartEvent():
                 if depth == 1:
                     is_key, found = True, False

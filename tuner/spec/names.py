@@ -53,7 +53,19 @@ _SYNONYMS = {
     "max": "high",
     "values": "choices",
     "name": "study",
-    "dataset": "data",
+    "dataset": "data source",
+    "file": "source",
+    "path": "source",
+    "column": "target",
+    "acc": "accuracy",
+    "auc": "auroc",
+    "roc_auc": "auroc",
+    "mse": "rmse",
+    "val_loss": "loss",
+    "bayes": "gp",
+    "bayesian": "gp",
+    "sobol": "qmc",
+    "successive_halving": "asha",
     "parameters": "space",
     "hyperparameters": "space",
     "search_space": "space",
@@ -66,14 +78,14 @@ _SYNONYMS = {
     "regularization": "regularisation",
     "normalize": "normalise",
 }
-"""What other tools and texts call ours; each is suggested only where ours is allowed."""
+"""What other tools and texts call ours, in order of likelihood; suggested only where ours is allowed."""
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The known name that was probably meant; None if none is near."""
     options = [k for k in known if k != name]
-    synonym = _SYNONYMS.get(name.lower().replace("-", "_"))
-    if synonym in options:
+    synonyms = _SYNONYMS.get(name.lower().replace("-", "_"), "").split()
+    if synonym := next((s for s in synonyms if s in options), None):
         return synonym
     near = difflib.get_close_matches(name.lower(), options, n=1, cutoff=cutoff)
     return near[0] if near else None

@@ -55,6 +55,11 @@ def describe(text: str) -> str:
     return safe if len(safe) <= MAX_SHOWN else safe[: MAX_SHOWN - 3] + "..."
 
 
+def show_value(value: object) -> str:
+    """A value as it is written in YAML: `true`, not `True`."""
+    return describe(str(value).lower() if isinstance(value, bool) else str(value))
+
+
 def quoted(text: str) -> str:
     """A text in the quotes that it has in YAML."""
     return json.dumps(text[: MAX_SHOWN + 1], ensure_ascii=False)

@@ -13,7 +13,7 @@ from tuner.spec.findings import Findings
 from tuner.spec.hyperparameters import HYPERPARAMETERS
 from tuner.spec.model import SweepSpec
 from tuner.spec.names import STUDY_NAME_RULE, did_you_mean, nearest
-from tuner.spec.problems import KeyPath
+from tuner.spec.problems import KeyPath, describe
 
 _RULES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda c: "is required",
@@ -63,7 +63,8 @@ def _report(details: ErrorDetails, findings: Findings) -> None:
             findings.refuse(path, "is required", remedy=_REQUIRED.get(in_file, ""), got="")
         case kind if kind in _RULES:
             rule = _rule_of_hyperparameter(path, kind) or _RULES[kind](details.get("ctx", {}))
-            findings.refuse(path, rule, remedy=_remedy(kind, path, value, details.get("ctx", {})))
+            got = "" if kind == "too_short" else None
+            findings.refuse(path, rule, remedy=_remedy(kind, path, value, details.get("ctx", {})), got=got)
         case kind:  # our own errors say the rule themselves
             got = "" if kind == "setting_twice" else None
             findings.refuse(path, details["msg"], remedy=_remedy(kind, path, value, details.get("ctx", {})), got=got)
@@ -77,7 +78,8 @@ def _report_unknown_key(path: KeyPath, findings: Findings) -> None:
         remedy = _right_place(key, block) or did_you_mean(key, known) or f"known keys: {', '.join(known)}"
     else:
         remedy = f'Did you mean "{near}"?'
-    findings.refuse(path, f"is not a key of {_show_block(block)}", remedy=remedy, at_key=True)
+    where = _show_block(findings.path_in_file(path)[:-1])
+    findings.refuse(path, f"is not a key of {where}", remedy=remedy, at_key=True)
 
 
 def _right_place(key: str, block: KeyPath) -> str:
@@ -139,10 +141,10 @@ def _rule_of_hyperparameter(path: KeyPath, kind: str) -> str | None:
 def _remedy(kind: str, path: KeyPath, value: Json, context: Mapping[str, Any]) -> str:
     if kind == "literal_error":
         return did_you_mean(str(value), _expected(context))
-    if kind in ("dict_type", "model_type") and path == ("model",):
-        return "write `model: NAME`, or a mapping with `kind: NAME` and its settings"
-    if kind in ("dict_type", "model_type") and path[:1] == ("space",) and len(path) == 2:
-        return "give {low: ..., high: ...}, {choices: [...]}, or {} for the standard range of a known hyperparameter"
+    if kind in ("dict_type", "model_type"):
+        return _block_remedy(path, value)
+    if kind == "list_type" and isinstance(value, dict):
+        return "write [{...}]"
     if kind in ("less_than", "less_than_equal") and isinstance(value, int | float) and 2 <= value <= 100:
         is_share = context.get("lt", context.get("le")) == 1 and path[-1] not in ("momentum", "beta1", "beta2")
         return f"write {value / 100:g} for {value:g} %" if is_share else ""
@@ -153,6 +155,24 @@ def _remedy(kind: str, path: KeyPath, value: Json, context: Mapping[str, Any]) -
     if kind in ("int_type", "float_type", "number", "batch_size"):
         return _number_remedy(kind, value)
     return ""
+
+
+def _block_remedy(path: KeyPath, value: Json) -> str:
+    match path:
+        case ("data",) if isinstance(value, str):
+            return f"write {{source: {describe(value)}}}"
+        case ("model",):
+            return "write `model: NAME`, or a mapping with `kind: NAME` and its settings"
+        case ("space",):
+            return "write `NAME: {low: ..., high: ...}` for each hyperparameter"
+        case ("space", _):
+            return (
+                "give {low: ..., high: ...}, {choices: [...]}, or {} for the standard range of a known hyperparameter"
+            )
+        case ("training", "early_stopping") if isinstance(value, int) and value > 0:
+            return f"write {{patience: {int(value)}}}"
+        case _:
+            return ""
 
 
 def _expected(context: Mapping[str, Any]) -> list[str]:

@@ -30,11 +30,15 @@ class Part(BaseModel):
 def _require_value(value: object) -> object:
     if isinstance(value, bool | str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise PydanticCustomError("value", "must be a finite number, true, false or text")
+    if isinstance(value, float):
+        raise PydanticCustomError("value", "must be a finite number")
+    raise PydanticCustomError("value", "must be a number, true, false or text")
 
 
 def _require_number(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("number", "must be a number")
+    if not math.isfinite(value):
         raise PydanticCustomError("number", "must be a finite number")
     return value
 
