@@ -155,7 +155,8 @@ class LiveProgress(Watcher):
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for name in ("trial", "tier", "epoch", "train loss", "dev loss", "dev"):
             table.add_column(name, justify="left" if name == "tier" else "right")
-        running = sorted(standing.running.values(), key=lambda r: r.number)
+        running = sorted((r for r in standing.running.values() if r.epochs), key=lambda r: r.number)
+        waiting = len(standing.running) - len(running)
         for record in running[:SHOWN_RUNNING]:
             last = record.last
             figures = ("", "", "") if last is None else (
@@ -167,8 +168,9 @@ class LiveProgress(Watcher):
             parts.append(f"  best: trial {standing.best.number}, dev {standing.best.value:.4f}")
         if running:
             parts.append(table)
-        if len(running) > SHOWN_RUNNING:
-            parts.append(f"  [dim]and {len(running) - SHOWN_RUNNING} more[/]")
+        more = max(0, len(running) - SHOWN_RUNNING)
+        if more or waiting:
+            parts.append(f"  [dim]{f'and {more} more, ' if more else ''}{waiting} waiting[/]")
         return Group(*parts)  # type: ignore[arg-type]
 
 
