@@ -46,10 +46,10 @@ def _bound(records: Sequence[TrialRecord]) -> float | None:
         for r in records
         if isinstance(rate := r.params.get("learning_rate"), int | float) and (diverged(r) or r.value is not None)
     )
-    best: float | None = None
-    for index, (rate, bad) in enumerate(rates):
-        above = [b for _, b in rates[index:]]
-        if bad and len(above) >= 3 and sum(above) >= _MOSTLY * len(above):
-            best = rate
-            break
-    return best
+    bound: float | None = None
+    diverged_above = 0
+    for above, (rate, bad) in enumerate(reversed(rates), start=1):
+        diverged_above += bad
+        if bad and above >= 3 and diverged_above >= _MOSTLY * above:
+            bound = rate
+    return bound

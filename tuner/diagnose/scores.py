@@ -19,8 +19,6 @@ def rank_scores(
     A pruned trial has the rank of the value that it had reached; a diverged one is worse than all others. Trials that
     failed for other reasons, or have no value yet, are left out. Equal trials share their mean rank.
     """
-    from scipy.stats import rankdata
-
     sign = 1.0 if direction is Direction.MAXIMIZE else -1.0
     telling: list[TrialRecord] = []
     values: list[float] = []
@@ -33,7 +31,9 @@ def rank_scores(
             values.append(sign * record.value)
     if len(values) < 2:
         return telling, np.full(len(values), 0.5)
-    return telling, (rankdata(values) - 1) / (len(values) - 1)
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(counts) - (counts + 1) / 2
+    return telling, mean_rank[place] / (len(values) - 1)
 
 
 def diverged(record: TrialRecord) -> bool:

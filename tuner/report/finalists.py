@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from tuner.diagnose.intervals import CONFIDENCE, Interval
 from tuner.records import Direction, TrialRecord
@@ -86,7 +86,7 @@ def finals(study: StudyData) -> Finals | None:
 
 def half_width_of_mean(sd: float, count: int, freedom: int) -> float:
     """Half the width of the interval of a mean over `count` seeds."""
-    return float(student_t.ppf((1 + CONFIDENCE) / 2, freedom)) * sd / math.sqrt(count)
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(count)
 
 
 def _pooled_sd(groups: list[list[float]]) -> tuple[float | None, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,17 +32,10 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    text: str
-    sort: float | None
-    """What numbers are sorted by; None for text."""
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     kind: str
     """`best`, `tie`, `apart` or nothing."""
-    cells: Sequence[Cell]
+    cells: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +60,7 @@ def page_table(analysis: Analysis) -> Table:
         for name in members
     ]
     metric = analysis.study.metric
-    cells = {n: [_cell(c, column=n, metric=metric) for c in shown[n].tolist()] for n in names}
+    cells = {n: [cell_text(c, column=n, metric=metric) for c in shown[n].tolist()] for n in names}
     ties = shown["tie"].tolist()
     ranks = shown["rank"].tolist()
     rows = [Row(_kind(ranks[i], ties[i]), [cells[n][i] for n in names]) for i in range(len(shown))]
@@ -91,11 +83,6 @@ def _grouped_columns(analysis: Analysis, names: Sequence[str]) -> list[tuple[str
             title = "Others" if tier is None else "Regularisation" if tier == REGULARISATION_TIER else f"Tier {tier}"
             by_tier.setdefault(title, []).append(name)
     return [("Result", result), *by_tier.items(), ("Cost", cost), ("Diagnosis", diagnosis), ("More", more)]
-
-
-def _cell(cell: object, *, column: str, metric: str) -> Cell:
-    number = isinstance(cell, int | float) and not isinstance(cell, bool) and not math.isnan(cell)
-    return Cell(cell_text(cell, column=column, metric=metric), float(cell) if number else None)  # type: ignore[arg-type]
 
 
 def _kind(rank: object, tie: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from tuner.diagnose.intervals import CONFIDENCE, Interval
 
@@ -53,7 +53,7 @@ def bootstrap_interval(metric: str, value: float, samples: Array, num_examples: 
     there, back = _SCALES.get(metric, _ODDS)
     # The bootstrap's spread is too small by this factor, and known from as many examples only.
     spread = there(samples).std() * math.sqrt(num_examples / (num_examples - 1))
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, num_examples - 1) * spread)
+    half = float(stdtrit(num_examples - 1, (1 + CONFIDENCE) / 2) * spread)
     centre = float(there(np.array(value)))
     ends = sorted((float(back(np.array(centre - half))), float(back(np.array(centre + half)))))
     return Interval(ends[0], ends[1])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from tuner.diagnose.intervals import CONFIDENCE, Interval, wilson_interval
 from tuner.paths import StudyPaths
@@ -139,7 +139,7 @@ def _paired_ties(ranked: Sequence[TrialRecord], values: Array, scores: DevScores
     # Trials too far down to have been compared by their predictions, or without any: by the usual noise of a lead.
     compared = set(scores.trials)
     noise = math.sqrt(2) * own_noise(sign * scores.values, sign * scores.samples)
-    lead = norm.ppf(1 - (1 - CONFIDENCE) / max(1, len(ranked) - 1)) * noise
+    lead = ndtri(1 - (1 - CONFIDENCE) / max(1, len(ranked) - 1)) * noise
     tied |= {
         r.number for r, v in zip(ranked, values, strict=True) if r.number not in compared and values[0] - v <= lead
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from tuner.diagnose.intervals import CONFIDENCE
 from tuner.report.resampling import Array
@@ -43,9 +44,7 @@ def unpaired_tie_group(values: Array, sd: Array) -> NDArray[np.bool_]:
 
     Wider than the paired group, since two networks on one dev set share most of their luck.
     """
-    from scipy.stats import norm
-
     best = int(values.argmax())
-    threshold = norm.ppf(1 - (1 - CONFIDENCE) / max(1, len(values) - 1))
+    threshold = ndtri(1 - (1 - CONFIDENCE) / max(1, len(values) - 1))
     group: NDArray[np.bool_] = values[best] - values <= threshold * np.hypot(sd, sd[best])
     return group

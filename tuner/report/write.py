@@ -53,7 +53,7 @@ def html_report(analysis: Analysis, *, plots: Path | None = None) -> str:
         svg = Markup(to_svg(figure, prefix=plot.name))  # drawn by us; its texts are escaped by matplotlib
         page_plots.append(PagePlot(plot.section, plot.title, plot.caption, svg))
         if plots is not None:
-            write_atomically(plots / f"{plot.name}.png", to_png(figure))
+            write_atomically(plots / f"{plot.name}.png", to_png(figure), sync=False)
             written.add(f"{plot.name}.png")
     if plots is not None and plots.is_dir():
         for old in plots.glob("*.png"):

@@ -30,8 +30,9 @@ def best_so_far(analysis: Analysis) -> Figure | None:
     if finished:
         running_best = np.maximum if study.direction is Direction.MAXIMIZE else np.minimum
         best = running_best.accumulate(np.array([r.value for r in finished], dtype=np.float64))
-        places = [*(r.number for r in finished), shown[-1].number]
-        axes.step(places, [*best, best[-1]], where="post", color=INK, label="best finished")
+        better = np.flatnonzero(np.r_[True, np.diff(best) != 0])
+        places = [*(finished[i].number for i in better), shown[-1].number]
+        axes.step(places, [*best[better], best[-1]], where="post", color=INK, label="best finished")
     axes.set_ylim(limits)
     axes.set_xlabel("trial")
     axes.set_ylabel(f"dev {study.metric}")

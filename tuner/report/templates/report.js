@@ -6,10 +6,14 @@
   const heads = [...table.tHead.rows[0].cells];
   const rows = [...body.rows];
 
+  heads.forEach((head, column) => {
+    if (head.classList.contains("number")) for (const row of rows) row.cells[column].classList.add("number");
+  });
+
   const compare = (column, sign) => (a, b) => {
     const [x, y] = [a, b].map((row) => {
-      const cell = row.cells[column];
-      return cell.dataset.sort !== undefined ? parseFloat(cell.dataset.sort) : cell.textContent;
+      const text = row.cells[column].textContent;
+      return text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text;
     });
     if (x === "" || y === "") return (x === "") - (y === "");
     if (typeof x !== typeof y) return typeof x === "number" ? -1 : 1;
