@@ -47,7 +47,7 @@ class RowLayout:
         """A parameter of all trials, shape (trials, *shape), sharing memory with the rows."""
         start = self._offset[parameter]
         part = rows_KP[:, start : start + math.prod(parameter.shape)]
-        return part.unflatten(1, parameter.shape)
+        return part.view(len(rows_KP), *parameter.shape)
 
     def pack(self, values: Mapping[Parameter, Tensor], *, added_outputs: float = 0.0) -> Tensor:
         """One trial's parameters as a row of shape (length,).

@@ -42,5 +42,5 @@ def learning_rates(settings: Settings, *, epoch: int, steps_per_epoch: int) -> n
     warmup_steps = settings.warmup_epochs * steps_per_epoch
     if warmup_steps > 0:
         step = epoch * steps_per_epoch + np.arange(1, steps_per_epoch + 1)
-        rates *= np.minimum(1.0, step / warmup_steps)
+        rates *= np.minimum(step, warmup_steps) / warmup_steps
     return rates
