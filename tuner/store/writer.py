@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from tuner.errors import StorageError
+from tuner.faults import fault_point
 from tuner.records import TrialRecord
 from tuner.store.database import Database, cause_of, root_of
 from tuner.store.lease import BEAT_SECONDS
@@ -125,7 +126,9 @@ class Writer:
             self._writing = True
         try:
             ordered = [records[number] for number in sorted(records)]
+            fault_point("before_commit")
             patiently(lambda: self._database.write(ordered, facts), on_retry=self._reload, shown=self._shown)
+            fault_point("after_commit")
         except Exception as error:
             with self._wake:
                 self._records = {**records, **self._records}

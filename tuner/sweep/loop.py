@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
-from tuner.errors import FailureLimitError
+from tuner.errors import DataError, FailureLimitError, UserCodeError
 from tuner.execute.executor import Executor
+from tuner.faults import fault_point
 from tuner.records import (
     EpochsFinished,
-    FailureReason,
     Json,
     TrialEvent,
     TrialFailed,
@@ -26,44 +25,18 @@ from tuner.records import (
 from tuner.search.strategy import Advance, Decision, Start, Stop, Strategy
 from tuner.spec.model import LimitsSpec
 from tuner.store.store import StudyStore
+from tuner.sweep.failures import FailureCount
+from tuner.sweep.stop import StopRequest
 from tuner.sweep.watcher import Watcher
 
-WAIT_SECONDS = 0.5
+log = logging.getLogger(__name__)
 
+WAIT_SECONDS = 0.5
+GRACE_SECONDS = 20.0
+"""When asked to stop, trials are given so long to end their epoch; SLURM and Kubernetes kill after 30."""
 
 Folders = Callable[[int], Path]
 """Where a trial's files go, by its number."""
-
-
-class StopRequest:
-    """Set by a signal or by a time limit: the sweep checkpoints and ends."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self.out_of_time = False
-
-    @property
-    def requested(self) -> bool:
-        return self.signal is not None or self.out_of_time
-
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Within the block the first SIGINT or SIGTERM asks to stop; a second one acts at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            if self.signal is not None:
-                raise KeyboardInterrupt
-            self.signal = number
-
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 class Sweep:
@@ -104,8 +77,13 @@ class Sweep:
         self.limits = limits
         self.watcher = watcher
         self.stop = stop
+        self._failures = FailureCount(limit=limits.consecutive_failures)
+        self._retried: Counter[int] = Counter()
         self._active: set[int] = set()
-        self._same_failures: tuple[str, int] = ("", 0)
+        """Trials that the executor has."""
+        self._continued: set[int] = set()
+        """Trials that an earlier run, or a lost worker, left behind."""
+        self._ending = False
 
     def run(self, again: Sequence[TrialRecord] = ()) -> bool:
         """Train until the strategy is done, or a stop is requested.
@@ -119,8 +97,24 @@ class Sweep:
         Raises:
             FailureLimitError: trials kept failing in the same way.
             StorageError: the database cannot take results.
+            DataError, UserCodeError: a worker could not be replaced.
         """
-        self._submit([self.store.advance(r.number, r.to_epoch) for r in (*self.store.interrupted(), *again)])
+        with self.stop.training():
+            try:
+                complete = self._train(again)
+            except (FailureLimitError, DataError, UserCodeError):
+                self._interrupt()  # the other trials are in order; they go on with the next run
+                raise
+            if complete:
+                self._end_paused()
+            else:
+                self.watcher.said("stopping: trials end their epoch and checkpoint; a second signal ends at once")
+                self._interrupt()
+            return complete
+
+    def _train(self, again: Sequence[TrialRecord]) -> bool:
+        """Train until the strategy has nothing more to do (True), or a stop is requested."""
+        self._go_on([self.store.advance(r.number, r.to_epoch) for r in (*self.store.interrupted(), *again)])
         while not self.stop.requested:
             room = self.executor.room()
             decisions = self.strategy.decide(self.store.records(), room) if room else []
@@ -128,17 +122,19 @@ class Sweep:
                 self.watcher.said(line)
             self._carry_out(decisions)
             if not self._active and (room and not decisions):
-                break
+                return True
             self._handle(self.executor.events(WAIT_SECONDS if self._active else 0.0))
-        if self.stop.requested:
-            self._interrupt()
-            return False
-        self._end_paused()
-        return True
+        return False
+
+    def _go_on(self, records: Sequence[TrialRecord]) -> None:
+        """Submit trials that were left behind."""
+        self._continued |= {record.number for record in records}
+        self._submit(records)
 
     def _carry_out(self, decisions: Sequence[Decision]) -> None:
         starts: list[Start] = []
         records: list[TrialRecord] = []
+        stopped: list[TrialRecord] = []
         for decision in decisions:
             match decision:
                 case Start():
@@ -146,12 +142,14 @@ class Sweep:
                 case Advance(trial=trial, to_epoch=to_epoch):
                     records.append(self.store.advance(trial, to_epoch))
                 case Stop(trial=trial, reason=reason):
-                    self._ended(self.store.end(trial, TrialState.PRUNED, reason))
+                    stopped.append(self.store.end(trial, TrialState.PRUNED, reason))
         if starts:
             first = len(self.store.records())
             facts = [self.facts(first + i) for i in range(len(starts))] if self.facts else ()
             records += self.store.start([(s.params, s.to_epoch, s.tier) for s in starts], facts=facts)
+            fault_point("after_create")
         self._submit(records)
+        self._announce(stopped)
 
     def _submit(self, records: Sequence[TrialRecord]) -> None:
         if not records:
@@ -174,70 +172,82 @@ class Sweep:
         ended: list[TrialRecord] = []
         again: list[TrialRecord] = []
         for event in events:
-            if isinstance(event, TrialFailed) and self._may_retry(event):
-                again.append(self.store.advance(event.trial, self.store.records()[event.trial].to_epoch))
-                continue
+            match event:
+                case TrialStarted() | EpochsFinished():
+                    self._note_start(event)
+                    progressed[event.trial] = self.store.record(event)
+                    continue
+                case TrialFailed(retryable=True) if self._ending:
+                    event = TrialInterrupted(trial=event.trial, epoch=0)  # the next run tries it again
+                case TrialFailed(retryable=True) if self._retried[event.trial] < self.limits.retries:
+                    self._retried[event.trial] += 1
+                    again.append(self.store.advance(event.trial, self._record(event.trial).to_epoch))
+                    self.watcher.said(f"trial {event.trial} is tried again: {event.message}")
+                    continue
+                case TrialFailed():
+                    self._log_failure(event)
+            self._active.discard(event.trial)
             record = self.store.record(event)
-            if isinstance(event, TrialStarted | EpochsFinished):
-                progressed[record.number] = record
-                continue
-            self._active.discard(record.number)
-            if isinstance(event, TrialFailed) and event.traceback:
-                self._log_traceback(event)
             if record.state.final:
                 ended.append(record)
         if progressed:
             self.watcher.progressed(list(progressed.values()))
-        if ended:
-            self.store.flush()
+        self._go_on(again)
+        self._announce(ended)
+
+    def _note_start(self, event: TrialEvent) -> None:
+        if isinstance(event, TrialStarted) and event.trial in self._continued:
+            self._continued.discard(event.trial)
+            where = f"after epoch {event.from_epoch}" if event.from_epoch else "from its start"
+            self.watcher.said(f"trial {event.trial} goes on {where}")
+
+    def _record(self, trial: int) -> TrialRecord:
+        return self.store.records()[trial]
+
+    def _announce(self, ended: Sequence[TrialRecord]) -> None:
+        """Tell of trials that have ended, once the database holds it.
+
+        Raises:
+            FailureLimitError: too many of them failed.
+        """
+        if not ended:
+            return
+        fault_point("before_tell")
+        self.store.flush()
+        fault_point("after_tell")
         for record in ended:
-            self._ended(record)
-        self._submit(again)
+            self.watcher.ended(record)
+        fault_point("after_announce")
+        for record in ended:
+            if not self._ending:
+                self._failures.add(record)
 
-    def _may_retry(self, event: TrialFailed) -> bool:
-        """Whether a trial whose process was killed goes on from its checkpoint."""
-        record = self.store.records()[event.trial]
-        return event.retryable and record.attempts <= self.limits.retries and not self.stop.requested
-
-    def _ended(self, record: TrialRecord) -> None:
-        self.watcher.ended(record)
-        if record.state is TrialState.FAILED and not record.reason.startswith(FailureReason.DIVERGED):
-            reason, count = self._same_failures
-            self._same_failures = (record.reason, count + 1 if record.reason == reason else 1)
-            self._check_failures()
-        elif record.state is TrialState.COMPLETE:
-            self._same_failures = ("", 0)
-
-    def _check_failures(self) -> None:
-        reason, count = self._same_failures
-        if count >= self.limits.consecutive_failures:
-            raise FailureLimitError(
-                f"{count} trials in a row failed in the same way, so the sweep was stopped: {reason}\n"
-                "mend the cause and run again, or raise limits.consecutive_failures"
-            )
-
-    def _log_traceback(self, event: TrialFailed) -> None:
+    def _log_failure(self, event: TrialFailed) -> None:
         folder = self.folders(event.trial)
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "log.txt").open("a") as file:
-            file.write(event.traceback)
+        with (folder / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(event.traceback or f"{event.reason}: {event.message}\n")
 
     def _interrupt(self) -> None:
-        """Let the executor checkpoint what runs."""
+        """Let the executor checkpoint what runs; what does not end its epoch in time has its last checkpoint."""
+        self._ending = True
         self.executor.interrupt()
-        while self._active:
-            events = self.executor.events(WAIT_SECONDS)
-            self._handle([e for e in events if not isinstance(e, TrialInterrupted)])
-            for event in events:
-                if isinstance(event, TrialInterrupted):
-                    self.store.record(event)
-                    self._active.discard(event.trial)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._active and time.monotonic() < deadline:
+            self._handle(self.executor.events(WAIT_SECONDS))
+        for trial in sorted(self._active):
+            log.warning("trial %d is in a long epoch; it goes on from its last checkpoint", trial)
+            self.store.record(TrialInterrupted(trial=trial, epoch=self._record(trial).epochs))
+        self._active = set()
         self.store.flush()
 
     def _end_paused(self) -> None:
         """Trials that the search no longer wants are pruned, with their best value."""
-        for record in self.store.records():
-            if record.state is TrialState.PAUSED:
-                reason = f"not advanced beyond epoch {record.epochs}"
-                self._ended(self.store.end(record.number, TrialState.PRUNED, reason))
+        self._announce(
+            [
+                self.store.end(record.number, TrialState.PRUNED, f"not advanced beyond epoch {record.epochs}")
+                for record in self.store.records()
+                if record.state is TrialState.PAUSED
+            ]
+        )
         self.store.flush()

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.execute.open import open_executor
+from tuner.faults import fault_point
 from tuner.paths import StudyPaths
 from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
 from tuner.sweep.finalists import FinalistStrategy, best_trials
-from tuner.sweep.loop import StopRequest, Sweep
-from tuner.sweep.study import check_matches, describe, dev_noise, failed_trials, set_aside, tidy
-from tuner.sweep.watcher import Watcher
+from tuner.sweep.keeper import Keeper
+from tuner.sweep.loop import Sweep
+from tuner.sweep.stop import StopRequest
+from tuner.sweep.study import check_matches, describe, dev_noise, failed_trials, set_aside
+from tuner.sweep.watcher import Watcher, Watchers
 
 if TYPE_CHECKING:  # the database's libraries are imported while the workers load the data
     from tuner.execute.executor import Executor
+    from tuner.search.strategy import Strategy
     from tuner.store.optuna_store import OptunaStore
 
 log = logging.getLogger(__name__)
@@ -78,20 +80,30 @@ class StudyRun:
             import tuner.store.optuna_store  # noqa: F401  imported while the workers load the data
 
             facts = executor.facts
-            if options.fresh:
-                set_aside(self.paths)
-            with self._open(executor, self.spec.study) as store:
+            with self._open(executor, self.spec.study, fresh=options.fresh) as store:
+                fault_point("after_claim")
                 check_matches(store, self.spec, facts.data)
+                if store.get("sweep") is None:  # a new study: files of trials are of one that is no more
+                    set_aside(self.paths)
+                    if options.fresh:
+                        self._open(executor, self.finalists, fresh=True).close()
                 describe(store, self.spec, self.space, facts.data)
+                fault_point("after_describe")
                 complete = options.confirm_only or self._search(store, executor)
                 if complete and self.spec.finalists is not None:
                     complete = self._confirm(store, executor)
-                tidy(store, self.paths, direction=facts.direction)
                 any_complete = bool(best_trials(store.records(), direction=facts.direction, count=1))
+        fault_point("before_reports")
         self._report()
+        fault_point("after_reports")
         return Outcome(paths=self.paths, complete=complete, any_complete=any_complete, signal=self.stop.signal)
 
-    def _open(self, executor: Executor, study: str) -> OptunaStore:
+    @property
+    def finalists(self) -> str:
+        """The study of the finalists' re-trainings."""
+        return f"{self.spec.study}/finalists"
+
+    def _open(self, executor: Executor, study: str, *, fresh: bool = False) -> OptunaStore:
         from tuner.store.optuna_store import open_store
 
         return open_store(
@@ -102,7 +114,7 @@ class StudyRun:
             space=self.space,
             seed=self.spec.search.seed,
             url=self.options.store_url,
-            fresh=self.options.fresh,
+            fresh=fresh,
         )
 
     def _search(self, store: OptunaStore, executor: Executor) -> bool:
@@ -116,7 +128,9 @@ class StudyRun:
             noise=dev_noise(executor.facts.metric, executor.facts.data, store.records()),
             elapsed_seconds=lambda: time.monotonic() - began,
         )
-        sweep = self._sweep(strategy, store, executor)(
+        keeper = Keeper(self.paths.trial, direction=store.direction)
+        keeper.tidy(store.records())
+        sweep = self._sweep(strategy, store, executor, keeper)(
             folders=lambda n: self.paths.trial(n).folder, trial_seed=self.spec.search.trial_seed
         )
         try:
@@ -125,8 +139,9 @@ class StudyRun:
             store.set("elapsed_seconds", time.monotonic() - began)
             store.flush()
 
-    def _sweep(self, strategy: object, store: OptunaStore, executor: Executor) -> partial[Sweep]:
-        return partial(Sweep, strategy, store, executor, limits=self.spec.limits, watcher=self.watcher, stop=self.stop)
+    def _sweep(self, strategy: Strategy, store: OptunaStore, executor: Executor, keeper: Keeper) -> partial[Sweep]:
+        watcher = Watchers([self.watcher, keeper])
+        return partial(Sweep, strategy, store, executor, limits=self.spec.limits, watcher=watcher, stop=self.stop)
 
     def _confirm(self, store: OptunaStore, executor: Executor) -> bool:
         """Train the finalists on fresh seeds, as far as that has not been done; returns whether it is done."""
@@ -136,14 +151,16 @@ class StudyRun:
         if not chosen:
             return True
         strategy = FinalistStrategy(chosen, seeds=rule.seeds, epochs=self.spec.training.epochs)
-        with self._open(executor, f"{self.spec.study}/finalists") as finals:
+        with self._open(executor, self.finalists) as finals:
             repeated = [r.facts.get("repeat_of") for r in finals.records()]
             if repeated != [strategy.repeats(n).number for n in range(len(repeated))]:
                 self.watcher.said("the best trials are no longer the finalists that were trained again")
                 return True
             if len(repeated) < strategy.total:
                 self.watcher.said(f"training the best {len(chosen)} trials again on {rule.seeds} fresh seeds each")
-            sweep = self._sweep(strategy, finals, executor)(
+            keeper = Keeper(self.paths.finalist, direction=store.direction, keep=strategy.total)
+            keeper.tidy(finals.records())
+            sweep = self._sweep(strategy, finals, executor, keeper)(
                 folders=lambda n: self.paths.finalist(n).folder,
                 facts=lambda n: {"repeat_of": strategy.repeats(n).number},
             )
@@ -164,24 +181,5 @@ def run_sweep(spec: SweepSpec, options: RunOptions, watcher: Watcher) -> Outcome
         TunerError: see `tuner.errors`; what was trained until then is kept.
     """
     stop = StopRequest()
-    with stop.on_signals(), _time_limit(stop, options.seconds):
+    with stop.on_signals(), stop.after(options.seconds):
         return StudyRun(spec, options, watcher, stop).run()
-
-
-@contextmanager
-def _time_limit(stop: StopRequest, seconds: float | None) -> Iterator[None]:
-    """Ask to stop after so many seconds."""
-    if seconds is None:
-        yield
-        return
-
-    def expire() -> None:
-        stop.out_of_time = True
-
-    timer = threading.Timer(seconds, expire)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

@@ -11,14 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from tuner.errors import StudyMismatchError
 from tuner.paths import StudyPaths
-from tuner.records import Direction, FailureReason, Json, TrialRecord, TrialState
+from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.store.store import StudyStore
-from tuner.sweep.finalists import best_trials
-
-KEEP_WEIGHTS = 5
-"""Weights are kept of so many of the best trials."""
 
 
 def check_matches(store: StudyStore, spec: SweepSpec, data: Mapping[str, Json]) -> None:
@@ -89,16 +85,3 @@ def dev_noise(metric: str, data: Mapping[str, Json], records: Sequence[TrialReco
         return 0.0
     best = max(values)
     return math.sqrt(max(best * (1.0 - best), 1e-12) / max(int(data["num_dev"]), 1))
-
-
-def tidy(store: StudyStore, paths: StudyPaths, *, direction: Direction) -> None:
-    """Remove what will not be needed again: checkpoints of ended trials, and weights of all but the best."""
-    kept = {r.number for r in best_trials(store.records(), direction=direction, count=KEEP_WEIGHTS)}
-    for record in store.records():
-        if not record.state.final:
-            continue
-        files = paths.trial(record.number)
-        files.checkpoint.unlink(missing_ok=True)
-        files.previous_checkpoint.unlink(missing_ok=True)
-        if record.number not in kept:
-            files.weights.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""How a sweep is asked to end early: by a signal, or by its time limit."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Set by a signal or by a time limit: the sweep checkpoints and ends."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        """The first signal that came while trials were in training."""
+        self.out_of_time = False
+        self._training = False
+
+    @property
+    def requested(self) -> bool:
+        return self.signal is not None or self.out_of_time
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within the block there is something to save: the first signal only asks to stop."""
+        self._training = True
+        try:
+            yield
+        finally:
+            self._training = False
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Within the block SIGINT and SIGTERM are heeded: a first one in training asks to stop, others end at once.
+
+        Raises:
+            SystemExit: with the exit code of the signal, where it ends the program.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._training and self.signal is None:
+                self.signal = number
+            else:
+                raise SystemExit(128 + number)
+
+        before = {number: signal.signal(number, handle) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def after(self, seconds: float | None) -> Iterator[None]:
+        """Within the block, ask to stop when so many seconds have passed."""
+        if seconds is None:
+            yield
+            return
+
+        def expire() -> None:
+            self.out_of_time = True
+
+        timer = threading.Timer(seconds, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
