@@ -22,6 +22,8 @@ class DatabaseLocation:
     """The file; for a server the study's folder."""
     url: str = ""
     """For a server."""
+    own: bool = False
+    """Whether it is the file in the study's folder, which tuner may create together with its folders."""
 
     def __str__(self) -> str:
         return hide_password(self.url) if self.kind == "server" else str(self.path)
@@ -38,7 +40,7 @@ def find_database(paths: StudyPaths, *, url: str | None) -> DatabaseLocation:
         UsageError: the URL names no database that can hold a study.
     """
     if url is None:
-        return DatabaseLocation("sqlite", paths.database)
+        return DatabaseLocation("sqlite", paths.database, own=True)
     if "://" not in url:
         path = Path(url).expanduser()
         return DatabaseLocation("journal" if path.suffix in (".journal", ".log") else "sqlite", path.absolute())

@@ -127,6 +127,8 @@ def _prepare_file(location: DatabaseLocation, study: str, *, direction: Directio
         return
     if not create:
         raise study_not_found(study, [], shown=str(location))
+    if not location.own and not path.parent.is_dir():
+        raise StorageError(f"cannot create {path}: there is no folder {path.parent}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
