@@ -10,7 +10,6 @@ import hashlib
 import io
 import logging
 import os
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,7 +80,7 @@ def read_checkpoint(paths: TrialPaths) -> Checkpoint | None:
             return _read(path)
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        except Exception as error:  # a forged file may make the reader raise anything
             log.warning("%s is damaged (%s); the checkpoint before it is used", path, error)
     return None
 
@@ -93,6 +92,8 @@ def _read(path: Path) -> Checkpoint:
     if hashlib.sha256(data).hexdigest().encode() != header.removeprefix(_MAGIC):
         raise ValueError("the checksum does not match")
     values = torch.load(io.BytesIO(data), weights_only=True)
+    if not isinstance(values, dict):
+        raise ValueError(f"it holds a {type(values).__name__}")
     return Checkpoint(
         state=values["state"],
         state_format=values["state_format"],
