@@ -1,7 +1,8 @@
 """Training throughput of a whole sweep: tuner against the loops that people write by hand.
 
     python benchmarks/throughput.py [--space fixed|narrow|wide|all] [--data digits|FILE.csv] [--trials 64]
-                                    [--epochs 30] [--rounds 3] [--json FILE]
+                                    [--epochs 30] [--rounds 3] [--model mlp|module] [--fuse auto|off]
+                                    [--workers N] [--json FILE]
 
 `typical`: Optuna's `study.optimize` (one process) over `nn.Sequential` and `DataLoader`s. `lean`: resident tensors,
 no `DataLoader`, as many processes as tuner has workers. `tuner`: what `tuner run` does: strategy, workers, database,
@@ -39,7 +40,7 @@ from tuner.paths import StudyPaths  # noqa: E402
 from tuner.report.write import write_page, write_tables  # noqa: E402
 from tuner.search.registry import open_strategy  # noqa: E402
 from tuner.spec.defaults import build_space  # noqa: E402
-from tuner.spec.model import DataSpec, DimensionSpec, SearchSpec, SweepSpec, TrainingSpec  # noqa: E402
+from tuner.spec.model import DataSpec, DimensionSpec, ModelSpec, SearchSpec, SweepSpec, TrainingSpec  # noqa: E402
 from tuner.store.optuna_store import open_store  # noqa: E402
 from tuner.store.reader import read_study  # noqa: E402
 from tuner.sweep.loop import StopRequest, Sweep  # noqa: E402
@@ -75,7 +76,7 @@ def configurations(space: str, count: int) -> list[Configuration]:
     return [one() for _ in range(count)]
 
 
-def sweep_spec(data: str, trials: Sequence[Configuration], *, epochs: int, fuse: str) -> SweepSpec:
+def sweep_spec(data: str, trials: Sequence[Configuration], *, epochs: int, fuse: str, model: str) -> SweepSpec:
     """A sweep file's values whose start configurations are the trials."""
     source = "sklearn/digits" if data == "digits" else str(Path(data).resolve())
     space = {
@@ -83,13 +84,15 @@ def sweep_spec(data: str, trials: Sequence[Configuration], *, epochs: int, fuse:
         "momentum": DimensionSpec(low=0.1, high=0.99),
         "weight_decay": DimensionSpec(low=1e-7, high=1e-1),
         "dropout": DimensionSpec(low=0.0, high=0.9),
-        "hidden_layers": DimensionSpec(low=1, high=4),
-        "hidden_units": DimensionSpec(low=8, high=512),
+        "hidden_layers": DimensionSpec(low=1, high=4, type="int", tier=3),
+        "hidden_units": DimensionSpec(low=8, high=512, type="int", tier=2),
         "batch_size": DimensionSpec(choices=[32, 64, 128, 256]),
     }
     return SweepSpec(
         study="throughput",
         data=DataSpec(source=source),
+        model=ModelSpec(kind="mlp" if model == "mlp" else "user_module.py:factory"),
+        root=str(Path(__file__).resolve().parent),
         space=space,
         training=TrainingSpec(epochs=epochs, fuse=fuse),
         search=SearchSpec(trials=len(trials), strategy="random", start=[dict(t) for t in trials]),
@@ -99,8 +102,10 @@ def sweep_spec(data: str, trials: Sequence[Configuration], *, epochs: int, fuse:
 class Tuner:
     """tuner with its workers started and its data loaded; each run is a new study."""
 
-    def __init__(self, data: str, trials: Sequence[Configuration], *, epochs: int, workers: int, fuse: str) -> None:
-        self.spec = sweep_spec(data, trials, epochs=epochs, fuse=fuse)
+    def __init__(
+        self, data: str, trials: Sequence[Configuration], *, epochs: int, workers: int, fuse: str, model: str
+    ) -> None:
+        self.spec = sweep_spec(data, trials, epochs=epochs, fuse=fuse, model=model)
         self.folder = Path(tempfile.mkdtemp(prefix="throughput-"))
         places = worker_places(["cpu"], workers=workers)
         self.executor = LocalExecutor(self.spec, StudyPaths(self.folder), places)
@@ -157,7 +162,7 @@ def measure(space: str, args: argparse.Namespace) -> dict[str, object]:
     """Compare on one space; prints the table and returns the figures for `--json`."""
     trials = configurations(space, args.trials)
     workers = args.workers or len(available_cores())
-    ours = Tuner(args.data, trials, epochs=args.epochs, workers=workers, fuse=args.fuse)
+    ours = Tuner(args.data, trials, epochs=args.epochs, workers=workers, fuse=args.fuse, model=args.model)
     data = load_training_data(ours.spec)
     context = multiprocessing.get_context("forkserver")
     with context.Pool(workers, initializer=prepare_lean, initargs=(data,)) as pool:
@@ -205,6 +210,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, help="processes of tuner and of lean; one for each core by default")
     parser.add_argument("--fuse", choices=["auto", "off", "require"], default="auto")
+    parser.add_argument("--model", choices=["mlp", "module"], default="mlp", help="built in, or a user's own module")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     torch.set_num_threads(1)
