@@ -10,10 +10,12 @@ from typing import get_args
 from tuner.errors import SweepFileError
 from tuner.records import Direction, TrialRecord
 from tuner.search.designs import grid
+from tuner.search.explorer import Explorer
 from tuner.search.optuna_samplers import SamplerName, make_pruner, make_sampler
 from tuner.search.optuna_study import StudyMirror
+from tuner.search.priority import PriorityProposer, PriorityStrategy
 from tuner.search.proposer import ListProposer, OptunaProposer, Proposer, ProposerStrategy, QuasiRandomProposer
-from tuner.search.rungs import PRUNERS, PrunerName, rungs_of
+from tuner.search.rungs import PRUNERS, PrunerName, priority_rungs, rungs_of
 from tuner.search.staged import StagedProposer
 from tuner.search.starts import StartFirst, start_configurations
 from tuner.search.stop import StoppingStrategy
@@ -35,8 +37,11 @@ class Request:
     starts: int
     """How many of the trials the user's own start configurations take."""
     seed: int
-    pruner: PrunerName
-    regularisation: str
+    pruner: PrunerName | None
+    """None: the strategy's own rule."""
+    regularisation_always: bool
+    noise: float
+    target_error: float
     earlier: tuple[TrialRecord, ...]
     """Trials of an earlier study to learn from; they do not count."""
 
@@ -72,9 +77,9 @@ def open_strategy(
     factory = STRATEGIES.get(search.strategy)
     if factory is None:
         raise SweepFileError([_unknown("strategy", search.strategy, sorted(STRATEGIES))])
-    pruner = search.pruner or "none"
-    if pruner not in PRUNERS:
-        raise SweepFileError([_unknown("pruner", pruner, PRUNERS)])
+    pruner = next((name for name in PRUNERS if name == search.pruner), None)
+    if search.pruner is not None and pruner is None:
+        raise SweepFileError([_unknown("pruner", search.pruner, PRUNERS)])
     starts = start_configurations(search.start, space)
     request = Request(
         space=space,
@@ -84,7 +89,9 @@ def open_strategy(
         starts=len(starts),
         seed=search.seed,
         pruner=pruner,
-        regularisation=search.regularisation,
+        regularisation_always=search.regularisation == "always",
+        noise=noise,
+        target_error=spec.objective.target_error or 0.0,
         earlier=tuple(r for r in earlier if space.contains(r.params)),
     )
     strategy, first_epoch = factory(request)
@@ -135,10 +142,31 @@ def _staged(request: Request) -> tuple[Strategy, int]:
     return _with_rungs(request, proposer)
 
 
+def _priority(request: Request) -> tuple[Strategy, int]:
+    rungs = (
+        priority_rungs(request.epochs) if request.pruner is None else rungs_of(request.pruner, epochs=request.epochs)
+    )
+    explorer = Explorer(
+        request.space,
+        direction=request.direction,
+        rungs=rungs,
+        trials=request.trials,
+        seed=request.seed,
+        regularisation_always=request.regularisation_always,
+        noise=request.noise,
+        target_error=request.target_error,
+        earlier=request.earlier,
+    )
+    if request.pruner is None:
+        return PriorityStrategy(explorer), rungs[0]
+    return _with_rungs(request, PriorityProposer(explorer))
+
+
 def _with_rungs(request: Request, proposer: Proposer, mirror: StudyMirror | None = None) -> tuple[Strategy, int]:
-    if mirror is None and request.pruner != "none":
+    pruner = request.pruner or "none"
+    if mirror is None and pruner != "none":
         mirror = _mirror(request, sampler="random")
-    rungs = rungs_of(request.pruner, epochs=request.epochs)
+    rungs = rungs_of(pruner, epochs=request.epochs)
     strategy = ProposerStrategy(
         request.space, proposer, mirror=mirror, rungs=rungs, trials=request.trials, seed=request.seed
     )
@@ -146,17 +174,19 @@ def _with_rungs(request: Request, proposer: Proposer, mirror: StudyMirror | None
 
 
 def _mirror(request: Request, *, sampler: SamplerName) -> StudyMirror:
+    pruner = request.pruner or "none"
     return StudyMirror(
         request.space,
         direction=request.direction,
-        rungs=rungs_of(request.pruner, epochs=request.epochs),
+        rungs=rungs_of(pruner, epochs=request.epochs),
         sampler=make_sampler(sampler, request.space, seed=request.seed),
-        pruner=make_pruner(request.pruner, epochs=request.epochs),
+        pruner=make_pruner(pruner, epochs=request.epochs),
         replay_asks=sampler == "cmaes",
     )
 
 
 STRATEGIES: dict[str, Factory] = {
+    "priority": _priority,
     "staged": _staged,
     "qmc": _quasi_random,
     "grid": _grid,

@@ -1,0 +1,227 @@
+"""How the priority strategy finds new configurations: the opening, then the regularisation tier, then the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.records import Direction, Params, ParamValue, TrialRecord, TrialState
+from tuner.search.acquisition import Candidates
+from tuner.search.cube import Cube
+from tuner.search.designs import sobol
+from tuner.search.distinct import Distinct
+from tuner.search.effort import worthwhile
+from tuner.search.observations import observe
+from tuner.search.observe import best_of, usable_value
+from tuner.search.opening import Opening
+from tuner.search.regularisation import Regularisation
+from tuner.search.response import Appraisal, Response, stack
+from tuner.search.seeding import derived_seed, generator
+from tuner.search.strategy import Advance, Start
+from tuner.spec.space import Space
+
+Array = NDArray[np.float64]
+
+_MODEL_PURPOSE, _SPREAD_PURPOSE, _DISTINCT_PURPOSE = 2, 3, 4
+_ENOUGH_EARLIER = 10
+"""With so many trials of an earlier study, the model needs no opening pass."""
+_CHEAP_BASES = 3
+
+
+class Explorer:
+    """What stays the same over a study; `session` looks at it at one moment."""
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        direction: Direction,
+        rungs: tuple[int, ...],
+        trials: int,
+        seed: int,
+        regularisation_always: bool,
+        noise: float,
+        target_error: float,
+        earlier: Sequence[TrialRecord] = (),
+    ) -> None:
+        """
+        Args:
+            space: What is searched.
+            direction: Of the dev metric.
+            rungs: Where trials pause; the last is the full training.
+            trials: Total number of trials of the study.
+            seed: The search seed.
+            regularisation_always: Open the regularisation tier from the start.
+            noise: Standard error of the dev metric.
+            target_error: The error that is as good as it gets.
+            earlier: Trials of an earlier study to learn from.
+        """
+        self.cube = Cube(space)
+        self.direction = direction
+        self.rungs = rungs
+        self.trials = trials
+        self.seed = seed
+        self.earlier = tuple(earlier)
+        self.distinct = Distinct(space)
+        self.regularisation = Regularisation(
+            self.cube, direction=direction, always=regularisation_always, noise=noise, target_error=target_error
+        )
+        self.opening = Opening(
+            self.cube,
+            direction=direction,
+            rungs=rungs,
+            trials=trials,
+            seed=seed,
+            with_regularisation=self.regularisation.always,
+            skip_passes=len(self.earlier) >= _ENOUGH_EARLIER,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """Of a full training."""
+        return self.rungs[-1]
+
+
+class Session:
+    """One moment of a study, and what is decided in it: decisions are noted, so that the next one differs."""
+
+    def __init__(self, explorer: Explorer, records: Sequence[TrialRecord], *, room: int) -> None:
+        self._explorer = explorer
+        self.records = list(records)
+        self._known = tuple(records)
+        self._room = room
+        self._points = [explorer.cube.units(record.params) for record in records]
+        self._effort = worthwhile(records, proposals=room)
+        self._response: Response | None = None
+        self._candidates: Candidates | None = None
+
+    @property
+    def starts_left(self) -> int:
+        """How many new trials the study may still have."""
+        left = self._explorer.trials - len(self.records)
+        untried = self._explorer.distinct.left(record.params for record in self.records)
+        return left if untried is None else min(left, untried)
+
+    @property
+    def spent(self) -> float:
+        """Epochs trained or under way, in full trainings."""
+        epochs = sum(r.to_epoch if r.state is TrialState.RUNNING else r.epochs for r in self.records)
+        return epochs / self._explorer.epochs
+
+    @property
+    def modelled(self) -> bool:
+        """Whether there is a model: not before the first value, nor where trials are too cheap for one."""
+        return self._model() is not None
+
+    def take(self, decision: Start | Advance) -> None:
+        """Note a decision: its trial is pending from now on."""
+        match decision:
+            case Start(params=params, to_epoch=to_epoch, tier=tier):
+                number = len(self.records)
+                self.records.append(
+                    TrialRecord(
+                        number=number,
+                        params=params,
+                        seed=0,
+                        state=TrialState.RUNNING,
+                        tier=tier,
+                        to_epoch=to_epoch,
+                    )
+                )
+                self._points.append(self._explorer.cube.units(params))
+            case Advance(trial=number, to_epoch=to_epoch):
+                self.records[number] = replace(self.records[number], state=TrialState.RUNNING, to_epoch=to_epoch)
+        if self._response is not None:
+            self._response.believe(self._points[number][None])
+
+    def appraise(self, records: Sequence[TrialRecord]) -> Appraisal | None:
+        """What full trainings of these trials would bring; None without a model."""
+        response = self._model()
+        if response is None or not records:
+            return None
+        return response.appraise(self._stacked([record.number for record in records]))
+
+    @property
+    def incumbent(self) -> float:
+        """The best value so far on the model's scale."""
+        response = self._model()
+        assert response is not None
+        return response.incumbent
+
+    def scheduled_start(self) -> Start | None:
+        """A new trial that needs no model: of the opening, or of the regularisation tier's pass."""
+        explorer = self._explorer
+        start = explorer.opening.next_start(self.records)
+        if start is None and explorer.opening.next_advance(self.records) is None:
+            start = explorer.regularisation.next_start(self.records, explorer.opening)
+        return None if start is None else self._distinct(start)
+
+    def modelled_start(self, *, to_epoch: int) -> tuple[Start, float] | None:
+        """The most promising new trial and the logarithm of its expected improvement; None if nothing is left.
+
+        Without a model (no values yet, or trials too cheap for one), points are spread over the space and drawn
+        around the best trials in turn, and the improvement is infinite.
+        """
+        response = self._model()
+        if response is None:
+            point, improvement = self._without_model(), float("inf")
+        else:
+            point, improvement = response.propose(self._drawing(), self._stacked(range(len(self.records))))
+        start = self._distinct(Start(params=self._explorer.cube.params(point), to_epoch=to_epoch, tier="all"))
+        return None if start is None else (start, improvement)
+
+    def _model(self) -> Response | None:
+        explorer = self._explorer
+        if self._response is not None or self._effort is None:
+            return self._response
+        known = (*explorer.earlier, *self._known)
+        observations = observe(known, explorer.cube, direction=explorer.direction, epochs=explorer.epochs)
+        if observations is None:
+            return None
+        rng = generator(explorer.seed, len(self._known), _MODEL_PURPOSE)
+        self._response = Response(observations, explorer.cube, effort=self._effort, rng=rng)
+        self._response.believe(self._stacked([r.number for r in self.records if r.state is TrialState.RUNNING]))
+        return self._response
+
+    def _drawing(self) -> Candidates:
+        if self._candidates is None:
+            explorer = self._explorer
+            self._candidates = Candidates(
+                explorer.cube,
+                open_columns=explorer.regularisation.open_columns(self.records),
+                upwards=explorer.regularisation.upwards(self._known),
+                rng=generator(explorer.seed, len(self._known), _SPREAD_PURPOSE),
+            )
+        return self._candidates
+
+    def _without_model(self) -> Array:
+        explorer = self._explorer
+        number = len(self.records)
+        usable = [r for r in self._known if usable_value(r) is not None]
+        if number % 2 or not usable:
+            seed = derived_seed(explorer.seed, _SPREAD_PURPOSE)
+            point = sobol(number, 1, dimensions=explorer.cube.columns, seed=seed)
+            open_columns = explorer.regularisation.open_columns(self.records)
+            snapped: Array = explorer.cube.snap(np.where(open_columns, point, explorer.cube.default))
+            first: Array = snapped[0]
+            return first
+        best: list[TrialRecord] = []
+        while usable and len(best) < _CHEAP_BASES:
+            leader = best_of(usable, explorer.direction)
+            assert leader is not None
+            best.append(leader)
+            usable = [r for r in usable if r is not leader]
+        near: Array = self._drawing().around(self._stacked([r.number for r in best]), 1)[0]
+        return near
+
+    def _stacked(self, numbers: Sequence[int] | range) -> Array:
+        return stack([self._points[n] for n in numbers], self._explorer.cube.columns)
+
+    def _distinct(self, start: Start) -> Start | None:
+        tried: list[Params] = [record.params for record in self.records]
+        rng = generator(self._explorer.seed, len(tried), _DISTINCT_PURPOSE)
+        params: dict[str, ParamValue] | None = self._explorer.distinct.untried(dict(start.params), tried=tried, rng=rng)
+        return None if params is None else replace(start, params=params)

@@ -1,0 +1,222 @@
+"""A small Gaussian process over configurations and training length, in numpy and scipy.
+
+Matern-5/2 kernel with one length scale for each column (arXiv 1206.2944), plus a linear trend in the last column, the
+length of the training, which all configurations share: all learn. Hyperparameters are taken at their posterior mode.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, lapack, solve_triangular
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_JITTER = 1e-8
+_MIDDLE = 0.5  # of the last column: where the trend is zero
+_SCALARS = 3  # hyperparameters after the length scales: logs of signal, trend and noise variance
+_ROOT5 = math.sqrt(5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """Log-normal priors of the kernel's hyperparameters."""
+
+    length_scales: Array
+    """Median of each column's length scale, shape (columns,)."""
+    length_spread: float = 0.75
+    amplitude_spread: float = 0.7
+    """Of the signal's variance, whose median is 1."""
+    trend: float = 0.37
+    """Median variance of the slope of the trend."""
+    trend_spread: float = 1.0
+    noise: float = 1e-3
+    """Median variance of the noise."""
+    noise_spread: float = 1.5
+
+    @property
+    def mode(self) -> Array:
+        """Logarithms: length scales, then the variances of signal, trend and noise."""
+        return np.concatenate([np.log(self.length_scales), [0.0, math.log(self.trend), math.log(self.noise)]])
+
+    @property
+    def spreads(self) -> Array:
+        lengths = np.full(len(self.length_scales), self.length_spread)
+        return np.concatenate([lengths, [self.amplitude_spread, self.trend_spread, self.noise_spread]])
+
+
+def squared_distances(a: Array, b: Array, unordered: Mask) -> Array:
+    """Squared distances of all pairs in each column, shape (columns, len(a), len(b)); 0 or 1 where unordered."""
+    difference: Array = a.T[:, :, None] - b.T[:, None, :]
+    difference *= difference
+    if unordered.any():
+        difference[unordered] = difference[unordered] > 0
+    return difference
+
+
+def fit(x: Array, y: Array, *, prior: Prior, unordered: Mask, iterations: int, start: Array | None = None) -> Array:
+    """The hyperparameters at their posterior mode, as `Prior.mode` lists them.
+
+    Args:
+        x: Observed points, shape (observations, columns).
+        y: Their values, standardised.
+        prior: Of the hyperparameters.
+        unordered: Which columns hold choices without order.
+        iterations: Of L-BFGS at most.
+        start: Where to begin; the prior's mode if None.
+    """
+    n = len(y)
+    squares = squared_distances(x, x, unordered).reshape(x.shape[1], n * n)
+    mode, spreads = prior.mode, prior.spreads
+    lengths = x[:, -1] - _MIDDLE
+    slopes = np.outer(lengths, lengths)
+    diagonal = np.diag_indices(n)
+
+    def loss(theta: Array) -> tuple[float, Array]:
+        inverse_squares = np.exp(-2.0 * theta[:-_SCALARS])
+        amplitude, trend, noise = np.exp(theta[-_SCALARS:])
+        r = np.sqrt(inverse_squares @ squares)
+        decay = amplitude * np.exp(-_ROOT5 * r)
+        kernel = ((1.0 + _ROOT5 * r + (5.0 / 3.0) * (r * r)) * decay).reshape(n, n)
+        covariance = kernel + trend * slopes
+        covariance[diagonal] += noise + _JITTER
+        chol, failed = lapack.dpotrf(covariance, lower=1, overwrite_a=1)
+        if failed:
+            return 1e10, np.zeros_like(theta)
+        alpha = cho_solve((chol, True), y, check_finite=False)
+        inverse, _ = lapack.dpotri(chol, lower=1)
+        inverse = inverse + np.tril(inverse, -1).T
+        outer = inverse - np.outer(alpha, alpha)
+        pull = (theta - mode) / spreads
+        value = 0.5 * float(y @ alpha) + float(np.log(np.diag(chol)).sum()) + 0.5 * float(pull @ pull)
+        slope = ((5.0 / 3.0) * (1.0 + _ROOT5 * r) * decay) * outer.ravel()
+        gradient = np.empty_like(theta)
+        gradient[:-_SCALARS] = 0.5 * inverse_squares * (squares @ slope)
+        gradient[-3] = 0.5 * float((outer * kernel).sum())
+        gradient[-2] = 0.5 * trend * float((outer * slopes).sum())
+        gradient[-1] = 0.5 * noise * float(np.trace(outer))
+        return value, gradient + pull / spreads
+
+    bounds = [(m - 4 * s, m + 4 * s) for m, s in zip(mode, spreads, strict=True)]
+    found = minimize(
+        loss,
+        mode if start is None else start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": iterations},
+    )
+    theta: Array = found.x
+    return theta
+
+
+class Process:
+    """A Gaussian process with given hyperparameters, conditioned on observations."""
+
+    def __init__(self, x: Array, y: Array, *, theta: Array, unordered: Mask) -> None:
+        """
+        Args:
+            x: Observed points, shape (observations, columns).
+            y: Their values.
+            theta: Hyperparameters, from `fit`.
+            unordered: Which columns hold choices without order.
+        """
+        self._unordered = unordered
+        self._inverse_squares = np.exp(-2.0 * theta[:-_SCALARS])
+        self._amplitude, self._trend, noise = np.exp(theta[-_SCALARS:])
+        self._noise = noise + _JITTER
+        self._x = x
+        covariance = self._kernel(x, x)
+        covariance[np.diag_indices_from(covariance)] += self._noise
+        self._chol = np.linalg.cholesky(covariance)
+        self._alpha = cho_solve((self._chol, True), y, check_finite=False)
+
+    @property
+    def observed(self) -> Array:
+        """The points that it is conditioned on."""
+        return self._x
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the noise-free value at points, each of shape (points,)."""
+        pool = Pool(self, x)
+        return pool.mean, pool.deviation
+
+    def believe(self, x: Array) -> None:
+        """Take a pending point, shape (columns,), to turn out as predicted: it becomes certain, no mean changes.
+
+        This is the kriging believer of Ginsbourger et al. (2010).
+        """
+        row, corner = self.row(x)
+        size = len(self._x)
+        chol = np.zeros((size + 1, size + 1))
+        chol[:size, :size] = self._chol
+        chol[size, :size] = row
+        chol[size, size] = corner
+        self._chol = chol
+        self._x = np.vstack([self._x, x])
+        self._alpha = np.append(self._alpha, 0.0)  # its residual is zero
+
+    def row(self, x: Array) -> tuple[Array, float]:
+        """The row that a point adds to the Cholesky factor: off and on the diagonal."""
+        cross = self._kernel(self._x, x[None])[:, 0]
+        row: Array = solve_triangular(self._chol, cross, lower=True, check_finite=False)
+        variance = self._prior_variance(x[None])[0] + self._noise - row @ row
+        return row, math.sqrt(max(variance, self._noise))
+
+    def project(self, x: Array) -> tuple[Array, Array, Array]:
+        """Mean, prior variance and explained part, shape (observations, points), at points."""
+        cross = self._kernel(self._x, x)
+        explained = solve_triangular(self._chol, cross, lower=True, check_finite=False)
+        return cross.T @ self._alpha, self._prior_variance(x), explained
+
+    def covariances(self, point: Array, x: Array) -> Array:
+        """Prior covariances of one point with others, shape (points,)."""
+        covariances: Array = self._kernel(point[None], x)[0]
+        return covariances
+
+    def _prior_variance(self, x: Array) -> Array:
+        variance: Array = self._amplitude + self._trend * (x[:, -1] - _MIDDLE) ** 2
+        return variance
+
+    def _kernel(self, a: Array, b: Array) -> Array:
+        trend = self._trend * np.outer(a[:, -1] - _MIDDLE, b[:, -1] - _MIDDLE)
+        if self._unordered.any():
+            squares = squared_distances(a, b, self._unordered)
+            squared = np.tensordot(self._inverse_squares, squares, axes=1)
+        else:
+            scale = np.sqrt(self._inverse_squares)
+            a, b = a * scale, b * scale
+            squared = np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T), 0.0)
+        r = np.sqrt(squared)
+        matern = self._amplitude * (1.0 + _ROOT5 * r + (5.0 / 3.0) * squared) * np.exp(-_ROOT5 * r)
+        kernel: Array = matern + trend
+        return kernel
+
+
+class Pool:
+    """Predictions at a fixed set of points, which follow cheaply when the process believes in one more."""
+
+    def __init__(self, process: Process, x: Array) -> None:
+        self._process = process
+        self.x = x
+        self.mean, prior, self._explained = process.project(x)
+        self._variance = prior - np.einsum("ij,ij->j", self._explained, self._explained)
+
+    @property
+    def deviation(self) -> Array:
+        """Standard deviations, shape (points,)."""
+        deviation: Array = np.sqrt(np.maximum(self._variance, 1e-12))
+        return deviation
+
+    def believe(self, x: Array) -> None:
+        """Make the process and this pool believe in a pending point: see `Process.believe`."""
+        row, corner = self._process.row(x)
+        added = (self._process.covariances(x, self.x) - row @ self._explained) / corner
+        self._explained = np.vstack([self._explained, added])
+        self._variance = self._variance - added * added
+        self._process.believe(x)

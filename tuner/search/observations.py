@@ -1,0 +1,71 @@
+"""Trial records as the data of a model: points, training lengths and values on a common scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.records import Direction, TrialRecord, TrialState
+from tuner.search.cube import Cube
+from tuner.search.observe import failed_by_configuration, worst_value
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observations:
+    """One row for each rung that a trial reached."""
+
+    x: Array
+    """Shape (observations, columns + 1): unit coordinates, then the training length in [0, 1]."""
+    y: Array
+    """Standardised values; larger is better whatever the objective's direction."""
+
+
+def length_of(epoch: int, *, epochs: int) -> float:
+    """A training length in [0, 1], on a logarithmic scale: 1 is the full training."""
+    if epoch >= epochs:
+        return 1.0
+    return math.log(max(epoch, 1)) / math.log(epochs)
+
+
+def observe(records: Sequence[TrialRecord], cube: Cube, *, direction: Direction, epochs: int) -> Observations | None:
+    """What the records say; None before the first value.
+
+    A trial that its configuration made fail counts as the worst value so far, at full length. Values far below the
+    median are raised towards it, as far from it as the best is: how bad a bad configuration is does not matter, and
+    would drown the differences among the good ones.
+    """
+    worst = worst_value(records, direction)
+    if worst is None:
+        return None
+    rows: list[Array] = []
+    values: list[float] = []
+    for record in records:
+        point = cube.units(record.params)
+        for epoch, value in _measured(record, epochs=epochs, worst=worst):
+            rows.append(np.append(point, length_of(epoch, epochs=epochs)))
+            values.append(value if direction is Direction.MAXIMIZE else -value)
+    if not values:
+        return None
+    y = np.array(values)
+    median = float(np.median(y))
+    y = np.maximum(y, median - (y.max() - median))
+    spread = float(y.std()) or 1.0
+    return Observations(x=np.array(rows), y=(y - y.mean()) / spread)
+
+
+def _measured(record: TrialRecord, *, epochs: int, worst: float) -> list[tuple[int, float]]:
+    if failed_by_configuration(record):
+        return [(epochs, worst)]
+    if record.state is TrialState.FAILED:
+        return []
+    measured = [(epoch, value) for epoch, value in record.rungs if math.isfinite(value)]
+    if record.state is TrialState.COMPLETE and measured:
+        # Early stopping: more epochs would not have brought more.
+        measured[-1] = (epochs, measured[-1][1])
+    return measured

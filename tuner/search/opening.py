@@ -1,0 +1,141 @@
+"""The opening pass of the priority strategy: the tiers in order, at the lowest rung, nothing frozen afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.records import Direction, TrialRecord, TrialState
+from tuner.search.cube import Cube
+from tuner.search.designs import sobol
+from tuner.search.observe import best_of
+from tuner.search.seeding import derived_seed
+from tuner.search.staged import tier_label
+from tuner.search.strategy import Advance, Start
+from tuner.spec.space import REGULARISATION_TIER
+
+Columns = NDArray[np.intp]
+
+POINTS = {1: 4, 2: 3, 3: 3, REGULARISATION_TIER: 3}
+"""Trials of each tier's pass."""
+_SHARE_OF_TRIALS = 0.5
+"""A short search opens with fewer points, at most so large a part of its trials."""
+_SENT_ON = (3, 1)
+"""How many of the best go on to the second rung, and then to the full training."""
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """The points of one tier."""
+
+    label: str
+    columns: Columns
+    first: int
+    """Number of its first point within the opening."""
+    count: int
+
+
+class Wait(Enum):
+    """The opening cannot go on before a running trial ends."""
+
+    FOR_RUNNING = "running"
+
+
+class Opening:
+    """Says the next step of the opening from what has been done of it; None once it is over."""
+
+    def __init__(
+        self,
+        cube: Cube,
+        *,
+        direction: Direction,
+        rungs: tuple[int, ...],
+        trials: int,
+        seed: int,
+        with_regularisation: bool,
+        skip_passes: bool = False,
+    ) -> None:
+        """
+        Args:
+            cube: The space.
+            direction: Of the dev metric.
+            rungs: Where trials pause; the last is the full training.
+            trials: Total number of trials of the study.
+            seed: The search seed.
+            with_regularisation: Whether the regularisation tier is opened with the others.
+            skip_passes: Start the default only: the model knows enough from an earlier study.
+        """
+        self._cube = cube
+        self._direction = direction
+        self._first_rung = rungs[0]
+        self._seed = seed
+        self._promotions = list(zip(reversed(rungs[1:]), reversed(_SENT_ON), strict=False))[::-1]
+        self._apart = {"start"} if with_regularisation else {"start", tier_label(REGULARISATION_TIER)}
+        self.passes = [] if skip_passes else _plan(cube, trials=trials, with_regularisation=with_regularisation)
+
+    @property
+    def size(self) -> int:
+        """Trials of the opening."""
+        return 1 + sum(p.count for p in self.passes)
+
+    def next_start(self, records: Sequence[TrialRecord]) -> Start | None:
+        """The next new trial, if the passes are not through; `search.start` and regularisation trials do not count."""
+        done = sum(record.tier not in self._apart for record in records)
+        if done == 0:
+            return self._start(self._cube.default, DEFAULT)
+        for step in self.passes:
+            if done < step.first + step.count:
+                return self.point(step.label, step.columns, done - step.first, step.count, records=records)
+        return None
+
+    def point(self, label: str, columns: Columns, index: int, count: int, *, records: Sequence[TrialRecord]) -> Start:
+        """A point of a tier: spread over the tier's columns, otherwise like the best trial so far."""
+        best = best_of(records, self._direction)
+        point = self._cube.default.copy() if best is None else self._cube.units(best.params)
+        if label == tier_label(1):
+            point = self._cube.default.copy()
+        if len(columns) == 1:
+            point[columns] = (index + 0.5) / count
+        else:
+            seed = derived_seed(self._seed, int(columns[0]))
+            point[columns] = sobol(index, 1, dimensions=len(columns), seed=seed)[0]
+        return self._start(self._cube.snap(point[None])[0], label)
+
+    def next_advance(self, records: Sequence[TrialRecord]) -> Advance | Wait | None:
+        """Once the passes are through: the best go on, so that the model learns what longer training brings."""
+        for rung, sent_on in self._promotions:
+            if sum(record.to_epoch >= rung for record in records) >= sent_on:
+                continue
+            if any(r.state is TrialState.RUNNING and r.to_epoch < rung for r in records):
+                return Wait.FOR_RUNNING
+            best = best_of((r for r in records if r.state is TrialState.PAUSED and r.epochs < rung), self._direction)
+            if best is not None:
+                return Advance(trial=best.number, to_epoch=rung)
+        return None
+
+    def _start(self, point: NDArray[np.float64], label: str) -> Start:
+        return Start(params=self._cube.params(point), to_epoch=self._first_rung, tier=label)
+
+
+def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[Pass]:
+    columns = {int(tier): np.flatnonzero(cube.tiers == tier) for tier in np.unique(cube.tiers)}
+    late = columns.pop(REGULARISATION_TIER, None)
+    if late is not None and with_regularisation:
+        # Opened with the others, it is part of the last of them.
+        last = max(columns, default=REGULARISATION_TIER)
+        key = last if last == 3 else REGULARISATION_TIER
+        columns[key] = np.concatenate([columns.get(key, late[:0]), late])
+    counts = {tier: POINTS[tier] for tier in columns}
+    affordable = _SHARE_OF_TRIALS * trials / max(1, sum(counts.values()))
+    passes, first = [], 1
+    for tier, of_tier in sorted(columns.items()):
+        count = max(1, round(counts[tier] * min(1.0, affordable)))
+        passes.append(Pass(label=tier_label(tier), columns=of_tier, first=first, count=count))
+        first += count
+    return passes
