@@ -45,6 +45,7 @@ def problems(text: str) -> list[str]:
         ("e5", "e5"),
         ("'1'", "1"),
         ('"true"', "true"),
+        ('"\\ud83d\\ude00 \\u00e9"', "\U0001f600 \u00e9"),
         ("|\n  a\n  b\n", "a\nb\n"),
     ],
 )
@@ -94,6 +95,8 @@ def test_places_of_keys_and_values_are_kept() -> None:
                        "every colon behind a key has a space behind it"]),
         ("a: b\x07", ["1:5: holds the character '\\x07', which YAML does not allow; remove it"]),
         ("? [a]\n: {b: [c]}\nd: 1", ["1:3: has a key that is no name; write `name: value`"]),
+        ('a: "x\\ud800"', ["1:4: a: holds half of a character; write the character itself"]),
+        ('{"\\udfff": 1}', ["1:2: holds half of a character; write the character itself"]),
         ("a: 1234567890123456789", ["1:4: a: must have at most 18 digits; write a smaller number"]),
         ("a: " + "[" * 40 + "]" * 40, ["1:36: a[0][0]: is nested more than 32 deep; no part of a sweep file is"]),
         ("a: 1\n#" + "x" * 10_000, ["2:1: is longer than 10000 characters; no line of a sweep file is"]),

@@ -159,6 +159,11 @@ def _plain_value(text: str) -> Json:
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
+def _is_half(character: str) -> bool:
+    """Whether this is one of a pair that UTF-16 writes a character with."""
+    return "\ud800" <= character <= "\udfff"
+
+
 class _Builder:
     """Folds a stream of YAML events into a document."""
 
@@ -195,11 +200,11 @@ class _Builder:
         self._refuse_marks(event, path)
         match event:
             case ScalarEvent():
-                plain = event.implicit[0]
-                if plain and len(event.value) > MAX_DIGITS and _INTEGER.fullmatch(event.value):
+                plain, text = event.implicit[0], self._text(event, path)
+                if plain and len(text) > MAX_DIGITS and _INTEGER.fullmatch(text):
                     self._problem(event, path, f"must have at most {MAX_DIGITS} digits", "write a smaller number")
-                self._put(event, path, event.value if plain else quoted(event.value))
-                return _plain_value(event.value) if plain else event.value
+                self._put(event, path, text if plain else quoted(text))
+                return _plain_value(text) if plain else text
             case SequenceStartEvent():
                 self._put(event, path, "a list")
                 return self._sequence(path)
@@ -224,7 +229,7 @@ class _Builder:
                 self._skip(event)
                 self._skip(next(self._events))
                 continue
-            key = event.value
+            key = self._text(event, path)
             place = self._place(event, key)
             self._refuse_marks(event, (*path, key))
             if key in mapping:
@@ -249,6 +254,16 @@ class _Builder:
             if depth > MAX_DEPTH:
                 raise _TooMuchError
             event = next(self._events)
+
+    def _text(self, event: ScalarEvent, path: KeyPath) -> str:
+        r"""A scalar's text; two halves of a character, as JSON escapes them ("\ud83d\ude00"), are put together."""
+        text: str = event.value
+        if text.isprintable() or not any(_is_half(c) for c in text):
+            return text
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if "\ufffd" in whole:
+            self._problem(event, path, "holds half of a character", "write the character itself")
+        return whole
 
     def _refuse_marks(self, event: Event, path: KeyPath) -> None:
         anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
