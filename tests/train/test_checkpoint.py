@@ -1,0 +1,229 @@
+"""Checkpoints: what is written comes back, and a damaged or hostile file does no harm."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.train.cohorts import curves, figures, jobs, make_task, run_cohort
+from tuner.paths import TrialPaths
+from tuner.records import EpochResult
+from tuner.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from tuner.train.early_stopping import Patience
+
+
+def epoch_result(epoch: int) -> EpochResult:
+    return EpochResult(
+        epoch=epoch, train_loss=1 / epoch, dev_loss=2 / epoch, train_metric=0.1 * epoch, dev_metric=0.09 * epoch,
+        learning_rate=0.01, seconds=1.5 * epoch,
+    )  # fmt: skip
+
+
+def checkpoint(epochs: int = 2, *, seed: int = 3) -> Checkpoint:
+    return Checkpoint(
+        state={"parameters": torch.full((5,), float(epochs)), "steps": torch.tensor(7)},
+        state_format="stacked",
+        curve=tuple(epoch_result(e) for e in range(1, epochs + 1)),
+        patience=Patience(0.25, 1),
+        params={"learning_rate": 0.1, "batch_size": 64, "activation": "relu", "batch_norm": True},
+        seed=seed,
+    )
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> TrialPaths:
+    return TrialPaths(tmp_path / "a trial")
+
+
+def same(found: Checkpoint | None, expected: Checkpoint) -> bool:
+    assert found is not None
+    plain = ("state_format", "curve", "patience", "params", "seed", "epoch")
+    return all(getattr(found, name) == getattr(expected, name) for name in plain) and all(
+        torch.equal(found.state[name], value) and found.state[name].dtype == value.dtype
+        for name, value in expected.state.items()
+    )
+
+
+def test_what_is_written_is_read(paths: TrialPaths) -> None:
+    assert read_checkpoint(paths) is None
+    write_checkpoint(paths, checkpoint())
+    assert same(read_checkpoint(paths), checkpoint())
+    assert [p.name for p in paths.folder.iterdir()] == ["checkpoint.pt"]
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()))
+)
+@settings(max_examples=25, deadline=None)
+def test_any_parameters_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, params: dict[str, object]
+) -> None:
+    paths = TrialPaths(tmp_path_factory.mktemp("trial"))
+    written = Checkpoint(state={}, state_format="x", curve=(), patience=Patience(), params=params, seed=2**63)
+    write_checkpoint(paths, written)
+    found = read_checkpoint(paths)
+    assert same(found, written)
+    assert found is not None
+    assert {k: type(v) for k, v in found.params.items()} == {k: type(v) for k, v in params.items()}
+
+
+def test_the_one_before_is_kept(paths: TrialPaths) -> None:
+    for epochs in (1, 2, 3):
+        write_checkpoint(paths, checkpoint(epochs))
+    assert same(read_checkpoint(paths), checkpoint(3))
+    paths.checkpoint.unlink()
+    assert same(read_checkpoint(paths), checkpoint(2))
+    paths.previous_checkpoint.unlink()
+    assert read_checkpoint(paths) is None
+
+
+def flip_a_weight(data: bytes) -> bytes:
+    """One bit of the first tensor: without the checksum, torch loads it without complaint."""
+    place = data.index(struct.pack("<5f", *[2.0] * 5)) + 2
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "cut in the header": lambda data: data[:30],
+    "cut in the tensors": lambda data: data[: len(data) // 2],
+    "last byte missing": lambda data: data[:-1],
+    "one bit of a weight": flip_a_weight,
+    "one bit of the checksum": lambda data: data[:25] + bytes([data[25] ^ 1]) + data[26:],
+    "longer than it was": lambda data: data + b"\0",
+    "zeros": lambda data: bytes(len(data)),
+    "another format": lambda data: b"PK\x03\x04" + data,
+    "no header": lambda data: data.split(b"\n", 1)[1],
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_file_is_named_and_the_one_before_is_used(
+    kind: str, paths: TrialPaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    for epochs in (1, 2):
+        write_checkpoint(paths, checkpoint(epochs))
+    whole = paths.checkpoint.read_bytes()
+    damaged = DAMAGE[kind](whole)
+    assert damaged != whole
+    paths.checkpoint.write_bytes(damaged)
+    with caplog.at_level(logging.WARNING):
+        assert same(read_checkpoint(paths), checkpoint(1))
+    assert [str(paths.checkpoint) in r.getMessage() for r in caplog.records] == [True]
+
+
+@given(place=st.integers(0, 10**6), flipped=st.integers(1, 255))
+@settings(max_examples=50, deadline=None)
+def test_no_changed_byte_is_overlooked(tmp_path_factory: pytest.TempPathFactory, place: int, flipped: int) -> None:
+    paths = TrialPaths(tmp_path_factory.getbasetemp() / "changed byte")
+    write_checkpoint(paths, checkpoint())
+    paths.previous_checkpoint.unlink(missing_ok=True)
+    data = bytearray(paths.checkpoint.read_bytes())
+    data[place % len(data)] ^= flipped
+    paths.checkpoint.write_bytes(data)
+    assert read_checkpoint(paths) is None
+
+
+def test_two_damaged_files_are_none_at_all(paths: TrialPaths) -> None:
+    for epochs in (1, 2):
+        write_checkpoint(paths, checkpoint(epochs))
+    for path in (paths.checkpoint, paths.previous_checkpoint):
+        path.write_bytes(b"nothing")
+    assert read_checkpoint(paths) is None
+
+
+class Hostile:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (self.made,))
+
+
+def sealed(body: bytes) -> bytes:
+    """A body with the header that a forger can write as well as we."""
+    return b"tuner-checkpoint-1 " + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+@pytest.mark.parametrize("form", ["torch.save", "pickle", "inside the state"])
+def test_a_hostile_file_runs_no_code(form: str, paths: TrialPaths, tmp_path: Path) -> None:
+    write_checkpoint(paths, checkpoint(1))
+    write_checkpoint(paths, checkpoint(2))
+    made = tmp_path / "made by hostile code"
+    body = io.BytesIO()
+    match form:
+        case "pickle":
+            pickle.dump(Hostile(made), body, protocol=2)  # the one that torch reads
+        case "torch.save":
+            torch.save(Hostile(made), body)
+        case _:
+            torch.save({"state": {"parameters": Hostile(made)}}, body)
+    paths.checkpoint.write_bytes(sealed(body.getvalue()))
+    assert same(read_checkpoint(paths), checkpoint(1))
+    assert not made.exists()
+    pickle.loads(pickle.dumps(Hostile(made)))
+    assert made.exists(), "the test's own weapon must be sharp"
+
+
+@pytest.mark.parametrize("content", [[], {}, {"state": 3}, "text", torch.zeros(3)])
+def test_a_sealed_file_that_holds_something_else_is_passed_over(content: object, paths: TrialPaths) -> None:
+    write_checkpoint(paths, checkpoint(1))
+    write_checkpoint(paths, checkpoint(2))
+    body = io.BytesIO()
+    torch.save(content, body)
+    paths.checkpoint.write_bytes(sealed(body.getvalue()))
+    assert same(read_checkpoint(paths), checkpoint(1))
+
+
+@pytest.mark.parametrize("fuse", ["auto", "off"])
+@pytest.mark.parametrize("model", ["mlp", "tests/train/user_modules.py:normed"])
+def test_everything_that_training_writes_loads_as_data_only(fuse: str, model: str, tmp_path: Path) -> None:
+    task = make_task(model=model, fuse=fuse, optimizer="adam")
+    job = jobs(tmp_path, [{"learning_rate": 0.01}], to_epoch=2)[0]
+    run_cohort(task, [job])
+    paths = TrialPaths(Path(job.folder))
+    _, _, body = paths.checkpoint.read_bytes().partition(b"\n")
+    torch.load(io.BytesIO(body), weights_only=True)
+    found = read_checkpoint(paths)
+    assert found is not None
+    assert (found.epoch, found.seed, dict(found.params)) == (2, job.seed, {"learning_rate": 0.01})
+
+
+def test_a_trial_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) -> None:
+    task = make_task(epochs=4)
+    configurations = [{"learning_rate": 0.05}]
+    whole = curves(run_cohort(task, jobs(tmp_path / "whole", configurations, to_epoch=4)))[0]
+    for to_epoch in (1, 2):
+        job = jobs(tmp_path / "damaged", configurations, to_epoch=to_epoch)[0]
+        run_cohort(task, [job])
+    paths = TrialPaths(Path(job.folder))
+    paths.checkpoint.write_bytes(paths.checkpoint.read_bytes()[:-9])
+    events = run_cohort(task, jobs(tmp_path / "damaged", configurations, to_epoch=4))
+    assert figures(curves(events)[0]) == figures(whole)
+    assert events[0].from_epoch == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("change", ["seed", "parameters"])
+def test_the_checkpoint_of_another_trial_is_not_taken_up(change: str, tmp_path: Path) -> None:
+    """A folder may hold what an earlier study of the same name left."""
+    from dataclasses import replace
+
+    task = make_task()
+    job = jobs(tmp_path, [{"learning_rate": 0.05}], to_epoch=2)[0]
+    run_cohort(task, [job])
+    other = replace(job, seed=1) if change == "seed" else replace(job, params={"learning_rate": 0.06})
+    events = run_cohort(task, [other])
+    assert events[0].from_epoch == 0  # type: ignore[union-attr]
+    assert [r.epoch for r in curves(events)[0]] == [1, 2]

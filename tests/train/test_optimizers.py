@@ -1,0 +1,162 @@
+"""Each optimiser on rows against its namesake in `torch.optim`, on random gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tests.train.trials import settings_of
+from tuner.train.optimizers import ROW_OPTIMIZERS, RowOptimizer
+from tuner.train.plain import make_optimizer
+from tuner.train.settings import Settings
+
+STEPS = 12
+WEIGHTS, BIASES = 64, 64
+TOLERANCES = {"sgd": 1e-6, "rmsprop": 1e-5, "adam": 1e-5, "adamw": 1e-5}
+
+
+class Parameters(nn.Module):
+    """A weight and a bias, as a row holds them."""
+
+    def __init__(self, row_P: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(row_P[:WEIGHTS].clone().view(8, -1))
+        self.bias = nn.Parameter(row_P[WEIGHTS:].clone())
+
+    def row(self) -> Tensor:
+        return torch.cat([self.weight.detach().flatten(), self.bias.detach()])
+
+
+def by_torch(trial: Settings, start_P: Tensor, grads_SP: Tensor, rates: Sequence[float]) -> Tensor:
+    """The row after training by `torch.optim`, with L1 and clipping as the plain loop has them."""
+    module = Parameters(start_P)
+    optimizer = make_optimizer(module, trial)
+    for grad_P, rate in zip(grads_SP, rates, strict=True):
+        module.weight.grad = grad_P[:WEIGHTS].clone().view(8, -1) + trial.l1 * module.weight.detach().sign()
+        module.bias.grad = grad_P[WEIGHTS:].clone()
+        if trial.clip_norm is not None:
+            nn.utils.clip_grad_norm_(module.parameters(), trial.clip_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    return module.row()
+
+
+def by_rows(trials: Sequence[Settings], start_KP: Tensor, grads_SKP: Tensor, rates_SK: np.ndarray) -> Tensor:
+    """The rows after training by ours."""
+    optimizer = ROW_OPTIMIZERS[trials[0].optimizer](trials, num_decayed=WEIGHTS)
+    rows = start_KP.clone()
+    moments = {name: torch.zeros_like(rows) for name in optimizer.moments}
+    numbers = np.arange(len(grads_SKP))[:, None].repeat(len(trials), axis=1)
+    table = optimizer.scalars(rates_SK, numbers)
+    for number, grad_KP in enumerate(grads_SKP):
+        scalars = {name: torch.tensor(value[number], dtype=torch.float32)[:, None] for name, value in table.items()}
+        optimizer.step(rows, grad_KP.clone(), moments, scalars)
+    return rows
+
+
+@st.composite
+def cohorts(draw: st.DrawFn) -> list[Settings]:
+    """One to five trials of one optimiser that differ in everything that is a vector over trials."""
+    optimizer = draw(st.sampled_from(sorted(ROW_OPTIMIZERS)))
+    nesterov = optimizer == "sgd" and draw(st.booleans())
+    found = []
+    for _ in range(draw(st.integers(1, 5))):
+        trial = settings_of(
+            optimizer=optimizer,
+            nesterov=nesterov,
+            learning_rate=draw(st.floats(1e-4, 0.1)),
+            momentum=draw(st.floats(0.1 if nesterov else 0.0, 0.99)),
+            beta1=draw(st.floats(0.0, 0.99)),
+            beta2=draw(st.floats(0.5, 0.9999)),
+            weight_decay=draw(st.sampled_from([0.0, 1e-4, 0.1])),
+            l1=draw(st.sampled_from([0.0, 1e-3])),
+        )
+        found.append(replace(trial, clip_norm=draw(st.sampled_from([None, 0.5, 100.0]))))
+    return found
+
+
+def problem(trials: Sequence[Settings], seed: int) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Start rows, gradients (steps, trials, entries) and falling learning rates (steps, trials)."""
+    draw = torch.Generator().manual_seed(seed)
+    starts = torch.randn(len(trials), WEIGHTS + BIASES, generator=draw)
+    grads = torch.randn(STEPS, len(trials), WEIGHTS + BIASES, generator=draw)
+    rates = np.array([t.learning_rate for t in trials]) / (1 + 0.1 * np.arange(STEPS))[:, None]
+    return starts, grads, rates
+
+
+@given(cohorts(), st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_rows_follow_torch_optim(trials: list[Settings], seed: int) -> None:
+    starts, grads, rates = problem(trials, seed)
+    rows = by_rows(trials, starts, grads, rates)
+    for k, trial in enumerate(trials):
+        expected = by_torch(trial, starts[k], grads[:, k], rates[:, k].tolist())
+        difference = float((rows[k] - expected).abs().max() / expected.abs().max())
+        assert difference <= TOLERANCES[trial.optimizer]
+
+
+@given(cohorts(), st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_a_row_does_not_feel_its_neighbours(trials: list[Settings], seed: int) -> None:
+    starts, grads, rates = problem(trials, seed)
+    rows = by_rows(trials, starts, grads, rates)
+    for k, trial in enumerate(trials):
+        alone = by_rows([trial], starts[k : k + 1], grads[:, k : k + 1], rates[:, k : k + 1])
+        assert torch.equal(alone[0], rows[k])
+
+
+def change(optimizer: str, **params: float) -> Tensor:
+    """What one step changes in a row whose gradient is zero."""
+    trial = settings_of(optimizer=optimizer, learning_rate=0.1, momentum=0.0, **params)
+    start = torch.linspace(-1, 1, WEIGHTS + BIASES)[None]
+    grads = torch.zeros(1, 1, WEIGHTS + BIASES)
+    return (by_rows([trial], start, grads, np.full((1, 1), 0.1)) - start)[0]
+
+
+@pytest.mark.parametrize("optimizer", sorted(ROW_OPTIMIZERS))
+@pytest.mark.parametrize("penalty", ["weight_decay", "l1"])
+def test_penalties_pull_weights_towards_zero_and_leave_biases_and_norms(optimizer: str, penalty: str) -> None:
+    changed = change(optimizer, **{penalty: 0.5})
+    weights = torch.linspace(-1, 1, WEIGHTS + BIASES)[:WEIGHTS]
+    assert not changed[WEIGHTS:].any()
+    assert (changed[:WEIGHTS] * weights < 0).all()
+
+
+def test_l2_is_proportional_to_a_weight_and_l1_is_not() -> None:
+    weights = torch.linspace(-1, 1, WEIGHTS + BIASES)[:WEIGHTS]
+    torch.testing.assert_close(change("sgd", weight_decay=0.5)[:WEIGHTS], -0.1 * 0.5 * weights)
+    torch.testing.assert_close(change("sgd", l1=0.5)[:WEIGHTS], torch.full((WEIGHTS,), 0.1 * 0.5))
+
+
+def test_each_trials_gradient_is_clipped_to_its_own_norm() -> None:
+    trials = [
+        replace(settings_of(learning_rate=1.0, momentum=0.0), clip_norm=limit) for limit in (1.0, None, 0.25, 1e6)
+    ]
+    grads = torch.full((1, 4, WEIGHTS + BIASES), 3.0)
+    rows = by_rows(trials, torch.zeros(4, WEIGHTS + BIASES), grads, np.ones((1, 4)))
+    whole = float(grads[0, 0].norm())
+    assert rows.norm(dim=1).tolist() == pytest.approx([1.0, whole, 0.25, whole], rel=1e-5)
+
+
+def test_a_diverged_row_does_not_spoil_the_others() -> None:
+    for name in ROW_OPTIMIZERS:
+        trials = [replace(settings_of(optimizer=name, weight_decay=0.1), clip_norm=1.0)] * 3
+        starts, grads, rates = problem(trials, 0)
+        clean = by_rows(trials, starts, grads, rates)
+        grads[3, 1] = float("nan")
+        spoilt = by_rows(trials, starts, grads, rates)
+        assert spoilt[1].isnan().all()
+        assert torch.equal(spoilt[[0, 2]], clean[[0, 2]])
+
+
+def test_what_no_trial_uses_costs_no_operation() -> None:
+    plain = RowOptimizer([settings_of()], num_decayed=1)
+    assert [plain.uses_weight_decay, plain.uses_l1, plain.uses_clipping] == [False] * 3
