@@ -75,15 +75,10 @@ def report(
 
 def _print_table(analysis: Analysis, *, top: int, sort: str | None, reverse: bool, columns: str | None) -> None:
     from tuner.report.formats import to_tsv
-    from tuner.report.summary import summarise
-    from tuner.report.terminal import print_leaderboard, print_table
+    from tuner.report.terminal import print_report, print_table
 
     if sort is None and columns is None and not reverse:
-        print_leaderboard(analysis.study, top=top, frame=analysis.frame)
-        if sys.stdout.isatty():
-            from tuner.report.terminal import print_lines
-
-            print_lines(summarise(analysis).lines)
+        print_report(analysis, top=top)
         return
     shown = _select(analysis.frame, sort=sort, reverse=reverse, columns=columns).head(top)
     if sys.stdout.isatty():

@@ -17,6 +17,8 @@ DIAGNOSED_METRICS = SHARE_METRICS | ERROR_METRICS | {"r2"}
 
 MATERIAL_SHARE = 0.005
 """Half a percentage point: a smaller part of an error rate is not worth acting on."""
+TARGET_SLACK = 0.0025
+"""So little above the target error counts as having reached it."""
 MATERIAL_PART = 0.25
 """A part below a quarter of the dev error is not what to act on."""
 
@@ -120,7 +122,7 @@ def error_parts(
         verdict=_verdict(
             has_bias=bias >= material and bias_interval.low > 0,
             has_variance=variance >= material and variance_interval.low > 0,
-            at_target=dev_error <= target,
+            at_target=dev_error <= target + (TARGET_SLACK if metric in SHARE_METRICS and target_error else 0.0),
         ),
     )
 

@@ -86,8 +86,12 @@ def _trainable(found: Feasibility) -> Step | None:
 
 def _bound_worth_moving(evidence: Evidence) -> BoundFinding | None:
     """The first bound that the winners crowd, unless its hyperparameter is known not to matter."""
-    idle = {i.name for i in evidence.importances if i.finding is Finding.DOES_NOT_MATTER}
-    return next((b for b in evidence.bounds if b.name not in idle), None)
+    return next((b for b in evidence.bounds if b.name not in _idle(evidence)), None)
+
+
+def _idle(evidence: Evidence) -> set[str]:
+    """Hyperparameters that are known not to matter."""
+    return {i.name for i in evidence.importances if i.finding is Finding.DOES_NOT_MATTER}
 
 
 def _move(bound: BoundFinding) -> Step:
@@ -111,7 +115,7 @@ def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
         signal = next(f for f in evidence.flags if f.kind in (FlagKind.DEAD_UNITS, FlagKind.VANISHING_GRADIENTS))
         return Step("model.settings.batch_norm", "set it to true", f"{why}; {signal.text}")
     for name in _SIZE:
-        if name in evidence.space.names and evidence.space[name].kind == "int":
+        if name in evidence.space.names and evidence.space[name].kind == "int" and name not in _idle(evidence):
             high = int(evidence.space[name].high)
             larger = high + 2 if name == "hidden_layers" else 2 * high
             return Step(f"space.{name}.high", f"raise it to {larger}: a bigger network", why)

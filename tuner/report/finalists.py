@@ -50,8 +50,11 @@ class Finals:
 
     @property
     def winner(self) -> Finalist:
-        """The smallest network among those that cannot be told from the best mean."""
-        return min((f for f in self.finalists if f.tied), key=lambda f: (f.record.num_parameters, f.record.number))
+        """The smallest network among those whose mean lies within one standard error of the best mean."""
+        best = self.finalists[0]
+        error = 0.0 if self.seed_sd is None else self.seed_sd * math.sqrt(2 / len(best.values))
+        near = [f for f in self.finalists if abs(f.mean - best.mean) <= error]
+        return min(near, key=lambda f: (f.record.num_parameters, f.record.number))
 
 
 def finals(study: StudyData) -> Finals | None:
@@ -73,7 +76,7 @@ def finals(study: StudyData) -> Finals | None:
         for t, v in values.items()
     ]
     finalists.sort(key=lambda f: (-sign * f.mean, f.record.num_parameters))
-    first = max(finalists, key=lambda f: sign * f.search_value)
+    first = min(finalists, key=lambda f: (-sign * f.search_value, f.record.num_parameters, f.record.number))
     overstated = sign * (first.search_value - first.mean)
     half = None if sd is None else half_width_of_mean(sd, len(first.values), freedom)
     return Finals(

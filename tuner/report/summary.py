@@ -144,8 +144,10 @@ def _finals(analysis: Analysis) -> Iterator[str]:
 def _advice(analysis: Analysis) -> Iterator[str]:
     if analysis.statistics.basis == "paired" and 0 < len(analysis.statistics.ties) < _FEW_GOOD:
         yield "Fewer than three trials are within noise of the best: its neighbourhood is hardly explored."
+    idle = {i.name for i in analysis.importances if i.finding is Finding.DOES_NOT_MATTER}
     for bound in analysis.bounds:
-        yield f"{bound.text}. Beyond it: {bound.suggestion}."
+        if bound.name not in idle:
+            yield f"{bound.text}. A value to try beyond it: {bound.suggestion}."
     found = analysis.feasibility
     if found.diverged:
         limit = found.learning_rate_bound

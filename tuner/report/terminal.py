@@ -14,9 +14,11 @@ from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
+from tuner.report.analysis import Analysis
 from tuner.report.escape import visible
 from tuner.report.formats import cell_text, to_tsv
 from tuner.report.leaderboard import leaderboard
+from tuner.report.summary import summarise
 from tuner.store.reader import StudyData
 
 _LATE_COLUMNS = ("seed", "tier", "ci_low", "ci_high", "verdict", "flags")
@@ -61,6 +63,14 @@ def print_lines(lines: Sequence[str], *, stream: TextIO | None = None) -> None:
 
 def _terminal_width() -> int:
     return shutil.get_terminal_size((100, 24)).columns
+
+
+def print_report(analysis: Analysis, *, top: int | None = 10, stream: TextIO | None = None) -> None:
+    """Print the best trials with their ties and, on a terminal, what the report says in words below them."""
+    stream = sys.stdout if stream is None else stream
+    print_leaderboard(analysis.study, top=top, stream=stream, frame=analysis.frame)
+    if stream.isatty():
+        print_lines(summarise(analysis).lines, stream=stream)
 
 
 def print_table(frame: pd.DataFrame, study: StudyData, *, stream: TextIO, footer: str = "") -> None:

@@ -87,12 +87,16 @@ def more_trials(analysis: Analysis) -> Figure | None:
         return None
     figure = new_figure(height_inches=2.5)
     axes = figure.add_subplot()
+    total = len(found.counts)
+    shown = np.unique(np.geomspace(1, total, 200).round().astype(int)) - 1
+    counts = shown + 1
     axes.fill_between(
-        found.counts, found.low, found.high, color=SERIES[0], alpha=0.2, linewidth=0, label="80 % of draws"
+        counts, found.low[shown], found.high[shown], color=SERIES[0], alpha=0.2, linewidth=0, label="80 % of draws"
     )
-    axes.plot(found.counts, found.mean, color=SERIES[0], label="mean")
+    axes.plot(counts, found.mean[shown], color=SERIES[0], label="mean")
     axes.set_xscale("log", base=2)
-    ticks = [2**i for i in range(len(found.counts).bit_length()) if 2**i <= len(found.counts)]
+    powers = range(0, total.bit_length(), 1 + total.bit_length() // 8)
+    ticks = [2**i for i in powers if 2**i <= total]
     axes.set_xticks(ticks, [str(t) for t in ticks])
     axes.minorticks_off()
     axes.set_ylim(metric_limits([*found.mean[1:], *found.high], direction=analysis.study.direction))
