@@ -110,7 +110,7 @@ EPOCHS = st.lists(st.tuples(FLOATS, FLOATS), max_size=4)
 class StoreContract:
     """Inherit, and define the fixture `home`."""
 
-    num_examples = 25
+    num_examples = 15
     """Histories to try in the property test."""
 
     _names = (f"study-{number}" for number in itertools.count())

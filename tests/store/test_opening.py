@@ -195,20 +195,28 @@ def test_optuna_has_the_tables_that_we_know() -> None:
 OPENER = """
 import sys, time
 from pathlib import Path
-from tests.store.studies import SPACE, reopen
 from tuner.errors import StorageError
 from tuner.paths import StudyPaths
-go = Path(sys.argv[2])
-while not go.exists():
-    time.sleep(0.001)
+from tuner.records import Direction
+from tuner.spec.space import Space
+from tuner.store.optuna_store import open_store
+folder, go, url = sys.argv[1:]
+while not Path(go).exists():
+    time.sleep(0.01)
 try:
-    store = reopen(StudyPaths(Path(sys.argv[1])), url=sys.argv[3] or None)
+    store = open_store(
+        StudyPaths(Path(folder)),
+        study="digits",
+        direction=Direction.MAXIMIZE,
+        metric="accuracy",
+        space=Space(()),
+        url=url or None,
+    )
 except StorageError as error:
     print("refused:", error)
 else:
-    store.start([(SPACE.default(), 1, "tier 1")])
-    print("running")
-    sys.stdout.flush()
+    store.start([({}, 1, "tier 1")])
+    print("running", flush=True)
     sys.stdin.read()
     store.close()
 """
