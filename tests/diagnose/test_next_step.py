@@ -92,6 +92,7 @@ def test_at_the_target_there_is_only_confirming_and_testing() -> None:
     done = replace(EVIDENCE, parts=parts(0.995, 0.993))
     assert "tuner test" in next_step(done).change
     assert next_step(replace(done, confirmed=False)).key == "finalists"
+    assert next_step(replace(done, tested=True)).change.startswith("nothing")
 
 
 def test_no_finished_trial() -> None:

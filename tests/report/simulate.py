@@ -267,7 +267,7 @@ def _record(number: int, params: Mapping[str, ParamValue], accuracy: float, stat
         num_parameters=64 * units + units * NUM_CLASSES,
         attempts=1,
         started=start,
-        ended=start,
+        ended=start.replace("T00:", "T01:"),
         facts={"path": "stacked", "cohort_width": 8},
     )
 

@@ -48,6 +48,8 @@ class Evidence:
     """Trials that cannot be told from the best, itself included; 0 if that is not known."""
     confirmed: bool
     """Whether the best trials were trained again on fresh seeds."""
+    tested: bool = False
+    """Whether the test set has been used."""
 
 
 def next_step(evidence: Evidence) -> Step:
@@ -144,6 +146,8 @@ def _settle(evidence: Evidence, why: str) -> Step:
             "add {count: 5, seeds: 3}",
             f"{why}; {evidence.num_ties} trials cannot be told from the best, fresh seeds may",
         )
+    if evidence.tested:
+        return Step("", "nothing, the final choice is made and tested", why)
     return Step("", "evaluate the final choice once with `tuner test`", why)
 
 

@@ -138,6 +138,7 @@ class Analysis:
                 training=sweep_value(self.study, "training") or {},
                 num_ties=len(self.statistics.ties),
                 confirmed=self.finals is not None,
+                tested=bool(self.study.facts.get("tests")),
             )
         )
 

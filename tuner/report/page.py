@@ -45,9 +45,17 @@ def render_page(analysis: Analysis, plots: Sequence[PagePlot]) -> str:
         autoescape=select_autoescape(enabled_extensions=("html", "j2"), default_for_string=True),
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_printable,
     )
     # Style and script are files of ours, put in as they are.
     return environment.get_template("report.html.j2").render(page=_context(analysis, plots))
+
+
+def _printable(value: Any) -> Any:
+    """Text without control characters, save for its line breaks."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(map(visible, value.split("\n")))
 
 
 def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
@@ -55,7 +63,7 @@ def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
     better = "larger is better" if study.direction is Direction.MAXIMIZE else "smaller is better"
     states = ", ".join(f"{count} {state}" for state, count in sorted(analysis.cost.states.items()))
     return {
-        "study": visible(study.name),
+        "study": study.name,
         "states": f"{len(study.records)} trials ({states})" if study.records else "no trials",
         "metric_text": f"dev {study.metric}, {better}",
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -161,8 +169,8 @@ def _failures(analysis: Analysis) -> list[dict[str, object]]:
     for record in analysis.apart:
         if record.state is TrialState.FAILED:
             # Figures differ from trial to trial: the words before the colon are the reason.
-            numbers.setdefault(visible(record.reason.partition(":")[0]) or "unknown", []).append(record.number)
-    details = {r.number: visible(r.reason) for r in analysis.apart}
+            numbers.setdefault(record.reason.partition(":")[0] or "unknown", []).append(record.number)
+    details = {r.number: r.reason for r in analysis.apart}
     return [
         {
             "count": len(trials),
@@ -195,7 +203,7 @@ def _best_params(analysis: Analysis) -> str:
     if best is None:
         return ""
     params = completed(analysis.space, best.params)
-    return "\n".join(f"{visible(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in params.items())
+    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in params.items())
 
 
 def _commands(analysis: Analysis) -> str:
@@ -205,21 +213,21 @@ def _commands(analysis: Analysis) -> str:
     sweep = analysis.paths.best / "sweep.yaml"
     if sweep.exists():
         lines.append(f"tuner run {sweep.relative_to(analysis.paths.folder.parent.parent)}    # trains it again")
-    return visible("\n".join(lines)).replace("    #", "  #") if len(lines) == 1 else "\n".join(map(visible, lines))
+    return "\n".join(lines)
 
 
 def _versions(analysis: Analysis) -> Iterable[tuple[str, str]]:
     facts = analysis.study.facts
     versions = facts.get("versions")
     if isinstance(versions, Mapping):
-        yield from ((visible(str(k)), visible(str(v))) for k, v in versions.items())
+        yield from ((str(k), str(v)) for k, v in versions.items())
     data = facts.get("data")
     if isinstance(data, Mapping):
         counts = [f"{data[n]} {n.removeprefix('num_')}" for n in ("num_train", "num_dev", "num_test") if n in data]
         yield "examples", ", ".join(counts)
-        yield "data hash (SHA-256)", visible(str(data.get("sha256", "")))
+        yield "data hash (SHA-256)", str(data.get("sha256", ""))
     if isinstance(facts.get("command"), str):
-        yield "command", visible(facts["command"])
+        yield "command", facts["command"]
 
 
 def _pretty(sweep: object) -> str:

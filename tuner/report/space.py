@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from tuner.records import Json, Params, ParamValue, TrialRecord
+from tuner.records import Params, ParamValue, TrialRecord
 from tuner.spec.space import Dimension, Kind, Scale, Space
 from tuner.store.reader import StudyData
 
@@ -15,17 +15,13 @@ def study_space(study: StudyData) -> Space:
     From the fact `space` (a list of the fields of `Dimension`). Without it, as in a study that plain Optuna made,
     each parameter that a trial has becomes a tier 1 dimension over the values seen.
     """
-    stated = study.facts.get("space")
-    if isinstance(stated, list) and stated:
-        return Space(tuple(sorted((_dimension(d) for d in stated), key=lambda d: d.tier)))
-    return _observed_space(study.records)
+    from tuner.spec.changes import space_from_json
 
-
-def _dimension(fields: Mapping[str, Json]) -> Dimension:
-    values = dict(fields)
-    values["choices"] = tuple(values.get("choices") or ())
-    values["when"] = {name: tuple(allowed) for name, allowed in (values.get("when") or {}).items()}
-    return Dimension(**values)
+    try:
+        stated = space_from_json(study.facts["space"])
+    except (KeyError, TypeError, ValueError, AttributeError):  # no such fact, or one of another tool's
+        return _observed_space(study.records)
+    return Space(tuple(sorted(stated, key=lambda d: d.tier)))
 
 
 def _observed_space(records: Iterable[TrialRecord]) -> Space:

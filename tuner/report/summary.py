@@ -83,20 +83,20 @@ def _diagnosis(analysis: Analysis) -> str:
 def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
     train, dev, target = parts.text(parts.train_error), parts.text(parts.dev_error), parts.text(parts.target_error)
     against = f"target {target}" if parts.target_given else "target 0, since no target_error is given"
-    taken_off = f", {difference_text(luck, metric=parts.metric)} of luck taken off" if luck > 0 else ""
+    taken_off = f" ({difference_text(luck, metric=parts.metric)} of luck taken off)" if luck > 0 else ""
     bias = f"bias {parts.text(parts.bias)} (train {train} against {against})"
-    variance = f"variance {parts.text(parts.variance)} (dev {dev} against train{taken_off})"
+    variance = f"variance {parts.text(parts.variance)} (dev {dev} against train)"
     match parts.verdict:
         case Verdict.AT_TARGET:
             return f"The dev error {dev}{taken_off} is no worse than the target {target}."
         case Verdict.BIAS:
-            return f"Mostly bias: {bias}; {variance}."
+            return f"Mostly bias: {bias}; {variance}{taken_off}."
         case Verdict.VARIANCE:
-            return f"Mostly variance: {variance}; {bias}."
+            return f"Mostly variance: {variance}{taken_off}; {bias}."
         case Verdict.BOTH:
-            return f"Bias and variance: {bias}; {variance}."
+            return f"Bias and variance: {bias}; {variance}{taken_off}."
         case _:
-            return f"Neither bias nor variance stands out from the noise: {bias}; {variance}."
+            return f"Neither bias nor variance stands out from the noise: {bias}; {variance}{taken_off}."
 
 
 def _certainty(analysis: Analysis) -> Iterator[str]:

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.report.simulate import SimulatedStudy, simulate
+from tuner.paths import StudyPaths
+from tuner.report.best import final_choice, one_trial_sweep, write_best
+from tuner.spec.model import SweepSpec
+from tuner.spec.reader import read_sweep
+from tuner.store.reader import StudyData
+
+
+def load(path: Path) -> dict[str, object]:
+    return YAML(typ="safe", pure=True).load(path)
+
+
+def test_the_choice_is_the_finalists_winner_else_the_first_in_rank(mixed: SimulatedStudy) -> None:
+    decided = final_choice(mixed.study)
+    assert decided is not None
+    assert decided.record.number in {r.facts["repeat_of"] for r in mixed.study.finalists}
+    alone = final_choice(replace(mixed.study, finalists=()))
+    assert alone is not None
+    assert alone.record.value == max(r.value for r in mixed.study.records if r.state == "complete" and r.value)
+    assert final_choice(replace(mixed.study, records=(), finalists=())) is None
+
+
+def test_best_folder_holds_parameters_and_a_sweep_that_reads_back(
+    mixed: SimulatedStudy, mixed_paths: StudyPaths
+) -> None:
+    choice = final_choice(mixed.study)
+    assert choice is not None
+    mixed_paths.trial(choice.record.number).weights.write_bytes(b"weights")
+    write_best(mixed.study, mixed_paths)
+    assert load(mixed_paths.best / "params.yaml") == dict(choice.record.params)
+    assert (mixed_paths.best / "weights.pt").read_bytes() == b"weights"
+    spec = read_sweep(mixed_paths.best / "sweep.yaml").spec
+    assert spec.search.trials == 1
+    assert spec.search.trial_seed == choice.record.seed
+    assert spec.finalists is None
+    assert {name: d.choices for name, d in (spec.space or {}).items()} == {
+        name: [value] for name, value in choice.record.params.items()
+    }
+
+
+def test_no_finished_trial_writes_nothing(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path / "s")
+    write_best(simulate(trials=0, seed=0).study, paths)
+    assert not paths.folder.exists()
+
+
+def test_paths_of_the_sweep_file_are_found_from_its_new_place(mixed: SimulatedStudy, tmp_path: Path) -> None:
+    root, folder = tmp_path / "sweeps", tmp_path / "results" / "s" / "best"
+    root.mkdir()
+    (root / "data.csv").touch()
+    (root / "net.py").touch()
+    sweep = {
+        **mixed.study.facts["sweep"],
+        "data": {"source": "data.csv", "dev": "missing.csv"},
+        "model": {"kind": "net.py:build", "settings": {}},
+    }
+    data = replace(mixed.study, facts={**mixed.study.facts, "sweep": sweep, "root": str(root)})
+    written = one_trial_sweep(data, data.records[0], folder=folder)
+    assert written is not None
+    assert (folder / written["data"]["source"]).resolve() == root / "data.csv"
+    assert written["data"]["dev"] == "missing.csv"
+    source, _, name = written["model"]["kind"].rpartition(":")
+    assert ((folder / source).resolve(), name) == (root / "net.py", "build")
+
+
+def test_names_that_packages_and_bundled_sets_have_are_left_alone(mixed: SimulatedStudy, tmp_path: Path) -> None:
+    data = replace(mixed.study, facts={**mixed.study.facts, "root": str(tmp_path)})
+    written = one_trial_sweep(data, data.records[0], folder=tmp_path / "best")
+    assert written is not None
+    assert written["data"]["source"] == "sklearn/digits"
+    assert written["model"]["kind"] == "mlp"
+    assert SweepSpec.model_validate(written).study.endswith("-trial-0")
+
+
+@pytest.mark.parametrize("name", ["a" * 100, "odd name/with: signs"])
+def test_the_new_study_has_a_name_that_a_study_may_have(mixed: SimulatedStudy, name: str, tmp_path: Path) -> None:
+    written = one_trial_sweep(replace(mixed.study, name=name), mixed.study.records[3], folder=tmp_path)
+    assert written is not None
+    assert SweepSpec.model_validate(written).study == written["study"]
+
+
+def test_a_study_of_plain_optuna_has_no_sweep_but_parameters(tmp_path: Path) -> None:
+    foreign: StudyData = replace(simulate(trials=5, seed=0).study, facts={}, metric="value")
+    paths = StudyPaths(tmp_path / "s")
+    write_best(foreign, paths)
+    assert sorted(p.name for p in paths.best.iterdir()) == ["params.yaml"]

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.report.simulate import SPACE, SimulatedStudy, simulate
+from tests.report.test_formats import HOSTILE
+from tests.report.test_leaderboard import record, study
+from tuner.paths import StudyPaths
+from tuner.records import TrialState
+from tuner.report.analysis import Analysis
+from tuner.report.plots.table import drawn
+from tuner.report.write import html_report
+from tuner.store.reader import StudyData
+
+VOID = {"meta", "link", "input", "wbr", "br", "img", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order, and collects what the page would fetch and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id" and value:
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href", "data", "action", "srcset") and value:
+                (self.links if value.startswith("#") else self.fetched).append(value)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def page_text(mixed: SimulatedStudy, tmp_path_factory: pytest.TempPathFactory) -> str:
+    paths = StudyPaths(tmp_path_factory.mktemp("page") / "simulated")
+    mixed.write_files(paths)
+    return html_report(Analysis(mixed.study, paths))
+
+
+def test_the_page_needs_nothing_else_and_is_small(page_text: str) -> None:
+    page = Page(page_text)
+    assert [f for f in page.fetched if not f.startswith("data:")] == []
+    assert "@import" not in page_text
+    assert not re.search(r"url\((?!#)", page_text)
+    assert len(page_text.encode()) < 2_000_000
+
+
+def test_every_reference_within_the_page_has_its_target_once(page_text: str) -> None:
+    page = Page(page_text)
+    assert len(page.ids) == len(set(page.ids))
+    used = set(re.findall(r"url\(#([^)]+)\)", page_text))
+    assert {link[1:] for link in page.links} | used <= set(page.ids)
+
+
+def test_the_page_holds_what_it_promises(page_text: str) -> None:
+    page = Page(page_text)
+    assert {"verdict", "trials", "best", "search", "hyperparameters", "failures", "cost", "reproduce"} <= set(page.ids)
+    text = " ".join(page.words)
+    for phrase in ("Next:", "Finalists", "Would more trials help?", "Train against dev", "Trials per hour", "hash"):
+        assert phrase in text
+    assert all(f"<b>{name}</b>" in page_text for name in SPACE.names)
+
+
+def test_hostile_text_stays_text() -> None:
+    trials = tuple(
+        replace(r, params={HOSTILE: r.params["learning_rate"], "$x^2$": 1.0 * r.number}, reason=HOSTILE, tier=HOSTILE)
+        for r in simulate(trials=12, seed=0).study.records
+    )
+    failed = replace(record(50, 0.1, state=TrialState.FAILED), reason=HOSTILE)
+    hostile = replace(
+        study(*trials, failed), name=HOSTILE, facts={"sweep": {HOSTILE: HOSTILE}, "versions": {"a": HOSTILE}}
+    )
+    text = html_report(Analysis(hostile, None))
+    Page(text)
+    assert "<script>alert" not in text
+    assert text.count("<script>") == 1
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        study(),
+        study(record(0, 0.5)),
+        study(record(0, None, state=TrialState.RUNNING)),
+        study(record(0, float("nan"), state=TrialState.FAILED)),
+        study(*(record(i, 0.5) for i in range(12))),
+        replace(simulate(trials=12, seed=0).study, metric="value", facts={}),
+    ],
+    ids=["empty", "one", "running", "failed", "equal", "foreign"],
+)
+def test_any_study_has_a_page(data: StudyData) -> None:
+    Page(html_report(Analysis(data, None)))
+
+
+def test_a_metric_that_is_minimised_and_large_is_drawn_too() -> None:
+    trials = tuple(
+        replace(
+            r, best=replace(r.best, dev_metric=1e6 * (1.1 - r.best.dev_metric), train_metric=1e5) if r.best else None
+        )
+        for r in simulate(trials=20, seed=0).study.records
+    )
+    data = replace(simulate(trials=20, seed=0).study, records=trials, metric="rmse", direction=study().direction)
+    names = [plot.name for plot, _ in drawn(Analysis(data, None))]
+    assert {"best_so_far", "importance", "param_learning_rate"} <= set(names)
+
+
+def test_every_kind_of_plot_is_drawn_for_a_full_study(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> None:
+    names = {plot.name for plot, _ in drawn(Analysis(mixed.study, mixed_paths))}
+    expected = {"ranking", "error_parts", "learning_curves", "loss_curves", "finalists", "best_so_far", "more_trials"}
+    expected |= {"train_dev_gap", "importance", "parallel_coordinates", *(f"param_{n}" for n in SPACE.names)}
+    assert names == expected

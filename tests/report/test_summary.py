@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.report.simulate import SimulatedStudy, simulate
+from tests.report.test_leaderboard import record, study
+from tuner.paths import StudyPaths
+from tuner.records import TrialState
+from tuner.report.analysis import Analysis
+from tuner.report.summary import summarise
+from tuner.store.reader import StudyData
+
+
+def text(data: StudyData, paths: StudyPaths | None = None) -> str:
+    return "\n".join(summarise(Analysis(data, paths)).lines)
+
+
+def test_the_summary_leads_with_the_best_and_names_one_next_step(
+    mixed: SimulatedStudy, mixed_paths: StudyPaths
+) -> None:
+    lines = summarise(Analysis(mixed.study, mixed_paths)).lines
+    assert lines[0].startswith("Best: trial ")
+    assert sum(line.startswith("Next: ") for line in lines) == 1
+
+
+def test_both_the_searchs_score_and_that_of_fresh_seeds_stay_visible(
+    mixed: SimulatedStudy, mixed_paths: StudyPaths
+) -> None:
+    said = text(mixed.study, mixed_paths)
+    assert "probably overstates" in said
+    assert "3 fresh seeds" in said
+    assert "what fresh trainings of it reach" in said
+
+
+def test_the_winners_luck_is_taken_off_before_the_verdict(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> None:
+    analysis = Analysis(mixed.study, mixed_paths)
+    assert analysis.best is not None
+    assert analysis.best_parts is not None
+    measured = analysis.parts[analysis.best.number]
+    assert analysis.luck > 0
+    assert analysis.best_parts.dev_error == measured.dev_error + analysis.luck
+
+
+def test_a_study_with_no_finished_trial_says_so() -> None:
+    running = replace(record(0, 0.5), state=TrialState.RUNNING)
+    assert "No trial has finished yet (1 begun, 1 under way)." in text(study(running))
+    assert "No trial has finished yet" in text(study())
+
+
+def test_a_study_of_plain_optuna_is_summarised_as_far_as_it_goes() -> None:
+    foreign = replace(simulate(trials=30, seed=0).study, metric="value", facts={})
+    said = text(foreign)
+    assert "Best: trial" in said
+    assert "there are no dev predictions" in said
+    assert "bias" not in said.lower()
+
+
+def test_every_use_of_the_test_set_is_shown_for_good(mixed: SimulatedStudy) -> None:
+    use = {"value": 0.95, "interval": [0.93, 0.97], "trial": 3, "at": "2026-01-01T00:00:00+00:00"}
+    once = replace(mixed.study, facts={**mixed.study.facts, "tests": [use]})
+    assert "Test set: accuracy 0.9500 (95 % interval 0.9300 to 0.9700), trial 3" in text(once)
+    twice = replace(mixed.study, facts={**mixed.study.facts, "tests": [use, use]})
+    assert "use 2: " in text(twice)
+    assert "used 2 times: only the first figure is unbiased" in text(twice)
+
+
+def test_overlaps_and_notes_of_the_data_are_warnings(mixed: SimulatedStudy) -> None:
+    data = {**mixed.study.facts["data"], "dev_in_train": 7, "notes": ["3 rows were dropped"]}
+    warnings = summarise(Analysis(replace(mixed.study, facts={**mixed.study.facts, "data": data}), None)).warnings
+    assert warnings == ("7 dev examples are also in the training set: the figures are too good.", "3 rows were dropped")
+
+
+def test_facts_of_unexpected_shape_do_not_break_a_report() -> None:
+    for facts in (
+        {"data": 3},
+        {"sweep": "text"},
+        {"space": [{"odd": 1}]},
+        {"tests": [1]},
+        {"space": {}},
+        {"data": None},
+    ):
+        assert "Best: trial" in text(replace(simulate(trials=12, seed=0).study, facts=facts))
