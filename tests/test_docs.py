@@ -25,7 +25,7 @@ from tuner.models.module import initial_values, load_values, to_module
 from tuner.records import Direction, EpochsFinished, TrialFinished
 from tuner.search import registry
 from tuner.search.strategy import Strategy
-from tuner.spec.model import SweepSpec
+from tuner.spec.model import SearchSpec, SweepSpec
 from tuner.spec.space import Space
 
 ROOT = Path(__file__).parents[1]
@@ -195,16 +195,12 @@ class TestTheStrategyOfThePage(StrategyContract):
     @pytest.fixture
     def make(self, monkeypatch: pytest.MonkeyPatch) -> Make:
         monkeypatch.setattr(registry, "STRATEGIES", dict(registry.STRATEGIES))
-        namespace = namespace_of("strategy", "strategy, registered", into=dict(vars(registry)))
-        factory = namespace["STRATEGIES"]["neighbour"]
+        namespace_of("strategy", "strategy, registered", into=dict(vars(registry)))
 
         def make(space: Space, direction: Direction, *, trials: int, epochs: int, seed: int) -> Strategy:
-            request = registry.Request(
-                space=space, direction=direction, epochs=epochs, trials=trials, starts=0, seed=seed, pruner="none",
-                regularisation="always", earlier=(),
-            )  # fmt: skip
-            strategy: Strategy = factory(request)[0]
-            return strategy
+            search = SearchSpec(trials=trials, seed=seed, pruner="asha").model_copy(update={"strategy": "neighbour"})
+            spec = SweepSpec(study="s", data={"source": "sklearn/digits"}, training={"epochs": epochs}, search=search)
+            return registry.open_strategy(spec, space, direction)
 
         return make
 
