@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of
 from tuner.spec.knowledge import Hyperparameter
-from tuner.spec.space import Dimension
+from tuner.spec.space import Dimension, Scale
 
 
 @st.composite
 def float_dimensions(draw: st.DrawFn, *, name: str = "x") -> Dimension:
     """A range of floats on any scale, with or without a step."""
-    scale = draw(st.sampled_from(["linear", "log", "log1m"]))
+    scales: tuple[Scale, ...] = ("linear", "log", "log1m")
+    scale = draw(st.sampled_from(scales))
     ends = {
         "linear": st.floats(-1e6, 1e6),
         "log": st.floats(-8, 6).map(lambda e: 10.0**e),
@@ -31,7 +32,8 @@ def float_dimensions(draw: st.DrawFn, *, name: str = "x") -> Dimension:
 @st.composite
 def int_dimensions(draw: st.DrawFn, *, name: str = "n") -> Dimension:
     """A range of integers, linear or logarithmic, with or without a step."""
-    scale = draw(st.sampled_from(["linear", "log"]))
+    scales: tuple[Scale, ...] = ("linear", "log")
+    scale = draw(st.sampled_from(scales))
     low = draw(st.integers(1 if scale == "log" else -1000, 1000))
     high = low + draw(st.integers(0, 5000))
     step = draw(st.none() | st.integers(1, max(1, high - low)))

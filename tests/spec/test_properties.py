@@ -27,6 +27,7 @@ SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 def to_yaml(values: Any) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.allow_unicode = True
+    yaml.default_flow_style = False  # in flow style it writes {a: :b}, which it does not read
     buffer = io.StringIO()
     yaml.dump(values, buffer)
     return buffer.getvalue()

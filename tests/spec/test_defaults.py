@@ -1,0 +1,210 @@
+"""The table of hyperparameters, the resolved space, and the settings of a trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.spec.helpers import read
+from tuner.models.layers import ACTIVATIONS as LAYER_ACTIVATIONS
+from tuner.spec.defaults import build_space, settings_for
+from tuner.spec.hyperparameters import ACTIVATIONS, HYPERPARAMETERS, MODELS, hyperparameters_of
+from tuner.spec.knowledge import OPTIMIZERS
+from tuner.spec.model import TrainingSpec
+from tuner.spec.space import REGULARISATION_TIER, Dimension
+
+NOT_SEARCHED = {"epochs", "early_stopping", "loss", "precision", "fuse"}
+
+
+def dimension(text: str, name: str) -> Dimension:
+    return build_space(read(text))[name]
+
+
+class TestTable:
+    def test_every_setting_of_the_training_is_known_or_the_same_for_all_trials(self) -> None:
+        of_training = {h.name for h in HYPERPARAMETERS.values() if not h.of_model}
+        assert of_training | NOT_SEARCHED == set(TrainingSpec.model_fields)
+
+    def test_choices_are_those_of_the_training_block(self) -> None:
+        schema = TrainingSpec.model_json_schema()["properties"]
+        for name in ("optimizer", "schedule", "init"):
+            assert list(HYPERPARAMETERS[name].allowed) == schema[name]["enum"]
+            assert HYPERPARAMETERS[name].default == schema[name]["default"]
+        for name in ("nesterov", "warmup_epochs"):
+            assert HYPERPARAMETERS[name].default == schema[name]["default"]
+
+    def test_activations_are_those_of_the_networks(self) -> None:
+        assert set(ACTIVATIONS) == set(LAYER_ACTIVATIONS)
+
+    def test_it_is_in_the_order_of_the_tiers(self) -> None:
+        tiers = [h.tier for h in HYPERPARAMETERS.values()]
+        assert tiers == sorted(tiers)
+
+    @pytest.mark.parametrize("name", HYPERPARAMETERS)
+    def test_a_standard_range_can_be_searched(self, name: str) -> None:
+        known = HYPERPARAMETERS[name]
+        for optimizer in sorted(known.optimizers):
+            for model in sorted(known.models or MODELS):
+                fixed = "" if name == "optimizer" else f"training: {{optimizer: {optimizer}}}\n"
+                found = dimension(f"{fixed}model: {model}\nspace: {{{name}: {{}}}}", name)
+                assert found.contains(found.default)
+                assert not found.fixed
+                assert found.tier == known.tier
+                assert all(found.contains(found.from_unit(u)) for u in (0.0, 0.5, 1.0))
+
+    def test_defaults_lie_within_bounds(self) -> None:
+        for known in HYPERPARAMETERS.values():
+            for optimizer in OPTIMIZERS:
+                value = known.default_for(optimizer)
+                if known.bounds is not None:
+                    assert isinstance(value, int | float)
+                    assert known.bounds.hold(value)
+                else:
+                    assert value in known.allowed
+
+
+class TestDefaultSpace:
+    @pytest.mark.parametrize(
+        ("text", "names"),
+        [
+            ("", "learning_rate momentum batch_size hidden_units hidden_layers lr_decay weight_decay dropout"),
+            ("training: {optimizer: adam}",
+             "learning_rate batch_size hidden_units hidden_layers lr_decay weight_decay dropout"),
+            ("training: {optimizer: rmsprop}",
+             "learning_rate momentum batch_size hidden_units hidden_layers lr_decay weight_decay dropout"),
+            ("model: cnn", "learning_rate momentum batch_size channels hidden_units conv_layers lr_decay weight_decay "
+                           "dropout"),
+            ("model: net.py:build", "learning_rate momentum batch_size lr_decay weight_decay"),
+            ("training: {schedule: constant, momentum: 0.9, weight_decay: 0}\nmodel: {hidden_units: 64}",
+             "learning_rate batch_size hidden_layers dropout"),
+        ],
+    )  # fmt: skip
+    def test_names_in_ngs_order(self, text: str, names: str) -> None:
+        assert " ".join(build_space(read(text)).names) == names
+
+    def test_tiers(self) -> None:
+        space = build_space(read(""))
+        assert {d.name: d.tier for d in space} == {
+            "learning_rate": 1, "momentum": 2, "batch_size": 2, "hidden_units": 2, "hidden_layers": 3, "lr_decay": 3,
+            "weight_decay": REGULARISATION_TIER, "dropout": REGULARISATION_TIER,
+        }  # fmt: skip
+
+    def test_the_first_trial(self) -> None:
+        assert build_space(read("")).default() == {
+            "learning_rate": 0.01, "momentum": 0.9, "batch_size": 64, "hidden_units": 64, "hidden_layers": 2,
+            "lr_decay": 0.0, "weight_decay": 1e-4, "dropout": 0.0,
+        }  # fmt: skip
+
+    def test_a_learning_rate_goes_with_its_optimizer(self) -> None:
+        adam = build_space(read("training: {optimizer: adam}"))["learning_rate"]
+        assert (adam.low, adam.high, adam.default) == (1e-5, 0.1, 0.001)
+        both = dimension("space: {optimizer: {}, learning_rate: {}}", "learning_rate")
+        assert (both.low, both.high, both.default) == (1e-5, 1.0, 0.01)
+
+
+class TestDimensions:
+    @pytest.mark.parametrize(
+        ("text", "name", "scale"),
+        [
+            ("space: {learning_rate: {}}", "learning_rate", "log"),
+            ("space: {learning_rate: {log: false, low: 0.1}}", "learning_rate", "linear"),
+            ("space: {momentum: {low: 0.0, high: 0.9}}", "momentum", "log1m"),
+            ("space: {momentum: {log: true}}", "momentum", "log1m"),
+            ("space: {momentum: {log: false}}", "momentum", "linear"),
+            ("space: {dropout: {}}", "dropout", "linear"),
+            ("space: {dropout: {low: 0.01, log: true}}", "dropout", "log"),
+            ("space: {hidden_units: {}}", "hidden_units", "log"),
+            ("model: a:b\nspace: {w: {low: 1, high: 9, tier: 1}}", "w", "linear"),
+            ("model: a:b\nspace: {w: {low: 1, high: 9, tier: 1, log: true}}", "w", "log"),
+        ],
+    )
+    def test_scales(self, text: str, name: str, scale: str) -> None:
+        assert dimension(text, name).scale == scale
+
+    @pytest.mark.parametrize(
+        ("part", "kind"),
+        [
+            ("low: 1, high: 9", "int"),
+            ("low: 1, high: 9.0", "float"),
+            ("low: 1.0, high: 9", "float"),
+            ("low: 1, high: 9, step: 0.5", "float"),
+            ("low: 1, high: 9, type: float", "float"),
+            ("low: 1.0, high: 9.0, type: int", "int"),
+            ("choices: [1, 2]", "categorical"),
+        ],
+    )
+    def test_kinds_of_own_parameters_are_as_written(self, part: str, kind: str) -> None:
+        found = dimension(f"model: a:b\nspace: {{w: {{{part}, tier: 3}}}}", "w")
+        assert found.kind == kind
+        if kind != "categorical":
+            assert type(found.from_unit(0.3)).__name__ == kind
+
+    @pytest.mark.parametrize(
+        ("text", "name", "default"),
+        [
+            ("space: {learning_rate: {low: 0.1, high: 10, default: 1}}", "learning_rate", 1.0),
+            ("space: {learning_rate: {low: 0.1, high: 10}}", "learning_rate", pytest.approx(1.0)),
+            ("space: {dropout: {low: 0.2, high: 0.5}}", "dropout", 0.2),
+            ("space: {weight_decay: {low: 0.001, high: 0.1}}", "weight_decay", 0.001),
+            ("space: {hidden_units: {low: 100, high: 400}}", "hidden_units", 200),
+            ("space: {batch_size: {choices: [8, 16, 32]}}", "batch_size", 16),
+            ("space: {batch_size: {choices: [32, 64, full]}}", "batch_size", 64),
+            ("space: {activation: {choices: [tanh, gelu]}}", "activation", "tanh"),
+            ("space: {optimizer: {choices: [adam, adamw]}}", "optimizer", "adam"),
+            ("space: {optimizer: {choices: [adam, sgd]}}", "optimizer", "sgd"),
+            ("model: a:b\nspace: {w: {low: 0.0, high: 1.0, tier: 1}}", "w", 0.5),
+        ],
+    )
+    def test_defaults(self, text: str, name: str, default: object) -> None:
+        assert dimension(text, name).default == default
+
+    def test_choices_get_the_type_of_their_hyperparameter(self) -> None:
+        assert repr(dimension("space: {learning_rate: {choices: [1, 0.1]}}", "learning_rate").choices) == "(1.0, 0.1)"
+        assert repr(dimension("space: {hidden_units: {choices: [16.0, 32]}}", "hidden_units").choices) == "(16, 32)"
+        own = dimension("model: a:b\nspace: {w: {choices: [1, 2.5], tier: 1}}", "w")
+        assert repr(own.choices) == "(1.0, 2.5)"
+        assert dimension("model: a:b\nspace: {w: {choices: [2, x, true], tier: 1}}", "w").choices == (2, "x", True)
+
+    def test_tiers_are_overridden(self) -> None:
+        space = build_space(read("space: {dropout: {tier: 1}, learning_rate: {tier: regularisation}, momentum: {}}"))
+        assert [(d.name, d.tier) for d in space] == [("dropout", 1), ("momentum", 2), ("learning_rate", 4)]
+
+    def test_what_others_depend_on_comes_first(self) -> None:
+        text = """
+space:
+  momentum: {when: {nesterov: true}}
+  learning_rate: {when: {batch_norm: true}}
+  nesterov: {}
+  batch_norm: {}
+"""
+        space = build_space(read(text))
+        assert space.names == ("nesterov", "momentum", "batch_norm", "learning_rate")
+        assert space["momentum"].when == {"nesterov": (True,)}
+        assert space.complete({"nesterov": True})["momentum"] == 0.9
+
+
+class TestSettings:
+    def test_every_known_value_is_there(self) -> None:
+        for model in (*MODELS, "net.py:build"):
+            values = settings_for(read(f"model: {model}"), {})
+            assert set(values) == {h.name for h in hyperparameters_of(model)} - {"clip_norm"}
+            assert None not in values.values()
+
+    @pytest.mark.parametrize(
+        ("text", "params", "expected"),
+        [
+            ("", {}, {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "batch_size": 64, "lr_decay": 0.0}),
+            ("training: {optimizer: adam}", {}, {"learning_rate": 0.001, "momentum": 0.0, "beta2": 0.999}),
+            ("training: {optimizer: rmsprop}", {}, {"learning_rate": 0.001, "momentum": 0.0, "beta2": 0.99}),
+            ("training: {schedule: cosine}", {}, {"lr_decay": 1.0}),
+            ("training: {schedule: cosine, lr_decay: 0.5}", {}, {"lr_decay": 0.5}),
+            ("training: {batch_size: full, clip_norm: 2}", {}, {"batch_size": "full", "clip_norm": 2.0}),
+            ("model: {hidden_units: 8}", {"momentum": 0.5}, {"hidden_units": 8, "momentum": 0.5, "activation": "relu"}),
+            ("space: {optimizer: {}}", {"optimizer": "adam"}, {"optimizer": "adam", "learning_rate": 0.001}),
+            ("space: {schedule: {}}", {"schedule": "cosine"}, {"schedule": "cosine", "lr_decay": 1.0}),
+            ("model: {kind: net.py:build, width: 3}", {"depth": 2}, {"width": 3, "depth": 2, "dropout": 0.0}),
+        ],
+    )
+    def test_values_of_one_trial(self, text: str, params: dict[str, Any], expected: dict[str, Any]) -> None:
+        assert settings_for(read(text), params).items() >= expected.items()
