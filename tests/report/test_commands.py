@@ -29,10 +29,11 @@ def results(
     return ["--results", str(tmp_path)]
 
 
-@pytest.fixture
-def foreign(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with a study that plain Optuna made: finished, pruned, failed, running and infinite trials."""
-    paths = StudyPaths(tmp_path / "foreign")
+    folder = tmp_path_factory.mktemp("results")
+    paths = StudyPaths(folder / "foreign")
     paths.folder.mkdir()
     study = optuna.create_study(study_name="foreign", storage=f"sqlite:///{paths.database}", direction="minimize")
     for number in range(12):
@@ -46,7 +47,7 @@ def foreign(tmp_path: Path) -> Path:
             study.tell(trial, x)
         elif number < 11:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED if number == 9 else optuna.trial.TrialState.FAIL)
-    return tmp_path
+    return folder
 
 
 def test_report_selects_orders_and_shapes(results: list[str], capsys: pytest.CaptureFixture[str]) -> None:
