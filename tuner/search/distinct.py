@@ -25,16 +25,10 @@ def values_of(dimension: Dimension) -> tuple[ParamValue, ...] | None:
     """All values of a dimension, ascending; None for a continuum."""
     if dimension.kind == "categorical":
         return dimension.choices
-    if dimension.fixed:
-        return (dimension.from_unit(0.5),)
-    if dimension.kind == "float" and dimension.step is None:
+    count = dimension.num_values
+    if count is None or count > ENUMERATION_LIMIT:
         return None
-    step = dimension.step or 1
-    count = int((dimension.high - dimension.low) / step + 1e-9) + 1
-    if count > ENUMERATION_LIMIT:
-        return None
-    values = (dimension.low + k * step for k in range(count))
-    return tuple(int(v) for v in values) if dimension.kind == "int" else tuple(values)
+    return tuple(dimension.value_at(k) for k in range(count))
 
 
 def configurations(space: Space) -> tuple[dict[str, ParamValue], ...] | None:
