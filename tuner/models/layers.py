@@ -100,6 +100,16 @@ class Network:
     def num_parameters(self) -> int:
         return sum(math.prod(p.shape) for p in self.parameters())
 
+    @property
+    def hidden_widths(self) -> list[int]:
+        """Units of each dense hidden layer and channels of each convolution, in order."""
+        widths = (
+            layer.outputs if isinstance(layer, Dense) else layer.channels_out
+            for layer in self.layers[:-1]
+            if isinstance(layer, Dense | Convolution)
+        )
+        return list(widths)
+
     def parameters(self) -> list[Parameter]:
         """All parameters in order of the layers, weight before bias."""
         return [p for index, layer in enumerate(self.layers) for p in _parameters(index, layer)]

@@ -1,4 +1,4 @@
-"""The plain `nn.Module` of a network description: what users get exported, and the reference for the stacked program."""
+"""The plain `nn.Module` of a network description: what users get exported, the reference for the stacked program."""
 
 from __future__ import annotations
 

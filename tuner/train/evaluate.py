@@ -16,8 +16,8 @@ from tuner.models.build import build_module
 from tuner.records import Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
-from tuner.train.metrics import Evaluation, Scores
-from tuner.train.plain import EVALUATION_ROWS
+from tuner.train.metrics import Scores
+from tuner.train.program import evaluation_chunks
 from tuner.train.task import Task
 
 
@@ -26,14 +26,13 @@ def outputs_of(task: Task, params: Params, weights: Mapping[str, Tensor], split:
     """The outputs of a trial's plain module with these weights, shape (examples, outputs)."""
     module = build_module(task.spec, settings_for(task.spec, params), task.info, seed=0).to(task.device).eval()
     module.load_state_dict(dict(weights))
-    outputs = [module(chunk.to(task.device)) for chunk in split.inputs.split(EVALUATION_ROWS)]
+    outputs = [module(chunk.to(task.device)) for chunk in evaluation_chunks(split.inputs)]
     return torch.cat(outputs).view(len(split), task.info.num_outputs)
 
 
 def score(task: Task, params: Params, weights: Mapping[str, Tensor], split: Split) -> Scores:
     """Loss and metric of stored weights on a split; one value each."""
-    evaluation = Evaluation(split.targets, loss=task.loss, metric=task.metric, target_std=task.info.target_std)
-    return evaluation(outputs_of(task, params, weights, split).unsqueeze(0))
+    return task.scorer(split.targets)(outputs_of(task, params, weights, split).unsqueeze(0))
 
 
 def evaluate_weights(spec: SweepSpec, params: Params, weights_path: Path) -> tuple[float, float]:
@@ -70,7 +69,6 @@ def resampled_interval(
     found = []
     for _ in range(resamples):
         chosen = torch.randint(count, (count,), generator=draw)
-        evaluation = Evaluation(targets[chosen], loss=task.loss, metric=task.metric, target_std=task.info.target_std)
-        found.append(float(evaluation(outputs[chosen].unsqueeze(0)).metric[0]))
+        found.append(float(task.scorer(targets[chosen])(outputs[chosen].unsqueeze(0)).metric[0]))
     low, high = np.nanquantile(found, [0.025, 0.975])
     return float(low), float(high)

@@ -102,7 +102,7 @@ class RowSGD(RowOptimizer):
         velocity = moments["velocity"]
         velocity.mul_(scalars["momentum"]).add_(g_KP)
         if self.nesterov:
-            velocity = g_KP.addcmul_(velocity, scalars["momentum"])
+            velocity = torch.addcmul(g_KP, velocity, scalars["momentum"], out=self.scratch(p_KP))
         p_KP.addcmul_(velocity, scalars["negative_rate"])
 
 

@@ -14,10 +14,8 @@ from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.keyed import dropout_keys, generator
 from tuner.train.losses import mean_loss
-from tuner.train.program import EpochPlan, Member, RowState
+from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
 from tuner.train.settings import Settings
-
-EVALUATION_ROWS = 256
 
 
 def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -106,8 +104,8 @@ class PlainProgram:
         found = []
         for module in self._modules:
             module.eval()
-            chunks = inputs.split(EVALUATION_ROWS)
-            found.append(torch.cat([module(chunk).view(len(chunk), self.num_outputs) for chunk in chunks]))
+            chunks = [module(chunk).view(len(chunk), self.num_outputs) for chunk in evaluation_chunks(inputs)]
+            found.append(torch.cat(chunks))
         return torch.stack(found)
 
     def state(self, row: int) -> RowState:
@@ -158,6 +156,29 @@ class PlainProgram:
             grads = [module.get_parameter(name).grad for module in self._modules]
             found[name] = torch.stack([torch.zeros(()) if g is None else g.norm() for g in grads])
         return found
+
+    @torch.no_grad()
+    def dead_units(self, inputs: Tensor) -> dict[str, Tensor]:
+        if self.members[0].network is None:
+            return {}
+        shares = [_dead_shares(module.eval(), inputs) for module in self._modules]
+        return {f"hidden layer {n + 1}": torch.tensor([share[n] for share in shares]) for n in range(len(shares[0]))}
+
+
+def _dead_shares(module: nn.Module, inputs: Tensor) -> list[float]:
+    """The share of dead units behind each ReLU, in order."""
+    found: list[float] = []
+    handles = [
+        layer.register_forward_hook(
+            lambda _m, _i, y: found.append(1.0 - float((y > 0).transpose(0, 1).flatten(1).any(dim=1).float().mean()))
+        )
+        for layer in module.modules()
+        if isinstance(layer, nn.ReLU)
+    ]
+    module(inputs)
+    for handle in handles:
+        handle.remove()
+    return found
 
 
 def _weights(module: nn.Module) -> RowState:

@@ -12,10 +12,14 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from tuner.models.layers import Network
 from tuner.train.settings import Settings
+
+EVALUATION_ROWS = 256
+"""Examples evaluated at once. Fixed, so that a trial's figures do not depend on the width of its cohort."""
 
 RowState: TypeAlias = dict[str, Tensor]
 """One trial's whole training state by name: parameters, buffers, optimiser moments. Tensors without the K axis."""
@@ -43,6 +47,21 @@ class EpochPlan:
     """For each step of the epoch and each trial."""
     step_SK: npt.NDArray[np.int64]
     """Each trial's global step number, from 0: keys the dropout masks and Adam's bias correction."""
+
+
+def evaluation_chunks(inputs: Tensor) -> tuple[Tensor, ...]:
+    """The examples in the portions in which they are evaluated."""
+    return torch.split(inputs, EVALUATION_ROWS)
+
+
+def num_steps(num_train: int, batch_size: int) -> int:
+    """Steps of an epoch; the last batch may be smaller.
+
+    A single example that is left over is left out: batch norm has no variance of it. The order is new in each epoch,
+    so that it is another one each time.
+    """
+    whole, left_over = divmod(num_train, batch_size)
+    return max(1, whole + (left_over > 1))
 
 
 class Program(Protocol):
@@ -89,5 +108,15 @@ class Program(Protocol):
         ...
 
     def gradient_norms(self) -> dict[str, Tensor]:
-        """The L2 norm of each weight's last gradient by parameter name, shape (K,)."""
+        """The L2 norm of each weight's last gradient by parameter name, shape (K,).
+
+        As the optimiser saw it: with penalties, clipped.
+        """
+        ...
+
+    def dead_units(self, inputs: Tensor) -> dict[str, Tensor]:
+        """The share of each hidden layer's ReLU units that are zero for all these examples, shape (K,).
+
+        Empty for users' modules, and for networks of other activations. A convolution's unit is a channel.
+        """
         ...

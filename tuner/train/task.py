@@ -16,8 +16,8 @@ from tuner.models.build import build_module, network_of
 from tuner.records import Direction, EpochResult, TrialJob
 from tuner.spec.model import SweepSpec
 from tuner.train.metrics import Evaluation, resolve_loss, resolve_metric
-from tuner.train.plain import EVALUATION_ROWS, PlainProgram
-from tuner.train.program import Member, Program
+from tuner.train.plain import PlainProgram
+from tuner.train.program import EVALUATION_ROWS, Member, Program, evaluation_chunks
 from tuner.train.settings import resolve_settings
 from tuner.train.stacked.program import StackedProgram
 from tuner.train.vmapped import ModuleProgram, unfusable_reason
@@ -61,11 +61,13 @@ class Task:
         sample = _train_sample(self.data)
         self._num_dev = len(self.data.dev)
         self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
-        scoring = {"loss": self.loss, "metric": self.metric, "target_std": data.info.target_std}
-        self.score_dev = Evaluation(self.data.dev.targets, **scoring)
-        self._score_train = Evaluation(sample.targets, **scoring)
-        self._parameters: dict[object, int] = {}
+        self.score_dev = self.scorer(self.data.dev.targets)
+        self._score_train = self.scorer(sample.targets)
         self._unfusable: dict[str, str | None] = {}
+
+    def scorer(self, targets: Tensor) -> Evaluation:
+        """What scores outputs for examples with these targets."""
+        return Evaluation(targets, loss=self.loss, metric=self.metric, target_std=self.info.target_std)
 
     def member(self, job: TrialJob) -> Member:
         """The trial of a job."""
@@ -124,6 +126,17 @@ class Task:
             dev_outputs=dev,
         )
 
+    def signals(self, program: Program) -> dict[str, dict[str, list[float]]]:
+        """What a network's inside says of its training, by fact, layer and trial: gradient norms and dead units.
+
+        Dead units are counted over as many examples as are evaluated at once.
+        """
+        found = {
+            "gradient_norms": program.gradient_norms(),
+            "dead_units": program.dead_units(self._evaluated[:EVALUATION_ROWS]),
+        }
+        return {fact: {layer: t.tolist() for layer, t in layers.items()} for fact, layers in found.items() if layers}
+
     def best_of(self, curve: Sequence[EpochResult]) -> EpochResult | None:
         """The epoch with the best dev metric, the first of equals."""
         best: EpochResult | None = None
@@ -146,7 +159,7 @@ class Task:
         """Outputs on the dev set of the member's module with these weights, shape (dev examples, outputs)."""
         module = member.make_module().to(self.device).eval()
         module.load_state_dict(weights)
-        return torch.cat([module(chunk) for chunk in self.data.dev.inputs.split(EVALUATION_ROWS)])
+        return torch.cat([module(chunk) for chunk in evaluation_chunks(self.data.dev.inputs)])
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Outputs as a reader wants them: probabilities of the classes, or targets in their own units."""

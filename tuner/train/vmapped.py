@@ -19,8 +19,7 @@ from tuner.models.keyed import dropout_keys, key
 from tuner.models.layers import Parameter
 from tuner.train.losses import mean_loss
 from tuner.train.optimizers import ROW_OPTIMIZERS
-from tuner.train.plain import EVALUATION_ROWS
-from tuner.train.program import EpochPlan, Member, RowState
+from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
 from tuner.train.rows import RowLayout
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -159,7 +158,7 @@ class ModuleProgram:
     def outputs(self, inputs: Tensor) -> Tensor:
         self.base.eval()
         found = []
-        for chunk in inputs.split(EVALUATION_ROWS):
+        for chunk in evaluation_chunks(inputs):
             if self.fused:
                 outputs = vmap(lambda p, b, x=chunk: functional_call(self.base, (p, b), (x,)))(
                     self._parameters, self._buffers
@@ -220,6 +219,9 @@ class ModuleProgram:
             for name, p in zip(names, self.layout.parameters, strict=True)
             if p.decayed
         }
+
+    def dead_units(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {}
 
 
 def _parameters(module: nn.Module) -> list[Parameter]:

@@ -113,6 +113,7 @@ def emit_activation(tape: Tape, grads: Gradients, x: Tensor, name: str, unit_mas
     """
     if name == "relu":
         tape.forward.append(partial(torch.relu_, x))
+        tape.rectified.append(x)
         if tape.training:
             dx = grads.of(x)
             tape.backward.append(partial(aten.threshold_backward.grad_input, dx, x, 0.0, grad_input=dx))
@@ -188,7 +189,7 @@ def emit_batch_norm(
     count = x.shape[1] * (x.shape[3] * x.shape[4] if spatial else 1)
     shape = (tape.num_trials, 1, x.shape[2]) + ((1, 1) if spatial else ())
     y = tape.buffer(*x.shape)
-    gamma, beta = weights.weight.unflatten(1, shape[1:]), weights.bias.unflatten(1, shape[1:])
+    gamma, beta = weights.weight.view(shape), weights.bias.view(shape)
     a_KF, c_KF = torch.zeros_like(mean_KF), torch.zeros_like(mean_KF)
     a, c = a_KF.view(shape), c_KF.view(shape)
     if not tape.training:

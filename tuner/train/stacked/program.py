@@ -13,7 +13,7 @@ from tuner.models.keyed import dropout_keys, dropout_threshold
 from tuner.models.layers import BatchNorm, transposed_for_module
 from tuner.models.module import initial_values
 from tuner.train.optimizers import ROW_OPTIMIZERS
-from tuner.train.program import EpochPlan, Member, RowState
+from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
 from tuner.train.rows import NO_CLASS, RowLayout
 from tuner.train.settings import Settings
 from tuner.train.stacked.examples import rounded_inputs, targets_table
@@ -22,9 +22,6 @@ from tuner.train.stacked.loss import emit_loss_gradient
 from tuner.train.stacked.network import NetworkParts, emit_network
 from tuner.train.stacked.step import TrainingStep
 from tuner.train.stacked.tape import Tape
-
-EVALUATION_ROWS = 256
-"""Examples evaluated at once. Fixed, so that a trial's figures do not depend on the width of its cohort."""
 
 
 class StackedProgram:
@@ -181,14 +178,29 @@ class StackedProgram:
                 len(self.members), num_examples, self.num_outputs, device=self.device
             )
         found = self._outputs[num_examples]
-        for start in range(0, num_examples, EVALUATION_ROWS):
-            chunk = inputs[start : start + EVALUATION_ROWS]
-            tape, x, z = self._evaluation(chunk)
-            flat = chunk if x.dim() > 2 else chunk.flatten(1)
-            x[:, : flat.shape[1]].copy_(flat)
-            tape.run_forward()
+        start = 0
+        for chunk in evaluation_chunks(inputs):
+            _, z = self._evaluate(chunk)
             found[:, start : start + len(chunk)] = z[:, :, : self.num_outputs]
+            start += len(chunk)
         return found
+
+    def dead_units(self, inputs: Tensor) -> dict[str, Tensor]:
+        alive: list[Tensor] = []
+        for chunk in evaluation_chunks(inputs):
+            tape, _ = self._evaluate(chunk)
+            fires = [(y > 0).transpose(1, 2).flatten(2).any(dim=2) for y in tape.rectified]
+            alive = [a | b for a, b in zip(alive, fires, strict=True)] if alive else fires
+        own = torch.tensor([network.hidden_widths for network in self._networks], device=self.device)
+        return {f"hidden layer {n + 1}": 1.0 - fired.sum(dim=1) / own[:, n] for n, fired in enumerate(alive)}
+
+    def _evaluate(self, chunk: Tensor) -> tuple[Tape, Tensor]:
+        """Run the network on a chunk of examples; its tape and the outputs at rounded width."""
+        tape, x, z = self._evaluation(chunk)
+        flat = chunk if x.dim() > 2 else chunk.flatten(1)
+        x[:, : flat.shape[1]].copy_(flat)
+        tape.run_forward()
+        return tape, z
 
     def _evaluation(self, chunk: Tensor) -> tuple[Tape, Tensor, Tensor]:
         if len(chunk) not in self._evaluations:

@@ -82,7 +82,7 @@ class TrainingStep:
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         before = [t.clone() for t in self._state]
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UP_RUNS):

@@ -32,6 +32,8 @@ class Tape:
         self.forward: list[Operation] = []
         self.backward: list[Operation] = []
         """In order of the layers; it is run from the end."""
+        self.rectified: list[Tensor] = []
+        """Outputs of the ReLUs, in order of the layers; they hold until the next run."""
         self._flat: dict[int, Tensor] = {}
 
     def buffer(self, *shape: int) -> Tensor:

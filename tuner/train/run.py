@@ -1,0 +1,131 @@
+"""One member of a cohort: a job, where its training stands, and the files that it keeps."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from tuner.faults import fault_point
+from tuner.paths import TrialPaths
+from tuner.records import EpochResult, TrialJob
+from tuner.train.artefacts import write_curve, write_predictions, write_weights
+from tuner.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from tuner.train.early_stopping import Patience
+from tuner.train.program import Member, Program
+from tuner.train.task import Task
+
+log = logging.getLogger(__name__)
+
+PAUSE = "pause"
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A trial on its way to the epoch that its job says."""
+
+    task: Task
+    job: TrialJob
+    member: Member
+    curve: list[EpochResult] = field(default_factory=list)
+    best: EpochResult | None = None
+    best_outputs: Tensor | None = None
+    """Dev outputs of the best epoch, shape (dev examples, outputs); None if that lies before a resume."""
+    patience: Patience = field(default_factory=Patience)
+    has_trained: bool = False
+    """Whether an epoch of this job is finished: a resumed trial may already be where it was sent."""
+    found: Checkpoint | None = None
+    """Where to go on from, until `resume` has."""
+
+    @classmethod
+    def of(cls, job: TrialJob, task: Task) -> Run:
+        """A job's run, with the checkpoint that its trial left."""
+        found = read_checkpoint(TrialPaths(Path(job.folder)))
+        if found is not None and (found.seed != job.seed or dict(found.params) != dict(job.params)):
+            found = None
+        return cls(task, job, task.member(job), found=found)
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return len(self.curve)
+
+    @property
+    def paths(self) -> TrialPaths:
+        return TrialPaths(Path(self.job.folder))
+
+    def resume(self, program: Program, row: int) -> None:
+        """Go on from the checkpoint that was found, if there is one."""
+        found, self.found = self.found, None
+        if found is None:
+            return
+        if found.state_format != program.state_format:
+            log.warning("trial %d starts anew: its checkpoint is of another way to train", self.job.trial)
+            return
+        program.load_state(row, found.state)
+        self.curve, self.patience = list(found.curve), found.patience
+        self.best = self.task.best_of(found.curve)
+
+    def add(self, result: EpochResult, outputs: Tensor) -> bool:
+        """Add a finished epoch; whether it is the best so far.
+
+        Args:
+            result: What it measured.
+            outputs: On the dev set, shape (dev examples, outputs); copied where they are kept.
+        """
+        self.curve.append(result)
+        self.has_trained = True
+        direction = self.task.direction
+        self.patience = self.patience.after(result.dev_metric, direction=direction, min_delta=self.task.min_delta)
+        if self.best is not None and not direction.better(result.dev_metric, self.best.dev_metric):
+            return False
+        self.best, self.best_outputs = result, outputs.clone()
+        return True
+
+    @property
+    def end(self) -> str | None:
+        """Why it ends here: the reason of `TrialFinished`, `PAUSE`, or None to go on."""
+        if self.patience.exhausted(self.task.spec.training.early_stopping):
+            return f"early stopping at epoch {self.epoch}"
+        if self.epoch >= self.member.settings.epochs:
+            return "all epochs"
+        return PAUSE if self.epoch >= self.job.to_epoch else None
+
+    @property
+    def overtime(self) -> str | None:
+        """What is wrong if it has trained for longer than a trial may and is not done."""
+        limit, seconds = self.task.spec.limits.trial_seconds, self.curve[-1].seconds
+        if limit is None or seconds <= limit or self.end not in (None, PAUSE):
+            return None
+        return f"it trained for {seconds:.1f} s and {self.epoch} epochs; limits.trial_seconds is {limit:g}"
+
+    # Files
+
+    def write_curve(self) -> None:
+        if self.curve:
+            write_curve(self.paths, self.curve)
+
+    def write_checkpoint(self, program: Program, row: int) -> None:
+        write_checkpoint(
+            self.paths,
+            Checkpoint(
+                state=program.state(row),
+                state_format=program.state_format,
+                curve=tuple(self.curve),
+                patience=self.patience,
+                params=self.job.params,
+                seed=self.job.seed,
+            ),
+        )
+
+    def write_best(self, program: Program, row: int) -> None:
+        """Leave the best epoch's weights and dev predictions."""
+        weights = program.best_weights(row)
+        write_weights(self.paths, weights)
+        outputs = self.best_outputs
+        if outputs is None:
+            outputs = self.task.dev_outputs(self.member, weights)
+        write_predictions(self.paths, self.task.predictions(outputs))
+        fault_point("weights_written")
