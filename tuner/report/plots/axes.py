@@ -81,9 +81,12 @@ def metric_limits(values: Sequence[float], *, direction: Direction) -> tuple[flo
         return 0.0, 1.0
     best, middle = float(ordered[-1]), float(np.median(ordered))
     worst = max(float(ordered[0]), middle - 2.5 * (best - middle))
-    pad = 0.06 * (best - worst) or abs(best) * 0.01 or 0.01
-    ends = sorted((sign * (worst - pad), sign * (best + pad)))
-    return ends[0], ends[1]
+    if best - worst < 0.02 * (best - ordered[0]):  # most of them reach the best
+        worst = float(np.quantile(ordered, 0.05))
+    pad = max(0.06 * (best - worst), abs(best) * 1e-3, 1e-9)
+    low, high = sorted((sign * (worst - pad), sign * (best + pad)))
+    # A share has no room above 1.
+    return low, min(high, 1.0 + 0.02 * (1.0 - low)) if float((sign * ordered).max()) <= 1.0 else high
 
 
 def clip_to(values: Array, limits: tuple[float, float]) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tuner.records import Direction, TrialState
 from tuner.report.analysis import Analysis
@@ -75,6 +76,7 @@ def _curves(analysis: Analysis, *, of: str) -> Figure | None:
     axes.plot([], [], color=INK, label="dev")
     axes.plot([], [], color=INK, linestyle=(0, (3, 2)), linewidth=1.0, label="train")
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(analysis.study.metric if of == "metric" else "loss")
     axes.legend(loc="best", ncols=2, handletextpad=0.4, columnspacing=0.8)
     return figure
