@@ -66,7 +66,7 @@ class InlineExecutor:
 
     def _begin(self) -> Iterator[list[TrialEvent]] | None:
         """Begin the next cohort, if there is one."""
-        cohort = self.planner.next_cohort(self._pending)
+        cohort = self.planner.next_cohort(self._pending, idle=1)
         if cohort is None:
             return None
         if self._key is None:  # not earlier: until it trains, a run may still be refused

@@ -17,6 +17,7 @@ from tuner.execute.facts import TaskFacts
 from tuner.execute.fork_server import fork_server
 from tuner.execute.numeric import set_numeric_environment
 from tuner.execute.planner import PlannedJob, Planner
+from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS, WorkerProcess
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 MAX_EARLY_DEATHS = 3
 """So many workers may die in a row before one of them has loaded the data."""
-MAX_WORDS = 2000
+MAX_WORDS = 4000
 """Characters of a worker's last words in an error message."""
 OVERTIME_SECONDS = 1.0
 """A trial that is over its time limit is given so long to end its epoch, and itself."""
@@ -155,12 +156,12 @@ class LocalExecutor:
             self._ready_events += [TrialInterrupted(trial=p.job.trial, epoch=0) for p in self._pending]
             self._pending = []
         for worker in self.workers:
-            if not worker.ready or not self._pending:
-                continue
-            if not worker.jobs:
+            if self._pending and worker.ready and not worker.jobs:
                 self._begin(worker)
-            elif worker.key is not None:
-                self._refill(worker)
+        if all(worker.jobs for worker in self.workers):  # or else leave them to those that will be ready soon
+            for worker in self.workers:
+                if worker.key is not None:
+                    self._refill(worker)
 
     def _begin(self, worker: Worker) -> None:
         alone = next((p for p in self._pending if p.job.trial in self._alone), None)
@@ -168,7 +169,7 @@ class LocalExecutor:
             worker.key = None
             self._give(worker, [alone], "train")
             return
-        cohort = self.planner.next_cohort(self._pending)
+        cohort = self.planner.next_cohort(self._pending, idle=sum(not w.jobs for w in self.workers))
         assert cohort is not None
         worker.key = cohort.jobs[0].key
         self._give(worker, cohort.jobs, "train")
@@ -236,8 +237,9 @@ class LocalExecutor:
     def _after_death(self, worker: Worker) -> list[TrialEvent]:
         """Put another worker in the place of one that has died; say or see to what becomes of its trials."""
         reason, cause, from_outside = worker.process.bury()
-        worker.process.printed.deliver([TrialPaths(Path(p.job.folder)).log for p in worker.jobs.values()])
-        words = worker.process.printed.take().decode(errors="replace")
+        words = worker.process.printed.take()
+        for planned in worker.jobs.values():
+            append(TrialPaths(Path(planned.job.folder)).log, words)
         worker.process.printed.close()
         if self._interrupted or self._failure is not None:
             self.workers.remove(worker)
@@ -266,17 +268,18 @@ class LocalExecutor:
             return
         suspects = {trial for trial in worker.jobs if not from_outside or self._deaths[trial]}
         self._alone |= suspects
-        self._deaths.update(worker.jobs)
+        self._deaths.update(list(worker.jobs))
         self._pending += worker.jobs.values()
         log.warning(
             "worker %d was lost with %d trials in training (%s); they go on from their checkpoints%s",
             worker.number, len(worker.jobs), cause, ", one by one" if suspects else "",
         )  # fmt: skip
 
-    def _count_early_death(self, cause: str, words: str) -> None:
+    def _count_early_death(self, cause: str, words: bytes) -> None:
         self._early_deaths += 1
         if self._early_deaths >= MAX_EARLY_DEATHS and self._failure is None:
-            said = f"; it printed last:\n{words[-MAX_WORDS:].strip()}" if words.strip() else ""
+            text = words.decode(errors="replace").partition("\nExtension modules:")[0].strip()[-MAX_WORDS:]
+            said = f"; it printed last:\n{text}" if text else ""
             self._failure = TunerError(
                 f"{self._early_deaths} workers were lost one after the other while they loaded the data: {cause}{said}"
             )

@@ -77,10 +77,14 @@ class Planner:
             return 2
         return MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU
 
-    def next_cohort(self, pending: Sequence[PlannedJob]) -> Cohort | None:
+    def next_cohort(self, pending: Sequence[PlannedJob], *, idle: int) -> Cohort | None:
         """The jobs that an idle worker should take: of the group with the most work left, an even share.
 
-        With few groups a group is shared among the workers; with many, groups go to workers whole.
+        With few groups a group is shared among the idle workers; with many, groups go to workers whole.
+
+        Args:
+            pending: The jobs that nobody has.
+            idle: How many workers have nothing to do, the one that asks included.
         """
         if not pending:
             return None
@@ -88,7 +92,7 @@ class Planner:
         for planned in pending:
             groups.setdefault(planned.key, []).append(planned)
         group = max(groups.values(), key=lambda g: sum(self.seconds([p]) for p in g))
-        share = len(group) if len(groups) >= 2 * self.num_workers else -(-len(group) // self.num_workers)
+        share = len(group) if len(groups) >= 2 * idle else -(-len(group) // idle)
         # Trials with many epochs left first, so that the rest of the cohort is not held up by a late start.
         chosen = sorted(group, key=lambda p: -p.job.to_epoch)[: min(share, self.max_width(group[0]))]
         return Cohort(tuple(chosen), self.seconds(chosen))
@@ -98,7 +102,7 @@ class Planner:
         pending = [self.describe(job) for job in jobs]
         cohorts: list[Cohort] = []
         load = [0.0] * self.num_workers
-        while (cohort := self.next_cohort(pending)) is not None:
+        while (cohort := self.next_cohort(pending, idle=load.count(min(load)))) is not None:
             cohorts.append(cohort)
             load[load.index(min(load))] += cohort.seconds
             gone = {p.job.trial for p in cohort.jobs}

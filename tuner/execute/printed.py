@@ -54,15 +54,19 @@ class Printed:
     def deliver(self, logs: Sequence[Path]) -> None:
         """Append what was printed since the last call to each of these files."""
         text = self.take()
-        if not text:
-            return
         for log in logs:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("ab") as file:
-                file.write(text)
+            append(log, text)
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def append(log: Path, text: bytes) -> None:
+    """Append a text to a file; nothing is made for no text."""
+    if text:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            file.write(text)
 
 
 def _received(duplicate: Any) -> Printed:

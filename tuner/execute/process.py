@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -18,6 +19,8 @@ from tuner.records import FailureReason
 from tuner.spec.model import SweepSpec
 
 JOIN_SECONDS = 5.0
+START_ATTEMPTS = 20
+START_PAUSE_SECONDS = 0.05
 
 _OWN_FAULTS = {
     signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
@@ -39,8 +42,17 @@ class WorkerProcess:
         self._process: BaseProcess = context.Process(
             target=_entry, args=(theirs, spec, paths, f"worker {number}", place, self.printed), daemon=False
         )
-        self._process.start()
+        self._start()
         theirs.close()
+
+    def _start(self) -> None:
+        for _ in range(START_ATTEMPTS):
+            try:
+                self._process.start()
+                return
+            except (ConnectionError, EOFError):  # the fork server has just died, and is still taken for alive
+                time.sleep(START_PAUSE_SECONDS)
+        self._process.start()
 
     @property
     def pid(self) -> int:

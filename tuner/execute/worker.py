@@ -194,28 +194,33 @@ class _Outbox:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._progress: dict[int, list[EpochsFinished]] = {}
+        self._events: list[TrialEvent] = []
+        self._last: dict[int, int] = {}
+        """Where each trial's last event is in the list, if that is progress, which more progress can join."""
         self._sent = time.monotonic()
 
-    def add(self, events: list[TrialEvent]) -> None:
-        urgent: list[TrialEvent] = []
+    def add(self, events: Sequence[TrialEvent]) -> None:
+        urgent = False
         for event in events:
             match event:
+                case EpochsFinished(trial=trial) if trial in self._last:
+                    before = self._events[self._last[trial]]
+                    assert isinstance(before, EpochsFinished)
+                    joined = EpochsFinished(trial=trial, results=before.results + event.results)
+                    self._events[self._last[trial]] = joined
                 case EpochsFinished(trial=trial):
-                    self._progress.setdefault(trial, []).append(event)
+                    self._last[trial] = len(self._events)
+                    self._events.append(event)
                 case _:
-                    urgent += [*self._take(event.trial), event]
-        if time.monotonic() - self._sent >= SEND_SECONDS or urgent:
-            self.send(urgent)
+                    self._last.pop(event.trial, None)
+                    self._events.append(event)
+                    urgent = True
+        if urgent or time.monotonic() - self._sent >= SEND_SECONDS:
+            self.send()
 
-    def send(self, last: list[TrialEvent] | None = None) -> None:
-        """Send all progress, and behind it these events."""
-        events: list[TrialEvent] = [merged for trial in list(self._progress) for merged in self._take(trial)]
-        events += last or []
-        if events:
-            self._link.send("events", events)
+    def send(self) -> None:
+        """Send what there is."""
+        if self._events:
+            self._link.send("events", self._events)
+        self._events, self._last = [], {}
         self._sent = time.monotonic()
-
-    def _take(self, trial: int) -> list[TrialEvent]:
-        found = self._progress.pop(trial, [])
-        return [EpochsFinished(trial=trial, results=tuple(r for e in found for r in e.results))] if found else []

@@ -1,0 +1,45 @@
+"""What processes there are, from `/proc`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def group(leader: int) -> list[int]:
+    """The processes of a process group that are alive, zombies left out."""
+    return [pid for pid, (state, _, pgid) in _all().items() if pgid == leader and state != "Z"]
+
+
+def zombies(parent: int) -> list[int]:
+    """The children of a process that have died and were not waited for."""
+    return [pid for pid, (state, ppid, _) in _all().items() if ppid == parent and state == "Z"]
+
+
+def parent_of(pid: int) -> int:
+    return _all()[pid][1]
+
+
+def eventually(condition: Callable[[], bool], *, seconds: float = 30.0) -> bool:
+    """Whether a condition comes true before the time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _all() -> dict[int, tuple[str, int, int]]:
+    """(state, parent, process group) by process id."""
+    found: dict[int, tuple[str, int, int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            state, ppid, pgid, *_ = stat.rpartition(")")[2].split()
+            found[int(entry.name)] = (state, int(ppid), int(pgid))
+    return found

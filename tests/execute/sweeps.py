@@ -1,0 +1,52 @@
+"""A small sweep for the executors' tests, and jobs of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.contracts.executor_contract import EPOCHS
+from tuner.execute.devices import WorkerPlace
+from tuner.execute.local import LocalExecutor
+from tuner.paths import StudyPaths
+from tuner.records import ParamValue, TrialJob
+from tuner.spec.model import DataSpec, LimitsSpec, ModelSpec, SweepSpec, TrainingSpec
+
+
+def small_sweep(
+    *,
+    model: str = "mlp",
+    source: str = "sklearn/digits",
+    epochs: int = EPOCHS,
+    limits: dict[str, Any] | None = None,
+    fuse: str = "auto",
+    **settings: Any,
+) -> SweepSpec:
+    """MLPs on the digits, or what `trial_code` offers."""
+    return SweepSpec(
+        study="small",
+        data=DataSpec(source=source),
+        model=ModelSpec(kind=model, settings={"hidden_units": 16, "hidden_layers": 1} | settings),
+        training=TrainingSpec(epochs=epochs, batch_size=256, fuse=fuse),  # type: ignore[arg-type]
+        limits=LimitsSpec(**(limits or {})),
+        root=str(Path(__file__).parent),
+    )
+
+
+def user_sweep(**changes: Any) -> SweepSpec:
+    """Models of `trial_code.build`."""
+    return small_sweep(model="trial_code.py:build", **changes)
+
+
+def make_job(folder: Path, trial: int, *, to_epoch: int = EPOCHS, **params: ParamValue) -> TrialJob:
+    return TrialJob(
+        trial=trial,
+        params={"learning_rate": 0.01 * (trial + 1), **params},
+        seed=1000 + trial,
+        to_epoch=to_epoch,
+        folder=str(StudyPaths(folder).trial(trial).folder),
+    )
+
+
+def local_executor(spec: SweepSpec, folder: Path, *, workers: int = 2) -> LocalExecutor:
+    return LocalExecutor(spec, StudyPaths(folder), [WorkerPlace("cpu", 1, None)] * workers)

@@ -1,0 +1,139 @@
+"""Which jobs train together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.execute.sweeps import small_sweep
+from tuner.execute.facts import TaskFacts
+from tuner.execute.planner import MAX_WIDTH_CPU, MAX_WIDTH_CUDA, PlannedJob, Planner
+from tuner.records import Direction, TrialJob
+from tuner.spec.model import DataSpec, SweepSpec
+
+
+def planner(*, device: str = "cpu", workers: int = 1, spec: SweepSpec | None = None, **data: Any) -> Planner:
+    facts = TaskFacts(
+        metric="accuracy",
+        direction=Direction.MAXIMIZE,
+        data={"input_shape": [64], "num_outputs": 10, "num_train": 1000, "num_dev": 300} | data,
+        device=device,
+        calibration={"overhead_seconds": 2e-6, "flops_per_second": 4e10},
+    )
+    return Planner(spec or SweepSpec(study="s", data=DataSpec(source="x.csv")), facts, num_workers=workers)
+
+
+def job(trial: int, *, to_epoch: int = 10, **params: Any) -> TrialJob:
+    return TrialJob(trial=trial, params=params, seed=trial, to_epoch=to_epoch, folder="")
+
+
+def trials(jobs: tuple[PlannedJob, ...]) -> list[int]:
+    return [planned.job.trial for planned in jobs]
+
+
+def test_jobs_that_differ_in_shape_do_not_train_together() -> None:
+    plan = planner()
+    pending = [plan.describe(job(i, hidden_units=width)) for i, width in enumerate((16, 200, 16, 200, 200))]
+    cohort = plan.next_cohort(pending, idle=1)
+    assert cohort is not None
+    assert trials(cohort.jobs) == [1, 3, 4]  # the most work first
+
+
+def test_jobs_that_differ_in_what_is_a_vector_do() -> None:
+    plan = planner()
+    pending = [plan.describe(job(i, learning_rate=0.1**i, dropout=0.1 * i, weight_decay=1e-4 * i)) for i in range(4)]
+    cohort = plan.next_cohort(pending, idle=1)
+    assert cohort is not None
+    assert trials(cohort.jobs) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("idle", "share"), [(1, 10), (2, 5), (3, 4), (20, 1)])
+def test_one_group_is_shared_among_the_idle_workers(idle: int, share: int) -> None:
+    plan = planner(workers=idle)
+    cohort = plan.next_cohort([plan.describe(job(i)) for i in range(10)], idle=idle)
+    assert cohort is not None
+    assert len(cohort.jobs) == share
+
+
+def test_many_groups_are_given_whole() -> None:
+    plan = planner(workers=2)
+    pending = [plan.describe(job(i, batch_size=2 ** (3 + i % 4))) for i in range(16)]
+    cohort = plan.next_cohort(pending, idle=2)
+    assert cohort is not None
+    assert len(cohort.jobs) == 4
+
+
+def test_jobs_with_the_longest_way_to_go_come_first() -> None:
+    plan = planner(workers=2)
+    pending = [plan.describe(job(i, to_epoch=epochs)) for i, epochs in enumerate((1, 9, 3, 27))]
+    cohort = plan.next_cohort(pending, idle=2)
+    assert cohort is not None
+    assert trials(cohort.jobs) == [3, 1]
+
+
+def test_no_job_no_cohort() -> None:
+    assert planner().next_cohort([], idle=1) is None
+
+
+def test_a_cohort_is_as_wide_as_its_state_fits_the_cache_on_a_cpu_and_wider_on_cuda() -> None:
+    small, large = job(0, hidden_units=64, hidden_layers=2), job(1, hidden_units=1024, hidden_layers=3)
+    on_cpu, on_cuda = planner(), planner(device="cuda:0")
+    assert on_cpu.max_width(on_cpu.describe(small)) == MAX_WIDTH_CPU
+    assert on_cpu.max_width(on_cpu.describe(large)) == 1
+    assert on_cuda.max_width(on_cuda.describe(large)) == MAX_WIDTH_CUDA
+
+
+def test_out_of_memory_halves_the_width_of_the_same_key_only() -> None:
+    plan = planner(device="cuda:0")
+    mine, other = plan.describe(job(0, hidden_units=64)), plan.describe(job(1, hidden_units=128))
+    plan.too_wide(mine.key, 100)
+    assert plan.max_width(mine) == 50
+    assert plan.max_width(other) == MAX_WIDTH_CUDA
+    plan.too_wide(mine.key, 1)
+    assert plan.max_width(mine) == 1
+
+
+def test_without_fusion_trials_train_one_by_one_and_few_are_asked_for_ahead() -> None:
+    plan = planner(spec=small_sweep(fuse="off"))
+    assert plan.max_width(plan.describe(job(0))) == 1
+    assert plan.room_per_worker == 2
+    assert planner().room_per_worker == MAX_WIDTH_CPU
+    assert planner(device="cuda").room_per_worker == MAX_WIDTH_CUDA
+
+
+def test_estimates_grow_with_what_there_is_to_do() -> None:
+    plan = planner()
+
+    def seconds(*jobs: TrialJob) -> float:
+        return plan.seconds([plan.describe(j) for j in jobs])
+
+    assert seconds(job(0, to_epoch=20)) == pytest.approx(2 * seconds(job(0, to_epoch=10)))
+    assert seconds(job(0, batch_size=16)) > seconds(job(0, batch_size=256))
+    assert seconds(job(0, hidden_units=256)) > seconds(job(0, hidden_units=16))
+    assert seconds(job(0)) < seconds(job(0), job(1)) < 2 * seconds(job(0))
+
+
+def test_a_convolution_is_costed_by_its_positions() -> None:
+    spec = small_sweep(model="cnn")
+    small, large = planner(spec=spec, input_shape=[1, 8, 8]), planner(spec=spec, input_shape=[1, 32, 32])
+    values = small.describe(job(0)).values
+    assert large.multiplications(values) > 10 * small.multiplications(values)
+    assert small.num_parameters(values) < small.multiplications(values)
+
+
+@given(
+    widths=st.lists(st.sampled_from((16, 32, 64, 128)), max_size=40),
+    workers=st.integers(1, 5),
+)
+def test_a_whole_plan_holds_every_job_once(widths: list[int], workers: int) -> None:
+    plan = planner(workers=workers)
+    jobs = [job(i, hidden_units=width) for i, width in enumerate(widths)]
+    cohorts, seconds = plan.whole_plan(jobs)
+    assert sorted(t for cohort in cohorts for t in trials(cohort.jobs)) == list(range(len(jobs)))
+    assert all(len({p.key for p in cohort.jobs}) == 1 for cohort in cohorts)
+    assert all(len(cohort.jobs) <= plan.max_width(cohort.jobs[0]) for cohort in cohorts)
+    total = sum(cohort.seconds for cohort in cohorts)
+    assert total / workers <= seconds * (1 + 1e-9) <= total * (1 + 1e-9) + 1e-12

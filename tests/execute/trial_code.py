@@ -1,0 +1,97 @@
+"""Models such as users bring them, and worse: what `fault` names happens to trials whose `l1` is not zero.
+
+`l1` does not keep trials from being fused, so a culprit can be in a cohort with trials that do nothing wrong.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuner.data.dataset import DataInfo
+
+_forked: list[bool] = []
+
+
+class Slow(nn.Module):
+    """Takes its time at each step."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            time.sleep(self.seconds)
+        return x
+
+
+def build(params: Mapping[str, Any], data: DataInfo) -> nn.Module:
+    if params.get("l1"):
+        commit(str(params.get("fault")))
+    size = 1
+    for length in data.input_shape:
+        size *= length
+    layers = [nn.Flatten(), nn.Linear(size, 16), nn.ReLU(), nn.Linear(16, data.num_outputs)]
+    if params.get("slow"):
+        layers.insert(0, Slow(float(params["slow"])))
+    return nn.Sequential(*layers)
+
+
+def no_data() -> None:
+    raise ValueError("the disk with the data is not there")
+
+
+def deadly_data() -> None:
+    print("about to load", flush=True)
+    ctypes.string_at(0)
+
+
+def commit(fault: str) -> None:
+    """Do something that no model should."""
+    match fault:
+        case "raise":
+            raise ValueError("this trial is broken")
+        case "exit":
+            sys.exit(3)
+        case "hard exit":
+            os._exit(4)
+        case "segfault":
+            ctypes.string_at(0)
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB")
+        case "hang":
+            time.sleep(600)
+        case "hold the interpreter":
+            ctypes.PyDLL(None).sleep(600)
+        case "print":
+            print("printed by Python", flush=True)
+            os.write(1, b"written to descriptor 1\n")
+            os.write(2, b"written to descriptor 2\n")
+            subprocess.run(["echo", "printed by a child"], check=True)
+        case "print and die":
+            print("my last words")
+            ctypes.string_at(0)
+        case "fork and come back":
+            if os.environ.setdefault("FORKED", str(os.getpid())) == str(os.getpid()):
+                os.environ["FORKED"] = "once"  # once in all: each child would fork again, and fill the machine
+                os.fork()
+        case "leave a child":
+            subprocess.Popen(["sleep", "600"])
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "":
+            pass
+        case _:
+            raise AssertionError(f"no such fault: {fault}")
