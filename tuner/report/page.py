@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,11 +14,11 @@ from markupsafe import Markup
 
 from tuner.records import Direction, TrialState
 from tuner.report.analysis import Analysis
+from tuner.report.best import best_params, final_choice
 from tuner.report.escape import visible
 from tuner.report.finalists import Finalist
 from tuner.report.numbers import count_text, difference_text, duration_text, metric_text
 from tuner.report.page_table import page_table
-from tuner.report.space import completed
 from tuner.report.summary import Summary, summarise
 
 SECTIONS = (("best", "The best trials"), ("search", "The search"), ("params", "Hyperparameters"))
@@ -82,7 +83,7 @@ def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
         "finalists": list(_finalists(analysis)),
         "failures": _failures(analysis),
         "cost": list(_cost(analysis)),
-        "best_params": _best_params(analysis),
+        "choice": _choice(analysis),
         "commands": _commands(analysis),
         "versions": list(_versions(analysis)),
         "sweep": _pretty(study.facts.get("sweep")),
@@ -198,21 +199,27 @@ def _cost(analysis: Analysis) -> Iterable[tuple[str, str]]:
         yield "Training of the finalists", duration_text(cost.finalist_seconds)
 
 
-def _best_params(analysis: Analysis) -> str:
-    best = analysis.best
-    if best is None:
-        return ""
-    params = completed(analysis.space, best.params)
-    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in params.items())
+def _choice(analysis: Analysis) -> dict[str, str] | None:
+    """The final choice: its title, and its parameters as YAML (JSON values are YAML)."""
+    choice = final_choice(analysis.study)
+    if choice is None:
+        return None
+    params = best_params(analysis.study, choice.record)
+    return {
+        "title": f"Trial {choice.record.number}, {choice.why}",
+        "params": "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in params.items()),
+    }
 
 
 def _commands(analysis: Analysis) -> str:
     if analysis.best is None or analysis.paths is None:
         return ""
-    lines = [f"tuner best {analysis.study.name} --verify    # the stored weights, evaluated again"]
+    lines = [f"tuner best {shlex.quote(analysis.study.name)} --verify    # the stored weights, evaluated again"]
     sweep = analysis.paths.best / "sweep.yaml"
     if sweep.exists():
-        lines.append(f"tuner run {sweep.relative_to(analysis.paths.folder.parent.parent)}    # trains it again")
+        lines.append(
+            f"tuner run {shlex.quote(str(sweep.relative_to(analysis.paths.folder.parent.parent)))}    # trains it again"
+        )
     return "\n".join(lines)
 
 
