@@ -91,3 +91,26 @@ def test_conditional_and_vanished_values_are_taken_as_they_come() -> None:
         for i, r in enumerate(base)
     )
     assert set(findings(records, Space((optimizer, beta)))) == {"optimizer", "beta1"}
+
+
+def test_what_a_staged_search_fixed_gets_no_credit_for_what_it_found_before() -> None:
+    """Batch size is tried in the second stage, when the learning rate is good already; it does nothing itself."""
+    base = [r for r in simulate(trials=60, seed=4, spread=0.2).study.records if r.best]
+    by_value = sorted(base, key=lambda r: r.value or 0.0)
+    early, late = by_value[:30], by_value[30:]
+    staged = [
+        TrialRecord(number=i, params={**r.params, "batch_size": 64}, seed=0, state=r.state, tier="tier 1", best=r.best)
+        for i, r in enumerate(early)
+    ]
+    staged += [
+        TrialRecord(
+            number=30 + i,
+            params={**r.params, "batch_size": (32, 128, 256)[i % 3]},
+            seed=0,
+            state=r.state,
+            tier="tier 2",
+            best=r.best,
+        )
+        for i, r in enumerate(late)
+    ]
+    assert findings(tuple(staged))["batch_size"] is not Finding.MATTERS

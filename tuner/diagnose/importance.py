@@ -2,8 +2,9 @@
 
 The rank of each trial is explained by smooth curves, one for each hyperparameter on its own scale, taken up one after
 the other: always the one that explains most of what is left, as long as it explains more than luck would. So what two
-hyperparameters have in common (a search that narrows both, a tier searched late when all trials were good) counts once.
-The noise floor comes from shuffling what is left (Freedman and Lane 1983).
+hyperparameters have in common (a search that narrows both) counts once. Trials are compared within their tier of the
+search, since later tiers build on what earlier ones found. The noise floor comes from shuffling what is left (Freedman
+and Lane 1983).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _MOST_TRIALS = 1000
 """More trials than this are thinned out evenly."""
 _NEW_PART = 0.1
 """Of a hyperparameter that has less than this of its own, nothing can be told."""
+_SMALLEST_STAGE = 3
 _FREEDOM = 5
 """Least trials beyond the number of coefficients."""
 
@@ -89,9 +91,10 @@ def importances(
     searched = [d for d in space if not d.fixed and len({t.params.get(d.name) for t in trials}) > 1]
     blocks = dict(zip((d.name for d in searched), _blocks(trials, searched), strict=True))
     widest = max((b.shape[1] for b in blocks.values()), default=0)
-    if not blocks or len(trials) < 1 + widest + _FREEDOM or np.ptp(ranks) == 0:
+    stages = _stages(trials)
+    if not blocks or len(trials) < stages.shape[1] + widest + _FREEDOM or np.ptp(ranks) == 0:
         return tuple(_unknown(d.name, len(trials)) for d in searched)
-    return tuple(sorted(_taken_up(blocks, ranks, seed=seed), key=lambda i: -i.share))
+    return tuple(sorted(_taken_up(blocks, ranks, stages, seed=seed), key=lambda i: -i.share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +104,20 @@ class _Candidate:
     floor: float
 
 
-def _taken_up(blocks: Mapping[str, Array], ranks: Array, *, seed: int) -> Iterator[Importance]:
+def _stages(trials: Sequence[TrialRecord]) -> Array:
+    """A column for each part of the search, so that trials are compared with others of their own part only.
+
+    A search by tiers fixes what it found and goes on: all that it fixed is the same in the later, better trials.
+    """
+    parts = [t.tier if t.tier not in ("default", "start") else "tier 1" for t in trials]
+    large = [part for part in dict.fromkeys(parts) if parts.count(part) >= _SMALLEST_STAGE]
+    columns = [[float(part == one) for part in parts] for one in large[1:]]
+    return np.array([[1.0] * len(parts), *columns]).T
+
+
+def _taken_up(blocks: Mapping[str, Array], ranks: Array, stages: Array, *, seed: int) -> Iterator[Importance]:
     """Each hyperparameter, judged beyond those that were taken up before it."""
-    before = np.ones((len(ranks), 1))
+    before = stages
     waiting = dict(blocks)
     while waiting:
         room = len(ranks) - before.shape[1] - _FREEDOM
