@@ -1,21 +1,20 @@
-"""Modules such as a user brings them."""
+"""Modules such as users bring them, some with habits that a cohort must not trip over."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import DataInfo
 
 
 def two_layers(params: Mapping[str, object], data: DataInfo) -> nn.Module:
-    inputs = 1
-    for size in data.input_shape:
-        inputs *= size
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(inputs, 24),
+        nn.Linear(prod(data.input_shape), 24),
         nn.Tanh(),
         nn.Dropout(float(params["dropout"])),  # type: ignore[arg-type]
         nn.Linear(24, data.num_outputs),
@@ -40,3 +39,95 @@ class Chooser(nn.Module):
 
 def chooser(params: Mapping[str, object], data: DataInfo) -> nn.Module:
     return Chooser()
+
+
+class Scaled(nn.Module):
+    """Keeps a hyperparameter as a plain number, of which `torch.func` sees nothing."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1)) * self.scale
+
+
+def scaled(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Scaled(1.0 + 10.0 * float(params["dropout"]))  # type: ignore[arg-type]
+
+
+class Noisy(nn.Module):
+    """Draws random numbers of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        return self.layer(x + 0.1 * torch.randn_like(x) if self.training else x)
+
+
+def noisy(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Noisy()
+
+
+def identity_without_dropout(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    rate = float(params["dropout"])  # type: ignore[arg-type]
+    return nn.Sequential(nn.Flatten(), nn.Dropout(rate) if rate > 0 else nn.Identity(), nn.Linear(64, 10))
+
+
+def frozen(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10))
+    module[1].requires_grad_(False)
+    return module
+
+
+class Tied(nn.Module):
+    """One parameter under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow = nn.Linear(64, 64)
+        self.again = nn.Linear(64, 64)
+        self.again.weight = self.narrow.weight
+        self.out = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.tanh(self.again(torch.tanh(self.narrow(x.flatten(1))))))
+
+
+def tied(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Tied()
+
+
+class Tempered(nn.Module):
+    """Has a parameter without dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.temperature = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1)) * self.temperature
+
+
+def tempered(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Tempered()
+
+
+class Flat(nn.Module):
+    """One prediction per example, without an axis for it."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(inputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).squeeze(-1)
+
+
+def flat(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Flat(prod(data.input_shape))

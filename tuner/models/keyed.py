@@ -58,6 +58,17 @@ def generator(seed: int, purpose: str, *position: int) -> torch.Generator:
     return torch.Generator().manual_seed(key(seed, purpose, *position))
 
 
+def seed_module(seed: int, step: int, device: torch.device) -> None:
+    """Key what a user's module draws by itself, from the library's own generators, by the trial and the step."""
+    found = key(seed, "module", step)
+    # torch.manual_seed takes 0.3 ms where there is no accelerator: it remembers a stack trace for each kind.
+    torch.default_generator.manual_seed(found)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(found)
+    elif device.type == "mps":
+        torch.mps.manual_seed(found)
+
+
 def batch_order(seed: int, epoch: int, num_examples: int) -> Tensor:
     """The order in which an epoch visits the examples: int64, shape (num_examples,)."""
     return torch.randperm(num_examples, generator=generator(seed, "order", epoch))

@@ -17,3 +17,18 @@ def mean_loss(outputs: Tensor, targets: Tensor, *, loss: str) -> Tensor:
     if loss == "cross_entropy":
         return torch.nn.functional.cross_entropy(outputs, targets)
     return torch.nn.functional.mse_loss(outputs, targets.view(outputs.shape))
+
+
+def sum_of_mean_losses(outputs: Tensor, targets: Tensor, *, loss: str) -> Tensor:
+    """The sum of each trial's mean loss: its gradient is, for every trial, that of its own mean loss, bit for bit.
+
+    Args:
+        outputs: (K, B, outputs).
+        targets: (K, B), or (K, B, outputs).
+        loss: As in `mean_loss`.
+    """
+    if loss == "cross_entropy":
+        total = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="sum")
+        return total / outputs.shape[1]
+    total = torch.nn.functional.mse_loss(outputs, targets.view(outputs.shape), reduction="sum")
+    return total / outputs[0].numel()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
-from tuner.models.keyed import dropout_keys, generator
+from tuner.models.keyed import dropout_keys, seed_module
 from tuner.train.losses import mean_loss
 from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
 from tuner.train.settings import Settings
@@ -84,8 +84,7 @@ class PlainProgram:
 
     def _step(self, row: int, batch: Tensor, *, rate: float, step: int) -> None:
         settings, module, optimizer = self.members[row].settings, self._modules[row], self._optimizers[row]
-        # Random numbers that a user's module draws by itself are keyed by the step too.
-        torch.manual_seed(generator(self.members[row].seed, "module", step).initial_seed())
+        seed_module(self.members[row].seed, step, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             outputs = module(self.train.inputs[batch])
         loss = mean_loss(outputs.float(), self.train.targets[batch], loss=self.loss)

@@ -64,6 +64,7 @@ class Task:
         self.score_dev = self.scorer(self.data.dev.targets)
         self._score_train = self.scorer(sample.targets)
         self._unfusable: dict[str, str | None] = {}
+        self._reasons_said: set[str] = set()
 
     def scorer(self, targets: Tensor) -> Evaluation:
         """What scores outputs for examples with these targets."""
@@ -91,20 +92,25 @@ class Task:
             return PlainProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
         if members[0].network is not None:
             return StackedProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
-        reason = self._why_not_fused(members)
-        if reason and fuse == "require":
-            raise TunerError(f"fuse: require, but {self.spec.model.kind} cannot be fused: {reason}")
-        return ModuleProgram(
+        reason = self._why_not_fused(members[0])
+        program = ModuleProgram(
             members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, fusable=reason is None
         )
+        reason = reason or program.difference
+        if reason and fuse == "require":
+            raise TunerError(f"fuse: require, but {self.spec.model.kind} cannot be fused: {reason}")
+        if reason and reason not in self._reasons_said:
+            log.warning("%s is trained one trial at a time: %s", self.spec.model.kind, reason)
+            self._reasons_said.add(reason)
+        return program
 
-    def _why_not_fused(self, members: Sequence[Member]) -> str | None:
-        signature = repr(members[0].make_module())
+    def _why_not_fused(self, member: Member) -> str | None:
+        """Why a module like this cannot be fused; found out once for each kind of module."""
+        signature = repr(member.make_module())
         if signature not in self._unfusable:
-            reason = unfusable_reason(members, self.data.train, loss=self.loss, num_outputs=self.info.num_outputs)
-            if reason:
-                log.warning("%s is trained one trial at a time: %s", self.spec.model.kind, reason)
-            self._unfusable[signature] = reason
+            self._unfusable[signature] = unfusable_reason(
+                member, self.data.train, loss=self.loss, num_outputs=self.info.num_outputs
+            )
         return self._unfusable[signature]
 
     def num_parameters(self, member: Member) -> int:

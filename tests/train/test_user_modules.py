@@ -1,0 +1,135 @@
+"""Users' own modules: what cannot be stacked is trained one by one with the reason said, and nothing is shared."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.train.cohorts import curves, diabetes, digits, figures, jobs, make_task, run_cohort
+from tests.train.test_exactness import per_trial
+from tuner.errors import TunerError
+from tuner.models.build import build_module
+from tuner.records import Params, TrialFinished, TrialStarted
+from tuner.spec.defaults import settings_for
+
+FILE = "tests/train/user_modules.py"
+
+
+def trained(name: str, folder: Path, configurations: list[Params], **spec: object):
+    task = make_task(model=f"{FILE}:{name}", **spec)
+    return task, run_cohort(task, jobs(folder, configurations))
+
+
+def paths(events: list[object]) -> set[str]:
+    return {e.path for e in events if isinstance(e, TrialStarted)}
+
+
+@pytest.mark.parametrize("name", ["two_layers", "normed", "tied", "tempered", "frozen"])
+def test_ordinary_modules_are_stacked(name: str, tmp_path: Path) -> None:
+    _, events = trained(name, tmp_path, per_trial(9))
+    assert paths(events) == {"vmap"}
+
+
+def test_fuse_require_says_why_a_module_cannot_be_fused(tmp_path: Path) -> None:
+    expected = rf"^fuse: require, but {FILE}:chooser cannot be fused: RuntimeError: .*\.item\(\)"
+    with pytest.raises(TunerError, match=expected):
+        trained("chooser", tmp_path, per_trial(9), fuse="require")
+
+
+def test_fuse_auto_trains_such_a_module_one_by_one_and_logs_why_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        task, events = trained("chooser", tmp_path / "a", per_trial(9))
+        run_cohort(task, jobs(tmp_path / "b", per_trial(4)))
+    said = [r.getMessage() for r in caplog.records if "one trial at a time" in r.getMessage()]
+    assert len(said) == 1
+    assert f"{FILE}:chooser" in said[0]
+    assert ".item()" in said[0]
+    assert paths(events) == {"plain"}
+    assert sum(isinstance(e, TrialFinished) for e in events) == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("scaled", "modules keep different values in scale, which is no parameter or buffer"),
+        ("identity_without_dropout", "modules of the same shape key differ in structure, at 1"),
+        ("noisy", "RuntimeError: vmap: called random operation while in randomness error mode"),
+    ],
+)
+def test_the_reason_is_in_words(name: str, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        trained(name, tmp_path / "auto", per_trial(9))
+    assert [r.getMessage().partition(": ")[2][: len(reason)] for r in caplog.records] == [reason]
+    with pytest.raises(TunerError, match=r"^fuse: require, but .* cannot be fused"):
+        trained(name, tmp_path / "require", per_trial(9), fuse="require")
+
+
+def test_modules_that_differ_in_their_numbers_alone_are_stacked_where_these_agree(tmp_path: Path) -> None:
+    _, events = trained("scaled", tmp_path, [{**c, "dropout": 0.3} for c in per_trial(9)])
+    assert paths(events) == {"vmap"}
+
+
+@pytest.mark.parametrize(
+    "name", ["chooser", "scaled", "noisy", "identity_without_dropout", "frozen", "tied", "tempered"]
+)
+def test_a_trial_does_not_feel_its_neighbours(name: str, tmp_path: Path) -> None:
+    """Nor what they keep in plain attributes, nor that their structure differs."""
+    task, events = trained(name, tmp_path / "together", per_trial(9))
+    together = curves(events)
+    for job in jobs(tmp_path / "alone", per_trial(9)):
+        if job.trial in (0, 3, 8):
+            alone = curves(run_cohort(task, [job]))[job.trial]
+            assert figures(alone) == figures(together[job.trial])
+
+
+@pytest.mark.parametrize("name", ["two_layers", "scaled", "noisy", "identity_without_dropout", "tied", "tempered"])
+def test_training_is_that_of_the_plain_loop(name: str, tmp_path: Path) -> None:
+    configurations = [{**c, "learning_rate": 0.001} for c in per_trial(9)]
+    ours = curves(trained(name, tmp_path / "auto", configurations)[1])
+    plain = curves(trained(name, tmp_path / "off", configurations, fuse="off")[1])
+    for trial, curve in plain.items():
+        for a, b in zip(ours[trial], curve, strict=True):
+            assert a.dev_loss == pytest.approx(b.dev_loss, rel=1e-4)
+            assert a.train_loss == pytest.approx(b.train_loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("fuse", ["auto", "off"])
+def test_frozen_parameters_stay_whatever_is_decayed(optimizer: str, count: int, fuse: str, tmp_path: Path) -> None:
+    configurations: list[Params] = [{"weight_decay": 0.1, "l1": 0.01, "learning_rate": 0.01}] * count
+    task, _ = trained("frozen", tmp_path, configurations, optimizer=optimizer, fuse=fuse)
+    spec = task.spec
+    for job in jobs(tmp_path, configurations):
+        start = build_module(spec, settings_for(spec, job.params), task.info, seed=job.seed).state_dict()
+        end = torch.load(Path(job.folder) / "weights.pt", weights_only=True)
+        assert torch.equal(end["1.weight"], start["1.weight"])
+        assert torch.equal(end["1.bias"], start["1.bias"])
+        assert not torch.equal(end["3.weight"], start["3.weight"])
+
+
+@pytest.mark.parametrize("name", ["two_layers", "normed", "tied", "tempered"])
+def test_the_weights_of_a_stacked_module_load_into_it(name: str, tmp_path: Path) -> None:
+    task, events = trained(name, tmp_path, per_trial(9))
+    best = max(r.dev_metric for r in curves(events)[4])
+    job = jobs(tmp_path, per_trial(9))[4]
+    weights = torch.load(Path(job.folder) / "weights.pt", weights_only=True)
+    outputs = task.dev_outputs(task.member(job), weights)
+    assert float(task.score_dev(outputs.unsqueeze(0)).metric[0]) == pytest.approx(best)
+
+
+def test_predictions_without_an_axis_for_outputs_are_taken(tmp_path: Path) -> None:
+    _, events = trained("flat", tmp_path / "auto", per_trial(9), data=diabetes())
+    _, plain = trained("flat", tmp_path / "off", per_trial(9), data=diabetes(), fuse="off")
+    for trial, curve in curves(plain).items():
+        for a, b in zip(curves(events)[trial], curve, strict=True):
+            assert a.dev_loss == pytest.approx(b.dev_loss, rel=1e-4)
+
+
+def test_the_data_has_what_these_modules_expect() -> None:
+    assert digits().info.input_shape == (1, 8, 8)

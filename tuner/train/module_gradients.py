@@ -1,0 +1,162 @@
+"""Gradients of users' modules whose parameters are rows: of all trials at once under `vmap`, or of one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from tuner.models.dropout import keyed_dropouts
+from tuner.models.keyed import seed_module
+from tuner.train.losses import mean_loss, sum_of_mean_losses
+from tuner.train.program import RowState
+from tuner.train.rows import RowLayout
+
+
+class ModuleGradients(Protocol):
+    """A way to compute; made with the modules and the rows, whose parameters it fills from the modules."""
+
+    def compute(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        dropout_keys_LK: Tensor,
+        seeds: Sequence[tuple[int, int]],
+    ) -> None:
+        """Compute the gradients of each trial's mean loss into the rows of gradients.
+
+        Args:
+            inputs: A batch for each trial, (K, B, *input_shape).
+            targets: Theirs.
+            dropout_keys_LK: The keys of each dropout layer; int32.
+            seeds: Each trial's seed and global step: key what a module draws by itself.
+        """
+        ...
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Each trial's outputs on the same examples in evaluation mode, (K, examples, ...)."""
+        ...
+
+    def buffers(self, row: int) -> RowState:
+        """The buffers of one trial's state dict, sharing memory with it."""
+        ...
+
+
+class SingleModules:
+    """One trial after the other: each module's parameters are views of its row."""
+
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        layout: RowLayout,
+        p_KP: Tensor,
+        g_KP: Tensor,
+        *,
+        loss: str,
+        device: torch.device,
+        half: bool,
+    ) -> None:
+        self.modules = modules
+        self.loss = loss
+        self.device = device
+        self.half = half
+        self._g_KP = g_KP
+        self._dropouts = [keyed_dropouts(module) for module in modules]
+        for row, module in enumerate(modules):
+            for place, parameter in zip(layout.parameters, module.parameters(), strict=True):
+                value, grad = (layout.view(rows[row : row + 1], place)[0] for rows in (p_KP, g_KP))
+                value.copy_(parameter.detach())
+                parameter.data = value
+                parameter.grad = grad if parameter.requires_grad else None
+
+    def compute(
+        self, inputs: Tensor, targets: Tensor, *, dropout_keys_LK: Tensor, seeds: Sequence[tuple[int, int]]
+    ) -> None:
+        self._g_KP.zero_()
+        for row, (module, (seed, step)) in enumerate(zip(self.modules, seeds, strict=True)):
+            if not module.training:
+                module.train()
+            for layer, dropout in enumerate(self._dropouts[row]):
+                dropout.key.copy_(dropout_keys_LK[layer, row])
+            seed_module(seed, step, self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                outputs = module(inputs[row])
+            torch.autograd.backward(mean_loss(outputs.float(), targets[row], loss=self.loss))
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        return torch.stack([module.eval()(inputs) for module in self.modules])
+
+    def buffers(self, row: int) -> RowState:
+        return _buffers_of(self.modules[row])
+
+
+class FusedModules:
+    """All trials at once: the code of the first module with the tensors of all."""
+
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        layout: RowLayout,
+        p_KP: Tensor,
+        g_KP: Tensor,
+        *,
+        loss: str,
+        device: torch.device,
+        half: bool,
+    ) -> None:
+        self.base = modules[0]
+        self.loss = loss
+        self.device = device
+        self.half = half
+        self._parameters: dict[str, Tensor] = {}
+        self._grads: dict[str, Tensor] = {}
+        columns = zip(*(module.parameters() for module in modules), strict=True)
+        for place, (name, first), column in zip(layout.parameters, self.base.named_parameters(), columns, strict=True):
+            value = layout.view(p_KP, place)
+            value.copy_(torch.stack([parameter.detach() for parameter in column]))
+            self._parameters[name] = value.detach()
+            if first.requires_grad:
+                self._parameters[name].requires_grad_()
+                self._grads[name] = layout.view(g_KP, place)
+        stacks = [dict(module.named_buffers()) for module in modules]
+        self._buffers = {name: torch.stack([stack[name] for stack in stacks]) for name in stacks[0]}
+        self._persistent = list(_buffers_of(self.base))
+        dropouts = keyed_dropouts(self.base)
+        self._keys = [f"{name}.key".lstrip(".") for name, m in self.base.named_modules() if m in dropouts]
+
+    def compute(
+        self, inputs: Tensor, targets: Tensor, *, dropout_keys_LK: Tensor, seeds: Sequence[tuple[int, int]]
+    ) -> None:
+        if not self.base.training:
+            self.base.train()
+        for layer, name in enumerate(self._keys):
+            self._buffers[name].copy_(dropout_keys_LK[layer])
+
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            outputs = vmap(self._call)(self._parameters, self._buffers, inputs)
+        leaves = [self._parameters[name] for name in self._grads]
+        loss = sum_of_mean_losses(outputs.float(), targets, loss=self.loss)
+        found = torch.autograd.grad(loss, leaves, allow_unused=True)
+        for target, grad in zip(self._grads.values(), found, strict=True):
+            target.zero_() if grad is None else target.copy_(grad)
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        self.base.eval()
+        found: Tensor = vmap(self._call, in_dims=(0, 0, None))(self._parameters, self._buffers, inputs)
+        return found
+
+    def _call(self, parameters: RowState, buffers: RowState, inputs: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(self.base, (parameters, buffers), (inputs,))
+        return outputs
+
+    def buffers(self, row: int) -> RowState:
+        return {name: self._buffers[name][row] for name in self._persistent}
+
+
+def _buffers_of(module: nn.Module) -> RowState:
+    """What a module's state dict holds besides its parameters."""
+    return {n: t for n, t in module.state_dict(keep_vars=True).items() if not isinstance(t, nn.Parameter)}
