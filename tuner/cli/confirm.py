@@ -32,7 +32,8 @@ def confirm(
     seeds add to it.
     """
     from tuner.cli.progress import open_progress
-    from tuner.report.terminal import print_leaderboard
+    from tuner.report.analysis import Analysis
+    from tuner.report.terminal import print_report
     from tuner.spec.model import FinalistsSpec, SweepSpec
     from tuner.store.reader import read_study
     from tuner.sweep.run import RunOptions, run_sweep
@@ -54,4 +55,5 @@ def confirm(
     )
     with open_progress(spec, quiet=False, verbose=False) as progress:
         run_sweep(spec, options, progress)
-    print_leaderboard(read_study(where.paths, study=where.study, url=store), top=rule.count)
+    data = read_study(where.paths, study=where.study, url=store)
+    print_report(Analysis(data, where.paths), top=rule.count)

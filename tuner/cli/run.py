@@ -102,7 +102,8 @@ def run(
 def _conclude(study: str, sweep: Path, results: Path, store: str | None, outcome: object, *, as_json: bool) -> int:
     """Print the table and where everything lies; the exit code."""
     from tuner.cli.locate import locate
-    from tuner.report.terminal import print_leaderboard
+    from tuner.report.analysis import Analysis
+    from tuner.report.terminal import print_report
     from tuner.store.reader import read_study
     from tuner.sweep.run import Outcome
 
@@ -112,7 +113,7 @@ def _conclude(study: str, sweep: Path, results: Path, store: str | None, outcome
     if as_json:
         sys.stdout.write(where.paths.leaderboard_json.read_text())
     else:
-        print_leaderboard(data, top=10)
+        print_report(Analysis(data, where.paths), top=10)
         click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
     if not outcome.complete:
         why = "interrupted" if outcome.signal else "out of time"

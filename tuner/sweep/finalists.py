@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tuner.records import Direction, TrialRecord, TrialState
+from tuner.records import Direction, TrialRecord
+from tuner.report.ranking import rank_trials
 from tuner.search.strategy import Decision, Start
 
 FINALIST = "finalist"
@@ -12,10 +13,8 @@ FINALIST = "finalist"
 
 
 def best_trials(records: Sequence[TrialRecord], *, direction: Direction, count: int) -> list[TrialRecord]:
-    """The best COMPLETE trials by dev metric, best first; of equals the earlier."""
-    complete = [r for r in records if r.state is TrialState.COMPLETE and r.value is not None]
-    sign = -1.0 if direction is Direction.MAXIMIZE else 1.0
-    return sorted(complete, key=lambda r: (sign * (r.value or 0.0), r.number))[:count]
+    """The best COMPLETE trials, in the order of the leaderboard."""
+    return rank_trials(records, direction=direction)[:count]
 
 
 class FinalistStrategy:

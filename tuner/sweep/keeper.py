@@ -20,8 +20,9 @@ class Keeper(Watcher):
         self._files = files
         self._sign = 1.0 if direction is Direction.MAXIMIZE else -1.0
         self._keep = keep
-        self._best: list[tuple[float, int]] = []
-        """(value to maximise, minus the trial's number) of those whose weights are kept; a heap, the worst first."""
+        self._best: list[tuple[float, int, int]] = []
+        """(value to maximise, minus the parameters, minus the trial's number) of those whose weights are kept: the
+        leaderboard's order, as a heap with the worst first."""
 
     def tidy(self, records: Iterable[TrialRecord]) -> None:
         """Do the same for all trials of a study: a run that was killed may have left some."""
@@ -34,8 +35,8 @@ class Keeper(Watcher):
         for path in (files.checkpoint, files.previous_checkpoint, files.new_checkpoint):
             path.unlink(missing_ok=True)
         if record.state is TrialState.COMPLETE and record.value is not None:
-            heapq.heappush(self._best, (self._sign * record.value, -record.number))
+            heapq.heappush(self._best, (self._sign * record.value, -record.num_parameters, -record.number))
             if len(self._best) <= self._keep:
                 return
-            files = self._files(-heapq.heappop(self._best)[1])
+            files = self._files(-heapq.heappop(self._best)[2])
         files.weights.unlink(missing_ok=True)

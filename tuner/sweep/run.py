@@ -16,7 +16,7 @@ from tuner.paths import StudyPaths
 from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
 from tuner.sweep.finalists import FinalistStrategy, best_trials
-from tuner.sweep.keeper import Keeper
+from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
 from tuner.sweep.loop import Sweep
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.study import check_matches, describe, dev_noise, failed_trials, set_aside
@@ -128,7 +128,8 @@ class StudyRun:
             noise=dev_noise(executor.facts.metric, executor.facts.data, store.records()),
             elapsed_seconds=lambda: time.monotonic() - began,
         )
-        keeper = Keeper(self.paths.trial, direction=store.direction)
+        finalists = self.spec.finalists.count if self.spec.finalists else 0
+        keeper = Keeper(self.paths.trial, direction=store.direction, keep=max(KEEP_WEIGHTS, finalists))
         keeper.tidy(store.records())
         sweep = self._sweep(strategy, store, executor, keeper)(
             folders=lambda n: self.paths.trial(n).folder, trial_seed=self.spec.search.trial_seed
