@@ -136,14 +136,19 @@ class ExecutorContract:
             unbroken = drain(other, [self.job(0)])
         assert figures(curve([*first, *second], 0)) == figures(curve(unbroken, 0))
 
-    def test_another_executor_goes_on_from_the_checkpoint(self, executor: Executor) -> None:
+    def test_another_executor_goes_on_from_the_checkpoint_and_tells_all_that_was_before(
+        self, executor: Executor
+    ) -> None:
         executor.submit([self.job(0, to_epoch=3)])
-        drain(executor, [self.job(0)])
+        before = drain(executor, [self.job(0)])
         with self.open() as other:
             other.submit([self.job(0)])
             events = drain(other, [self.job(0)])
         assert [start.from_epoch for start in starts(events)] == [3]
         assert isinstance(ends(events)[0], TrialFinished)
+        # The coordinator may have been killed before it stored what it was told.
+        assert figures(curve(events, 0))[:3] == figures(curve(before, 0))
+        assert [result.epoch for result in curve(events, 0)] == list(range(1, EPOCHS + 1))
 
     def test_a_job_that_asks_for_no_more_than_there_is_ends_at_once(self, executor: Executor) -> None:
         for _ in range(2):

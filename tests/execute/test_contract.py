@@ -15,7 +15,7 @@ from tuner.execute.executor import Executor
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.scripted import ScriptedExecutor
 from tuner.paths import StudyPaths
-from tuner.records import Params, TrialJob
+from tuner.records import EpochResult, Params, TrialJob
 
 DIVERGES = 1e6
 """A learning rate with which the loss is soon no number."""
@@ -75,12 +75,12 @@ class TestLocal(RealContract):
 class TestScripted(ExecutorContract):
     @pytest.fixture(autouse=True)
     def _with_checkpoints(self) -> None:
-        self.trained: dict[int, int] = {}
+        self.checkpoints: dict[int, tuple[EpochResult, ...]] = {}
 
     @contextmanager
     def open(self) -> Iterator[Executor]:
         executor = ScriptedExecutor(_accuracy, epochs=EPOCHS, width=3)
-        executor.trained = self.trained
+        executor.checkpoints = self.checkpoints
         yield executor
         executor.close()
 

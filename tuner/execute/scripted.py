@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 
 from tuner.execute.facts import TaskFacts
 from tuner.records import (
@@ -21,13 +22,18 @@ from tuner.records import (
 )
 
 Curve = Callable[[Params, int], float]
-"""(parameters, epoch) to the dev metric after that epoch; a NaN says that the trial diverges there."""
+"""(parameters, epoch) to the dev metric after that epoch. A NaN says that the trial diverges there; what it raises is
+raised by the trial's own code."""
+
+
+class ProcessKilledError(Exception):
+    """Raised by a script: the process of the trial is killed by something outside of it."""
 
 
 class ScriptedExecutor:
     """See `execute.executor.Executor`. Trains nothing; each call of `events` ends the oldest job.
 
-    `trained` is what checkpoints are to other executors: given to the next executor, trials go on from there.
+    `checkpoints` are what files are to other executors: given to the next executor, trials go on from there.
     """
 
     def __init__(self, curve: Curve, *, epochs: int, width: int = 1, direction: Direction = Direction.MAXIMIZE) -> None:
@@ -49,8 +55,8 @@ class ScriptedExecutor:
             device="cpu",
             calibration={"overhead_seconds": 1e-6, "flops_per_second": 1e9},
         )
-        self.trained: dict[int, int] = {}
-        """Finished epochs of each trial: its checkpoint."""
+        self.checkpoints: dict[int, tuple[EpochResult, ...]] = {}
+        """The finished epochs of each trial."""
         self._queue: list[TrialJob] = []
         self._interrupted = False
 
@@ -63,8 +69,8 @@ class ScriptedExecutor:
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         if self._interrupted:
             left, self._queue = self._queue, []
-            return [TrialInterrupted(trial=job.trial, epoch=self.trained.get(job.trial, 0)) for job in left]
-        return self._advance(self._queue.pop(0)) if self._queue else []
+            return [TrialInterrupted(trial=job.trial, epoch=self._epoch(job.trial)) for job in left]
+        return list(self._advance(self._queue.pop(0))) if self._queue else []
 
     def interrupt(self) -> None:
         self._interrupted = True
@@ -72,26 +78,40 @@ class ScriptedExecutor:
     def close(self) -> None:
         self._queue = []
 
-    def _advance(self, job: TrialJob) -> list[TrialEvent]:
-        first = self.trained.get(job.trial, 0)
-        events: list[TrialEvent] = [
-            TrialStarted(
-                trial=job.trial, worker="scripted", device="cpu", path="scripted", cohort_width=1, from_epoch=first,
-                num_parameters=1,
-            )
-        ]  # fmt: skip
+    def _epoch(self, trial: int) -> int:
+        return len(self.checkpoints.get(trial, ()))
+
+    def _advance(self, job: TrialJob) -> Iterator[TrialEvent]:
+        trial, known = job.trial, self.checkpoints.get(job.trial, ())
+        yield TrialStarted(
+            trial=trial, worker="scripted", device="cpu", path="scripted", cohort_width=1, from_epoch=len(known),
+            num_parameters=1,
+        )  # fmt: skip
+        if known:
+            yield EpochsFinished(trial=trial, results=known)
         last = min(job.to_epoch, self.num_epochs)
-        for epoch in range(first + 1, last + 1):
-            value = self.curve(job.params, epoch)
+        for epoch in range(len(known) + 1, last + 1):
+            try:
+                value = self.curve(job.params, epoch)
+            except ProcessKilledError as error:
+                yield TrialFailed(trial=trial, reason=FailureReason.KILLED, message=str(error), retryable=True)
+                return
+            except Exception as error:
+                message = f"{type(error).__name__}: {error}"
+                text = "".join(traceback.format_exception(error))
+                yield TrialFailed(trial=trial, reason=FailureReason.ERROR, message=message, traceback=text)
+                return
             if value != value:
                 message = f"the dev loss became nan in epoch {epoch}"
-                return [*events, TrialFailed(trial=job.trial, reason=FailureReason.DIVERGED, message=message)]
+                yield TrialFailed(trial=trial, reason=FailureReason.DIVERGED, message=message)
+                return
             result = EpochResult(
                 epoch=epoch, train_loss=1.0 - value, dev_loss=1.0 - value, train_metric=value, dev_metric=value,
                 learning_rate=0.1, seconds=0.01 * epoch,
             )  # fmt: skip
-            events.append(EpochsFinished(trial=job.trial, results=(result,)))
-            self.trained[job.trial] = epoch
+            self.checkpoints[trial] = (*self.checkpoints.get(trial, ()), result)
+            yield EpochsFinished(trial=trial, results=(result,))
         if last >= self.num_epochs:
-            return [*events, TrialFinished(trial=job.trial, reason="all epochs")]
-        return [*events, TrialPaused(trial=job.trial, epoch=last)]
+            yield TrialFinished(trial=trial, reason="all epochs")
+        else:
+            yield TrialPaused(trial=trial, epoch=last)

@@ -1,0 +1,78 @@
+"""Signals and time limits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tuner.sweep.stop import StopRequest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_in_training_asks_and_the_second_ends_at_once(number: signal.Signals) -> None:
+    stop = StopRequest()
+    with stop.on_signals(), stop.training():
+        os.kill(os.getpid(), number)
+        assert stop.requested
+        assert stop.signal == number
+        with pytest.raises(SystemExit) as caught:
+            os.kill(os.getpid(), number)
+    assert caught.value.code == 128 + number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_at_once_while_there_is_nothing_to_save(number: signal.Signals) -> None:
+    stop = StopRequest()
+    with stop.on_signals():
+        with stop.training():
+            pass
+        with pytest.raises(SystemExit) as caught:
+            os.kill(os.getpid(), number)
+    assert caught.value.code == 128 + number
+    assert not stop.requested
+
+
+def test_the_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with StopRequest().on_signals():
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] != before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_other_threads_may_run_sweeps_without_signals() -> None:
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with StopRequest().on_signals():
+                pass
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert not failures
+
+
+def test_the_time_limit_asks_to_stop() -> None:
+    stop = StopRequest()
+    with stop.after(0.01):
+        deadline = time.monotonic() + 30
+        while not stop.requested and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert stop.out_of_time
+    assert stop.signal is None
+
+
+def test_a_time_limit_that_is_not_reached_is_forgotten() -> None:
+    stop = StopRequest()
+    with stop.after(0.05):
+        pass
+    with stop.after(None):
+        time.sleep(0.1)
+    assert not stop.requested
