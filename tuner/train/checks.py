@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -50,11 +51,21 @@ def run_checks(task: Task, job: TrialJob, *, gradients: bool) -> list[Check]:
     found = [check_outputs(task, module, batch)]
     if not found[0].passed:
         return found
-    found += [check_initial_loss(task, module, batch), check_scales(task, module, batch)]
+    found.append(_tried("initial loss", lambda: check_initial_loss(task, module, batch)))
+    found.append(_tried("scale per layer", lambda: check_scales(task, module, batch)))
     if gradients:
-        found.append(check_gradients(task, member, batch))
-    found.append(check_overfits(task, member, batch))
+        found.append(_tried("gradients", lambda: check_gradients(task, member, batch)))
+    found.append(_tried("overfits one batch", lambda: check_overfits(task, member, batch)))
     return found
+
+
+def _tried(name: str, check: Callable[[], Check]) -> Check:
+    """A check's verdict; a user's module may raise anything, in its backward pass too."""
+    try:
+        return check()
+    except Exception as error:
+        advice = "mend the module's forward; gradients are checked in float64, so make tensors in the inputs' dtype"
+        return Check(name, False, f"{type(error).__name__}: {error}", advice)
 
 
 def check_outputs(task: Task, module: nn.Module, batch: Split) -> Check:
@@ -65,6 +76,8 @@ def check_outputs(task: Task, module: nn.Module, batch: Split) -> Check:
             shape = tuple(module.eval()(batch.inputs).shape)
     except Exception as error:  # a user's module may raise anything
         return Check("forward pass", False, f"{type(error).__name__}: {error}", "mend the module's forward")
+    if shape == expected and not any(p.requires_grad for p in module.parameters()):
+        return Check("forward pass", False, "no parameter requires a gradient", "give the module something to train")
     what = "logits for each class" if task.info.task == "classification" else "predictions for each target"
     return Check(
         "forward pass", shape == expected, f"outputs of shape {shape} for {len(batch)} examples",
@@ -126,11 +139,13 @@ def check_gradients(task: Task, member: Member, batch: Split) -> Check:
     draw = torch.Generator().manual_seed(0)
     errors: dict[str, float] = {}
     for name, parameter in module.named_parameters():
-        if parameter.grad is None:
+        if not parameter.requires_grad:
             continue
+        # No gradient at all says that the loss does not depend on it, which the numerical one proves or refutes.
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         chosen = torch.randperm(parameter.numel(), generator=draw)[:MAX_CHECKED]
         numerical = torch.stack([_difference(loss, parameter, int(i)) for i in chosen])
-        analytical = parameter.grad.flatten()[chosen]
+        analytical = gradient.flatten()[chosen]
         size = float(numerical.norm() + analytical.norm())
         errors[name] = float((numerical - analytical).norm()) / size if size > 1e-12 else 0.0
     worst = max(errors, key=lambda n: errors[n])
