@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = Path(tuner.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+FOR_OURSELVES = {"all", "bench", "dev"}
+"""Extras that are no feature of the package."""
 PROVIDED = {"pydantic-core": "pydantic"}
 """Distributions that another one brings in the one version that fits it."""
 BUILD_OF_TORCH = re.compile(r"nvidia-|cuda-|triton")
@@ -79,7 +81,7 @@ def test_every_library_that_we_import_is_declared_and_none_besides() -> None:
     used = {canonicalize_name(distributions[library][0]) for library in libraries - missing_here}
     used = {PROVIDED.get(name, name) for name in used}
     core = names(PROJECT["dependencies"])
-    optional = {name for extra, r in EXTRAS.items() if extra not in ("all", "dev") for name in names(r)}
+    optional = {name for extra, r in EXTRAS.items() if extra not in FOR_OURSELVES for name in names(r)}
     assert used - core - optional == set()
     assert core - used == set()
 
@@ -100,7 +102,7 @@ def test_every_optional_import_names_an_extra_that_exists() -> None:
 def test_the_extra_all_holds_every_other_one() -> None:
     (everything,) = (Requirement(r) for r in EXTRAS["all"])
     assert everything.name == PROJECT["name"]
-    assert everything.extras == EXTRAS.keys() - {"all", "dev"}
+    assert everything.extras == EXTRAS.keys() - FOR_OURSELVES
 
 
 def test_every_pin_lies_in_our_range() -> None:
