@@ -73,7 +73,7 @@ def cohorts(draw: st.DrawFn) -> list[Settings]:
             optimizer=optimizer,
             nesterov=nesterov,
             learning_rate=draw(st.floats(1e-4, 0.1)),
-            momentum=draw(st.floats(0.1 if nesterov else 0.0, 0.99)),
+            momentum=draw(st.floats(0.0, 0.99)),
             beta1=draw(st.floats(0.0, 0.99)),
             beta2=draw(st.floats(0.5, 0.9999)),
             weight_decay=draw(st.sampled_from([0.0, 1e-4, 0.1])),

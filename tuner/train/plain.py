@@ -36,7 +36,8 @@ def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimiz
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=rate, alpha=settings.beta2, momentum=settings.momentum)
         case _:
-            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov)
+            nesterov = settings.nesterov and settings.momentum > 0  # torch refuses what makes no difference
+            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=nesterov)
 
 
 class PlainProgram:
