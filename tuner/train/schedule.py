@@ -15,7 +15,8 @@ def decay_factor(settings: Settings, epoch: int) -> float:
 
     inverse_time: 1 / (1 + lr_decay * epoch), as in Ng's course. exponential: (1 - lr_decay) ** epoch.
     step: (1 - lr_decay) for each third of the training that has passed.
-    cosine: half a cosine from 1 down to 1 - lr_decay at the last epoch (arXiv 1608.03983, without restarts).
+    cosine: half a cosine from 1 towards 1 - lr_decay, where it would be after the last epoch: a last epoch at a
+    rate of zero would be wasted (arXiv 1608.03983, without restarts).
     """
     rate = settings.lr_decay
     match settings.schedule:
@@ -26,7 +27,7 @@ def decay_factor(settings: Settings, epoch: int) -> float:
         case "step":
             return max(1.0 - rate, 0.0) ** (3 * epoch // max(settings.epochs, 1))
         case "cosine":
-            progress = epoch / max(settings.epochs - 1, 1)
+            progress = epoch / max(settings.epochs, 1)
             return 1.0 - min(rate, 1.0) * 0.5 * (1.0 - math.cos(math.pi * min(progress, 1.0)))
         case _:
             return 1.0
