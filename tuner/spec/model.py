@@ -227,8 +227,6 @@ class SearchSpec(Part):
     """Configurations to try first; parameters left out take their defaults."""
     stop: StopSpec | None = None
     """When to end the search early."""
-    refine: Annotated[int, Field(ge=0)] = 0
-    """Rounds of zooming the space around the winners, within the same study."""
 
 
 class FinalistsSpec(Part):
