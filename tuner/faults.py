@@ -21,7 +21,7 @@ POINTS = (
     "checkpoint_written",  # a checkpoint lies beside the one that it replaces
     "checkpoint_between",  # the last checkpoint was renamed, the new one not yet
     "checkpoint_replaced",  # the new checkpoint is in place
-    "weights_written",  # a finished trial's files are there, its last checkpoint and event are not
+    "weights_written",  # a finished trial's last checkpoint and weights are there, its event has not been sent
     "before_reports",  # all is trained, no report is written
     "after_reports",  # all is done, the process has not ended
 )

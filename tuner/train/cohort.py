@@ -149,14 +149,14 @@ class Cohort:
             for name, layers in signals.items():
                 if run.has_trained or name != "gradient_norms":
                     facts[name] = {layer: values[row] for layer, values in layers.items()}
-            run.write_curve()
             reason = run.end
             assert reason is not None
+            # Of a finished trial too, and before all else: whoever has stored that it ended removes its checkpoint,
+            # and until then it says that all is trained.
+            run.write_checkpoint(program, row)
+            run.write_curve()
             if reason != PAUSE:
                 run.write_best(program, row)
-            # Of a finished trial too: whoever has stored that it ended removes its checkpoint, and until then it
-            # says that all is trained.
-            run.write_checkpoint(program, row)
             trial = run.job.trial
             events.append(
                 TrialPaused(trial=trial, epoch=run.epoch, facts=facts)
@@ -168,8 +168,8 @@ class Cohort:
     def _leave_interrupted(self) -> list[TrialEvent]:
         events: list[TrialEvent] = []
         for row, run in enumerate(self._runs):
-            run.write_curve()
             run.write_checkpoint(self._running, row)
+            run.write_curve()
             events.append(TrialInterrupted(trial=run.job.trial, epoch=run.epoch))
         events += [TrialInterrupted(trial=job.trial, epoch=0) for job in self._joining]
         self._runs, self._joining, self._program = [], [], None
