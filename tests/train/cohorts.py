@@ -54,8 +54,8 @@ def make_spec(
     )
 
 
-def make_task(data: TrainingData | None = None, **spec: object) -> Task:
-    return Task(make_spec(**spec), data or digits(), torch.device("cpu"))  # type: ignore[arg-type]
+def make_task(data: TrainingData | None = None, *, device: str = "cpu", **spec: object) -> Task:
+    return Task(make_spec(**spec), data or digits(), torch.device(device))  # type: ignore[arg-type]
 
 
 def jobs(folder: Path, configurations: Sequence[Params], *, to_epoch: int = 3) -> list[TrialJob]:

@@ -57,6 +57,8 @@ class Task:
         self.half = spec.training.precision == "bf16" and device.type == "cuda"
         if spec.training.precision == "bf16" and not self.half:
             log.warning("training.precision: bf16 has no effect on %s; training in float32", device)
+        if device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # float32 is what the file asks for; bf16 has a name of its own
         self._untrained_loss = max(1.0, math.log(max(data.info.num_outputs, 2)))
         sample = _train_sample(self.data)
         self._num_dev = len(self.data.dev)

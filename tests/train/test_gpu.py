@@ -1,0 +1,167 @@
+"""Training on CUDA: the CPU's curves, the same alone and in a cohort, and what only a GPU has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.train.cohorts import curves, diabetes, digits, jobs, make_task, run_cohort
+from tests.train.test_exactness import TWO_LAYERS, per_trial
+from tuner.execute.runner import CohortRunner
+from tuner.paths import TrialPaths
+from tuner.records import EpochResult, Params, TrialFinished, TrialStarted
+from tuner.train.stacked.step import TrainingStep
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+DEVICE = "cuda"
+
+CASES: Mapping[str, Mapping[str, object]] = {
+    "mlp": {},
+    "mlp, nesterov, clipped, l1": {"nesterov": True, "clip_norm": 1.0, "l1": 1e-5},
+    "mlp, batch norm": {"settings": {"batch_norm": True}},
+    "mlp, odd shapes": {"settings": {"hidden_units": 37}, "batch_size": 41},
+    "mlp, sigmoid": {"settings": {"hidden_units": 20, "activation": "sigmoid"}},
+    "regression": {"data": diabetes()},
+    "cnn": {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16, "batch_norm": True}},
+    "users' module": {"model": TWO_LAYERS},
+    "users' module, batch norm": {"model": "tests/train/user_modules.py:normed"},
+    "plain loop": {"fuse": "off"},
+}
+
+
+def slow(count: int) -> list[Params]:
+    """Configurations that differ in all vectors, at rates so small that rounding is not amplified."""
+    return [{**c, "learning_rate": 0.2 * float(c["learning_rate"])} for c in per_trial(count)]
+
+
+def assert_close(ours: Sequence[EpochResult], theirs: Sequence[EpochResult], *, rel: float) -> None:
+    assert [r.epoch for r in ours] == [r.epoch for r in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.train_loss == pytest.approx(b.train_loss, rel=rel)
+        assert a.dev_loss == pytest.approx(b.dev_loss, rel=rel)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_curves_are_those_of_the_cpu(name: str, tmp_path: Path) -> None:
+    found = {}
+    for device in ("cpu", DEVICE):
+        events = run_cohort(make_task(device=device, **CASES[name]), jobs(tmp_path / device, slow(5)))
+        assert {e.device for e in events if isinstance(e, TrialStarted)} == {device}
+        found[device] = curves(events)
+    for trial in range(5):
+        assert_close(found[DEVICE][trial], found["cpu"][trial], rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adamw"])
+def test_adaptive_optimisers_too(optimizer: str, tmp_path: Path) -> None:
+    configurations: list[Params] = [{"learning_rate": 0.0005 * (1 + i), "dropout": 0.2} for i in range(4)]
+    found = {}
+    for device in ("cpu", DEVICE):
+        task = make_task(device=device, optimizer=optimizer)
+        found[device] = curves(run_cohort(task, jobs(tmp_path / device, configurations)))
+    for trial in range(4):
+        assert_close(found[DEVICE][trial], found["cpu"][trial], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_trial_alone_in_a_cohort_and_resumed_gives_the_same_curve(name: str, tmp_path: Path) -> None:
+    task = make_task(device=DEVICE, **CASES[name])
+    together = curves(run_cohort(task, jobs(tmp_path / "together", slow(9))))
+    alone = jobs(tmp_path / "alone", slow(9))[4]
+    assert_close(curves(run_cohort(task, [alone]))[4], together[4], rel=1e-5)
+    run_cohort(task, jobs(tmp_path / "resumed", slow(9), to_epoch=1))
+    going_on = jobs(tmp_path / "resumed", slow(9))[7]
+    assert_close(curves(run_cohort(task, [going_on]))[7], together[7], rel=1e-5)
+
+
+def test_a_replayed_graph_computes_what_its_operations_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for number, spec in enumerate(({}, {"settings": {"batch_norm": True}, "optimizer": "adam"}, CASES["cnn"])):
+        task = make_task(device=DEVICE, **spec)
+        graphed = curves(run_cohort(task, jobs(tmp_path / f"graphed {number}", slow(4))))
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingStep, "run", TrainingStep._run_eagerly)
+            eager = curves(run_cohort(task, jobs(tmp_path / f"eager {number}", slow(4))))
+        for trial in range(4):
+            assert_close(graphed[trial], eager[trial], rel=1e-5)
+
+
+def test_the_capture_of_a_graph_is_no_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its warm-up runs change nothing that stays, running statistics included."""
+    captures = []
+    capture = TrainingStep._capture
+
+    def counted(step: TrainingStep) -> torch.cuda.CUDAGraph:
+        before = [t.clone() for t in step._state]
+        graph = capture(step)
+        captures.append(all(torch.equal(a, b) for a, b in zip(before, step._state, strict=True)))
+        return graph
+
+    monkeypatch.setattr(TrainingStep, "_capture", counted)
+    task = make_task(device=DEVICE, settings={"batch_norm": True}, optimizer="adam", batch_size=64)
+    run_cohort(task, jobs(tmp_path, slow(3)))
+    assert captures == [True, True]  # one for whole batches, one for the last
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", TWO_LAYERS])
+@pytest.mark.parametrize("fuse", ["auto", "off"])
+def test_bfloat16_trains_and_leaves_float32_weights(model: str, fuse: str, tmp_path: Path) -> None:
+    settings = {"channels": 4} if model == "cnn" else {}
+    losses = {}
+    for precision in ("float32", "bf16"):
+        task = make_task(
+            device=DEVICE, model=model, settings=settings, fuse=fuse, precision=precision, epochs=10, batch_size=32
+        )
+        members = jobs(tmp_path / precision, [{"learning_rate": 0.05, "dropout": 0.1}] * 3, to_epoch=10)
+        losses[precision] = curves(run_cohort(task, members))[0][-1].train_loss
+        weights = torch.load(TrialPaths(Path(members[0].folder)).weights, weights_only=True)
+        assert {t.dtype for t in weights.values() if t.is_floating_point()} == {torch.float32}
+    assert losses["bf16"] != losses["float32"]
+    assert losses["bf16"] == pytest.approx(losses["float32"], rel=0.25, abs=0.05)
+
+
+def test_checkpoints_of_a_gpu_go_on_on_a_cpu(tmp_path: Path) -> None:
+    run_cohort(make_task(device=DEVICE), jobs(tmp_path / "moved", slow(3), to_epoch=1))
+    moved = curves(run_cohort(make_task(), jobs(tmp_path / "moved", slow(3))))
+    whole = curves(run_cohort(make_task(), jobs(tmp_path / "whole", slow(3))))
+    for trial in range(3):
+        assert_close(moved[trial], whole[trial], rel=1e-4)
+
+
+def test_a_cohort_that_does_not_fit_goes_on_in_halves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    task = make_task(device=DEVICE, settings={"hidden_units": 2048, "hidden_layers": 3}, epochs=1, optimizer="adam")
+    configurations: list[Params] = [{"learning_rate": 1e-4}] * 16
+
+    def train(folder: str, count: int) -> list[object]:
+        runner = CohortRunner(task, worker="test")
+        members = jobs(tmp_path / folder, configurations[:count], to_epoch=1)
+        return [event for events in runner.train(members) for event in events]
+
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    train("measured", 4)
+    peak = torch.cuda.max_memory_reserved()
+    torch.cuda.empty_cache()
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 1.5 * peak / whole))
+    try:
+        with caplog.at_level(logging.WARNING):
+            events = train("all", 16)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert sorted(e.trial for e in events if isinstance(e, TrialFinished)) == list(range(16))
+    assert "a cohort of 16 ended with OutOfMemoryError" in caplog.text
+    assert "its trials go on 8 at a time" in caplog.text
+
+
+def test_the_data_lies_on_the_device() -> None:
+    task = make_task(digits(), device=DEVICE)
+    assert task.data.train.inputs.is_cuda
+    assert task.data.dev.targets.is_cuda
