@@ -18,6 +18,8 @@ _STEPS = (0.3, 0.12, 0.04)
 """Standard deviations of local moves, in unit coordinates; each move has one of them."""
 _UNIFORM_SHARE = 0.1
 """Of the moved coordinates, so many are drawn uniformly instead."""
+_UPWARDS_SHARE = 0.5
+"""Of the moves in favoured columns, so many are upwards for certain."""
 _MOVED = {1: 0.8, 2: 0.5}
 _MOVED_LATER = 0.3
 """Chance that a local move changes a coordinate of tier 1, of tier 2, of later tiers: soft priority."""
@@ -69,7 +71,7 @@ class Candidates:
         still = np.flatnonzero(~moved.any(axis=1))
         moved[still, rng.choice(np.flatnonzero(self._open), size=len(still))] = True
         step = rng.standard_normal(shape) * rng.choice(_STEPS, size=(count, 1))
-        step = np.where(self._upwards, np.abs(step), step)
+        step = np.where(self._upwards & (rng.random(shape) < _UPWARDS_SHARE), np.abs(step), step)
         uniform = (rng.random(shape) < _UNIFORM_SHARE) | self._cube.unordered
         target = np.where(uniform, rng.random(shape), base + step)
         return self._cube.snap(np.where(moved, target, base))

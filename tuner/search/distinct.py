@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Set
 
 import numpy as np
 
@@ -55,25 +55,23 @@ class Distinct:
     def __init__(self, space: Space) -> None:
         self._space = space
         self._all = configurations(space)
-        self._all_units = np.array([space.to_units(p) for p in self._all]) if self._all else None
+        self._keys = {key_of(p) for p in self._all} if self._all is not None else None
+        self._units = np.array([space.to_units(p) for p in self._all]) if self._all else None
 
-    def left(self, tried: Iterable[Params]) -> int | None:
+    def left(self, taken: Set[Key]) -> int | None:
         """How many configurations have not been tried; None where they cannot run out."""
-        if self._all is None:
-            return None
-        return len({key_of(p) for p in self._all} - {key_of(p) for p in tried})
+        return None if self._keys is None else len(self._keys - taken)
 
     def untried(
-        self, params: dict[str, ParamValue], *, tried: Sequence[Params], rng: np.random.Generator
+        self, params: dict[str, ParamValue], *, taken: Set[Key], rng: np.random.Generator
     ) -> dict[str, ParamValue] | None:
         """The proposal itself if it is new, else the nearest that is; None once all have been tried."""
-        taken = {key_of(p) for p in tried}
         if key_of(params) not in taken:
             return params
         units = np.array(self._space.to_units(params))
         if self._all is not None:
-            assert self._all_units is not None
-            nearest_first = np.argsort(np.abs(self._all_units - units).sum(axis=1), kind="stable")
+            assert self._units is not None
+            nearest_first = np.argsort(np.abs(self._units - units).sum(axis=1), kind="stable")
             return next((self._all[i] for i in nearest_first if key_of(self._all[i]) not in taken), None)
         for spread in np.geomspace(0.01, 1.0, 60):
             moved = self._space.from_units(list(np.clip(units + rng.normal(0.0, spread, len(units)), 0.0, 1.0)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuner.records import TrialRecord
+from tuner.records import TrialRecord, TrialState
 
 SHARE = 0.05
 """Of the training time, at most so much goes into proposals."""
@@ -48,7 +48,7 @@ def worthwhile(records: Sequence[TrialRecord], *, proposals: int) -> Effort | No
 
     A trial's seconds are its share of the wall time of all that trained beside it.
     """
-    seconds = [record.seconds for record in records if record.seconds > 0]
+    seconds = [r.seconds for r in records if r.state is not TrialState.RUNNING and r.seconds > 0]
     if not seconds:
         return FULL
     affordable = SHARE * proposals * sum(seconds) / len(seconds)

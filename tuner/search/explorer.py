@@ -12,7 +12,7 @@ from tuner.records import Direction, Params, ParamValue, TrialRecord, TrialState
 from tuner.search.acquisition import Candidates
 from tuner.search.cube import Cube
 from tuner.search.designs import sobol
-from tuner.search.distinct import Distinct
+from tuner.search.distinct import Distinct, Key, key_of
 from tuner.search.effort import worthwhile
 from tuner.search.observations import observe
 from tuner.search.observe import best_of, usable_value
@@ -79,10 +79,20 @@ class Explorer:
             skip_passes=len(self.earlier) >= _ENOUGH_EARLIER,
         )
 
+        self._seen: dict[int, tuple[Params, Array, Key]] = {}
+
     @property
     def epochs(self) -> int:
         """Of a full training."""
         return self.rungs[-1]
+
+    def place(self, number: int, params: Params) -> tuple[Array, Key]:
+        """The point and the key of a trial's configuration; kept, since records hold the same ones again and again."""
+        seen = self._seen.get(number)
+        if seen is None or (seen[0] is not params and seen[0] != params):
+            seen = (params, self.cube.units(params), key_of(params))
+            self._seen[number] = seen
+        return seen[1], seen[2]
 
 
 class Session:
@@ -93,16 +103,19 @@ class Session:
         self.records = list(records)
         self._known = tuple(records)
         self._room = room
-        self._points = [explorer.cube.units(record.params) for record in records]
+        places = [explorer.place(record.number, record.params) for record in records]
+        self._points = [point for point, _ in places]
+        self._taken = {key for _, key in places}
         self._effort = worthwhile(records, proposals=room)
         self._response: Response | None = None
         self._candidates: Candidates | None = None
+        self._diagnosis = explorer.regularisation.diagnose(records)
 
     @property
     def starts_left(self) -> int:
         """How many new trials the study may still have."""
         left = self._explorer.trials - len(self.records)
-        untried = self._explorer.distinct.left(record.params for record in self.records)
+        untried = self._explorer.distinct.left(self._taken)
         return left if untried is None else min(left, untried)
 
     @property
@@ -132,6 +145,7 @@ class Session:
                     )
                 )
                 self._points.append(self._explorer.cube.units(params))
+                self._taken.add(key_of(params))
             case Advance(trial=number, to_epoch=to_epoch):
                 self.records[number] = replace(self.records[number], state=TrialState.RUNNING, to_epoch=to_epoch)
         if self._response is not None:
@@ -156,7 +170,7 @@ class Session:
         explorer = self._explorer
         start = explorer.opening.next_start(self.records)
         if start is None and explorer.opening.next_advance(self.records) is None:
-            start = explorer.regularisation.next_start(self.records, explorer.opening)
+            start = explorer.regularisation.next_start(self.records, explorer.opening, self._diagnosis)
         return None if start is None else self._distinct(start)
 
     def modelled_start(self, *, to_epoch: int) -> tuple[Start, float] | None:
@@ -177,8 +191,13 @@ class Session:
         explorer = self._explorer
         if self._response is not None or self._effort is None:
             return self._response
-        known = (*explorer.earlier, *self._known)
-        observations = observe(known, explorer.cube, direction=explorer.direction, epochs=explorer.epochs)
+        observations = observe(
+            (*explorer.earlier, *self._known),
+            explorer.cube,
+            direction=explorer.direction,
+            epochs=explorer.epochs,
+            running=self.starts_left > 0,
+        )
         if observations is None:
             return None
         rng = generator(explorer.seed, len(self._known), _MODEL_PURPOSE)
@@ -192,7 +211,7 @@ class Session:
             self._candidates = Candidates(
                 explorer.cube,
                 open_columns=explorer.regularisation.open_columns(self.records),
-                upwards=explorer.regularisation.upwards(self._known),
+                upwards=explorer.regularisation.upwards(self._diagnosis),
                 rng=generator(explorer.seed, len(self._known), _SPREAD_PURPOSE),
             )
         return self._candidates
@@ -221,7 +240,8 @@ class Session:
         return stack([self._points[n] for n in numbers], self._explorer.cube.columns)
 
     def _distinct(self, start: Start) -> Start | None:
-        tried: list[Params] = [record.params for record in self.records]
-        rng = generator(self._explorer.seed, len(tried), _DISTINCT_PURPOSE)
-        params: dict[str, ParamValue] | None = self._explorer.distinct.untried(dict(start.params), tried=tried, rng=rng)
+        rng = generator(self._explorer.seed, len(self.records), _DISTINCT_PURPOSE)
+        params: dict[str, ParamValue] | None = self._explorer.distinct.untried(
+            dict(start.params), taken=self._taken, rng=rng
+        )
         return None if params is None else replace(start, params=params)

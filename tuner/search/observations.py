@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Observations:
-    """One row for each rung that a trial reached."""
+    """One row for each rung that a trial reached, and one for where a running trial stands."""
 
     x: Array
     """Shape (observations, columns + 1): unit coordinates, then the training length in [0, 1]."""
@@ -33,12 +33,21 @@ def length_of(epoch: int, *, epochs: int) -> float:
     return math.log(max(epoch, 1)) / math.log(epochs)
 
 
-def observe(records: Sequence[TrialRecord], cube: Cube, *, direction: Direction, epochs: int) -> Observations | None:
+def observe(
+    records: Sequence[TrialRecord], cube: Cube, *, direction: Direction, epochs: int, running: bool
+) -> Observations | None:
     """What the records say; None before the first value.
 
     A trial that its configuration made fail counts as the worst value so far, at full length. Values far below the
     median are raised towards it, as far from it as the best is: how bad a bad configuration is does not matter, and
     would drown the differences among the good ones.
+
+    Args:
+        records: All trials.
+        cube: The space.
+        direction: Of the dev metric.
+        epochs: Of a full training.
+        running: Whether to count what running trials have measured since they were sent on.
     """
     worst = worst_value(records, direction)
     if worst is None:
@@ -47,7 +56,7 @@ def observe(records: Sequence[TrialRecord], cube: Cube, *, direction: Direction,
     values: list[float] = []
     for record in records:
         point = cube.units(record.params)
-        for epoch, value in _measured(record, epochs=epochs, worst=worst):
+        for epoch, value in _measured(record, epochs=epochs, worst=worst, running=running):
             rows.append(np.append(point, length_of(epoch, epochs=epochs)))
             values.append(value if direction is Direction.MAXIMIZE else -value)
     if not values:
@@ -59,12 +68,14 @@ def observe(records: Sequence[TrialRecord], cube: Cube, *, direction: Direction,
     return Observations(x=np.array(rows), y=(y - y.mean()) / spread)
 
 
-def _measured(record: TrialRecord, *, epochs: int, worst: float) -> list[tuple[int, float]]:
+def _measured(record: TrialRecord, *, epochs: int, worst: float, running: bool) -> list[tuple[int, float]]:
     if failed_by_configuration(record):
         return [(epochs, worst)]
     if record.state is TrialState.FAILED:
         return []
     measured = [(epoch, value) for epoch, value in record.rungs if math.isfinite(value)]
+    if running and record.state is TrialState.RUNNING and record.value is not None and math.isfinite(record.value):
+        measured = [*(m for m in measured if m[0] < record.epochs), (record.epochs, record.value)]
     if record.state is TrialState.COMPLETE and measured:
         # Early stopping: more epochs would not have brought more.
         measured[-1] = (epochs, measured[-1][1])

@@ -32,9 +32,14 @@ class PriorityStrategy:
         self._rungs = explorer.rungs
         self._lines: list[str] = []
         self._said: set[str] = set()
+        self._idle_at: object = None
+        """When nothing was left to decide: not thought over again at every epoch of the last trials."""
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """See `Strategy.decide`."""
+        moment = (room, tuple((r.state, r.to_epoch, len(r.rungs)) for r in records))
+        if moment == self._idle_at:
+            return []
         session = Session(self._explorer, records, room=room)
         running = sum(record.state is TrialState.RUNNING for record in records)
         fresh = range(max(0, len(records) - room - running), len(records))
@@ -45,6 +50,8 @@ class PriorityStrategy:
                 break
             session.take(decision)
             decisions.append(decision)
+        if not decisions and session.starts_left <= 0:
+            self._idle_at = moment
         if not decisions and not running and room:
             self._say_what_was_saved(records)
         return decisions

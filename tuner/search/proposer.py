@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tuner.records import Params, ParamValue, TrialRecord, TrialState
 from tuner.search.designs import quasi_random
-from tuner.search.distinct import Distinct
+from tuner.search.distinct import Distinct, key_of
 from tuner.search.optuna_study import StudyMirror
 from tuner.search.rungs import next_rung
 from tuner.search.seeding import generator
@@ -105,18 +105,18 @@ class ProposerStrategy:
         return decisions
 
     def _start(self, records: Sequence[TrialRecord], pending: list[Params]) -> Start | None:
-        tried = [*(r.params for r in records), *pending]
-        if self._distinct.left(tried) == 0:
-            self._say_once_exhausted(len(tried))
+        taken = {key_of(params) for params in (*(r.params for r in records), *pending)}
+        if self._distinct.left(taken) == 0:
+            self._say_once_exhausted(len(taken))
             return None
         proposal = self._proposer.propose(records, pending)
         if proposal is None:
             return None
         proposed, tier = proposal
-        rng = generator(self._seed, len(tried), _DISTINCT_PURPOSE)
-        params: dict[str, ParamValue] | None = self._distinct.untried(dict(proposed), tried=tried, rng=rng)
+        rng = generator(self._seed, len(records) + len(pending), _DISTINCT_PURPOSE)
+        params: dict[str, ParamValue] | None = self._distinct.untried(dict(proposed), taken=taken, rng=rng)
         if params is None:
-            self._say_once_exhausted(len(tried))
+            self._say_once_exhausted(len(taken))
             return None
         self._proposer.settle(params)
         return Start(params=params, to_epoch=self._rungs[0], tier=tier)

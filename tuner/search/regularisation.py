@@ -54,9 +54,8 @@ class Regularisation:
             mask[self._columns] = False
         return mask
 
-    def upwards(self, records: Sequence[TrialRecord]) -> Mask:
+    def upwards(self, diagnosis: Diagnosis | None) -> Mask:
         """The columns of which larger values are favoured: capacity, while the best trials show bias."""
-        diagnosis = self._diagnose(records)
         if diagnosis is None or not diagnosis.shows_bias:
             return np.zeros_like(self._capacity)
         larger = ", ".join(d.name for d, is_size in zip(self._cube.dimensions, self._capacity, strict=True) if is_size)
@@ -67,7 +66,7 @@ class Regularisation:
         )
         return self._capacity
 
-    def next_start(self, records: Sequence[TrialRecord], opening: Opening) -> Start | None:
+    def next_start(self, records: Sequence[TrialRecord], opening: Opening, diagnosis: Diagnosis | None) -> Start | None:
         """The next trial of the regularisation tier's own pass, if it is being opened."""
         if self.always or not len(self._columns):
             return None
@@ -75,7 +74,6 @@ class Regularisation:
         if done >= POINTS[REGULARISATION_TIER]:
             return None
         if not done:
-            diagnosis = self._diagnose(records)
             if diagnosis is None or not diagnosis.shows_variance:
                 return None
             names = ", ".join(self._cube.dimensions[j].name for j in self._columns)
@@ -91,7 +89,8 @@ class Regularisation:
         self._lines = {}
         return lines
 
-    def _diagnose(self, records: Sequence[TrialRecord]) -> Diagnosis | None:
+    def diagnose(self, records: Sequence[TrialRecord]) -> Diagnosis | None:
+        """What the best trials need, as far as it can be told."""
         return diagnose(records, direction=self._direction, noise=self._noise, target_error=self._target_error)
 
     def _say(self, line: str) -> None:

@@ -1,0 +1,222 @@
+"""How good are the configurations that a strategy finds, at equal budgets of epochs?
+
+Runs strategies through the sweep loop that `tuner run` uses, with a surrogate of training in place of networks, over
+many data sets and seeds, and prints the normalised regret: 0 is the best known configuration, 1 a median random one.
+
+    python benchmarks/search_quality.py --surrogate DIR --instances FILE --reference FILE \
+        --strategies priority,tpe,gp,random,tpe+asha --budgets 5,10,20,40 --seeds 8
+
+A budget counts epochs, in full trainings of 52. `--noise 0.05` adds to each trial's values a normal error of 5 % of
+the distance between a median random and the best known configuration, and scores the true value of the configuration
+that looks best. `--shuffle-tiers` deals the tiers out to the hyperparameters by chance. `--workers 8` trains eight
+trials at once, each epoch taking equally long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: each process has one core
+
+import numpy as np
+from scipy.stats import rankdata
+from surrogate import EPOCHS, SPACE, Instance, Surrogate, SurrogateExecutor, read_instances
+
+from tuner.records import Direction, TrialRecord
+from tuner.search.registry import open_strategy
+from tuner.search.seeding import derived_seed
+from tuner.search.strategy import Decision, Start, Strategy
+from tuner.spec.model import DataSpec, LimitsSpec, SearchSpec, StopSpec, SweepSpec, TrainingSpec
+from tuner.spec.space import Space
+from tuner.store.memory import MemoryStore
+from tuner.sweep.loop import StopRequest, Sweep
+from tuner.sweep.watcher import Watcher
+
+UNLIMITED = 100_000  # trials: the budget of epochs ends the search
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One search of one strategy on one data set."""
+
+    strategy: str
+    """A strategy's name, with `+pruner` where it has one."""
+    instance: Instance
+    seed: int
+    budgets: tuple[int, ...]
+    noise: float
+    shuffle_tiers: bool
+    workers: int
+    surrogate: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a run had found when it had spent a budget."""
+
+    regret: float
+    seconds_per_proposal: float
+    """Time in the strategy, divided by the trials started."""
+
+
+class Timed:
+    """A strategy whose time on the processor is taken: what it would be on an idle machine."""
+
+    def __init__(self, inner: Strategy) -> None:
+        self.inner = inner
+        self.seconds = 0.0
+        self.history: list[tuple[int, float, int]] = []
+        """(epochs trained, seconds so far, trials started) after each call."""
+
+    def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        began = time.process_time()
+        decisions = self.inner.decide(records, room)
+        self.seconds += time.process_time() - began
+        started = len(records) + sum(isinstance(d, Start) for d in decisions)
+        self.history.append((sum(r.epochs for r in records), self.seconds, started))
+        return decisions
+
+    def explain(self) -> tuple[str, ...]:
+        return self.inner.explain()
+
+    def seconds_per_proposal(self, epochs: int) -> float:
+        until = [entry for entry in self.history if entry[0] < epochs]
+        _, seconds, started = until[-1]
+        return seconds / max(1, started)
+
+
+@cache
+def load(folder: Path) -> Surrogate:
+    """The surrogate, once in each process."""
+    return Surrogate(folder)
+
+
+def play(run: Run) -> dict[int, Score]:
+    """Run one search and score it at each budget."""
+    chance = derived_seed(run.seed, run.instance.code)  # data sets must not share their luck
+    space = with_shuffled_tiers(SPACE, seed=chance) if run.shuffle_tiers else SPACE
+    name, _, pruner = run.strategy.partition("+")
+    search = SearchSpec(
+        trials=UNLIMITED,
+        strategy=name,
+        pruner=pruner or None,
+        seed=chance,
+        regularisation="always",
+        stop=StopSpec(epochs=max(run.budgets) * EPOCHS),
+    )
+    spec = SweepSpec(
+        study="benchmark", data=DataSpec(source="surrogate"), training=TrainingSpec(epochs=EPOCHS), search=search
+    )
+    strategy = Timed(open_strategy(spec, space, Direction.MAXIMIZE))
+    executor = SurrogateExecutor(load(run.surrogate), run.instance, workers=run.workers, noise=run.noise, seed=chance)
+    Sweep(
+        strategy,
+        MemoryStore(),
+        executor,
+        folders=lambda number: Path(f"{number}"),
+        limits=LimitsSpec(),
+        watcher=Watcher(),
+        stop=StopRequest(),
+    ).run()
+    return {
+        budget: Score(
+            regret=run.instance.regret(executor.accuracy_of_pick(budget * EPOCHS)),
+            seconds_per_proposal=strategy.seconds_per_proposal(budget * EPOCHS),
+        )
+        for budget in run.budgets
+    }
+
+
+def with_shuffled_tiers(space: Space, *, seed: int) -> Space:
+    """The same dimensions with each other's tiers."""
+    tiers = np.random.default_rng([seed, 1]).permutation([d.tier for d in space])
+    dimensions = [replace(d, tier=int(tier)) for d, tier in zip(space, tiers, strict=True)]
+    return Space(tuple(sorted(dimensions, key=lambda d: d.tier)))
+
+
+def summarise(runs: Sequence[Run], scores: Sequence[dict[int, Score]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean, median and mean rank over data sets and seeds: {strategy: {budget: {...}}}."""
+    strategies = list(dict.fromkeys(run.strategy for run in runs))
+    budgets = runs[0].budgets
+    table: dict[str, dict[str, dict[str, float]]] = {name: {} for name in strategies}
+    for budget in budgets:
+        regrets = {
+            name: [s[budget].regret for run, s in zip(runs, scores, strict=True) if run.strategy == name]
+            for name in strategies
+        }
+        ranks = rankdata(np.array([regrets[name] for name in strategies]), axis=0).mean(axis=1)
+        for name, rank in zip(strategies, ranks, strict=True):
+            seconds = [
+                s[budget].seconds_per_proposal for run, s in zip(runs, scores, strict=True) if run.strategy == name
+            ]
+            table[name][str(budget)] = {
+                "mean": statistics.fmean(regrets[name]),
+                "median": statistics.median(regrets[name]),
+                "standard_error": statistics.pstdev(regrets[name]) / len(regrets[name]) ** 0.5,
+                "rank": float(rank),
+                "seconds_per_proposal": statistics.fmean(seconds),
+            }
+    return table
+
+
+def show(table: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Print a line for each strategy and budget."""
+    print(f"{'strategy':16} {'FTE':>4} {'mean':>7} {'(se)':>7} {'median':>7} {'rank':>6} {'s/proposal':>11}")
+    for name, budgets in table.items():
+        for budget, line in budgets.items():
+            print(
+                f"{name:16} {budget:>4} {line['mean']:7.3f} {line['standard_error']:7.3f} {line['median']:7.3f} "
+                f"{line['rank']:6.2f} {line['seconds_per_proposal']:11.4f}"
+            )
+
+
+def main() -> None:
+    """Parse the command line, run all searches on all cores, print and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--surrogate", type=Path, required=True, help="folder of model.onnx")
+    parser.add_argument("--instances", type=Path, required=True, help="JSON: data set to code")
+    parser.add_argument("--reference", type=Path, required=True, help="JSON: data set to best and median values")
+    parser.add_argument("--strategies", default="priority,tpe,gp,random,tpe+asha,tpe+hyperband,gp+median")
+    parser.add_argument("--budgets", default="5,10,20,40", help="in full trainings of 52 epochs")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--noise", type=float, default=0.0, help="of each trial, as a share of a regret of 1")
+    parser.add_argument("--shuffle-tiers", action="store_true")
+    parser.add_argument("--workers", type=int, default=1, help="trials trained at once")
+    parser.add_argument("--json", type=Path, help="write the summary here")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="searches run at once")
+    given = parser.parse_args()
+    runs = [
+        Run(
+            strategy=strategy,
+            instance=instance,
+            seed=seed,
+            budgets=tuple(sorted(int(b) for b in given.budgets.split(","))),
+            noise=given.noise,
+            shuffle_tiers=given.shuffle_tiers,
+            workers=given.workers,
+            surrogate=given.surrogate,
+        )
+        for strategy in given.strategies.split(",")
+        for instance in read_instances(given.instances, given.reference)
+        for seed in range(given.first_seed, given.first_seed + given.seeds)
+    ]
+    with multiprocessing.get_context("spawn").Pool(given.jobs) as pool:
+        scores = pool.map(play, runs, chunksize=1)
+    table = summarise(runs, scores)
+    show(table)
+    if given.json is not None:
+        given.json.write_text(json.dumps(table, indent=1))
+
+
+if __name__ == "__main__":
+    main()
