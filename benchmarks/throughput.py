@@ -6,9 +6,10 @@
 
 `typical`: Optuna's `study.optimize` (one process) over `nn.Sequential` and `DataLoader`s. `lean`: resident tensors,
 no `DataLoader`, as many processes as tuner has workers. `tuner`: what `tuner run` does: strategy, workers, database,
-checkpoints, leaderboard (the HTML page, drawn once at the end whatever the number of trials, is timed apart). All train the same configurations on the same data, dropout on, with a dev evaluation after
-every epoch (tuner evaluates training examples too), with one torch thread in each process; rounds are interleaved
-and everything is warmed up. Figures are wall milliseconds for one epoch of one trial.
+checkpoints, leaderboard (the HTML page, drawn once at the end whatever the number of trials, is timed apart). All
+train the same configurations on the same data, dropout on, with a dev evaluation after every epoch (tuner evaluates
+training examples too), with one torch thread in each process; rounds are interleaved and everything is warmed up.
+Figures are wall milliseconds for one epoch of one trial.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from tuner.execute.numeric import set_numeric_environment
 set_numeric_environment(1)
 
 import torch  # noqa: E402
-
 from baselines import Configuration, lean_task, prepare_lean, run_typical  # noqa: E402
+
 from tuner.data.load import load_training_data  # noqa: E402
 from tuner.execute.devices import available_cores, worker_places  # noqa: E402
 from tuner.execute.local import LocalExecutor  # noqa: E402

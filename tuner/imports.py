@@ -62,7 +62,8 @@ def _load_module(module_name: str, *, root: Path) -> ModuleType:
         if known is not None and Path(getattr(known, "__file__", "") or "") == path:
             return known
         found = importlib.util.spec_from_file_location(path.stem, path)
-        assert found is not None and found.loader is not None
+        assert found is not None
+        assert found.loader is not None
         module = importlib.util.module_from_spec(found)
         sys.modules[path.stem] = module  # so that its classes can be pickled
         found.loader.exec_module(module)
