@@ -15,7 +15,7 @@ from tuner.models.keyed import dropout_keys
 
 
 def set_key(dropout: KeyedDropout, *, seed: int, step: int, layer: int = 0) -> None:
-    dropout.key.fill_(int(dropout_keys([seed], np.array([[step]]), layer + 1)[0, layer, 0]))
+    dropout.start_step(int(dropout_keys([seed], np.array([[step]]), layer + 1)[0, layer, 0]))
 
 
 def test_evaluation_changes_nothing() -> None:
@@ -40,6 +40,7 @@ def test_the_mask_is_that_of_the_key_alone() -> None:
     set_key(dropout, seed=1, step=3)
     first = dropout(x)
     torch.manual_seed(99)
+    set_key(dropout, seed=1, step=3)
     assert torch.equal(dropout(x), first)
     set_key(dropout, seed=1, step=4)
     assert not torch.equal(dropout(x), first)
@@ -56,7 +57,23 @@ def test_widths_that_round_alike_are_dropped_alike() -> None:
     """So that a trial of 20 units draws the same masks in a module and in a stack of 32."""
     dropout = KeyedDropout(0.5)
     set_key(dropout, seed=2, step=9)
-    assert torch.equal(dropout(torch.ones(10, 20)), dropout(torch.ones(10, 32))[:, :20])
+    narrow = dropout(torch.ones(10, 20))
+    set_key(dropout, seed=2, step=9)
+    assert torch.equal(narrow, dropout(torch.ones(10, 32))[:, :20])
+
+
+def test_each_call_in_a_step_draws_a_mask_of_its_own() -> None:
+    """One layer used in several places is common in users' modules."""
+    dropout, x = KeyedDropout(0.5), torch.ones(100, 100)
+    set_key(dropout, seed=4, step=2)
+    first, second, third = (dropout(x) != 0 for _ in range(3))
+    for a, b in ((first, second), (first, third), (second, third)):
+        assert abs(float((a == b).float().mean()) - 0.5) < 4 * 0.5 / math.sqrt(x.numel())
+    set_key(dropout, seed=4, step=2)
+    assert torch.equal(dropout(x) != 0, first)
+    dropout.eval()(x)
+    dropout.train()
+    assert torch.equal(dropout(x) != 0, second)
 
 
 def test_gradients_pass_through_what_is_kept() -> None:
@@ -78,6 +95,7 @@ def test_under_vmap_each_trial_has_its_own_rate_and_mask() -> None:
     buffers = {name: torch.stack([column[name] for column in columns]) for name in columns[0]}
     together = vmap(lambda b, rows: functional_call(alone[0], b, (rows,)))(buffers, x)
     for trial, dropout in enumerate(alone):
+        set_key(dropout, seed=trial, step=7)
         assert torch.equal(together[trial], dropout(x[trial]))
 
 

@@ -71,6 +71,34 @@ def test_batch_norm_is_the_librarys(kind: str, option: str) -> None:
     torch.testing.assert_close(exact(x), plain(x), rtol=1e-5, atol=1e-5)
 
 
+PER_EXAMPLE = {
+    "layer": (nn.LayerNorm, (6,), (9, 6), {}),
+    "layer, several axes": (nn.LayerNorm, ((4, 6),), (9, 3, 4, 6), {"eps": 1e-3}),
+    "layer, no weights": (nn.LayerNorm, (6,), (9, 2, 6), {"elementwise_affine": False}),
+    "layer, no bias": (nn.LayerNorm, (6,), (9, 6), {"bias": False}),
+    "group": (nn.GroupNorm, (2, 6), (9, 6), {}),
+    "group, images": (nn.GroupNorm, (3, 6), (5, 6, 4, 3), {"eps": 1e-3}),
+    "group, no weights": (nn.GroupNorm, (2, 6), (9, 6, 4), {"affine": False}),
+    "root mean square": (nn.RMSNorm, (6,), (9, 6), {}),
+    "root mean square, own eps": (nn.RMSNorm, ((4, 6),), (9, 4, 6), {"eps": 1e-3, "elementwise_affine": False}),
+}
+
+
+@pytest.mark.parametrize("kind", PER_EXAMPLE)
+def test_norms_over_an_example_are_the_librarys(kind: str) -> None:
+    make, sizes, shape, options = PER_EXAMPLE[kind]
+    torch.manual_seed(0)
+    plain, exact = make(*sizes, **options), make(*sizes, **options)
+    for parameter in plain.parameters():
+        nn.init.normal_(parameter)
+    plain, exact = twins(plain, exact)
+    assert type(exact) is not make
+    x = 3 * torch.randn(shape) + 1
+    torch.testing.assert_close(exact(x), plain(x), rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(gradients(exact, x), gradients(plain, x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
 def test_the_cumulative_average_is_left_to_the_library() -> None:
     module = nn.Sequential(nn.BatchNorm1d(3, momentum=None))
     make_exact(module)
@@ -89,7 +117,10 @@ def test_users_own_subclasses_are_left_alone() -> None:
 
 def test_a_trial_has_the_same_bits_at_any_width() -> None:
     def network() -> nn.Module:
-        made = nn.Sequential(nn.Linear(20, 33), nn.BatchNorm1d(33), nn.ReLU(), nn.Linear(33, 1))
+        made = nn.Sequential(
+            nn.Linear(20, 33), nn.BatchNorm1d(33), nn.ReLU(), nn.LayerNorm(33), nn.GroupNorm(3, 33), nn.RMSNorm(33),
+            nn.Linear(33, 1),
+        )  # fmt: skip
         make_exact(made)
         return made
 

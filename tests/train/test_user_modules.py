@@ -27,7 +27,7 @@ def paths(events: list[object]) -> set[str]:
     return {e.path for e in events if isinstance(e, TrialStarted)}
 
 
-@pytest.mark.parametrize("name", ["two_layers", "normed", "tied", "tempered", "frozen"])
+@pytest.mark.parametrize("name", ["two_layers", "normed", "tied", "tempered", "frozen", "residual"])
 def test_ordinary_modules_are_stacked(name: str, tmp_path: Path) -> None:
     _, events = trained(name, tmp_path, per_trial(9))
     assert paths(events) == {"vmap"}
@@ -59,6 +59,8 @@ def test_fuse_auto_trains_such_a_module_one_by_one_and_logs_why_once(
         ("scaled", "modules keep different values in scale, which is no parameter or buffer"),
         ("identity_without_dropout", "modules of the same shape key differ in structure, at 1"),
         ("noisy", "RuntimeError: vmap: called random operation while in randomness error mode"),
+        ("transformer", "torch.func has no rule for aten::_scaled_dot_product_flash_attention_for_cpu"),
+        ("local_class", "each module has a class Net of its own, at the top: define it outside the factory"),
     ],
 )
 def test_the_reason_is_in_words(name: str, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -75,7 +77,7 @@ def test_modules_that_differ_in_their_numbers_alone_are_stacked_where_these_agre
 
 
 @pytest.mark.parametrize(
-    "name", ["chooser", "scaled", "noisy", "identity_without_dropout", "frozen", "tied", "tempered"]
+    "name", ["chooser", "scaled", "noisy", "identity_without_dropout", "frozen", "tied", "tempered", "residual"]
 )
 def test_a_trial_does_not_feel_its_neighbours(name: str, tmp_path: Path) -> None:
     """Nor what they keep in plain attributes, nor that their structure differs."""
@@ -87,7 +89,9 @@ def test_a_trial_does_not_feel_its_neighbours(name: str, tmp_path: Path) -> None
             assert figures(alone) == figures(together[job.trial])
 
 
-@pytest.mark.parametrize("name", ["two_layers", "scaled", "noisy", "identity_without_dropout", "tied", "tempered"])
+@pytest.mark.parametrize(
+    "name", ["two_layers", "scaled", "noisy", "identity_without_dropout", "tied", "tempered", "residual", "transformer"]
+)
 def test_training_is_that_of_the_plain_loop(name: str, tmp_path: Path) -> None:
     configurations = [{**c, "learning_rate": 0.001} for c in per_trial(9)]
     ours = curves(trained(name, tmp_path / "auto", configurations)[1])

@@ -102,6 +102,43 @@ def tied(params: Mapping[str, object], data: DataInfo) -> nn.Module:
     return Tied()
 
 
+class Residual(nn.Module):
+    """Layer norm, and one dropout layer that is called twice."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(64)
+        self.first, self.second, self.out = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 10)
+        self.dropout = nn.Dropout(rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        x = x + self.dropout(torch.relu(self.first(self.norm(x))))
+        x = x + self.dropout(torch.nn.functional.gelu(self.second(self.norm(x))))
+        return self.out(x)
+
+
+def residual(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Residual(float(params["dropout"]))  # type: ignore[arg-type]
+
+
+def transformer(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=float(params["dropout"]), batch_first=True)  # type: ignore[arg-type]
+    return nn.Sequential(nn.Flatten(1, 2), layer, nn.Flatten(), nn.Linear(64, data.num_outputs))
+
+
+def local_class(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(64, data.num_outputs)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.flatten(1))
+
+    return Net()
+
+
 class Tempered(nn.Module):
     """Has a parameter without dimensions."""
 

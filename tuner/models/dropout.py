@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tuner.models.keyed import dropout_field, dropout_threshold
+from tuner.models.keyed import call_multiplier, dropout_field, dropout_threshold
 from tuner.models.layers import rounded_width
 
 
@@ -13,7 +13,8 @@ class KeyedDropout(nn.Module):
     """Inverted dropout with the masks of the stacked program.
 
     The buffers are scalars, one value for each trial when stacked: `key` is set before each training step
-    (`keyed.dropout_keys`), `threshold` and `scale` follow from the rate.
+    (`keyed.dropout_keys`), `threshold` and `scale` follow from the rate. A layer that is called several times in a
+    forward pass draws another mask each time: `calls` counts, and is set to 0 before each training step.
     """
 
     key: Tensor
@@ -26,6 +27,12 @@ class KeyedDropout(nn.Module):
         self.register_buffer("threshold", torch.empty((), dtype=torch.int32), persistent=False)
         self.register_buffer("scale", torch.empty(()), persistent=False)
         self.set_rate(rate)
+        self.calls = 0
+
+    def start_step(self, key: Tensor | int) -> None:
+        """Draw the masks of another step."""
+        self.key.fill_(key)
+        self.calls = 0
 
     def set_rate(self, rate: float) -> None:
         """Set the share of units dropped, in [0, 1)."""
@@ -39,7 +46,9 @@ class KeyedDropout(nn.Module):
         width = x.shape[-1]
         rows = x.numel() // width
         field = dropout_field(rows * rounded_width(width), x.device).view(rows, -1)[:, :width].reshape(x.shape)
-        return x * ((field * self.key >= self.threshold) * self.scale)
+        key = self.key * call_multiplier(self.calls) if self.calls else self.key
+        self.calls += 1
+        return x * ((field * key >= self.threshold) * self.scale)
 
 
 def keyed_dropouts(module: nn.Module) -> list[KeyedDropout]:

@@ -63,10 +63,56 @@ class TrialBatchNorm(_BatchNorm):
         self.running_var.mul_(1 - self.momentum).add_(variance.detach(), alpha=unbiased)
 
 
+class TrialLayerNorm(nn.LayerNorm):
+    """`nn.LayerNorm` (arXiv 1607.06450) from elementary operations."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        normed = _standardised(input, list(range(-len(self.normalized_shape), 0)), self.eps)
+        if self.weight is not None:
+            normed = normed * self.weight
+        return normed if self.bias is None else normed + self.bias
+
+
+class TrialGroupNorm(nn.GroupNorm):
+    """`nn.GroupNorm` (arXiv 1803.08494) from elementary operations."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        groups = input.reshape(input.shape[0], self.num_groups, -1)
+        normed = _standardised(groups, [-1], self.eps).reshape(input.shape)
+        if not self.affine:
+            return normed
+        shape = [1, -1] + [1] * (input.dim() - 2)
+        return normed * self.weight.view(shape) + self.bias.view(shape)
+
+
+class TrialRMSNorm(nn.RMSNorm):
+    """`nn.RMSNorm` (arXiv 1910.07467) from elementary operations."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        over = list(range(-len(self.normalized_shape), 0))
+        normed = x * torch.rsqrt((x * x).mean(over, keepdim=True) + eps)
+        return normed if self.weight is None else normed * self.weight
+
+
+def _standardised(x: Tensor, over: list[int], eps: float) -> Tensor:
+    """Zero mean and unit variance over these axes."""
+    centred = x - x.mean(over, keepdim=True)
+    return centred * torch.rsqrt((centred * centred).mean(over, keepdim=True) + eps)
+
+
+_EXACT: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: TrialLinear,
+    nn.LayerNorm: TrialLayerNorm,
+    nn.GroupNorm: TrialGroupNorm,
+    nn.RMSNorm: TrialRMSNorm,
+}
+
+
 def make_exact(module: nn.Module) -> None:
-    """Let the linear layers and batch norms inside a module compute the same bits at any width, in place."""
+    """Let the linear layers and norms inside a module compute the same bits at any width, in place."""
     for layer in module.modules():
-        if type(layer) is nn.Linear:
-            layer.__class__ = TrialLinear
+        if type(layer) in _EXACT:
+            layer.__class__ = _EXACT[type(layer)]
         elif type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) and layer.momentum is not None:
             layer.__class__ = TrialBatchNorm

@@ -103,6 +103,11 @@ def dropout_field(num_elements: int, device: torch.device) -> Tensor:
     return torch.from_numpy(field.view(np.int32).copy()).to(device)
 
 
+def call_multiplier(call: int) -> int:
+    """What a dropout layer's key is multiplied by in a later call of one forward pass: an odd int32."""
+    return (_mix(call * _GOLDEN & _MASK) >> 33) | 1
+
+
 def dropout_threshold(rate: float) -> int:
     """The int32 that a field times a key must reach to keep a unit at this dropout rate in [0, 1)."""
     return min(round(rate * 2**32) - 2**31, 2**31 - 1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from tuner.models.dropout import keyed_dropouts
+from tuner.models.dropout import KeyedDropout, keyed_dropouts
 from tuner.models.keyed import seed_module
 from tuner.train.losses import mean_loss, sum_of_mean_losses
 from tuner.train.program import RowState
@@ -81,7 +81,7 @@ class SingleModules:
             if not module.training:
                 module.train()
             for layer, dropout in enumerate(self._dropouts[row]):
-                dropout.key.copy_(dropout_keys_LK[layer, row])
+                dropout.start_step(dropout_keys_LK[layer, row])
             seed_module(seed, step, self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                 outputs = module(inputs[row])
@@ -125,15 +125,17 @@ class FusedModules:
         stacks = [dict(module.named_buffers()) for module in modules]
         self._buffers = {name: torch.stack([stack[name] for stack in stacks]) for name in stacks[0]}
         self._persistent = list(_buffers_of(self.base))
-        dropouts = keyed_dropouts(self.base)
-        self._keys = [f"{name}.key".lstrip(".") for name, m in self.base.named_modules() if m in dropouts]
+        named = self.base.named_modules()
+        self._dropouts = {f"{name}.key".lstrip("."): m for name, m in named if isinstance(m, KeyedDropout)}
+        """Each dropout layer by the name of the buffer with its key."""
 
     def compute(
         self, inputs: Tensor, targets: Tensor, *, dropout_keys_LK: Tensor, seeds: Sequence[tuple[int, int]]
     ) -> None:
         if not self.base.training:
             self.base.train()
-        for layer, name in enumerate(self._keys):
+        for layer, (name, dropout) in enumerate(self._dropouts.items()):
+            dropout.calls = 0
             self._buffers[name].copy_(dropout_keys_LK[layer])
 
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):

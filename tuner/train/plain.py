@@ -77,7 +77,7 @@ class PlainProgram:
             for number in range(first, last):
                 if keys is not None:
                     for layer, dropout in enumerate(dropouts):
-                        dropout.key.fill_(int(keys[number, layer, 0]))
+                        dropout.start_step(int(keys[number, layer, 0]))
                 batch = plan.order_KN[row, number * batch_size : (number + 1) * batch_size]
                 self._step(
                     row, batch, rate=float(plan.learning_rate_SK[number, row]), step=int(plan.step_SK[number, row])
