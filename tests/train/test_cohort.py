@@ -112,9 +112,11 @@ def test_early_stopping_ends_a_trial_patience_epochs_after_its_best(way: str, tm
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_files_of_a_trial_are_those_of_its_best_epoch(way: str, tmp_path: Path) -> None:
-    task = make_task(epochs=6, **WAYS[way])
-    members = jobs(tmp_path, per_trial(3), to_epoch=6)
+    task = make_task(epochs=8, momentum=0.0, **WAYS[way])
+    members = jobs(tmp_path, [{"learning_rate": rate, "dropout": 0.4} for rate in (0.02, 0.7, 1.0, 1.4)], to_epoch=8)
     events = run_cohort(task, members)
+    best_epochs = [best.epoch for job in members if (best := task.best_of(curves(events)[job.trial]))]
+    assert min(best_epochs) < 8 == max(best_epochs), "some must be best before the end, and one then"
     for job in members:
         curve, paths = curves(events)[job.trial], paths_of(job)
         best = task.best_of(curve)
