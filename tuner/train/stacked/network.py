@@ -19,16 +19,15 @@ from tuner.models.layers import (
     Network,
     rounded_width,
 )
+from tuner.train.stacked.images import emit_convolution, emit_max_pool
 from tuner.train.stacked.layers import (
     DropoutInputs,
     Gradients,
     Weights,
     emit_activation,
     emit_batch_norm,
-    emit_convolution,
     emit_dense,
     emit_dropout,
-    emit_max_pool,
     emit_widening,
 )
 from tuner.train.stacked.tape import Tape
