@@ -17,6 +17,11 @@ def zombies(parent: int) -> list[int]:
     return [pid for pid, (state, ppid, _) in _all().items() if ppid == parent and state == "Z"]
 
 
+def children(parent: int) -> list[int]:
+    """The children of a process that are alive, the oldest first."""
+    return sorted(pid for pid, (state, ppid, _) in _all().items() if ppid == parent and state != "Z")
+
+
 def parent_of(pid: int) -> int:
     return _all()[pid][1]
 

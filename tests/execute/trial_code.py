@@ -51,6 +51,10 @@ def no_data() -> None:
     raise ValueError("the disk with the data is not there")
 
 
+def slow_data() -> None:
+    time.sleep(600)
+
+
 def deadly_data() -> None:
     print("about to load", flush=True)
     ctypes.string_at(0)

@@ -16,6 +16,7 @@ def make_files(paths: TrialPaths) -> None:
     paths.folder.mkdir(parents=True)
     for path in (paths.checkpoint, paths.previous_checkpoint, paths.new_checkpoint, paths.weights, paths.curve):
         path.touch()
+    (paths.folder / ".weights.pt.123.tmp").touch()
 
 
 @pytest.mark.parametrize(("direction", "kept"), [(Direction.MAXIMIZE, [1, 3]), (Direction.MINIMIZE, [0, 2])])
@@ -39,6 +40,7 @@ def test_keeps_the_weights_of_the_best_and_no_checkpoint_of_what_has_ended(
     assert [n for n in range(8) if paths.trial(n).checkpoint.exists()] == [7]
     assert [n for n in range(8) if paths.trial(n).previous_checkpoint.exists()] == [7]
     assert [n for n in range(8) if paths.trial(n).new_checkpoint.exists()] == [7]
+    assert [n for n in range(8) if list(paths.trial(n).folder.glob(".*"))] == [7]
     assert all(paths.trial(n).curve.exists() for n in range(8))
 
 

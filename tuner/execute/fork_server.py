@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from multiprocessing.context import ForkServerContext
+from types import TracebackType
 
 
 def fork_server(*, source: str) -> ForkServerContext:
@@ -29,6 +30,14 @@ def _shield() -> None:
     """Leave the terminal's and the job's process group: its signals are for the coordinator alone."""
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    server, usual = os.getpid(), sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        # A coordinator that ends while it asks for a worker is no reason for a traceback on its terminal.
+        if os.getpid() != server or not issubclass(kind, EOFError):
+            usual(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 if multiprocessing.parent_process() is None and "multiprocessing.forkserver" in sys.orig_argv[-1]:

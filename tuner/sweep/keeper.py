@@ -32,7 +32,8 @@ class Keeper(Watcher):
 
     def ended(self, record: TrialRecord) -> None:
         files = self._files(record.number)
-        for path in (files.checkpoint, files.previous_checkpoint, files.new_checkpoint):
+        half_written = files.folder.glob(".*.tmp")  # by a process that was killed
+        for path in (files.checkpoint, files.previous_checkpoint, files.new_checkpoint, *half_written):
             path.unlink(missing_ok=True)
         if record.state is TrialState.COMPLETE and record.value is not None:
             heapq.heappush(self._best, (self._sign * record.value, -record.num_parameters, -record.number))

@@ -19,7 +19,7 @@ from tuner.sweep.finalists import FinalistStrategy, best_trials
 from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
 from tuner.sweep.loop import Sweep
 from tuner.sweep.stop import StopRequest
-from tuner.sweep.study import check_matches, describe, dev_noise, failed_trials, set_aside
+from tuner.sweep.study import check_matches, describe, dev_noise, failed_trials, set_aside, sweep_up
 from tuner.sweep.watcher import Watcher, Watchers
 
 if TYPE_CHECKING:  # the database's libraries are imported while the workers load the data
@@ -87,6 +87,7 @@ class StudyRun:
                     set_aside(self.paths)
                     if options.fresh:
                         self._open(executor, self.finalists, fresh=True).close()
+                sweep_up(self.paths)
                 describe(store, self.spec, self.space, facts.data)
                 fault_point("after_describe")
                 complete = options.confirm_only or self._search(store, executor)

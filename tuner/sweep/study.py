@@ -71,6 +71,13 @@ def set_aside(paths: StudyPaths) -> None:
             folder.rename(folder.with_name(f"{folder.name}.{stamp}"))
 
 
+def sweep_up(paths: StudyPaths) -> None:
+    """Remove the files of reports that an earlier run was killed over."""
+    for folder in (paths.folder, paths.plots, paths.best):
+        for path in folder.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
+
 def failed_trials(store: StudyStore) -> list[TrialRecord]:
     """Trials that failed for a reason that may have been mended: all but those that diverged."""
     return [

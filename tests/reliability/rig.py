@@ -1,0 +1,314 @@
+"""The rig: starts real runs of one study, does them harm, resumes them, and audits what is left.
+
+rig.start()                       a run begins
+rig.wait_until("trial 3 complete")
+rig.kill("coordinator")           SIGKILL; also "worker", "fork server", "session"
+rig.resume()                      the same command again, to its end
+rig.audit(complete=True)          every promise of docs/reliability.md that can be checked from outside
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tests.execute.processes import children, eventually, group
+from tests.reliability.launch import Command, Launcher, launch, wait_for
+from tuner.errors import StudyNotFoundError
+from tuner.paths import StudyPaths
+from tuner.records import TrialRecord, TrialState
+from tuner.store.reader import read_study
+from tuner.train.checkpoint import read_checkpoint
+
+ENDED = re.compile(r"^trial (\d+) (complete|pruned|failed): dev (\S+), (\d+) epochs, .* \((.*)\) ", re.MULTILINE)
+WENT_ON = re.compile(r"^trial (\d+) goes on (?:after epoch (\d+)|from its start)$", re.MULTILINE)
+CLOCKED = ("seconds",)
+"""Columns of the leaderboard that a clock fills."""
+
+Row = dict[str, str]
+
+
+class Run:
+    """One run of the study: a process, and what it printed."""
+
+    def __init__(self, command: Command, *, stdout: Path, stderr: Path, finished_epochs: Mapping[int, int]) -> None:
+        self.command = command
+        self._stdout, self._stderr = stdout, stderr
+        self.finished_epochs = finished_epochs
+        """The finished epochs of the trials when it began, as their files tell."""
+
+    @property
+    def pid(self) -> int:
+        return self.command.pid
+
+    @property
+    def out(self) -> str:
+        return self._stdout.read_text(errors="replace")
+
+    @property
+    def err(self) -> str:
+        return self._stderr.read_text(errors="replace")
+
+    @property
+    def announced(self) -> dict[int, tuple[str, str, int, str]]:
+        """(state, dev metric, epochs, reason) of each trial that it said has ended."""
+        found = [m.groups() for m in ENDED.finditer(self.err)]
+        assert len({number for number, *_ in found}) == len(found), "a trial was announced twice"
+        return {int(number): (state, value, int(epochs), why) for number, state, value, epochs, why in found}
+
+    @property
+    def went_on(self) -> dict[int, int]:
+        """Where each trial that an earlier run had left went on: its finished epochs."""
+        return {int(number): int(epoch or 0) for number, epoch in WENT_ON.findall(self.err)}
+
+    @property
+    def alive(self) -> bool:
+        return self.command.poll() is None
+
+    def wait(self, *, seconds: float = 180.0) -> int:
+        """Its exit code."""
+        return wait_for(self.command, seconds=seconds)
+
+
+class Rig:
+    """One study in a folder of its own."""
+
+    def __init__(self, folder: Path, *, launcher: Launcher = launch) -> None:
+        self.folder = folder
+        self.launcher = launcher
+        self.runs: list[Run] = []
+        self.paths = StudyPaths(folder / "results" / "study")
+        folder.mkdir(parents=True, exist_ok=True)
+
+    # What is run
+
+    def sweep(self, **parts: Any) -> None:
+        """Write the sweep file: 20 short trials on the digits, with these parts in place of its own."""
+        content: dict[str, Any] = {
+            "study": "study",
+            "data": {"source": "sklearn/digits"},
+            "space": {
+                "learning_rate": {"low": 1e-3, "high": 1.0},
+                "hidden_units": {"low": 8, "high": 64},
+                "dropout": {"low": 0.0, "high": 0.4},
+            },
+            "training": {"epochs": 3, "batch_size": 128},
+            "search": {"trials": 20, "strategy": "random"},
+        }
+        content |= parts
+        with (self.folder / "sweep.yaml").open("w") as file:
+            YAML().dump(content, file)
+
+    @property
+    def trials(self) -> int:
+        """The total that the sweep file asks for."""
+        total: int = YAML(typ="safe").load(self.folder / "sweep.yaml")["search"]["trials"]
+        return total
+
+    # Its verbs
+
+    def start(self, *flags: str, engine: str = "inline", fault: str = "", **env: str) -> Run:
+        """Begin a run. `fault` is a fault point and its count, as in `TUNER_FAULT`."""
+        number = len(self.runs)
+        stdout, stderr = self.folder / f"{number}.out", self.folder / f"{number}.err"
+        arguments = ["run", "sweep.yaml", "--engine", engine, *flags]
+        before = self.finished_epochs()
+        stdout.touch()
+        stderr.touch()
+        command = self.launcher(
+            arguments, cwd=self.folder, env={"TUNER_FAULT": fault, **env}, stdout=stdout, stderr=stderr
+        )
+        self.runs.append(Run(command, stdout=stdout, stderr=stderr, finished_epochs=before))
+        return self.runs[-1]
+
+    @property
+    def last(self) -> Run:
+        return self.runs[-1]
+
+    def wait_until(self, event: str | Callable[[], bool], *, seconds: float = 120.0) -> None:
+        """Wait until the last run has printed a line that matches, or something is so."""
+        run = self.last
+
+        def so() -> bool:
+            assert run.alive, f"the run has ended with {run.command.poll()}: {run.err[-2000:]}"
+            return bool(re.search(event, run.err, re.MULTILINE)) if isinstance(event, str) else event()
+
+        assert eventually(so, seconds=seconds), f"waited in vain for {event}; the run said: {run.err[-2000:]}"
+
+    def kill(self, role: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to the `coordinator`, a `worker`, the `fork server`, or the whole `session`; its process id."""
+        pid = self.last.pid
+        match role:
+            case "coordinator":
+                os.kill(pid, number)
+            case "worker":
+                pid = self.workers()[0]
+                os.kill(pid, number)
+            case "fork server":
+                pid = self._fork_server()
+                os.kill(pid, number)
+            case "session":
+                os.killpg(pid, number)
+            case _:
+                raise AssertionError(f"no such role: {role}")
+        return pid
+
+    def workers(self) -> list[int]:
+        """The process ids of the last run's workers."""
+        return children(self._fork_server())
+
+    @property
+    def has_fork_server(self) -> bool:
+        return any("forkserver" in _command_line(pid) for pid in children(self.last.pid))
+
+    def _fork_server(self) -> int:
+        return next(pid for pid in children(self.last.pid) if "forkserver" in _command_line(pid))
+
+    @contextmanager
+    def fill_disk(self) -> Iterator[None]:
+        """Leave no room on the disk of the results."""
+        ballast = self.paths.folder / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            for size in (2**16, 2**10, 1):
+                try:
+                    while file.write(b"x" * size) == size:
+                        pass
+                except OSError:
+                    continue
+        yield
+        ballast.unlink()
+
+    @contextmanager
+    def lock_db(self) -> Iterator[None]:
+        """Hold the database's lock, as another program may."""
+        with closing(sqlite3.connect(self.paths.database, isolation_level=None)) as connection:
+            connection.execute("PRAGMA busy_timeout = 60000")
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
+    def cut_file(self, path: Path, *, share: float = 0.5) -> None:
+        """Keep only the first part of a file."""
+        os.truncate(path, int(path.stat().st_size * share))
+
+    def resume(self, *flags: str, engine: str = "inline") -> Run:
+        """The same command again, to its end."""
+        run = self.start(*flags, engine=engine)
+        code = run.wait()
+        assert code == 0, f"exit code {code}: {run.err[-2000:]}"
+        return run
+
+    # What is left
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """Of the study as it is in the database; none while it is not there."""
+        try:
+            return read_study(self.paths, study="study").records
+        except StudyNotFoundError:
+            return ()
+
+    def checkpoints(self) -> dict[int, int]:
+        """The finished epochs in each trial's checkpoint."""
+        found = {number: read_checkpoint(self.paths.trial(number)) for number in self._folders()}
+        return {number: checkpoint.epoch for number, checkpoint in found.items() if checkpoint is not None}
+
+    def finished_epochs(self) -> dict[int, int]:
+        """The finished epochs of each trial, by its checkpoint or by the curve that it leaves at its end."""
+        found = self.checkpoints()
+        for number in self._folders():
+            curve = self.paths.trial(number).curve
+            if curve.exists():
+                found[number] = max(found.get(number, 0), len(curve.read_text().splitlines()) - 1)
+        return found
+
+    def _folders(self) -> list[int]:
+        return [int(folder.name) for folder in self.paths.trials.iterdir()] if self.paths.trials.exists() else []
+
+    def leaderboard(self) -> list[Row]:
+        """The rows of the leaderboard, without what a clock fills."""
+        with self.paths.leaderboard_csv.open(newline="") as file:
+            rows = [dict(row) for row in csv.DictReader(file)]
+        return [{key: value for key, value in row.items() if key not in CLOCKED} for row in rows]
+
+    def audit(self, *, complete: bool = False) -> None:
+        """Check every promise that can be checked from outside.
+
+        Args:
+            complete: The sweep is said to be done.
+        """
+        assert not [run.err for run in self.runs if "Traceback" in run.err]
+        if not self.paths.database.exists():
+            assert not any(run.announced for run in self.runs)
+            return
+        with closing(sqlite3.connect(self.paths.database)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        records = self.records()
+        assert [record.number for record in records] == list(range(len(records)))
+        assert len(records) <= self.trials
+        assert len({tuple(record.params.items()) for record in records}) == len(records)
+        self._audit_announcements(records)
+        for run in self.runs:
+            self._audit_resume(run, records)
+        if complete:
+            assert len(records) == self.trials
+            assert all(record.state.final for record in records)
+            assert not self.checkpoints()
+            assert not list(self.paths.pending.glob("*"))
+            assert not list(self.paths.folder.rglob("*.tmp"))
+            assert not group(self.last.pid)
+
+    def _audit_resume(self, run: Run, records: tuple[TrialRecord, ...]) -> None:
+        """No trial went back behind what it had finished, and none that had been announced went on at all."""
+        before = self.runs[: self.runs.index(run)]
+        ended = {number for earlier in before for number in earlier.announced}
+        diverged = {r.number for r in records if r.reason.startswith("diverged")}  # these leave no checkpoint
+        for number, epoch in run.went_on.items():
+            assert epoch == run.finished_epochs.get(number, 0) or number in diverged
+            assert number not in ended
+
+    def _audit_announcements(self, records: tuple[TrialRecord, ...]) -> None:
+        """What was announced is in the database, and was announced once."""
+        announced: dict[int, tuple[str, str, int, str]] = {}
+        for run in self.runs:
+            assert not announced.keys() & run.announced.keys()
+            announced |= run.announced
+        for number, said in announced.items():
+            record = records[number]
+            value = "-" if record.value is None else f"{record.value:.4f}"
+            assert said == (record.state.value, value, record.epochs, record.reason)
+
+
+def states(rig: Rig) -> list[TrialState]:
+    return [record.state for record in rig.records()]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+@contextmanager
+def small_disk(folder: Path, *, mebibytes: int) -> Iterator[None]:
+    """A file system of its own at a folder. Only root can make one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = f"size={mebibytes}m"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + 10
+        while subprocess.run(["umount", str(folder)], check=False).returncode and time.monotonic() < deadline:
+            time.sleep(0.1)

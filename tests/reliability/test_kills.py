@@ -1,0 +1,109 @@
+"""SIGKILL at any moment: nothing that was told is lost, nothing is trained twice, the result is the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.launch import Zygote, launch
+from tests.reliability.rig import Rig
+from tuner.faults import POINTS
+
+KILLS_PER_STUDY = 5
+SOAK = int(os.environ.get("TUNER_SOAK", "0"))
+"""With `make soak`: so many random kills of processes that start as users start them."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Rig:
+    """The same study without any harm."""
+    rig = Rig(tmp_path_factory.mktemp("undisturbed"), launcher=zygote)
+    rig.sweep()
+    rig.resume()
+    rig.audit(complete=True)
+    return rig
+
+
+def test_killed_at_every_fault_point_a_study_ends_as_if_nothing_had_been(
+    quick_rigs: Callable[[str], Rig], undisturbed: Rig
+) -> None:
+    rig = quick_rigs("study")
+    rig.sweep()
+    for index, point in enumerate(p for p in POINTS if p not in BETWEEN_CHECKPOINTS):
+        run = rig.start(fault=f"{point}:{1 + index % 3 if point in REPEATED else 1}")
+        assert run.wait() == -9, f"{point} was not passed: {run.err[-1000:]}"
+        rig.audit()
+    rig.resume()
+    rig.audit(complete=True)
+    assert rig.leaderboard() == undisturbed.leaderboard()
+
+
+REPEATED = {"before_commit", "after_commit", "checkpoint_written", "checkpoint_replaced", "weights_written"}
+"""Points that a run of what is left passes often enough."""
+BETWEEN_CHECKPOINTS = {"checkpoint_between"}
+"""Points that only trials pass that are long enough for a second checkpoint."""
+
+
+def test_killed_at_every_moment_of_a_checkpoint_long_trials_go_on_from_the_one_before(
+    quick_rigs: Callable[[str], Rig],
+) -> None:
+    long_trials = {"training": {"epochs": 400, "batch_size": 128}, "search": {"trials": 3, "strategy": "random"}}
+    rig, calm = quick_rigs("study"), quick_rigs("undisturbed")
+    for one in (rig, calm):
+        one.sweep(**long_trials)
+    calm.resume()
+    went_on: list[int] = []
+    for point in ("checkpoint_written:2", "checkpoint_between:1", "checkpoint_replaced:1", "checkpoint_between:1"):
+        run = rig.start(fault=point)
+        assert run.wait() == -9, f"{point} was not passed: {run.err[-1000:]}"
+        rig.audit()
+        went_on += run.went_on.values()
+    assert any(0 < epoch < 400 for epoch in went_on)
+    rig.resume()
+    rig.audit(complete=True)
+    assert rig.leaderboard() == calm.leaderboard()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_random_moments_a_study_ends_as_if_nothing_had_been(
+    quick_rigs: Callable[[str], Rig], undisturbed: Rig, seed: int
+) -> None:
+    rig = quick_rigs(f"study {seed}")
+    rig.sweep()
+    kill_at_random(rig, random.Random(seed), kills=KILLS_PER_STUDY)
+    rig.resume()
+    rig.audit(complete=True)
+    assert rig.leaderboard() == undisturbed.leaderboard()
+
+
+def kill_at_random(rig: Rig, rng: random.Random, *, kills: int, engine: str = "inline") -> None:
+    """Kill run after run, each at a moment that is left to chance: while it opens the study, or after some trials."""
+    for left in range(kills, 0, -1):
+        run = rig.start(engine=engine)
+        unfinished = rig.trials - len({number for earlier in rig.runs for number in earlier.announced})
+        wanted = rng.randint(0, 2 * unfinished // left)
+        while run.alive and len(run.announced) < min(wanted, unfinished):
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.05 if wanted else 1.0))
+        if run.alive:
+            rig.kill("coordinator")
+        assert run.wait() in (0, -9)
+        rig.audit()
+
+
+@pytest.mark.skipif(not SOAK, reason="long; run with: make soak")
+@pytest.mark.parametrize("seed", range(SOAK // KILLS_PER_STUDY))
+def test_soak(tmp_path: Path, undisturbed: Rig, seed: int) -> None:
+    rig = Rig(tmp_path / "study", launcher=launch)
+    rig.sweep()
+    kill_at_random(rig, random.Random(1000 + seed), kills=KILLS_PER_STUDY, engine=("inline", "local")[seed % 2])
+    rig.resume()
+    rig.audit(complete=True)
+    assert rig.leaderboard() == undisturbed.leaderboard()
+    shutil.rmtree(tmp_path)

@@ -1,0 +1,126 @@
+"""Runs that are asked to end, and processes that are killed, as users and schedulers do it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.execute.processes import eventually, group
+from tests.reliability.rig import Rig, states
+from tuner.records import TrialState
+
+CODE = Path(__file__).parents[1] / "execute" / "trial_code.py"
+SLOW = {
+    "model": {"kind": f"{CODE}:build", "slow": 0.01},
+    "space": {"learning_rate": {"low": 1e-3, "high": 0.1}},
+    "training": {"epochs": 30, "batch_size": 256},
+    "search": {"trials": 6, "strategy": "random"},
+}
+"""Trials of some seconds: each step takes its time."""
+ENDLESS = {**SLOW, "training": {"epochs": 10_000, "batch_size": 256}}
+
+
+def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(rig: Rig) -> None:
+    rig.sweep(**SLOW)
+    run = rig.start(engine="local")
+    rig.wait_until(lambda: bool(rig.checkpoints()))
+    workers = rig.workers()
+    rig.kill("session", signal.SIGTERM)  # as SLURM does: to all of the job's processes
+    assert run.wait() == 143
+    assert "stopping" in run.err
+    assert "everything is kept. To go on: tuner run sweep.yaml" in run.err
+    assert eventually(lambda: not any(group(pid) for pid in workers))
+    rig.audit()
+    assert TrialState.RUNNING not in states(rig)
+    reached = rig.checkpoints()
+    assert len(reached) == states(rig).count(TrialState.PAUSED) > 0
+    rig.resume(engine="local")
+    assert rig.last.went_on == reached
+    rig.audit(complete=True)
+
+
+def test_the_first_ctrl_c_ends_cleanly_with_130_and_the_second_at_once(rig: Rig) -> None:
+    rig.sweep(**SLOW)
+    run = rig.start(engine="local")
+    rig.wait_until(lambda: bool(rig.checkpoints()))
+    rig.kill("coordinator", signal.SIGINT)
+    assert run.wait() == 130
+    rig.audit()
+    assert TrialState.RUNNING not in states(rig)
+
+    rig.sweep(**{**SLOW, "model": {"kind": f"{CODE}:build", "slow": 600}})
+    run = rig.start("--fresh", engine="local")
+    rig.wait_until(lambda: rig.has_fork_server and TrialState.RUNNING in states(rig))
+    workers = rig.workers()
+    rig.kill("coordinator", signal.SIGINT)
+    rig.wait_until("stopping")
+    rig.kill("coordinator", signal.SIGINT)
+    assert run.wait(seconds=10) == 130
+    assert "Traceback" not in run.err
+    assert eventually(lambda: not any(group(pid) for pid in workers))
+
+
+def test_ctrl_c_before_the_first_trial_ends_at_once(rig: Rig) -> None:
+    rig.sweep(data={"source": f"{CODE}:slow_data"})
+    run = rig.start(engine="local")
+    rig.wait_until(lambda: bool(rig.has_fork_server and rig.workers()))
+    rig.kill("coordinator", signal.SIGINT)
+    assert run.wait(seconds=30) == 130
+    assert "Traceback" not in run.err
+    assert not rig.paths.database.exists()
+
+
+def test_a_time_limit_ends_cleanly_with_0(rig: Rig) -> None:
+    rig.sweep(**ENDLESS)
+    run = rig.start("--time", "8s")
+    assert run.wait() == 0
+    assert "out of time; everything is kept" in run.err
+    rig.audit()
+    assert set(states(rig)) <= {TrialState.PAUSED}
+
+
+def test_a_second_run_says_who_runs_the_study_and_changes_nothing(rig: Rig) -> None:
+    rig.sweep(**ENDLESS)
+    first = rig.start(engine="local")
+    rig.wait_until(lambda: bool(rig.checkpoints()))
+    for flags in ((), ("--fresh",)):
+        folders = sorted(path.name for path in rig.paths.folder.iterdir() if path.is_dir())
+        second = rig.start(*flags)
+        assert second.wait() == 5
+        assert f"process {first.pid} on" in second.err
+        assert sorted(path.name for path in rig.paths.folder.iterdir() if path.is_dir()) == folders
+    os.kill(first.pid, signal.SIGTERM)
+    assert first.wait() == 143
+    rig.audit()
+
+
+def test_a_killed_coordinator_takes_its_workers_along_and_loses_nothing(rig: Rig) -> None:
+    rig.sweep(**SLOW)
+    run = rig.start(engine="local")
+    rig.wait_until(r"trial \d+ complete")
+    workers = rig.workers()
+    rig.kill("coordinator")
+    assert run.wait() == -9
+    assert eventually(lambda: not any(group(pid) for pid in workers), seconds=5.0)
+    rig.audit()
+    assert TrialState.RUNNING in states(rig)
+    rig.resume(engine="local")
+    assert rig.last.went_on
+    rig.audit(complete=True)
+
+
+@pytest.mark.parametrize("role", ["worker", "fork server"])
+def test_a_run_survives_the_death_of_what_it_started(rig: Rig, role: str) -> None:
+    rig.sweep(**SLOW)
+    run = rig.start(engine="local")
+    rig.wait_until(lambda: bool(rig.checkpoints()))
+    rig.kill(role)
+    assert run.wait() == 0
+    if role == "worker":
+        assert re.search(r"worker \d was lost with \d trials in training|trial \d+ is tried again", run.err)
+    assert states(rig) == [TrialState.COMPLETE] * rig.trials
+    rig.audit(complete=True)

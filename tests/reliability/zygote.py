@@ -1,0 +1,75 @@
+"""A process that has everything imported, and forks into `tuner` commands: a run then starts in milliseconds.
+
+The commands that it forks are processes of their own, and die like any other. Requests and answers are lines of
+JSON: {"run": arguments, "cwd": ..., "env": ..., "stdout": ..., "stderr": ...} -> {"pid": ...}, and {"poll": pid} ->
+{"code": exit code or null}.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+PRELOADED = (
+    "matplotlib.backends.backend_agg", "optuna", "pandas", "sklearn.datasets", "torch", "tuner.cli.progress",
+    "tuner.cli.run", "tuner.execute.inline", "tuner.report.terminal", "tuner.report.write", "tuner.search.registry",
+    "tuner.spec.check", "tuner.spec.reader", "tuner.store.optuna_store", "tuner.sweep.run",
+)  # fmt: skip
+
+
+def main() -> None:
+    from tuner.execute.numeric import set_numeric_environment
+
+    set_numeric_environment(1)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    print("{}", flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = _poll(request["poll"]) if "poll" in request else _run(request)
+        print(json.dumps(answer), flush=True)
+
+
+def _poll(pid: int) -> dict[str, Any]:
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return {"code": os.waitstatus_to_exitcode(status) if found else None}
+
+
+def _run(request: dict[str, Any]) -> dict[str, Any]:
+    pid = os.fork()
+    if pid:
+        return {"pid": pid}
+    code = 1
+    try:
+        os.setsid()
+        for number, key, flags in ((0, None, os.O_RDONLY), (1, "stdout", os.O_WRONLY), (2, "stderr", os.O_WRONLY)):
+            path = request[key] if key else os.devnull
+            os.dup2(os.open(path, flags | (os.O_CREAT | os.O_APPEND if key else 0), 0o644), number)
+        os.chdir(request["cwd"])
+        os.environ.update(request["env"])
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        sys.argv = ["tuner", *request["run"]]
+        importlib.reload(sys.modules["tuner.faults"])  # it reads the environment when it is imported
+        from tuner.cli.main import run_command_line
+
+        code = run_command_line(request["run"])
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
