@@ -1,0 +1,22 @@
+"""Finds good hyperparameters for PyTorch models.
+
+`PrioritySampler` and `PriorityPruner` are the search strategy as Optuna's own classes; they are imported when asked
+for, so that `import tuner` stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuner.search.as_optuna import PriorityPruner, PrioritySampler
+
+__all__ = ["PriorityPruner", "PrioritySampler"]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from tuner.search import as_optuna
+
+        return getattr(as_optuna, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -178,7 +178,7 @@ class Game:
             train_metric=value,
             dev_metric=value,
             learning_rate=0.1,
-            seconds=0.01 * epoch,
+            seconds=1.0 * epoch,
         )
 
 

@@ -37,8 +37,10 @@ class Cube:
         return np.array([d.to_unit(params.get(d.name, d.default)) for d in self.dimensions])
 
     def params(self, point: Array) -> dict[str, ParamValue]:
-        """The configuration at a point."""
-        return self.space.complete({d.name: d.from_unit(float(u)) for d, u in zip(self.dimensions, point, strict=True)})
+        """The configuration at a point; floats in six digits, so that 0.01 is no 0.010000000000000002."""
+        return self.space.complete(
+            {d.name: readable(d, d.from_unit(float(u))) for d, u in zip(self.dimensions, point, strict=True)}
+        )
 
     def snap(self, points: Array) -> Array:
         """Move points to where configurations lie: to grid values, and to defaults where a parameter does not apply."""
@@ -67,3 +69,10 @@ class Cube:
 def _table(dimension: Dimension) -> Array | None:
     values = values_of(dimension)
     return None if values is None else np.array([dimension.to_unit(value) for value in values])
+
+
+def readable(dimension: Dimension, value: ParamValue) -> ParamValue:
+    """A value of the dimension, floats in six digits."""
+    if dimension.kind != "float" or dimension.step is not None:
+        return value
+    return min(dimension.high, max(dimension.low, float(f"{float(value):.6g}")))

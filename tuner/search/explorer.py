@@ -79,6 +79,7 @@ class Explorer:
             skip_passes=len(self.earlier) >= _ENOUGH_EARLIER,
         )
 
+        self.taken_earlier = {key_of(record.params) for record in self.earlier}
         self._seen: dict[int, tuple[Params, Array, Key]] = {}
 
     @property
@@ -105,7 +106,7 @@ class Session:
         self._room = room
         places = [explorer.place(record.number, record.params) for record in records]
         self._points = [point for point, _ in places]
-        self._taken = {key for _, key in places}
+        self._taken = explorer.taken_earlier | {key for _, key in places}
         self._effort = worthwhile(records, proposals=room)
         self._response: Response | None = None
         self._candidates: Candidates | None = None

@@ -15,7 +15,9 @@ from tuner.search.optuna_samplers import SamplerName, make_pruner, make_sampler
 from tuner.search.optuna_study import StudyMirror
 from tuner.search.priority import PriorityProposer, PriorityStrategy
 from tuner.search.proposer import ListProposer, OptunaProposer, Proposer, ProposerStrategy, QuasiRandomProposer
+from tuner.search.rounds import Rounds
 from tuner.search.rungs import PRUNERS, PrunerName, priority_rungs, rungs_of
+from tuner.search.seeding import derived_seed
 from tuner.search.staged import StagedProposer
 from tuner.search.starts import StartFirst, start_configurations
 from tuner.search.stop import StoppingStrategy
@@ -81,22 +83,29 @@ def open_strategy(
     if search.pruner is not None and pruner is None:
         raise SweepFileError([_unknown("pruner", search.pruner, PRUNERS)])
     starts = start_configurations(search.start, space)
-    request = Request(
-        space=space,
-        direction=direction,
-        epochs=spec.training.epochs,
-        trials=search.trials,
-        starts=len(starts),
-        seed=search.seed,
-        pruner=pruner,
-        regularisation_always=search.regularisation == "always",
-        noise=noise,
-        target_error=spec.objective.target_error or 0.0,
-        earlier=tuple(r for r in earlier if space.contains(r.params)),
-    )
-    strategy, first_epoch = factory(request)
-    if starts:
-        strategy = StartFirst(strategy, starts, to_epoch=first_epoch, trials=search.trials)
+
+    def make(space: Space, index: int, trials: int, earlier: Sequence[TrialRecord]) -> Strategy:
+        request = Request(
+            space=space,
+            direction=direction,
+            epochs=spec.training.epochs,
+            trials=trials,
+            starts=0 if index else len(starts),
+            seed=derived_seed(search.seed, index) if index else search.seed,
+            pruner=pruner,
+            regularisation_always=search.regularisation == "always",
+            noise=noise,
+            target_error=spec.objective.target_error or 0.0,
+            earlier=tuple(r for r in earlier if space.contains(r.params)),
+        )
+        strategy, first_epoch = factory(request)
+        return StartFirst(strategy, starts, to_epoch=first_epoch, trials=trials) if request.starts else strategy
+
+    strategy: Strategy
+    if search.refine:
+        strategy = Rounds(make, space, direction=direction, trials=search.trials, rounds=search.refine)
+    else:
+        strategy = make(space, 0, search.trials, earlier)
     if search.stop is not None:
         strategy = StoppingStrategy(
             strategy, search.stop, direction=direction, noise=noise, elapsed_seconds=elapsed_seconds

@@ -227,6 +227,8 @@ class SearchSpec(Part):
     """Configurations to try first; parameters left out take their defaults."""
     stop: StopSpec | None = None
     """When to end the search early."""
+    refine: Annotated[int, Field(ge=0)] = 0
+    """So many times the space is zoomed around the best trials; each round has an equal share of the trials."""
 
 
 class FinalistsSpec(Part):

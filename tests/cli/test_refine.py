@@ -1,0 +1,137 @@
+"""`tuner refine`: the next sweep file, with comments kept and reasons given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.contracts.store_contract import train
+from tuner.cli.refine import refine
+from tuner.errors import TunerError, UsageError
+from tuner.paths import StudyPaths
+from tuner.records import Direction, Params, TrialFinished
+from tuner.spec.changes import space_to_json
+from tuner.spec.defaults import build_space
+from tuner.spec.reader import read_sweep
+from tuner.store.optuna_store import open_store
+
+SWEEP = """\
+# Digits, as we know them.
+study: digits   # the name
+
+data: {source: sklearn/digits}
+
+space:          # in Ng's order
+  learning_rate: {low: 1e-4, high: 1.0}   # watch this one
+  momentum:
+    low: 0.5
+    high: 0.99
+  batch_size: {choices: [32, 64, 128, 256]}
+  dropout: {low: 0.0, high: 0.6, default: 0.5}
+
+training: {epochs: 3}
+
+search:
+  trials: 8     # a total
+  seed: 1
+
+finalists: {count: 2, seeds: 2}
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    path = tmp_path / "digits.yaml"
+    path.write_text(SWEEP, encoding="utf-8")
+    return path
+
+
+def make_study(sweep: Path, trials: list[Params]) -> None:
+    paths = StudyPaths(sweep.parent / "results" / "digits")
+    spec = read_sweep(sweep).spec
+    space = build_space(spec)
+    with open_store(paths, study="digits", direction=Direction.MAXIMIZE, metric="accuracy", space=space) as store:
+        store.set("space", space_to_json(space))
+        store.set("root", str(sweep.parent))
+        for record in store.start([(params, 3, "all") for params in trials]):
+            train(store, record.number, [0.9 - 0.01 * record.number])
+            store.record(TrialFinished(trial=record.number, reason="all epochs"))
+
+
+def call(sweep: Path, *arguments: str) -> Result:
+    results = ["--results", str(sweep.parent / "results")]
+    return CliRunner().invoke(refine, [str(sweep), *results, *arguments], catch_exceptions=False)
+
+
+def trial(rate: float, *, momentum: float = 0.9, batch_size: int = 64, dropout: float = 0.1) -> Params:
+    return {"learning_rate": rate, "momentum": momentum, "batch_size": batch_size, "dropout": dropout}
+
+
+def test_it_zooms_keeps_comments_and_starts_with_the_best(sweep: Path) -> None:
+    make_study(sweep, [trial(0.01 * k, dropout=0.2 + 0.02 * k) for k in range(1, 7)])
+    result = call(sweep)
+    written = Path(result.stdout.strip())
+    assert written == sweep.parent / "digits-2.yaml"
+    text = written.read_text(encoding="utf-8")
+    for comment in ("# Digits, as we know them.", "# the name", "# in Ng's order", "# a total", "watch this one"):
+        assert comment in text
+    spec = read_sweep(written).spec
+    space = build_space(spec)
+    assert spec.study == "digits-2"
+    assert 1e-4 < space["learning_rate"].low <= 0.01
+    assert 0.05 <= space["learning_rate"].high < 1.0
+    assert spec.search.start == [trial(0.01, dropout=0.22)]
+    assert "zoomed to" in text
+    assert "the best 5 trials lie at 0.01 to 0.05" in text
+    assert "learning_rate: zoomed to" in result.stderr
+    assert text.endswith("finalists: {count: 2, seeds: 2}\n")
+
+
+def test_it_widens_a_range_whose_winners_crowd_the_bound(sweep: Path) -> None:
+    make_study(sweep, [trial(0.99 - 0.01 * k) for k in range(6)])
+    call(sweep)
+    text = (sweep.parent / "digits-2.yaml").read_text(encoding="utf-8")
+    assert build_space(read_sweep(sweep.parent / "digits-2.yaml").spec)["learning_rate"].high > 1.0
+    assert "crowd the upper bound of 0.0001 to 1" in text
+
+
+def test_it_takes_the_study_by_name_and_numbers_on(sweep: Path) -> None:
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
+    snapshot = StudyPaths(sweep.parent / "results" / "digits").sweep
+    snapshot.write_text(SWEEP.replace("study: digits", "study: digits-7"), encoding="utf-8")
+    result = CliRunner().invoke(
+        refine, ["digits", "--results", str(sweep.parent / "results"), "--name", "fine"], catch_exceptions=False
+    )
+    assert Path(result.stdout.strip()) == sweep.parent / "fine.yaml"
+    assert read_sweep(sweep.parent / "fine.yaml").spec.study == "fine"
+
+
+def test_it_overwrites_only_when_told(sweep: Path) -> None:
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
+    call(sweep)
+    with pytest.raises(UsageError, match="--force"):
+        call(sweep)
+    assert call(sweep, "--force").exit_code == 0
+    assert call(sweep, "-o", str(sweep.parent / "other.yaml")).exit_code == 0
+
+
+def test_too_few_finished_trials_are_said(sweep: Path) -> None:
+    make_study(sweep, [trial(0.01), trial(0.02)])
+    with pytest.raises(TunerError, match="at least 3"):
+        call(sweep)
+
+
+def test_the_default_space_is_written_out(sweep: Path) -> None:
+    head, _, rest = SWEEP.partition("space:")
+    sweep.write_text(head + rest[rest.index("training:") :], encoding="utf-8")
+    space = build_space(read_sweep(sweep).spec)
+    make_study(sweep, [{**space.default(), "learning_rate": 0.01 * k} for k in range(1, 7)])
+    call(sweep)
+    written = sweep.parent / "digits-2.yaml"
+    text = written.read_text(encoding="utf-8")
+    again = build_space(read_sweep(written).spec)
+    assert again.names == space.names
+    assert [d.tier for d in again] == [d.tier for d in space]
+    assert "\n\ntraining:" in text

@@ -1,0 +1,151 @@
+"""Zooming around winners, rounds within a study, and whether more trials would help."""
+
+from __future__ import annotations
+
+import math
+import random
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, quality
+from tests.search.test_priority import sweep
+from tuner.records import Direction, Params, TrialState
+from tuner.search.bootstrap import best_of_curve, outlook
+from tuner.search.registry import open_strategy
+from tuner.search.zoom import zoom, zoomed_space
+from tuner.spec.space import Dimension, Space
+
+SPACE = Space(
+    (
+        Dimension(name="learning_rate", kind="float", tier=1, default=0.01, low=1e-4, high=1.0, scale="log"),
+        Dimension(name="momentum", kind="float", tier=2, default=0.9, low=0.5, high=0.99, scale="log1m"),
+        Dimension(name="hidden_layers", kind="int", tier=2, default=2, low=1, high=9),
+        Dimension(name="batch_size", kind="categorical", tier=2, default=64, choices=(16, 32, 64, 128, 256)),
+        Dimension(name="activation", kind="categorical", tier=3, default="relu", choices=("relu", "tanh", "gelu")),
+    )
+)
+WINNERS: list[Params] = [
+    {
+        "learning_rate": 0.03 * 1.2**k,
+        "momentum": 0.95 + 0.002 * k,
+        "hidden_layers": 4 + k % 2,
+        "batch_size": (32, 64)[k % 2],
+        "activation": "relu",
+    }
+    for k in range(5)
+]
+
+
+class TestZoom:
+    def changed(self, *, winners: list[Params] = WINNERS, **beyond: object) -> dict[str, Dimension]:
+        changes = zoom(SPACE, winners, beyond=beyond.get("beyond"))  # type: ignore[arg-type]
+        return {change.dimension.name: change.dimension for change in changes}
+
+    def test_ranges_shrink_around_the_winners(self) -> None:
+        changed = self.changed()
+        for name in ("learning_rate", "momentum", "hidden_layers"):
+            old, new = SPACE[name], changed[name]
+            values = [float(w[name]) for w in WINNERS]
+            assert old.low <= new.low <= min(values) <= max(values) <= new.high <= old.high
+            assert old.to_unit(new.high) - old.to_unit(new.low) < 0.7
+
+    def test_bounds_are_short_numbers(self) -> None:
+        rate = self.changed()["learning_rate"]
+        assert (f"{rate.low:.2g}", f"{rate.high:.2g}") == (f"{rate.low:g}", f"{rate.high:g}")
+        assert len(f"{self.changed()['momentum'].high:g}") <= 5
+
+    def test_ordered_choices_keep_neighbours_and_others_only_winners(self) -> None:
+        changed = self.changed()
+        assert changed["batch_size"].choices == (16, 32, 64, 128)
+        assert changed["activation"].choices == ("relu",)
+
+    def test_the_default_becomes_the_best(self) -> None:
+        assert {name: d.default for name, d in self.changed().items()} == {
+            name: WINNERS[0][name] for name in self.changed()
+        }
+
+    def test_a_crowded_bound_is_widened_and_the_reason_given(self) -> None:
+        winners = [{**w, "learning_rate": 0.9 + 0.02 * k} for k, w in enumerate(WINNERS)]
+        (change,) = [
+            c for c in zoom(SPACE, winners, beyond={("learning_rate", "high"): 10.0}) if "rate" in c.dimension.name
+        ]
+        assert change.kind == "widened"
+        assert change.dimension.high == 10.0
+        assert "upper bound" in change.reason
+
+    def test_too_few_winners_change_nothing(self) -> None:
+        assert self.changed(winners=WINNERS[:2]) == {}
+
+    def test_winners_everywhere_change_nothing(self) -> None:
+        rng = random.Random(0)
+        everywhere = [SPACE.from_units([(k + rng.random()) / 10 for _ in SPACE]) for k in range(10)]
+        assert set(self.changed(winners=everywhere)) <= {"activation"}
+
+    @given(st.lists(st.lists(st.floats(0, 1), min_size=5, max_size=5), min_size=3, max_size=12))
+    def test_every_winner_stays_inside_and_every_value_was_inside(self, points: list[list[float]]) -> None:
+        winners = [SPACE.from_units(point) for point in points]
+        space, _ = zoomed_space(SPACE, winners)
+        assert all(space.contains(winner) for winner in winners)
+        assert SPACE.contains(space.default())
+        for unit in (0.0, 0.3, 1.0):
+            assert SPACE.contains(space.from_units([unit] * len(space)))
+
+
+class TestRounds:
+    def test_the_second_round_is_finer_and_starts_when_the_first_is_over(self) -> None:
+        game = Game(quality, direction=Direction.MAXIMIZE)
+        strategy = open_strategy(sweep(trials=40, refine=1), CONTINUOUS, Direction.MAXIMIZE)
+        lines: list[str] = []
+        while game.step(strategy, workers=2):
+            lines += strategy.explain()
+            if len(game.records) > 20:
+                assert all(record.state.final for record in game.records[:20])
+        rates = [[math.log10(float(r.params["learning_rate"])) for r in part] for part in _halves(game.records)]
+        assert max(rates[1]) - min(rates[1]) < 0.7 * (max(rates[0]) - min(rates[0]))
+        assert any(line.startswith("round 2 of 2") for line in lines)
+        assert any("learning_rate" in line and "since the best" in line for line in lines)
+        assert len(game.records) == 40
+
+    def test_trials_of_a_round_that_is_over_are_given_up(self) -> None:
+        game = Game(quality, direction=Direction.MAXIMIZE)
+        game.play(open_strategy(sweep(trials=40, refine=1), CONTINUOUS, Direction.MAXIMIZE))
+        pruned = [r for r in game.records[:20] if r.state is TrialState.PRUNED]
+        assert pruned
+        assert all(r.reason.startswith("round 1 ended") and r.epochs < EPOCHS for r in pruned)
+
+
+def _halves(records: list) -> tuple[list, list]:  # type: ignore[type-arg]
+    return records[: len(records) // 2], records[len(records) // 2 :]
+
+
+class TestOutlook:
+    @pytest.mark.parametrize("direction", Direction)
+    def test_the_curve_is_what_drawing_again_gives(self, direction: Direction) -> None:
+        rng = random.Random(0)
+        values = [rng.gauss(0, 1) for _ in range(12)]
+        pick = max if direction is Direction.MAXIMIZE else min
+        curve = best_of_curve(values, direction=direction)
+        for k in (1, 3, 12):
+            drawn = sorted(pick(rng.choices(values, k=k)) for _ in range(4000))
+            assert curve[k - 1].mean == pytest.approx(fmean(drawn), abs=0.06)
+            assert curve[k - 1].low <= drawn[400]
+            assert curve[k - 1].high >= drawn[3600]
+
+    def test_values_that_are_not_finite_are_left_out(self) -> None:
+        assert len(best_of_curve([0.1, math.nan, math.inf, 0.3], direction=Direction.MAXIMIZE)) == 2
+
+    def test_a_late_leader_asks_for_more_and_a_crowd_does_not(self) -> None:
+        steep = outlook([0.5, 0.6, 0.7, 0.8, 0.9], direction=Direction.MAXIMIZE, noise=0.01)
+        crowd = outlook([0.9] * 30 + [0.899, 0.7], direction=Direction.MAXIMIZE, noise=0.01)
+        assert steep is not None
+        assert crowd is not None
+        assert steep.more_would_help
+        assert "may help" in steep.text
+        assert not crowd.more_would_help
+        assert "hardly" in crowd.text
+
+    def test_three_trials_say_nothing(self) -> None:
+        assert outlook([0.1, 0.2, 0.3], direction=Direction.MAXIMIZE, noise=0.0) is None

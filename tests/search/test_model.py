@@ -1,0 +1,207 @@
+"""The parts of the model: the Gaussian process, the cube, the acquisition, the observations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import approx_fprime
+from scipy.stats import norm
+
+from tests.contracts.strategy_contract import CONDITIONAL, CONTINUOUS, DISCRETE
+from tuner.records import Direction, EpochResult, TrialRecord, TrialState
+from tuner.search import gp
+from tuner.search.acquisition import Candidates, log_expected_improvement
+from tuner.search.cube import Cube
+from tuner.search.effort import FULL, LIGHT, worthwhile
+from tuner.search.gp import Pool, Prior, Process, fit
+from tuner.search.observations import observe
+
+
+def data(n: int = 25, columns: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.random((n, columns))
+    y = np.sin(5 * x[:, 0]) + 0.3 * x[:, 1] + x[:, -1] + 0.05 * rng.standard_normal(n)
+    return x, (y - y.mean()) / y.std()
+
+
+PRIOR = Prior(length_scales=np.array([0.3, 0.6, 1.0, 0.8]))
+ORDERED = np.zeros(4, dtype=bool)
+
+
+class TestGaussianProcess:
+    @pytest.mark.parametrize("unordered", [ORDERED, np.array([False, True, False, False])])
+    def test_the_gradient_of_the_fit_is_right(self, unordered: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+        x, y = data()
+        x[:, 1] = np.round(x[:, 1] * 2) / 2
+        seen = {}
+
+        def catch(loss: object, start: np.ndarray, **options: object) -> object:
+            seen["loss"] = loss
+            return type("Found", (), {"x": start})
+
+        monkeypatch.setattr(gp, "minimize", catch)
+        theta = fit(x, y, prior=PRIOR, unordered=unordered, iterations=1) + 0.1
+        numeric = approx_fprime(theta, lambda t: seen["loss"](t)[0], 1e-6)
+        np.testing.assert_allclose(seen["loss"](theta)[1], numeric, rtol=1e-3, atol=1e-4)
+
+    def test_it_predicts_what_it_saw_and_doubts_elsewhere(self) -> None:
+        x, y = data(60)
+        process = Process(x, y, theta=fit(x, y, prior=PRIOR, unordered=ORDERED, iterations=50), unordered=ORDERED)
+        mean, deviation = process.predict(x)
+        assert np.corrcoef(mean, y)[0, 1] > 0.99
+        _, outside = process.predict(np.array([[3.0, 3.0, 3.0, 1.0]]))
+        assert outside[0] > 3 * deviation.max()
+
+    def test_believing_changes_no_mean_and_equals_observing_the_prediction(self) -> None:
+        x, y = data()
+        theta = fit(x, y, prior=PRIOR, unordered=ORDERED, iterations=30)
+        points = np.random.default_rng(1).random((7, 4))
+        pending = np.array([0.2, 0.4, 0.6, 1.0])
+        process = Process(x, y, theta=theta, unordered=ORDERED)
+        pool = Pool(process, points)
+        before = pool.mean.copy()
+        told = Process(
+            np.vstack([x, pending]),
+            np.append(y, process.predict(pending[None])[0]),
+            theta=theta,
+            unordered=ORDERED,
+        )
+        pool.believe(pending)
+        for mean, deviation in ((pool.mean, pool.deviation), process.predict(points)):
+            np.testing.assert_allclose(mean, before, atol=1e-7)
+            np.testing.assert_allclose(mean, told.predict(points)[0], atol=1e-6)
+            np.testing.assert_allclose(deviation, told.predict(points)[1], atol=1e-6)
+
+    def test_repeated_observations_do_not_break_it(self) -> None:
+        x, y = data(10)
+        x, y = np.vstack([x] * 5), np.concatenate([y] * 5)
+        theta = fit(x, y, prior=PRIOR, unordered=ORDERED, iterations=30)
+        process = Process(x, y, theta=theta, unordered=ORDERED)
+        process.believe(x[0])
+        assert np.isfinite(process.predict(x)[1]).all()
+
+
+class TestExpectedImprovement:
+    @given(st.floats(-8, 8), st.floats(0.01, 10))
+    def test_it_is_the_textbook_value(self, z: float, deviation: float) -> None:
+        expected = deviation * (z * norm.cdf(z) + norm.pdf(z))
+        found = log_expected_improvement(np.array([z * deviation]), np.array([deviation]), 0.0)
+        assert found[0] == pytest.approx(math.log(expected), rel=1e-4, abs=1e-4)
+
+    def test_it_stays_finite_and_ordered_far_from_the_best(self) -> None:
+        means = -np.logspace(0, 8, 60)
+        found = log_expected_improvement(means, np.ones(60), 0.0)
+        assert np.isfinite(found).all()
+        assert (np.diff(found) < 0).all()
+
+
+class TestCube:
+    @pytest.mark.parametrize("space", [CONTINUOUS, CONDITIONAL, DISCRETE])
+    def test_snapped_points_are_configurations(self, space: object) -> None:
+        cube = Cube(space)  # type: ignore[arg-type]
+        for point in cube.snap(np.random.default_rng(0).random((200, cube.columns))):
+            params = cube.params(point)
+            assert cube.space.contains(params)
+            np.testing.assert_allclose(cube.units(params), point, atol=1e-4)
+
+    def test_fixed_dimensions_have_no_column(self) -> None:
+        cube = Cube(CONDITIONAL)
+        assert "fixed" not in [d.name for d in cube.dimensions]
+        assert cube.params(cube.default)["fixed"] == 0.5
+
+
+class TestCandidates:
+    def draw(self, *, open_columns: list[bool], upwards: list[bool]) -> Candidates:
+        return Candidates(
+            Cube(CONTINUOUS),
+            open_columns=np.array(open_columns),
+            upwards=np.array(upwards),
+            rng=np.random.default_rng(0),
+        )
+
+    def test_closed_columns_stay(self) -> None:
+        candidates = self.draw(open_columns=[True, True, True, False], upwards=[False] * 4)
+        cube = Cube(CONTINUOUS)
+        base = cube.snap(np.full((1, 4), 0.3))
+        assert set(candidates.anywhere(50)[:, 3]) == {cube.default[3]}
+        assert set(candidates.around(base, 50)[:, 3]) == {base[0, 3]}
+        assert set(candidates.near(base, each=50, step=0.1)[:, 3]) == {base[0, 3]}
+
+    def test_every_move_moves(self) -> None:
+        candidates = self.draw(open_columns=[True, False, False, False], upwards=[False] * 4)
+        base = Cube(CONTINUOUS).snap(np.full((1, 4), 0.5))
+        assert (np.abs(candidates.around(base, 200) - base).max(axis=1) > 0).all()
+
+    def test_favoured_columns_grow(self) -> None:
+        candidates = self.draw(open_columns=[True] * 4, upwards=[False, False, True, False])
+        base = np.full((1, 4), 0.5)
+        moved = candidates.around(base, 2000) - 0.5
+        assert moved[:, 2].mean() > 0.02
+        assert abs(moved[:, 1].mean()) < 0.02
+
+
+def record(number: int, value: float, *, state: TrialState = TrialState.PAUSED, epoch: int = 3) -> TrialRecord:
+    nan = math.nan
+    last = EpochResult(
+        epoch=epoch, train_loss=nan, dev_loss=nan, train_metric=nan, dev_metric=value, learning_rate=0.1, seconds=5.0
+    )
+    params = {**CONTINUOUS.default(), "learning_rate": 0.001 * (number + 1)}
+    rungs = () if state is TrialState.RUNNING else ((epoch, value),)
+    return TrialRecord(number=number, params=params, seed=0, state=state, rungs=rungs, best=last, last=last)
+
+
+class TestObservations:
+    def seen(self, records: list[TrialRecord], *, running: bool = True, direction: Direction = Direction.MAXIMIZE):  # type: ignore[no-untyped-def]
+        return observe(records, Cube(CONTINUOUS), direction=direction, epochs=27, running=running)
+
+    def test_nothing_is_nothing(self) -> None:
+        assert self.seen([]) is None
+
+    def test_running_trials_count_as_far_as_they_have_come(self) -> None:
+        records = [record(0, 0.5), record(1, 0.6, state=TrialState.RUNNING, epoch=7)]
+        assert len(self.seen(records).y) == 2
+        assert len(self.seen(records, running=False).y) == 1
+        assert self.seen(records).x[1, -1] == pytest.approx(math.log(7) / math.log(27))
+
+    def test_early_stopping_counts_as_full_training(self) -> None:
+        assert self.seen([record(0, 0.5, state=TrialState.COMPLETE, epoch=9)]).x[0, -1] == 1.0
+
+    def test_a_diverged_trial_is_the_worst_and_a_killed_one_is_nothing(self) -> None:
+        good = [record(n, 0.5 + 0.1 * n) for n in range(3)]
+        diverged = replace(record(3, 0.9), state=TrialState.FAILED, reason="diverged: loss is NaN")
+        killed = replace(record(3, 0.9), state=TrialState.FAILED, reason="killed: signal 9")
+        seen = self.seen([*good, diverged])
+        assert seen.y[3] == seen.y.min()
+        assert len(self.seen([*good, killed]).y) == 3
+
+    def test_terrible_values_do_not_drown_the_good_ones(self) -> None:
+        records = [record(n, 0.90 + 0.01 * n) for n in range(6)] + [record(6, -1e6)]
+        y = self.seen(records).y
+        assert y.min() > -4
+        assert np.diff(y[:6]).min() > 0.1
+
+    def test_less_is_better_where_it_is_minimised(self) -> None:
+        y = self.seen([record(0, 0.5), record(1, 0.4)], direction=Direction.MINIMIZE).y
+        assert y[1] > y[0]
+
+
+class TestEffort:
+    @settings(max_examples=30)
+    @given(st.integers(1, 400), st.integers(1, 64))
+    def test_it_stays_within_its_share(self, trials: int, proposals: int) -> None:
+        records = [record(n, 0.5) for n in range(trials)]
+        effort = worthwhile(records, proposals=proposals)
+        assert effort is None or effort.seconds(trials, proposals) <= 0.05 * proposals * 5.0
+
+    def test_dear_trials_get_the_full_model_and_cheap_ones_none(self) -> None:
+        dear, cheap = record(0, 0.5), record(0, 0.5)
+        assert worthwhile([dear], proposals=1) is FULL
+        assert cheap.last is not None
+        middling = replace(cheap, last=replace(cheap.last, seconds=0.15))
+        assert worthwhile([middling], proposals=1) is LIGHT
+        assert worthwhile([replace(cheap, last=replace(cheap.last, seconds=1e-3))], proposals=1) is None

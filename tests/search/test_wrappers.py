@@ -1,0 +1,118 @@
+"""Stopping rules, start configurations and the names of strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pydantic import ValidationError
+
+from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, quality
+from tests.search.test_priority import sweep
+from tuner.errors import SweepFileError
+from tuner.records import Direction, TrialState
+from tuner.search.registry import STRATEGIES, open_strategy
+from tuner.search.rungs import PRUNERS, priority_rungs, rungs_of
+from tuner.spec.model import PrunerName, StopSpec, StrategyName, SweepSpec
+
+
+def stopped(
+    stop: StopSpec, *, noise: float = 0.0, seconds: Callable[[], float] = lambda: 0.0, **options: object
+) -> tuple[Game, list[str]]:
+    spec = sweep(trials=60)
+    spec = spec.model_copy(update={"search": spec.search.model_copy(update={"strategy": "random", "stop": stop})})
+    game = Game(options.get("curve", quality), direction=options.get("direction", Direction.MAXIMIZE))  # type: ignore[arg-type]
+    strategy = open_strategy(spec, CONTINUOUS, game.direction, noise=noise, elapsed_seconds=seconds)
+    lines: list[str] = []
+    while game.step(strategy, workers=2):
+        lines += strategy.explain()
+    return game, [*lines, *strategy.explain()]
+
+
+class TestStop:
+    def test_a_target_that_is_reached(self) -> None:
+        game, lines = stopped(StopSpec(target=0.75))
+        reached = [record.number for record in game.records if (record.value or 0) >= 0.75]
+        assert reached
+        assert len(game.records) <= reached[0] + 3 < 60
+        assert any("reached the target 0.75" in line for line in lines)
+
+    def test_a_target_of_a_loss(self) -> None:
+        game, _ = stopped(StopSpec(target=0.4), direction=Direction.MINIMIZE)
+        assert min(record.value or 9 for record in game.records) <= 0.4
+        assert len(game.records) < 60
+
+    def test_running_trials_are_let_run_out(self) -> None:
+        game, _ = stopped(StopSpec(target=0.1))
+        assert len(game.records) == 2
+        assert all(record.state in (TrialState.COMPLETE, TrialState.FAILED) for record in game.records)
+
+    def test_an_epoch_budget(self) -> None:
+        game, _ = stopped(StopSpec(epochs=5 * EPOCHS))
+        assert 5 * EPOCHS <= sum(record.epochs for record in game.records) <= 7 * EPOCHS
+
+    def test_a_time_budget(self) -> None:
+        clock = iter(range(100))
+        game, lines = stopped(StopSpec(seconds=10), seconds=lambda: float(next(clock)))
+        assert len(game.records) < 15
+        assert any("10 seconds are spent" in line for line in lines)
+
+    def test_a_plateau_within_noise(self) -> None:
+        values = iter([0.5, 0.6] + [0.6 + 0.001 * k for k in range(1, 100)])
+        seen: dict[float, float] = {}
+
+        def curve(params: object, epoch: int) -> float:
+            rate = params["learning_rate"]  # type: ignore[index]
+            return seen[rate] if rate in seen else seen.setdefault(rate, next(values))
+
+        game, lines = stopped(StopSpec(plateau=6), noise=0.05, curve=curve)
+        assert 7 <= len(game.records) <= 10
+        assert any("no improvement larger than the noise" in line for line in lines)
+
+    def test_improvement_goes_on_without_noise(self) -> None:
+        values = iter(0.001 * k for k in range(100))
+        seen: dict[float, float] = {}
+
+        def curve(params: object, epoch: int) -> float:
+            rate = params["learning_rate"]  # type: ignore[index]
+            return seen[rate] if rate in seen else seen.setdefault(rate, next(values))
+
+        game, _ = stopped(StopSpec(plateau=6), noise=0.0, curve=curve)
+        assert len(game.records) == 60
+
+
+class TestNames:
+    def test_the_sweep_file_knows_every_strategy_and_pruner(self) -> None:
+        assert set(STRATEGIES) == set(StrategyName.__args__)  # type: ignore[attr-defined]
+        assert set(PRUNERS) == set(PrunerName.__args__)  # type: ignore[attr-defined]
+
+    def test_unknown_names_suggest_near_ones(self) -> None:
+        for key, value, near in (("strategy", "prioritty", "priority"), ("pruner", "hyperbnd", "hyperband")):
+            spec = sweep()
+            spec = spec.model_copy(update={"search": spec.search.model_copy(update={key: value})})
+            with pytest.raises(SweepFileError, match=f'Did you mean "{near}"'):
+                open_strategy(spec, CONTINUOUS, Direction.MAXIMIZE)
+
+    def test_start_configurations_outside_the_space_are_all_named(self) -> None:
+        spec = sweep(start=[{"learning_rate": 5.0}, {"learning_rat": 0.1}])
+        with pytest.raises(SweepFileError) as raised:
+            open_strategy(spec, CONTINUOUS, Direction.MAXIMIZE)
+        assert len(raised.value.problems) == 2
+
+    def test_refining_a_negative_number_of_times_is_refused(self) -> None:
+        with pytest.raises(ValidationError):
+            SweepSpec.model_validate({"study": "s", "data": {"source": "x"}, "search": {"refine": -1}})
+
+
+class TestRungs:
+    @pytest.mark.parametrize("epochs", [1, 2, 3, 5, 10, 27, 52, 100, 1000])
+    def test_rungs_rise_to_the_full_training(self, epochs: int) -> None:
+        for rungs in (priority_rungs(epochs), *(rungs_of(name, epochs=epochs) for name in PRUNERS)):
+            assert rungs[-1] == epochs
+            assert list(rungs) == sorted(set(rungs))
+            assert rungs[0] >= 1
+
+    def test_they_are_those_that_were_measured(self) -> None:
+        assert priority_rungs(52) == (6, 17, 52)
+        assert rungs_of("asha", epochs=52) == (4, 12, 36, 52)
+        assert len(rungs_of("median", epochs=52)) == 10

@@ -1,0 +1,146 @@
+"""From coarse to fine: the part of a space around its winners."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tuner.records import Params, ParamValue
+from tuner.spec.space import Dimension, Space
+
+_MARGIN = 0.1
+"""Kept on both sides of the winners, as a share of the range on its own scale."""
+_LEAST_WIDTH = 0.3
+"""A zoomed range is at least so large a part of the old one: winners may agree by luck."""
+_WORTHWHILE = 0.85
+"""A range that would keep more than this of its width is left alone."""
+_ENOUGH_WINNERS = 3
+"""From fewer, nothing is concluded."""
+
+Side = Literal["low", "high"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What becomes of one dimension, and why."""
+
+    dimension: Dimension
+    """As it shall be."""
+    kind: Literal["zoomed", "widened"]
+    reason: str
+
+
+def zoom(
+    space: Space, winners: Sequence[Params], *, beyond: Mapping[tuple[str, Side], ParamValue] | None = None
+) -> tuple[Change, ...]:
+    """The dimensions that change for a finer search, each with its reason.
+
+    A range shrinks to where the winners lie, with a margin; where they crowd a bound, that side moves out instead.
+    Its default becomes the best trial's value.
+
+    Args:
+        space: What was searched.
+        winners: Parameters of the best trials, best first.
+        beyond: A further bound, or choice, for each side (name, side) of a range that winners crowd.
+    """
+    changes = (_change(dimension, winners, beyond or {}) for dimension in space if not dimension.fixed)
+    return tuple(change for change in changes if change is not None)
+
+
+def zoomed_space(space: Space, winners: Sequence[Params]) -> tuple[Space, tuple[Change, ...]]:
+    """The space after `zoom`, and what changed; a dimension that keeps its range gets the best value as its default."""
+    changes = zoom(space, winners)
+    changed = {change.dimension.name: change.dimension for change in changes}
+    best = winners[0] if winners else {}
+    kept = (replace(d, default=best.get(d.name, d.default)) for d in space)
+    return Space(tuple(changed.get(d.name, d) for d in kept)), changes
+
+
+def describe(dimension: Dimension) -> str:
+    """The values of a dimension, in a few characters."""
+    if dimension.kind == "categorical":
+        return ", ".join(str(choice) for choice in dimension.choices)
+    return f"{dimension.low:g} to {dimension.high:g}"
+
+
+def _change(
+    dimension: Dimension, winners: Sequence[Params], beyond: Mapping[tuple[str, Side], ParamValue]
+) -> Change | None:
+    values = [params[dimension.name] for params in winners if dimension.name in params]
+    if len(values) < _ENOUGH_WINNERS:
+        return None
+    further: dict[Side, ParamValue] = {
+        side: beyond[dimension.name, side] for side in ("low", "high") if (dimension.name, side) in beyond
+    }
+    changed = (
+        _choices(dimension, values, further) if dimension.kind == "categorical" else _range(dimension, values, further)
+    )
+    if changed == dimension:
+        return None
+    changed = replace(changed, default=values[0])
+    if further:
+        ends = " and ".join("lower" if side == "low" else "upper" for side in further)
+        reason = f"the best {len(values)} trials crowd the {ends} bound of {describe(dimension)}"
+        return Change(dimension=changed, kind="widened", reason=reason)
+    seen = _span(dimension, values)
+    reason = f"the best {len(values)} trials lie at {seen}, of {describe(dimension)}"
+    return Change(dimension=changed, kind="zoomed", reason=reason)
+
+
+def _range(dimension: Dimension, values: Sequence[ParamValue], further: Mapping[Side, ParamValue]) -> Dimension:
+    units = [dimension.to_unit(value) for value in values]
+    low, high = min(units) - _MARGIN, max(units) + _MARGIN
+    missing = _LEAST_WIDTH - (high - low)
+    if missing > 0:
+        low, high = low - missing / 2, high + missing / 2
+    low, high = max(0.0, low), min(1.0, high)
+    if high - low > _WORTHWHILE:
+        low, high = 0.0, 1.0
+    ends = {
+        "low": dimension.low if low == 0.0 else _rounded(dimension, dimension.from_unit(low), down=True),
+        "high": dimension.high if high == 1.0 else _rounded(dimension, dimension.from_unit(high), down=False),
+    }
+    ends |= {side: float(value) for side, value in further.items()}
+    return replace(dimension, low=ends["low"], high=ends["high"])
+
+
+def _choices(dimension: Dimension, values: Sequence[ParamValue], further: Mapping[Side, ParamValue]) -> Dimension:
+    if dimension.ordered:
+        places = [dimension.choices.index(value) for value in values]
+        first, last = max(0, min(places) - 1), max(places) + 2
+        kept = dimension.choices[first:last]
+    else:
+        kept = tuple(choice for choice in dimension.choices if choice in values)
+    kept = (*((further["low"],) if "low" in further else ()), *kept, *((further["high"],) if "high" in further else ()))
+    return replace(dimension, choices=kept)
+
+
+def _rounded(dimension: Dimension, value: ParamValue, *, down: bool) -> float:
+    """A bound in two digits, rounded outwards but never beyond the old bound; on the grid where there is one."""
+    number = float(value)
+    if dimension.kind == "int" or dimension.step is not None:
+        return number
+    if dimension.scale == "log1m":
+        return _clip(dimension, 1.0 - _two_digits(1.0 - number, down=not down))
+    return _clip(dimension, _two_digits(number, down=down))
+
+
+def _clip(dimension: Dimension, number: float) -> float:
+    # Rounded once more, since 1 - 0.03 is 0.97 only nearly.
+    return min(dimension.high, max(dimension.low, float(f"{number:.12g}")))
+
+
+def _two_digits(number: float, *, down: bool) -> float:
+    if number == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(number))) - 1)
+    return (math.floor if down else math.ceil)(round(number / unit, 6)) * unit
+
+
+def _span(dimension: Dimension, values: Sequence[ParamValue]) -> str:
+    if dimension.kind == "categorical" and not dimension.ordered:
+        return ", ".join(str(choice) for choice in dimension.choices if choice in values)
+    numbers = sorted(float(value) for value in values)
+    return f"{numbers[0]:.3g} to {numbers[-1]:.3g}" if numbers[0] < numbers[-1] else f"{numbers[0]:.3g}"
