@@ -189,7 +189,7 @@ class StackedProgram:
         alive: list[Tensor] = []
         for chunk in evaluation_chunks(inputs):
             tape, _ = self._evaluate(chunk)
-            fires = [(y > 0).transpose(1, 2).flatten(2).any(dim=2) for y in tape.rectified]
+            fires = [y.amax(dim=(1, *range(3, y.dim()))) > 0 for y in tape.rectified]
             alive = [a | b for a, b in zip(alive, fires, strict=True)] if alive else fires
         own = torch.tensor([network.hidden_widths for network in self._networks], device=self.device)
         return {f"hidden layer {n + 1}": 1.0 - fired.sum(dim=1) / own[:, n] for n, fired in enumerate(alive)}
