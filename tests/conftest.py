@@ -1,5 +1,7 @@
 """One thread for every test process, and the numeric environment of the workers, before torch is imported."""
 
+from hypothesis import HealthCheck, settings
+
 from tuner.execute.numeric import set_numeric_environment
 
 set_numeric_environment(1)
@@ -7,3 +9,7 @@ set_numeric_environment(1)
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+# No test fails because the machine is busy.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
