@@ -114,7 +114,8 @@ def _conclude(study: str, sweep: Path, results: Path, store: str | None, outcome
         sys.stdout.write(where.paths.leaderboard_json.read_text())
     else:
         print_report(Analysis(data, where.paths), top=10)
-        click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
+        if outcome.signal is None:
+            click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
     if not outcome.complete:
         why = "interrupted" if outcome.signal else "out of time"
         click.echo(f"{why}; everything is kept. To go on: {_command(sweep)}", err=True)

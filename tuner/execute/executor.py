@@ -35,7 +35,12 @@ class Executor(Protocol):
         ...
 
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
-        """The events since the last call, in order for each trial; waits up to the timeout for the first."""
+        """The events since the last call, in order for each trial; waits up to the timeout for the first.
+
+        Raises:
+            StorageError: the trials' files cannot be written.
+            DataError, UserCodeError: a worker that died cannot be replaced, since what it loads is no longer there.
+        """
         ...
 
     def interrupt(self) -> None:

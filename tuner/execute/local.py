@@ -247,6 +247,8 @@ class LocalExecutor:
             self.workers[self.workers.index(worker)] = self._start(worker.number, worker.place)
         if not worker.ready:
             self._count_early_death(cause, words)
+        if self._failure is not None:
+            return []  # the run is over, and what became of its trials is for the next one to see
         if self._interrupted:
             return [TrialInterrupted(trial=trial, epoch=0) for trial in worker.jobs]
         if worker.overtime:

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,12 @@ class Printed:
 
 
 def append(log: Path, text: bytes) -> None:
-    """Append a text to a file; nothing is made for no text."""
+    """Append a text to a log, if there is a text; a disk that cannot take it will be told of by what matters more."""
     if text:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
-            file.write(text)
+        with suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as file:
+                file.write(text)
 
 
 def _received(duplicate: Any) -> Printed:

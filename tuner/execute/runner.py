@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from tuner.errors import StorageError
 from tuner.records import FailureReason, TrialEvent, TrialFailed, TrialInterrupted, TrialJob
 from tuner.train.cohort import Cohort
 from tuner.train.task import Task
@@ -59,7 +60,11 @@ class CohortRunner:
             self._cohort.interrupt()
 
     def train(self, jobs: Sequence[TrialJob]) -> Iterator[list[TrialEvent]]:
-        """Train jobs and those that join or are queued, yielding each epoch's events."""
+        """Train jobs and those that join or are queued, yielding each epoch's events.
+
+        Raises:
+            StorageError: the trials' files cannot be written.
+        """
         self._interrupted = False
         self._waiting = [list(jobs)]
         while self._waiting:
@@ -74,6 +79,8 @@ class CohortRunner:
         try:
             yield from self._epochs(cohort)
             return
+        except StorageError:
+            raise  # a full disk is nobody's fault here, and no trial can be trained on it
         except (Exception, SystemExit) as error:  # a user's module may raise anything
             events = self._after(error, cohort.unfinished)
             traceback.clear_frames(error.__traceback__)

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import TunerError
+from tuner.errors import StorageError, TunerError
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.printed import Printed
 from tuner.execute.runner import CohortRunner
@@ -150,7 +150,11 @@ class _Server:
         while True:
             match self._link.next():
                 case ("train" | "join", jobs):
-                    if not self._train(jobs):
+                    try:
+                        if not self._train(jobs):
+                            return
+                    except StorageError as error:
+                        self._link.send("refused", error)
                         return
                 case ("close",):
                     return

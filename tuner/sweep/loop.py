@@ -10,7 +10,9 @@ from pathlib import Path
 
 from tuner.errors import DataError, FailureLimitError, UserCodeError
 from tuner.execute.executor import Executor
+from tuner.execute.printed import append
 from tuner.faults import fault_point
+from tuner.paths import TrialPaths
 from tuner.records import (
     EpochsFinished,
     Json,
@@ -96,7 +98,7 @@ class Sweep:
 
         Raises:
             FailureLimitError: trials kept failing in the same way.
-            StorageError: the database cannot take results.
+            StorageError: the disk or the database cannot take results.
             DataError, UserCodeError: a worker could not be replaced.
         """
         with self.stop.training():
@@ -223,10 +225,8 @@ class Sweep:
                 self._failures.add(record)
 
     def _log_failure(self, event: TrialFailed) -> None:
-        folder = self.folders(event.trial)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(event.traceback or f"{event.reason}: {event.message}\n")
+        text = event.traceback or f"{event.reason}: {event.message}\n"
+        append(TrialPaths(self.folders(event.trial)).log, text.encode(errors="backslashreplace"))
 
     def _interrupt(self) -> None:
         """Let the executor checkpoint what runs; what does not end its epoch in time has its last checkpoint."""

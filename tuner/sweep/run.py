@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner.errors import StorageError
 from tuner.execute.open import open_executor
 from tuner.faults import fault_point
 from tuner.paths import StudyPaths
@@ -169,11 +170,20 @@ class StudyRun:
             return sweep.run()
 
     def _report(self) -> None:
-        from tuner.report.write import write_reports
+        """Write the reports; after a signal only the tables, since whoever sent it may not wait for plots."""
+        from tuner.report.write import write_reports, write_tables
         from tuner.store.reader import read_study
 
         study = read_study(self.paths, study=self.spec.study, url=self.options.store_url)
-        write_reports(study, self.paths)
+        try:
+            if self.stop.signal is None:
+                write_reports(study, self.paths)
+            else:
+                write_tables(study, self.paths)
+        except OSError as error:
+            raise StorageError(
+                f"the reports cannot be written: {error}; all results are stored, and the same command writes them"
+            ) from error
 
 
 def run_sweep(spec: SweepSpec, options: RunOptions, watcher: Watcher) -> Outcome:

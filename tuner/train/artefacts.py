@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, fields
@@ -13,20 +14,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tuner.errors import StorageError
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult
+
+NO_ROOM_BYTES = 2**20
+"""A disk with less room than this is full."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path that becomes `path` when the block ends well; the folder is made if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        temporary.replace(path)
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Within the block a file is written. That the disk takes it is no matter of the trial's.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # torch's writer of files
+            raise
+        folder = next(folder for folder in path.parents if folder.exists())
+        cause = "disk full" if shutil.disk_usage(folder).free < NO_ROOM_BYTES else str(error)
+        raise StorageError(
+            f"{path} cannot be written: {cause}; make that possible and run again: trials go on from their checkpoints"
+        ) from error
 
 
 def write_curve(paths: TrialPaths, curve: Sequence[EpochResult]) -> None:
@@ -45,5 +70,6 @@ def write_weights(paths: TrialPaths, weights: Mapping[str, Tensor]) -> None:
 
 def write_predictions(paths: TrialPaths, predictions: Tensor) -> None:
     """Dev predictions, shape (dev examples, outputs), as NPY."""
+    values = predictions.cpu().numpy().astype(np.float32)
     with replacing(paths.predictions) as path, path.open("wb") as file:
-        np.save(file, predictions.cpu().numpy().astype(np.float32))
+        np.save(file, values)

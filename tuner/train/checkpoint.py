@@ -21,6 +21,7 @@ from torch import Tensor
 from tuner.faults import fault_point
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult
+from tuner.train.artefacts import storing
 from tuner.train.early_stopping import Patience
 
 log = logging.getLogger(__name__)
@@ -60,17 +61,18 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> None:
     body = io.BytesIO()
     torch.save(values, body)
     data = body.getvalue()
-    paths.folder.mkdir(parents=True, exist_ok=True)
-    with paths.new_checkpoint.open("wb") as file:
-        file.write(_MAGIC + hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
-        file.flush()
-        os.fsync(file.fileno())
-    fault_point("checkpoint_written")
-    if paths.checkpoint.exists():
-        paths.checkpoint.replace(paths.previous_checkpoint)
-        fault_point("checkpoint_between")
-    paths.new_checkpoint.replace(paths.checkpoint)
-    fault_point("checkpoint_replaced")
+    with storing(paths.checkpoint):
+        paths.folder.mkdir(parents=True, exist_ok=True)
+        with paths.new_checkpoint.open("wb") as file:
+            file.write(_MAGIC + hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+            file.flush()
+            os.fsync(file.fileno())
+        fault_point("checkpoint_written")
+        if paths.checkpoint.exists():
+            paths.checkpoint.replace(paths.previous_checkpoint)
+            fault_point("checkpoint_between")
+        paths.new_checkpoint.replace(paths.checkpoint)
+        fault_point("checkpoint_replaced")
 
 
 def read_checkpoint(paths: TrialPaths) -> Checkpoint | None:
