@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class Slow(nn.Module):
 
 
 def build(params: Mapping[str, Any], data: DataInfo) -> nn.Module:
-    if params.get("l1"):
+    if params.get("l1") and not Path(str(params.get("marker", "/nowhere/at/all"))).exists():
         commit(str(params.get("fault")))
     size = 1
     for length in data.input_shape:
@@ -63,7 +64,7 @@ def deadly_data() -> None:
 def commit(fault: str) -> None:
     """Do something that no model should."""
     match fault:
-        case "raise":
+        case "raise" | "raise unless mended":
             raise ValueError("this trial is broken")
         case "exit":
             sys.exit(3)
@@ -84,6 +85,8 @@ def commit(fault: str) -> None:
             os.write(1, b"written to descriptor 1\n")
             os.write(2, b"written to descriptor 2\n")
             subprocess.run(["echo", "printed by a child"], check=True)
+        case "print in Python":
+            print("printed by Python")
         case "print and die":
             print("my last words")
             ctypes.string_at(0)

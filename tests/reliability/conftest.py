@@ -30,6 +30,12 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture
+def quick_rig(quick_rigs: Callable[[str], Rig]) -> Rig:
+    """One such study."""
+    return quick_rigs("study")
+
+
+@pytest.fixture
 def quick_rigs(tmp_path: Path, zygote: Zygote) -> Iterator[Callable[[str], Rig]]:
     """Studies by name, whose runs start in milliseconds: forks of a process that has everything imported."""
     made: dict[str, Rig] = {}

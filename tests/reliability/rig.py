@@ -132,6 +132,15 @@ class Rig:
         self.runs.append(Run(command, stdout=stdout, stderr=stderr, finished_epochs=before))
         return self.runs[-1]
 
+    def command(self, *arguments: str) -> tuple[int, str, str]:
+        """Run another command to its end: its exit code, what it printed, and what it printed to stderr."""
+        stdout, stderr = self.folder / "command.out", self.folder / "command.err"
+        for path in (stdout, stderr):
+            path.unlink(missing_ok=True)
+            path.touch()
+        command = self.launcher(arguments, cwd=self.folder, env={}, stdout=stdout, stderr=stderr)
+        return wait_for(command), stdout.read_text(), stderr.read_text()
+
     @property
     def last(self) -> Run:
         return self.runs[-1]

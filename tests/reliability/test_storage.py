@@ -1,0 +1,157 @@
+"""Disks and databases that fail under a run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.rig import Rig, small_disk, states
+from tuner.records import TrialState
+
+LONG = {"training": {"epochs": 400, "batch_size": 128}, "search": {"trials": 3, "strategy": "random"}}
+"""Trials that are long enough for checkpoints."""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
+
+
+@pytest.fixture
+def on_small_disk(quick_rig: Rig) -> Iterator[Rig]:
+    with small_disk(quick_rig.folder / "results", mebibytes=8):
+        yield quick_rig
+
+
+@needs_root
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_a_disk_that_fills_ends_the_run_with_5_and_with_room_it_goes_on(
+    rig: Rig, quick_rigs: Callable[[str], Rig], engine: str
+) -> None:
+    mine = rig if engine == "local" else quick_rigs("quick")
+    with small_disk(mine.folder / "results", mebibytes=8):
+        mine.sweep(**LONG)
+        run = mine.start(engine=engine)
+        mine.wait_until(lambda: bool(mine.checkpoints()))
+        with mine.fill_disk():
+            assert run.wait() == 5
+            assert "disk full" in run.err
+            assert "Traceback" not in run.err
+            assert mine.command("report", "study")[0] == 0
+        assert TrialState.FAILED not in states(mine)
+        mine.resume(engine=engine)
+        assert any(mine.last.went_on.values())
+        mine.audit(complete=True)
+
+
+@needs_root
+def test_on_a_read_only_disk_reports_work_and_a_run_ends_with_5_before_any_trial(on_small_disk: Rig) -> None:
+    rig = on_small_disk
+    rig.sweep(search={"trials": 3, "strategy": "random"})
+    rig.resume()
+    disk = str(rig.folder / "results")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    try:
+        for command in ("status", "report", "best"):
+            code, _, err = rig.command(command, "study")
+            assert code == 0, err
+        run = rig.start("--trials", "5")
+        assert run.wait() == 5
+        assert "read-only" in run.err
+        assert len(rig.records()) == 3
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+
+
+def test_a_lock_of_another_program_is_waited_for(quick_rig: Rig) -> None:
+    quick_rig.sweep(**LONG)
+    run = quick_rig.start()
+    quick_rig.wait_until(lambda: quick_rig.paths.database.exists() and TrialState.RUNNING in states(quick_rig))
+    with quick_rig.lock_db():
+        quick_rig.wait_until("cannot be written now")
+        time.sleep(1.0)
+        assert run.alive
+    assert run.wait() == 0
+    assert run.err.count("cannot be written now") == 1
+    quick_rig.audit(complete=True)
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "one byte", "hostile"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    quick_rigs: Callable[[str], Rig], tmp_path: Path, harm: str
+) -> None:
+    rig = quick_rigs("study")
+    rig.sweep(training={"epochs": 1500, "batch_size": 128}, search={"trials": 1, "strategy": "random"})
+    run = rig.start()
+    damaged = rig.paths.trial(0)
+    rig.wait_until(damaged.previous_checkpoint.exists)
+    rig.kill("coordinator")
+    assert run.wait() == -9
+    last = rig.checkpoints()[0]
+    proof = tmp_path / "code ran"
+    match harm:
+        case "cut":
+            rig.cut_file(damaged.checkpoint)
+        case "empty":
+            rig.cut_file(damaged.checkpoint, share=0)
+        case "one byte":
+            content = bytearray(damaged.checkpoint.read_bytes())
+            content[len(content) // 2] ^= 1
+            damaged.checkpoint.write_bytes(content)
+        case _:
+            body = pickle.dumps(Hostile(str(proof)))
+            header = b"tuner-checkpoint-1 " + hashlib.sha256(body).hexdigest().encode()
+            damaged.checkpoint.write_bytes(header + b"\n" + body)
+    resumed = rig.resume()
+    assert 0 < resumed.went_on[0] < last
+    assert "0000/checkpoint.pt is damaged" in re.sub(r"\s", "", resumed.err).replace("isdamaged", " is damaged")
+    assert not proof.exists()
+    rig.audit(complete=True)
+
+
+class Hostile:
+    """Makes a file when it is unpickled without care."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, int]]:
+        return os.open, (self.path, os.O_CREAT | os.O_WRONLY)
+
+
+@pytest.mark.parametrize("harm", ["cut", "text", "empty"])
+def test_a_damaged_database_is_refused_with_5_and_left_as_it_is(quick_rig: Rig, harm: str) -> None:
+    quick_rig.sweep(search={"trials": 3, "strategy": "random"})
+    quick_rig.resume()
+    database = quick_rig.paths.database
+    match harm:
+        case "cut":
+            quick_rig.cut_file(database)
+        case "text":
+            database.write_text("epoch,loss\n1,0.5\n")
+        case _:
+            quick_rig.cut_file(database, share=0)
+    before = database.read_bytes()
+    for arguments in (("run", "sweep.yaml", "--engine", "inline"), ("status", "study"), ("report", "study")):
+        code, _, err = quick_rig.command(*arguments)
+        assert code == 5, (arguments, err)
+        assert "study.db" in err
+        assert "Traceback" not in err
+        assert database.read_bytes() == before
+
+
+def test_mistyped_names_make_nothing(quick_rig: Rig) -> None:
+    quick_rig.sweep(search={"trials": 3, "strategy": "random"})
+    quick_rig.resume()
+    before = sorted(quick_rig.folder.rglob("*"))
+    for command in (("status", "studi"), ("report", "studi"), ("best", "studi"), ("show", "studi", "0")):
+        code, _, err = quick_rig.command(*command)
+        assert code == 4, (command, err)
+        assert "study" in err
+    left = {path for path in quick_rig.folder.rglob("*") if not path.name.startswith("command.")}
+    assert left == {path for path in before if not path.name.startswith("command.")}
