@@ -92,6 +92,8 @@ class DataInfo:
     """Test examples whose inputs equal those of a training example."""
     test_in_dev: int = 0
     """Test examples whose inputs equal those of a dev example."""
+    train_dev_auroc: float | None = None
+    """Cross-validated AUROC of a classifier that tells dev from train examples, where that is well above chance."""
     sha256: str = ""
     """Of the train and dev examples as read and split, before normalisation, so that a study notices when its data
     changes; the same on every machine."""

@@ -19,6 +19,10 @@ from tuner.spec.space import Dimension, Space
 ON_BOUND = [{"learning_rate": 0.9}, {"learning_rate": 0.8}, {"learning_rate": 0.95}]
 
 
+WEIGHT_DECAY = Dimension(name="weight_decay", kind="float", tier=4, default=1e-4, low=1e-6, high=0.1, scale="log")
+REGULARISED = Space((*SPACE.dimensions, WEIGHT_DECAY))
+
+
 def parts(train: float, dev: float, target: float = 0.01) -> ErrorParts:
     result = curve(1, lambda _: dev, train=lambda _: train)[0]
     found = error_parts(result, metric="accuracy", num_train=5000, num_dev=5000, target_error=target)
@@ -54,9 +58,23 @@ def test_overfitting_asks_for_early_stopping_first() -> None:
 
 
 def test_variance_with_all_regularisation_searched_asks_for_data() -> None:
-    weight_decay = Dimension(name="weight_decay", kind="float", tier=4, default=1e-4, low=1e-6, high=0.1, scale="log")
-    step = next_step(replace(EVIDENCE, space=Space((*SPACE.dimensions, weight_decay))))
+    step = next_step(replace(EVIDENCE, space=REGULARISED))
     assert "more training data" in step.change
+
+
+def test_regularisation_that_the_search_never_moved_was_not_searched() -> None:
+    kept = replace(EVIDENCE, space=REGULARISED, kept={"dropout", "weight_decay"}, strategy="priority")
+    step = next_step(kept)
+    assert (step.key, step.change) == ("search.regularisation", "set it to always")
+    assert "weight_decay and dropout kept their defaults" in step.why
+    assert next_step(replace(kept, strategy="staged")).key == "search.trials"
+    one = next_step(replace(kept, kept={"momentum", "dropout"}))
+    assert "dropout kept its default" in one.why
+
+
+def test_variance_where_dev_is_not_like_train_asks_for_data_that_are() -> None:
+    step = next_step(replace(EVIDENCE, space=REGULARISED, told_apart=True))
+    assert (step.key, step.change) == ("data", "make the training examples more like the dev examples")
 
 
 def test_bias_asks_for_longer_training_before_a_bigger_network() -> None:

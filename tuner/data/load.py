@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
-from tuner.data.dataset import DataInfo, TrainingData
+from tuner.data.dataset import DataInfo, Split, TrainingData
 from tuner.data.fingerprint import data_sha256, input_hashes
 from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
 from tuner.data.parts import Parts, read_parts
 from tuner.data.preparation import Preparation, fit_preparation
+from tuner.data.shift import contrast, drawn_at_random, note_on_contrast, part_of
 from tuner.spec.model import SweepSpec
 
 
@@ -25,7 +27,20 @@ def load_training_data(spec: SweepSpec) -> TrainingData:
     parts = read_parts(spec.data, root=Path(spec.root))
     preparation = fit_preparation(parts.train, normalise=spec.data.normalise)
     train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
-    return TrainingData(train, dev, _info(parts, preparation, tuple(train.inputs.shape[1:])))
+    info = _info(parts, preparation, tuple(train.inputs.shape[1:]))
+    return TrainingData(train, dev, _compared(info, parts, train, dev))
+
+
+def _compared(info: DataInfo, parts: Parts, train: Split, dev: Split) -> DataInfo:
+    """Add whether train and dev examples can be told apart, where they were not drawn at random from one set."""
+    if drawn_at_random(parts.train, parts.dev):
+        return info
+    found = contrast(part_of(train, parts.train), part_of(dev, parts.dev))
+    if found is None or not found.material:
+        return info
+    of_targets = info.target_names if info.task == "regression" else ("the class",)
+    names = (*info.feature_names, *of_targets) if info.feature_names else ()
+    return dataclasses.replace(info, train_dev_auroc=found.auroc, notes=(*info.notes, note_on_contrast(found, names)))
 
 
 def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) -> DataInfo:

@@ -42,8 +42,14 @@ class Evidence:
     importances: Sequence[Importance]
     feasibility: Feasibility
     space: Space
+    kept: Collection[str] = ()
+    """Hyperparameters of the space that had one value in all trials."""
     training: Mapping[str, Json]
     """The `training` block of the sweep file."""
+    strategy: str = ""
+    """`search.strategy` of the sweep file."""
+    told_apart: bool = False
+    """Whether a classifier tells train from dev examples."""
     num_ties: int
     """Trials that cannot be told from the best, itself included; 0 if that is not known."""
     confirmed: bool
@@ -136,7 +142,24 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
     for name in _REGULARISERS:
         if not _is_used(name, evidence.space.names, evidence.training) and name != "l1":
             return Step(f"space.{name}", "search it", f"{why}, and {name} is neither searched nor set")
+    closed = [name for name in _REGULARISERS if name in evidence.kept]
+    if closed:
+        return _open_regularisation(closed, evidence.strategy, why)
+    if evidence.told_apart:
+        return Step(
+            "data",
+            "make the training examples more like the dev examples",
+            f"{why}, regularisation was searched already, and a classifier tells the two parts apart",
+        )
     return Step("", "get more training data, or augment it", f"{why}, and regularisation was searched already")
+
+
+def _open_regularisation(closed: Sequence[str], strategy: str, why: str) -> Step:
+    """Hyperparameters that lie in the space, but that the search never moved."""
+    kept = f"{why}, and {' and '.join(closed)} kept {'its default' if len(closed) == 1 else 'their defaults'} all along"
+    if strategy == "priority":
+        return Step("search.regularisation", "set it to always", kept)
+    return Step("search.trials", "raise it, so that the search comes to regularisation", kept)
 
 
 def _settle(evidence: Evidence, why: str) -> Step:

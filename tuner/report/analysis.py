@@ -135,12 +135,26 @@ class Analysis:
                 importances=self.importances,
                 feasibility=self.feasibility,
                 space=self.space,
+                kept=self._kept,
                 training=sweep_value(self.study, "training") or {},
+                strategy=sweep_value(self.study, "search", "strategy") or "",
+                told_apart=self._told_apart,
                 num_ties=len(self.statistics.ties),
                 confirmed=self.finals is not None,
                 tested=bool(self.study.facts.get("tests")),
             )
         )
+
+    @property
+    def _kept(self) -> frozenset[str]:
+        """Hyperparameters of the space that every trial had at the same value."""
+        varied = (d.name for d in self.space if not d.fixed)
+        return frozenset(n for n in varied if len({r.params[n] for r in self.study.records if n in r.params}) == 1)
+
+    @property
+    def _told_apart(self) -> bool:
+        data = self.study.facts.get("data")
+        return isinstance(data, Mapping) and data.get("train_dev_auroc") is not None
 
     @cached_property
     def frame(self) -> pd.DataFrame:
