@@ -46,6 +46,11 @@ PATHS: Mapping[str, Mapping[str, object]] = {
     "regression": {"data": diabetes()},
     "cnn": {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16, "batch_norm": True}},
     "user module": {"model": TWO_LAYERS},
+    "augmented": {"augment": 0.7, "augment_flip": True, "augment_cutout": True, "augment_noise": True},
+    "cnn, augmented": {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16}, "augment": 0.5},
+    "soft labels": {"mixup": 0.3, "label_smoothing": 0.1, "input_dropout": 0.2, "batch_size": 41},
+    "regression, mixup": {"data": diabetes(), "mixup": 0.3},
+    "user module, soft labels": {"model": TWO_LAYERS, "augment": 0.5, "mixup": 0.3, "label_smoothing": 0.1},
     "user module, batch norm": {"model": "tests/train/user_modules.py:normed"},
 }
 
@@ -103,6 +108,13 @@ REFERENCE: Sequence[tuple[str, Mapping[str, object], float]] = (
     ("sgd, regression", {"data": diabetes()}, 1e-5),
     ("sgd, cnn", {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16}}, 1e-5),
     ("sgd, user module", {"model": TWO_LAYERS}, 1e-5),
+    ("sgd, augmented", {"augment": 0.5, "augment_noise": True, "input_dropout": 0.1}, 1e-5),
+    ("sgd, soft labels", {"mixup": 0.3, "label_smoothing": 0.1, "batch_size": 41}, 1e-5),
+    (
+        "sgd, user module, soft",
+        {"model": TWO_LAYERS, "augment": 0.5, "mixup": 0.3, "label_smoothing": 0.1},
+        1e-5,
+    ),
     ("rmsprop", {"optimizer": "rmsprop"}, 1e-3),
     ("adam", {"optimizer": "adam"}, 1e-3),
     ("adamw", {"optimizer": "adamw"}, 1e-3),

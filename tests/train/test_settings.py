@@ -67,6 +67,11 @@ def test_trials_of_one_key_train_together(tmp_path_factory: pytest.TempPathFacto
         ("optimizer", "sgd", "adam"),
         ("nesterov", False, True),
         ("my_own", 1.0, 2.0),
+        ("augment", 0.0, 0.1),
+        ("augment_flip", False, True),
+        ("mixup", 0.0, 0.1),
+        ("label_smoothing", 0.0, 0.1),
+        ("input_dropout", 0.0, 0.1),
     ],
 )
 def test_what_changes_shapes_or_steps_splits(name: str, first: object, second: object) -> None:

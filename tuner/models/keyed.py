@@ -91,6 +91,12 @@ def dropout_keys(seeds: list[int], steps: npt.NDArray[np.int64], num_layers: int
     return (found.astype(np.uint32) | np.uint32(1)).view(np.int32)
 
 
+def step_keys(seeds: list[int], purpose: str, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """Multipliers of a field for one purpose, as those of dropout: odd int32, shape (steps, trials)."""
+    found = keys(np.asarray(seeds, dtype=np.uint64), purpose, steps.astype(np.uint64))
+    return (found.astype(np.uint32) | np.uint32(1)).view(np.int32)
+
+
 @lru_cache(maxsize=256)
 def dropout_field(num_elements: int, device: torch.device) -> Tensor:
     """Fixed odd int32 numbers, one for each element of one trial's activations of a batch.

@@ -96,6 +96,10 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
     if isinstance(training.batch_size, int) and training.batch_size > LARGE_BATCH:
         rule = "is a very large mini-batch"
         findings.warn(("training", "batch_size"), rule, remedy="write `full` for all of the training set")
+    kinds = [name for name in training.model_fields_set if name.startswith("augment_")]
+    if kinds and not training.augment and "augment" not in (spec.space or {}):
+        rule = "has no effect: augment, the strength of all kinds, is 0"
+        findings.warn(("training", kinds[0]), rule, remedy="add augment: 0.5, or search it", at_key=True)
     _check_early_stopping(spec, findings)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from tuner.spec.knowledge import OPTIMIZERS, Bounds, Hyperparameter
 from tuner.spec.space import REGULARISATION_TIER
+from tuner.spec.techniques import TECHNIQUES
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
 MODELS: Mapping[str, str] = {
@@ -288,7 +289,7 @@ _ALL = (
     ),
 )
 
-HYPERPARAMETERS: Mapping[str, Hyperparameter] = {h.name: h for h in _ALL}
+HYPERPARAMETERS: Mapping[str, Hyperparameter] = {h.name: h for h in (*_ALL, *TECHNIQUES)}
 """By name, in tier order."""
 
 

@@ -172,6 +172,28 @@ class TrainingSpec(Part):
     """L1 penalty on the weights; 0 unless fixed or searched."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of hidden units dropped in training (inverted dropout); 0 unless fixed or searched."""
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the inputs dropped in training; 0 unless fixed or searched."""
+    augment: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Strength of the augmentation of training images, from 0 (off, unless fixed or searched) to 1; the kinds follow.
+    Dev and test examples stay as they are."""
+    augment_flip: bool = False
+    """Mirror images left to right, half of them at strength 1."""
+    augment_shift: bool = True
+    """Shift images, at strength 1 by up to a fifth of their size."""
+    augment_rotate: bool = True
+    """Rotate images, at strength 1 by up to 30 degrees."""
+    augment_zoom: bool = True
+    """Zoom images in or out, at strength 1 by up to a quarter."""
+    augment_cutout: bool = False
+    """Blank a square of each image, at strength 1 half as wide as it (arXiv 1708.04552)."""
+    augment_noise: bool = False
+    """Add noise to images, at strength 1 with a standard deviation of 0.3."""
+    mixup: Annotated[float, Field(ge=0)] | None = None
+    """Alpha of mixup, which blends pairs of examples and their targets (arXiv 1710.09412); 0 unless fixed or
+    searched."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of each label that is spread over all classes (arXiv 1512.00567); 0 unless fixed or searched."""
     schedule: Literal["constant", "inverse_time", "exponential", "step", "cosine"] = "inverse_time"
     """How the learning rate decays. `inverse_time`: alpha / (1 + lr_decay * epoch). `exponential`:
     alpha * (1 - lr_decay) ** epoch. `step`: times (1 - lr_decay) at each third of the training. `cosine`: half a

@@ -19,6 +19,8 @@ PER_TRIAL = frozenset(
     }
 )  # fmt: skip
 """Hyperparameters that are vectors over the trials of a cohort: never a reason to split."""
+SWITCHED = frozenset({"augment", "mixup", "label_smoothing", "input_dropout"})
+"""Vectors over the trials as well, but those that have one at zero do without its operations: on or off splits."""
 
 
 def fusion_key(spec: SweepSpec, values: Mapping[str, ParamValue]) -> Hashable:
@@ -29,6 +31,7 @@ def fusion_key(spec: SweepSpec, values: Mapping[str, ParamValue]) -> Hashable:
         values: All resolved values of the trial (`spec.defaults.settings_for`).
     """
     shape = {name: value for name, value in values.items() if name not in PER_TRIAL}
+    shape |= {name: bool(values[name]) for name in SWITCHED if name in values}
     if spec.model.kind in MODELS and "hidden_units" in shape:
         shape["hidden_units"] = rounded_width(int(shape["hidden_units"]))
     return tuple(sorted((name, repr(value)) for name, value in shape.items()))

@@ -11,9 +11,12 @@ def mean_loss(outputs: Tensor, targets: Tensor, *, loss: str) -> Tensor:
 
     Args:
         outputs: (B, outputs).
-        targets: (B,) int64 for `cross_entropy`, (B, outputs) float32 for `mse`.
+        targets: (B,) int64 for `cross_entropy`, or (B, outputs) float32 where labels are soft; (B, outputs) float32
+            for `mse`.
         loss: Which of the two.
     """
+    if loss == "cross_entropy" and targets.is_floating_point():
+        return _soft_cross_entropy(outputs, targets) / len(outputs)
     if loss == "cross_entropy":
         return torch.nn.functional.cross_entropy(outputs, targets)
     return torch.nn.functional.mse_loss(outputs, targets.view(outputs.shape))
@@ -24,11 +27,18 @@ def sum_of_mean_losses(outputs: Tensor, targets: Tensor, *, loss: str) -> Tensor
 
     Args:
         outputs: (K, B, outputs).
-        targets: (K, B), or (K, B, outputs).
+        targets: (K, B), or (K, B, outputs) for `mse` and soft labels.
         loss: As in `mean_loss`.
     """
+    if loss == "cross_entropy" and targets.is_floating_point():
+        return _soft_cross_entropy(outputs, targets) / outputs.shape[1]
     if loss == "cross_entropy":
         total = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="sum")
         return total / outputs.shape[1]
     total = torch.nn.functional.mse_loss(outputs, targets.view(outputs.shape), reduction="sum")
     return total / outputs[0].numel()
+
+
+def _soft_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The sum over examples, with a probability for each class as targets."""
+    return -(torch.log_softmax(outputs, dim=-1) * targets).sum()

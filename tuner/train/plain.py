@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.keyed import dropout_keys, seed_module
+from tuner.train.batches import BatchChanges
 from tuner.train.losses import mean_loss
-from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
+from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
 from tuner.train.settings import Settings
 
 
@@ -66,6 +67,7 @@ class PlainProgram:
         self._optimizers = [
             make_optimizer(module, m.settings) for module, m in zip(self._modules, members, strict=True)
         ]
+        self._changes = [BatchChanges([m], train, num_outputs=num_outputs, loss=loss) for m in members]
         self._best = [_weights(module) for module in self._modules]
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
@@ -74,21 +76,31 @@ class PlainProgram:
             dropouts = keyed_dropouts(module)
             keys = dropout_keys([member.seed], plan.step_SK[:, row : row + 1], len(dropouts)) if dropouts else None
             batch_size = member.settings.batch_size
+            own = plan.row(row)
             for number in range(first, last):
                 if keys is not None:
                     for layer, dropout in enumerate(dropouts):
                         dropout.start_step(int(keys[number, layer, 0]))
-                batch = plan.order_KN[row, number * batch_size : (number + 1) * batch_size]
-                self._step(
-                    row, batch, rate=float(plan.learning_rate_SK[number, row]), step=int(plan.step_SK[number, row])
-                )
+                inputs, targets = self._batch(row, own, number, batch_size)
+                rate, step = float(plan.learning_rate_SK[number, row]), int(plan.step_SK[number, row])
+                self._step(row, inputs, targets, rate=rate, step=step)
 
-    def _step(self, row: int, batch: Tensor, *, rate: float, step: int) -> None:
+    def _batch(self, row: int, plan: EpochPlan, number: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        """A batch of one trial, changed where it asks for it."""
+        batch = plan.order_KN[0, number * batch_size : (number + 1) * batch_size]
+        inputs, targets = self.train.inputs[batch], self.train.targets[batch]
+        changes = self._changes[row]
+        if changes.active:
+            targets = class_shares(targets, self.num_outputs) if changes.soft_labels else targets
+            changes.apply(inputs, targets, plan, number, batch_size=batch_size)
+        return inputs, targets
+
+    def _step(self, row: int, inputs: Tensor, targets: Tensor, *, rate: float, step: int) -> None:
         settings, module, optimizer = self.members[row].settings, self._modules[row], self._optimizers[row]
         seed_module(self.members[row].seed, step, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            outputs = module(self.train.inputs[batch])
-        loss = mean_loss(outputs.float(), self.train.targets[batch], loss=self.loss)
+            outputs = module(inputs)
+        loss = mean_loss(outputs.float(), targets, loss=self.loss)
         if settings.l1:
             loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if p.dim() > 1)
         optimizer.zero_grad()
@@ -146,6 +158,7 @@ class PlainProgram:
         program.members = (*(self.members[row] for row in keep), *joining)
         program._modules = [*(self._modules[row] for row in keep), *program._modules]
         program._optimizers = [*(self._optimizers[row] for row in keep), *program._optimizers]
+        program._changes = [*(self._changes[row] for row in keep), *program._changes]
         program._best = [*(self._best[row] for row in keep), *program._best]
         return program
 

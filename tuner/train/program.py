@@ -48,6 +48,20 @@ class EpochPlan:
     step_SK: npt.NDArray[np.int64]
     """Each trial's global step number, from 0: keys the dropout masks and Adam's bias correction."""
 
+    def row(self, row: int) -> EpochPlan:
+        """The plan of one of the trials."""
+        only = slice(row, row + 1)
+        return EpochPlan(
+            order_KN=self.order_KN[only],
+            learning_rate_SK=self.learning_rate_SK[:, only],
+            step_SK=self.step_SK[:, only],
+        )
+
+
+def class_shares(targets: Tensor, num_classes: int) -> Tensor:
+    """Classes as a probability for each: one-hot float32 of shape (examples, classes)."""
+    return torch.nn.functional.one_hot(targets, num_classes).float()
+
 
 def evaluation_chunks(inputs: Tensor) -> tuple[Tensor, ...]:
     """The examples in the portions in which they are evaluated."""

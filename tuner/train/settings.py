@@ -11,6 +11,25 @@ from tuner.spec.model import SweepSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Augmentation:
+    """What is done to training images: see `train.augment`."""
+
+    strength: float
+    """From 0, which is off, to 1."""
+    flip: bool
+    shift: bool
+    rotate: bool
+    zoom: bool
+    cutout: bool
+    noise: bool
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change their place."""
+        return self.flip or self.shift or self.rotate or self.zoom
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """One trial's values: defaults, overridden by the sweep file's fixed values, overridden by its parameters."""
 
@@ -25,6 +44,10 @@ class Settings:
     weight_decay: float
     l1: float
     dropout: float
+    input_dropout: float
+    augmentation: Augmentation
+    mixup: float
+    label_smoothing: float
     schedule: str
     lr_decay: float
     warmup_epochs: float
@@ -52,6 +75,10 @@ def resolve_settings(spec: SweepSpec, params: Params, *, num_train: int) -> Sett
         weight_decay=float(values["weight_decay"]),
         l1=float(values["l1"]),
         dropout=float(values["dropout"]),
+        input_dropout=float(values["input_dropout"]),
+        augmentation=_augmentation(values),
+        mixup=float(values["mixup"]),
+        label_smoothing=float(values["label_smoothing"]),
         schedule=str(values["schedule"]),
         lr_decay=float(values["lr_decay"]),
         warmup_epochs=float(values["warmup_epochs"]),
@@ -60,3 +87,8 @@ def resolve_settings(spec: SweepSpec, params: Params, *, num_train: int) -> Sett
         epochs=int(values.get("epochs", spec.training.epochs)),
         model=values,
     )
+
+
+def _augmentation(values: Mapping[str, ParamValue]) -> Augmentation:
+    kinds = ("flip", "shift", "rotate", "zoom", "cutout", "noise")
+    return Augmentation(strength=float(values["augment"]), **{kind: bool(values[f"augment_{kind}"]) for kind in kinds})

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from tuner.data.dataset import Split, TrainingData
-from tuner.errors import TunerError
+from tuner.errors import DataError, TunerError
 from tuner.models.build import build_module, network_of
-from tuner.records import Direction, EpochResult, TrialJob
+from tuner.records import DataInfo, Direction, EpochResult, TrialJob
+from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
 from tuner.train.metrics import Evaluation, resolve_loss, resolve_metric
 from tuner.train.plain import PlainProgram
@@ -54,6 +55,7 @@ class Task:
         stopping = spec.training.early_stopping
         self.min_delta = stopping.min_delta if stopping else 0.0
         self.loss = resolve_loss(spec.training, task=data.info.task)
+        _check_techniques(spec, data.info)
         self.half = spec.training.precision == "bf16" and device.type == "cuda"
         if spec.training.precision == "bf16" and not self.half:
             log.warning("training.precision: bf16 has no effect on %s; training in float32", device)
@@ -177,6 +179,22 @@ class Task:
             torch.tensor(values, device=outputs.device) for values in (self.info.target_mean, self.info.target_std)
         )
         return outputs * std + mean
+
+
+def _check_techniques(spec: SweepSpec, info: DataInfo) -> None:
+    """Refuse techniques that these data are not for.
+
+    Raises:
+        DataError: one of them is fixed or searched.
+    """
+    used = {name for name, value in fixed_values(spec).items() if value} | (spec.space or {}).keys()
+    if "augment" in used and len(info.input_shape) != 3:
+        raise DataError(
+            f"augment is for images of shape (channels, height, width); the examples are of shape {info.input_shape}: "
+            "remove it, or use image data"
+        )
+    if "label_smoothing" in used and info.task != "classification":
+        raise DataError("label_smoothing is for classification, and these data are for regression: remove it")
 
 
 def _train_sample(data: TrainingData) -> Split:

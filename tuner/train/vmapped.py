@@ -18,9 +18,10 @@ from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.keyed import dropout_keys
 from tuner.models.layers import Parameter
+from tuner.train.batches import BatchChanges
 from tuner.train.module_gradients import FusedModules, ModuleGradients, SingleModules
 from tuner.train.optimizers import ROW_OPTIMIZERS
-from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
+from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
 from tuner.train.rows import RowLayout
 from tuner.train.stackable import difference
 
@@ -80,6 +81,8 @@ class ModuleProgram:
         self._gradients = self._open(fused=fusable and self.difference is None and len(members) >= narrowest)
         self.best_KP = self.p_KP.clone()
         self._best_buffers = [self._buffers(row) for row in range(len(members))]
+        self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
+        self._targets = class_shares(train.targets, num_outputs) if self._changes.soft_labels else train.targets
         self._plan: EpochPlan | None = None
 
     def _open(self, *, fused: bool) -> ModuleGradients:
@@ -99,9 +102,13 @@ class ModuleProgram:
 
     def _compute_gradients(self, plan: EpochPlan, number: int) -> None:
         indices_KB = plan.order_KN[:, number * self.batch_size : (number + 1) * self.batch_size]
+        inputs, targets = self.train.inputs[indices_KB], self._targets[indices_KB]
+        if self._changes.active:
+            flat = inputs.flatten(0, 1), targets.flatten(0, 1)
+            self._changes.apply(*flat, plan, number, batch_size=self.batch_size)
         self._gradients.compute(
-            self.train.inputs[indices_KB],
-            self.train.targets[indices_KB],
+            inputs,
+            targets,
             dropout_keys_LK=self._key_table[number] if len(self._key_table) else self._key_table,
             seeds=[(m.seed, int(step)) for m, step in zip(self.members, plan.step_SK[number], strict=True)],
         )

@@ -12,6 +12,7 @@ from tuner.data.dataset import Split
 from tuner.models.keyed import dropout_keys, dropout_threshold
 from tuner.models.layers import BatchNorm, transposed_for_module
 from tuner.models.module import initial_values
+from tuner.train.batches import BatchChanges
 from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
 from tuner.train.rows import NO_CLASS, RowLayout
@@ -78,6 +79,7 @@ class StackedProgram:
                 values = initial_values(network, seed=m.seed, init=m.settings.init)
                 self.p_KP[row] = self.layout.pack(values, added_outputs=added)
         self._seeds = [m.seed for m in members]
+        self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
         self._dropout = self._dropout_inputs(settings)
         self._parts = NetworkParts(
             rounded=self.network,
@@ -106,6 +108,8 @@ class StackedProgram:
             start = number * self.batch_size
             step = self._step(min(self.batch_size, num_examples - start))
             step.load(plan.order_KN[:, start : start + step.batch_size], self._scalar_table[number])
+            if self._changes.active:
+                self._changes.apply(step.x, step.y, plan, number, batch_size=self.batch_size)
             if self._dropout:
                 self._dropout_keys.copy_(self._key_table[number])
             step.run()

@@ -46,9 +46,10 @@ class TrainingStep:
         self.batch_size = tape.batch_size
         self._inputs, self._targets = inputs, targets
         shape = (tape.num_trials, tape.batch_size)
-        self._x = tape.buffer(shape[0] * shape[1], *inputs.shape[1:])
-        self._y = tape.buffer(shape[0] * shape[1], targets.shape[1])
-        emit(tape, Gradients(tape), self._x.view(*shape, *inputs.shape[1:]), self._y.view(*shape, -1))
+        # What was loaded: the batches of all trials, one behind the other; they may be changed before `run`.
+        self.x = tape.buffer(shape[0] * shape[1], *inputs.shape[1:])
+        self.y = tape.buffer(shape[0] * shape[1], targets.shape[1])
+        emit(tape, Gradients(tape), self.x.view(*shape, *inputs.shape[1:]), self.y.view(*shape, -1))
         self._scalars_RK = torch.zeros(len(scalar_names), tape.num_trials, device=tape.device)
         scalars = {name: row.unsqueeze(1) for name, row in zip(scalar_names, self._scalars_RK, strict=True)}
         self._operations: tuple[Operation, ...] = (
@@ -63,8 +64,8 @@ class TrainingStep:
     def load(self, indices_KB: Tensor, scalars_RK: Tensor) -> None:
         """Fetch the batch of each trial and the step's scalars."""
         flat = indices_KB.reshape(-1)
-        torch.index_select(self._inputs, 0, flat, out=self._x)
-        torch.index_select(self._targets, 0, flat, out=self._y)
+        torch.index_select(self._inputs, 0, flat, out=self.x)
+        torch.index_select(self._targets, 0, flat, out=self.y)
         self._scalars_RK.copy_(scalars_RK)
 
     def run(self) -> None:

@@ -1,0 +1,75 @@
+"""The known hyperparameters of the techniques that are switched on by name: what fights variance beyond L2 and dropout.
+
+None is part of the default space; each is off unless a sweep file fixes it or searches it.
+"""
+
+from __future__ import annotations
+
+from tuner.spec.knowledge import Bounds, Hyperparameter
+from tuner.spec.space import REGULARISATION_TIER
+
+_SHARE = Bounds(low=0, high=1)
+_RATE = Bounds(low=0, high=1, open_high=True)
+
+
+def _kind_of_augmentation(name: str, default: bool, description: str) -> Hyperparameter:
+    return Hyperparameter(
+        name=f"augment_{name}",
+        tier=REGULARISATION_TIER,
+        kind="categorical",
+        default=default,
+        choices=(False, True),
+        allowed=(False, True),
+        description=description,
+    )
+
+
+TECHNIQUES = (
+    Hyperparameter(
+        name="augment",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=1.0,
+        bounds=_SHARE,
+        description="Strength of the augmentation of training images, of all its kinds; 0 is off.",
+    ),
+    _kind_of_augmentation("flip", False, "Mirror images left to right, half of them at strength 1."),
+    _kind_of_augmentation("shift", True, "Shift images, at strength 1 by up to a fifth of their size."),
+    _kind_of_augmentation("rotate", True, "Rotate images, at strength 1 by up to 30 degrees."),
+    _kind_of_augmentation("zoom", True, "Zoom images in or out, at strength 1 by up to a quarter."),
+    _kind_of_augmentation("cutout", False, "Blank a square of each image, at strength 1 half as wide."),
+    _kind_of_augmentation("noise", False, "Add noise to images, at strength 1 of standard deviation 0.3."),
+    Hyperparameter(
+        name="mixup",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=0.4,
+        bounds=Bounds(low=0),
+        description="Alpha of mixup: how far pairs of examples are blended (arXiv 1710.09412); 0 is off.",
+    ),
+    Hyperparameter(
+        name="label_smoothing",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=0.2,
+        bounds=_RATE,
+        description="Share of each label that is spread over all classes (arXiv 1512.00567).",
+    ),
+    Hyperparameter(
+        name="input_dropout",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=0.3,
+        bounds=_RATE,
+        description="Share of the inputs dropped in training.",
+    ),
+)
+"""In the order in which they are documented."""
