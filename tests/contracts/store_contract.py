@@ -148,6 +148,14 @@ class StoreContract:
         assert seeds(study, 0) == seeds(again, 0)
         assert len(set(seeds(other, 1) + seeds(f"{study}-third", 0))) == 16
 
+    def test_the_seed_that_trials_are_given_is_the_one_that_is_kept(self, home: StoreHome, study: str) -> None:
+        store = home.open(study)
+        store.start([(SPACE.default(), 1, "")] * 2, seed=7)
+        store.close()
+        again = home.open(study)
+        assert [r.seed for r in again.records()] == [7, 7]
+        again.close()
+
     def test_finalists_have_seeds_of_their_own(self, home: StoreHome, study: str) -> None:
         main, finalists = home.open(study), home.open(f"{study}/finalists")
         assert main.start([(SPACE.default(), 1, "")])[0].seed != finalists.start([(SPACE.default(), 1, "")])[0].seed

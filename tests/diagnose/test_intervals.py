@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from tuner.diagnose.intervals import Interval, difference_interval, wilson_interval
+from tuner.diagnose.intervals import Interval, auroc_interval, difference_interval, wilson_interval
+from tuner.report.resampling import resample_weights, resampled_metric
 
 
 @given(st.integers(1, 10_000), st.data())
@@ -41,3 +43,33 @@ def test_difference_interval_covers_the_truth_in_95_percent() -> None:
 def test_mirroring_turns_an_accuracy_into_its_error() -> None:
     mirrored = Interval(0.9, 0.95).mirrored(1.0)
     assert (mirrored.low, mirrored.high) == pytest.approx((0.05, 0.1))
+
+
+@pytest.mark.parametrize("separation", [1.0, 2.4, 4.0])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_interval_of_an_auroc_covers_it_also_near_one(classes: int, separation: float) -> None:
+    rng = np.random.default_rng(0)
+
+    def draw(size: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        targets = rng.integers(classes, size=size)
+        logits = rng.normal(size=(size, classes))
+        logits[np.arange(size), targets] += separation
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), targets
+
+    truth = float(resampled_metric("auroc", *draw(100_000), np.ones((1, 100_000)))[0])
+    weights = resample_weights(100, resamples=50)
+    covered = []
+    for _ in range(400):
+        shares, targets = draw(100)
+        areas = resampled_metric("auroc", shares, targets, weights)
+        counts = np.bincount(targets, minlength=classes).tolist()
+        interval = auroc_interval(float(areas[0]), class_counts=counts, variance=float(areas[1:].var()))
+        assert interval.low <= areas[0] <= interval.high
+        covered.append(truth in interval)
+    assert np.mean(covered) >= 0.93
+
+
+def test_an_auroc_of_one_class_is_anything() -> None:
+    assert auroc_interval(0.5, class_counts=[20, 0], variance=0.0) == Interval(0.0, 1.0)
+    perfect = auroc_interval(1.0, class_counts=[50, 50], variance=0.0)
+    assert (0.9 < perfect.low < 0.99, perfect.high) == (True, 1.0)

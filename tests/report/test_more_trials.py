@@ -5,7 +5,7 @@ import pytest
 
 from tests.report.simulate import simulate
 from tests.report.test_leaderboard import record
-from tuner.records import Direction
+from tuner.records import Direction, TrialState
 from tuner.report.cost import cost_of
 from tuner.report.more_trials import best_of_k
 
@@ -42,6 +42,8 @@ def test_cost_counts_what_pruning_spared() -> None:
     assert sum(cost.states.values()) == 40
     assert cost.epochs == sum(r.epochs for r in study.records)
     assert cost.epochs_spared == cost.states["pruned"] * 14
+    pruned = [r for r in study.records if r.state is TrialState.PRUNED]
+    assert cost.seconds_spared == pytest.approx(sum(14 * r.seconds / r.epochs for r in pruned))
     assert cost.finalist_seconds == pytest.approx(12.0)
 
 

@@ -167,3 +167,18 @@ def test_smaller_is_better_mirrors_the_statistics(mixed: SimulatedStudy, mixed_p
     mirrored = replace(mixed.study, direction=Direction.MINIMIZE, records=errors)
     straight = study_statistics(mixed.study, None)
     assert [r.number for r in study_statistics(mirrored, None).ranked] == [r.number for r in straight.ranked]
+
+
+@pytest.mark.parametrize(("freedom", "few"), [(1.5, True), (100.0, False)])
+def test_an_error_that_rests_on_a_few_examples_says_so(freedom: float, few: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    study = simulate(trials=3, seed=0).study
+    paths = StudyPaths(tmp_path / "s")
+    targets = rng.standard_t(freedom, size=(360, 1))
+    paths.folder.mkdir()
+    np.save(paths.dev_targets, targets)
+    for record in study.records:
+        paths.trial(record.number).folder.mkdir(parents=True)
+        np.save(paths.trial(record.number).predictions, np.zeros((360, 1)))
+    found = study_statistics(replace(study, metric="rmse", direction=Direction.MINIMIZE), paths)
+    assert (found.rests_on_few is not None) == few

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
@@ -41,6 +42,46 @@ def wilson_interval(share: float, count: int) -> Interval:
     half = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)) / shrink
     # Rounding may leave the share itself just outside.
     return Interval(max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
+
+
+def auroc_interval(auroc: float, *, class_counts: Sequence[int], variance: float) -> Interval:
+    """Of an area under the ROC curve, also near 1, where the bootstrap sees no mistake to resample.
+
+    The areas that lie within 1.96 standard errors of the one seen, each with the error that it would itself have
+    (Hanley and McNeil 1982, as solved by Newcombe 2006). With more than two classes the area is the mean over them,
+    each against the rest; `variance` says how far their errors go together.
+
+    Args:
+        auroc: The area.
+        class_counts: Examples of each class.
+        variance: Of the area, from a bootstrap.
+    """
+    total = sum(class_counts)
+    known = [n for n in class_counts if 0 < n < total]
+    positives = known[1:] if len(class_counts) == 2 else known
+    if not positives:
+        return Interval(0.0, 1.0)
+
+    def expected_variance(area: float) -> float:
+        shape = (1 - area) / (2 - area) + area / (1 + area)
+        spread = area * (1 - area) * (1 + (total / 2 - 1) * shape)
+        return spread * sum(1 / (n * (total - n)) for n in positives) / len(positives) ** 2
+
+    inner = min(max(auroc, 0.5 / total), 1 - 0.5 / total)
+    inflation = min(max(variance / expected_variance(inner), 1.0), float(len(positives)))
+
+    def is_near(area: float) -> bool:
+        return (area - auroc) ** 2 <= _Z**2 * inflation * expected_variance(area)
+
+    return Interval(_edge(is_near, inner, 0.0), _edge(is_near, inner, 1.0))
+
+
+def _edge(holds: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Where a condition ends between a number for which it holds and one towards which it ceases to."""
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
+    return outside
 
 
 def difference_interval(a: float, of_a: Interval, b: float, of_b: Interval) -> Interval:

@@ -12,7 +12,6 @@ from pathlib import Path
 from tuner.paths import StudyPaths
 from tuner.records import Json, ParamValue, TrialRecord
 from tuner.report.escape import visible
-from tuner.report.facts import sweep_value
 from tuner.report.files import write_atomically
 from tuner.report.finalists import finals
 from tuner.report.numbers import metric_text
@@ -86,8 +85,6 @@ def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> d
     sweep = study.facts.get("sweep")
     if not isinstance(sweep, Mapping):
         return None
-    own_seed = sweep_value(study, "search", "trial_seed")
-    seed = record.seed if own_seed is None else own_seed
     sweep = {key: value for key, value in sweep.items() if key not in ("finalists", "space", "search", "study")}
     root = study.facts.get("root")
     if isinstance(root, str):
@@ -96,7 +93,7 @@ def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> d
         "study": _one_trial_name(study.name, record.number),
         **{key: _stated(value) for key, value in sweep.items()},
         "space": {name: _fixed(study, name, value) for name, value in best_params(study, record).items()},
-        "search": {"trials": 1, "strategy": "random", "pruner": "none", "trial_seed": seed},
+        "search": {"trials": 1, "strategy": "random", "pruner": "none", "trial_seed": record.seed},
     }
 
 

@@ -23,6 +23,8 @@ class Cost:
     epochs: int
     epochs_spared: int
     """Epochs that pruned trials did not train."""
+    seconds_spared: float
+    """What those epochs would have taken, each trial at the pace that it had."""
     fused: int
     """Trials that were trained together with others as one program."""
     cohort_width: int | None
@@ -50,13 +52,14 @@ def cost_of(records: Sequence[TrialRecord], *, finalists: Sequence[TrialRecord],
         full_epochs: Epochs of a full training.
     """
     widths = sorted(w for r in records if isinstance(w := r.facts.get("cohort_width"), int) and w > 1)
-    pruned = (r for r in records if r.state is TrialState.PRUNED)
+    spared = [(r, max(0, full_epochs - r.epochs)) for r in records if r.state is TrialState.PRUNED]
     return Cost(
         states=dict(Counter(r.state.value for r in records)),
         training_seconds=sum(r.seconds for r in records),
         wall_seconds=_covered_seconds(records),
         epochs=sum(r.epochs for r in records),
-        epochs_spared=sum(max(0, full_epochs - r.epochs) for r in pruned),
+        epochs_spared=sum(epochs for _, epochs in spared),
+        seconds_spared=sum(epochs * r.seconds / r.epochs for r, epochs in spared if r.epochs),
         fused=len(widths),
         cohort_width=widths[len(widths) // 2] if widths else None,
         finalist_seconds=sum(r.seconds for r in finalists),

@@ -9,10 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.diagnose.intervals import Interval, wilson_interval
+from tuner.diagnose.intervals import Interval, auroc_interval, wilson_interval
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import TrialRecord
-from tuner.report.resampling import METRICS, Array, bootstrap_interval, resample_weights, resampled_metric
+from tuner.report.resampling import (
+    METRICS,
+    Array,
+    bootstrap_interval,
+    example_losses,
+    resample_weights,
+    resampled_metric,
+)
 
 MAX_TRIALS = 100
 """So many of the best trials are compared by their predictions; more would read too many files."""
@@ -34,12 +41,18 @@ class DevScores:
     samples: Array
     """Of each on every resample, centred on its value, shape (B, trials)."""
     num_examples: int
+    class_counts: tuple[int, ...] = ()
+    """Dev examples of each class; empty for regression."""
+    half_of_loss: int = 0
+    """So few dev examples make up half of the best trial's squared error or loss; 0 for metrics without one."""
 
     def interval(self, index: int) -> Interval:
         """Of the dev metric of the trial at this index: by how much other dev sets of this size would change it."""
         value = float(self.values[index])
         if self.metric == "accuracy":
             return wilson_interval(value, self.num_examples)
+        if self.metric == "auroc":
+            return auroc_interval(value, class_counts=self.class_counts, variance=float(self.samples[:, index].var()))
         return bootstrap_interval(self.metric, value, self.samples[:, index], self.num_examples)
 
 
@@ -80,7 +93,18 @@ def load_dev_scores(
     if not found:
         return None
     values = np.array([r.value for r in found], dtype=np.float64)
-    return DevScores(tuple(r.number for r in found), metric, values, np.stack(columns, axis=1), len(targets))
+    numbers, samples = tuple(r.number for r in found), np.stack(columns, axis=1)
+    counts = tuple(np.bincount(targets.astype(np.int64)).tolist()) if targets.dtype.kind in "iu" else ()
+    half = _half_of_loss((place or paths.trial)(found[0].number), metric, targets)
+    return DevScores(numbers, metric, values, samples, len(targets), counts, half)
+
+
+def _half_of_loss(files: TrialPaths, metric: str, targets: NDArray[np.generic]) -> int:
+    predictions = _load(files.predictions)
+    if metric not in ("rmse", "r2", "loss") or predictions is None:
+        return 0
+    losses = np.sort(example_losses(predictions.reshape(len(targets), -1).astype(np.float64), targets))[::-1]
+    return int(np.searchsorted(np.cumsum(losses), losses.sum() / 2)) + 1
 
 
 def _resampled(

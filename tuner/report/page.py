@@ -193,6 +193,8 @@ def _cost(analysis: Analysis) -> Iterable[tuple[str, str]]:
     if cost.epochs_spared:
         share = cost.epochs_spared / (cost.epochs + cost.epochs_spared)
         yield "Epochs spared by pruning", f"{count_text(cost.epochs_spared)} ({share:.0%})"
+    if cost.seconds_spared:
+        yield "Training spared by pruning", f"about {duration_text(cost.seconds_spared)}, at each trial's own pace"
     if cost.fused:
         yield "Trained together with others", f"{cost.fused} trials, usually {cost.cohort_width} at a time"
     if cost.finalist_seconds:

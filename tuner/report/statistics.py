@@ -21,6 +21,8 @@ from tuner.report.resampling import Array
 from tuner.report.ties import tie_group, unpaired_tie_group
 from tuner.store.reader import StudyData
 
+HEAVY_TAIL = 0.06
+"""When so small a share of the dev examples makes up half of the loss, intervals cover 80 to 90 % in simulation."""
 Basis = Literal["paired", "unpaired", "none"]
 """Whether ties rest on dev predictions, on the size of the dev set alone, or are unknown."""
 
@@ -42,6 +44,9 @@ class StudyStatistics:
     """By how much the best dev metric is expected to exceed that network's true one (never negative)."""
     noise_sd: float | None
     """Standard deviation of the luck that one of the best trials does not share with the others."""
+    rests_on_few: tuple[int, int] | None = None
+    """(few, all) dev examples, where so few make up half of the best trial's squared error or loss that its interval
+    is too narrow."""
 
     @property
     def best(self) -> TrialRecord | None:
@@ -74,7 +79,15 @@ def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatist
         smallest=_smallest(tied, scores, num_dev, study),
         overstatement=overstatement,
         noise_sd=noise,
+        rests_on_few=_few(scores),
     )
+
+
+def _few(scores: DevScores | None) -> tuple[int, int] | None:
+    """Normal residuals have half of their squares in an eighth of the examples; far fewer mean heavy tails."""
+    if scores is None or not scores.half_of_loss or scores.half_of_loss > HEAVY_TAIL * scores.num_examples:
+        return None
+    return scores.half_of_loss, scores.num_examples
 
 
 def _smallest(

@@ -111,6 +111,12 @@ def _certainty(analysis: Analysis) -> Iterator[str]:
         )
     elif statistics.best is not None and statistics.basis == "none" and len(statistics.ranked) > 1:
         yield "How many trials tie with the best is not known: there are no dev predictions."
+    if statistics.rests_on_few is not None:
+        few, dev = statistics.rests_on_few
+        yield (
+            f"{few} of {dev} dev examples make up half of the best trial's loss: the figures rest on these few, and "
+            "the intervals are too narrow."
+        )
     if statistics.overstatement is not None:
         amount = difference_text(statistics.overstatement, metric=study.metric)
         yield (

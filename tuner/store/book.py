@@ -76,7 +76,11 @@ class RecordBook(ABC):
         return self._interrupted
 
     def start(
-        self, trials: Sequence[tuple[Params, int, str]], *, facts: Sequence[Mapping[str, Json]] = ()
+        self,
+        trials: Sequence[tuple[Params, int, str]],
+        *,
+        facts: Sequence[Mapping[str, Json]] = (),
+        seed: int | None = None,
     ) -> list[TrialRecord]:
         first = max(self._records, default=-1) + 1
         now = utc_now()
@@ -84,7 +88,7 @@ class RecordBook(ABC):
             TrialRecord(
                 number=number,
                 params=self._stored_params(params),
-                seed=trial_seed(self._seed, number, stream=self._stream),
+                seed=trial_seed(self._seed, number, stream=self._stream) if seed is None else seed,
                 state=TrialState.RUNNING,
                 tier=tier,
                 to_epoch=to_epoch,

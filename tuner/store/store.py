@@ -27,11 +27,15 @@ class StudyStore(Protocol):
         ...
 
     def start(
-        self, trials: Sequence[tuple[Params, int, str]], *, facts: Sequence[Mapping[str, Json]] = ()
+        self,
+        trials: Sequence[tuple[Params, int, str]],
+        *,
+        facts: Sequence[Mapping[str, Json]] = (),
+        seed: int | None = None,
     ) -> list[TrialRecord]:
         """Create RUNNING trials from (params, to_epoch, tier), numbered onwards; durable when it returns.
 
-        `facts`, if given, holds each trial's first facts.
+        `facts`, if given, holds each trial's first facts. Each trial has a seed of its own, unless `seed` is given.
         """
         ...
 

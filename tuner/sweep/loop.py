@@ -148,7 +148,8 @@ class Sweep:
         if starts:
             first = len(self.store.records())
             facts = [self.facts(first + i) for i in range(len(starts))] if self.facts else ()
-            records += self.store.start([(s.params, s.to_epoch, s.tier) for s in starts], facts=facts)
+            proposed = [(s.params, s.to_epoch, s.tier) for s in starts]
+            records += self.store.start(proposed, facts=facts, seed=self.trial_seed)
             fault_point("after_create")
         self._submit(records)
         self._announce(stopped)
@@ -164,7 +165,7 @@ class Sweep:
         return TrialJob(
             trial=record.number,
             params=record.params,
-            seed=record.seed if self.trial_seed is None else self.trial_seed,
+            seed=record.seed,
             to_epoch=record.to_epoch,
             folder=str(self.folders(record.number)),
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
-from tuner.diagnose.intervals import wilson_interval
+from tuner.diagnose.intervals import auroc_interval, wilson_interval
 from tuner.models.build import build_module
 from tuner.records import Params
 from tuner.spec.defaults import settings_for
@@ -52,7 +52,7 @@ def evaluate_weights(spec: SweepSpec, params: Params, weights_path: Path) -> tup
 def resampled_interval(
     task: Task, outputs: Tensor, targets: Tensor, *, value: float, resamples: int
 ) -> tuple[float, float]:
-    """A 95 % interval of the metric of these outputs: Wilson's for accuracy, the bootstrap's percentiles for others.
+    """A 95 % interval of the metric of these outputs: Wilson's for accuracy, Newcombe's for AUROC, else percentiles.
 
     Args:
         task: Says the metric.
@@ -70,5 +70,9 @@ def resampled_interval(
     for _ in range(resamples):
         chosen = torch.randint(count, (count,), generator=draw)
         found.append(float(task.scorer(targets[chosen])(outputs[chosen].unsqueeze(0)).metric[0]))
+    if task.metric.name == "auroc":
+        counts = torch.bincount(targets, minlength=task.info.num_outputs).tolist()
+        interval = auroc_interval(value, class_counts=counts, variance=float(np.nanvar(found)))
+        return interval.low, interval.high
     low, high = np.nanquantile(found, [0.025, 0.975])
     return float(low), float(high)
