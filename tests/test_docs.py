@@ -99,6 +99,11 @@ def test_the_readme_lists_every_command_in_order_and_each_has_help() -> None:
         assert command.help, name
 
 
+def test_the_gallery_lists_every_sweep() -> None:
+    listed = re.findall(r"\]\(\.\./sweeps/(\w+)\.yaml\)", text_of("docs/gallery.md"))
+    assert sorted(listed) == sorted(p.stem for p in (ROOT / "sweeps").glob("*.yaml"))
+
+
 def test_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), flags=re.MULTILINE))
     for page in PAGES:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tuner.models.cnn import cnn
+from tuner.models.cnn import cnn, resnet
 from tuner.models.layers import ACTIVATIONS, Network, Parameter
 from tuner.models.mlp import mlp
 from tuner.models.module import load_values, to_module
@@ -25,7 +25,8 @@ def mlps(draw: st.DrawFn) -> Network:
         "hidden_units": draw(st.integers(1, 40)),
         "hidden_layers": draw(st.integers(0, 3)),
         "activation": draw(st.sampled_from(ACTIVATIONS)),
-        "batch_norm": draw(st.booleans()),
+        "norm": draw(st.sampled_from(["none", "batch", "layer"])),
+        "residual": draw(st.booleans()),
     }
     return mlp(settings, input_shape=(draw(st.integers(1, 40)),), num_outputs=draw(st.integers(1, 20)))
 
@@ -38,7 +39,7 @@ def cnns(draw: st.DrawFn) -> Network:
         "kernel_size": draw(st.sampled_from([1, 3, 5])),
         "hidden_units": draw(st.integers(1, 20)),
         "activation": draw(st.sampled_from(ACTIVATIONS)),
-        "batch_norm": draw(st.booleans()),
+        "norm": draw(st.sampled_from(["none", "batch", "layer"])),
     }
     shape = (draw(st.integers(1, 3)), draw(st.integers(1, 9)), draw(st.integers(1, 9)))
-    return cnn(settings, input_shape=shape, num_outputs=draw(st.integers(1, 20)))
+    return draw(st.sampled_from([cnn, resnet]))(settings, input_shape=shape, num_outputs=draw(st.integers(1, 20)))

@@ -98,7 +98,7 @@ def test_a_builtin_network_takes_its_settings_from_the_trial() -> None:
 
 def test_an_exported_builtin_loads_into_ordinary_layers() -> None:
     """What users get needs nothing of ours: the names and shapes are those of plain `torch.nn`."""
-    spec = make_spec(settings={"hidden_layers": 1, "hidden_units": 8, "batch_norm": True})
+    spec = make_spec(settings={"hidden_layers": 1, "hidden_units": 8, "norm": "batch"})
     weights = build_module(spec, settings_for(spec, {}), INFO, seed=0).state_dict()
     plain = nn.Sequential(
         nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 10)

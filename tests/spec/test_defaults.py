@@ -174,12 +174,12 @@ class TestDimensions:
         text = """
 space:
   momentum: {when: {nesterov: true}}
-  learning_rate: {when: {batch_norm: true}}
+  learning_rate: {when: {norm: batch}}
   nesterov: {}
-  batch_norm: {}
+  norm: {}
 """
         space = build_space(read(text))
-        assert space.names == ("nesterov", "momentum", "batch_norm", "learning_rate")
+        assert space.names == ("nesterov", "momentum", "norm", "learning_rate")
         assert space["momentum"].when == {"nesterov": (True,)}
         assert space.complete({"nesterov": True})["momentum"] == 0.9
 

@@ -126,8 +126,8 @@ def test_a_study_name_needs_no_pydantic(tmp_path: Path) -> None:
         ("model: {kind: cnn, hidden_units: 64}", ModelSpec(kind="cnn", settings={"hidden_units": 64})),
         ("model: {hidden_units: 64}", ModelSpec(settings={"hidden_units": 64})),
         ("model: {settings: {hidden_units: 64}}", ModelSpec(settings={"hidden_units": 64})),
-        ("model: {settings: {hidden_units: 64}, batch_norm: true}",
-         ModelSpec(settings={"hidden_units": 64, "batch_norm": True})),
+        ("model: {settings: {hidden_units: 64}, norm: batch}",
+         ModelSpec(settings={"hidden_units": 64, "norm": "batch"})),
         ("model: net.py:build", ModelSpec(kind="net.py:build")),
         ("model: {kind: a.b:c, width: 3, name: x}", ModelSpec(kind="a.b:c", settings={"width": 3, "name": "x"})),
     ],
@@ -200,7 +200,7 @@ class TestOverrides:
             ("study=[a", "is not valid YAML (expected ',' or ']', but got '<stream end>'); "
                          "close the bracket, or add the missing comma"),
             ("model.colour=3", "model.colour: is no setting of mlp; known settings: hidden_units, hidden_layers, "
-                              "activation, batch_norm"),
+                              "activation, norm, residual"),
         ],
     )  # fmt: skip
     def test_errors_name_the_flag_as_their_place(self, override: str, message: str) -> None:

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from tuner.data.load import load_training_data
-from tuner.models.build import build_module
-from tuner.spec.defaults import build_space, settings_for
+from tuner.records import TrialJob
+from tuner.spec.defaults import build_space
 from tuner.spec.reader import read_study_name, read_sweep
+from tuner.train.checks import run_checks
+from tuner.train.task import Task
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
 
@@ -29,11 +31,9 @@ def test_it_is_read_without_a_warning(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
-def test_its_data_and_its_network_fit(path: Path) -> None:
+def test_its_data_and_its_network_pass_the_checks_of_tuner_check(path: Path) -> None:
     spec = read_sweep(path).spec
-    data = load_training_data(spec)
-    values = settings_for(spec, build_space(spec).default())
-    module = build_module(spec, values, data.info, seed=0).eval()
-    with torch.no_grad():
-        outputs = module(data.dev.inputs[:5])
-    assert outputs.shape == (5, data.info.num_outputs)
+    task = Task(spec, load_training_data(spec), torch.device("cpu"))
+    job = TrialJob(trial=0, params=build_space(spec).default(), seed=0, to_epoch=1, folder="unused")
+    failed = [check for check in run_checks(task, job, gradients=False) if not check.passed]
+    assert failed == []

@@ -27,7 +27,7 @@ CASES: Mapping[str, tuple[Mapping[str, object], Mapping[str, float]]] = {
         {"learning_rate": 0.01, "dropout": 0.1, "weight_decay": 1e-4},
     ),
     "cnn-sgd": (
-        {"model": "cnn", "settings": {"channels": 4, "hidden_units": 32, "batch_norm": True}, "batch_size": 32},
+        {"model": "cnn", "settings": {"channels": 4, "hidden_units": 32, "norm": "batch"}, "batch_size": 32},
         {"learning_rate": 0.05, "momentum": 0.8, "dropout": 0.2},
     ),
 }

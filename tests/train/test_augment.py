@@ -80,7 +80,7 @@ def changes_of(**params: float) -> tuple[BatchChanges, torch.Tensor, torch.Tenso
     """Three trials' first batch of 32, unchanged images and shares of the classes; and the changes to it."""
     data = digits()
     network = mlp(
-        {"hidden_units": 4, "hidden_layers": 1, "activation": "relu", "batch_norm": False},
+        {"hidden_units": 4, "hidden_layers": 1, "activation": "relu", "norm": "none", "residual": False},
         input_shape=(1, 8, 8),
         num_outputs=10,
     )

@@ -35,7 +35,7 @@ def checkpoint(epochs: int = 2, *, seed: int = 3) -> Checkpoint:
         state_format="stacked",
         curve=tuple(epoch_result(e) for e in range(1, epochs + 1)),
         patience=Patience(0.25, 1),
-        params={"learning_rate": 0.1, "batch_size": 64, "activation": "relu", "batch_norm": True},
+        params={"learning_rate": 0.1, "batch_size": 64, "activation": "relu", "norm": "batch"},
         seed=seed,
     )
 

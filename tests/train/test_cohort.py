@@ -138,7 +138,7 @@ def test_the_files_of_a_trial_are_those_of_its_best_epoch(way: str, tmp_path: Pa
 
 def test_stored_weights_score_what_the_trial_was_ranked_by(tmp_path: Path) -> None:
     """In another process too: from the sweep file's values and the weights alone."""
-    spec = make_spec(epochs=2, settings={"hidden_units": 24, "batch_norm": True})
+    spec = make_spec(epochs=2, settings={"hidden_units": 24, "norm": "batch"})
     from tuner.data.load import load_training_data
 
     task = Task(spec, load_training_data(spec), torch.device("cpu"))
@@ -199,7 +199,7 @@ def part_of(data: TrainingData, size: int) -> TrainingData:
 @pytest.mark.parametrize("num_train", [32, 33, 34, 63])
 def test_the_last_batch_may_be_of_any_size(model: str, num_train: int, tmp_path: Path) -> None:
     """Batch norm has no variance of a single example: one that is left over waits for the next epoch."""
-    settings = {"batch_norm": True} if model == "mlp" else {}
+    settings = {"norm": "batch"} if model == "mlp" else {}
     configurations: list[Params] = [{"learning_rate": 0.001}] * 2
     found = {}
     for fuse in ("auto", "off"):

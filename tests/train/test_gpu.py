@@ -26,11 +26,11 @@ DEVICE = "cuda"
 CASES: Mapping[str, Mapping[str, object]] = {
     "mlp": {},
     "mlp, nesterov, clipped, l1": {"nesterov": True, "clip_norm": 1.0, "l1": 1e-5},
-    "mlp, batch norm": {"settings": {"batch_norm": True}},
+    "mlp, batch norm": {"settings": {"norm": "batch"}},
     "mlp, odd shapes": {"settings": {"hidden_units": 37}, "batch_size": 41},
     "mlp, sigmoid": {"settings": {"hidden_units": 20, "activation": "sigmoid"}},
     "regression": {"data": diabetes()},
-    "cnn": {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16, "batch_norm": True}},
+    "cnn": {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16, "norm": "batch"}},
     "users' module": {"model": TWO_LAYERS},
     "users' module, batch norm": {"model": "tests/train/user_modules.py:normed"},
     "plain loop": {"fuse": "off"},
@@ -83,7 +83,7 @@ def test_a_trial_alone_in_a_cohort_and_resumed_gives_the_same_curve(name: str, t
 
 
 def test_a_replayed_graph_computes_what_its_operations_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for number, spec in enumerate(({}, {"settings": {"batch_norm": True}, "optimizer": "adam"}, CASES["cnn"])):
+    for number, spec in enumerate(({}, {"settings": {"norm": "batch"}, "optimizer": "adam"}, CASES["cnn"])):
         task = make_task(device=DEVICE, **spec)
         graphed = curves(run_cohort(task, jobs(tmp_path / f"graphed {number}", slow(4))))
         with monkeypatch.context() as patch:
@@ -105,7 +105,7 @@ def test_the_capture_of_a_graph_is_no_step(monkeypatch: pytest.MonkeyPatch, tmp_
         return graph
 
     monkeypatch.setattr(TrainingStep, "_capture", counted)
-    task = make_task(device=DEVICE, settings={"batch_norm": True}, optimizer="adam", batch_size=64)
+    task = make_task(device=DEVICE, settings={"norm": "batch"}, optimizer="adam", batch_size=64)
     run_cohort(task, jobs(tmp_path, slow(3)))
     assert captures == [True, True]  # one for whole batches, one for the last
 

@@ -62,7 +62,8 @@ def test_trials_of_one_key_train_together(tmp_path_factory: pytest.TempPathFacto
         ("hidden_units", 32, 33),
         ("hidden_layers", 1, 2),
         ("activation", "relu", "tanh"),
-        ("batch_norm", False, True),
+        ("norm", "none", "batch"),
+        ("residual", False, True),
         ("batch_size", 32, 64),
         ("optimizer", "sgd", "adam"),
         ("nesterov", False, True),
@@ -107,7 +108,7 @@ def test_a_model_sees_all_values_by_name() -> None:
 
 
 def test_the_number_of_parameters_is_that_of_the_module(tmp_path: Path) -> None:
-    for spec in ({}, {"settings": {"batch_norm": True, "hidden_units": 19}}, {"model": "cnn"}, {"model": MODULE}):
+    for spec in ({}, {"settings": {"norm": "batch", "hidden_units": 19}}, {"model": "cnn"}, {"model": MODULE}):
         task = make_task(digits(), **spec)
         member = task.member(jobs(tmp_path, [{}])[0])
         assert task.num_parameters(member) == sum(p.numel() for p in member.make_module().parameters())

@@ -14,7 +14,7 @@ from tests.models.networks import cnns, mlps
 from tests.train.trials import member_of, plan_of, relative_difference, set_dropout_keys, settings_of
 from tuner.data.dataset import Split
 from tuner.models.cnn import cnn
-from tuner.models.layers import BatchNorm, Dense, Layer, Network, transposed_for_module
+from tuner.models.layers import BatchNorm, Dense, Fork, Layer, LayerNorm, Network, transposed_for_module
 from tuner.models.mlp import mlp
 from tuner.train.losses import mean_loss
 from tuner.train.program import Member
@@ -68,6 +68,8 @@ def narrower(network: Network, by: int) -> Network:
                 )
             case BatchNorm(features, False):
                 layers.append(BatchNorm(max(1, features - by)))
+            case LayerNorm(features, False):
+                layers.append(LayerNorm(max(1, features - by)))
             case _:
                 layers.append(layer)
     return Network(tuple(layers), network.input_shape)
@@ -92,6 +94,8 @@ def test_gradients_are_those_of_autograd(
     program = stacked(members, train, loss)
     plan = plan_of(members, num_train=NUM_TRAIN)
     program.train_steps(plan, 0, 1)
+    # A norm over two or three nearly equal features divides by next to nothing, and deep networks amplify rounding.
+    tolerance = 1e-3 if any(isinstance(layer, LayerNorm | Fork) for layer in network.layers) else 2e-5
     for row, (member, own) in enumerate(zip(members, networks, strict=True)):
         module = member.make_module().train()
         set_dropout_keys(module, seed=member.seed, step=0)
@@ -101,14 +105,14 @@ def test_gradients_are_those_of_autograd(
         ours = gradients(program, row, own)
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None
-            assert float((ours[name] - parameter.grad).abs().max()) <= 2e-5 * max(largest, 0.1), name
+            assert float((ours[name] - parameter.grad).abs().max()) <= tolerance * max(largest, 0.1), name
 
 
 @pytest.mark.parametrize("spatial", [False, True])
 @pytest.mark.parametrize("batch_size", [8, NUM_TRAIN])
 def test_running_statistics_are_those_of_the_library(spatial: bool, batch_size: int) -> None:
     """Over a whole epoch, whose last batch is smaller."""
-    values = {"hidden_units": 20, "hidden_layers": 2, "activation": "relu", "batch_norm": True}
+    values = {"hidden_units": 20, "hidden_layers": 2, "activation": "relu", "norm": "batch", "residual": False}
     convolutional = {**values, "channels": 3, "conv_layers": 2, "kernel_size": 3}
     network = (
         cnn(convolutional, input_shape=(2, 6, 6), num_outputs=4)
@@ -161,7 +165,7 @@ def test_evaluation_is_that_of_the_plain_module_with_dropout_off(network: Networ
 
 def simple(**params: float | str | bool) -> tuple[list[Member], Split]:
     network = mlp(
-        {"hidden_units": 20, "hidden_layers": 1, "activation": "relu", "batch_norm": True},
+        {"hidden_units": 20, "hidden_layers": 1, "activation": "relu", "norm": "batch", "residual": False},
         input_shape=(9,), num_outputs=4,
     )  # fmt: skip
     trial = settings_of(**{"batch_size": 8, "dropout": 0.3, **params}, num_train=NUM_TRAIN)

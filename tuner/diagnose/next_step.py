@@ -121,7 +121,7 @@ def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
         return Step("training.epochs", longer, f"{why}, and the best trial was still improving at its last epoch")
     if _has(evidence.flags, FlagKind.DEAD_UNITS) or _has(evidence.flags, FlagKind.VANISHING_GRADIENTS):
         signal = next(f for f in evidence.flags if f.kind in (FlagKind.DEAD_UNITS, FlagKind.VANISHING_GRADIENTS))
-        return Step("model.settings.batch_norm", "set it to true", f"{why}; {signal.text}")
+        return Step("model.norm", "set it to batch", f"{why}; {signal.text}")
     for name in _SIZE:
         if name in evidence.space.names and evidence.space[name].kind == "int" and name not in _idle(evidence):
             high = int(evidence.space[name].high)

@@ -118,6 +118,7 @@ class Planner:
         batch_size = num_train if batch == "full" else min(int(batch), num_train)
         steps = -(-num_train // batch_size)
         layers = int(values.get("hidden_layers", values.get("conv_layers", 2))) + 1
+        layers *= 3 if self.spec.model.kind == "resnet" else 1
         overhead = calibration["overhead_seconds"] * (OPERATIONS_PER_STEP + OPERATIONS_PER_LAYER * layers) * steps
         examples = 3 * num_train + 2 * int(data["num_dev"])  # forward and backward, then evaluation
         flops = 2.0 * self.multiplications(values) * examples
@@ -126,18 +127,23 @@ class Planner:
 
     def num_parameters(self, values: Mapping[str, ParamValue]) -> int:
         """About the number of parameters of a trial's network."""
-        return int(self._dense(values) if self.spec.model.kind != "cnn" else self._cnn(values, positions=1))
+        return int(self._cnn(values, positions=1) if self._is_convolutional else self._dense(values))
 
     def multiplications(self, values: Mapping[str, ParamValue]) -> int:
         """About the multiplications of one example's forward pass."""
-        if self.spec.model.kind != "cnn":
+        if not self._is_convolutional:
             return self._dense(values)
         shape = self.facts.data["input_shape"]
         return self._cnn(values, positions=int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else 1)
 
+    @property
+    def _is_convolutional(self) -> bool:
+        return self.spec.model.kind in ("cnn", "resnet")
+
     def _dense(self, values: Mapping[str, ParamValue]) -> int:
         inputs, outputs = prod(self.facts.data["input_shape"]), int(self.facts.data["num_outputs"])
-        width, layers = int(values.get("hidden_units", 64)), int(values.get("hidden_layers", 2))
+        layers = 0 if self.spec.model.kind == "linear" else int(values.get("hidden_layers", 2))
+        width = int(values.get("hidden_units", 64))
         return inputs * outputs if layers == 0 else inputs * width + (layers - 1) * width**2 + width * outputs
 
     def _cnn(self, values: Mapping[str, ParamValue], *, positions: int) -> int:
@@ -146,7 +152,12 @@ class Planner:
         total = 0
         for block in range(int(values.get("conv_layers", 2))):
             channels = int(values.get("channels", 16)) * 2**block
-            total += channels_in * channels * int(values.get("kernel_size", 3)) ** 2 * positions
+            window = int(values.get("kernel_size", 3)) ** 2
+            total += channels_in * channels * window * positions
             channels_in, positions, side = channels, max(1, positions // 4), max(1, side // 2)
+            if self.spec.model.kind == "resnet":
+                total += 2 * channels**2 * window * positions
+        if self.spec.model.kind == "resnet":
+            return total + channels_in * int(self.facts.data["num_outputs"])
         hidden = int(values.get("hidden_units", 64))
         return total + channels_in * side**2 * hidden + hidden * int(self.facts.data["num_outputs"])

@@ -10,17 +10,17 @@ from torch import nn
 
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
-from tuner.models.cnn import cnn
+from tuner.models.cnn import cnn, resnet
 from tuner.models.dropout import replace_dropout
 from tuner.models.exact import make_exact
 from tuner.models.keyed import key
 from tuner.models.layers import Network
-from tuner.models.mlp import mlp
+from tuner.models.mlp import linear, mlp
 from tuner.models.module import initial_values, load_values, to_module
 from tuner.records import DataInfo, ParamValue
 from tuner.spec.model import SweepSpec
 
-NETWORKS: Mapping[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}
+NETWORKS: Mapping[str, Callable[..., Network]] = {"linear": linear, "mlp": mlp, "cnn": cnn, "resnet": resnet}
 """The built-in models: functions of (settings, input_shape, num_outputs)."""
 
 

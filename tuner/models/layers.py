@@ -53,6 +53,30 @@ class BatchNorm:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """Layer normalisation over the features of each example (arXiv 1607.06450)."""
+
+    features: int
+    spatial: bool = False
+    """After a convolution: over channels, height and width together, with a scale and a shift for each channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Keeps what comes in for the `Join` to come; the layers between the two are a residual branch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Adds what the last open `Fork` kept (arXiv 1512.03385)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAverage:
+    """(channels, height, width) to the mean of each channel."""
+
+
+@dataclass(frozen=True, slots=True)
 class Activation:
     """An elementwise nonlinearity by name: see `ACTIVATIONS`."""
 
@@ -64,7 +88,8 @@ class Dropout:
     """Inverted dropout (arXiv 1207.0580) at the trial's own rate; the last layer of a network is never one."""
 
 
-Layer: TypeAlias = Dense | Convolution | MaxPool | Flatten | BatchNorm | Activation | Dropout
+Norm: TypeAlias = BatchNorm | LayerNorm
+Layer: TypeAlias = Dense | Convolution | Norm | Activation | Dropout | MaxPool | GlobalAverage | Flatten | Fork | Join
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
 RELU_LIKE = frozenset({"relu", "leaky_relu", "gelu", "silu", "elu"})
@@ -75,9 +100,11 @@ WIDTH_GRID = 16
 every matrix is aligned whatever its place in the stack, and trials of nearly equal width share one shape. Each
 trial's rounded width depends on the trial alone."""
 
-BATCH_NORM_EPS = 1e-5
+NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 LEAKY_SLOPE = 0.01
+NEARLY_ZERO = 0.01
+"""Spread of the initial weights of a network without a hidden layer."""
 
 
 def rounded_width(width: int) -> int:
@@ -123,6 +150,8 @@ class Network:
                     return Dense(rounded_width(inputs), rounded_width(outputs))
                 case BatchNorm(features, False):
                     return BatchNorm(rounded_width(features))
+                case LayerNorm(features, False):
+                    return LayerNorm(rounded_width(features))
                 case _:
                     return layer
 
@@ -162,7 +191,7 @@ def _parameters(index: int, layer: Layer) -> list[Parameter]:
                 Parameter(index, "weight", (channels_out, channels_in, kernel, kernel), True, fan_in, fan_out),
                 Parameter(index, "bias", (channels_out,), False, fan_in, fan_out),
             ]
-        case BatchNorm(features, _):
+        case BatchNorm(features, _) | LayerNorm(features, _):
             return [
                 Parameter(index, "weight", (features,), False, features, features),
                 Parameter(index, "bias", (features,), False, features, features),
@@ -175,11 +204,25 @@ def initial_scale(network: Network, parameter: Parameter, init: str) -> float:
     """Standard deviation of a weight's normal initial values.
 
     `he`: sqrt(2 / fan_in) (arXiv 1502.01852). `xavier`: sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio 2010).
-    `auto`: He before a ReLU-like activation, Xavier before another and in the output layer.
+    `auto`: He before a ReLU-like activation, Xavier before another and in the output layer; nearly zero where there is
+    no hidden layer, since a convex problem needs no symmetry broken.
     """
+    if init == "auto" and not network.hidden_widths:
+        return NEARLY_ZERO
     activation = network.activation_after(parameter.layer)
     he = init == "he" or (init == "auto" and activation in RELU_LIKE)
     return math.sqrt(2 / parameter.fan_in if he else 2 / (parameter.fan_in + parameter.fan_out))
+
+
+def norm_layers(kind: str, features: int, *, spatial: bool = False) -> tuple[Layer, ...]:
+    """The norm that a setting `norm` names: `none`, `batch` or `layer`."""
+    match kind:
+        case "batch":
+            return (BatchNorm(features, spatial),)
+        case "layer":
+            return (LayerNorm(features, spatial),)
+        case _:
+            return ()
 
 
 def transposed_for_module(layer: Layer, weight: Tensor) -> Tensor:

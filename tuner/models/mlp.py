@@ -1,29 +1,38 @@
-"""The multi-layer perceptron: [dense, batch norm, activation, dropout] for each hidden layer, then a dense output."""
+"""Networks of dense layers: the multi-layer perceptron, and the linear baseline that any network should beat."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
 
-from tuner.models.layers import Activation, BatchNorm, Dense, Dropout, Flatten, Layer, Network
+from tuner.models.layers import Activation, Dense, Dropout, Flatten, Fork, Join, Layer, Network, norm_layers
 from tuner.records import ParamValue
 
 
 def mlp(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, ...], num_outputs: int) -> Network:
-    """Describe an MLP.
+    """Describe an MLP: [dense, norm, activation, dropout] for each hidden layer, then a dense output.
 
     Args:
-        settings: `hidden_units`, `hidden_layers` (0 for linear or logistic regression), `activation`, `batch_norm`.
+        settings: `hidden_units`, `hidden_layers` (0 for linear or logistic regression), `activation`, `norm`, and
+            `residual`: each hidden layer but the first adds what it computes to its input (arXiv 1512.03385).
         input_shape: Of one example; images are flattened.
         num_outputs: Classes, or regression targets.
     """
     width = int(settings["hidden_units"])
-    layers: list[Layer] = [] if len(input_shape) == 1 else [Flatten()]
+    hidden = [*norm_layers(str(settings["norm"]), width), Activation(str(settings["activation"])), Dropout()]
+    layers: list[Layer] = _flattened(input_shape)
     inputs = prod(input_shape)
-    for _ in range(int(settings["hidden_layers"])):
-        layers.append(Dense(inputs, width))
-        if settings["batch_norm"]:
-            layers.append(BatchNorm(width))
-        layers += [Activation(str(settings["activation"])), Dropout()]
+    for number in range(int(settings["hidden_layers"])):
+        layer = [Dense(inputs, width), *hidden]
+        layers += [Fork(), *layer, Join()] if number and settings["residual"] else layer
         inputs = width
     return Network((*layers, Dense(inputs, num_outputs)), input_shape)
+
+
+def linear(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, ...], num_outputs: int) -> Network:
+    """Describe linear, logistic or softmax regression: one dense layer. It has no settings."""
+    return Network((*_flattened(input_shape), Dense(prod(input_shape), num_outputs)), input_shape)
+
+
+def _flattened(input_shape: tuple[int, ...]) -> list[Layer]:
+    return [] if len(input_shape) == 1 else [Flatten()]

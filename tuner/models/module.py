@@ -11,16 +11,20 @@ from torch import Tensor, nn
 from tuner.models.dropout import KeyedDropout
 from tuner.models.keyed import generator
 from tuner.models.layers import (
-    BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
     LEAKY_SLOPE,
+    NORM_EPS,
     Activation,
     BatchNorm,
     Convolution,
     Dense,
     Dropout,
     Flatten,
+    Fork,
+    GlobalAverage,
+    Join,
     Layer,
+    LayerNorm,
     MaxPool,
     Network,
     Parameter,
@@ -38,12 +42,38 @@ _ACTIVATION_MODULES: Mapping[str, type[nn.Module]] = {
 }
 
 
+class Skip(nn.Module):
+    """Where a residual branch of `ResidualSequential` begins, or ends."""
+
+    def __init__(self, *, joins: bool) -> None:
+        super().__init__()
+        self.joins = joins
+
+    def extra_repr(self) -> str:
+        return "join" if self.joins else "fork"
+
+
+class ResidualSequential(nn.Sequential):
+    """Layers one after the other; a joining `Skip` adds what came into the last forking one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept: list[Tensor] = []
+        for layer in self:
+            if not isinstance(layer, Skip):
+                x = layer(x)
+            elif layer.joins:
+                x = x + kept.pop()
+            else:
+                kept.append(x)
+        return x
+
+
 def initial_values(network: Network, *, seed: int, init: str = "auto") -> dict[Parameter, Tensor]:
     """A trial's initial parameters in the stacked layout: normal weights, zero biases, unit norms."""
     draw = generator(seed, "init")
     values: dict[Parameter, Tensor] = {}
     for parameter in network.parameters():
-        is_norm = isinstance(network.layers[parameter.layer], BatchNorm)
+        is_norm = isinstance(network.layers[parameter.layer], BatchNorm | LayerNorm)
         if parameter.decayed:
             values[parameter] = torch.randn(parameter.shape, generator=draw) * initial_scale(network, parameter, init)
         elif is_norm and parameter.name == "weight":
@@ -55,9 +85,8 @@ def initial_values(network: Network, *, seed: int, init: str = "auto") -> dict[P
 
 def to_module(network: Network, *, dropout: float = 0.0) -> nn.Sequential:
     """The network as an `nn.Sequential` with uninitialised parameters, named by layer number: `0.weight`, ..."""
-    return nn.Sequential(
-        OrderedDict((str(i), _to_module(layer, network, dropout)) for i, layer in enumerate(network.layers))
-    )
+    kind = ResidualSequential if any(isinstance(layer, Fork) for layer in network.layers) else nn.Sequential
+    return kind(OrderedDict((str(i), _to_module(layer, network, dropout)) for i, layer in enumerate(network.layers)))
 
 
 def load_values(module: nn.Sequential, network: Network, values: Mapping[Parameter, Tensor]) -> None:
@@ -82,7 +111,13 @@ def _to_module(layer: Layer, network: Network, dropout: float) -> nn.Module:
             return nn.Flatten()
         case BatchNorm(features, spatial):
             kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
-            return kind(features, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+            return kind(features, eps=NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+        case LayerNorm(features, spatial):
+            return nn.GroupNorm(1, features, eps=NORM_EPS) if spatial else nn.LayerNorm(features, eps=NORM_EPS)
+        case GlobalAverage():
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case Fork() | Join():
+            return Skip(joins=isinstance(layer, Join))
         case Activation("leaky_relu"):
             return nn.LeakyReLU(LEAKY_SLOPE)
         case Activation(name):

@@ -31,8 +31,8 @@ def default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
         if h.in_default_space and h.name not in fixed and spec.training.optimizer in h.optimizers
     ]
     unread = {"lr_decay"} if spec.training.schedule == "constant" else set()
-    if not is_builtin(spec.model.kind):
-        unread.add("dropout")  # a factory of the user's need not read it
+    if not is_builtin(spec.model.kind) or spec.model.kind == "linear":
+        unread.add("dropout")  # a factory of the user's need not read it, and one layer has no hidden units
     return {name: DimensionSpec() for name in names if name not in unread}
 
 
@@ -61,7 +61,7 @@ def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
 
 @lru_cache(maxsize=64)
 def _defaults(model: str, optimizer: str) -> dict[str, ParamValue]:
-    return {h.name: h.default_for(optimizer) for h in hyperparameters_of(model) if h.name != "clip_norm"}
+    return {h.name: h.default_for(optimizer, model) for h in hyperparameters_of(model) if h.name != "clip_norm"}
 
 
 @lru_cache(maxsize=1)
@@ -89,7 +89,7 @@ def resolve_dimension(name: str, given: DimensionSpec, *, spec: SweepSpec) -> Di
         step=None if choices else given.step or (known.step if known else None),
         when={k: tuple(v) if isinstance(v, list) else (v,) for k, v in given.when.items()},
     )
-    return replace(dimension, default=_default(given, known, dimension, optimizers[0]))
+    return replace(dimension, default=_default(given, known, dimension, (optimizers[0], spec.model.kind)))
 
 
 def searched_optimizers(spec: SweepSpec) -> tuple[str, ...]:
@@ -137,12 +137,14 @@ def _scale(log: bool | None, known: Hyperparameter | None) -> Scale:
             return "linear"
 
 
-def _default(given: DimensionSpec, known: Hyperparameter | None, dimension: Dimension, optimizer: str) -> ParamValue:
+def _default(
+    given: DimensionSpec, known: Hyperparameter | None, dimension: Dimension, used_by: tuple[str, str]
+) -> ParamValue:
     """The default as given, or the known one; if that lies outside, the middle (of regularisation: the lightest)."""
     if given.default is not None:
         return _typed(given.default, dimension)
     if known:
-        usual = known.default_for(optimizer) if known.searched_default is None else known.searched_default
+        usual = known.default_for(*used_by) if known.searched_default is None else known.searched_default
         if dimension.contains(usual):
             return usual
         if known.tier == REGULARISATION_TIER and dimension.ordered:

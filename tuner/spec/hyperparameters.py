@@ -15,8 +15,10 @@ from tuner.spec.techniques import TECHNIQUES
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
 MODELS: Mapping[str, str] = {
+    "linear": "Linear, logistic or softmax regression: the baseline that a network has to beat.",
     "mlp": "Multi-layer perceptron: dense layers of equal width; images are flattened.",
     "cnn": "Convolutional network for images: channels double as the image halves, then one hidden dense layer.",
+    "resnet": "Residual convolutional network for images: each stage adds a residual block; no hidden dense layer.",
 }
 """The built-in models, each with one sentence; any other model is a factory of the user's."""
 
@@ -25,9 +27,10 @@ _MOMENTUM = Bounds(low=0, high=1, open_high=True)
 _POSITIVE = Bounds(low=0, open_low=True)
 _NOT_NEGATIVE = Bounds(low=0)
 _ADAM = frozenset({"adam", "adamw"})
-_ANY_NETWORK = frozenset(MODELS)
 _MLP = frozenset({"mlp"})
 _CNN = frozenset({"cnn"})
+_IMAGES = frozenset({"cnn", "resnet"})
+_WITH_HIDDEN_LAYERS = frozenset({"mlp", "cnn", "resnet"})
 _ADAPTIVE_RANGE = (1e-5, 1e-1)
 
 _ALL = (
@@ -104,7 +107,7 @@ _ALL = (
         high=64,
         scale="log",
         bounds=Bounds(low=1),
-        models=_CNN,
+        models=_IMAGES,
         in_default_space=True,
         description="Channels of the first convolution; each further one has twice as many.",
     ),
@@ -117,7 +120,7 @@ _ALL = (
         high=256,
         scale="log",
         bounds=Bounds(low=1),
-        models=_ANY_NETWORK,
+        models=_MLP | _CNN,
         in_default_space=True,
         description="Width of each hidden dense layer.",
     ),
@@ -141,9 +144,9 @@ _ALL = (
         low=1,
         high=3,
         bounds=Bounds(low=1),
-        models=_CNN,
+        models=_IMAGES,
         in_default_space=True,
-        description="Number of convolutions, each with its pooling while the image can be halved.",
+        description="Number of convolutions (resnet: stages), each with its pooling while the image can be halved.",
     ),
     Hyperparameter(
         name="kernel_size",
@@ -155,7 +158,7 @@ _ALL = (
         high=5,
         step=2,
         bounds=Bounds(low=1),
-        models=_CNN,
+        models=_IMAGES,
         description="Width and height of the convolutions' kernels; odd.",
     ),
     Hyperparameter(
@@ -165,18 +168,29 @@ _ALL = (
         default="relu",
         choices=("relu", "tanh", "gelu"),
         allowed=ACTIVATIONS,
-        models=_ANY_NETWORK,
+        models=_WITH_HIDDEN_LAYERS,
         description="The nonlinearity of the hidden layers.",
     ),
     Hyperparameter(
-        name="batch_norm",
+        name="norm",
+        tier=3,
+        kind="categorical",
+        default="none",
+        model_defaults={"resnet": "batch"},
+        choices=("none", "batch"),
+        allowed=("none", "batch", "layer"),
+        models=_WITH_HIDDEN_LAYERS,
+        description="Normalisation before each activation: `batch` (arXiv 1502.03167) or `layer` (arXiv 1607.06450).",
+    ),
+    Hyperparameter(
+        name="residual",
         tier=3,
         kind="categorical",
         default=False,
         choices=(False, True),
         allowed=(False, True),
-        models=_ANY_NETWORK,
-        description="Batch normalisation before each activation (arXiv 1502.03167).",
+        models=_MLP,
+        description="Each hidden layer but the first adds its output to its input (arXiv 1512.03385).",
     ),
     Hyperparameter(
         name="lr_decay",

@@ -42,6 +42,8 @@ class Hyperparameter:
     description: str
     optimizer_defaults: Mapping[str, ParamValue] = field(default_factory=dict)
     """Defaults that differ from `default`, by optimiser."""
+    model_defaults: Mapping[str, ParamValue] = field(default_factory=dict)
+    """Defaults that differ from `default`, by built-in model."""
     searched_default: ParamValue | None = None
     """The value of the first trial where it is searched, if not `default`: a log scale has no 0."""
     low: float = 0.0
@@ -67,9 +69,9 @@ class Hyperparameter:
         """Whether it belongs to a network, and not to the training."""
         return self.models is not None
 
-    def default_for(self, optimizer: str) -> ParamValue:
-        """The value where it is neither fixed nor searched, with this optimiser."""
-        return self.optimizer_defaults.get(optimizer, self.default)
+    def default_for(self, optimizer: str, model: str | None = None) -> ParamValue:
+        """The value where it is neither fixed nor searched, with this optimiser and model."""
+        return self.optimizer_defaults.get(optimizer, self.model_defaults.get(model or "", self.default))
 
     def range_for(self, optimizer: str) -> tuple[float, float]:
         """The standard range with this optimiser."""

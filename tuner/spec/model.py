@@ -82,7 +82,7 @@ class ModelSpec(Part):
     kind: Annotated[str, Field(min_length=1)] = "mlp"
     """`mlp`, `cnn`, or a factory of yours: `package.module:factory` or `path/to/file.py:factory`."""
     settings: dict[str, Value] = Field(default_factory=dict)
-    """Fixed settings by name, such as `hidden_units: 64`, `batch_norm: true`, or your factory's own. In the file they
+    """Fixed settings by name, such as `hidden_units: 64`, `norm: batch`, or your factory's own. In the file they
     may stand beside `kind`."""
 
     @model_validator(mode="before")

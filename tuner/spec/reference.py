@@ -214,6 +214,8 @@ def _defaults(known: Hyperparameter) -> str:
         text = next(iter(values))
     else:
         text = "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())
+    if known.model_defaults:
+        return f"{text} ({', '.join(f'{model}: {_plain(value)}' for model, value in known.model_defaults.items())})"
     if known.name == "lr_decay":
         return f"{text} (cosine: 1)"
     return (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tuner.models.keyed import dropout_field
-from tuner.models.layers import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, LEAKY_SLOPE
+from tuner.models.layers import BATCH_NORM_MOMENTUM, LEAKY_SLOPE, NORM_EPS
 from tuner.train.stacked.tape import Tape
 
 aten = torch.ops.aten
@@ -195,7 +195,7 @@ def emit_batch_norm(
     if not tape.training:
 
         def evaluate() -> None:
-            torch.add(var_KF, BATCH_NORM_EPS, out=a_KF).rsqrt_().mul_(weights.weight)
+            torch.add(var_KF, NORM_EPS, out=a_KF).rsqrt_().mul_(weights.weight)
             torch.addcmul(weights.bias, mean_KF, a_KF, value=-1.0, out=c_KF)
             torch.addcmul(c, x, a, out=y)
 
@@ -211,7 +211,7 @@ def emit_batch_norm(
         torch.mean(product, over, out=c_KF)
         mean_KF.lerp_(a_KF, BATCH_NORM_MOMENTUM)
         var_KF.mul_(1 - BATCH_NORM_MOMENTUM).add_(c_KF, alpha=BATCH_NORM_MOMENTUM * count / max(count - 1, 1))
-        torch.add(c_KF, BATCH_NORM_EPS, out=inverse).rsqrt_()
+        torch.add(c_KF, NORM_EPS, out=inverse).rsqrt_()
         xhat.mul_(inverse.view(shape))
         torch.addcmul(beta, xhat, gamma, out=y)
 

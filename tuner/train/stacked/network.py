@@ -15,6 +15,10 @@ from tuner.models.layers import (
     Dense,
     Dropout,
     Flatten,
+    Fork,
+    GlobalAverage,
+    Join,
+    LayerNorm,
     MaxPool,
     Network,
     rounded_width,
@@ -30,6 +34,7 @@ from tuner.train.stacked.layers import (
     emit_dropout,
     emit_widening,
 )
+from tuner.train.stacked.residual import Branches, emit_global_average, emit_layer_norm
 from tuner.train.stacked.tape import Tape
 
 SIGN_KEEPING = (Activation("relu"), Activation("leaky_relu"))
@@ -55,6 +60,7 @@ class NetworkParts:
 def emit_network(tape: Tape, grads: Gradients, x: Tensor, parts: NetworkParts) -> Tensor:
     """Record a network on a tape, from an input buffer (K, B, ...) to the outputs (K, B, rounded outputs)."""
     dropouts = iter(parts.dropouts)
+    branches = Branches()
     first = True
     below: object = None
     for index, layer in enumerate(parts.rounded.layers):
@@ -70,6 +76,15 @@ def emit_network(tape: Tape, grads: Gradients, x: Tensor, parts: NetworkParts) -
             case BatchNorm():
                 mean, var = (parts.statistics[f"{index}.running_{s}"] for s in ("mean", "var"))
                 x = emit_batch_norm(tape, grads, x, parts.weights(index), mean, var)
+            case LayerNorm():
+                unit_mask = _unit_mask(parts, index, tape.device)
+                x = emit_layer_norm(tape, grads, x, parts.weights(index), unit_mask)
+            case Fork():
+                branches.fork(tape, grads, x)
+            case Join():
+                x = branches.join(tape, grads, x)
+            case GlobalAverage():
+                x = emit_global_average(tape, grads, x)
             case Activation(name):
                 x = emit_activation(tape, grads, x, name, _unit_mask(parts, index, tape.device))
             case Dropout() if parts.dropouts:
