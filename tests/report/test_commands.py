@@ -161,6 +161,11 @@ def test_best_exports_safetensors(results: list[str], mixed_paths: StudyPaths, t
     assert safetensors.load_file(target)["1.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+def test_an_export_of_another_kind_is_refused(results: list[str], mixed_paths: StudyPaths, tmp_path: Path) -> None:
+    mixed_paths.trial(3).weights.touch()
+    assert run_command_line(["best", "simulated", *results, "--trial", "3", "--export", str(tmp_path / "net.h5")]) == 2
+
+
 def test_compare_prints_a_table_and_draws(
     results: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

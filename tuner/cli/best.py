@@ -14,7 +14,8 @@ from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import TunerError, UsageError
 
 if TYPE_CHECKING:
-    from tuner.records import TrialRecord
+    from tuner.records import DataInfo, TrialRecord
+    from tuner.spec.model import SweepSpec
     from tuner.store.reader import StudyData
 
 TOLERANCE = 1e-6
@@ -31,8 +32,9 @@ TOLERANCE = 1e-6
 @click.option("--weights", "weights_only", is_flag=True, help="Print nothing but the path of the weights.")
 @click.option("--verify", is_flag=True, help="Load the weights and score them on the dev set again.")
 @click.option(
-    "--export", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.safetensors",
-    help="Write the weights as safetensors (needs the extra of that name).",
+    "--export", type=click.Path(path_type=Path), metavar="PATH",
+    help="Write the network: FILE.onnx and FILE.safetensors need the extra of that name; any other name is a folder "
+    "that predicts by itself.",
 )  # fmt: skip
 @location_options
 def best(
@@ -63,7 +65,7 @@ def best(
     else:
         _print(data, record, why, weights, location, format_name=format_name, params_only=params_only)
     if export is not None:
-        _export(_existing(weights, record), export)
+        _export(data, record, _existing(weights, record), export)
     if verify:
         _verify(data, record, _existing(weights, record))
 
@@ -139,15 +141,9 @@ def _reproduce(location: Location) -> str | None:
 
 
 def _verify(data: StudyData, record: TrialRecord, weights: Path) -> None:
-    from tuner.spec.model import SweepSpec
     from tuner.train.evaluate import evaluate_weights
 
-    sweep = data.facts.get("sweep")
-    if not isinstance(sweep, dict):
-        raise TunerError(f"{data.name} was not made by tuner, so its data and network are not known here")
-    spec = SweepSpec.model_validate(sweep)
-    if isinstance(data.facts.get("root"), str):
-        spec = spec.model_copy(update={"root": data.facts["root"]})
+    spec = _spec(data)
     _, metric = evaluate_weights(spec, record.params, weights)
     ranked = record.value
     assert ranked is not None
@@ -159,14 +155,43 @@ def _verify(data: StudyData, record: TrialRecord, weights: Path) -> None:
     click.echo(f"verified: {weights.name} of trial {record.number} scores dev {data.metric} {metric:.6g}", err=True)
 
 
-def _export(weights: Path, target: Path) -> None:
-    if target.suffix != ".safetensors":
-        raise UsageError(f'"{target}": only safetensors is written; end the name in .safetensors')
-    from tuner.imports import require
+def _spec(data: StudyData) -> SweepSpec:
+    """The study's sweep file."""
+    from tuner.spec.model import SweepSpec
 
-    safetensors = require("safetensors.torch", extra="safetensors")
-    import torch
+    sweep = data.facts.get("sweep")
+    if not isinstance(sweep, dict):
+        raise TunerError(f"{data.name} was not made by tuner, so its data and network are not known here")
+    spec = SweepSpec.model_validate(sweep)
+    root = data.facts.get("root")
+    return spec.model_copy(update={"root": root}) if isinstance(root, str) else spec
 
-    tensors = torch.load(weights, map_location="cpu", weights_only=True)
-    safetensors.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, str(target))
+
+def _export(data: StudyData, record: TrialRecord, weights: Path, target: Path) -> None:
+    if target.suffix == ".safetensors":
+        from tuner.train.export import export_safetensors
+
+        export_safetensors(weights, target)
+    elif target.suffix == ".onnx":
+        from tuner.train.export import export_onnx
+
+        export_onnx(_spec(data), record.params, weights, _data_info(data), target)
+    elif target.suffix:
+        raise UsageError(f'"{target}": end the name in .onnx or .safetensors, or name a folder')
+    else:
+        from tuner.train.export import export_folder
+
+        export_folder(_spec(data), record.params, weights, _data_info(data), target)
     click.echo(f"written: {target}", err=True)
+
+
+def _data_info(data: StudyData) -> DataInfo:
+    """The facts of the data that the study was trained on."""
+    from dataclasses import fields
+
+    from tuner.records import DataInfo
+
+    known = {field.name for field in fields(DataInfo)}
+    facts: dict[str, Any] = {name: value for name, value in data.facts["data"].items() if name in known}
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
+    return DataInfo(**values)

@@ -1,0 +1,132 @@
+"""Networks that leave tuner predict what they predicted in it."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tuner.data.dataset import TrainingData
+from tuner.data.load import load_training_data
+from tuner.data.parts import read_parts
+from tuner.errors import TunerError
+from tuner.imports import load_object
+from tuner.models.build import build_module
+from tuner.records import Params
+from tuner.spec.defaults import build_space, settings_for
+from tuner.spec.model import SweepSpec
+from tuner.train.evaluate import outputs_of
+from tuner.train.export import export_folder, export_onnx
+from tuner.train.task import Task
+
+
+class Trained:
+    """A network with weights on disk, and what it predicts of the dev examples."""
+
+    def __init__(self, folder: Path, **sweep: Any) -> None:
+        self.spec = SweepSpec(study="s", root=str(folder), **sweep)
+        self.data: TrainingData = load_training_data(self.spec)
+        self.params: Params = build_space(self.spec).default()
+        self.weights = folder / "weights.pt"
+        module = build_module(self.spec, settings_for(self.spec, self.params), self.data.info, seed=1)
+        torch.save(module.state_dict(), self.weights)
+        task = Task(self.spec, self.data, torch.device("cpu"))
+        outputs = outputs_of(task, self.params, torch.load(self.weights), self.data.dev)
+        self.expected: NDArray[np.float32] = task.predictions(outputs).numpy()
+
+    def export(self, target: Path) -> Path:
+        write = export_onnx if target.suffix else export_folder
+        write(self.spec, self.params, self.weights, self.data.info, target)
+        return target
+
+
+@pytest.fixture
+def patients(tmp_path: Path) -> Trained:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": random.integers(20, 90, 80).astype(float),
+            "ward": random.choice(["north", "south", "west"], 80),
+            "dose": random.normal(size=80).round(3),
+            "stay": random.normal(5, 2, 80).round(3),
+        }
+    )
+    frame.loc[::7, "age"] = np.nan
+    frame.loc[::9, "ward"] = None
+    frame.to_csv(tmp_path / "patients.csv", index=False)
+    return Trained(tmp_path, data={"source": "patients.csv", "target": "stay"})
+
+
+def test_onnxruntime_predicts_the_same(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    trained = Trained(tmp_path, data={"source": "sklearn/digits"}, model="cnn")
+    session = onnxruntime.InferenceSession(trained.export(tmp_path / "model.onnx"))
+    (found,) = session.run(["probabilities"], {"inputs": trained.data.dev.inputs.numpy()})
+    np.testing.assert_allclose(found, trained.expected, atol=1e-5)
+
+
+def run_alone(folder: Path, argument: Path) -> pd.DataFrame:
+    """Run a folder's predict.py from elsewhere, without tuner's path."""
+    command = [sys.executable, str(folder / "predict.py"), str(argument)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env={"PATH": ""}, timeout=100)
+    assert done.returncode == 0, done.stderr
+    (folder / "found.csv").write_text(done.stdout)
+    return pd.read_csv(folder / "found.csv")
+
+
+def test_a_folder_predicts_from_a_csv_by_itself(patients: Trained, tmp_path: Path) -> None:
+    folder = patients.export(tmp_path / "elsewhere" / "predictor")
+    assert "tuner" not in {line.split()[1] for line in (folder / "predict.py").read_text().splitlines()
+                           if line.startswith(("import ", "from "))}  # fmt: skip
+    dev = read_parts(patients.spec.data, root=tmp_path).dev
+    ward = dev.texts[0]
+    rows = pd.DataFrame(dict(zip(dev.number_names, dev.numbers.T, strict=True)))
+    rows["ward"] = [ward.values[code] if code >= 0 else None for code in ward.codes]
+    (tmp_path / "patients.csv").unlink()
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    found = run_alone(folder, tmp_path / "new.csv")
+    assert list(found.columns) == ["stay"]
+    np.testing.assert_allclose(found.to_numpy(), patients.expected, rtol=1e-4)
+
+
+def test_a_folder_predicts_classes_of_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (90, 1, 6, 6)).astype(np.uint8)
+    np.savez(tmp_path / "data.npz", X=images, y=random.choice(["cat", "dog"], 90))
+    trained = Trained(tmp_path, data={"source": "data.npz"})
+    folder = trained.export(tmp_path / "predictor")
+    dev = read_parts(trained.spec.data, root=tmp_path).dev
+    np.save(tmp_path / "new.npy", dev.numbers)
+    load_object("predict.py:main", root=folder)(tmp_path / "new.npy")
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    np.testing.assert_allclose(found[["cat", "dog"]].to_numpy(), trained.expected, atol=1e-5)
+    assert found["class"].tolist() == [("cat", "dog")[i] for i in trained.expected.argmax(axis=1)]
+
+
+def test_a_network_that_cannot_be_traced_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        """
+import torch
+class Odd(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x) if float(x.sum()) > 0 else super().forward(-x)
+def make(params, data):
+    return Odd(data.input_shape[0], data.num_outputs)
+"""
+    )
+    pd.DataFrame({"x": np.arange(60.0), "y": np.arange(60.0)}).to_csv(tmp_path / "d.csv", index=False)
+    trained = Trained(
+        tmp_path, data={"source": "d.csv", "task": "regression"}, model="net.py:make",
+        space={"learning_rate": {"low": 0.01, "high": 0.1}},
+    )  # fmt: skip
+    with pytest.raises(TunerError, match=r"the network cannot be exported by torch\.export: "):
+        trained.export(tmp_path / "predictor")

@@ -1,0 +1,111 @@
+"""Predicts with the network beside this file. It needs torch and numpy, nothing else: not tuner, not the training data.
+
+    python predict.py examples.csv      # a line of names, then one line for each example
+    python predict.py inputs.npy        # one row for each example, in the shape of the training inputs
+
+Predictions go to stdout as CSV. `predict` is there to import.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).parent
+MISSING = {"", "?", "na", "n/a", "null", "none", "nan"}
+
+
+def predict(inputs: np.ndarray[Any, Any] | Sequence[dict[str, str]]) -> np.ndarray[Any, Any]:
+    """Class probabilities, or predicted targets in their own units, shape (examples, outputs).
+
+    Args:
+        inputs: An array of raw inputs, (examples, ...), or a dict of column texts for each example.
+    """
+    prepared = _from_array(inputs) if isinstance(inputs, np.ndarray) else _from_rows(inputs)
+    with torch.no_grad():
+        network = torch.export.load(HERE / "network.pt2").module()
+        outputs = [network(chunk) for chunk in torch.split(torch.from_numpy(prepared), 1024)]
+    return np.asarray(torch.cat(outputs).numpy())
+
+
+def _known() -> dict[str, Any]:
+    known: dict[str, Any] = json.loads((HERE / "preparation.json").read_text(encoding="utf-8"))
+    return known
+
+
+def _normalised(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    known = _known()
+    mean, std, constant = (np.array(known[name]) for name in ("mean", "std", "constant"))
+    if not known["normalise"]:
+        return np.where(np.isnan(values), mean, values)
+    centred = (values - mean) / std
+    return np.where(constant, 0.0, np.where(np.isnan(centred), 0.0, centred))
+
+
+def _from_array(inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    known = _known()
+    values = inputs.astype(np.float64)
+    if known["bytes"]:
+        values /= 255.0
+    values = values.reshape(len(values), *known["shape"])
+    marks = np.isnan(values[:, known["marked"]]) if values.ndim == 2 else None
+    numbers = _normalised(values)
+    return (numbers if marks is None else np.concatenate([numbers, marks], axis=1)).astype(np.float32)
+
+
+def _from_rows(rows: Sequence[dict[str, str]]) -> np.ndarray[Any, Any]:
+    known = _known()
+    if not known["names"] and not known["texts"]:
+        raise SystemExit("the inputs have no names: give them as a .npy file")
+    missing = [n for n in [*known["names"], *(t["name"] for t in known["texts"])] if rows and n not in rows[0]]
+    if missing:
+        raise SystemExit(f"there is no column {', '.join(missing)}")
+    numbers = np.array([[_number(row[name]) for name in known["names"]] for row in rows], dtype=np.float64)
+    numbers = numbers.reshape(len(rows), len(known["names"]))
+    texts = [[row[text["name"]].strip() for row in rows] for text in known["texts"]]
+    columns = [
+        _normalised(numbers),
+        *(
+            np.array([[value == text for text in column["values"]] for value in values]).reshape(len(rows), -1)
+            for column, values in zip(known["texts"], texts, strict=True)
+        ),
+        np.isnan(numbers[:, known["marked"]]),
+        *(
+            np.array([[value.lower() in MISSING] for value in values])
+            for column, values in zip(known["texts"], texts, strict=True)
+            if column["marked"]
+        ),
+    ]
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def _number(text: str) -> float:
+    return float("nan") if text.strip().lower() in MISSING else float(text)
+
+
+def main(path: Path) -> None:
+    """Print a prediction for each example of a file."""
+    if path.suffix == ".npy":
+        outputs = predict(np.load(path))
+    else:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            outputs = predict(list(csv.DictReader(file)))
+    names = _known()["outputs"]
+    is_class = _known()["task"] == "classification"
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow([*(["class"] if is_class else []), *names])
+    for row in outputs:
+        out.writerow([*([names[int(row.argmax())]] if is_class else []), *(f"{value:.6g}" for value in row)])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))
