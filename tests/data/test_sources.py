@@ -75,9 +75,9 @@ def test_the_diabetes_data_is_not_scaled_by_dev_and_test(tmp_path: Path) -> None
     assert data.train.inputs[:, 0].max() > 60, "ages in years"
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", "  "])
 def test_separators_are_found(separator: str, tmp_path: Path) -> None:
-    text = f"a{separator}b{separator}y\n" + rows(f"1{separator}2{separator}u", f'"2,5"{separator}3{separator}v')
+    text = f"a{separator}b{separator}y\n" + rows(f"1{separator}2{separator}u", f'"p, q; r"{separator}3{separator}v')
     info = load_csv(tmp_path, text).info
     assert len(info.target_names) == 1
     assert info.target_names == ("y",)
@@ -298,6 +298,16 @@ FUNCTIONS = """
 
     def uneven(): return Items()
     number = 7
+    def pair(): return torch.utils.data.random_split(dataset(), [20, 10])
+    def loaders(): return tuple(DataLoader(part) for part in pair())
+    def sparse():
+        import scipy.sparse
+        return scipy.sparse.csr_matrix(X), Y
+    class Broken(Items):
+        def __getitem__(self, i): raise KeyError("x")
+    def broken(): return Broken()
+    def two(a, b): return X, Y
+    def headless(): return {"dev": (X, Y)}
 """
 
 
@@ -309,7 +319,10 @@ def functions(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    ["arrays", "tensors", "lists", "frame", "dataset", "loader", "named", "parts", "told", "optional", "stream"],
+    [
+        *("arrays", "tensors", "lists", "frame", "dataset", "loader", "named", "parts", "told", "optional", "stream"),
+        *("pair", "loaders", "sparse"),
+    ],
 )
 def test_a_function_may_return_examples_in_many_forms(name: str, functions: Path) -> None:
     data = load(functions, source=f"own_data.py:{name}", seed=4)
@@ -327,6 +340,9 @@ def test_a_function_may_return_examples_in_many_forms(name: str, functions: Path
         ("unequal", DataError, "own_data.py:unequal: there are 30 inputs and 7 targets; give one target for each input"),
         ("uneven", DataError, "own_data.py:uneven: input 2 has shape (2,), the first (1,); make them equal"),
         ("number", UserCodeError, "own_data.py:number is no function but of type int"),
+        ("broken", UserCodeError, "own_data.py:broken failed: KeyError: 'x' (own_data.py, line 41)"),
+        ("two", UserCodeError, "own_data.py:two needs 2 arguments; it may take one, the data: block, or none"),
+        ("headless", DataError, "own_data.py:headless returned parts without train: dev"),
         ("arays", UserCodeError, 'own_data.py has no "arays". Did you mean "arrays"?'),
     ],
 )  # fmt: skip

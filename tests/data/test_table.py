@@ -113,6 +113,16 @@ def test_few_integers_of_few_examples_each_are_amounts(tmp_path: Path) -> None:
     assert load_csv(tmp_path, "x,y\n" + "".join(f"{i},{i % 10}\n" for i in range(30))).info.task == "regression"
 
 
+def test_classes_that_differ_in_case_alone_are_told(tmp_path: Path) -> None:
+    notes = load_csv(tmp_path, "a,y\n" + rows("1,Yes", "2,no", "3,yes")).info.notes
+    assert 'the classes "Yes" and "yes" differ in case alone; if they are one, mend them' in notes
+
+
+def test_versions_and_texts_in_quotes_over_several_lines_are_categories(tmp_path: Path) -> None:
+    names = load_csv(tmp_path, "a,b,y\n" + rows('1.2.3,"two\nlines",u', "1.2.4,one,v")).info.feature_names
+    assert names == ("a=1.2.3", "a=1.2.4", "b=one", "b=two lines")
+
+
 def test_files_of_parts_may_order_their_columns_differently(tmp_path: Path) -> None:
     (tmp_path / "dev.csv").write_text("y,extra,b,a\nu,9,20,10\nv,9,40,30\n")
     data = load_csv(tmp_path, "a,b,y\n" + TWO, dev="dev.csv", normalise=False)
@@ -125,7 +135,32 @@ REFUSED = {
     "no such target": ("a,price\n1,2\n", {"target": "pirce"}, 'data.target: data.csv has no column "pirce"; did you mean "price"?'),
     "no such group": ("a,b\n1,2\n", {"group": "zz"}, 'data.group: data.csv has no column "zz"; there are a, b'),
     "target ignored": ("a,b\n1,2\n", {"target": "b", "ignore": ["b"]}, 'data.target: "b" is also named by group, order or ignore; a column has one role'),
-    "target only": ("a\n1\n2\n", {}, "data.csv: no column is left as an input beside the target; found a"),
+    "target only": (
+        "a\n1\n2\n",
+        {},
+        "data.csv: no column is left as an input beside the target; found a; columns are separated by commas, semicolons, tabs, bars or spaces",
+    ),
+    "target twice": ("a,y\n1,2\n", {"target": ["y", "y"]}, 'data.target: names "y" twice; name each column once'),
+    "empty target": ("a,b,y\n1,2,\n3,4,\n", {}, 'data.csv: the last column, "y", would be predicted and is empty; fill it, or name the column to predict as data.target'),
+    "dates to predict": ("a,y\n1,2024-01-02\n2,2024-01-03\n", {}, "data.csv: the target holds dates; turn them into numbers, or name another column as data.target"),
+    "dates in words": (
+        "a,day,y\n" + rows("1,Jan 5 2024,u", "2,6 February 2024,v"),
+        {},
+        "data.csv: column day holds dates; turn them into numbers (a year, a weekday, days since a start), set order: day to split by time, or add ignore: [day] to leave the column out",
+    ),
+    "decimal commas": (
+        "a;y\n" + rows("1;u", "2,5;v"),
+        {},
+        'data.csv, row 2: column a holds "2,5", a number that is not written as one; write 1234.5, without signs of currency, percent or thousands and with a decimal point, or add ignore: [a] to leave the column out',
+    ),
+    "percent": (
+        "a,y\n" + rows("12%,u", "13 %,v"),
+        {},
+        'data.csv, row 1: column a holds "12%", a number that is not written as one; write 1234.5, without signs of currency, percent or thousands and with a decimal point, or add ignore: [a] to leave the column out',
+    ),
+    "an open quote": ('a,b,y\n1,2,u\n2,3,"v\n1,2,u\n2,3,"v\n', {}, "data.csv, row 2: column y holds further rows; a quote is not closed"),
+    "NUL bytes": ("a,b,y\n1,2,u\n\0\0,3,v\n", {}, "data.csv: column a holds NUL bytes; save the file as UTF-8 text"),
+    "texts to predict together": ("a,b,y\n1,p,q\n2,r,s\n", {"target": ["b", "y"]}, 'data.csv, row 1: the target "p" is no number; several targets must be numbers'),
     "dates": (
         "a,day,y\n" + rows("1,2024-01-31,u", "2,2024-02-01,v"),
         {},

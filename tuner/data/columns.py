@@ -14,13 +14,15 @@ import pandas as pd
 
 from tuner.data.examples import Origin, TextColumn
 from tuner.data.fingerprint import hash_texts
-from tuner.data.text import clean, quoted
+from tuner.data.text import DATE, clean, quoted
 from tuner.errors import DataError
 
 MOST_MIXED_CATEGORIES = 20
 """A column of numbers and texts, such as 0, 1, 2, 3+, holds categories if it has at most so many distinct values."""
 
-_DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([ T]\d{1,2}:\d{2}.*)?")
+
+_AMOUNT = re.compile(r"[$€£¥]?\s*[-+]?\d+([.,]\d+)*\s*[%$€£¥]?")
+"""A number as people write it: 1,5 or 1,234.50 or 12% or $3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,17 @@ def typed_column(
         codes, found = pd.factorize(column.astype(object))
     except TypeError:
         raise DataError(f"{origin}: column {name} holds lists or other nested values; {_remedy(name)}") from None
+    if any(isinstance(value, str) and "\0" in value for value in found):
+        raise DataError(f"{origin}: column {name} holds NUL bytes; save the file as UTF-8 text")
     distinct = [clean(value) if isinstance(value, str) else value for value in found]
     if any(isinstance(v, datetime.date | datetime.time | pd.Timestamp | pd.Timedelta | pd.Period) for v in distinct):
         raise _holds_dates(name, origin)
     if all(isinstance(v, bool | int | float | Decimal) for v in distinct):
         return _numbers(name, _looked_up(np.array([float(v) for v in distinct]), codes), origin)
     texts = [str(v) for v in distinct]
-    if all(_DATE.fullmatch(text) for text in texts[:50]):
+    if all(DATE.fullmatch(text) for text in texts[:50]):
         raise _holds_dates(name, origin)
+    _check_texts(name, texts, codes, origin)
     parsed = np.array([_number_or_nan(text) for text in texts])
     is_text = np.isnan(parsed)
     if not is_text.any():
@@ -73,6 +78,19 @@ def typed_column(
             f"it empty if the value is unknown, or {_remedy(name)}"
         )
     return _categories(name, texts, codes)
+
+
+def _check_texts(name: str, texts: list[str], codes: npt.NDArray[np.intp], origin: Origin) -> None:
+    """Refuse numbers that are written for people: as categories they would lose their order."""
+    if not all(_AMOUNT.fullmatch(text) for text in texts):
+        return
+    odd = next((i for i, text in enumerate(texts) if np.isnan(_number_or_nan(text)) and text.count(".") < 2), None)
+    if odd is not None:
+        row = int(np.flatnonzero(codes == odd)[0])
+        raise DataError(
+            f"{origin.row(row)}: column {name} holds {quoted(texts[odd])}, a number that is not written as one; write "
+            f"1234.5, without signs of currency, percent or thousands and with a decimal point, or {_remedy(name)}"
+        )
 
 
 def _number_or_nan(text: str) -> float:

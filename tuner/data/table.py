@@ -20,6 +20,7 @@ from tuner.data.text import clean, quoted
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
 
+_UNNAMED = re.compile(r"(Unnamed: \d+|column_\d+)?")
 _COUNTER = re.compile(r"(Unnamed: \d+|index|id|row|row_?id)?", re.IGNORECASE)
 
 
@@ -122,14 +123,25 @@ def _roles(frame: pd.DataFrame, data: DataSpec, *, where: str) -> Roles:
         elif _COUNTER.fullmatch(name) and _counts_rows(frame[name]):
             not_inputs.add(name)
             notes.append(f"column {name or '(unnamed)'} only counts the rows and is left out")
+    last = frame.columns[-1]
+    if not data.target and last in not_inputs and frame[last].isna().all() and not _UNNAMED.fullmatch(last):
+        raise DataError(
+            f"{where}: the last column, {quoted(last)}, would be predicted and is empty; fill it, or name the column "
+            "to predict as data.target"
+        )
     left = [name for name in frame.columns if name not in not_inputs]
     targets = _as_list(data.target) or left[-1:]
+    if len(set(targets)) < len(targets):
+        twice = next(name for name in targets if targets.count(name) > 1)
+        raise DataError(f"data.target: names {quoted(twice)} twice; name each column once")
     clash = [name for name in targets if name in not_inputs]
     if clash:
         raise DataError(f'data.target: "{clash[0]}" is also named by group, order or ignore; a column has one role')
     inputs = tuple(name for name in left if name not in targets)
     if not inputs:
-        raise DataError(f"{where}: no column is left as an input beside the target; found {', '.join(frame.columns)}")
+        hint = "; columns are separated by commas, semicolons, tabs, bars or spaces" if len(frame.columns) == 1 else ""
+        found = ", ".join(frame.columns)
+        raise DataError(f"{where}: no column is left as an input beside the target; found {found}{hint}")
     return Roles(inputs, tuple(targets), tuple(notes))
 
 

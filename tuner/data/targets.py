@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tuner.data.dataset import Task
 from tuner.data.examples import Origin
-from tuner.data.text import clean, quoted
+from tuner.data.text import DATE, clean, quoted
 from tuner.errors import DataError
 
 MOST_INTEGER_CLASSES = 50
@@ -97,6 +97,10 @@ def _encode_classes(
         raw = raw.astype(np.int64)
     if raw.dtype.kind not in "biu":
         raw = _cleaned(raw)
+        if all(DATE.fullmatch(text) for text in raw[:50]):
+            raise DataError(
+                f"{origin}: the target holds dates; turn them into numbers, or name another column as data.target"
+            )
     present, codes = np.unique(raw, return_inverse=True)
     if len(present) < 2:
         raise DataError(
@@ -106,14 +110,24 @@ def _encode_classes(
         found = tuple(class_names[int(value)] for value in present)
     else:
         found = tuple(str(value) for value in present)
-    notes: tuple[str, ...] = ()
+    notes = _alike(found)
     if not told and raw.dtype.kind in "iu" and len(present) > 2:
         named = f" {names[0]}" if names else ""
-        notes = (
+        notes += (
             f"the target{named} holds {len(present)} distinct whole numbers, taken for classes; "
             "set task: regression if they are amounts",
         )
     return Targets(codes.astype(np.int64).reshape(-1), "classification", found, notes)
+
+
+def _alike(names: tuple[str, ...]) -> tuple[str, ...]:
+    """A note on two names that differ in case alone."""
+    by_folded: dict[str, str] = {}
+    for name in names:
+        other = by_folded.setdefault(name.casefold(), name)
+        if other != name:
+            return (f"the classes {quoted(other)} and {quoted(name)} differ in case alone; if they are one, mend them",)
+    return ()
 
 
 def _cleaned(raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -124,7 +138,7 @@ def _cleaned(raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _as_numbers(raw: npt.NDArray[Any], names: tuple[str, ...], origin: Origin) -> npt.NDArray[np.float64]:
     columns = raw.reshape(len(raw), -1)
     if columns.dtype.kind not in "biuf":
-        columns = np.stack([_parsed(column, origin) for column in columns.T], axis=1)
+        columns = np.stack([_parsed(column, origin, several=columns.shape[1] > 1) for column in columns.T], axis=1)
     numbers = columns.astype(np.float64)
     bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):
@@ -134,13 +148,12 @@ def _as_numbers(raw: npt.NDArray[Any], names: tuple[str, ...], origin: Origin) -
     return numbers
 
 
-def _parsed(column: npt.NDArray[Any], origin: Origin) -> npt.NDArray[np.float64]:
+def _parsed(column: npt.NDArray[Any], origin: Origin, *, several: bool) -> npt.NDArray[np.float64]:
     result = np.empty(len(column))
     for row, value in enumerate(column):
         try:
             result[row] = float(value)
         except (TypeError, ValueError):
-            raise DataError(
-                f"{origin.row(row)}: the target {quoted(value)} is no number; correct it, or set task: classification"
-            ) from None
+            remedy = "several targets must be numbers" if several else "correct it, or set task: classification"
+            raise DataError(f"{origin.row(row)}: the target {quoted(value)} is no number; {remedy}") from None
     return result

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 _LONGEST_QUOTE = 60
+_MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+DATE = re.compile(
+    r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
+    rf"|{_MONTH}\.? \d{{1,2}},? \d{{4}}|\d{{1,2}}\.?[ -]{_MONTH}[ -]\d{{2,4}})([ T]\d{{1,2}}:\d{{2}}.*)?",
+    re.IGNORECASE,
+)
+"""A date in figures or with the name of its month."""
 
 
 def clean(text: str) -> str:

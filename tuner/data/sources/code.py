@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -35,29 +35,50 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
 def _call(function: Callable[..., object], data: DataSpec, location: str) -> object:
     """Call the function, with the sweep file's data block if it takes an argument."""
     try:
-        takes_data = any(
+        num_required = sum(
             p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
             for p in inspect.signature(function).parameters.values()
         )
-        return function(data) if takes_data else function()
+        if num_required > 1:
+            raise UserCodeError(f"{location} needs {num_required} arguments; it may take one, the data: block, or none")
+        return function(data) if num_required else function()
     except TunerError:
         raise
     except (Exception, SystemExit) as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserCodeError(
-            f"{location} failed: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
-        ) from error
+        raise _failed(location, error) from error
+
+
+def _failed(location: str, error: BaseException) -> UserCodeError:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return UserCodeError(
+        f"{location} failed: {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+    )
 
 
 def _contents(returned: object, data: DataSpec, *, where: str) -> Contents:
+    if _is_parts(returned):
+        returned = dict(zip(PART_NAMES, returned, strict=False))
     if isinstance(returned, Mapping):
         by_part = {part_of(str(name)): value for name, value in returned.items()}
         if "train" in by_part:
             found = {p: _content(by_part[p], data, where=f"{where} ({p})") for p in PART_NAMES if p in by_part}
             return Contents(train=found["train"], dev=found.get("dev"), test=found.get("test"))
+        if by_part.keys() & PART_NAMES.keys():
+            raise DataError(f"{where} returned parts without train: {', '.join(map(str, returned))}")
         arrays = {str(name): _array(value, where) for name, value in returned.items()}
         return contents_from_names(arrays, data, where=where)
     return Contents(train=_content(returned, data, where=where))
+
+
+def _is_parts(returned: object) -> TypeGuard[Sequence[object]]:
+    """Whether it is train, dev and perhaps test, as `random_split` gives them."""
+    from torch.utils.data import DataLoader, Dataset
+
+    return (
+        isinstance(returned, tuple | list)
+        and len(returned) in (2, 3)
+        and all(isinstance(part, Dataset | DataLoader) for part in returned)
+    )
 
 
 def _content(value: object, data: DataSpec, *, where: str) -> Content:
@@ -85,9 +106,8 @@ def _content(value: object, data: DataSpec, *, where: str) -> Content:
 
 def _collect(dataset: Any, where: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """All examples of a map-style or iterable data set."""
-    items = (dataset[i] for i in range(len(dataset))) if hasattr(dataset, "__len__") else iter(dataset)
     inputs, targets = [], []
-    for number, item in enumerate(items, start=1):
+    for number, item in enumerate(_items(dataset, where), start=1):
         if not (isinstance(item, tuple | list) and len(item) == 2):
             raise DataError(f"{where}: item {number} of the data set is no pair (input, target)")
         inputs.append(_array(item[0], where))
@@ -101,6 +121,14 @@ def _collect(dataset: Any, where: str) -> tuple[npt.NDArray[Any], npt.NDArray[An
     return np.stack(inputs), np.stack(targets)
 
 
+def _items(dataset: Any, where: str) -> Iterator[Any]:
+    """What a data set yields, or the user's own error."""
+    try:
+        yield from (dataset[i] for i in range(len(dataset))) if hasattr(dataset, "__len__") else iter(dataset)
+    except (Exception, SystemExit) as error:
+        raise _failed(where, error) from error
+
+
 def _array(value: object, where: str) -> npt.NDArray[Any]:
     """A tensor, frame, list or image as an array in the host's memory."""
     import torch
@@ -109,6 +137,8 @@ def _array(value: object, where: str) -> npt.NDArray[Any]:
         value = value.detach().cpu()
         value = value.float() if value.dtype is torch.bfloat16 else value
         return np.asarray(value.numpy())
+    if hasattr(value, "toarray"):  # SciPy's sparse matrices
+        value = value.toarray()
     try:
         return np.asarray(value)
     except ValueError as error:

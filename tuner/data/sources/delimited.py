@@ -1,4 +1,4 @@
-"""CSV and its relatives: columns separated by commas, semicolons, tabs or bars, with or without a header row."""
+"""CSV and its relatives: columns separated by commas, semicolons, tabs, bars or spaces, header row or none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import gzip
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tuner.data.content import Contents, Table
 from tuner.data.text import quoted
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _SUFFIXES = {".csv", ".tsv", ".tab", ".txt", ".data"}
 _PACKED = {".gz", ".bz2", ".xz", ".zip", ".zst"}
 _SEPARATORS = (",", ";", "\t", "|")
+_SPACES = r"\s+"
 _SAMPLE_ROWS = 200
 
 
@@ -46,6 +49,7 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
         raise DataError(f"{where} is no UTF-8 text ({error}); save it as UTF-8 CSV") from error
     if has_header:
         _check_names(sample.iloc[0], where)
+    _check_quotes(frame, separator, where)
     notes: tuple[str, ...] = ()
     if not has_header:
         frame.columns = [f"column_{i + 1}" for i in range(frame.shape[1])]
@@ -73,12 +77,14 @@ def _read(path: Path, separator: str, **options: Any) -> pd.DataFrame:
 
 
 def _separator(path: Path) -> str:
-    """The separator that the first row has most of, outside quotes."""
+    """The separator that the first row has most of, outside quotes; spaces where it has none."""
     import pandas as pd
 
     first = pd.read_csv(path, sep="\x01", header=None, nrows=1, dtype=str, quoting=csv.QUOTE_NONE, encoding="utf-8-sig")
     line = str(first.iloc[0, 0])
     outside_quotes = "".join(line.split('"')[::2])
+    if not any(separator in outside_quotes for separator in _SEPARATORS) and len(outside_quotes.split()) > 1:
+        return _SPACES
     return max(_SEPARATORS, key=outside_quotes.count)
 
 
@@ -109,6 +115,19 @@ def _check_names(header: pd.Series[str], where: str) -> None:
     repeated = names[names.duplicated() & (names != "")]
     if len(repeated):
         raise DataError(f"{where}: two columns are called {quoted(repeated.iloc[0])}; rename one")
+
+
+def _check_quotes(frame: pd.DataFrame, separator: str, where: str) -> None:
+    """A quote that is never closed swallows whole rows into one value."""
+    import pandas as pd
+
+    marks = frame.shape[1] - 1
+    for name, column in frame.items():
+        if not marks or separator == _SPACES or not pd.api.types.is_string_dtype(column):
+            continue
+        for row in map(int, np.flatnonzero(column.str.contains("\n", regex=False, na=False))):
+            if any(line.count(separator) >= marks for line in str(column.iloc[row]).splitlines()[1:-1]):
+                raise DataError(f"{where}, row {row + 1}: column {name} holds further rows; a quote is not closed")
 
 
 def _is_number_or_missing(text: str) -> bool:
