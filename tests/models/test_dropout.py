@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from tuner.models.dropout import KeyedDropout, keyed_dropouts, replace_dropout
+from tuner.models.dropout import KeyedDropout, dropout_rates, keyed_dropouts, replace_dropout
 from tuner.models.keyed import dropout_keys
 
 
@@ -114,3 +114,10 @@ def test_a_users_dropout_layers_are_replaced_wherever_they_are() -> None:
 def test_another_rate_can_be_set_for_all() -> None:
     module = replace_dropout(nn.Sequential(nn.Dropout(0.1), nn.ReLU(), nn.Dropout(0.2)), rate=0.75)
     assert [float(d.scale) for d in keyed_dropouts(module)] == [4.0, 4.0]
+
+
+def test_rates_of_layers_go_from_the_first_to_the_last_in_equal_steps() -> None:
+    assert dropout_rates(0.3, None, 3) == (0.3, 0.3, 0.3)
+    assert dropout_rates(0.1, 0.5, 3) == pytest.approx((0.1, 0.3, 0.5))
+    assert dropout_rates(0.1, 0.5, 1) == (0.1,)
+    assert dropout_rates(0.1, 0.5, 0) == ()

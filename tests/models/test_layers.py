@@ -16,6 +16,7 @@ from tests.models.networks import cnns, mlps, module_with
 from tuner.errors import DataError
 from tuner.models.cnn import cnn, resnet
 from tuner.models.layers import (
+    RELU_LIKE,
     WIDTH_GRID,
     Activation,
     BatchNorm,
@@ -226,3 +227,26 @@ def test_a_residual_mlp_whose_branches_are_silent_hands_its_first_hidden_layer_t
     inputs = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
     expected = module_with(shallow, dict(zip(shallow.parameters(), kept, strict=True)))(inputs)
     assert torch.equal(module(inputs), expected)
+
+
+@given(NETWORKS, st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_orthogonal_weights_keep_the_length_of_what_goes_through_up_to_their_gain(network: Network, seed: int) -> None:
+    for parameter, value in initial_values(network, seed=seed, init="orthogonal").items():
+        if not parameter.decayed:
+            continue
+        matrix = value.T if isinstance(network.layers[parameter.layer], Dense) else value.flatten(1)
+        gain = 2**0.5 if network.activation_after(parameter.layer) in RELU_LIKE else 1.0
+        short = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+        assert torch.allclose(short @ short.T, gain**2 * torch.eye(len(short)), atol=1e-4)
+
+
+def test_zero_and_normal_initial_weights_are_what_they_say() -> None:
+    network = mlp(
+        {"hidden_units": 200, "hidden_layers": 1, "activation": "relu", "norm": "none"},
+        input_shape=(200,),
+        num_outputs=2,
+    )
+    assert not any(value.any() for value in initial_values(network, seed=0, init="zero").values())
+    weight = next(iter(initial_values(network, seed=0, init="normal").values()))
+    assert float(weight.std()) == pytest.approx(1.0, abs=0.02)

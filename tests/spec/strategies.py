@@ -90,7 +90,7 @@ def _known_parts(draw: st.DrawFn, known: Hyperparameter) -> dict[str, Any]:
 @st.composite
 def sweep_values(draw: st.DrawFn) -> dict[str, Any]:
     """The values of a sweep file without an error."""
-    optimizer = draw(st.sampled_from(["sgd", "rmsprop", "adam", "adamw"]))
+    optimizer = draw(st.sampled_from(["sgd", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion"]))
     model = draw(st.sampled_from(["mlp", "cnn", "net.py:build"]))
     usable = [h for h in hyperparameters_of(model) if optimizer in h.optimizers and h.name != "optimizer"]
     searched = draw(st.lists(st.sampled_from(usable), unique_by=lambda h: h.name, min_size=1, max_size=6))

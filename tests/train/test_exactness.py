@@ -36,6 +36,11 @@ PATHS: Mapping[str, Mapping[str, object]] = {
     "mlp rmsprop": {"optimizer": "rmsprop", "learning_rate": 0.001},
     "mlp adam": {"optimizer": "adam"},
     "mlp adamw": {"optimizer": "adamw"},
+    "mlp amsgrad": {"optimizer": "amsgrad", "learning_rate": 0.001},
+    "mlp nadam": {"optimizer": "nadam", "learning_rate": 0.001},
+    "mlp lion": {"optimizer": "lion", "learning_rate": 0.001},
+    "mlp max norm": {"max_norm": 0.7, "dropout_last": 0.4, "settings": {"hidden_units": 37}},
+    "one cycle, orthogonal": {"schedule": "one_cycle", "init": "orthogonal"},
     "mlp batch norm": {"settings": {"norm": "batch"}},
     "mlp odd shapes": {"settings": {"hidden_units": 37}, "batch_size": 41},
     "mlp sigmoid": {"settings": {"hidden_units": 20, "activation": "sigmoid"}},
@@ -52,7 +57,9 @@ PATHS: Mapping[str, Mapping[str, object]] = {
     "mlp layer norm, sigmoid": {"settings": {"hidden_units": 20, "norm": "layer", "activation": "sigmoid"}},
     "cnn layer norm": {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16, "norm": "layer"}},
     "resnet": {"model": "resnet", "settings": {"channels": 4}},
+    "cnn, max norm": {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16}, "max_norm": 0.7},
     "user module": {"model": TWO_LAYERS},
+    "user module, max norm": {"model": TWO_LAYERS, "max_norm": 0.7},
     "augmented": {"augment": 0.7, "augment_flip": True, "augment_cutout": True, "augment_noise": True},
     "cnn, augmented": {"model": "cnn", "settings": {"channels": 4, "hidden_units": 16}, "augment": 0.5},
     "soft labels": {"mixup": 0.3, "label_smoothing": 0.1, "input_dropout": 0.2, "batch_size": 41},
@@ -120,6 +127,8 @@ REFERENCE: Sequence[tuple[str, Mapping[str, object], float]] = (
     ("sgd, resnet", {"model": "resnet", "settings": {"channels": 4}}, 1e-4),
     ("sgd, user module", {"model": TWO_LAYERS}, 1e-5),
     ("sgd, augmented", {"augment": 0.5, "augment_noise": True, "input_dropout": 0.1}, 1e-5),
+    ("sgd, max norm", {"max_norm": 0.7, "dropout_last": 0.4, "init": "orthogonal", "schedule": "one_cycle"}, 1e-5),
+    ("sgd, user module, max norm", {"model": TWO_LAYERS, "max_norm": 0.7}, 1e-5),
     ("sgd, soft labels", {"mixup": 0.3, "label_smoothing": 0.1, "batch_size": 41}, 1e-5),
     (
         "sgd, user module, soft",
@@ -129,6 +138,8 @@ REFERENCE: Sequence[tuple[str, Mapping[str, object], float]] = (
     ("rmsprop", {"optimizer": "rmsprop"}, 1e-3),
     ("adam", {"optimizer": "adam"}, 1e-3),
     ("adamw", {"optimizer": "adamw"}, 1e-3),
+    ("amsgrad", {"optimizer": "amsgrad"}, 1e-3),
+    ("nadam", {"optimizer": "nadam"}, 1e-3),
 )
 
 

@@ -19,7 +19,7 @@ from tuner.train.settings import Settings
 
 STEPS = 12
 WEIGHTS, BIASES = 64, 64
-TOLERANCES = {"sgd": 1e-6, "rmsprop": 1e-5, "adam": 1e-5, "adamw": 1e-5}
+TOLERANCES = {"sgd": 1e-6, "rmsprop": 1e-5, "adam": 1e-5, "adamw": 1e-5, "amsgrad": 1e-5, "nadam": 1e-5, "lion": 1e-5}
 
 
 class Parameters(nn.Module):

@@ -81,3 +81,15 @@ def test_warm_up_reaches_the_rate_in_its_last_step_and_never_starts_at_zero() ->
     settings = settings_of(learning_rate=1.0, warmup_epochs=2.0)
     both = np.concatenate([learning_rates(settings, epoch=e, steps_per_epoch=5) for e in (0, 1)])
     assert both == pytest.approx(np.arange(1, 11) / 10)
+
+
+def test_one_cycle_rises_to_the_rate_at_its_peak_and_ends_near_zero_step_by_step() -> None:
+    settings = settings_of(schedule="one_cycle", learning_rate=0.5, epochs=10)
+    rates = np.concatenate([learning_rates(settings, epoch=e, steps_per_epoch=10) for e in range(10)])
+    peak = int(rates.argmax())
+    assert peak in (29, 30)
+    assert rates[peak] == pytest.approx(0.5, rel=1e-2)
+    assert rates[0] == pytest.approx(0.5 / 25)
+    assert rates[-1] == pytest.approx(0.5e-4)
+    assert (np.diff(rates[: peak + 1]) > 0).all()
+    assert (np.diff(rates[peak:]) < 0).all()

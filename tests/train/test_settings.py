@@ -34,10 +34,12 @@ VECTORS: st.SearchStrategy[Params] = st.fixed_dictionaries(
         "lr_decay": st.floats(0, 0.5),
         "schedule": st.sampled_from(["constant", "inverse_time", "exponential", "step", "cosine"]),
         "warmup_epochs": st.floats(0, 2),
-        "init": st.sampled_from(["auto", "he", "xavier"]),
+        "init": st.sampled_from(["auto", "he", "xavier", "orthogonal", "zero"]),
         "clip_norm": st.floats(0.1, 10),
         "beta1": st.floats(0, 0.99),
         "beta2": st.floats(0.5, 0.999),
+        "max_norm": st.floats(0.1, 10),
+        "dropout_last": st.floats(0, 0.9),
     }
 )
 

@@ -102,7 +102,7 @@ def test_training_is_that_of_the_plain_loop(name: str, tmp_path: Path) -> None:
             assert a.train_loss == pytest.approx(b.train_loss, rel=1e-4)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion"])
 @pytest.mark.parametrize("count", [1, 9])
 @pytest.mark.parametrize("fuse", ["auto", "off"])
 def test_frozen_parameters_stay_whatever_is_decayed(optimizer: str, count: int, fuse: str, tmp_path: Path) -> None:

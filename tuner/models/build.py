@@ -11,7 +11,7 @@ from torch import nn
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
 from tuner.models.cnn import cnn, resnet
-from tuner.models.dropout import replace_dropout
+from tuner.models.dropout import dropout_rates, replace_dropout
 from tuner.models.exact import make_exact
 from tuner.models.keyed import key
 from tuner.models.layers import Network
@@ -47,7 +47,9 @@ def build_module(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
     """
     network = network_of(spec, values, info)
     if network is not None:
-        module = to_module(network, dropout=float(values["dropout"]))
+        last = values.get("dropout_last")
+        rates = dropout_rates(float(values["dropout"]), None if last is None else float(last), network.num_dropouts)
+        module = to_module(network, dropout=rates)
         load_values(module, network, initial_values(network, seed=seed, init=str(values["init"])))
         return module
     factory = load_object(spec.model.kind, root=Path(spec.root))

@@ -51,6 +51,13 @@ class KeyedDropout(nn.Module):
         return x * ((field * key >= self.threshold) * self.scale)
 
 
+def dropout_rates(first: float, last: float | None, num_layers: int) -> tuple[float, ...]:
+    """The rate of each dropout layer of a built-in network: from the first to the last in equal steps."""
+    if last is None or num_layers < 2:
+        return (first,) * num_layers
+    return tuple(first + (last - first) * index / (num_layers - 1) for index in range(num_layers))
+
+
 def keyed_dropouts(module: nn.Module) -> list[KeyedDropout]:
     """The dropout layers of a module, in order."""
     return [m for m in module.modules() if isinstance(m, KeyedDropout)]

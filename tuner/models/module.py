@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from tuner.models.layers import (
     BATCH_NORM_MOMENTUM,
     LEAKY_SLOPE,
     NORM_EPS,
+    RELU_LIKE,
     Activation,
     BatchNorm,
     Convolution,
@@ -75,7 +76,7 @@ def initial_values(network: Network, *, seed: int, init: str = "auto") -> dict[P
     for parameter in network.parameters():
         is_norm = isinstance(network.layers[parameter.layer], BatchNorm | LayerNorm)
         if parameter.decayed:
-            values[parameter] = torch.randn(parameter.shape, generator=draw) * initial_scale(network, parameter, init)
+            values[parameter] = _initial_weight(network, parameter, init, draw)
         elif is_norm and parameter.name == "weight":
             values[parameter] = torch.ones(parameter.shape)
         else:
@@ -83,10 +84,46 @@ def initial_values(network: Network, *, seed: int, init: str = "auto") -> dict[P
     return values
 
 
-def to_module(network: Network, *, dropout: float = 0.0) -> nn.Sequential:
-    """The network as an `nn.Sequential` with uninitialised parameters, named by layer number: `0.weight`, ..."""
+def _initial_weight(network: Network, parameter: Parameter, init: str, draw: torch.Generator) -> Tensor:
+    """Normal numbers at the scale of `initial_scale`, or what these make of them.
+
+    `orthogonal`: rows or columns orthogonal to each other (arXiv 1312.6120), longer by sqrt(2) before a ReLU-like
+    activation. `zero`: all units of a layer stay alike. `normal`: standard deviation 1, whatever the width.
+    """
+    drawn = torch.randn(parameter.shape, generator=draw)
+    match init:
+        case "zero":
+            return torch.zeros(parameter.shape)
+        case "normal":
+            return drawn
+        case "orthogonal":
+            layer = network.layers[parameter.layer]
+            by_unit = transposed_for_module(layer, drawn)
+            gain = 2**0.5 if network.activation_after(parameter.layer) in RELU_LIKE else 1.0
+            found = _orthogonal(by_unit.flatten(1)).view(by_unit.shape) * gain
+            return transposed_for_module(layer, found).contiguous()
+        case _:
+            return drawn * initial_scale(network, parameter, init)
+
+
+def _orthogonal(matrix: Tensor) -> Tensor:
+    """The orthogonal factor of a random matrix, of its shape, with the signs that make it uniform."""
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    factor, triangle = torch.linalg.qr(tall)
+    q: Tensor = factor * torch.where(triangle.diagonal() < 0, -1.0, 1.0)
+    return q if tall is matrix else q.T
+
+
+def to_module(network: Network, *, dropout: float | Sequence[float] = 0.0) -> nn.Sequential:
+    """The network as an `nn.Sequential` with uninitialised parameters, named by layer number: `0.weight`, ...
+
+    Args:
+        network: The description.
+        dropout: The rate of all dropout layers, or of each.
+    """
+    rates = iter([dropout] * network.num_dropouts if isinstance(dropout, float | int) else dropout)
     kind = ResidualSequential if any(isinstance(layer, Fork) for layer in network.layers) else nn.Sequential
-    return kind(OrderedDict((str(i), _to_module(layer, network, dropout)) for i, layer in enumerate(network.layers)))
+    return kind(OrderedDict((str(i), _to_module(layer, network, rates)) for i, layer in enumerate(network.layers)))
 
 
 def load_values(module: nn.Sequential, network: Network, values: Mapping[Parameter, Tensor]) -> None:
@@ -99,7 +136,7 @@ def load_values(module: nn.Sequential, network: Network, values: Mapping[Paramet
             target.copy_(transposed_for_module(layer, value) if is_weight else value)
 
 
-def _to_module(layer: Layer, network: Network, dropout: float) -> nn.Module:
+def _to_module(layer: Layer, network: Network, dropouts: Iterator[float]) -> nn.Module:
     match layer:
         case Dense(inputs, outputs):
             return nn.Linear(inputs, outputs)
@@ -123,4 +160,4 @@ def _to_module(layer: Layer, network: Network, dropout: float) -> nn.Module:
         case Activation(name):
             return _ACTIVATION_MODULES[name]()
         case Dropout():
-            return KeyedDropout(dropout)
+            return KeyedDropout(next(dropouts))

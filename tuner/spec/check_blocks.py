@@ -6,7 +6,7 @@ import math
 
 from tuner.spec.check_choices import check_value
 from tuner.spec.check_range import HIGHEST_LEARNING_RATE
-from tuner.spec.defaults import searched_optimizers
+from tuner.spec.defaults import UNDECAYED, searched_optimizers
 from tuner.spec.findings import Findings
 from tuner.spec.hyperparameters import HYPERPARAMETERS, MODELS, hyperparameters_of, is_builtin
 from tuner.spec.model import SplitSpec, SweepSpec
@@ -83,8 +83,8 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
     training = spec.training
     _warn_ignored(spec, findings)
     if training.lr_decay and not findings.is_unusable(("training", "schedule")):
-        if training.schedule == "constant":
-            rule = "has no effect with schedule constant"
+        if training.schedule in UNDECAYED:
+            rule = f"has no effect with schedule {training.schedule}"
             findings.warn(("training", "lr_decay"), rule, remedy="remove it, or use another schedule", at_key=True)
         elif training.schedule != "inverse_time" and training.lr_decay > 1:
             findings.error(("training", "lr_decay"), f"must be at most 1 with schedule {training.schedule}")

@@ -116,7 +116,9 @@ def _check_used(
         findings.warn(path, f"has no effect where the optimizer is {others}", remedy=remedy, at_key=True)
         return
     if part.when.get("optimizer") is None:
-        remedy = f"remove it, or use optimizer {' or '.join(o for o in OPTIMIZERS if o in known.optimizers)}"
+        *most, last = (o for o in OPTIMIZERS if o in known.optimizers)
+        fitting = f"{', '.join(most)} or {last}" if most else last
+        remedy = f"remove it, or use optimizer {fitting}"
     else:
         remedy = "remove it, or change its `when`"
     findings.error(path, f"has no effect with optimizer {others}", remedy=remedy, at_key=True)

@@ -12,6 +12,9 @@ from tuner.spec.knowledge import Hyperparameter
 from tuner.spec.model import DimensionSpec, SweepSpec
 from tuner.spec.space import REGULARISATION_TIER, Dimension, Kind, Scale, Space
 
+UNDECAYED = ("constant", "one_cycle")
+"""Schedules that do not read `lr_decay`."""
+
 
 def build_space(spec: SweepSpec) -> Space:
     """The search space of a checked sweep file, or the default space of its model and optimiser.
@@ -30,7 +33,7 @@ def default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
         for h in hyperparameters_of(spec.model.kind)
         if h.in_default_space and h.name not in fixed and spec.training.optimizer in h.optimizers
     ]
-    unread = {"lr_decay"} if spec.training.schedule == "constant" else set()
+    unread = {"lr_decay"} if spec.training.schedule in UNDECAYED else set()
     if not is_builtin(spec.model.kind) or spec.model.kind == "linear":
         unread.add("dropout")  # a factory of the user's need not read it, and one layer has no hidden units
     return {name: DimensionSpec() for name in names if name not in unread}
@@ -47,8 +50,8 @@ def fixed_values(spec: SweepSpec) -> dict[str, ParamValue]:
 def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
     """The value of every known hyperparameter of the training and the model, and of the user's own, for one trial.
 
-    Defaults, overridden by what the sweep file fixes, overridden by the trial's parameters. `clip_norm` is absent
-    where nothing is clipped.
+    Defaults, overridden by what the sweep file fixes, overridden by the trial's parameters. What is optional,
+    such as `clip_norm`, is absent where it is neither fixed nor searched.
     """
     fixed = fixed_values(spec)
     optimizer = params.get("optimizer", fixed["optimizer"])
@@ -61,7 +64,7 @@ def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
 
 @lru_cache(maxsize=64)
 def _defaults(model: str, optimizer: str) -> dict[str, ParamValue]:
-    return {h.name: h.default_for(optimizer, model) for h in hyperparameters_of(model) if h.name != "clip_norm"}
+    return {h.name: h.default_for(optimizer, model) for h in hyperparameters_of(model) if not h.optional}
 
 
 @lru_cache(maxsize=1)

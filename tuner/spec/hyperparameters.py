@@ -26,7 +26,8 @@ MODELS: Mapping[str, str] = {
 _MOMENTUM = Bounds(low=0, high=1, open_high=True)
 _POSITIVE = Bounds(low=0, open_low=True)
 _NOT_NEGATIVE = Bounds(low=0)
-_ADAM = frozenset({"adam", "adamw"})
+_ADAM = frozenset({"adam", "adamw", "amsgrad", "nadam"})
+_BETAS = _ADAM | {"lion"}
 _MLP = frozenset({"mlp"})
 _CNN = frozenset({"cnn"})
 _IMAGES = frozenset({"cnn", "resnet"})
@@ -39,10 +40,10 @@ _ALL = (
         tier=1,
         kind="float",
         default=0.01,
-        optimizer_defaults={"rmsprop": 0.001, "adam": 0.001, "adamw": 0.001},
+        optimizer_defaults=dict.fromkeys((*sorted(_ADAM), "rmsprop"), 0.001) | {"lion": 1e-4},
         low=1e-4,
         high=1.0,
-        optimizer_ranges={"rmsprop": _ADAPTIVE_RANGE, "adam": _ADAPTIVE_RANGE, "adamw": _ADAPTIVE_RANGE},
+        optimizer_ranges=dict.fromkeys((*sorted(_ADAM), "rmsprop"), _ADAPTIVE_RANGE) | {"lion": (1e-6, 1e-2)},
         scale="log",
         bounds=_POSITIVE,
         in_default_space=True,
@@ -81,7 +82,7 @@ _ALL = (
         high=0.99,
         scale="log1m",
         bounds=_MOMENTUM,
-        optimizers=_ADAM,
+        optimizers=_BETAS,
         description="Adam's decay of the average gradient; searched only when asked for.",
     ),
     Hyperparameter(
@@ -219,7 +220,7 @@ _ALL = (
         kind="categorical",
         default="inverse_time",
         choices=("inverse_time", "cosine"),
-        allowed=("constant", "inverse_time", "exponential", "step", "cosine"),
+        allowed=("constant", "inverse_time", "exponential", "step", "cosine", "one_cycle"),
         description="How the learning rate decays.",
     ),
     Hyperparameter(
@@ -227,12 +228,12 @@ _ALL = (
         tier=3,
         kind="float",
         default=0.999,
-        optimizer_defaults={"rmsprop": 0.99},
+        optimizer_defaults={"rmsprop": 0.99, "lion": 0.99},
         low=0.9,
         high=0.9999,
         scale="log1m",
         bounds=_MOMENTUM,
-        optimizers=_ADAM | {"rmsprop"},
+        optimizers=_BETAS | {"rmsprop"},
         description="Adam's and RMSprop's decay of the average squared gradient.",
     ),
     Hyperparameter(
@@ -254,6 +255,7 @@ _ALL = (
         high=10.0,
         scale="log",
         bounds=_POSITIVE,
+        optional=True,
         description="L2 norm that a larger gradient is scaled down to; no clipping unless fixed or searched.",
     ),
     Hyperparameter(
@@ -262,8 +264,8 @@ _ALL = (
         kind="categorical",
         default="auto",
         choices=("he", "xavier"),
-        allowed=("auto", "he", "xavier"),
-        description="Spread of the initial weights.",
+        allowed=("auto", "he", "xavier", "orthogonal", "normal", "zero"),
+        description="Initial weights; `normal` and `zero` are there to see them fail.",
     ),
     Hyperparameter(
         name="weight_decay",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tuner.records import ParamValue
 from tuner.spec.space import Kind, Scale
 
-OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +63,8 @@ class Hyperparameter:
     models: frozenset[str] | None = None
     """The built-in models that have it; None for a hyperparameter of the training, which every model has."""
     in_default_space: bool = False
+    optional: bool = False
+    """It has no value unless it is fixed or searched: there is none that would be without effect."""
 
     @property
     def of_model(self) -> bool:

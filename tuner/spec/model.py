@@ -150,12 +150,14 @@ class EarlyStoppingSpec(Part):
 class TrainingSpec(Part):
     """How each trial is trained. A number fixed here is a hyperparameter that is not searched."""
 
-    optimizer: Literal["sgd", "rmsprop", "adam", "adamw"] = "sgd"
-    """`sgd` has momentum and Nesterov; `adamw` decouples weight decay from the gradient (arXiv 1711.05101)."""
+    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion"] = "sgd"
+    """`sgd` has momentum and Nesterov; `adamw` decouples weight decay from the gradient (arXiv 1711.05101). `amsgrad`:
+    Adam that never forgets its largest second moment (1904.09237). `nadam`: Adam with Nesterov's momentum. `lion`: the
+    sign of a momentum, with decoupled decay (2302.06675)."""
     epochs: Annotated[int, Field(ge=1)] = 30
     """Epochs of a full training."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Step size alpha; 0.01 (Adam, AdamW and RMSprop: 0.001) unless fixed or searched."""
+    """Step size alpha; 0.01 (Adam's kind and RMSprop: 0.001, Lion: 0.0001) unless fixed or searched."""
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Momentum beta of SGD (0.9) and RMSprop (0)."""
     nesterov: bool = False
@@ -163,15 +165,20 @@ class TrainingSpec(Part):
     beta1: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Adam's decay of the first moment (0.9)."""
     beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Adam's decay of the second moment (0.999); RMSprop's decay of the squared gradient (0.99)."""
+    """Adam's decay of the second moment (0.999); RMSprop's of the squared gradient, Lion's of the momentum (0.99)."""
     batch_size: BatchSize | None = None
     """Examples in a mini-batch (64), or `full` for batch gradient descent."""
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     """L2 penalty on the weights (not on biases and norm parameters); 0 unless fixed or searched."""
     l1: Annotated[float, Field(ge=0)] | None = None
     """L1 penalty on the weights; 0 unless fixed or searched."""
+    max_norm: Annotated[float, Field(gt=0)] | None = None
+    """Limit of the L2 norm of each unit's incoming weights, kept after every step."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of hidden units dropped in training (inverted dropout); 0 unless fixed or searched."""
+    dropout_last: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout of the last hidden layer of a built-in model, where it is not `dropout`; that of the layers between lies
+    between."""
     input_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of the inputs dropped in training; 0 unless fixed or searched."""
     augment: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -194,18 +201,20 @@ class TrainingSpec(Part):
     searched."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of each label that is spread over all classes (arXiv 1512.00567); 0 unless fixed or searched."""
-    schedule: Literal["constant", "inverse_time", "exponential", "step", "cosine"] = "inverse_time"
+    schedule: Literal["constant", "inverse_time", "exponential", "step", "cosine", "one_cycle"] = "inverse_time"
     """How the learning rate decays. `inverse_time`: alpha / (1 + lr_decay * epoch). `exponential`:
     alpha * (1 - lr_decay) ** epoch. `step`: times (1 - lr_decay) at each third of the training. `cosine`: half a
-    cosine down to (1 - lr_decay) of alpha."""
+    cosine down to (1 - lr_decay) of alpha. `one_cycle`: up from alpha / 25 in the first 30 % of the steps, then down to
+    nearly zero (arXiv 1708.07120)."""
     lr_decay: Annotated[float, Field(ge=0)] | None = None
     """Strength of the decay; 0 (cosine: 1) unless fixed or searched."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """Epochs over which the learning rate rises linearly from zero."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Scale the gradient of a trial down to this L2 norm when it is larger."""
-    init: Literal["auto", "he", "xavier"] = "auto"
-    """Spread of the initial weights; `auto`: He for ReLU-like activations, Xavier for the others."""
+    init: Literal["auto", "he", "xavier", "orthogonal", "normal", "zero"] = "auto"
+    """Initial weights of a built-in model. `auto`: He for ReLU-like activations, Xavier for the others. `normal`
+    (standard deviation 1 whatever the width) and `zero` are there to see why they fail."""
     early_stopping: EarlyStoppingSpec | None = None
     """Left out: every trial trains all its epochs, unless the search stops it."""
     loss: Literal["auto", "cross_entropy", "mse"] = "auto"

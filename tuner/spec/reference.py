@@ -205,7 +205,7 @@ def _scale(known: Hyperparameter) -> str:
 
 
 def _defaults(known: Hyperparameter) -> str:
-    if known.name == "clip_norm":
+    if known.optional:
         return "none"
     values: dict[str, list[str]] = {}
     for optimizer in (o for o in OPTIMIZERS if o in known.optimizers):

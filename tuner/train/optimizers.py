@@ -18,6 +18,8 @@ from tuner.train.settings import Settings
 
 ADAM_EPS = 1e-8
 RMSPROP_EPS = 1e-8
+NADAM_DECAY = 4e-3
+"""Of the momentum's distance from its limit, as in `torch.optim`."""
 
 Scalars = dict[str, Tensor]
 """The step's value of each scalar by name, shape (K, 1)."""
@@ -137,7 +139,7 @@ class RowRMSprop(RowOptimizer):
 class RowAdam(RowOptimizer):
     """Adam (arXiv 1412.6980)."""
 
-    moments = ("first", "second")
+    moments: ClassVar[tuple[str, ...]] = ("first", "second")
 
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
@@ -159,10 +161,18 @@ class RowAdam(RowOptimizer):
         first.mul_(scalars["beta1"]).addcmul_(g_KP, scalars["one_minus_beta1"])
         torch.mul(g_KP, g_KP, out=scratch)
         second.mul_(scalars["beta2"]).addcmul_(scratch, scalars["one_minus_beta2"])
-        torch.sqrt(second, out=scratch)
+        self.root(moments, scratch)
         scratch.mul_(scalars["root_correction"]).add_(ADAM_EPS)
-        torch.div(first, scratch, out=scratch)
-        p_KP.addcmul_(scratch, scalars["negative_rate"])
+        self.apply(p_KP, g_KP, first, scratch, scalars)
+
+    def root(self, moments: dict[str, Tensor], scratch: Tensor) -> None:
+        """Write the root of the second moment that steps are divided by, before its correction."""
+        torch.sqrt(moments["second"], out=scratch)
+
+    def apply(self, p_KP: Tensor, g_KP: Tensor, first: Tensor, root: Tensor, scalars: Scalars) -> None:
+        """Change the rows, given the moments; `root` is overwritten."""
+        torch.div(first, root, out=root)
+        p_KP.addcmul_(root, scalars["negative_rate"])
 
 
 class RowAdamW(RowAdam):
@@ -172,9 +182,76 @@ class RowAdamW(RowAdam):
         weights.mul_(scalars["shrink"])
 
 
+class RowAMSGrad(RowAdam):
+    """Adam with the largest second moment so far (arXiv 1904.09237)."""
+
+    moments = ("first", "second", "largest")
+
+    def root(self, moments: dict[str, Tensor], scratch: Tensor) -> None:
+        torch.maximum(moments["largest"], moments["second"], out=moments["largest"])
+        torch.sqrt(moments["largest"], out=scratch)
+
+
+class RowNAdam(RowAdam):
+    """Adam with Nesterov's momentum (Dozat 2016), with the momentum schedule of `torch.optim`."""
+
+    def own_scalars(
+        self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        counts = np.arange(1, int(count_SK.max()) + 2)[:, None]
+        mu_CK = self.vector("beta1") * (1.0 - 0.5 * 0.96 ** (counts * NADAM_DECAY))
+        product_CK = np.cumprod(mu_CK, axis=0)
+        trials = np.arange(count_SK.shape[1])[None]
+        mu, product = mu_CK[count_SK - 1, trials], product_CK[count_SK - 1, trials]
+        mu_next, product_next = mu_CK[count_SK, trials], product_CK[count_SK, trials]
+        return super().own_scalars(learning_rate_SK, count_SK) | {
+            "negative_rate": -learning_rate_SK * mu_next / (1.0 - product_next),
+            "negative_gradient_rate": -learning_rate_SK * (1.0 - mu) / (1.0 - product),
+        }
+
+    def apply(self, p_KP: Tensor, g_KP: Tensor, first: Tensor, root: Tensor, scalars: Scalars) -> None:
+        p_KP.addcmul_(torch.div(g_KP, root), scalars["negative_gradient_rate"])
+        super().apply(p_KP, g_KP, first, root, scalars)
+
+
+class RowLion(RowOptimizer):
+    """The sign of a mixture of momentum and gradient, with decoupled weight decay (arXiv 2302.06675)."""
+
+    moments = ("first",)
+
+    def own_scalars(
+        self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        shape = learning_rate_SK.shape
+        beta1, beta2 = self.vector("beta1"), self.vector("beta2")
+        return {
+            "beta1": np.broadcast_to(beta1, shape),
+            "one_minus_beta1": np.broadcast_to(1.0 - beta1, shape),
+            "beta2": np.broadcast_to(beta2, shape),
+            "one_minus_beta2": np.broadcast_to(1.0 - beta2, shape),
+            "negative_rate": -learning_rate_SK,
+            "shrink": 1.0 - learning_rate_SK * self.vector("weight_decay"),
+        }
+
+    def decay(self, weights: Tensor, weight_grads: Tensor, scalars: Scalars) -> None:
+        weights.mul_(scalars["shrink"])
+
+    def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
+        first, scratch = moments["first"], self.scratch(p_KP)
+        torch.mul(first, scalars["beta1"], out=scratch)
+        scratch.addcmul_(g_KP, scalars["one_minus_beta1"])
+        # The sign of NaN is 0: without the difference, a trial that diverged would stand still instead.
+        direction = torch.sign(scratch).add_(scratch - scratch)
+        p_KP.addcmul_(direction, scalars["negative_rate"])
+        first.mul_(scalars["beta2"]).addcmul_(g_KP, scalars["one_minus_beta2"])
+
+
 ROW_OPTIMIZERS: dict[str, type[RowOptimizer]] = {
     "sgd": RowSGD,
     "rmsprop": RowRMSprop,
     "adam": RowAdam,
     "adamw": RowAdamW,
+    "amsgrad": RowAMSGrad,
+    "nadam": RowNAdam,
+    "lion": RowLion,
 }

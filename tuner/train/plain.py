@@ -14,7 +14,9 @@ from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.keyed import dropout_keys, seed_module
 from tuner.train.batches import BatchChanges
+from tuner.train.lion import Lion
 from tuner.train.losses import mean_loss
+from tuner.train.max_norm import limit_norms
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
 from tuner.train.settings import Settings
 
@@ -34,6 +36,12 @@ def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimiz
             return torch.optim.Adam(groups, lr=rate, betas=betas)
         case "adamw":
             return torch.optim.AdamW(groups, lr=rate, betas=betas)
+        case "amsgrad":
+            return torch.optim.Adam(groups, lr=rate, betas=betas, amsgrad=True)
+        case "nadam":
+            return torch.optim.NAdam(groups, lr=rate, betas=betas)
+        case "lion":
+            return Lion(groups, lr=rate, betas=betas)
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=rate, alpha=settings.beta2, momentum=settings.momentum)
         case _:
@@ -110,6 +118,8 @@ class PlainProgram:
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
+        if settings.max_norm is not None:
+            limit_norms(module, settings.max_norm)
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:

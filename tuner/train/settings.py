@@ -42,8 +42,11 @@ class Settings:
     batch_size: int
     """Examples in a mini-batch; at most the number of training examples."""
     weight_decay: float
+    max_norm: float | None
     l1: float
     dropout: float
+    dropout_last: float | None
+    """Of the last dropout layer, where it has a rate of its own; those between lie between."""
     input_dropout: float
     augmentation: Augmentation
     mixup: float
@@ -63,7 +66,6 @@ def resolve_settings(spec: SweepSpec, params: Params, *, num_train: int) -> Sett
     """The values that a trial with these parameters is trained with."""
     values = settings_for(spec, params)
     batch_size = values["batch_size"]
-    clip_norm = values.get("clip_norm")
     return Settings(
         optimizer=str(values["optimizer"]),
         learning_rate=float(values["learning_rate"]),
@@ -73,8 +75,10 @@ def resolve_settings(spec: SweepSpec, params: Params, *, num_train: int) -> Sett
         beta2=float(values["beta2"]),
         batch_size=num_train if batch_size == "full" else min(int(batch_size), num_train),
         weight_decay=float(values["weight_decay"]),
+        max_norm=_optional(values, "max_norm"),
         l1=float(values["l1"]),
         dropout=float(values["dropout"]),
+        dropout_last=_optional(values, "dropout_last"),
         input_dropout=float(values["input_dropout"]),
         augmentation=_augmentation(values),
         mixup=float(values["mixup"]),
@@ -82,11 +86,15 @@ def resolve_settings(spec: SweepSpec, params: Params, *, num_train: int) -> Sett
         schedule=str(values["schedule"]),
         lr_decay=float(values["lr_decay"]),
         warmup_epochs=float(values["warmup_epochs"]),
-        clip_norm=None if clip_norm is None else float(clip_norm),
+        clip_norm=_optional(values, "clip_norm"),
         init=str(values["init"]),
         epochs=int(values.get("epochs", spec.training.epochs)),
         model=values,
     )
+
+
+def _optional(values: Mapping[str, ParamValue], name: str) -> float | None:
+    return None if name not in values else float(values[name])
 
 
 def _augmentation(values: Mapping[str, ParamValue]) -> Augmentation:

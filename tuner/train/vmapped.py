@@ -19,6 +19,7 @@ from tuner.models.dropout import keyed_dropouts
 from tuner.models.keyed import dropout_keys
 from tuner.models.layers import Parameter
 from tuner.train.batches import BatchChanges
+from tuner.train.max_norm import RowMaxNorm
 from tuner.train.module_gradients import FusedModules, ModuleGradients, SingleModules
 from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
@@ -74,6 +75,7 @@ class ModuleProgram:
         self.batch_size = settings[0].batch_size
         self.layout = RowLayout(_parameters(self.modules[0]))
         self.optimizer = ROW_OPTIMIZERS[settings[0].optimizer](settings, num_decayed=self.layout.num_decayed)
+        self._max_norm = RowMaxNorm(settings, self.layout, inputs_first=False, device=device)
         self.p_KP = torch.zeros(len(members), self.layout.length, device=device)
         self.g_KP = torch.zeros_like(self.p_KP)
         self.moments = {name: torch.zeros_like(self.p_KP) for name in self.optimizer.moments}
@@ -99,6 +101,7 @@ class ModuleProgram:
             scalars = {name: self._scalar_table[number, i].unsqueeze(1) for i, name in enumerate(self._scalar_names)}
             with torch.no_grad():
                 self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
+                self._max_norm.apply(self.p_KP)
 
     def _compute_gradients(self, plan: EpochPlan, number: int) -> None:
         indices_KB = plan.order_KN[:, number * self.batch_size : (number + 1) * self.batch_size]

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from tuner.data.dataset import Split
+from tuner.models.dropout import dropout_rates
 from tuner.models.keyed import dropout_keys, dropout_threshold
 from tuner.models.layers import BatchNorm, transposed_for_module
 from tuner.models.module import initial_values
 from tuner.train.batches import BatchChanges
+from tuner.train.max_norm import RowMaxNorm
 from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
 from tuner.train.rows import NO_CLASS, RowLayout
@@ -66,6 +68,7 @@ class StackedProgram:
         settings = [m.settings for m in members]
         self.batch_size = settings[0].batch_size
         self.optimizer = ROW_OPTIMIZERS[settings[0].optimizer](settings, num_decayed=self.layout.num_decayed)
+        self._max_norm = RowMaxNorm(settings, self.layout, inputs_first=True, device=device)
         num_trials = len(members)
         self.p_KP = torch.zeros(num_trials, self.layout.length, device=device)
         self.g_KP = torch.zeros_like(self.p_KP)
@@ -138,10 +141,14 @@ class StackedProgram:
                 targets=self.targets,
                 scalar_names=self._scalar_names,
                 emit=emit,
-                update=lambda scalars: self.optimizer.step(self.p_KP, self.g_KP, self.moments, dict(scalars)),
+                update=self._update,
                 state=[self.p_KP, *self.moments.values(), *self.statistics.values()],
             )
         return self._steps[batch_size]
+
+    def _update(self, scalars: Mapping[str, Tensor]) -> None:
+        self.optimizer.step(self.p_KP, self.g_KP, self.moments, dict(scalars))
+        self._max_norm.apply(self.p_KP)
 
     def _tape(self, batch_size: int, *, training: bool) -> Tape:
         return Tape(
@@ -150,13 +157,15 @@ class StackedProgram:
 
     def _dropout_inputs(self, settings: Sequence[Settings]) -> list[DropoutInputs]:
         """One for each dropout layer; none at all when no trial drops anything."""
-        if not any(s.dropout for s in settings):
+        if not any(s.dropout or s.dropout_last for s in settings):
             return []
-        threshold = torch.tensor([dropout_threshold(s.dropout) for s in settings], dtype=torch.int32).to(self.device)
-        scale = torch.tensor([1.0 / (1.0 - s.dropout) for s in settings]).to(self.device)
-        shape = (self.network.num_dropouts, len(settings))
-        self._dropout_keys = torch.ones(shape, dtype=torch.int32, device=self.device)
-        return [DropoutInputs(key_K, threshold, scale) for key_K in self._dropout_keys]
+        num_layers = self.network.num_dropouts
+        rates_KL = [dropout_rates(s.dropout, s.dropout_last, num_layers) for s in settings]
+        thresholds = torch.tensor([[dropout_threshold(r) for r in rates] for rates in rates_KL], dtype=torch.int32)
+        scales = torch.tensor([[1.0 / (1.0 - r) for r in rates] for rates in rates_KL])
+        self._dropout_keys = torch.ones((num_layers, len(settings)), dtype=torch.int32, device=self.device)
+        layers = zip(self._dropout_keys, thresholds.T.to(self.device), scales.T.to(self.device), strict=True)
+        return [DropoutInputs(*(t.contiguous() for t in layer)) for layer in layers]
 
     def _running_statistics(self, num_trials: int) -> dict[str, Tensor]:
         """Running mean and variance of each batch norm by state-dict name, shape (K, F)."""
