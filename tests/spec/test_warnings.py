@@ -33,6 +33,8 @@ CUSTOM = "model: net.py:build\n"
          ["3:32: training.lr_decay: has no effect with schedule constant; remove it, or use another schedule"]),
         ("training: {schedule: one_cycle, lr_decay: 0.1}",
          ["3:33: training.lr_decay: has no effect with schedule one_cycle; remove it, or use another schedule"]),
+        ("training: {averaging: ema, swa_start: 0.5}",
+         ["3:28: training.swa_start: has no effect with averaging ema; add averaging: swa, or remove it"]),
         ("training: {augment_flip: true}",
          ["3:12: training.augment_flip: has no effect: augment, the strength of all kinds, is 0; add augment: 0.5, or "
           "search it"]),

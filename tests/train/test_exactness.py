@@ -42,6 +42,14 @@ PATHS: Mapping[str, Mapping[str, object]] = {
     "mlp max norm": {"max_norm": 0.7, "dropout_last": 0.4, "settings": {"hidden_units": 37}},
     "one cycle, orthogonal": {"schedule": "one_cycle", "init": "orthogonal"},
     "mlp batch norm": {"settings": {"norm": "batch"}},
+    "ema": {"averaging": "ema", "settings": {"norm": "batch"}, "ema_decay": 0.9},
+    "swa": {"averaging": "swa", "swa_start": 0.3},
+    "user module, ema": {"model": TWO_LAYERS, "averaging": "ema"},
+    "user module, batch norm, swa": {
+        "model": "tests/train/user_modules.py:normed",
+        "averaging": "swa",
+        "swa_start": 0.3,
+    },
     "mlp odd shapes": {"settings": {"hidden_units": 37}, "batch_size": 41},
     "mlp sigmoid": {"settings": {"hidden_units": 20, "activation": "sigmoid"}},
     "mlp gelu": {"settings": {"hidden_units": 20, "activation": "gelu"}},
@@ -129,6 +137,8 @@ REFERENCE: Sequence[tuple[str, Mapping[str, object], float]] = (
     ("sgd, augmented", {"augment": 0.5, "augment_noise": True, "input_dropout": 0.1}, 1e-5),
     ("sgd, max norm", {"max_norm": 0.7, "dropout_last": 0.4, "init": "orthogonal", "schedule": "one_cycle"}, 1e-5),
     ("sgd, user module, max norm", {"model": TWO_LAYERS, "max_norm": 0.7}, 1e-5),
+    ("sgd, ema", {"averaging": "ema", "ema_decay": 0.9, "settings": {"norm": "batch"}}, 2e-5),
+    ("sgd, user module, swa", {"model": TWO_LAYERS, "averaging": "swa", "swa_start": 0.3}, 1e-5),
     ("sgd, soft labels", {"mixup": 0.3, "label_smoothing": 0.1, "batch_size": 41}, 1e-5),
     (
         "sgd, user module, soft",

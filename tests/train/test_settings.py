@@ -39,6 +39,8 @@ VECTORS: st.SearchStrategy[Params] = st.fixed_dictionaries(
         "beta1": st.floats(0, 0.99),
         "beta2": st.floats(0.5, 0.999),
         "max_norm": st.floats(0.1, 10),
+        "ema_decay": st.floats(0.5, 0.999),
+        "swa_start": st.floats(0, 0.9),
         "dropout_last": st.floats(0, 0.9),
     }
 )
@@ -75,6 +77,7 @@ def test_trials_of_one_key_train_together(tmp_path_factory: pytest.TempPathFacto
         ("mixup", 0.0, 0.1),
         ("label_smoothing", 0.0, 0.1),
         ("input_dropout", 0.0, 0.1),
+        ("averaging", "none", "ema"),
     ],
 )
 def test_what_changes_shapes_or_steps_splits(name: str, first: object, second: object) -> None:

@@ -100,6 +100,11 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
     if kinds and not training.augment and "augment" not in (spec.space or {}):
         rule = "has no effect: augment, the strength of all kinds, is 0"
         findings.warn(("training", kinds[0]), rule, remedy="add augment: 0.5, or search it", at_key=True)
+    if "averaging" not in (spec.space or {}):
+        for name, kind in (("ema_decay", "ema"), ("swa_start", "swa")):
+            if getattr(training, name) is not None and training.averaging != kind:
+                rule = f"has no effect with averaging {training.averaging}"
+                findings.warn(("training", name), rule, remedy=f"add averaging: {kind}, or remove it", at_key=True)
     _check_early_stopping(spec, findings)
 
 

@@ -215,6 +215,13 @@ class TrainingSpec(Part):
     init: Literal["auto", "he", "xavier", "orthogonal", "normal", "zero"] = "auto"
     """Initial weights of a built-in model. `auto`: He for ReLU-like activations, Xavier for the others. `normal`
     (standard deviation 1 whatever the width) and `zero` are there to see why they fail."""
+    averaging: Literal["none", "ema", "swa"] = "none"
+    """Evaluate and keep an average of the weights: `ema`, which decays by step, or `swa`, the mean over the ends of the
+    last epochs (arXiv 1803.05407)."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of the average by step for `ema`; 0.99 unless fixed or searched."""
+    swa_start: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the epochs before `swa` begins; 0.75 unless fixed or searched."""
     early_stopping: EarlyStoppingSpec | None = None
     """Left out: every trial trains all its epochs, unless the search stops it."""
     loss: Literal["auto", "cross_entropy", "mse"] = "auto"

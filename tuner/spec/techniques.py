@@ -26,6 +26,36 @@ def _kind_of_augmentation(name: str, default: bool, description: str) -> Hyperpa
 
 TECHNIQUES = (
     Hyperparameter(
+        name="averaging",
+        tier=3,
+        kind="categorical",
+        default="none",
+        choices=("none", "ema"),
+        allowed=("none", "ema", "swa"),
+        description="Average of the weights that is evaluated and kept: by step (`ema`) or by epoch (`swa`).",
+    ),
+    Hyperparameter(
+        name="ema_decay",
+        tier=3,
+        kind="float",
+        default=0.99,
+        low=0.9,
+        high=0.999,
+        scale="log1m",
+        bounds=_RATE,
+        description="Decay of `averaging: ema`: the average runs over about 1 / (1 - decay) steps.",
+    ),
+    Hyperparameter(
+        name="swa_start",
+        tier=3,
+        kind="float",
+        default=0.75,
+        low=0.5,
+        high=0.9,
+        bounds=_RATE,
+        description="Share of the epochs before `averaging: swa` begins.",
+    ),
+    Hyperparameter(
         name="augment",
         tier=REGULARISATION_TIER,
         kind="float",

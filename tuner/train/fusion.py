@@ -15,7 +15,8 @@ from tuner.spec.model import SweepSpec
 PER_TRIAL = frozenset(
     {
         "learning_rate", "momentum", "beta1", "beta2", "weight_decay", "l1", "dropout", "schedule", "lr_decay",
-        "warmup_epochs", "clip_norm", "init", "epochs", "max_norm", "dropout_last",
+        "warmup_epochs", "clip_norm", "init", "epochs", "max_norm", "dropout_last", "ema_decay",
+        "swa_start",
     }
 )  # fmt: skip
 """Hyperparameters that are vectors over the trials of a cohort: never a reason to split."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.keyed import dropout_keys, seed_module
+from tuner.train.averaging import average_of_module
 from tuner.train.batches import BatchChanges
 from tuner.train.lion import Lion
 from tuner.train.losses import mean_loss
@@ -76,6 +77,7 @@ class PlainProgram:
             make_optimizer(module, m.settings) for module, m in zip(self._modules, members, strict=True)
         ]
         self._changes = [BatchChanges([m], train, num_outputs=num_outputs, loss=loss) for m in members]
+        self._averages = [average_of_module(m.settings, t) for m, t in zip(members, self._modules, strict=True)]
         self._best = [_weights(module) for module in self._modules]
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
@@ -92,6 +94,8 @@ class PlainProgram:
                 inputs, targets = self._batch(row, own, number, batch_size)
                 rate, step = float(plan.learning_rate_SK[number, row]), int(plan.step_SK[number, row])
                 self._step(row, inputs, targets, rate=rate, step=step)
+                if self._averages[row].active:
+                    self._averages[row].update(own, number)
 
     def _batch(self, row: int, plan: EpochPlan, number: int, batch_size: int) -> tuple[Tensor, Tensor]:
         """A batch of one trial, changed where it asks for it."""
@@ -124,9 +128,10 @@ class PlainProgram:
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
         found = []
-        for module in self._modules:
+        for module, average in zip(self._modules, self._averages, strict=True):
             module.eval()
-            chunks = [module(chunk).view(len(chunk), self.num_outputs) for chunk in evaluation_chunks(inputs)]
+            with average.in_place():
+                chunks = [module(chunk).view(len(chunk), self.num_outputs) for chunk in evaluation_chunks(inputs)]
             found.append(torch.cat(chunks))
         return torch.stack(found)
 
@@ -139,7 +144,8 @@ class PlainProgram:
             for name, value in values.items()
             if value is not None
         }
-        return weights | best | moments
+        average = {f"average.{name}": t[0].cpu().clone() for name, t in self._averages[row].tensors.items()}
+        return weights | best | moments | average
 
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
@@ -147,6 +153,8 @@ class PlainProgram:
 
         self._modules[row].load_state_dict(part("module."))
         self._best[row] = part("best.")
+        for name, average in self._averages[row].tensors.items():
+            average[0] = state[f"average.{name}"].to(self.device)
         values: dict[int, dict[str, Tensor]] = {}
         for name, tensor in part("optimizer.").items():
             index, _, field = name.partition(".")
@@ -156,7 +164,8 @@ class PlainProgram:
 
     def save_best(self, rows: Sequence[int]) -> None:
         for row in rows:
-            self._best[row] = _weights(self._modules[row])
+            with self._averages[row].in_place():
+                self._best[row] = _weights(self._modules[row])
 
     def best_weights(self, row: int) -> RowState:
         return dict(self._best[row])
@@ -169,6 +178,7 @@ class PlainProgram:
         program._modules = [*(self._modules[row] for row in keep), *program._modules]
         program._optimizers = [*(self._optimizers[row] for row in keep), *program._optimizers]
         program._changes = [*(self._changes[row] for row in keep), *program._changes]
+        program._averages = [*(self._averages[row] for row in keep), *program._averages]
         program._best = [*(self._best[row] for row in keep), *program._best]
         return program
 

@@ -56,6 +56,9 @@ class Settings:
     warmup_epochs: float
     clip_norm: float | None
     init: str
+    averaging: str
+    ema_decay: float
+    swa_start: float
     epochs: int
     """Epochs of the full training, which the schedule is laid out over."""
     model: Mapping[str, ParamValue]
@@ -88,6 +91,9 @@ def resolve_settings(spec: SweepSpec, params: Params, *, num_train: int) -> Sett
         warmup_epochs=float(values["warmup_epochs"]),
         clip_norm=_optional(values, "clip_norm"),
         init=str(values["init"]),
+        averaging=str(values["averaging"]),
+        ema_decay=float(values["ema_decay"]),
+        swa_start=float(values["swa_start"]),
         epochs=int(values.get("epochs", spec.training.epochs)),
         model=values,
     )

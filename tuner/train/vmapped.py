@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.keyed import dropout_keys
 from tuner.models.layers import Parameter
+from tuner.train.averaging import WeightAverage
 from tuner.train.batches import BatchChanges
 from tuner.train.max_norm import RowMaxNorm
 from tuner.train.module_gradients import FusedModules, ModuleGradients, SingleModules
@@ -83,6 +85,11 @@ class ModuleProgram:
         self._gradients = self._open(fused=fusable and self.difference is None and len(members) >= narrowest)
         self.best_KP = self.p_KP.clone()
         self._best_buffers = [self._buffers(row) for row in range(len(members))]
+        self._average = WeightAverage(settings, {"parameters": self.p_KP})
+        self._buffer_averages = [
+            WeightAverage([s], {name: t.unsqueeze(0) for name, t in self._gradients.buffers(row).items()})
+            for row, s in enumerate(settings)
+        ]
         self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
         self._targets = class_shares(train.targets, num_outputs) if self._changes.soft_labels else train.targets
         self._plan: EpochPlan | None = None
@@ -102,6 +109,10 @@ class ModuleProgram:
             with torch.no_grad():
                 self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
                 self._max_norm.apply(self.p_KP)
+            if self._average.active:
+                self._average.update(plan, number)
+                for row, average in enumerate(self._buffer_averages):
+                    average.update(self._row_plans[row], number)
 
     def _compute_gradients(self, plan: EpochPlan, number: int) -> None:
         indices_KB = plan.order_KN[:, number * self.batch_size : (number + 1) * self.batch_size]
@@ -132,15 +143,24 @@ class ModuleProgram:
         if num_dropouts:
             found = dropout_keys([m.seed for m in self.members], plan.step_SK, num_dropouts)
             self._key_table = torch.from_numpy(found).to(self.device)
+        self._row_plans = [plan.row(row) for row in range(len(self.members))]
         self._plan = plan
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
-        found = [
-            self._gradients.outputs(chunk).view(len(self.members), len(chunk), self.num_outputs)
-            for chunk in evaluation_chunks(inputs)
-        ]
+        with self._averages_in_place():
+            found = [
+                self._gradients.outputs(chunk).view(len(self.members), len(chunk), self.num_outputs)
+                for chunk in evaluation_chunks(inputs)
+            ]
         return torch.cat(found, dim=1)
+
+    @contextmanager
+    def _averages_in_place(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for average in (self._average, *self._buffer_averages):
+                stack.enter_context(average.in_place())
+            yield
 
     # State
 
@@ -149,13 +169,15 @@ class ModuleProgram:
         return {name: t.detach().clone() for name, t in self._gradients.buffers(row).items()}
 
     def _rows(self) -> dict[str, Tensor]:
-        return {"parameters": self.p_KP, "best": self.best_KP, **self.moments}
+        average = {f"average.{name}": t for name, t in self._average.tensors.items()}
+        return {"parameters": self.p_KP, "best": self.best_KP, **self.moments, **average}
 
     def state(self, row: int) -> RowState:
         rows = {name: t[row] for name, t in self._rows().items()}
         buffers = {f"buffer.{name}": t for name, t in self._gradients.buffers(row).items()}
         best = {f"best_buffer.{name}": t for name, t in self._best_buffers[row].items()}
-        return {name: t.detach().cpu().clone() for name, t in {**rows, **buffers, **best}.items()}
+        averages = {f"average_buffer.{n}": t[0] for n, t in self._buffer_averages[row].tensors.items()}
+        return {name: t.detach().cpu().clone() for name, t in {**rows, **buffers, **best, **averages}.items()}
 
     @torch.no_grad()
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
@@ -164,13 +186,16 @@ class ModuleProgram:
         for name, buffer in self._gradients.buffers(row).items():
             buffer.copy_(state[f"buffer.{name}"])
             self._best_buffers[row][name] = state[f"best_buffer.{name}"].to(self.device)
+        for name, average in self._buffer_averages[row].tensors.items():
+            average[0] = state[f"average_buffer.{name}"].to(self.device)
 
     @torch.no_grad()
     def save_best(self, rows: Sequence[int]) -> None:
         index = torch.tensor(rows, device=self.device)
-        self.best_KP[index] = self.p_KP[index]
-        for row in rows:
-            self._best_buffers[row] = self._buffers(row)
+        with self._averages_in_place():
+            self.best_KP[index] = self.p_KP[index]
+            for row in rows:
+                self._best_buffers[row] = self._buffers(row)
 
     def best_weights(self, row: int) -> RowState:
         module = self.modules[row]

@@ -13,6 +13,7 @@ from tuner.models.dropout import dropout_rates
 from tuner.models.keyed import dropout_keys, dropout_threshold
 from tuner.models.layers import BatchNorm, transposed_for_module
 from tuner.models.module import initial_values
+from tuner.train.averaging import WeightAverage
 from tuner.train.batches import BatchChanges
 from tuner.train.max_norm import RowMaxNorm
 from tuner.train.optimizers import ROW_OPTIMIZERS
@@ -81,6 +82,7 @@ class StackedProgram:
             for row, (m, network) in enumerate(zip(members, self._networks, strict=True)):
                 values = initial_values(network, seed=m.seed, init=m.settings.init)
                 self.p_KP[row] = self.layout.pack(values, added_outputs=added)
+        self._average = WeightAverage(settings, {"parameters": self.p_KP, **self.statistics})
         self._seeds = [m.seed for m in members]
         self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
         self._dropout = self._dropout_inputs(settings)
@@ -116,6 +118,8 @@ class StackedProgram:
             if self._dropout:
                 self._dropout_keys.copy_(self._key_table[number])
             step.run()
+            if self._average.active:
+                self._average.update(plan, number)
 
     def _prepare(self, plan: EpochPlan) -> None:
         """Bring an epoch's scalars and dropout keys to the device."""
@@ -185,6 +189,10 @@ class StackedProgram:
     # Evaluation
 
     def outputs(self, inputs: Tensor) -> Tensor:
+        with self._average.in_place():
+            return self._outputs_of(inputs)
+
+    def _outputs_of(self, inputs: Tensor) -> Tensor:
         num_examples = inputs.shape[0]
         if num_examples not in self._outputs:
             self._outputs[num_examples] = torch.empty(
@@ -228,7 +236,8 @@ class StackedProgram:
     def _rows(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, shape (K, ...)."""
         best = {f"best.{name}": t for name, t in self.best_statistics.items()}
-        return {"parameters": self.p_KP, "best": self.best_KP, **self.moments, **self.statistics, **best}
+        average = {f"average.{name}": t for name, t in self._average.tensors.items()}
+        return {"parameters": self.p_KP, "best": self.best_KP, **self.moments, **self.statistics, **best, **average}
 
     def state(self, row: int) -> RowState:
         return {name: tensor[row].cpu().clone() for name, tensor in self._rows().items()}
@@ -239,9 +248,10 @@ class StackedProgram:
 
     def save_best(self, rows: Sequence[int]) -> None:
         index = torch.tensor(rows, device=self.device)
-        self.best_KP[index] = self.p_KP[index]
-        for name, tensor in self.statistics.items():
-            self.best_statistics[name][index] = tensor[index]
+        with self._average.in_place():
+            self.best_KP[index] = self.p_KP[index]
+            for name, tensor in self.statistics.items():
+                self.best_statistics[name][index] = tensor[index]
 
     def best_weights(self, row: int) -> RowState:
         network = self._networks[row]

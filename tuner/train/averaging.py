@@ -1,0 +1,89 @@
+"""Averages of a trial's weights over its training, which are evaluated and kept in place of the weights themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from tuner.train.program import EpochPlan
+from tuner.train.settings import Settings
+
+EMA_WARM_UP = 10
+"""Steps after which the average still forgets as fast as if its decay were one half."""
+
+
+def new_shares(settings: Settings, step_S: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The share of the present weights in the average, for each step of one epoch.
+
+    ema: after each step, 1 - ema_decay, and more in the first steps, whose weights are far from those to come
+    (arXiv 1703.01780). swa: the mean over the ends of the epochs from swa_start on (arXiv 1803.05407); before that the
+    average is what the last epoch ended with.
+    """
+    if settings.averaging == "ema":
+        return 1.0 - np.minimum(settings.ema_decay, step_S / (step_S + EMA_WARM_UP))
+    epoch = int(step_S[0]) // len(step_S)
+    behind = epoch - int(settings.swa_start * settings.epochs)
+    shares = np.zeros(len(step_S))
+    shares[-1] = 1.0 / (max(behind, 0) + 1)
+    return shares
+
+
+class WeightAverage:
+    """The averages of K trials; their parameters and the running statistics of their norms alike."""
+
+    def __init__(self, settings: Sequence[Settings], live: Mapping[str, Tensor]) -> None:
+        """Begin with the present values.
+
+        Args:
+            settings: Of the trials; all of them average in the same way, or none does.
+            live: What is averaged, by name: tensors of shape (K, ...) that training changes in place.
+        """
+        self.active = settings[0].averaging != "none"
+        """Whether there is anything to do."""
+        self._settings = settings
+        self._live = {name: t.detach() for name, t in live.items() if t.is_floating_point()} if self.active else {}
+        self.tensors = {name: t.clone() for name, t in self._live.items()}
+        """The averages by name; part of the trials' state."""
+        self._plan: EpochPlan | None = None
+
+    @torch.no_grad()
+    def update(self, plan: EpochPlan, number: int) -> None:
+        """Take in the weights after a step of the epoch."""
+        if plan is not self._plan:
+            columns = zip(self._settings, plan.step_SK.T, strict=True)
+            self._shares_SK = np.stack([new_shares(s, steps) for s, steps in columns], axis=1).astype(np.float32)
+            self._plan = plan
+        if not self._shares_SK[number].any():
+            return
+        share_K = torch.from_numpy(self._shares_SK[number])
+        for name, average in self.tensors.items():
+            share = share_K.to(average.device).view(-1, *[1] * (average.dim() - 1))
+            # As a sum of products, which is the new value itself at a share of 1.
+            average.mul_(1.0 - share).add_(self._live[name] * share)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within the block the averages are where the weights are."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, average in self.tensors.items():
+            kept = self._live[name].clone()
+            self._live[name].copy_(average)
+            average.copy_(kept)
+
+
+def average_of_module(settings: Settings, module: nn.Module) -> WeightAverage:
+    """The average of one trial's plain module."""
+    state = module.state_dict()  # detached, and sharing memory with the module
+    return WeightAverage([settings], {name: t.unsqueeze(0) for name, t in state.items()})
