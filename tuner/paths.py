@@ -28,6 +28,21 @@ class TrialPaths:
         return self.folder / "checkpoint.tmp"
 
     @property
+    def own_checkpoint(self) -> Path:
+        """Folder of what the user's own training code keeps, to go on from."""
+        return self.folder / "checkpoint"
+
+    @property
+    def progress(self) -> Path:
+        """What the user's own training code has reported so far, JSON."""
+        return self.folder / "progress.json"
+
+    @property
+    def report(self) -> Path:
+        """Where a user's command may append its reports."""
+        return self.folder / "report.jsonl"
+
+    @property
     def curve(self) -> Path:
         """One CSV row for each epoch: the fields of `EpochResult`."""
         return self.folder / "curve.csv"

@@ -12,6 +12,7 @@ import click
 
 from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import TunerError, UsageError
+from tuner.paths import TrialPaths
 
 if TYPE_CHECKING:
     from tuner.records import DataInfo, TrialRecord
@@ -90,6 +91,9 @@ def _weights(location: Location, record: TrialRecord) -> Path:
 
 
 def _existing(weights: Path, record: TrialRecord) -> Path:
+    own = TrialPaths(weights.parent).own_checkpoint
+    if own.is_dir():
+        raise TunerError(f"trial {record.number} was trained by your own code; what that keeps is in {own}")
     if not weights.is_file():
         raise TunerError(
             f"the weights of trial {record.number} are not stored (weights are kept of the best few); "
@@ -124,12 +128,19 @@ def _print(
             "parameters": record.num_parameters,
             "seed": record.seed,
             "weights": str(weights) if weights.is_file() else None,
+            **_own_files(location, record),
             "reproduce": _reproduce(location),
         }
     if format_name == "json":
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         sys.stdout.write(to_yaml(document))
+
+
+def _own_files(location: Location, record: TrialRecord) -> dict[str, str]:
+    """What the user's own training code left of the trial."""
+    folder = location.paths.trial(record.number).own_checkpoint
+    return {"checkpoint": str(folder)} if folder.is_dir() else {}
 
 
 def _reproduce(location: Location) -> str | None:

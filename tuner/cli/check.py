@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tuner.errors import TunerError
+
+if TYPE_CHECKING:
+    from tuner.execute.preflight import Preflight
 
 
 @click.command()
@@ -49,6 +53,26 @@ def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: st
     assert isinstance(spec, SweepSpec)
     places = worker_places([d.strip() for d in devices.split(",")] if devices else [], workers=workers)
     found = preflight(spec, places[0], gradients=gradients)
+    if spec.loop is not None:
+        click.echo(f"{spec.loop}: two epochs of the default configuration")
+    else:
+        _print_network(found)
+    for result in found.checks:
+        mark = click.style("ok  ", fg="green") if result.passed else click.style("FAIL", fg="red")
+        click.echo(f"  {mark} {result.name}: {result.finding}")
+        if not result.passed:
+            click.echo(f"       {result.advice}")
+    planned = plan(spec, found.facts, num_workers=len(places))
+    if not found.facts.calibration:
+        estimate = "not estimated"
+    else:
+        estimate = f"est. {_duration(planned.seconds)} on {len(places)} {places[0].device} workers"
+    click.echo(f"plan: {planned.trials} trials: {planned.cohorts} cohorts, widest {planned.widest}, {estimate}")
+    if not all(result.passed for result in found.checks):
+        raise TunerError("a check failed; see above")
+
+
+def _print_network(found: Preflight) -> None:
     data, metric = found.facts.data, found.facts.metric
     shape = "x".join(str(n) for n in data["input_shape"])
     click.echo(f"data: {data['task']}, {data['num_train']} train, {data['num_dev']} dev, {data['num_test']} test "
@@ -57,16 +81,6 @@ def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: st
         click.echo(f"  {note}")
     click.echo(f"baseline: a guess has {metric} {found.baseline:.4f} on the dev set")
     click.echo(f"default network: {found.num_parameters} parameters")
-    for result in found.checks:
-        mark = click.style("ok  ", fg="green") if result.passed else click.style("FAIL", fg="red")
-        click.echo(f"  {mark} {result.name}: {result.finding}")
-        if not result.passed:
-            click.echo(f"       {result.advice}")
-    planned = plan(spec, found.facts, num_workers=len(places))
-    click.echo(f"plan: {planned.trials} trials: {planned.cohorts} cohorts, widest {planned.widest}, "
-               f"est. {_duration(planned.seconds)} on {len(places)} {places[0].device} workers")  # fmt: skip
-    if not all(result.passed for result in found.checks):
-        raise TunerError("a check failed; see above")
 
 
 def _tier_name(tier: int) -> str:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from tuner.records import TrialRecord, TrialState
+from tuner.spec.check_loop import known_direction
 from tuner.spec.model import SweepSpec
 from tuner.sweep.watcher import Watcher
 
@@ -107,7 +108,7 @@ class LiveProgress(Watcher):
 
     def __init__(self, spec: SweepSpec, console: Console) -> None:
         self._standing = Standing(spec)
-        self._maximise = spec.objective.metric not in ("rmse", "loss")
+        self._maximise = (spec.objective.direction or known_direction(spec.objective.metric)) != "minimize"
         self._console = console
         self._bar = Progress(
             SpinnerColumn(),

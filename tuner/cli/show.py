@@ -127,10 +127,11 @@ def _lines(record: TrialRecord, curve: Sequence[EpochResult], files: TrialPaths,
     if curve:
         yield ""
         yield line(f"dev {metric}", sparkline([result.dev_metric for result in curve]))
-        yield line("train loss", sparkline([result.train_loss for result in curve]))
+        if any(math.isfinite(result.train_loss) for result in curve):
+            yield line("train loss", sparkline([result.train_loss for result in curve]))
         yield from _table(_sample(curve, best=record.best.epoch if record.best else 0), metric=metric)
     yield ""
-    for path in (files.folder, files.curve, files.log, files.weights, files.checkpoint):
+    for path in (files.folder, files.curve, files.log, files.weights, files.checkpoint, files.own_checkpoint):
         if path.exists():
             yield line("folder" if path == files.folder else path.stem, str(path))
 

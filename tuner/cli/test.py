@@ -73,6 +73,11 @@ def _touch(data: StudyData, location: Location) -> dict[str, Any]:
         raise TunerError(f"no trial of {data.name} has finished yet; see how it stands with: tuner status {data.name}")
     if not isinstance(data.facts.get("sweep"), dict):
         raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
+    if loop := _own_code(data):
+        raise UsageError(
+            f"{data.name} is trained by your own {loop}, which has its own test data; the final choice is trial "
+            f"{choice.record.number}, with what it left in {location.paths.trial(choice.record.number).own_checkpoint}"
+        )
     if not int((data.facts.get("data") or {}).get("num_test", 0)):
         raise DataError("there are no test examples; give data.test a file, or data.split a share, before the search")
     spec = SweepSpec.model_validate(data.facts["sweep"]).model_copy(update={"root": data.facts.get("root", ".")})
@@ -89,6 +94,12 @@ def _touch(data: StudyData, location: Location) -> dict[str, Any]:
         except BrokenProcessPool as error:
             raise TunerError("the evaluating process died") from error
     return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
+
+
+def _own_code(data: StudyData) -> str | None:
+    """The key of the sweep file that names own training code."""
+    sweep = data.facts["sweep"]
+    return next((key for key in ("command", "trainer") if sweep.get(key) is not None), None)
 
 
 def _evaluate(spec: SweepSpec, params: Params, weights_path: Path) -> dict[str, Any]:

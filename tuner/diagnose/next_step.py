@@ -54,6 +54,8 @@ class Evidence:
     """Trials that cannot be told from the best, itself included; 0 if that is not known."""
     confirmed: bool
     """Whether the best trials were trained again on fresh seeds."""
+    own_code: bool = False
+    """Whether the user's own code trains, whose keys are not ours to name."""
     tested: bool = False
     """Whether the test set has been used."""
 
@@ -115,6 +117,8 @@ def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
     target = parts.text(parts.target_error)
     of_target = f"the target error {target}" if parts.target_given else "0 (no target_error is given)"
     why = f"high bias: the training error {parts.text(parts.train_error)} is above {of_target}"
+    if evidence.own_code and not _has(evidence.flags, FlagKind.STILL_IMPROVING):
+        return Step("", "try a larger network, another optimiser or another architecture", why)
     if _has(evidence.flags, FlagKind.STILL_IMPROVING):
         epochs = evidence.training.get("epochs")
         longer = f"raise it to {2 * epochs}" if isinstance(epochs, int) else "double it"
@@ -139,6 +143,8 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
     if _has(evidence.flags, FlagKind.OVERFITTING) and evidence.training.get("early_stopping") is None:
         overfitting = next(f for f in evidence.flags if f.kind is FlagKind.OVERFITTING)
         return Step("training.early_stopping", "add {patience: 5}", f"{why}; {overfitting.text}")
+    if evidence.own_code:
+        return Step("", "search a regulariser (weight decay, dropout), or get more training data", why)
     for name in _REGULARISERS:
         if not _is_used(name, evidence.space.names, evidence.training) and name != "l1":
             return Step(f"space.{name}", "search it", f"{why}, and {name} is neither searched nor set")

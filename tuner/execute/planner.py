@@ -52,8 +52,15 @@ class Planner:
 
     def describe(self, job: TrialJob) -> PlannedJob:
         """A job, with its fusion key."""
+        if self.spec.loop is not None:
+            return PlannedJob(job, None, {})
         values = settings_for(self.spec, job.params)
         return PlannedJob(job, fusion_key(self.spec, values), values)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether trials are never trained together."""
+        return self.spec.training.fuse == "off" or self.spec.loop is not None
 
     def too_wide(self, key: Hashable, width: int) -> None:
         """A cohort of this width ran out of memory: the next ones of its key are at most half as wide."""
@@ -61,7 +68,7 @@ class Planner:
 
     def max_width(self, planned: PlannedJob) -> int:
         """The most trials that a cohort like this may have."""
-        if self.spec.training.fuse == "off":
+        if self._is_alone:
             return 1
         if self.on_cuda:
             width = MAX_WIDTH_CUDA
@@ -73,7 +80,7 @@ class Planner:
     @property
     def room_per_worker(self) -> int:
         """How many jobs a worker should have, those in training and those waiting for it: to fill its cohorts."""
-        if self.spec.training.fuse == "off":
+        if self._is_alone:
             return 2
         return MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU
 
@@ -112,6 +119,8 @@ class Planner:
     def seconds(self, cohort: Sequence[PlannedJob]) -> float:
         """Estimated seconds of a cohort on one worker, from the calibration; rough for users' modules."""
         values = cohort[0].values
+        if self.spec.loop is not None:  # how long an epoch takes only a rehearsal can say
+            return self.facts.calibration.get("epoch_seconds", 1.0) * max(p.job.to_epoch for p in cohort)
         data, calibration = self.facts.data, self.facts.calibration
         num_train = int(data["num_train"])
         batch = values["batch_size"]

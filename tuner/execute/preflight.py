@@ -5,12 +5,15 @@ Users' code is imported only there.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import random
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.errors import TunerError
 from tuner.execute.devices import WorkerPlace
@@ -20,6 +23,9 @@ from tuner.execute.planner import Planner
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
+
+if TYPE_CHECKING:
+    from tuner.train.own.task import OwnTask
 
 PLANNED_SEED = 0
 
@@ -42,9 +48,10 @@ class Preflight:
     default: Mapping[str, ParamValue]
     """The default configuration."""
     num_parameters: int
-    """Of the default network."""
+    """Of the default network; 0 for own training code."""
     baseline: float
-    """The dev metric of a guess that ignores the inputs: the commonest class, or the mean."""
+    """The dev metric of a guess that ignores the inputs: the commonest class, or the mean. NaN for own training
+    code."""
     checks: tuple[CheckResult, ...]
 
 
@@ -103,10 +110,14 @@ def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
 def _rehearse(connection: Connection, spec: SweepSpec, place: WorkerPlace, gradients: bool) -> None:
     from tuner.execute.training import facts_of, open_task
     from tuner.train.checks import baseline, run_checks
+    from tuner.train.own.task import OwnTask
 
     try:
         task = open_task(spec, device=place.device, threads=place.threads)
         default = build_space(spec).default()
+        if isinstance(task, OwnTask):
+            connection.send(_rehearse_own(task, default))
+            return
         job = TrialJob(trial=0, params=default, seed=PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
         checks = run_checks(task, job, gradients=gradients)
         connection.send(
@@ -120,3 +131,23 @@ def _rehearse(connection: Connection, spec: SweepSpec, place: WorkerPlace, gradi
         )
     except TunerError as error:
         connection.send(error)
+
+
+def _rehearse_own(task: OwnTask, default: Mapping[str, ParamValue]) -> Preflight:
+    """The same for own training code, which tuner sees only from outside."""
+    from tuner.execute.training import facts_of
+    from tuner.train.own.rehearsal import rehearse
+
+    with tempfile.TemporaryDirectory(prefix="tuner-check-") as folder:
+        job = TrialJob(trial=0, params=default, seed=PLANNED_SEED, to_epoch=1, folder=folder)
+        found = rehearse(task, job)
+    facts = facts_of(task)
+    if found.epoch_seconds is not None:
+        facts = replace(facts, calibration={"epoch_seconds": found.epoch_seconds})
+    return Preflight(
+        facts=facts,
+        default=default,
+        num_parameters=0,
+        baseline=math.nan,
+        checks=tuple(CheckResult(c.name, c.passed, c.finding, c.advice) for c in found.checks),
+    )

@@ -5,15 +5,44 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 
 from tuner.errors import StorageError
 from tuner.records import FailureReason, TrialEvent, TrialFailed, TrialInterrupted, TrialJob
 from tuner.train.cohort import Cohort
+from tuner.train.own.open import open_loop
+from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 
 log = logging.getLogger(__name__)
+
+
+class Group(Protocol):
+    """Jobs that advance together: a cohort, or trials of the user's own training code."""
+
+    @property
+    def unfinished(self) -> list[TrialJob]:
+        """The jobs that have not ended."""
+        ...
+
+    def join(self, jobs: Sequence[TrialJob]) -> None:
+        """Let jobs of the same fusion key join."""
+        ...
+
+    def interrupt(self) -> None:
+        """Checkpoint and end soon."""
+        ...
+
+    def epochs(self) -> Iterator[list[TrialEvent]]:
+        """Train until all have ended; between steps the owner may call `join` and `interrupt`."""
+        ...
+
+
+def open_group(task: Task | OwnTask, jobs: Sequence[TrialJob], *, worker: str) -> Group:
+    """What trains jobs of one fusion key."""
+    return open_loop(task, jobs, worker=worker) if isinstance(task, OwnTask) else Cohort(task, jobs, worker=worker)
 
 
 class CohortRunner:
@@ -23,7 +52,7 @@ class CohortRunner:
     memory, they go on in halves.
     """
 
-    def __init__(self, task: Task, *, worker: str, too_wide: Callable[[int], None]) -> None:
+    def __init__(self, task: Task | OwnTask, *, worker: str, too_wide: Callable[[int], None]) -> None:
         """Train for a worker.
 
         Args:
@@ -36,7 +65,7 @@ class CohortRunner:
         self.members: tuple[TrialJob, ...] = ()
         """The jobs in training while the events that were yielded last came about."""
         self._too_wide = too_wide
-        self._cohort: Cohort | None = None
+        self._cohort: Group | None = None
         self._waiting: list[list[TrialJob]] = []
         self._interrupted = False
 
@@ -75,7 +104,7 @@ class CohortRunner:
                 yield from self._train(group)
 
     def _train(self, group: Sequence[TrialJob]) -> Iterator[list[TrialEvent]]:
-        cohort = self._cohort = Cohort(self.task, group, worker=self.worker)
+        cohort = self._cohort = open_group(self.task, group, worker=self.worker)
         try:
             yield from self._epochs(cohort)
             return
@@ -91,7 +120,7 @@ class CohortRunner:
             torch.cuda.empty_cache()
         yield events
 
-    def _epochs(self, cohort: Cohort) -> Iterator[list[TrialEvent]]:
+    def _epochs(self, cohort: Group) -> Iterator[list[TrialEvent]]:
         epochs = cohort.epochs()
         while True:
             self.members = tuple(cohort.unfinished)

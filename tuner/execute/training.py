@@ -18,10 +18,12 @@ from tuner.records import Json
 from tuner.spec.hyperparameters import MODELS
 from tuner.spec.model import SweepSpec
 from tuner.train.artefacts import replacing
+from tuner.train.own.open import open_own_task
+from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 
 
-def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task:
+def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task | OwnTask:
     """Import the user's model, load the data and put it on the device.
 
     Raises:
@@ -29,13 +31,23 @@ def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task:
         UserCodeError: the user's data function or model cannot be imported.
     """
     torch.set_num_threads(threads)
+    if spec.loop is not None:
+        return open_own_task(spec, torch.device(device))
     if spec.model.kind not in MODELS:
         load_object(spec.model.kind, root=Path(spec.root))
     return Task(spec, load_training_data(spec), torch.device(device))
 
 
-def facts_of(task: Task) -> TaskFacts:
+def facts_of(task: Task | OwnTask) -> TaskFacts:
     """What the coordinator needs to know of the task."""
+    if isinstance(task, OwnTask):
+        return TaskFacts(
+            metric=task.metric_name,
+            direction=task.direction,
+            data=task.data_facts,
+            device=str(task.device),
+            calibration={},
+        )
     data: Mapping[str, Json] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in asdict(task.info).items()
     }
@@ -48,8 +60,10 @@ def facts_of(task: Task) -> TaskFacts:
     )
 
 
-def write_dev_targets(task: Task, paths: StudyPaths) -> None:
+def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:
     """Leave the dev targets beside the trials' predictions, for reports that compare the two."""
+    if isinstance(task, OwnTask):
+        return  # nor does own code leave predictions
     targets = task.data.dev.targets
     if task.info.task == "regression":
         targets = task.predictions(targets)

@@ -30,6 +30,7 @@ from tuner.execute.training import facts_of, open_task, write_dev_targets
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import EpochsFinished, TrialEvent, TrialJob
 from tuner.spec.model import SweepSpec
+from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 
 SEND_SECONDS = 0.2
@@ -55,7 +56,7 @@ def worker_main(
         _Server(link, task, paths, name, printed).serve()
 
 
-def _open(link: Link, spec: SweepSpec, place: WorkerPlace) -> Task | None:
+def _open(link: Link, spec: SweepSpec, place: WorkerPlace) -> Task | OwnTask | None:
     """The task, announced to the coordinator; None if it cannot be opened."""
     try:
         task = open_task(spec, device=place.device, threads=place.threads)
@@ -137,7 +138,7 @@ class _Forward(logging.Handler):
 class _Server:
     """Does what the coordinator says."""
 
-    def __init__(self, link: Link, task: Task, paths: StudyPaths, name: str, printed: Printed) -> None:
+    def __init__(self, link: Link, task: Task | OwnTask, paths: StudyPaths, name: str, printed: Printed) -> None:
         self._link = link
         self._task = task
         self._paths = paths

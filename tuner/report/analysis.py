@@ -141,6 +141,7 @@ class Analysis:
                 told_apart=self._told_apart,
                 num_ties=len(self.statistics.ties),
                 confirmed=self.finals is not None,
+                own_code=any(sweep_value(self.study, key) is not None for key in ("command", "trainer")),
                 tested=bool(self.study.facts.get("tests")),
             )
         )

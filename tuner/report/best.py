@@ -86,6 +86,8 @@ def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> d
     if not isinstance(sweep, Mapping):
         return None
     sweep = {key: value for key, value in sweep.items() if key not in ("finalists", "space", "search", "study")}
+    if sweep.get("command") is not None:
+        sweep = {key: value for key, value in sweep.items() if key not in ("data", "model")}
     root = study.facts.get("root")
     if isinstance(root, str):
         sweep = _moved(sweep, root=Path(root), folder=folder)
@@ -129,6 +131,8 @@ def _moved(sweep: Mapping[str, Json], *, root: Path, folder: Path) -> dict[str, 
 
     data, model = sweep.get("data"), sweep.get("model")
     result = dict(sweep)
+    if sweep.get("command") is not None:
+        result["folder"] = os.path.relpath(root / (sweep.get("folder") or "."), folder)
     if isinstance(data, Mapping):
         result["data"] = {**data, **{key: moved(data.get(key)) for key in ("source", "dev", "test") if key in data}}
     if isinstance(model, Mapping):

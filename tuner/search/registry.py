@@ -93,7 +93,7 @@ def open_strategy(
             starts=0 if index else len(starts),
             seed=derived_seed(search.seed, index) if index else search.seed,
             pruner=pruner,
-            regularisation_always=search.regularisation == "always",
+            regularisation_always=search.regularisation == "always" or spec.loop is not None,
             noise=noise,
             target_error=spec.objective.target_error or 0.0,
             earlier=tuple(r for r in earlier if space.contains(r.params)),

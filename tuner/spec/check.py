@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from tuner.records import Json
 from tuner.spec.check_blocks import check_data, check_model, check_objective, check_search, check_training
 from tuner.spec.check_conditions import check_conditions, check_starts
+from tuner.spec.check_loop import check_loop
 from tuner.spec.check_space import check_dimensions
 from tuner.spec.defaults import build_space
 from tuner.spec.document import Document
@@ -21,7 +22,6 @@ from tuner.spec.translate import report_errors
 _MAX_REPAIRS = 20
 _PLACEHOLDERS: Mapping[KeyPath, Json] = {
     ("study",): "unnamed",
-    ("data",): {"source": "unnamed"},
     ("data", "source"): "unnamed",
 }
 
@@ -45,13 +45,14 @@ def check_document(document: Document, findings: Findings) -> SweepSpec | None:
 def check_sweep(spec: SweepSpec, findings: Findings) -> None:
     """Check what the types of single values cannot say."""
     check_data(spec, findings)
+    check_loop(spec, findings)
     check_model(spec, findings)
     check_objective(spec, findings)
     check_training(spec, findings)
     sound = check_dimensions(spec, findings)
     check_conditions(spec, sound, findings)
     whole = len(sound) == len(spec.space or {}) and not findings.is_unusable(("space",))
-    space = build_space(spec) if whole else None
+    space = build_space(spec) if whole and not (spec.loop and spec.space is None) else None
     if space is not None and len(space) == 0 and spec.space is None:
         findings.error(("space",), "is left out, and all of the default space is fixed", remedy="give a `space:`")
     check_starts(spec, sound if spec.space else {d.name: d for d in space or ()}, space, findings)

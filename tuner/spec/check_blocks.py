@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from tuner.spec.check_choices import check_value
+from tuner.spec.check_loop import check_metric
 from tuner.spec.check_range import HIGHEST_LEARNING_RATE
 from tuner.spec.defaults import UNDECAYED, searched_optimizers
 from tuner.spec.findings import Findings
@@ -13,6 +14,7 @@ from tuner.spec.model import SplitSpec, SweepSpec
 from tuner.spec.names import did_you_mean, nearest
 from tuner.spec.problems import KeyPath
 from tuner.spec.space import Space
+from tuner.spec.translate import REQUIRED
 
 CLASSIFICATION_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "auroc"})
 REGRESSION_METRICS = frozenset({"rmse", "r2"})
@@ -20,7 +22,9 @@ LARGE_BATCH = 10_000
 
 
 def check_data(spec: SweepSpec, findings: Findings) -> None:
-    """Check the split."""
+    """Check that there is data, and the split."""
+    if not spec.has_data and spec.loop is None:
+        findings.error(("data",), "is required", remedy=REQUIRED[("data",)], got="")
     split = spec.data.split
     if not isinstance(split, SplitSpec) or findings.is_unusable(("data", "split")):
         return
@@ -38,7 +42,7 @@ def check_model(spec: SweepSpec, findings: Findings) -> None:
     """Check that the model exists, as far as that can be said without importing it, and its fixed settings."""
     path: KeyPath = ("model", "kind")
     kind = spec.model.kind
-    if findings.is_unusable(path):
+    if findings.is_unusable(path) or spec.loop is not None:
         return
     if not is_builtin(kind):
         if ":" not in kind or not all(kind.rpartition(":")[::2]):
@@ -60,6 +64,8 @@ def check_model(spec: SweepSpec, findings: Findings) -> None:
 
 def check_objective(spec: SweepSpec, findings: Findings) -> None:
     """Check that metric, task and loss belong together, and the units of the target error."""
+    if not check_metric(spec, findings):
+        return
     metric, task, loss = spec.objective.metric, spec.data.task, spec.training.loss
     unfitting = {"classification": REGRESSION_METRICS, "regression": CLASSIFICATION_METRICS}.get(task, frozenset())
     if metric in unfitting:
@@ -112,7 +118,7 @@ def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
     if findings.is_unusable(("training", "optimizer"), ("space", "optimizer")):
         return
     optimizers = searched_optimizers(spec)
-    for name in spec.training.model_fields_set:
+    for name in spec.training.model_fields_set if spec.loop is None else ():
         known = HYPERPARAMETERS.get(name)
         if known and getattr(spec.training, name) and known.optimizers.isdisjoint(optimizers):
             rule = f"has no effect with optimizer {' or '.join(optimizers)}"

@@ -96,7 +96,7 @@ def _check_used(
 ) -> None:
     """A hyperparameter that nothing reads only wastes trials."""
     path: KeyPath = ("space", name)
-    if known is None:
+    if known is None or spec.loop is not None:
         return
     model = spec.model.kind
     if known.models is not None and is_builtin(model) and model not in known.models and not findings.is_unusable(MODEL):

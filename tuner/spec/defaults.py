@@ -62,6 +62,21 @@ def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
     return values | fixed | dict(params)
 
 
+def loop_values(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
+    """What the user's own training code is given for one trial: what is searched, and what the sweep file fixes.
+
+    A parameter whose `when` does not hold has its default.
+    """
+    return fixed_for_loop(spec) | {d.name: d.default for d in build_space(spec)} | dict(params)
+
+
+def fixed_for_loop(spec: SweepSpec) -> dict[str, ParamValue]:
+    """The hyperparameters under `training:` that are not as if left out."""
+    fields = type(spec.training).model_fields
+    fixed = {n: v for n, v in fixed_values(spec).items() if n in fields}
+    return {name: value for name, value in fixed.items() if value != fields[name].default}
+
+
 @lru_cache(maxsize=64)
 def _defaults(model: str, optimizer: str) -> dict[str, ParamValue]:
     return {h.name: h.default_for(optimizer, model) for h in hyperparameters_of(model) if not h.optional}

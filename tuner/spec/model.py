@@ -13,6 +13,13 @@ from pydantic_core import PydanticCustomError
 from tuner.spec.names import MAX_STUDY_NAME, STUDY_NAME
 from tuner.spec.values import BatchSize, Fraction, Number, Part, PositiveNumber, Value, Values
 
+NO_DATA = "none"
+"""The source of a sweep without a `data:` block, whose training code reads data of its own."""
+OWN_MODEL = "own training code"
+"""What stands for the model where `command:` trains."""
+LoopKind = Literal["command"]
+METRICS = ("auto", "accuracy", "balanced_accuracy", "f1", "auroc", "rmse", "r2", "loss")
+"""What `objective.metric` may be where tuner measures it."""
 StrategyName = Literal["priority", "staged", "tpe", "gp", "cmaes", "qmc", "random", "grid"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
 
@@ -106,8 +113,11 @@ class ModelSpec(Part):
 class ObjectiveSpec(Part):
     """What makes one configuration better than another: a metric on the dev set."""
 
-    metric: Literal["auto", "accuracy", "balanced_accuracy", "f1", "auroc", "rmse", "r2", "loss"] = "auto"
-    """`auto`: accuracy for classification, rmse for regression."""
+    metric: Annotated[str, Field(min_length=1)] = "auto"
+    """`auto` (accuracy for classification, rmse for regression), `accuracy`, `balanced_accuracy`, `f1`, `auroc`,
+    `rmse`, `r2`, `loss`; with `command:` any name that your code reports."""
+    direction: Literal["maximize", "minimize"] | None = None
+    """Whether larger or smaller is better; needed for a metric of yours, the others have theirs."""
     target_error: Annotated[float, Field(ge=0)] | None = None
     """The error that a human expert, or the best known system, makes; stands in for the Bayes error in the
     diagnosis."""
@@ -296,8 +306,14 @@ class SweepSpec(Part):
 
     study: Annotated[str, Field(min_length=1, max_length=MAX_STUDY_NAME, pattern=STUDY_NAME)]
     """Name of the study, and of its folder under `results/`."""
-    data: DataSpec
+    data: DataSpec = DataSpec(source=NO_DATA)
+    """Where the examples come from; required, except where `command:` trains. See [below](#data)."""
     model: ModelSpec = ModelSpec()
+    command: Annotated[str, Field(min_length=1)] | None = None
+    """A command that trains one trial, instead of a network that tuner trains: `python train.py --lr {learning_rate}`.
+    Every `{name}` becomes the trial's value; see [your code](your-code.md)."""
+    folder: Annotated[str, Field(min_length=1)] | None = None
+    """Folder that the command runs in; that of the sweep file if left out."""
     objective: ObjectiveSpec = ObjectiveSpec()
     space: dict[str, DimensionSpec] | None = None
     """Hyperparameters to search; left out: the default space of the model and the optimiser, in Ng's order."""
@@ -307,3 +323,21 @@ class SweepSpec(Part):
     limits: LimitsSpec = LimitsSpec()
     root: str = Field(default=".", exclude=True)
     """Folder of the sweep file, absolute; set by the reader, not written in the file."""
+
+    @property
+    def loop(self) -> LoopKind | None:
+        """The key that names the user's own training code; None where tuner trains a network."""
+        return "command" if self.command is not None else None
+
+    @property
+    def has_data(self) -> bool:
+        """Whether tuner reads the data."""
+        return self.data.source != NO_DATA
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_model(cls, values: Any) -> Any:
+        """Own training code takes the place of a model: then all hyperparameters are the user's."""
+        if not isinstance(values, dict) or values.get("model") is not None:
+            return values
+        return {**values, "model": {"kind": OWN_MODEL}} if values.get("command") is not None else values

@@ -37,7 +37,7 @@ _RULES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 _SURE = 0.85
 """Likeness above which a key is taken for a slip, even where another block has just this key."""
-_REQUIRED: Mapping[KeyPath, str] = {
+REQUIRED: Mapping[KeyPath, str] = {
     ("study",): "add `study: NAME`",
     ("data",): "add `data: {source: sklearn/digits}`, or a file of yours",
     ("data", "source"): "write `sklearn/NAME`, a file, or `package.module:function`",
@@ -60,7 +60,7 @@ def _report(details: ErrorDetails, findings: Findings) -> None:
             _report_unknown_key(path, findings)
         case "missing":
             in_file = findings.path_in_file(path)
-            findings.refuse(path, "is required", remedy=_REQUIRED.get(in_file, ""), got="")
+            findings.refuse(path, "is required", remedy=REQUIRED.get(in_file, ""), got="")
         case kind if kind in _RULES:
             rule = _rule_of_hyperparameter(path, kind) or _RULES[kind](details.get("ctx", {}))
             got = "" if kind == "too_short" else None

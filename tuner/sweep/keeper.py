@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import shutil
 from collections.abc import Callable, Iterable
 
 from tuner.paths import TrialPaths
@@ -35,9 +36,11 @@ class Keeper(Watcher):
         half_written = files.folder.glob(".*.tmp")  # by a process that was killed
         for path in (files.checkpoint, files.previous_checkpoint, files.new_checkpoint, *half_written):
             path.unlink(missing_ok=True)
+        files.progress.unlink(missing_ok=True)
         if record.state is TrialState.COMPLETE and record.value is not None:
             heapq.heappush(self._best, (self._sign * record.value, -record.num_parameters, -record.number))
             if len(self._best) <= self._keep:
                 return
             files = self._files(-heapq.heappop(self._best)[2])
         files.weights.unlink(missing_ok=True)
+        shutil.rmtree(files.own_checkpoint, ignore_errors=True)

@@ -88,7 +88,7 @@ def failed_trials(store: StudyStore) -> list[TrialRecord]:
 def dev_noise(metric: str, data: Mapping[str, Json], records: Sequence[TrialRecord]) -> float:
     """Standard error of the dev metric near the best trial, from the size of the dev set; 0 where it is unknown."""
     values = [r.value for r in records if r.value is not None]
-    if metric not in ("accuracy", "balanced_accuracy") or not values:
+    if metric not in ("accuracy", "balanced_accuracy") or not values or "num_dev" not in data:
         return 0.0
     best = max(values)
     return math.sqrt(max(best * (1.0 - best), 1e-12) / max(int(data["num_dev"]), 1))

@@ -1,0 +1,265 @@
+"""Trials that a command of the user's trains: the executor's contract, and what may happen to a program."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contracts.executor_contract import EPOCHS, curve, drain, ends, figures, starts
+from tests.execute.processes import eventually
+from tests.execute.sweeps import local_executor
+from tests.execute.test_contract import RealContract
+from tuner.errors import UserCodeError
+from tuner.execute.executor import Executor
+from tuner.execute.inline import InlineExecutor
+from tuner.paths import StudyPaths, TrialPaths
+from tuner.records import (
+    EpochsFinished,
+    FailureReason,
+    TrialEvent,
+    TrialFailed,
+    TrialFinished,
+    TrialInterrupted,
+    TrialJob,
+    TrialPaused,
+)
+from tuner.spec.model import SweepSpec
+from tuner.train.own import command
+
+HERE = Path(__file__).parent
+
+
+def command_sweep(*, limits: dict[str, Any] | None = None, **changes: Any) -> SweepSpec:
+    """`own_script.py`, whose score is epoch times learning rate."""
+    return SweepSpec.model_validate(
+        {
+            "study": "small",
+            "command": f"{sys.executable} -S own_script.py {{learning_rate}} {{fault}}",
+            "objective": {"metric": "score", "direction": "maximize"},
+            "space": {
+                "learning_rate": {"low": 1e-3, "high": 1.0},
+                "fault": {"choices": ["none", "exit"], "tier": 1},
+            },
+            "training": {"epochs": EPOCHS},
+            "limits": limits or {},
+            "root": str(HERE),
+            **changes,
+        }
+    )
+
+
+def make_job(folder: Path, trial: int, *, to_epoch: int = EPOCHS, fault: str = "none") -> TrialJob:
+    return TrialJob(
+        trial=trial,
+        params={"learning_rate": 0.01 * (trial + 1), "fault": fault},
+        seed=1000 + trial,
+        to_epoch=to_epoch,
+        folder=str(StudyPaths(folder).trial(trial).folder),
+    )
+
+
+def train(executor: Executor, job: TrialJob) -> list[TrialEvent]:
+    executor.submit([job])
+    return drain(executor, [job])
+
+
+class TestContract(RealContract):
+    @contextmanager
+    def open(self) -> Iterator[Executor]:
+        executor = InlineExecutor(command_sweep(), StudyPaths(self.folder))
+        yield executor
+        executor.close()
+
+    def job(self, trial: int, *, to_epoch: int = EPOCHS, fails: bool = False) -> TrialJob:
+        return make_job(self.folder, trial, to_epoch=to_epoch, fault="exit" if fails else "none")
+
+    def test_says_what_the_task_is(self, executor: Executor) -> None:
+        assert executor.facts.metric == "score"
+        assert executor.facts.data == {}
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[Executor]:
+    found = InlineExecutor(command_sweep(), StudyPaths(tmp_path))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "words", "retryable"),
+    [
+        ("exit", FailureReason.EXITED, "the command ended with exit code 1: no such luck", False),
+        ("segfault", FailureReason.KILLED, "the command was killed by SIGSEGV (11)", False),
+        ("killed", FailureReason.KILLED, "the command was killed by SIGKILL (9)", True),
+        ("nan", FailureReason.DIVERGED, "score became nan in epoch 2", False),
+        ("skips", FailureReason.ERROR, "it reported epoch 3 after epoch 1; report each epoch, counted from 1", False),
+        (
+            "from zero", FailureReason.ERROR,
+            "it reported epoch 0; epochs count from 1, the number of finished ones: report epoch + 1", False,
+        ),
+        (
+            "silent", FailureReason.ERROR,
+            'the command ended without a report: it must print a line such as {"epoch": 1, "score": 0.9} after each '
+            "epoch, or append it to the file $TUNER_REPORT", False,
+        ),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_with_a_program_is_said(
+    executor: Executor, tmp_path: Path, fault: str, reason: FailureReason, words: str, retryable: bool
+) -> None:
+    end = ends(train(executor, make_job(tmp_path, 0, fault=fault)))[0]
+    assert isinstance(end, TrialFailed)
+    assert (end.reason, end.message, end.retryable) == (reason, words, retryable)
+
+
+@pytest.mark.parametrize("fault", ["file", "words"])
+def test_reports_may_come_in_a_file_or_as_words(executor: Executor, tmp_path: Path, fault: str) -> None:
+    events = train(executor, make_job(tmp_path, 0, fault=fault))
+    assert isinstance(ends(events)[0], TrialFinished)
+    results = [result for event in events if isinstance(event, EpochsFinished) for result in event.results]
+    assert [r.dev_metric for r in results] == [epoch * 0.01 for epoch in range(1, EPOCHS + 1)]
+    assert [r.dev_loss for r in results] == [1 / epoch for epoch in range(1, EPOCHS + 1)]
+    assert all(math.isnan(r.train_loss) for r in results) == (fault == "words")
+
+
+def test_a_program_that_ends_by_itself_has_finished_its_trial(executor: Executor, tmp_path: Path) -> None:
+    end = ends(train(executor, make_job(tmp_path, 0, fault="stops")))[0]
+    assert isinstance(end, TrialFinished)
+    assert end.reason == "the command ended by itself after epoch 1"
+
+
+def test_one_that_knows_no_pause_is_ended_and_begins_anew_and_its_curve_is_the_same(
+    executor: Executor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = train(executor, make_job(tmp_path, 0, to_epoch=2, fault="ignores all"))
+    end = ends(first)[0]
+    assert isinstance(end, TrialPaused)
+    assert end.epoch == 2
+    assert [result.epoch for result in curve(first, 0)] == [1, 2]
+    # It was ahead when it was stopped; what it told then is kept, so take a trial that was not.
+    (TrialPaths(Path(make_job(tmp_path, 0).folder))).progress.unlink()
+    with caplog.at_level(logging.WARNING):
+        second = train(executor, make_job(tmp_path, 0, fault="ignores all"))
+    assert isinstance(ends(second)[0], TrialFinished)
+    assert figures(curve(second, 0))[:2] == figures(curve(first, 0))
+
+
+def test_a_restart_from_the_first_epoch_is_told_once(
+    executor: Executor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        for trial in (0, 1):
+            train(executor, make_job(tmp_path, trial, to_epoch=2))
+            for path in TrialPaths(Path(make_job(tmp_path, trial).folder)).own_checkpoint.iterdir():
+                path.unlink()
+            events = train(executor, make_job(tmp_path, trial))
+            assert [result.epoch for result in curve(events, trial)] == list(range(1, EPOCHS + 1))
+    assert [r.getMessage().split(":")[0] for r in caplog.records] == ["trial 0 began again at epoch 1"]
+
+
+def test_a_program_in_a_long_epoch_is_ended_by_the_time_limit_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = InlineExecutor(command_sweep(limits={"trial_seconds": 0.5}), StudyPaths(tmp_path))
+    job = make_job(tmp_path, 0, fault="hang")
+    end = ends(train(executor, job))[0]
+    assert isinstance(end, TrialFailed)
+    assert end.reason is FailureReason.TIMEOUT
+    assert end.message.endswith("s and 1 epochs; limits.trial_seconds is 0.5")
+    child = int((TrialPaths(Path(job.folder)).own_checkpoint / "child").read_text())
+    assert eventually(lambda: not is_alive(child))
+    executor.close()
+
+
+def test_an_interrupt_ends_a_program_that_ignores_sigterm(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "TERMINATION_SECONDS", 0.1)
+    job = make_job(tmp_path, 0, fault="hang")
+    mark = TrialPaths(Path(job.folder)).own_checkpoint / "child"
+    executor.submit([job])
+    events = drain(executor, [job], until=mark.exists)
+    executor.interrupt()
+    events += drain(executor, [job])
+    assert isinstance(ends(events)[0], TrialInterrupted)
+    assert eventually(lambda: not is_alive(int(mark.read_text())))
+
+
+def test_a_program_dies_with_its_worker_and_goes_on_with_another(tmp_path: Path) -> None:
+    """Also when the worker is killed: the kernel sees to it."""
+    executor = local_executor(command_sweep(), tmp_path, workers=1)
+    job = make_job(tmp_path, 0, fault="hang")
+    mark = TrialPaths(Path(job.folder)).own_checkpoint / "child"
+    executor.submit([job])
+    events = drain(executor, [job], until=mark.exists)
+    assert eventually(mark.read_text)  # type: ignore[arg-type]
+    os.kill(executor.workers[0].process.pid, signal.SIGKILL)
+    events += drain(executor, [job])
+    end = ends(events)[0]
+    assert isinstance(end, TrialFailed)
+    assert end.retryable
+    assert eventually(lambda: not is_alive(int(mark.read_text())))
+    again = make_job(tmp_path, 0, fault="hang", to_epoch=1)
+    assert [s.from_epoch for s in starts(train(executor, again))] == [1]
+    executor.close()
+
+
+def test_what_it_prints_is_in_its_log(executor: Executor, tmp_path: Path) -> None:
+    job = make_job(tmp_path, 0)
+    train(executor, job)
+    text = TrialPaths(Path(job.folder)).log.read_text()
+    assert text.count("a line for the log") == EPOCHS
+    assert text.count('"score": 0.02') == 1
+
+
+def test_no_value_becomes_more_than_one_argument(tmp_path: Path) -> None:
+    """Nor is a shell asked about it."""
+    hostile = '\'; touch gone; echo $(touch gone) `touch gone` "{seed}" \\'
+    spec = command_sweep(
+        command=f"{sys.executable} -S show.py --rate={{learning_rate}} {{fault}} {{{{}}}} {{params}} {{seed}}",
+        root=str(tmp_path),
+    )
+    (tmp_path / "show.py").write_text(
+        "import json, sys\nprint(json.dumps(sys.argv[1:]), file=open('shown.json', 'w'))\nprint('epoch=1 score=1')\n"
+    )
+    executor = InlineExecutor(spec, StudyPaths(tmp_path / "small"))
+    train(executor, make_job(tmp_path / "small", 0, fault=hostile))
+    executor.close()
+    shown = (tmp_path / "shown.json").read_text()
+    rate, fault, braces, params, seed = json.loads(shown)
+    assert (rate, fault, braces, seed) == ("--rate=0.01", hostile, "{}", "1000")
+    assert json.loads(params) == {"learning_rate": 0.01, "fault": hostile}
+    assert not (tmp_path / "gone").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"command": "pyton t.py {params}"}, "command: there is no program pyton; write its path, or install it"),
+        ({"command": "python t.py {params}"}, f"command: there is no file t.py in {HERE}, where the command runs"),
+        ({"folder": "nowhere"}, f"folder: there is no folder {HERE / 'nowhere'}"),
+    ],
+)
+def test_what_is_not_there_is_said_before_a_trial_is_lost(
+    tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UserCodeError) as found:
+        InlineExecutor(command_sweep(**changes), StudyPaths(tmp_path))
+    assert str(found.value) == message
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.startswith("Z")

@@ -1,0 +1,81 @@
+"""Whole sweeps of the user's own training code, and what each command says of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tuner.cli.main import run_command_line
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    return tmp_path
+
+
+def small(name: str, folder: Path) -> Path:
+    """A shipped sweep with few trials of few epochs, where it finds what it names."""
+    text = (ROOT / "sweeps" / f"{name}.yaml").read_text()
+    text = text.replace("../examples", str(ROOT / "examples"))
+    text = re.sub(r"trials: \d+", "trials: 4", re.sub(r"epochs: \d+", "epochs: 4", text))
+    (folder / f"{name}.yaml").write_text(re.sub(r"count: 2, seeds: 2", "count: 1, seeds: 1", text))
+    return folder / f"{name}.yaml"
+
+
+def test_a_sweep_of_a_script(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = str(small("command", folder))
+    assert run_command_line(["run", sweep, "--engine", "inline", "-q", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["trials"]
+    assert len(rows) == 4
+    best = rows[0]
+    assert best["dev_accuracy"] > 0.5
+    # Everything that one can ask of a study is answered, or refused with the reason.
+    for arguments in (["status"], ["report"], ["best"], ["compare", "command"]):
+        assert run_command_line([arguments[0], "command", *arguments[1:]]) == 0
+    assert "checkpoint: " in capsys.readouterr().out
+    assert run_command_line(["show", "command", str(best["trial"])]) == 0
+    assert run_command_line(["logs", "command", str(best["trial"])]) == 0
+    assert '"train_accuracy"' in capsys.readouterr().out
+    assert run_command_line(["test", "command"]) == 2
+    assert "trained by your own command, which has its own test data" in capsys.readouterr().err
+    assert run_command_line(["best", "command", "--weights"]) == 1
+    assert "was trained by your own code; what that keeps is in" in capsys.readouterr().err
+    kept = list((folder / "results" / "command" / "trials").glob("*/checkpoint/digits.npz"))
+    assert kept
+    assert not list((folder / "results" / "command" / "trials").glob("*/progress.json"))
+    # The winner again, from the file that is written for it: same seed, same score.
+    again = str(folder / "results" / "command" / "best" / "sweep.yaml")
+    assert run_command_line(["run", again, "--engine", "inline", "-q", "--json"]) == 0
+    chosen = json.loads(capsys.readouterr().out)["trials"][0]
+    assert chosen["dev_accuracy"] == best["dev_accuracy"]
+
+
+def test_a_rehearsal_of_a_script(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = small("command", folder)
+    assert run_command_line(["check", str(sweep)]) == 0
+    said = capsys.readouterr().out
+    assert "ok   reports: epoch 1 has accuracy 0." in said
+    assert "ok   goes on after a pause: yes, with epoch 2" in said
+    assert re.search(r"plan: 4 trials: 4 cohorts, widest 1, est\. \d+ s on \d+ cpu workers", said)
+
+
+def test_a_rehearsal_says_what_a_script_does_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("t.py").write_text("print('epoch=0 accuracy=0.5')\n")
+    Path("s.yaml").write_text(
+        "study: s\ncommand: python -S t.py {learning_rate}\nobjective: {metric: accuracy}\nspace: {learning_rate: {}}\n"
+    )
+    assert run_command_line(["check", "s.yaml"]) == 1
+    assert (
+        "FAIL reports: it reported epoch 0; epochs count from 1, the number of finished ones: report epoch + 1\n"
+        in capsys.readouterr().out
+    )
+    Path("t.py").unlink()
+    assert run_command_line(["check", "s.yaml"]) == 6
+    assert f"command: there is no file t.py in {folder}, where the command runs" in capsys.readouterr().err

@@ -1,0 +1,101 @@
+"""What must hold of a sweep whose trials are trained by the user's own code."""
+
+from __future__ import annotations
+
+import re
+
+from tuner.spec.command import ALL_PARAMS, GIVEN, parse_command
+from tuner.spec.defaults import fixed_for_loop
+from tuner.spec.findings import Findings
+from tuner.spec.hyperparameters import HYPERPARAMETERS
+from tuner.spec.model import METRICS, OWN_MODEL, SweepSpec
+from tuner.spec.names import PARAMETER_NAME, did_you_mean
+from tuner.spec.problems import show_value
+
+_READ = frozenset({"epochs", "early_stopping"})
+"""The keys of `training:` that concern own training code, besides hyperparameters."""
+
+
+def check_loop(spec: SweepSpec, findings: Findings) -> None:
+    """Check the keys that name the user's training code, and those that it makes pointless."""
+    if spec.loop is None:
+        if spec.folder is not None:
+            findings.error(("folder",), "has no effect without command", remedy="remove it", at_key=True)
+        return
+    if spec.model.kind != OWN_MODEL or spec.model.settings:
+        remedy = f"remove it; your {spec.loop} makes its own network"
+        findings.error(("model",), f"has no effect with {spec.loop}", remedy=remedy, at_key=True)
+    if spec.space is None:
+        remedy = "give `NAME: {low: ..., high: ...}` for each hyperparameter of yours"
+        findings.error(("space",), f"is required with {spec.loop}", remedy=remedy, got="")
+    for name in spec.training.model_fields_set - _READ - HYPERPARAMETERS.keys():
+        default = type(spec.training).model_fields[name].default
+        if getattr(spec.training, name) != default:
+            rule = f"has no effect with {spec.loop}"
+            findings.error(("training", name), rule, remedy=f"remove it; your {spec.loop} trains", at_key=True)
+    if spec.command is not None:
+        _check_command(spec, spec.command, findings)
+
+
+def _check_command(spec: SweepSpec, text: str, findings: Findings) -> None:
+    if spec.has_data and not findings.is_unusable(("data",)):
+        remedy = "remove it; your command reads its own data"
+        findings.error(("data",), "has no effect with command", remedy=remedy, at_key=True)
+    try:
+        command = parse_command(text)
+    except ValueError as error:
+        remedy = "write {{ and }} for braces, and {name} for a value"
+        findings.refuse(("command",), str(error), remedy=remedy if "placeholder" in str(error) else "", got="")
+        return
+    values = (*(spec.space or {}), *fixed_for_loop(spec))
+    for name in command.names:
+        if name not in values and name not in GIVEN:
+            rule = f"has the placeholder {{{name}}}, which is no hyperparameter of `space:`"
+            known = [*values, *GIVEN]
+            remedy = did_you_mean(name, known) or f"known: {', '.join(known)}"
+            findings.error(("command",), rule, remedy=remedy, got="")
+    for name in spec.space or {}:
+        if name in GIVEN:
+            findings.error(("space", name), f"is {GIVEN[name]} in a command", remedy="rename it", at_key=True)
+        elif name not in command.names and ALL_PARAMS not in command.names:
+            remedy = f"add {{{name}}} to it, or {{params}} for all as JSON"
+            findings.error(("space", name), "is not used by the command", remedy=remedy, at_key=True)
+
+
+def check_metric(spec: SweepSpec, findings: Findings) -> bool:
+    """Check the objective's metric and direction; whether the metric is one that tuner measures."""
+    metric, direction = spec.objective.metric, spec.objective.direction
+    if findings.is_unusable(("objective", "metric")):
+        return False
+    if spec.loop is not None:
+        _check_reported(spec, findings)
+        return False
+    if metric not in METRICS:
+        rule = f"must be {', '.join(f'`{m}`' for m in METRICS[:-1])} or `{METRICS[-1]}`"
+        findings.refuse(("objective", "metric"), rule, remedy=did_you_mean(metric, METRICS))
+        return False
+    if direction is not None and metric != "auto" and direction != known_direction(metric):
+        rule = f"must be {known_direction(metric)} for {metric}"
+        findings.error(("objective", "direction"), rule, remedy="leave it out")
+    return True
+
+
+def _check_reported(spec: SweepSpec, findings: Findings) -> None:
+    metric = spec.objective.metric
+    if metric == "auto":
+        rule = f"is required with {spec.loop}"
+        remedy = "write the name that your code reports, as in {metric: accuracy}"
+        findings.error(("objective", "metric"), rule, remedy=remedy, got="")
+    elif not re.fullmatch(PARAMETER_NAME, metric) or metric == "epoch":
+        rule = "must be a name of letters, digits and `_`, and not `epoch`"
+        findings.refuse(("objective", "metric"), rule, remedy="rename it")
+    elif spec.objective.direction is None and known_direction(metric) is None:
+        rule = f"is required for {show_value(metric)}, a metric of yours"
+        findings.error(("objective", "direction"), rule, remedy="write maximize or minimize", got="")
+
+
+def known_direction(metric: str) -> str | None:
+    """Which values of a metric are better; None for a name that says nothing."""
+    if metric in ("rmse", "loss", "mse", "mae", "error"):
+        return "minimize"
+    return "maximize" if metric in METRICS and metric != "auto" else None

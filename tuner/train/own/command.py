@@ -1,0 +1,192 @@
+"""A trial as a program of the user's: started without a shell, watched, and ended with everything that it started.
+
+The contract with the program is in `docs/your-code.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tuner.errors import UserCodeError
+from tuner.records import FailureReason, ParamValue
+from tuner.spec.command import parse_command
+from tuner.spec.defaults import loop_values
+from tuner.spec.model import SweepSpec
+from tuner.train.artefacts import storing
+from tuner.train.own.course import Course
+from tuner.train.own.loop import Why
+from tuner.train.own.program import Program
+from tuner.train.own.reports import Report, parse_line
+
+PATIENCE_SECONDS: Mapping[Why, float] = {"paused": 10.0, "trained": 60.0, "interrupted": 0.0}
+"""So long a program may take to end by itself before it is sent SIGTERM."""
+TERMINATION_SECONDS = 10.0
+"""So long after SIGTERM comes SIGKILL."""
+MAX_LINE = 2**16
+MAX_WORDS = 300
+
+
+class CommandSession:
+    """See `train.own.loop.Session`."""
+
+    path = "command"
+
+    def __init__(self, course: Course) -> None:
+        """Start the program for a trial.
+
+        Raises:
+            UserCodeError: it cannot be started.
+        """
+        self._metric = course.task.metric_name
+        self._to_epoch = course.job.to_epoch
+        self._log = course.paths.log
+        self._report_file = course.paths.report
+        self._texts: dict[str, bytes] = {"output": b"", "errors": b"", "file": b""}
+        """The beginning of a line that is not whole yet, by where it comes from."""
+        self._report_offset = 0
+        self._deadline: float | None = None
+        """When to send the next signal."""
+        self._signals = [signal.SIGTERM, signal.SIGKILL]
+        self._is_over = False
+        self._last_words = ""
+        """The last line of standard error."""
+        self._report_file.unlink(missing_ok=True)
+        self._program = Program(arguments_of(course), environment_of(course), folder=folder_of(course.task.spec))
+
+    def poll(self, timeout_seconds: float) -> list[Report]:
+        self._signal_in_time()
+        lines = [*self._read_output(timeout_seconds), *self._read_file()]
+        reports = [report for line in lines if (report := parse_line(line, metric=self._metric)) is not None]
+        if self._deadline is not None and any(report.epoch > self._to_epoch for report in reports):
+            self._deadline = min(self._deadline, time.monotonic())  # it trains on
+        return reports
+
+    @property
+    def ended(self) -> bool:
+        return self._is_over
+
+    def ask_to_stop(self, why: Why) -> None:
+        self._deadline = time.monotonic() + PATIENCE_SECONDS[why]
+
+    def failure(self) -> tuple[FailureReason, str, bool] | None:
+        code = self._program.exit_code
+        if not code:
+            return None
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal"
+            from_outside = -code in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+            return FailureReason.KILLED, f"the command was killed by {name} ({-code})", from_outside
+        words = f": {self._last_words}" if self._last_words else ""
+        return FailureReason.EXITED, f"the command ended with exit code {code}{words}", False
+
+    def close(self) -> None:
+        self._program.close()
+
+    # Ending
+
+    def _signal_in_time(self) -> None:
+        if self._deadline is None or time.monotonic() < self._deadline or not self._signals:
+            return
+        self._program.send(self._signals.pop(0))
+        self._deadline = time.monotonic() + TERMINATION_SECONDS
+
+    # Reading
+
+    def _read_output(self, timeout_seconds: float) -> list[str]:
+        """Whole lines of standard output; all that is written goes to the trial's log."""
+        has_ended = self._program.exit_code is not None
+        texts = self._program.read(timeout_seconds)
+        if texts:
+            with storing(self._log), self._log.open("ab") as log:
+                log.write(b"".join(texts.values()))
+        self._is_over = has_ended and not texts
+        if errors := self._lines("errors", texts.get("errors", b"")):
+            self._last_words = errors[-1].strip()[:MAX_WORDS]
+        return self._lines("output", texts.get("output", b""))
+
+    def _read_file(self) -> list[str]:
+        """Whole lines that were appended to the report file."""
+        try:
+            with self._report_file.open("rb") as file:
+                file.seek(self._report_offset)
+                text = file.read()
+        except FileNotFoundError:
+            return []
+        self._report_offset += len(text)
+        return self._lines("file", text)
+
+    def _lines(self, source: str, text: bytes) -> list[str]:
+        *whole, rest = (self._texts[source] + text).replace(b"\r", b"\n").split(b"\n")
+        if self._is_over:
+            whole, rest = [*whole, rest], b""
+        self._texts[source] = rest[-MAX_LINE:]
+        return [line.decode(errors="replace") for line in whole if line.strip()]
+
+
+def environment_of(course: Course) -> dict[str, str]:
+    """The program's environment: that of the worker, and what it needs to know."""
+    paths, job, device = course.paths, course.job, course.task.device
+    variables = {
+        "TUNER_EPOCHS": str(job.to_epoch),
+        "TUNER_SEED": str(job.seed),
+        "TUNER_TRIAL": str(job.trial),
+        "TUNER_CHECKPOINT_DIR": str(paths.own_checkpoint),
+        "TUNER_REPORT": str(paths.report),
+        "TUNER_DEVICE": device.type,
+        "PYTHONUNBUFFERED": "1",  # or else what a Python program prints arrives when it ends
+    }
+    if course.can_resume:
+        variables["TUNER_RESUME"] = "1"
+    if device.type == "cuda" and device.index is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        index = device.index
+        variables["CUDA_VISIBLE_DEVICES"] = visible[index] if index < len(visible) and visible[index] else str(index)
+    inherited = {name: value for name, value in os.environ.items() if name != "TUNER_RESUME"}
+    return inherited | variables | {"PATH": search_path()}
+
+
+def arguments_of(course: Course) -> list[str]:
+    """The program and its arguments."""
+    spec, job = course.task.spec, course.job
+    assert spec.command is not None
+    given: dict[str, ParamValue] = {
+        "epochs": job.to_epoch,
+        "seed": job.seed,
+        "trial": job.trial,
+        "checkpoint_dir": str(course.paths.own_checkpoint),
+    }
+    return parse_command(spec.command).fill(loop_values(spec, job.params), given=given)
+
+
+def folder_of(spec: SweepSpec) -> Path:
+    """Where the program runs."""
+    return Path(spec.root) / (spec.folder or ".")
+
+
+def check_command(spec: SweepSpec) -> None:
+    """Make sure, before a trial is lost, that there is something to start.
+
+    Raises:
+        UserCodeError: the folder, the program, or the Python script that it runs is not there.
+    """
+    assert spec.command is not None
+    folder = folder_of(spec)
+    if not folder.is_dir():
+        raise UserCodeError(f"folder: there is no folder {folder}")
+    program, *arguments = parse_command(spec.command).fill_nothing()
+    if shutil.which(program, path=search_path()) is None and not (folder / program).is_file():
+        raise UserCodeError(f"command: there is no program {program}; write its path, or install it")
+    script = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if script.endswith(".py") and "{" not in script and not (folder / script).is_file():
+        raise UserCodeError(f"command: there is no file {script} in {folder}, where the command runs")
+
+
+def search_path() -> str:
+    """Where programs are looked for: `python` is the one that tuner runs in."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

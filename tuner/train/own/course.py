@@ -1,0 +1,147 @@
+"""The course of one trial that the user's own code trains: what it has reported, kept on disk, and where it ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuner.paths import TrialPaths
+from tuner.records import EpochResult, TrialJob
+from tuner.train.artefacts import replacing, storing, write_curve
+from tuner.train.early_stopping import Patience
+from tuner.train.own.reports import Report, ReportError, result_of
+from tuner.train.own.task import OwnTask
+
+log = logging.getLogger(__name__)
+
+PAUSE = "pause"
+
+
+@dataclass(slots=True)
+class Course:
+    """A trial on its way to the epoch that its job says."""
+
+    task: OwnTask
+    job: TrialJob
+    curve: list[EpochResult] = field(default_factory=list)
+    """All epochs that were reported; a trial that was not ended in time may be ahead of its job."""
+    began: float = field(default_factory=time.monotonic)
+    last_reported: int = 0
+    """The epoch of this attempt's last report."""
+    began_anew: bool = False
+    """Whether this attempt went back to epochs that are known: it does not go on from a checkpoint."""
+    _seconds_before: float = 0.0
+
+    @classmethod
+    def of(cls, job: TrialJob, task: OwnTask) -> Course:
+        """A job's course, with what its trial reported before; what another trial left in its folder is removed."""
+        course = cls(task, job)
+        found = _read(course.paths.progress)
+        if found is not None and found.get("seed") == job.seed and found.get("params") == dict(job.params):
+            course.curve = [EpochResult(**result) for result in found["curve"]]
+        elif course.paths.own_checkpoint.exists():
+            shutil.rmtree(course.paths.own_checkpoint)
+        with storing(course.paths.own_checkpoint):
+            course.paths.own_checkpoint.mkdir(parents=True, exist_ok=True)
+        course._seconds_before = course.curve[-1].seconds if course.curve else 0.0
+        return course
+
+    @property
+    def paths(self) -> TrialPaths:
+        return TrialPaths(Path(self.job.folder))
+
+    @property
+    def known(self) -> list[EpochResult]:
+        """The epochs up to where the job sends the trial."""
+        return self.curve[: self.job.to_epoch]
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs, as far as the job goes."""
+        return len(self.known)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the user's code left something to go on from."""
+        return any(self.paths.own_checkpoint.iterdir())
+
+    @property
+    def seconds(self) -> float:
+        """Of the trial so far."""
+        return self._seconds_before + time.monotonic() - self.began
+
+    def add(self, report: Report) -> EpochResult | None:
+        """Take a report in; its result if the coordinator does not know it and the job asks for it.
+
+        Raises:
+            ReportError: an epoch is missing before it.
+        """
+        number = report.epoch
+        if number > len(self.curve) + 1:
+            before = f"epoch {self.last_reported or len(self.curve)}" if self.curve else "no epoch"
+            raise ReportError(f"it reported epoch {number} after {before}; report each epoch, counted from 1")
+        self.began_anew |= not self.last_reported and number == 1 and bool(self.curve)
+        self.last_reported = number
+        if number <= len(self.curve):
+            return None
+        result = result_of(report, metric=self.task.metric_name, seconds=self.seconds)
+        self.curve.append(result)
+        self._write()
+        return result if number <= self.job.to_epoch else None
+
+    @property
+    def end(self) -> str | None:
+        """Why it ends here: the reason of `TrialFinished`, `PAUSE`, or None to go on."""
+        rule, patience = self.task.spec.training.early_stopping, Patience()
+        for result in self.known:
+            patience = patience.after(
+                result.dev_metric, direction=self.task.direction, min_delta=rule.min_delta if rule else 0.0
+            )
+        if patience.exhausted(rule):
+            return f"early stopping at epoch {self.epoch}"
+        if self.epoch >= self.task.spec.training.epochs:
+            return "all epochs"
+        return PAUSE if self.epoch >= self.job.to_epoch else None
+
+    @property
+    def divergence(self) -> str | None:
+        """What is wrong with the last epoch if its training diverged."""
+        last = self.known[-1] if self.known else None
+        if last is None or math.isfinite(last.dev_metric):
+            return None
+        return f"{self.task.metric_name} became {last.dev_metric} in epoch {last.epoch}"
+
+    @property
+    def overtime(self) -> str | None:
+        """What is wrong if it has trained for longer than a trial may and is not done."""
+        limit, seconds = self.task.spec.limits.trial_seconds, self.seconds
+        if limit is None or seconds <= limit or self.end not in (None, PAUSE):
+            return None
+        return f"it trained for {seconds:.1f} s and {self.epoch} epochs; limits.trial_seconds is {limit:g}"
+
+    def _write(self) -> None:
+        values = {
+            "seed": self.job.seed,
+            "params": dict(self.job.params),
+            "curve": [asdict(result) for result in self.curve],
+        }
+        with replacing(self.paths.progress) as path:
+            path.write_text(json.dumps(values), encoding="utf-8")
+        write_curve(self.paths, self.curve)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s is damaged (%s); the trial starts anew", path, error)
+        return None

@@ -1,0 +1,182 @@
+"""The loop around the user's own training code: one trial after the other, told as the same events as a cohort's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Literal, Protocol
+
+from tuner.records import (
+    EpochResult,
+    EpochsFinished,
+    FailureReason,
+    Json,
+    TrialEvent,
+    TrialFailed,
+    TrialFinished,
+    TrialInterrupted,
+    TrialJob,
+    TrialPaused,
+    TrialStarted,
+)
+from tuner.train.own.course import PAUSE, Course
+from tuner.train.own.reports import Report, ReportError
+from tuner.train.own.task import OwnTask
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.05
+Why = Literal["paused", "trained", "interrupted"]
+"""Why the user's code should end: it is where it was sent, its trial is trained, or the whole sweep stops."""
+_Events = Generator[list[TrialEvent], None, list[TrialEvent]]
+"""Yields events as they come, and returns those of the end."""
+
+
+class Session(Protocol):
+    """The user's code at work on one trial."""
+
+    path: str
+    """How it is trained, for events: `command` or `trainer`."""
+
+    def poll(self, timeout_seconds: float) -> list[Report]:
+        """What was reported since the last call; waits up to the timeout for the first.
+
+        Raises:
+            ReportError: a report cannot be used.
+            Exception: whatever the user's function raised.
+        """
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, and all that it reported was polled."""
+        ...
+
+    def ask_to_stop(self, why: Why) -> None:
+        """Have it end soon, with a chance to write a checkpoint."""
+        ...
+
+    def failure(self) -> tuple[FailureReason, str, bool] | None:
+        """What went wrong with one that ended by itself: reason, words, whether the cause lies outside the trial."""
+        ...
+
+    def close(self) -> None:
+        """End it now, and all that it started."""
+        ...
+
+
+class OwnLoop:
+    """See `tuner.execute.runner.Group`: trains jobs by the user's code, in turn."""
+
+    def __init__(
+        self, task: OwnTask, jobs: Sequence[TrialJob], *, worker: str, start: Callable[[Course], Session]
+    ) -> None:
+        self.task = task
+        self.worker = worker
+        self._start = start
+        self._jobs = list(jobs)
+        self._interrupted = False
+
+    @property
+    def unfinished(self) -> list[TrialJob]:
+        """The job in training, and those that wait for it."""
+        return list(self._jobs)
+
+    def join(self, jobs: Sequence[TrialJob]) -> None:
+        """Train these as well, behind the others."""
+        self._jobs += jobs
+
+    def interrupt(self) -> None:
+        """Ask the user's code to end."""
+        self._interrupted = True
+
+    def epochs(self) -> Iterator[list[TrialEvent]]:
+        """Train until all jobs have ended; yields often, so that the owner can call `interrupt`."""
+        while self._jobs:
+            job = self._jobs[0]
+            if self._interrupted:
+                events: list[TrialEvent] = [TrialInterrupted(trial=job.trial, epoch=0)]
+            else:
+                events = yield from self._advance(Course.of(job, self.task))
+            self._jobs.pop(0)
+            yield events
+
+    def _advance(self, course: Course) -> _Events:
+        """Train one trial; returns the events of its end."""
+        known, path = course.known, self.task.path
+        events: list[TrialEvent] = [
+            TrialStarted(
+                trial=course.job.trial, worker=self.worker, device=str(self.task.device), path=path,
+                cohort_width=1, from_epoch=len(known), num_parameters=0,
+            )
+        ]  # fmt: skip
+        if known:
+            events.append(EpochsFinished(trial=course.job.trial, results=tuple(known)))
+        yield events
+        if course.end is not None:
+            return [self._ending(course)]
+        session = self._start(course)
+        try:
+            return (yield from self._watch(course, session))
+        finally:
+            session.close()
+
+    def _watch(self, course: Course, session: Session) -> _Events:
+        is_asked = False
+        while not session.ended:
+            if not is_asked and (self._interrupted or course.end is not None):
+                session.ask_to_stop(_why(course.end))
+                is_asked = True
+            try:
+                results = [result for report in session.poll(POLL_SECONDS) if (result := course.add(report))]
+            except ReportError as error:
+                return [_failed(course, FailureReason.ERROR, str(error))]
+            yield _told(course, results)
+            if problem := course.divergence:
+                return [_failed(course, FailureReason.DIVERGED, problem)]
+            if course.end is None and (late := course.overtime):
+                return [_failed(course, FailureReason.TIMEOUT, late)]
+        if course.began_anew:
+            self.task.warn_once(
+                "began anew",
+                f"trial {course.job.trial} began again at epoch 1: your {self.task.path} does not go on from its "
+                "checkpoint folder, so each pause costs its epochs again; `search.pruner: none` never pauses",
+            )
+        return [self._after(course, session)]
+
+    def _after(self, course: Course, session: Session) -> TrialEvent:
+        """How the trial stands when the user's code has ended."""
+        if course.end is not None:
+            return self._ending(course)
+        if self._interrupted:
+            return TrialInterrupted(trial=course.job.trial, epoch=course.epoch)
+        failure = session.failure()
+        if failure is not None:
+            reason, message, from_outside = failure
+            return TrialFailed(trial=course.job.trial, reason=reason, message=message, retryable=from_outside)
+        if not course.epoch:
+            return _failed(course, FailureReason.ERROR, self.task.silence)
+        reason_text = f"the {self.task.path} ended by itself after epoch {course.epoch}"
+        return TrialFinished(trial=course.job.trial, reason=reason_text, facts=self._facts())
+
+    def _ending(self, course: Course) -> TrialEvent:
+        reason, trial = course.end, course.job.trial
+        assert reason is not None
+        if reason == PAUSE:
+            return TrialPaused(trial=trial, epoch=course.epoch, facts=self._facts())
+        return TrialFinished(trial=trial, reason=reason, facts=self._facts())
+
+    def _facts(self) -> dict[str, Json]:
+        return {"path": self.task.path}
+
+
+def _why(end: str | None) -> Why:
+    return "interrupted" if end is None else "paused" if end == PAUSE else "trained"
+
+
+def _told(course: Course, results: Sequence[EpochResult]) -> list[TrialEvent]:
+    return [EpochsFinished(trial=course.job.trial, results=tuple(results))] if results else []
+
+
+def _failed(course: Course, reason: FailureReason, message: str) -> TrialEvent:
+    return TrialFailed(trial=course.job.trial, reason=reason, message=message)

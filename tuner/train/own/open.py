@@ -1,0 +1,34 @@
+"""Where the key of a sweep file that names own training code becomes what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from tuner.records import TrialJob
+from tuner.spec.model import LoopKind, SweepSpec
+from tuner.train.own.command import CommandSession, check_command
+from tuner.train.own.course import Course
+from tuner.train.own.loop import OwnLoop, Session
+from tuner.train.own.task import OwnTask
+
+SESSIONS: Mapping[LoopKind, Callable[[Course], Session]] = {"command": CommandSession}
+"""How each kind of own training code is started."""
+
+
+def open_own_task(spec: SweepSpec, device: torch.device) -> OwnTask:
+    """The task of a sweep with own training code.
+
+    Raises:
+        UserCodeError: the code is not there.
+    """
+    if spec.command is not None:
+        check_command(spec)
+    return OwnTask(spec, device)
+
+
+def open_loop(task: OwnTask, jobs: Sequence[TrialJob], *, worker: str) -> OwnLoop:
+    """What trains these jobs by the user's code."""
+    assert task.spec.loop is not None
+    return OwnLoop(task, jobs, worker=worker, start=SESSIONS[task.spec.loop])

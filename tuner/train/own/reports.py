@@ -1,0 +1,110 @@
+"""What the user's training code reports of an epoch, and what it becomes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tuner.records import EpochResult, Json
+
+_PAIR = re.compile(r"([A-Za-z_]\w*)\s*=\s*(\S+)")
+DEV_LOSS = ("dev_loss", "val_loss", "loss")
+"""Names of the dev loss, the most telling first."""
+
+
+class ReportError(ValueError):
+    """A report that cannot be used; the message says what is wrong and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One epoch, as the user's code reported it."""
+
+    epoch: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+def make_report(epoch: object, values: Mapping[str, object], *, metric: str) -> Report:
+    """A checked report.
+
+    Raises:
+        ReportError: the epoch is none, the metric is missing, or no number.
+    """
+    if isinstance(epoch, bool) or not isinstance(epoch, int | float) or epoch != int(epoch) or epoch < 0:
+        raise ReportError(f"epoch must be the number of finished epochs, got {epoch!r}")
+    if epoch == 0:
+        raise ReportError("it reported epoch 0; epochs count from 1, the number of finished ones: report epoch + 1")
+    if metric not in values:
+        got = ", ".join(values) or "nothing"
+        raise ReportError(f"a report needs {metric}, the objective's metric; got {got}")
+    numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
+    if metric not in numbers:
+        raise ReportError(f"{metric} must be a number, got {values[metric]!r}")
+    return Report(int(epoch), numbers)
+
+
+def as_number(value: object) -> float | None:
+    """A number, or a tensor's or an array's only one, as Python's; None for anything else."""
+    if hasattr(value, "item") and not isinstance(value, int | float):
+        try:
+            value = value.item()
+        except (RuntimeError, ValueError):
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def parse_line(line: str, *, metric: str) -> Report | None:
+    """The report in a line of a program's output: a JSON object, or `epoch=3 accuracy=0.91`; None for other text.
+
+    Raises:
+        ReportError: it is meant as a report (it has an epoch and the metric) and cannot be used.
+    """
+    text = line.strip()
+    values: Json
+    if text.startswith("{"):
+        try:
+            values = json.loads(text)
+        except ValueError:
+            return None
+    else:
+        values = {name: _plain_number(value) for name, value in _PAIR.findall(text)}
+    if not isinstance(values, dict) or "epoch" not in values or metric not in values:
+        return None
+    epoch = values.pop("epoch")
+    return make_report(epoch, values, metric=metric)
+
+
+def _plain_number(text: str) -> float | str:
+    try:
+        return float(text.rstrip(",;"))
+    except ValueError:
+        return text
+
+
+def result_of(report: Report, *, metric: str, seconds: float) -> EpochResult:
+    """A report as the result of an epoch; what was not reported is NaN.
+
+    Args:
+        report: With the objective's metric.
+        metric: Its name.
+        seconds: Of the trial so far.
+    """
+    values = report.values
+
+    def first(*names: str) -> float:
+        return next((values[name] for name in names if name in values), math.nan)
+
+    return EpochResult(
+        epoch=report.epoch,
+        train_loss=first("train_loss"),
+        dev_loss=first(*DEV_LOSS),
+        train_metric=first(f"train_{metric}", *(["train_loss"] if metric in DEV_LOSS else [])),
+        dev_metric=values[metric],
+        learning_rate=first("learning_rate", "lr"),
+        seconds=seconds,
+    )

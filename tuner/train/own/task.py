@@ -1,0 +1,53 @@
+"""What is the same for every trial of a sweep that the user's own code trains."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import torch
+
+from tuner.records import Direction, Json
+from tuner.spec.check_loop import known_direction
+from tuner.spec.model import SweepSpec
+
+log = logging.getLogger(__name__)
+
+
+class OwnTask:
+    """A sweep's task on one device, as far as it is ours."""
+
+    def __init__(self, spec: SweepSpec, device: torch.device) -> None:
+        assert spec.loop is not None
+        self.spec = spec
+        self.device = device
+        self.path: str = spec.loop
+        """How trials are trained, and what messages call it."""
+        self.metric_name = spec.objective.metric
+        direction = spec.objective.direction or known_direction(self.metric_name)
+        assert direction is not None  # the sweep file was checked
+        self.direction = Direction(direction)
+        self._said: set[str] = set()
+
+    @property
+    def data_facts(self) -> Mapping[str, Json]:
+        """Facts of the data, none where the user's code reads its own."""
+        return {}
+
+    @property
+    def silence(self) -> str:
+        """What is wrong with code that ends without a report."""
+        return (
+            f"the command ended without a report: it must print a line such as "
+            f'{{"epoch": 1, "{self.metric_name}": 0.9}} after each epoch, or append it to the file $TUNER_REPORT'
+        )
+
+    def has_said(self, kind: str) -> bool:
+        """Whether there was a warning of this kind."""
+        return kind in self._said
+
+    def warn_once(self, kind: str, text: str) -> None:
+        """Log a warning, the first of its kind only."""
+        if kind not in self._said:
+            self._said.add(kind)
+            log.warning("%s", text)
