@@ -14,7 +14,7 @@ from tests.train.test_exactness import TWO_LAYERS, per_trial
 from tuner.execute.runner import CohortRunner
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, Params, TrialFinished, TrialStarted
-from tuner.train.stacked.step import TrainingStep
+from tuner.train.stacked.step import GraphedOperations
 
 pytestmark = [
     pytest.mark.gpu,
@@ -87,7 +87,7 @@ def test_a_replayed_graph_computes_what_its_operations_do(monkeypatch: pytest.Mo
         task = make_task(device=DEVICE, **spec)
         graphed = curves(run_cohort(task, jobs(tmp_path / f"graphed {number}", slow(4))))
         with monkeypatch.context() as patch:
-            patch.setattr(TrainingStep, "run", TrainingStep._run_eagerly)
+            patch.setattr(GraphedOperations, "__call__", lambda step: step._operations())
             eager = curves(run_cohort(task, jobs(tmp_path / f"eager {number}", slow(4))))
         for trial in range(4):
             assert_close(graphed[trial], eager[trial], rel=1e-5)
@@ -96,15 +96,15 @@ def test_a_replayed_graph_computes_what_its_operations_do(monkeypatch: pytest.Mo
 def test_the_capture_of_a_graph_is_no_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its warm-up runs change nothing that stays, running statistics included."""
     captures = []
-    capture = TrainingStep._capture
+    capture = GraphedOperations._capture
 
-    def counted(step: TrainingStep) -> torch.cuda.CUDAGraph:
+    def counted(step: GraphedOperations) -> torch.cuda.CUDAGraph:
         before = [t.clone() for t in step._state]
         graph = capture(step)
         captures.append(all(torch.equal(a, b) for a, b in zip(before, step._state, strict=True)))
         return graph
 
-    monkeypatch.setattr(TrainingStep, "_capture", counted)
+    monkeypatch.setattr(GraphedOperations, "_capture", counted)
     task = make_task(device=DEVICE, settings={"norm": "batch"}, optimizer="adam", batch_size=64)
     run_cohort(task, jobs(tmp_path, slow(3)))
     assert captures == [True, True]  # one for whole batches, one for the last

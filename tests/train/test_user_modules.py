@@ -60,6 +60,7 @@ def test_fuse_auto_trains_such_a_module_one_by_one_and_logs_why_once(
         ("identity_without_dropout", "modules of the same shape key differ in structure, at 1"),
         ("noisy", "RuntimeError: vmap: called random operation while in randomness error mode"),
         ("transformer", "torch.func has no rule for aten::_scaled_dot_product_flash_attention_for_cpu"),
+        ("counting", "it keeps what its forward pass computes in plain attributes"),
         ("local_class", "each module has a class Net of its own, at the top: define it outside the factory"),
     ],
 )

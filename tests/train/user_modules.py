@@ -168,3 +168,21 @@ class Flat(nn.Module):
 
 def flat(params: Mapping[str, object], data: DataInfo) -> nn.Module:
     return Flat(prod(data.input_shape))
+
+
+class Counting(nn.Module):
+    """Does something else from its second call on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        y: Tensor = self.layer(x.flatten(1))
+        return y if self.calls == 1 else 2 * y
+
+
+def counting(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Counting()

@@ -6,10 +6,12 @@ ways to compute gradients (`train.module_gradients`) give the same bits.
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +19,6 @@ from torch import Tensor, nn
 
 from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
-from tuner.models.keyed import dropout_keys
 from tuner.models.layers import Parameter
 from tuner.train.averaging import WeightAverage
 from tuner.train.batches import BatchChanges
@@ -27,11 +28,16 @@ from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
 from tuner.train.rows import RowLayout
 from tuner.train.stackable import difference
+from tuner.train.step import BatchStep
+from tuner.train.tables import StepTables, step_tables
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-MIN_WIDTH_CPU = 8
-"""On CPU `vmap` costs more than it saves below about so many trials."""
+NUM_TWINS = 4
+"""So many copies of a module are tried to see whether it can be stacked."""
 MIN_WIDTH_CUDA = 2
+"""A single module is slower under `vmap`, unless its steps are recorded, as they are on a CPU."""
+RECORD_AFTER_RUNS = 10
+"""Under `vmap` Python takes so long that recording a step pays soon."""
 
 
 class ModuleProgram:
@@ -81,7 +87,7 @@ class ModuleProgram:
         self.p_KP = torch.zeros(len(members), self.layout.length, device=device)
         self.g_KP = torch.zeros_like(self.p_KP)
         self.moments = {name: torch.zeros_like(self.p_KP) for name in self.optimizer.moments}
-        narrowest = MIN_WIDTH_CPU if device.type == "cpu" else MIN_WIDTH_CUDA
+        narrowest = 1 if device.type == "cpu" else MIN_WIDTH_CUDA
         self._gradients = self._open(fused=fusable and self.difference is None and len(members) >= narrowest)
         self.best_KP = self.p_KP.clone()
         self._best_buffers = [self._buffers(row) for row in range(len(members))]
@@ -93,6 +99,8 @@ class ModuleProgram:
         self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
         self._targets = class_shares(train.targets, num_outputs) if self._changes.soft_labels else train.targets
         self._plan: EpochPlan | None = None
+        self._tables: StepTables | None = None
+        self._steps: dict[int, BatchStep] = {}
 
     def _open(self, *, fused: bool) -> ModuleGradients:
         """Choose how gradients are computed, and move the modules' parameters into the rows."""
@@ -103,19 +111,28 @@ class ModuleProgram:
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         if plan is not self._plan:
             self._prepare(plan)
+        assert self._tables is not None
+        if self.path == "vmap":
+            for batch_size, tables, begin, end in self._tables.parts(first, last):
+                self._step(batch_size).run(tables, begin, end)
+            return
         for number in range(first, last):
             self._compute_gradients(plan, number)
-            scalars = {name: self._scalar_table[number, i].unsqueeze(1) for i, name in enumerate(self._scalar_names)}
-            with torch.no_grad():
-                self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
-                self._max_norm.apply(self.p_KP)
+            self._update(self._tables.scalars_SRK[number])
             if self._average.active:
-                self._average.update(plan, number)
-                for row, average in enumerate(self._buffer_averages):
-                    average.update(self._row_plans[row], number)
+                self._take_averages(number, 0)
+
+    @torch.no_grad()
+    def _update(self, scalars_RK: Tensor) -> None:
+        assert self._tables is not None
+        scalars = {name: row.unsqueeze(1) for name, row in zip(self._tables.scalar_names, scalars_RK, strict=True)}
+        self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
+        self._max_norm.apply(self.p_KP)
 
     def _compute_gradients(self, plan: EpochPlan, number: int) -> None:
+        assert self._tables is not None
         indices_KB = plan.order_KN[:, number * self.batch_size : (number + 1) * self.batch_size]
+        keys = self._tables.keys_SLK
         inputs, targets = self.train.inputs[indices_KB], self._targets[indices_KB]
         if self._changes.active:
             flat = inputs.flatten(0, 1), targets.flatten(0, 1)
@@ -123,7 +140,7 @@ class ModuleProgram:
         self._gradients.compute(
             inputs,
             targets,
-            dropout_keys_LK=self._key_table[number] if len(self._key_table) else self._key_table,
+            dropout_keys_LK=torch.empty(0) if keys is None else keys[number],
             seeds=[(m.seed, int(step)) for m, step in zip(self.members, plan.step_SK[number], strict=True)],
         )
 
@@ -134,17 +151,57 @@ class ModuleProgram:
         self._compute_gradients(plan, 0)
 
     def _prepare(self, plan: EpochPlan) -> None:
-        table = self.optimizer.scalars(plan.learning_rate_SK, plan.step_SK)
-        self._scalar_names = tuple(table)
-        stacked = np.stack(list(table.values()), axis=1)
-        self._scalar_table = torch.from_numpy(stacked.astype(np.float32)).to(self.device)
-        num_dropouts = max(len(keyed_dropouts(module)) for module in self.modules)
-        self._key_table = torch.empty(0, dtype=torch.int32)
-        if num_dropouts:
-            found = dropout_keys([m.seed for m in self.members], plan.step_SK, num_dropouts)
-            self._key_table = torch.from_numpy(found).to(self.device)
-        self._row_plans = [plan.row(row) for row in range(len(self.members))]
         self._plan = plan
+        self._row_plans = [plan.row(row) for row in range(len(self.members))]
+        self._tables = step_tables(
+            plan,
+            self.optimizer,
+            batch_size=self.batch_size,
+            seeds=[m.seed for m in self.members],
+            num_dropouts=max(len(keyed_dropouts(module)) for module in self.modules),
+        )
+
+    def _step(self, batch_size: int) -> BatchStep:
+        """A fused step, made on first use."""
+        if batch_size not in self._steps:
+            tables = self._tables
+            assert tables is not None
+            shape = (len(self.members), batch_size)
+            x, y = (t.new_empty(shape[0] * shape[1], *t.shape[1:]) for t in (self.train.inputs, self._targets))
+            first = tables.first_row(batch_size)
+            scalars_RK = torch.zeros_like(tables.scalars_SRK[0])
+            keys = [] if tables.keys_SLK is None else [torch.zeros_like(tables.keys_SLK[0])]
+
+            def compute() -> None:
+                self._gradients.compute(
+                    x.view(*shape, *x.shape[1:]),
+                    y.view(*shape, *y.shape[1:]),
+                    dropout_keys_LK=keys[0] if keys else torch.empty(0),
+                    seeds=(),
+                )
+                self._update(scalars_RK)
+
+            buffers = [t for row in range(shape[0]) for t in self._gradients.buffers(row).values()]
+            self._steps[batch_size] = BatchStep(
+                compute,
+                fetch=[(self.train.inputs, x), (self._targets, y)],
+                reads=[scalars_RK, *keys],
+                change=partial(self._change, x, y, first) if self._changes.active else None,
+                after=partial(self._take_averages, first) if self._average.active else None,
+                state=[self.p_KP, *self.moments.values(), *buffers],
+                record_after=RECORD_AFTER_RUNS if self.device.type == "cpu" else None,
+            )
+        return self._steps[batch_size]
+
+    def _take_averages(self, first: int, row: int) -> None:
+        assert self._plan is not None
+        self._average.update(self._plan, first + row)
+        for average, plan in zip(self._buffer_averages, self._row_plans, strict=True):
+            average.update(plan, first + row)
+
+    def _change(self, x: Tensor, y: Tensor, first: int, row: int) -> None:
+        assert self._plan is not None
+        self._changes.apply(x, y, self._plan, first + row, batch_size=self.batch_size)
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
@@ -254,7 +311,7 @@ def unfusable_reason(member: Member, train: Split, *, loss: str, num_outputs: in
     on_cpu = device.type == "cpu"
     if on_cpu and any(isinstance(m, _CONVOLUTIONS) for m in member.make_module().modules()):
         return "stacked convolutions are slower than single ones on a CPU"
-    twins = [member] * (MIN_WIDTH_CPU if on_cpu else MIN_WIDTH_CUDA)
+    twins = [member] * NUM_TWINS
     size = min(member.settings.batch_size, len(train))
     batch = torch.arange(size, device=device)
     plan = EpochPlan(
@@ -268,11 +325,14 @@ def unfusable_reason(member: Member, train: Split, *, loss: str, num_outputs: in
             program = ModuleProgram(twins, train, loss=loss, num_outputs=num_outputs, device=device, fusable=False)
             if program.difference:
                 return program.difference
+            before = copy.deepcopy(program.modules[0])
             with warnings.catch_warnings():
                 # What `vmap` runs one by one, for want of a rule, gains nothing.
                 warnings.filterwarnings("error", "There is a performance drop", UserWarning)
                 program.take_gradients(plan, fused=fused)
                 outputs = program.outputs(evaluation_chunks(train.inputs)[0])
+            if difference([before, program.modules[0]]):
+                return "it keeps what its forward pass computes in plain attributes"
             found.append((program.g_KP, outputs))
     except Exception as error:  # whatever a user's module raises under vmap is a reason not to use it
         if slow := re.search(r"batching rule for (aten::\w+)", str(error)):

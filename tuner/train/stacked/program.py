@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tuner.data.dataset import Split
 from tuner.models.dropout import dropout_rates
-from tuner.models.keyed import dropout_keys, dropout_threshold
+from tuner.models.keyed import dropout_threshold
 from tuner.models.layers import BatchNorm, transposed_for_module
 from tuner.models.module import initial_values
 from tuner.train.averaging import WeightAverage
@@ -24,8 +24,10 @@ from tuner.train.stacked.examples import rounded_inputs, targets_table
 from tuner.train.stacked.layers import DropoutInputs, Gradients, Weights
 from tuner.train.stacked.loss import emit_loss_gradient
 from tuner.train.stacked.network import NetworkParts, emit_network
-from tuner.train.stacked.step import TrainingStep
+from tuner.train.stacked.step import RECORD_AFTER_RUNS, GraphedOperations, Operations
 from tuner.train.stacked.tape import Tape
+from tuner.train.step import BatchStep
+from tuner.train.tables import StepTables, step_tables
 
 
 class StackedProgram:
@@ -95,64 +97,71 @@ class StackedProgram:
         )
         self.inputs = rounded_inputs(train.inputs, self.network)
         self.targets = targets_table(train.targets, num_outputs, loss)
-        self._steps: dict[int, TrainingStep] = {}
+        self._steps: dict[int, BatchStep] = {}
         self._evaluations: dict[int, tuple[Tape, Tensor, Tensor]] = {}
         self._outputs: dict[int, Tensor] = {}
-        self._scalar_names: tuple[str, ...] = ()
-        self._scalar_table = torch.empty(0)
-        self._key_table = torch.empty(0)
+        self._tables: StepTables | None = None
         self._plan: EpochPlan | None = None
 
     # Training
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         if plan is not self._plan:
-            self._prepare(plan)
-        num_examples = plan.order_KN.shape[1]
-        for number in range(first, last):
-            start = number * self.batch_size
-            step = self._step(min(self.batch_size, num_examples - start))
-            step.load(plan.order_KN[:, start : start + step.batch_size], self._scalar_table[number])
-            if self._changes.active:
-                self._changes.apply(step.x, step.y, plan, number, batch_size=self.batch_size)
-            if self._dropout:
-                self._dropout_keys.copy_(self._key_table[number])
-            step.run()
-            if self._average.active:
-                self._average.update(plan, number)
+            self._plan = plan
+            self._tables = step_tables(
+                plan,
+                self.optimizer,
+                batch_size=self.batch_size,
+                seeds=self._seeds,
+                num_dropouts=len(self._dropout),
+            )
+        assert self._tables is not None
+        for batch_size, tables, begin, end in self._tables.parts(first, last):
+            self._step(batch_size).run(tables, begin, end)
 
-    def _prepare(self, plan: EpochPlan) -> None:
-        """Bring an epoch's scalars and dropout keys to the device."""
-        table = self.optimizer.scalars(plan.learning_rate_SK, plan.step_SK)
-        self._scalar_names = tuple(table)
-        stacked = np.stack(list(table.values()), axis=1)  # (steps, scalars, K)
-        self._scalar_table = torch.from_numpy(stacked.astype(np.float32)).to(self.device)
-        if self._dropout:
-            found = dropout_keys(self._seeds, plan.step_SK, self.network.num_dropouts)
-            self._key_table = torch.from_numpy(found).to(self.device)
-        self._plan = plan
-
-    def _step(self, batch_size: int) -> TrainingStep:
+    def _step(self, batch_size: int) -> BatchStep:
+        """The step of a batch size, made on first use."""
         if batch_size not in self._steps:
+            tables = self._tables
+            assert tables is not None
+            tape = self._tape(batch_size, training=True)
+            shape = (len(self.members), batch_size)
+            x = tape.buffer(shape[0] * shape[1], *self.inputs.shape[1:])
+            y = tape.buffer(shape[0] * shape[1], self.targets.shape[1])
+            grads = Gradients(tape)
+            z = emit_network(tape, grads, x.view(*shape, *x.shape[1:]), self._parts)
+            emit_loss_gradient(
+                tape, grads, z, y.view(*shape, -1), loss=self.loss, num_targets=self.num_outputs
+            )  # fmt: skip
+            first = tables.first_row(batch_size)
+            scalars_RK = torch.zeros_like(tables.scalars_SRK[0])
+            scalars = {name: row.unsqueeze(1) for name, row in zip(tables.scalar_names, scalars_RK, strict=True)}
+            state = [self.p_KP, *self.moments.values(), *self.statistics.values()]
 
-            def emit(tape: Tape, grads: Gradients, x: Tensor, y_KBO: Tensor) -> None:
-                z = emit_network(tape, grads, x, self._parts)
-                emit_loss_gradient(tape, grads, z, y_KBO, loss=self.loss, num_targets=self.num_outputs)
+            def update() -> None:
+                self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
+                self._max_norm.apply(self.p_KP)
 
-            self._steps[batch_size] = TrainingStep(
-                self._tape(batch_size, training=True),
-                inputs=self.inputs,
-                targets=self.targets,
-                scalar_names=self._scalar_names,
-                emit=emit,
-                update=self._update,
-                state=[self.p_KP, *self.moments.values(), *self.statistics.values()],
+            operations = Operations([*tape.forward, *reversed(tape.backward), update])
+            on_cuda = self.device.type == "cuda"
+            self._steps[batch_size] = BatchStep(
+                GraphedOperations(operations, state=state) if on_cuda else operations,
+                fetch=[(self.inputs, x), (self.targets, y)],
+                reads=[scalars_RK, *([self._dropout_keys] if self._dropout else [])],
+                change=partial(self._change, x, y, first) if self._changes.active else None,
+                after=partial(self._take_average, first) if self._average.active else None,
+                state=state,
+                record_after=None if on_cuda else RECORD_AFTER_RUNS,
             )
         return self._steps[batch_size]
 
-    def _update(self, scalars: Mapping[str, Tensor]) -> None:
-        self.optimizer.step(self.p_KP, self.g_KP, self.moments, dict(scalars))
-        self._max_norm.apply(self.p_KP)
+    def _change(self, x: Tensor, y: Tensor, first: int, row: int) -> None:
+        assert self._plan is not None
+        self._changes.apply(x, y, self._plan, first + row, batch_size=self.batch_size)
+
+    def _take_average(self, first: int, row: int) -> None:
+        assert self._plan is not None
+        self._average.update(self._plan, first + row)
 
     def _tape(self, batch_size: int, *, training: bool) -> Tape:
         return Tape(
