@@ -16,7 +16,7 @@ ParamValue: TypeAlias = bool | int | float | str
 Params: TypeAlias = Mapping[str, ParamValue]
 Json: TypeAlias = Any
 """A value that `json.dumps` accepts."""
-Task: TypeAlias = Literal["classification", "regression"]
+Task: TypeAlias = Literal["classification", "multi_label", "regression"]
 
 
 class Direction(StrEnum):
@@ -74,12 +74,13 @@ class DataInfo:
     input_shape: tuple[int, ...]
     """Of one example: (features,), or (channels, height, width)."""
     num_outputs: int
-    """Classes, or regression targets."""
+    """Classes, labels, or regression targets."""
     num_train: int
     num_dev: int
     num_test: int
     """Examples set aside for `tuner test`; they are counted, never loaded into a `TrainingData`."""
     class_names: tuple[str, ...] = ()
+    """Of the classes, or of the labels; empty for regression."""
     feature_names: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
     target_mean: tuple[float, ...] = ()

@@ -384,7 +384,7 @@ def broken_files(root: Path) -> None:
     np.save(root / "cube.npy", np.zeros((3, 4, 5)))
     np.save(root / "objects.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
     np.savez(root / "noy.npz", x=np.zeros((3, 2)), z=np.zeros(3))
-    np.savez(root / "multi.npz", x=np.zeros((3, 2)), y=[[1, 1], [0, 1], [0, 0]])
+    np.savez(root / "multi.npz", x=np.zeros((3, 2)), y=[[1, 1], [1, 1], [1, 1]])
     np.savez(root / "text.npz", x=np.array([["a", "b"], ["c", "d"]]), y=[0, 1])
     np.savez(root / "inf.npz", x=np.array([[1, 2], [3, np.inf]]), y=[0, 1])
     write_idx(root / "a-images-idx3-ubyte", np.zeros((4, 2, 2)))
@@ -411,8 +411,7 @@ BROKEN = {
     "ragged.csv": "ragged.csv is no table: Expected 3 fields in line 3, saw 4; every row needs as many fields as the first",
     "longer.csv": "longer.csv is no table: Expected 2 fields in line 2, saw 3; every row needs as many fields as the first",
     "noy.npz": "noy.npz has no array of targets (y or targets or target or labels or label or classes); there are x (3, 2), z (3,)",
-    "multi.npz": "multi.npz: each example has several classes at once (targets of shape (3, 2) that are 0 or 1), which is not "
-    "supported; give one class for each example, or task: regression to fit the numbers",
+    "multi.npz": "multi.npz: no label tells the examples apart; each is the same in all of them",
     "text.npz": "text.npz: inputs are of type <U1; give numbers",
     "inf.npz": "inf.npz, row 2: an input is infinite; correct it, or give NaN if unknown",
     "objects.npy": "objects.npy holds Python objects, which could run code when read; save plain arrays",

@@ -186,7 +186,7 @@ REFUSED = {
     "one class": ("a,y\n1,u\n2,u\n", {}, 'data.csv: all examples are of the class "u"; classification needs at least two'),
     "text to regress": ("a,y\n1,3\n2,many\n", {"task": "regression"}, 'data.csv, row 2: the target "many" is no number; correct it, or set task: classification'),
     "fractions as classes": ("a,y\n1,3\n2,0.5\n", {"task": "classification"}, "data.csv, row 2: 0.5 is no class; give whole numbers or names, or task: regression"),
-    "two classes": ("a,b,y\n1,2,3\n2,5,6\n", {"target": ["b", "y"], "task": "classification"}, "data.csv: classification needs one target, got 2; give one, or task: regression"),
+    "two classes": ("a,b,y\n1,2,3\n2,5,6\n", {"target": ["b", "y"], "task": "classification"}, "data.csv: classification needs one target, got 2; give one, or task: regression, or task: multi_label for labels of 0 and 1"),
     "no group": ("a,g,y\n1,p,0.1\n2,,0.2\n", {"group": "g"}, "data.csv, row 2: column g names no group; fill it, or drop the row"),
     "no time": ("a,t,y\n1,2024-01-01,0.1\n2,soon,0.2\n", {"order": "t"}, 'data.csv, row 2: column t holds "soon", which is no time; give a number or a date such as 2024-12-31'),
     "infinite target": ("a,y\n1,0.5\n2,inf\n", {}, "data.csv, row 2: the target y is inf; give finite numbers"),

@@ -84,3 +84,24 @@ def test_intervals_cover_the_truth_in_95_percent_of_dev_sets(
         samples = resampled_metric(metric, *draw(rng, 360), weights)
         covered.append(truth in bootstrap_interval(metric, float(samples[0]), samples[1:], 360))
     assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_label_metrics_agree_with_scikit_learn() -> None:
+    rng = np.random.default_rng(5)
+    truth = (rng.random((60, 3)) < 0.4).astype(np.uint8)
+    shares = np.clip(0.3 * truth + rng.random((60, 3)) * 0.7, 0, 1)
+    said = shares > 0.5
+    expected = {
+        "f1": metrics.f1_score(truth, said, average="macro"),
+        "micro_f1": metrics.f1_score(truth, said, average="micro"),
+        "auroc": metrics.roc_auc_score(truth, shares, average="macro"),
+        "subset_accuracy": metrics.accuracy_score(truth, said),
+        "loss": np.mean([metrics.log_loss(truth[:, c], shares[:, c]) for c in range(3)]),
+    }
+    weights = resample_weights(60, resamples=5)
+    for name, value in expected.items():
+        samples = resampled_metric(name, shares, truth, weights)
+        assert samples[0] == pytest.approx(value), name
+        drawn = np.repeat(np.arange(60), weights[3].astype(int))
+        again = resampled_metric(name, shares[drawn], truth[drawn], np.ones((1, 60)))
+        assert samples[3] == pytest.approx(again[0]), name

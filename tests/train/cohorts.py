@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,6 +41,21 @@ def diabetes() -> TrainingData:
         target_mean=(mean,), target_std=(std,),
     )  # fmt: skip
     return TrainingData(Split(x[:300], y[:300]), Split(x[300:], y[300:]), info)
+
+
+@lru_cache(maxsize=1)
+def labelled_digits() -> TrainingData:
+    """Digits with three labels: even, prime, and above five."""
+    data = digits()
+    sets = [(0, 2, 4, 6, 8), (2, 3, 5, 7), (6, 7, 8, 9)]
+
+    def labels(split: Split) -> Split:
+        columns = [torch.isin(split.targets, torch.tensor(members)).float() for members in sets]
+        return Split(split.inputs, torch.stack(columns, dim=1))
+
+    names = ("even", "prime", "large")
+    info = replace(data.info, task="multi_label", num_outputs=3, class_names=names, target_names=names)
+    return TrainingData(labels(data.train), labels(data.dev), info)
 
 
 def make_spec(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.train.cohorts import curves, diabetes, digits, figures, jobs, make_task, run_cohort
+from tests.train.cohorts import curves, diabetes, digits, figures, jobs, labelled_digits, make_task, run_cohort
 from tuner.data.dataset import TrainingData
 from tuner.records import EpochsFinished, Params, TrialFinished, TrialInterrupted, TrialPaused
 from tuner.train.cohort import Cohort
@@ -74,6 +74,10 @@ PATHS: Mapping[str, Mapping[str, object]] = {
     "regression, mixup": {"data": diabetes(), "mixup": 0.3},
     "user module, soft labels": {"model": TWO_LAYERS, "augment": 0.5, "mixup": 0.3, "label_smoothing": 0.1},
     "user module, batch norm": {"model": "tests/train/user_modules.py:normed"},
+    "class weights": {"class_weights": "balanced", "batch_size": 41},
+    "user module, class weights": {"model": TWO_LAYERS, "class_weights": "balanced", "mixup": 0.3},
+    "labels": {"data": labelled_digits(), "batch_size": 41},
+    "user module, labels": {"data": labelled_digits(), "model": TWO_LAYERS},
 }
 
 

@@ -130,3 +130,15 @@ def make(params, data):
     )  # fmt: skip
     with pytest.raises(TunerError, match=r"the network cannot be exported by torch\.export: "):
         trained.export(tmp_path / "predictor")
+
+
+def test_a_folder_predicts_labels_of_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", X=random.normal(size=(90, 4)), y=random.random((90, 3)) < 0.4)
+    trained = Trained(tmp_path, data={"source": "data.npz"})
+    folder = trained.export(tmp_path / "predictor")
+    np.save(tmp_path / "new.npy", read_parts(trained.spec.data, root=tmp_path).dev.numbers)
+    load_object("predict.py:main", root=folder)(tmp_path / "new.npy")
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert list(found.columns) == ["label_1", "label_2", "label_3"]
+    np.testing.assert_allclose(found.to_numpy(), trained.expected, atol=1e-5)

@@ -9,10 +9,12 @@ from sklearn import metrics as sk
 
 from tuner.errors import SweepFileError
 from tuner.records import Direction
+from tuner.spec.model import METRICS as NAMED
 from tuner.spec.model import ObjectiveSpec, TrainingSpec
 from tuner.train.metrics import METRICS, Evaluation, resolve_loss, resolve_metric
 
 CLASSIFICATION = [name for name, metric in METRICS.items() if "classification" in metric.tasks]
+LABELS = [name for name, metric in METRICS.items() if "multi_label" in metric.tasks]
 REGRESSION = [name for name, metric in METRICS.items() if "regression" in metric.tasks]
 
 seeds = st.integers(0, 2**32 - 1)
@@ -228,8 +230,7 @@ def test_a_metric_or_loss_of_the_other_task_is_refused() -> None:
 
 
 def test_every_metric_of_the_sweep_file_is_in_the_table() -> None:
-    named = ObjectiveSpec.model_json_schema()["properties"]["metric"]["enum"]
-    assert set(named) == {"auto", *METRICS}
+    assert set(NAMED) == {"auto", *METRICS}
 
 
 @pytest.mark.parametrize("name", list(METRICS))
@@ -238,7 +239,50 @@ def test_a_perfect_network_has_no_error(name: str) -> None:
         targets = torch.arange(12) % 3
         outputs = 1e3 * torch.nn.functional.one_hot(targets).float()[None]
         value = score_classes(outputs, targets, name)[0]
+    elif name in LABELS:
+        labels = (torch.arange(24).view(12, 2) % 3 == 0).float()
+        value = score_labels(200.0 * labels[None] - 100.0, labels, name)[0]
     else:
         targets = torch.randn(12, 2)
         value = score_numbers(targets[None], targets, name)[0]
     assert METRICS[name].error_of(value) == pytest.approx(0.0, abs=1e-12)
+
+
+def label_case(seed: int, trials: int, examples: int, labels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    random = np.random.default_rng(seed)
+    logits = random.normal(scale=3.0, size=(trials, examples, labels)).astype(np.float32)
+    return torch.from_numpy(logits), torch.from_numpy((random.random((examples, labels)) < 0.4).astype(np.float32))
+
+
+def score_labels(logits: torch.Tensor, targets: torch.Tensor, metric: str) -> np.ndarray:
+    return Evaluation(targets, loss="binary_cross_entropy", metric=METRICS[metric])(logits).metric
+
+
+@few
+@given(seed=seeds, trials=num_trials, examples=num_examples, labels=st.integers(1, 6))
+def test_label_metrics_agree_with_scikit_learn(seed: int, trials: int, examples: int, labels: int) -> None:
+    logits, targets = label_case(seed, trials, examples, labels)
+    y = targets.numpy().astype(int)
+    for k, z in enumerate(logits.numpy()):
+        given_ = (z > 0).astype(int)
+        occurs = [c for c in range(labels) if y[:, c].any() or given_[:, c].any()]
+        curved = [c for c in range(labels) if 0 < y[:, c].sum() < examples]
+        each = [sk.f1_score(y[:, c], given_[:, c], zero_division=0) for c in occurs]
+        expected = {
+            "f1": np.mean(each) if each else 0.0,
+            "micro_f1": sk.f1_score(y.ravel(), given_.ravel(), zero_division=0),
+            "subset_accuracy": (given_ == y).all(axis=1).mean(),
+            "auroc": np.mean([sk.roc_auc_score(y[:, c], z[:, c]) for c in curved]) if curved else np.nan,
+            "loss": torch.nn.functional.binary_cross_entropy_with_logits(logits[k].double(), targets.double()).item(),
+        }
+        for metric, value in expected.items():
+            assert score_labels(logits, targets, metric)[k] == pytest.approx(value, abs=1e-9, nan_ok=True), metric
+
+
+@pytest.mark.parametrize("metric", LABELS)
+def test_a_trials_label_scores_do_not_depend_on_its_neighbours(metric: str) -> None:
+    logits, targets = label_case(1, 5, 40, 3)
+    together = score_labels(logits, targets, metric)
+    assert [score_labels(logits[k : k + 1], targets, metric)[0] for k in range(5)] == together.tolist()
+    logits[2, 3, 1] = float("nan")
+    assert np.isnan(score_labels(logits, targets, metric)).tolist() == [False, False, True, False, False]

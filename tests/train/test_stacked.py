@@ -30,6 +30,8 @@ def split_for(network: Network, *, loss: str, seed: int = 0, size: int = NUM_TRA
     inputs = torch.randn(size, *network.input_shape, generator=draw)
     if loss == "mse":
         return Split(inputs, torch.randn(size, outputs, generator=draw))
+    if loss == "binary_cross_entropy":
+        return Split(inputs, torch.randint(2, (size, outputs), generator=draw).float())
     return Split(inputs, torch.randint(outputs, (size,), generator=draw))
 
 
@@ -77,7 +79,7 @@ def narrower(network: Network, by: int) -> Network:
 
 @given(
     network=st.one_of(mlps(), cnns()),
-    loss=st.sampled_from(["cross_entropy", "mse"]),
+    loss=st.sampled_from(["cross_entropy", "binary_cross_entropy", "mse"]),
     dropout=st.sampled_from([0.0, 0.4]),
     num_trials=st.integers(1, 3),
     seed=st.integers(0, 1000),

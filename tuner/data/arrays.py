@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tuner.data.content import Arrays
 from tuner.data.examples import Examples, Indices, Origin
-from tuner.data.targets import encode_targets
+from tuner.data.targets import Targets, encode_targets
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
 
@@ -50,7 +50,6 @@ def examples_from_arrays(contents: Sequence[Arrays], *, parts: Sequence[int], da
         origin=origin,
     )
     names = first.feature_names or tuple(f"input_{i + 1}" for i in range(inputs.shape[1]))
-    num_outputs = targets.values.shape[1] if targets.task == "regression" else 1
     return Examples(
         numbers=inputs,
         number_names=names if inputs.ndim == 2 else (),
@@ -58,12 +57,19 @@ def examples_from_arrays(contents: Sequence[Arrays], *, parts: Sequence[int], da
         targets=targets.values,
         task=targets.task,
         class_names=targets.class_names,
-        target_names=first.target_names or tuple(f"target_{i + 1}" for i in range(num_outputs)),
+        target_names=first.target_names or _target_names(targets),
         groups=None if group is None else _group_codes(group[kept], data.group, origin),
         times=None if order is None else _order_times(order[kept], data.order, origin),
         parts=np.repeat(np.asarray(parts, dtype=np.int8), [len(x) for x in shaped])[kept] if len(shaped) > 1 else None,
         notes=(*(note for c in contents for note in c.notes), *notes, *targets.notes),
     )
+
+
+def _target_names(targets: Targets) -> tuple[str, ...]:
+    if targets.task == "multi_label":
+        return targets.class_names
+    num_outputs = targets.values.shape[1] if targets.task == "regression" else 1
+    return tuple(f"target_{i + 1}" for i in range(num_outputs))
 
 
 def _group_codes(group: npt.NDArray[Any], name: str | None, origin: Origin) -> npt.NDArray[np.int64]:

@@ -17,9 +17,9 @@ class Split:
     """Examples, resident as tensors.
 
     `inputs` is float32 of shape (examples, *input_shape); `targets` is int64 of shape (examples,) for
-    classification and float32 of shape (examples, outputs) for regression, where each target has zero mean and
-    unit variance over the training examples: multiply by `DataInfo.target_std` and add `DataInfo.target_mean` to
-    come back to the target's own units.
+    classification, float32 zeros and ones of shape (examples, labels) for multi-label data, and float32 of shape
+    (examples, outputs) for regression, where each target has zero mean and unit variance over the training examples:
+    multiply by `DataInfo.target_std` and add `DataInfo.target_mean` to come back to the target's own units.
     """
 
     inputs: Tensor

@@ -39,7 +39,8 @@ class Examples:
     """Names of the features; empty for other shapes than (examples, features)."""
     texts: tuple[TextColumn, ...]
     targets: npt.NDArray[Any]
-    """Class indices, int64 of shape (examples,); or numbers, float64 of shape (examples, outputs)."""
+    """Class indices, int64 of shape (examples,); or numbers, or labels of 0 and 1, float64 of shape (examples,
+    outputs)."""
     task: Task
     class_names: tuple[str, ...]
     target_names: tuple[str, ...]

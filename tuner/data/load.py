@@ -50,7 +50,7 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) 
     return DataInfo(
         task=train.task,
         input_shape=input_shape,
-        num_outputs=len(train.class_names) if train.task == "classification" else train.targets.shape[1],
+        num_outputs=len(train.class_names) or train.targets.shape[1],
         num_train=len(train),
         num_dev=len(parts.dev),
         num_test=len(parts.test) if parts.test else 0,

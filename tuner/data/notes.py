@@ -39,6 +39,7 @@ def notes_on_parts(train: Examples, dev: Examples, preparation: Preparation) -> 
     """Sentences on classes, filled values, constant columns and unknown categories."""
     return [
         *_imbalance(train),
+        *_one_sided_labels(train, dev),
         *_filled(train, dev),
         *_constant(train, preparation),
         *_unknown_categories(train, dev, preparation),
@@ -57,7 +58,17 @@ def _imbalance(train: Examples) -> list[str]:
     return [
         f"classes are imbalanced: {quoted(train.class_names[most])} has {counts[most]:,} training examples and "
         f"{quoted(train.class_names[least])} {counts[least]:,}; always answering the former is right in {share:.1%} of "
-        "cases, so consider metric: balanced_accuracy, f1 or auroc"
+        "cases, so consider metric: balanced_accuracy, f1 or auroc, and training.class_weights: balanced"
+    ]
+
+
+def _one_sided_labels(train: Examples, dev: Examples) -> list[str]:
+    if train.task != "multi_label":
+        return []
+    return [
+        f"labels that are the same in all {part} examples: {_some(found)}"
+        for part, examples in (("training", train), ("dev", dev))
+        if (found := [n for n, y in zip(train.class_names, examples.targets.T, strict=True) if (y == y[0]).all()])
     ]
 
 

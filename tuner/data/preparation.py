@@ -40,7 +40,7 @@ class Preparation:
     """For each text column, whether values were missing: then a further column says where."""
     normalise: bool
     target_mean: Floats
-    """Of each regression target, shape (outputs,); empty for classification."""
+    """Of each regression target, shape (outputs,); empty for classes and labels."""
     target_std: Floats
 
     def apply(self, examples: Examples) -> Split:
@@ -100,6 +100,8 @@ class Preparation:
     def _targets(self, examples: Examples) -> torch.Tensor:
         if examples.task == "classification":
             return torch.from_numpy(examples.targets)
+        if examples.task == "multi_label":
+            return torch.from_numpy(examples.targets.astype(np.float32))
         with np.errstate(over="ignore"):
             standardised = ((examples.targets - self.target_mean) / self.target_std).astype(np.float32)
         _check_finite(standardised, [f"the target {name}" for name in examples.target_names])

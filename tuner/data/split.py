@@ -90,7 +90,24 @@ def _assign(examples: Examples, shares: Shares, keys: Hashes, *, seed: int) -> P
     if examples.task == "classification":
         _check_class_sizes(examples, num_parts)
         return _stratified(examples.targets, shares, keys)
+    if examples.task == "multi_label":
+        return _stratified(_rarest_labels(examples.targets, num_parts), shares, keys)
     return _stratified(np.zeros(len(examples), dtype=np.int64), shares, keys)
+
+
+def _rarest_labels(targets: npt.NDArray[Any], num_parts: int) -> npt.NDArray[np.int64]:
+    """For each example its rarest label, counted from 1; 0 for those without one, and of labels too rare to share out.
+
+    Split by these, each part has its share of the rare labels, which chance might leave out of one.
+    """
+    rarest = np.zeros(len(targets), dtype=np.int64)
+    for label in np.argsort(-targets.sum(axis=0), kind="stable"):
+        rarest[targets[:, label] == 1] = label + 1
+    counts = np.bincount(rarest)
+    rarest[counts[rarest] < num_parts] = 0
+    if np.count_nonzero(rarest == 0) < num_parts:
+        rarest[rarest == 0] = int(np.bincount(rarest[rarest > 0]).argmax()) if (rarest > 0).any() else 0
+    return rarest
 
 
 def _named(num_parts: int) -> str:

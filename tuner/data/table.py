@@ -195,4 +195,8 @@ def _target_values(frame: pd.DataFrame, names: tuple[str, ...]) -> npt.NDArray[A
             columns.append(column.to_numpy())
         else:
             columns.append(column.to_numpy(dtype=object))
-    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+    if len(columns) == 1:
+        return columns[0]
+    if any(column.dtype.kind == "O" for column in columns):
+        columns = [column.astype(object) for column in columns]
+    return np.stack(columns, axis=1)

@@ -1,4 +1,4 @@
-"""What is to be predicted: classes or numbers, decided from the values unless the sweep file or the source says."""
+"""What is to be predicted: classes, labels or numbers, decided from the values unless sweep file or source says."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Targets:
 def encode_targets(
     raw: npt.NDArray[Any],
     *,
-    task: Literal["auto", "classification", "regression"],
+    task: Literal["auto", "classification", "multi_label", "regression"],
     names: tuple[str, ...],
     class_names: tuple[str, ...],
     origin: Origin,
 ) -> Targets:
-    """Turn targets into class indices or float64 columns.
+    """Turn targets into class indices, or float64 columns of labels or numbers.
 
     Args:
         raw: (examples,) or (examples, outputs), without missing values; text, booleans or numbers.
@@ -49,22 +49,47 @@ def encode_targets(
     Raises:
         DataError: the targets cannot be what they are said to be.
     """
+    if raw.ndim > 2:
+        raise DataError(f"{origin}: targets have shape {raw.shape}; they must be (examples,) or (examples, outputs)")
+    if task == "multi_label":
+        return _encode_labels(raw, names, origin)
     if raw.ndim == 2 and raw.shape[1] == 1:
         raw = raw[:, 0]
     if raw.ndim == 2 and task != "regression" and _is_one_hot(raw):
         raw = raw.argmax(axis=1)
-    if raw.ndim == 2 and task != "regression" and np.isin(raw, (0, 1)).all():
-        raise DataError(
-            f"{origin}: each example has several classes at once (targets of shape {raw.shape} that are 0 or 1), which "
-            "is not supported; give one class for each example, or task: regression to fit the numbers"
-        )
+    if raw.ndim == 2 and task == "auto" and _is_zero_or_one(raw).all():
+        return _encode_labels(raw, names, origin)
     if raw.ndim == 2 and task == "classification":
-        raise DataError(f"{origin}: classification needs one target, got {raw.shape[1]}; give one, or task: regression")
-    if raw.ndim > 2:
-        raise DataError(f"{origin}: targets have shape {raw.shape}; they must be (examples,) or (examples, outputs)")
+        remedy = "give one, or task: regression, or task: multi_label for labels of 0 and 1"
+        raise DataError(f"{origin}: classification needs one target, got {raw.shape[1]}; {remedy}")
     if task == "classification" or (task == "auto" and raw.ndim == 1 and _looks_like_classes(raw)):
         return _encode_classes(raw, class_names, names, origin, told=task != "auto")
     return Targets(_as_numbers(raw, names, origin), "regression", ())
+
+
+def _is_zero_or_one(raw: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    return np.isin(raw, (0, 1)) if raw.dtype.kind in "biuf" else np.zeros(raw.shape, dtype=bool)
+
+
+def _encode_labels(raw: npt.NDArray[Any], names: tuple[str, ...], origin: Origin) -> Targets:
+    columns = raw.reshape(len(raw), -1)
+    if columns.dtype.kind == "O":
+        columns = _as_numbers(columns, names, origin)
+    wrong = np.argwhere(~_is_zero_or_one(columns))
+    if len(wrong):
+        row, column = (int(i) for i in wrong[0])
+        named = f" {names[column]}" if names else ""
+        raise DataError(
+            f"{origin.row(row)}: the label{named} is {quoted(columns[row, column])}; task: multi_label needs 0 or 1 in "
+            "each target"
+        )
+    values = columns.astype(np.float64)
+    found = names or tuple(f"label_{i + 1}" for i in range(values.shape[1]))
+    constant = [name for name, column in zip(found, values.T, strict=True) if column.min() == column.max()]
+    if len(constant) == len(found):
+        raise DataError(f"{origin}: no label tells the examples apart; each is the same in all of them")
+    notes = [f"the label {name} is the same in all examples, so that nothing can be learnt of it" for name in constant]
+    return Targets(values, "multi_label", found, tuple(notes))
 
 
 def _is_one_hot(raw: npt.NDArray[Any]) -> bool:

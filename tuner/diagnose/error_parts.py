@@ -9,7 +9,7 @@ from enum import StrEnum
 from tuner.diagnose.intervals import Interval, difference_interval, wilson_interval
 from tuner.records import EpochResult
 
-SHARE_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "auroc"})
+SHARE_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "micro_f1", "auroc", "subset_accuracy"})
 """Metrics between 0 and 1; their error is one minus them."""
 ERROR_METRICS = frozenset({"rmse", "loss"})
 """Metrics that are errors already."""

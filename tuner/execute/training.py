@@ -67,6 +67,8 @@ def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:
     targets = task.data.dev.targets
     if task.info.task == "regression":
         targets = task.predictions(targets)
+    if task.info.task == "multi_label":
+        targets = targets.to(torch.uint8)  # by which a reader tells labels from numbers
     with replacing(paths.dev_targets) as path, path.open("wb") as file:
         np.save(file, targets.cpu().numpy())
 

@@ -175,10 +175,12 @@ NETWORK.load_state_dict(torch.load(HERE / "weights.pt", weights_only=True))
 
 @torch.no_grad()
 def predict(inputs: torch.Tensor) -> torch.Tensor:
-    """Class probabilities, or predicted targets, of inputs prepared like `DATA.dev.inputs`."""
+    """Probabilities of classes or labels, or predicted targets, of inputs prepared like `DATA.dev.inputs`."""
     outputs = NETWORK(inputs)
     if DATA.info.task == "classification":
         return outputs.softmax(dim=1)
+    if DATA.info.task == "multi_label":
+        return outputs.sigmoid()
     return outputs * torch.tensor(DATA.info.target_std) + torch.tensor(DATA.info.target_mean)
 
 
@@ -186,6 +188,9 @@ if __name__ == "__main__":
     predicted = predict(DATA.dev.inputs)
     if DATA.info.task == "classification":
         print(f"dev accuracy {(predicted.argmax(dim=1) == DATA.dev.targets).double().mean():.6f}")
+    elif DATA.info.task == "multi_label":
+        right = (predicted > 0.5) == DATA.dev.targets.bool()
+        print(f"dev subset_accuracy {right.all(dim=1).double().mean():.6f}")
     else:
         targets = DATA.dev.targets * torch.tensor(DATA.info.target_std) + torch.tensor(DATA.info.target_mean)
         print(f"dev rmse {(predicted - targets).double().square().mean().sqrt():.6g}")

@@ -13,6 +13,7 @@ from tuner.diagnose.intervals import Interval, auroc_interval, wilson_interval
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import TrialRecord
 from tuner.report.resampling import (
+    LABEL_METRICS,
     METRICS,
     Array,
     bootstrap_interval,
@@ -49,9 +50,9 @@ class DevScores:
     def interval(self, index: int) -> Interval:
         """Of the dev metric of the trial at this index: by how much other dev sets of this size would change it."""
         value = float(self.values[index])
-        if self.metric == "accuracy":
+        if self.metric in ("accuracy", "subset_accuracy"):
             return wilson_interval(value, self.num_examples)
-        if self.metric == "auroc":
+        if self.metric == "auroc" and self.class_counts:
             return auroc_interval(value, class_counts=self.class_counts, variance=float(self.samples[:, index].var()))
         return bootstrap_interval(self.metric, value, self.samples[:, index], self.num_examples)
 
@@ -77,7 +78,7 @@ def load_dev_scores(
         None if there are no dev targets, no usable predictions, or if the metric is not known here.
     """
     targets = _load(paths.dev_targets)
-    if metric not in METRICS or targets is None or len(targets) < 2:
+    if metric not in METRICS | LABEL_METRICS or targets is None or len(targets) < 2:
         return None
     fitting = max(10, _WORK // (_MIN_RESAMPLES * len(targets)))
     candidates = [r for r in records if r.value is not None][: min(num_trials, fitting)]
@@ -94,7 +95,11 @@ def load_dev_scores(
         return None
     values = np.array([r.value for r in found], dtype=np.float64)
     numbers, samples = tuple(r.number for r in found), np.stack(columns, axis=1)
-    counts = tuple(np.bincount(targets.astype(np.int64)).tolist()) if targets.dtype.kind in "iu" else ()
+    counts = (
+        tuple(np.bincount(targets.astype(np.int64)).tolist())
+        if targets.ndim == 1 and targets.dtype.kind in "iu"
+        else ()
+    )
     half = _half_of_loss((place or paths.trial)(found[0].number), metric, targets)
     return DevScores(numbers, metric, values, samples, len(targets), counts, half)
 

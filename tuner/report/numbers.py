@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-PERCENT_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "auroc"})
+PERCENT_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "micro_f1", "auroc", "subset_accuracy"})
 """Metrics between 0 and 1, whose differences are told in percentage points."""
 
 

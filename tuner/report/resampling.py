@@ -33,13 +33,13 @@ def resampled_metric(
     Args:
         metric: Name of an objective's metric.
         predictions: Probabilities (n, C), or predicted targets (n, C).
-        targets: Class indices (n,), or targets (n, C).
+        targets: Class indices (n,), labels (n, C) as uint8, or numbers (n, C).
         weights: Shape (B, n), from `resample_weights`.
 
     Raises:
         KeyError: no such metric.
     """
-    compute = METRICS[metric]
+    compute = LABEL_METRICS[metric] if _are_labels(targets) else METRICS[metric]
     with np.errstate(divide="ignore", invalid="ignore"):
         return compute(np.asarray(predictions, dtype=np.float64), targets, weights)
 
@@ -78,7 +78,10 @@ _SCALES: dict[str, _Scale] = {
 
 
 def example_losses(predictions: Array, targets: NDArray[np.generic]) -> Array:
-    """Cross entropy of each example for class targets, else squared error averaged over the outputs; shape (n,)."""
+    """Cross entropy of each example for classes and labels, else squared error, averaged over outputs; shape (n,)."""
+    if _are_labels(targets):
+        right = np.where(np.asarray(targets) > 0, predictions, 1 - predictions)
+        return np.asarray(-np.log(np.maximum(right, 1e-12)).mean(axis=1))
     if targets.ndim == 1 and predictions.shape[1] > 1:
         chosen = predictions[np.arange(len(targets)), targets.astype(np.int64)]
         return -np.log(np.maximum(chosen, 1e-12))
@@ -152,6 +155,47 @@ METRICS: dict[str, Metric] = {
     "r2": _r2,
     "loss": _loss,
 }
+
+
+def _label_counts(predictions: Array, targets: NDArray[np.generic], weights: Array) -> tuple[Array, Array]:
+    """For each label: how often it is had and given; how often it is had, plus how often it is given; shapes (B, C)."""
+    truth, said = np.asarray(targets, dtype=np.float64), (predictions > 0.5).astype(np.float64)
+    return weights @ (truth * said), weights @ truth + weights @ said
+
+
+def _label_f1(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    both, either = _label_counts(predictions, targets, weights)
+    return _mean_over_classes(2 * both, either)
+
+
+def _label_micro_f1(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    both, either = _label_counts(predictions, targets, weights)
+    return np.asarray(2 * both.sum(axis=1) / np.maximum(either.sum(axis=1), 1e-12))
+
+
+def _label_auroc(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    truth = np.asarray(targets, dtype=np.float64)
+    each = [_binary_auroc(predictions[:, c], truth[:, c], weights) for c in range(truth.shape[1])]
+    return _mean_of_known(np.stack(each, axis=1))
+
+
+def _subset_accuracy(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    right = ((predictions > 0.5) == (np.asarray(targets) > 0)).all(axis=1).astype(np.float64)
+    return np.asarray(weights @ right / weights.sum(axis=1))
+
+
+LABEL_METRICS: dict[str, Metric] = {
+    "f1": _label_f1,
+    "micro_f1": _label_micro_f1,
+    "auroc": _label_auroc,
+    "subset_accuracy": _subset_accuracy,
+    "loss": _loss,
+}
+"""Of multi-label data."""
+
+
+def _are_labels(targets: NDArray[np.generic]) -> bool:
+    return targets.ndim == 2 and targets.dtype.kind in "bu"
 
 
 def _one_hot(targets: NDArray[np.generic], classes: int) -> Array:

@@ -16,8 +16,15 @@ from tuner.spec.problems import KeyPath
 from tuner.spec.space import Space
 from tuner.spec.translate import REQUIRED
 
-CLASSIFICATION_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "auroc"})
-REGRESSION_METRICS = frozenset({"rmse", "r2"})
+METRICS_OF_TASK = {
+    "classification": ("accuracy", "auroc", "balanced_accuracy", "f1"),
+    "multi_label": ("auroc", "f1", "micro_f1", "subset_accuracy"),
+    "regression": ("r2", "rmse"),
+}
+"""Beside `loss`, which is one of every task."""
+LOSS_OF_TASK = {"classification": "cross_entropy", "multi_label": "binary_cross_entropy", "regression": "mse"}
+SHARE_METRICS = frozenset({*METRICS_OF_TASK["classification"], *METRICS_OF_TASK["multi_label"]})
+"""Metrics between 0 and 1."""
 LARGE_BATCH = 10_000
 
 
@@ -67,16 +74,17 @@ def check_objective(spec: SweepSpec, findings: Findings) -> None:
     if not check_metric(spec, findings):
         return
     metric, task, loss = spec.objective.metric, spec.data.task, spec.training.loss
-    unfitting = {"classification": REGRESSION_METRICS, "regression": CLASSIFICATION_METRICS}.get(task, frozenset())
-    if metric in unfitting:
-        fitting = sorted((CLASSIFICATION_METRICS | REGRESSION_METRICS) - unfitting)
-        remedy = f"use {', '.join(fitting)} or loss, or change data.task"
+    if task != "auto" and metric not in ("auto", "loss", *METRICS_OF_TASK[task]):
+        remedy = f"use {', '.join(METRICS_OF_TASK[task])} or loss, or change data.task"
         findings.error(("objective", "metric"), f"cannot be measured for {task}", remedy=remedy)
-    by_task = {"classification": "cross_entropy", "regression": "mse"}
-    if loss != "auto" and loss != by_task.get(task, loss):
-        findings.error(("training", "loss"), f"does not fit {task}", remedy=f"use {by_task[task]}, or change data.task")
+    if loss not in ("auto", LOSS_OF_TASK.get(task, loss)):
+        rule, remedy = f"does not fit {task}", f"use {LOSS_OF_TASK[task]}, or change data.task"
+        findings.error(("training", "loss"), rule, remedy=remedy)
+    if spec.training.class_weights is not None and task in ("multi_label", "regression"):
+        rule, remedy = f"does not fit {task}", "remove it, or change data.task"
+        findings.error(("training", "class_weights"), rule, remedy=remedy, got="", at_key=True)
     error = spec.objective.target_error
-    if metric in CLASSIFICATION_METRICS and error is not None and error >= 1:
+    if metric in SHARE_METRICS and error is not None and error >= 1:
         findings.error(
             ("objective", "target_error"),
             "must be less than 1, an error of everything",
@@ -133,7 +141,7 @@ def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:
     if stopping.patience >= spec.training.epochs:
         rule = f"never stops a trial of {spec.training.epochs} epochs"
         findings.warn((*path, "patience"), rule, remedy="write a smaller number")
-    if spec.objective.metric in CLASSIFICATION_METRICS and stopping.min_delta >= 1:
+    if spec.objective.metric in SHARE_METRICS and stopping.min_delta >= 1:
         findings.error(
             (*path, "min_delta"),
             f"must be less than 1 in units of {spec.objective.metric}",
@@ -148,7 +156,7 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
         rule = f"is more than search.trials ({search.trials})"
         findings.warn(("finalists", "count"), rule, remedy="raise trials, or lower count")
     target = search.stop.target if search.stop else None
-    if target is not None and spec.objective.metric in CLASSIFICATION_METRICS and not 0 < target <= 1:
+    if target is not None and spec.objective.metric in SHARE_METRICS and not 0 < target <= 1:
         remedy = f"write {target / 100:g} for {target:g} %" if 1 < target <= 100 else ""
         rule = f"must be in (0, 1], which {spec.objective.metric} is"
         findings.error(("search", "stop", "target"), rule, remedy=remedy)

@@ -11,14 +11,16 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from tuner.spec.names import MAX_STUDY_NAME, STUDY_NAME
-from tuner.spec.values import BatchSize, Fraction, Number, Part, PositiveNumber, Value, Values
+from tuner.spec.values import BatchSize, ClassWeights, Fraction, Number, Part, PositiveNumber, Value, Values
 
 NO_DATA = "none"
 """The source of a sweep without a `data:` block, whose training code reads data of its own."""
 OWN_MODEL = "own training code"
 """What stands for the model where `command:` trains."""
 LoopKind = Literal["command"]
-METRICS = ("auto", "accuracy", "balanced_accuracy", "f1", "auroc", "rmse", "r2", "loss")
+METRICS = (
+    "auto", "accuracy", "balanced_accuracy", "f1", "micro_f1", "auroc", "subset_accuracy", "rmse", "r2", "loss",
+)  # fmt: skip
 """What `objective.metric` may be where tuner measures it."""
 StrategyName = Literal["priority", "staged", "tpe", "gp", "cmaes", "qmc", "random", "grid"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
@@ -58,9 +60,10 @@ class DataSpec(Part):
     """`sklearn/NAME`; a CSV, Parquet, NPZ, NPY or IDX file; a folder of images; or a function of yours,
     `package.module:function` or `path/to/file.py:function`. Paths start at the sweep file's folder."""
     target: str | list[str] | None = None
-    """Column to predict, or several for regression with several targets; the last column if left out."""
-    task: Literal["auto", "classification", "regression"] = "auto"
-    """What to learn; `auto` looks at the target: text, booleans and few distinct integers are classes."""
+    """Column to predict, or several: numbers to regress together, or labels of 0 and 1; the last column if left out."""
+    task: Literal["auto", "classification", "multi_label", "regression"] = "auto"
+    """What to learn; `auto` looks at the target: text, booleans and few distinct integers are classes, several columns
+    of 0 and 1 are labels (an example may have any number of them)."""
     split: Split = "auto"
     """Shares of train, dev and test; `auto` is 60/20/20 for small sets, down to 98/1/1 near a million examples."""
     dev: str | None = None
@@ -114,8 +117,9 @@ class ObjectiveSpec(Part):
     """What makes one configuration better than another: a metric on the dev set."""
 
     metric: Annotated[str, Field(min_length=1)] = "auto"
-    """`auto` (accuracy for classification, rmse for regression), `accuracy`, `balanced_accuracy`, `f1`, `auroc`,
-    `rmse`, `r2`, `loss`; with `command:` any name that your code reports."""
+    """`auto` (accuracy for classification, f1 averaged over labels for multi-label data, rmse for regression),
+    `accuracy`, `balanced_accuracy`, `f1`, `micro_f1`, `auroc`, `subset_accuracy`, `rmse`, `r2`, `loss`; with `command:`
+    any name that your code reports."""
     direction: Literal["maximize", "minimize"] | None = None
     """Whether larger or smaller is better; needed for a metric of yours, the others have theirs."""
     target_error: Annotated[float, Field(ge=0)] | None = None
@@ -234,8 +238,12 @@ class TrainingSpec(Part):
     """Share of the epochs before `swa` begins; 0.75 unless fixed or searched."""
     early_stopping: EarlyStoppingSpec | None = None
     """Left out: every trial trains all its epochs, unless the search stops it."""
-    loss: Literal["auto", "cross_entropy", "mse"] = "auto"
-    """`auto`: cross entropy for classification, mean squared error for regression."""
+    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "mse"] = "auto"
+    """`auto`: cross entropy for classification, binary cross entropy of each label for multi-label data, mean squared
+    error for regression."""
+    class_weights: ClassWeights | None = None
+    """How much an example of each class counts in the training loss: `balanced`, the rarer the more, or
+    `{class: weight}` (1 where left out). Scaled so that the mean over the training examples is 1."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: automatic mixed precision on CUDA."""
     fuse: Literal["auto", "off", "require"] = "auto"

@@ -62,6 +62,14 @@ def _require_batch_size(value: object) -> object:
     raise PydanticCustomError("batch_size", "must be a whole number of at least 1, or `full`")
 
 
+def _require_class_weights(value: object) -> object:
+    if value == "balanced":
+        return value
+    if isinstance(value, dict) and value:
+        return {str(name): _require_positive(weight) for name, weight in value.items()}
+    raise PydanticCustomError("class_weights", "must be `balanced`, or weights such as {sick: 5, healthy: 1}")
+
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Value = Annotated[ParamValue, BeforeValidator(_require_value)]
 """One value of a hyperparameter, kept as it is written: 1 is an integer, 1.0 is not."""
@@ -70,6 +78,19 @@ Number = Annotated[int | float, BeforeValidator(_require_number), WithJsonSchema
 PositiveNumber = Annotated[
     int | float, BeforeValidator(_require_positive), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
 ]
+ClassWeights = Annotated[
+    Literal["balanced"] | dict[str, int | float],
+    BeforeValidator(_require_class_weights),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "balanced"},
+                {"type": "object", "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
+            ]
+        }
+    ),
+]
+"""The classes are named as the data name them; 0 and "0" are one name."""
 Values = Annotated[ParamValue | list[ParamValue], BeforeValidator(_require_values)]
 BatchSize = Annotated[
     int | Literal["full"],

@@ -1,4 +1,6 @@
-"""What is done to a batch before a step: augmentation, mixup, dropout of inputs, soft labels. Training examples only.
+"""What is done to a batch before a step: augmentation, mixup, dropout of inputs, soft and weighted labels.
+
+Training examples only.
 
 All three ways to train hand their batches through here. Every draw is keyed by the trial's seed and by epoch and
 example, or by the step and the place in the batch.
@@ -29,7 +31,7 @@ class BatchChanges:
             members: The trials.
             train: The training examples, on the device.
             num_outputs: Classes or regression targets.
-            loss: Labels are smoothed for `cross_entropy` only.
+            loss: Labels are smoothed, and classes weighted, for `cross_entropy` only.
         """
         settings = [m.settings for m in members]
         self.settings = settings
@@ -45,10 +47,13 @@ class BatchChanges:
         self._mixes = first.mixup > 0
         self._drops = first.input_dropout > 0
         self._smooths = first.label_smoothing > 0 and loss == "cross_entropy"
-        self.active = self._augments or self._mixes or self._drops or self._smooths
+        self.weighted = loss == "cross_entropy" and bool(first.class_weights)
+        """Whether labels are scaled by the weights of their classes."""
+        self.active = self._augments or self._mixes or self._drops or self._smooths or self.weighted
         """Whether there is anything to do."""
-        self.soft_labels = loss == "cross_entropy" and (self._mixes or self._smooths)
+        self.soft_labels = loss == "cross_entropy" and (self._mixes or self._smooths or self.weighted)
         """Whether classes must be given as a probability for each."""
+        self._weights_C = torch.tensor(first.class_weights).to(self._device)
         self._threshold_K1 = self._column([dropout_threshold(s.input_dropout) for s in settings], torch.int32)
         self._scale_K1 = self._column([1.0 / (1.0 - s.input_dropout) for s in settings])
         # Uniform noise: of this half-width for a standard deviation, by the int32 that it is drawn as.
@@ -87,6 +92,8 @@ class BatchChanges:
                 # The order of the examples is random, so that the one before is a random partner.
                 others = tensor.roll(1, dims=1)
                 tensor.mul_(share).add_(others.mul_(1.0 - share))
+        if self.weighted:
+            y.view(len(y), -1)[:, : self.num_outputs].mul_(self._weights_C)
         if self._drops:
             field = dropout_field(size * self._num_features, self._device)
             kept = (field * self._drop_keys_SK[number].unsqueeze(1) >= self._threshold_K1) * self._scale_K1

@@ -78,7 +78,8 @@ def check_outputs(task: Task, module: nn.Module, batch: Split) -> Check:
         return Check("forward pass", False, f"{type(error).__name__}: {error}", "mend the module's forward")
     if shape == expected and not any(p.requires_grad for p in module.parameters()):
         return Check("forward pass", False, "no parameter requires a gradient", "give the module something to train")
-    what = "logits for each class" if task.info.task == "classification" else "predictions for each target"
+    named = {"classification": "logits for each class", "multi_label": "a logit for each label"}
+    what = named.get(task.info.task, "predictions for each target")
     return Check(
         "forward pass", shape == expected, f"outputs of shape {shape} for {len(batch)} examples",
         f"the module must return {what}: shape {expected}",
@@ -89,7 +90,13 @@ def check_initial_loss(task: Task, module: nn.Module, batch: Split) -> Check:
     """A fresh network should be about as wrong as a guess: log(classes), or the variance of the targets."""
     with torch.no_grad():
         loss = float(mean_loss(module.eval()(batch.inputs), batch.targets, loss=task.loss))
-    guess = math.log(task.info.num_outputs) if task.loss == "cross_entropy" else float(batch.targets.square().mean())
+    match task.loss:
+        case "cross_entropy":
+            guess = math.log(task.info.num_outputs)
+        case "binary_cross_entropy":
+            guess = math.log(2)
+        case _:
+            guess = float(batch.targets.square().mean())
     return Check(
         "initial loss", loss < 3 * guess + 0.5, f"{loss:.3f}; a guess has {guess:.3f}",
         "initial outputs are too large: smaller initial weights, or a norm before the output layer",
@@ -192,11 +199,13 @@ def check_overfits(task: Task, member: Member, batch: Split) -> Check:
 
 
 def baseline(task: Task) -> float:
-    """The dev metric of a guess that ignores the inputs: the training set's commonest class, or its mean."""
+    """The dev metric of a guess that ignores the inputs: the training set's commonest class or labels, or its mean."""
     targets = task.data.train.targets
     outputs = torch.zeros(1, len(task.data.dev), task.info.num_outputs, device=task.device)
     if task.info.task == "classification":
         outputs[:, :, int(targets.bincount().argmax())] = 1.0
+    elif task.info.task == "multi_label":
+        outputs += targets.mean(dim=0).clamp(1e-3, 1 - 1e-3).logit()
     else:
         outputs += targets.mean(dim=0)
     return float(task.score_dev(outputs).metric[0])

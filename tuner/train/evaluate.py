@@ -62,7 +62,7 @@ def resampled_interval(
         resamples: Bootstrap samples.
     """
     count = len(targets)
-    if task.metric.name == "accuracy":
+    if task.metric.name in ("accuracy", "subset_accuracy"):
         interval = wilson_interval(value, count)
         return interval.low, interval.high
     draw = torch.Generator().manual_seed(0)
@@ -70,7 +70,7 @@ def resampled_interval(
     for _ in range(resamples):
         chosen = torch.randint(count, (count,), generator=draw)
         found.append(float(task.scorer(targets[chosen])(outputs[chosen].unsqueeze(0)).metric[0]))
-    if task.metric.name == "auroc":
+    if task.metric.name == "auroc" and targets.dim() == 1:
         counts = torch.bincount(targets, minlength=task.info.num_outputs).tolist()
         interval = auroc_interval(value, class_counts=counts, variance=float(np.nanvar(found)))
         return interval.low, interval.high

@@ -28,12 +28,12 @@ EXAMPLES = 2
 
 
 class Predictor(nn.Module):
-    """A network from prepared inputs to class probabilities, or to targets in their own units."""
+    """A network from prepared inputs to probabilities of classes or labels, or to targets in their own units."""
 
     def __init__(self, network: nn.Module, info: DataInfo) -> None:
         super().__init__()
         self.network = network
-        self.is_classifier = info.task == "classification"
+        self.task = info.task
         self.num_outputs = info.num_outputs
         self.std: Tensor
         self.mean: Tensor
@@ -42,7 +42,13 @@ class Predictor(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.network(inputs).reshape(-1, self.num_outputs)
-        return outputs.softmax(dim=1) if self.is_classifier else outputs * self.std + self.mean
+        match self.task:
+            case "classification":
+                return outputs.softmax(dim=1)
+            case "multi_label":
+                return outputs.sigmoid()
+            case _:
+                return outputs * self.std + self.mean
 
 
 def export_safetensors(weights: Path, target: Path) -> None:
@@ -64,7 +70,7 @@ def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, 
         TunerError: the network has parts that cannot be exported.
     """
     require("onnxscript", extra="onnx")
-    output = "probabilities" if info.task == "classification" else "predictions"
+    output = "predictions" if info.task == "regression" else "probabilities"
     with _quietly("ONNX"):
         program = torch.onnx.export(
             _predictor(spec, params, weights, info),

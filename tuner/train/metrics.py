@@ -10,7 +10,7 @@ import numpy as np
 
 from tuner.errors import SweepFileError
 from tuner.records import Direction
-from tuner.train import scoring
+from tuner.train import multi_label, scoring
 from tuner.train.scoring import Floats
 
 if TYPE_CHECKING:  # torch is not loaded by those who only ask for a metric's name and direction
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch is not loaded by those who only ask for a metric's na
     from tuner.data.dataset import Task
     from tuner.spec.model import ObjectiveSpec, TrainingSpec
 
-Loss = Literal["cross_entropy", "mse"]
+Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +40,48 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric("accuracy", Direction.MAXIMIZE, ("classification",)),
         Metric("balanced_accuracy", Direction.MAXIMIZE, ("classification",)),
-        Metric("f1", Direction.MAXIMIZE, ("classification",)),
-        Metric("auroc", Direction.MAXIMIZE, ("classification",)),
+        Metric("f1", Direction.MAXIMIZE, ("classification", "multi_label")),
+        Metric("micro_f1", Direction.MAXIMIZE, ("multi_label",)),
+        Metric("auroc", Direction.MAXIMIZE, ("classification", "multi_label")),
+        Metric("subset_accuracy", Direction.MAXIMIZE, ("multi_label",)),
         Metric("rmse", Direction.MINIMIZE, ("regression",)),
         Metric("r2", Direction.MAXIMIZE, ("regression",)),
-        Metric("loss", Direction.MINIMIZE, ("classification", "regression")),
+        Metric("loss", Direction.MINIMIZE, ("classification", "multi_label", "regression")),
     )
 }
 """Every metric by the name that a sweep file uses."""
 
 
 def resolve_metric(objective: ObjectiveSpec, *, task: Task) -> Metric:
-    """The metric of an objective; `auto` is accuracy for classification and rmse for regression.
+    """The metric of an objective; `auto` is accuracy for classification, f1 for labels and rmse for regression.
 
     Raises:
         SweepFileError: the metric is not one of this task.
     """
     if objective.metric == "auto":
-        return METRICS["accuracy" if task == "classification" else "rmse"]
+        return METRICS[{"classification": "accuracy", "multi_label": "f1", "regression": "rmse"}[task]]
     metric = METRICS[objective.metric]
     if task not in metric.tasks:
         fitting = ", ".join(m.name for m in METRICS.values() if task in m.tasks)
+        named = task.replace("_", "-")
         raise SweepFileError(
-            [f"objective.metric: {metric.name} cannot be measured for {task}, which the data is; use one of {fitting}"]
+            [f"objective.metric: {metric.name} cannot be measured for {named}, which the data is; use one of {fitting}"]
         )
     return metric
 
 
 def resolve_loss(training: TrainingSpec, *, task: Task) -> Loss:
-    """The loss that networks are trained on; `auto` is cross entropy for classification and mse for regression.
+    """The loss that networks are trained on; `auto` is cross entropy for classes and labels, and mse for regression.
 
     Raises:
         SweepFileError: the loss is not one of this task.
     """
-    fitting: Loss = "cross_entropy" if task == "classification" else "mse"
+    losses: dict[Task, Loss] = {
+        "classification": "cross_entropy",
+        "multi_label": "binary_cross_entropy",
+        "regression": "mse",
+    }
+    fitting = losses[task]
     if training.loss not in ("auto", fitting):
         raise SweepFileError([f"training.loss: {training.loss} does not fit {task}, which the data is; use {fitting}"])
     return fitting
@@ -93,7 +101,7 @@ class Evaluation:
         """Keep the targets at hand.
 
         Args:
-            targets: Of the split: classes (examples,), or standardised regression targets (examples, outputs).
+            targets: Of the split: classes (examples,), labels, or standardised regression targets (examples, outputs).
             loss: What networks are trained on.
             metric: What they are compared by.
             target_std: `DataInfo.target_std`, which gives an RMSE its units; needed for regression.
@@ -104,7 +112,7 @@ class Evaluation:
         self._targets = targets
         self._targets_array = targets.cpu().numpy()
         self._std_T = np.asarray(target_std, dtype=np.float64)
-        assert loss == "cross_entropy" or len(self._std_T) == targets.shape[1]
+        assert loss != "mse" or len(self._std_T) == targets.shape[1]
 
     def __call__(self, outputs: Tensor) -> Scores:
         """Score logits or predictions of shape (trials, examples, outputs), on any device."""
@@ -117,11 +125,16 @@ class Evaluation:
 
     def _on_host(self, z: scoring.Outputs) -> Scores:
         y = self._targets_array
+        hits = None
         if self.loss == "cross_entropy":
             loss, hits = scoring.cross_entropy_and_hits(z, y)
+        elif self.loss == "binary_cross_entropy":
+            loss = multi_label.binary_cross_entropy(z, y)
         else:
-            loss, hits = scoring.mean_squared_error(z, y), None
+            loss = scoring.mean_squared_error(z, y)
         match self.metric.name:
+            case "f1" | "micro_f1" | "auroc" | "subset_accuracy" if self.loss == "binary_cross_entropy":
+                metric = multi_label.METRICS[self.metric.name](z, y)
             case "accuracy":
                 assert hits is not None
                 metric = hits
@@ -143,10 +156,13 @@ class Evaluation:
 
     def _on_device(self, z: Tensor) -> Scores:
         """The hot path of an accelerator: only two numbers of each trial come back to the host."""
-        from torch.nn.functional import log_softmax
+        from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
         y = self._targets.to(z.device)
-        if self.loss == "mse":
+        if self.loss == "binary_cross_entropy":
+            each = binary_cross_entropy_with_logits(z, y.expand(z.shape), reduction="none")
+            loss = metric = each.mean(dim=(1, 2)).cpu().double()
+        elif self.loss == "mse":
             loss = metric = (z - y).square().mean(dim=(1, 2)).cpu().double()
         else:
             index = y.expand(z.shape[:2]).unsqueeze(-1)

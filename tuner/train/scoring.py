@@ -33,7 +33,7 @@ def cross_entropy_and_hits(z_KNC: Outputs, y_N: Classes) -> tuple[Floats, Floats
         for first in range(0, num_trials, block):
             rows = slice(first, first + block)
             loss_KN[rows], hit_KN[rows] = _cross_entropy_block(z_KNC[rows], y_N)
-    loss_K = _row_means(loss_KN)
+    loss_K = row_means(loss_KN)
     hit_K = np.count_nonzero(hit_KN, axis=1) / num_examples
     hit_K[np.isnan(loss_K)] = np.nan
     return loss_K, hit_K
@@ -61,7 +61,7 @@ def _cross_entropy_block(z_KNC: Outputs, y_N: Classes) -> tuple[Outputs, npt.NDA
 
 def mean_squared_error(z_KNT: Outputs, y_NT: npt.NDArray[np.floating]) -> Floats:
     """Mean over examples and targets, shape (K,)."""
-    return _row_means(_squared_errors(z_KNT, y_NT).reshape(len(z_KNT), -1))
+    return row_means(_squared_errors(z_KNT, y_NT).reshape(len(z_KNT), -1))
 
 
 def root_mean_squared_error(z_KNT: Outputs, y_NT: npt.NDArray[np.floating], std_T: Floats) -> Floats:
@@ -72,8 +72,8 @@ def root_mean_squared_error(z_KNT: Outputs, y_NT: npt.NDArray[np.floating], std_
         y_NT: Standardised targets.
         std_T: Units of a target in one standardised unit.
     """
-    mse_KT = _row_means(_squared_errors(z_KNT, y_NT).swapaxes(1, 2))
-    return _row_means(np.sqrt(mse_KT) * std_T)
+    mse_KT = row_means(_squared_errors(z_KNT, y_NT).swapaxes(1, 2))
+    return row_means(np.sqrt(mse_KT) * std_T)
 
 
 def r_squared(z_KNT: Outputs, y_NT: npt.NDArray[np.floating]) -> Floats:
@@ -86,12 +86,12 @@ def r_squared(z_KNT: Outputs, y_NT: npt.NDArray[np.floating]) -> Floats:
         return np.full(len(z_KNT), np.nan)
     y_NT = y_NT.astype(np.float64)
     total_T = ((y_NT - y_NT.mean(axis=0)) ** 2).mean(axis=0)
-    residual_KT = _row_means(_squared_errors(z_KNT, y_NT).swapaxes(1, 2))
+    residual_KT = row_means(_squared_errors(z_KNT, y_NT).swapaxes(1, 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         score_KT = 1.0 - residual_KT / total_T
     constant_T = total_T == 0.0
     score_KT[:, constant_T] = np.where(residual_KT[:, constant_T] == 0.0, 1.0, 0.0)
-    return _row_means(score_KT)
+    return row_means(score_KT)
 
 
 def _squared_errors(z_KNT: Outputs, y_NT: npt.NDArray[np.floating]) -> Floats:
@@ -99,7 +99,7 @@ def _squared_errors(z_KNT: Outputs, y_NT: npt.NDArray[np.floating]) -> Floats:
         return np.square(z_KNT.astype(np.float64) - y_NT)
 
 
-def _row_means(x: Floats) -> Floats:
+def row_means(x: Floats) -> Floats:
     """Means over the last axis of float64 values, each summed along a contiguous row."""
     with np.errstate(over="ignore", invalid="ignore"):
         means: Floats = np.add.reduce(np.ascontiguousarray(x), axis=-1) / x.shape[-1]
@@ -110,7 +110,7 @@ def balanced_accuracy(z_KNC: Outputs, y_N: Classes) -> Floats:
     """Mean recall over the classes that occur, shape (K,)."""
     hits_KC, _, support_C = _class_counts(z_KNC, y_N)
     occurs_C = support_C > 0
-    return _row_means(hits_KC[:, occurs_C] / support_C[occurs_C])
+    return row_means(hits_KC[:, occurs_C] / support_C[occurs_C])
 
 
 def f1(z_KNC: Outputs, y_N: Classes) -> Floats:
@@ -120,7 +120,7 @@ def f1(z_KNC: Outputs, y_N: Classes) -> Floats:
     score_KC = 2.0 * hits_KC / np.maximum(either_KC, 1)
     if score_KC.shape[1] == 2:
         return np.ascontiguousarray(score_KC[:, 1])
-    return np.array([_row_means(score[either > 0]) for score, either in zip(score_KC, either_KC, strict=True)])
+    return np.array([row_means(score[either > 0]) for score, either in zip(score_KC, either_KC, strict=True)])
 
 
 def _class_counts(z_KNC: Outputs, y_N: Classes) -> tuple[Classes, Classes, Classes]:
@@ -146,14 +146,14 @@ def _auroc_of_trial(z_NC: Floats, y_N: Classes) -> float:
     if not np.isfinite(z_NC).all():
         return float("nan")
     if z_NC.shape[1] == 2:
-        return _area(z_NC[:, 1] - z_NC[:, 0], y_N == 1)
+        return area(z_NC[:, 1] - z_NC[:, 0], y_N == 1)
     z_NC = z_NC - z_NC.max(axis=1, keepdims=True)
     score_NC = z_NC - np.log(np.exp(z_NC).sum(axis=1, keepdims=True))
-    areas = np.array([_area(score_NC[:, c], y_N == c) for c in range(z_NC.shape[1])])
+    areas = np.array([area(score_NC[:, c], y_N == c) for c in range(z_NC.shape[1])])
     return float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan")
 
 
-def _area(score_N: Floats, positive_N: npt.NDArray[np.bool_]) -> float:
+def area(score_N: Floats, positive_N: npt.NDArray[np.bool_]) -> float:
     """How often a positive example scores above a negative one; a tie counts half (Mann and Whitney's U)."""
     positives, negatives = score_N[positive_N], np.sort(score_N[~positive_N])
     if not len(positives) or not len(negatives):

@@ -51,6 +51,8 @@ class Settings:
     augmentation: Augmentation
     mixup: float
     label_smoothing: float
+    class_weights: tuple[float, ...]
+    """Of each class, with mean 1 over the training examples; empty if all count the same."""
     schedule: str
     lr_decay: float
     warmup_epochs: float
@@ -65,8 +67,10 @@ class Settings:
     """All values by name: what a model's factory reads."""
 
 
-def resolve_settings(spec: SweepSpec, params: Params, *, num_train: int) -> Settings:
-    """The values that a trial with these parameters is trained with."""
+def resolve_settings(
+    spec: SweepSpec, params: Params, *, num_train: int, class_weights: tuple[float, ...] = ()
+) -> Settings:
+    """The values that a trial with these parameters is trained with; class weights depend on the data alone."""
     values = settings_for(spec, params)
     batch_size = values["batch_size"]
     return Settings(
@@ -86,6 +90,7 @@ def resolve_settings(spec: SweepSpec, params: Params, *, num_train: int) -> Sett
         augmentation=_augmentation(values),
         mixup=float(values["mixup"]),
         label_smoothing=float(values["label_smoothing"]),
+        class_weights=class_weights,
         schedule=str(values["schedule"]),
         lr_decay=float(values["lr_decay"]),
         warmup_epochs=float(values["warmup_epochs"]),

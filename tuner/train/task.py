@@ -16,6 +16,7 @@ from tuner.models.build import build_module, network_of
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
+from tuner.train.class_weights import resolve_class_weights
 from tuner.train.metrics import Evaluation, resolve_loss, resolve_metric
 from tuner.train.plain import PlainProgram
 from tuner.train.program import EVALUATION_ROWS, Member, Program, evaluation_chunks
@@ -56,6 +57,7 @@ class Task:
         self.min_delta = stopping.min_delta if stopping else 0.0
         self.loss = resolve_loss(spec.training, task=data.info.task)
         _check_techniques(spec, data.info)
+        self.class_weights = resolve_class_weights(spec.training, data)
         self.half = spec.training.precision == "bf16" and device.type == "cuda"
         if spec.training.precision == "bf16" and not self.half:
             log.warning("training.precision: bf16 has no effect on %s; training in float32", device)
@@ -76,7 +78,9 @@ class Task:
 
     def member(self, job: TrialJob) -> Member:
         """The trial of a job."""
-        settings = resolve_settings(self.spec, job.params, num_train=len(self.data.train))
+        settings = resolve_settings(
+            self.spec, job.params, num_train=len(self.data.train), class_weights=self.class_weights
+        )
         return Member(
             job.seed,
             settings,
@@ -172,9 +176,11 @@ class Task:
         return torch.cat([module(chunk) for chunk in evaluation_chunks(self.data.dev.inputs)])
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Outputs as a reader wants them: probabilities of the classes, or targets in their own units."""
+        """Outputs as a reader wants them: probabilities of the classes or labels, or targets in their own units."""
         if self.info.task == "classification":
             return torch.softmax(outputs, dim=-1)
+        if self.info.task == "multi_label":
+            return torch.sigmoid(outputs)
         mean, std = (
             torch.tensor(values, device=outputs.device) for values in (self.info.target_mean, self.info.target_std)
         )
@@ -194,7 +200,7 @@ def _check_techniques(spec: SweepSpec, info: DataInfo) -> None:
             "remove it, or use image data"
         )
     if "label_smoothing" in used and info.task != "classification":
-        raise DataError("label_smoothing is for classification, and these data are for regression: remove it")
+        raise DataError(f"label_smoothing is for classification, and these data are for {info.task}: remove it")
 
 
 def _train_sample(data: TrainingData) -> Split:

@@ -12,24 +12,35 @@ from tuner.train.stacked.tape import Tape
 
 
 def emit_loss_gradient(
-    tape: Tape, grads: Gradients, z_KBO: Tensor, y_KBO: Tensor, *, loss: str, num_targets: int
+    tape: Tape, grads: Gradients, z_KBO: Tensor, y_KBO: Tensor, *, loss: str, num_targets: int, weighted: bool
 ) -> None:
     """Record, as the end of the forward pass, the gradient of the loss into the gradient buffer of the outputs.
 
     Args:
         tape: Of the training step.
         grads: The tape's gradient buffers.
-        z_KBO: Logits (cross entropy) or predictions (mse); outputs that rounding added get no gradient.
-        y_KBO: One-hot classes or targets, refilled for each step.
-        loss: `cross_entropy` (softmax minus one-hot, over the batch) or `mse` (mean over batch and targets).
+        z_KBO: Logits or predictions (mse); outputs that rounding added get no gradient.
+        y_KBO: One-hot classes, labels or targets, refilled for each step.
+        loss: `cross_entropy` (softmax minus one-hot, over the batch), `binary_cross_entropy` or `mse` (means over
+            batch and targets).
         num_targets: Outputs that are not added by rounding.
+        weighted: The classes in `y_KBO` are scaled by weights, so that they do not add up to 1 (cross entropy).
     """
     dz_KBO = grads.of(z_KBO)
     if loss == "cross_entropy":
+        tape.forward.append(partial(torch.softmax, z_KBO, -1, out=dz_KBO))
+        if weighted:
+            weight_KB1 = tape.buffer(*y_KBO.shape[:-1], 1)
+            tape.forward += [
+                partial(torch.sum, y_KBO, -1, keepdim=True, out=weight_KB1),
+                partial(dz_KBO.mul_, weight_KB1),
+            ]
+        tape.forward += [partial(dz_KBO.sub_, y_KBO), partial(dz_KBO.mul_, 1.0 / z_KBO.shape[1])]
+    elif loss == "binary_cross_entropy":
         tape.forward += [
-            partial(torch.softmax, z_KBO, -1, out=dz_KBO),
+            partial(torch.sigmoid, tape.flat(z_KBO), out=tape.flat(dz_KBO)),  # whose scalar version rounds otherwise
             partial(dz_KBO.sub_, y_KBO),
-            partial(dz_KBO.mul_, 1.0 / z_KBO.shape[1]),
+            partial(dz_KBO.mul_, 1.0 / (z_KBO.shape[1] * num_targets)),
         ]
     else:
         tape.forward += [

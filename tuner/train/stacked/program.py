@@ -80,7 +80,7 @@ class StackedProgram:
         self.statistics = self._running_statistics(num_trials)
         self.best_statistics = {name: t.clone() for name, t in self.statistics.items()}
         if initialise:
-            added = NO_CLASS if loss == "cross_entropy" else 0.0
+            added = 0.0 if loss == "mse" else NO_CLASS
             for row, (m, network) in enumerate(zip(members, self._networks, strict=True)):
                 values = initial_values(network, seed=m.seed, init=m.settings.init)
                 self.p_KP[row] = self.layout.pack(values, added_outputs=added)
@@ -131,7 +131,8 @@ class StackedProgram:
             grads = Gradients(tape)
             z = emit_network(tape, grads, x.view(*shape, *x.shape[1:]), self._parts)
             emit_loss_gradient(
-                tape, grads, z, y.view(*shape, -1), loss=self.loss, num_targets=self.num_outputs
+                tape, grads, z, y.view(*shape, -1),
+                loss=self.loss, num_targets=self.num_outputs, weighted=self._changes.weighted,
             )  # fmt: skip
             first = tables.first_row(batch_size)
             scalars_RK = torch.zeros_like(tables.scalars_SRK[0])

@@ -1,0 +1,42 @@
+"""A whole sweep on labels, from the file to the test set: run, best, its proof, the loader, test."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tuner.cli.main import run_command_line
+
+SWEEP = """\
+study: tags
+data: {source: tags.npz}
+model: {kind: mlp, hidden_units: 16}
+space: {learning_rate: {choices: [0.003, 0.03]}}
+training: {optimizer: adam, epochs: 4}
+search: {trials: 2, strategy: grid, pruner: none}
+"""
+
+
+def test_a_sweep_on_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(400, 6)).astype(np.float32)
+    y = (x @ random.normal(size=(6, 3)) > [0.0, 0.5, 2.0]).astype(np.int64)
+    np.savez(tmp_path / "tags.npz", x=x, y=y)
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    monkeypatch.chdir(tmp_path)
+    assert run_command_line(["run", "s.yaml", "--engine", "inline", "--json"]) == 0
+    capsys.readouterr()
+    board = json.loads(Path("results/tags/leaderboard.json").read_text())
+    assert "f1" in json.dumps(board)
+    assert run_command_line(["best", "tags", "--verify"]) == 0
+    assert "verified: weights.pt" in "".join(capsys.readouterr())
+    assert run_command_line(["test", "tags"]) == 0
+    assert "f1" in capsys.readouterr().out
+    sys.modules.pop("predict", None)
+    runpy.run_path("results/tags/best/predict.py", run_name="__main__")
+    assert capsys.readouterr().out.startswith("dev subset_accuracy 0.")
