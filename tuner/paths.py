@@ -74,11 +74,6 @@ class StudyPaths:
         return self.folder / "study.db"
 
     @property
-    def sweep(self) -> Path:
-        """Snapshot of the sweep file that the study was last run with."""
-        return self.folder / "sweep.yaml"
-
-    @property
     def log(self) -> Path:
         return self.folder / "run.log"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from tests.contracts.store_contract import train
 from tuner.cli.refine import refine
-from tuner.errors import TunerError, UsageError
+from tuner.errors import StudyMismatchError, TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Params, TrialFinished
 from tuner.spec.changes import space_to_json
@@ -49,11 +50,12 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def make_study(sweep: Path, trials: list[Params]) -> None:
-    paths = StudyPaths(sweep.parent / "results" / "digits")
     spec = read_sweep(sweep).spec
+    paths = StudyPaths(sweep.parent / "results" / spec.study)
     space = build_space(spec)
-    with open_store(paths, study="digits", direction=Direction.MAXIMIZE, metric="accuracy", space=space) as store:
+    with open_store(paths, study=spec.study, direction=Direction.MAXIMIZE, metric="accuracy", space=space) as store:
         store.set("space", space_to_json(space))
+        store.set("sweep", spec.model_dump(mode="json"))
         store.set("root", str(sweep.parent))
         for record in store.start([(params, 3, "all") for params in trials]):
             train(store, record.number, [0.9 - 0.01 * record.number])
@@ -85,7 +87,7 @@ def test_it_zooms_keeps_comments_and_starts_with_the_best(sweep: Path) -> None:
     assert spec.search.start == [trial(0.01, dropout=0.22)]
     assert "zoomed to" in text
     assert "the best 5 trials lie at 0.01 to 0.05" in text
-    assert "learning_rate: zoomed to" in result.stderr
+    assert "learning_rate zoomed to" in result.stderr
     assert text.endswith("finalists: {count: 2, seeds: 2}\n")
 
 
@@ -97,15 +99,51 @@ def test_it_widens_a_range_whose_winners_crowd_the_bound(sweep: Path) -> None:
     assert "crowd the upper bound of 0.0001 to 1" in text
 
 
-def test_it_takes_the_study_by_name_and_numbers_on(sweep: Path) -> None:
+def test_it_takes_the_study_by_name(sweep: Path) -> None:
     make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
-    snapshot = StudyPaths(sweep.parent / "results" / "digits").sweep
-    snapshot.write_text(SWEEP.replace("study: digits", "study: digits-7"), encoding="utf-8")
-    result = CliRunner().invoke(
-        refine, ["digits", "--results", str(sweep.parent / "results"), "--name", "fine"], catch_exceptions=False
-    )
+    results = ["--results", str(sweep.parent / "results")]
+    result = CliRunner().invoke(refine, ["digits", *results, "--name", "fine"], catch_exceptions=False)
     assert Path(result.stdout.strip()) == sweep.parent / "fine.yaml"
-    assert read_sweep(sweep.parent / "fine.yaml").spec.study == "fine"
+    spec = read_sweep(sweep.parent / "fine.yaml").spec
+    assert spec.study == "fine"
+    assert spec.model_copy(update={"study": "", "space": {}, "search": None}) == read_sweep(sweep).spec.model_copy(
+        update={"study": "", "space": {}, "search": None}
+    )
+
+
+def test_refining_again_numbers_on_and_replaces_its_remarks(sweep: Path) -> None:
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
+    again = Path(call(sweep).stdout.strip())
+    again.write_text(again.read_text().replace("study: digits-2", "study: digits-7"), encoding="utf-8")
+    make_study(again, [trial(0.018 + 0.0002 * k, momentum=0.88) for k in range(6)])
+    third = Path(call(again).stdout.strip())
+    assert third.name == "digits-8.yaml"
+    text = third.read_text(encoding="utf-8")
+    assert "watch this one" in text
+    assert all(line.count("the best 5 trials") <= 1 for line in text.splitlines())
+    assert len(re.findall(r"zoomed to .*: the best 5 trials lie at 0.88, ", text)) == 1
+    assert read_sweep(third).spec.search.start[0] == trial(0.018, momentum=0.88)
+
+
+def test_a_file_that_is_not_what_was_searched_is_refused(sweep: Path) -> None:
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
+    sweep.write_text(SWEEP.replace("high: 1.0", "high: 0.5"), encoding="utf-8")
+    with pytest.raises(StudyMismatchError, match=r"space\.learning_rate"):
+        call(sweep)
+    assert list(sweep.parent.glob("*.yaml")) == [sweep]
+
+
+def test_paths_of_the_file_still_lead_there(sweep: Path) -> None:
+    (sweep.parent / "table.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    sweep.write_text(SWEEP.replace("sklearn/digits", "table.csv"), encoding="utf-8")
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
+    call(sweep, "-o", str(sweep.parent / "deeper" / "next.yaml"))
+    assert read_sweep(sweep.parent / "deeper" / "next.yaml").spec.data.source == "../table.csv"
+
+
+def test_an_unfinished_study_is_called_so(sweep: Path) -> None:
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
+    assert "digits is not finished: 6 of 8 trials have ended" in call(sweep).stderr
 
 
 def test_it_overwrites_only_when_told(sweep: Path) -> None:

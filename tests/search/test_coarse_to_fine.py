@@ -1,19 +1,16 @@
-"""Zooming around winners, rounds within a study, and whether more trials would help."""
+"""Zooming around winners, and rounds within a study."""
 
 from __future__ import annotations
 
 import math
 import random
-from statistics import fmean
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, quality
 from tests.search.test_priority import sweep
 from tuner.records import Direction, Params, TrialState
-from tuner.search.bootstrap import best_of_curve, outlook
 from tuner.search.registry import open_strategy
 from tuner.search.zoom import zoom, zoomed_space
 from tuner.spec.space import Dimension, Space
@@ -94,6 +91,34 @@ class TestZoom:
             assert SPACE.contains(space.from_units([unit] * len(space)))
 
 
+class TestConditions:
+    SPACE = Space(
+        (
+            Dimension(name="optimizer", kind="categorical", tier=1, default="sgd", choices=("sgd", "adam")),
+            Dimension(
+                name="beta2", kind="float", tier=2, default=0.99, low=0.9, high=0.999, when={"optimizer": ("adam",)}
+            ),
+            Dimension(name="rate", kind="float", tier=2, default=0.5, low=0.1, high=1.0),
+        )
+    )
+
+    def test_what_only_a_choice_that_lost_needs_is_dropped(self) -> None:
+        winners: list[Params] = [{"optimizer": "sgd", "rate": 0.1 * k} for k in range(1, 10)]
+        space, changes = zoomed_space(self.SPACE, winners)
+        assert [(c.dimension.name, c.kind) for c in changes] == [("optimizer", "zoomed"), ("beta2", "dropped")]
+        assert changes[1].text == "dropped: optimizer is not to be adam any more"
+        assert space.names == ("optimizer", "rate")
+        assert all(space.contains(winner) for winner in winners)
+
+    def test_a_grid_is_widened_by_whole_steps(self) -> None:
+        odd = Dimension(name="kernel", kind="int", tier=2, default=3, low=3, high=9, step=2)
+        at_the_top: list[Params] = [{"kernel": 9}] * 4
+        (wider,) = zoom(Space((odd,)), at_the_top, beyond={("kernel", "high"): 12})
+        assert (wider.kind, wider.dimension.high) == ("widened", 11)
+        (kept,) = zoom(Space((odd,)), at_the_top, beyond={("kernel", "high"): 10})
+        assert (kept.kind, kept.dimension.high) == ("zoomed", 9)
+
+
 class TestRounds:
     def test_the_second_round_is_finer_and_starts_when_the_first_is_over(self) -> None:
         game = Game(quality, direction=Direction.MAXIMIZE)
@@ -106,7 +131,7 @@ class TestRounds:
         rates = [[math.log10(float(r.params["learning_rate"])) for r in part] for part in _halves(game.records)]
         assert max(rates[1]) - min(rates[1]) < 0.7 * (max(rates[0]) - min(rates[0]))
         assert any(line.startswith("round 2 of 2") for line in lines)
-        assert any("learning_rate" in line and "since the best" in line for line in lines)
+        assert any("learning_rate" in line and "zoomed to" in line and "the best" in line for line in lines)
         assert len(game.records) == 40
 
     def test_trials_of_a_round_that_is_over_are_given_up(self) -> None:
@@ -119,33 +144,3 @@ class TestRounds:
 
 def _halves(records: list) -> tuple[list, list]:  # type: ignore[type-arg]
     return records[: len(records) // 2], records[len(records) // 2 :]
-
-
-class TestOutlook:
-    @pytest.mark.parametrize("direction", Direction)
-    def test_the_curve_is_what_drawing_again_gives(self, direction: Direction) -> None:
-        rng = random.Random(0)
-        values = [rng.gauss(0, 1) for _ in range(12)]
-        pick = max if direction is Direction.MAXIMIZE else min
-        curve = best_of_curve(values, direction=direction)
-        for k in (1, 3, 12):
-            drawn = sorted(pick(rng.choices(values, k=k)) for _ in range(4000))
-            assert curve[k - 1].mean == pytest.approx(fmean(drawn), abs=0.06)
-            assert curve[k - 1].low <= drawn[400]
-            assert curve[k - 1].high >= drawn[3600]
-
-    def test_values_that_are_not_finite_are_left_out(self) -> None:
-        assert len(best_of_curve([0.1, math.nan, math.inf, 0.3], direction=Direction.MAXIMIZE)) == 2
-
-    def test_a_late_leader_asks_for_more_and_a_crowd_does_not(self) -> None:
-        steep = outlook([0.5, 0.6, 0.7, 0.8, 0.9], direction=Direction.MAXIMIZE, noise=0.01)
-        crowd = outlook([0.9] * 30 + [0.899, 0.7], direction=Direction.MAXIMIZE, noise=0.01)
-        assert steep is not None
-        assert crowd is not None
-        assert steep.more_would_help
-        assert "may help" in steep.text
-        assert not crowd.more_would_help
-        assert "hardly" in crowd.text
-
-    def test_three_trials_say_nothing(self) -> None:
-        assert outlook([0.1, 0.2, 0.3], direction=Direction.MAXIMIZE, noise=0.0) is None

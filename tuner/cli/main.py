@@ -26,6 +26,7 @@ COMMANDS = {
     "best": "tuner.cli.best:best",
     "test": "tuner.cli.test:test",
     "confirm": "tuner.cli.confirm:confirm",
+    "refine": "tuner.cli.refine:refine",
     "compare": "tuner.cli.compare:compare",
     "dashboard": "tuner.cli.dashboard:dashboard",
     "doctor": "tuner.cli.doctor:doctor",

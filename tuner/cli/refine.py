@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tuner.cli.locate import locate, location_options
-from tuner.errors import TunerError, UsageError
+from tuner.errors import StudyMismatchError, TunerError, UsageError
 
 if TYPE_CHECKING:
     from tuner.records import Params
-    from tuner.search.zoom import Change
-    from tuner.spec.space import Space
+    from tuner.spec.space import Refinement, Space
     from tuner.store.reader import StudyData
 
 
@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 def refine(study: str, output: Path | None, name: str | None, force: bool, results: Path, store: str | None) -> None:
     """Write the next sweep file for STUDY: a sweep file, a study's name or its folder.
 
-    Each range is zoomed around the best trials, or widened where they crowd its bound; comments are kept, and each
-    change has its reason beside it. The new study starts with the best configuration.
+    Each range is zoomed around the best trials, or widened where they crowd its bound; comments of the file are
+    kept, and each change has its reason beside it. The new study starts with the best configuration.
 
     Example: tuner refine sweeps/digits.yaml, then tuner run sweeps/digits-2.yaml
     """
+    from tuner.report.files import write_atomically
     from tuner.spec.changes import space_from_json
-    from tuner.spec.rewrite import DimensionChange, rewrite_sweep
+    from tuner.spec.reader import parse_sweep
+    from tuner.spec.rewrite import rewrite_sweep
     from tuner.store.reader import read_study
 
     location = locate(study, results=results, store=store)
@@ -44,24 +46,23 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
     if not data.facts.get("space"):
         raise TunerError(f"{data.name} was not made by tuner, so its search space is not known here")
     space = space_from_json(data.facts["space"])
+    given, folder = _sweep_file(study, data, space)
     winners = _winners(data)
     changes = _changes(space, winners)
-    for change in changes:
-        click.echo(f"{change.dimension.name}: {_line(change)}", err=True)
     if not changes:
         raise TunerError(f"nothing to refine: the best trials of {data.name} are spread over all of the space")
     new_name = name or _next_name(data.name)
-    text = rewrite_sweep(
-        _sweep_text(study, location.paths.sweep),
-        study=new_name,
-        space=space,
-        changes=[DimensionChange(dimension=c.dimension, remark=_line(c)) for c in changes],
-        start=winners[0],
-    )
-    target = output or _folder(study, data) / f"{new_name}.yaml"
+    target = output or folder / f"{new_name}.yaml"
     if target.exists() and not force:
         raise UsageError(f"{target} exists; give another --output, or --force to overwrite it")
-    target.write_text(text, encoding="utf-8")
+    folders = (folder.resolve(), target.resolve().parent)
+    text = rewrite_sweep(given, study=new_name, space=space, changes=changes, start=winners[0], folders=folders)
+    parse_sweep(text, name=str(target), root=folders[1])
+    try:
+        write_atomically(target, text)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
+    _say(data, changes)
     click.echo(str(target))
 
 
@@ -76,7 +77,17 @@ def _winners(data: StudyData) -> list[Params]:
     return winners
 
 
-def _changes(space: Space, winners: list[Params]) -> tuple[Change, ...]:
+def _say(data: StudyData, changes: Sequence[Refinement]) -> None:
+    sweep = data.facts.get("sweep")
+    total = sweep["search"]["trials"] if isinstance(sweep, dict) else 0
+    ended = sum(record.state.final for record in data.records)
+    if ended < total:
+        click.echo(f"{data.name} is not finished: {ended} of {total} trials have ended", err=True)
+    for change in changes:
+        click.echo(f"{change.dimension.name} {change.text}", err=True)
+
+
+def _changes(space: Space, winners: list[Params]) -> tuple[Refinement, ...]:
     from tuner.diagnose.bounds import winners_on_bounds
     from tuner.search.zoom import zoom
 
@@ -84,30 +95,34 @@ def _changes(space: Space, winners: list[Params]) -> tuple[Change, ...]:
     return zoom(space, winners, beyond={(f.name, f.side): f.suggestion for f in findings})
 
 
-def _line(change: Change) -> str:
-    from tuner.search.zoom import describe
-
-    return f"{change.kind} to {describe(change.dimension)}: {change.reason}"
-
-
 def _next_name(name: str) -> str:
     found = re.fullmatch(r"(.+)-(\d+)", name)
     return f"{found[1]}-{int(found[2]) + 1}" if found else f"{name}-2"
 
 
-def _sweep_text(study: str, snapshot: Path) -> str:
-    """The file as the user wrote it, or the study's copy of it."""
-    given = Path(study)
-    source = given if given.is_file() else snapshot
-    if not source.is_file():
-        raise TunerError(f"{source} is missing; give the sweep file instead of the study's name")
-    return source.read_text(encoding="utf-8")
+def _sweep_file(study: str, data: StudyData, space: Space) -> tuple[str, Path]:
+    """The sweep file as the user wrote it, or else its values as the study keeps them; and its folder.
 
+    Raises:
+        StudyMismatchError: the user's file is not what the study has searched.
+    """
+    from tuner.spec.changes import diff_spaces
+    from tuner.spec.defaults import build_space
+    from tuner.spec.dump import to_yaml
+    from tuner.spec.moving import stated_sweep
+    from tuner.spec.reader import read_sweep
 
-def _folder(study: str, data: StudyData) -> Path:
-    """Where the sweep file lies: paths in it start there."""
-    given = Path(study)
-    if given.is_file():
-        return given.parent
-    root = data.facts.get("root")
-    return Path(root) if isinstance(root, str) and Path(root).is_dir() else Path.cwd()
+    path = Path(study)
+    if not path.is_file():
+        root = data.facts.get("root")
+        folder = Path(root) if isinstance(root, str) and Path(root).is_dir() else Path.cwd()
+        return to_yaml(stated_sweep(data.facts["sweep"])), folder
+    file = read_sweep(path)
+    changes = diff_spaces(space, build_space(file.spec))
+    if changes:
+        listed = "\n".join(f"  {change.line}" for change in changes)
+        raise StudyMismatchError(
+            f'{path} is not what study "{data.name}" has searched:\n{listed}\n'
+            f"run it first, or refine what was searched: tuner refine {data.name}"
+        )
+    return file.text, path.parent

@@ -18,6 +18,7 @@ from tuner.report.numbers import metric_text
 from tuner.report.ranking import best_trial
 from tuner.report.space import completed, study_space
 from tuner.spec.dump import to_yaml
+from tuner.spec.moving import move_paths, stated_sweep
 from tuner.spec.space import REGULARISATION_TIER
 from tuner.store.reader import StudyData
 
@@ -85,15 +86,14 @@ def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> d
     sweep = study.facts.get("sweep")
     if not isinstance(sweep, Mapping):
         return None
-    sweep = {key: value for key, value in sweep.items() if key not in ("finalists", "space", "search", "study")}
-    if sweep.get("command") is not None:
-        sweep = {key: value for key, value in sweep.items() if key not in ("data", "model")}
+    hidden = ("finalists", "space", "search", "study")
+    kept = {key: value for key, value in stated_sweep(sweep).items() if key not in hidden}
     root = study.facts.get("root")
     if isinstance(root, str):
-        sweep = _moved(sweep, root=Path(root), folder=folder)
+        move_paths(kept, root=Path(root), folder=folder)
     return {
         "study": _one_trial_name(study.name, record.number),
-        **{key: _stated(value) for key, value in sweep.items()},
+        **kept,
         "space": {name: _fixed(study, name, value) for name, value in best_params(study, record).items()},
         "search": {"trials": 1, "strategy": "random", "pruner": "none", "trial_seed": record.seed},
     }
@@ -108,36 +108,6 @@ def _fixed(study: StudyData, name: str, value: ParamValue) -> dict[str, Json]:
     tiers = {d.name: d.tier for d in study_space(study)}
     tier = tiers.get(name, 1)
     return {"choices": [value], "tier": "regularisation" if tier == REGULARISATION_TIER else tier}
-
-
-def _stated(value: Json) -> Json:
-    """The value without the keys that are left at nothing."""
-    if not isinstance(value, Mapping):
-        return value
-    return {key: _stated(part) for key, part in value.items() if part is not None}
-
-
-def _moved(sweep: Mapping[str, Json], *, root: Path, folder: Path) -> dict[str, Json]:
-    """The sweep's values with the paths in it, which start at `root`, starting at `folder`."""
-
-    def moved(target: Json) -> Json:
-        if not isinstance(target, str):
-            return target
-        place, colon, name = target.rpartition(":")
-        path = root / (place if colon and place.endswith(".py") else target)
-        if not path.exists():
-            return target
-        return os.path.relpath(path, folder) + (f":{name}" if colon and place.endswith(".py") else "")
-
-    data, model = sweep.get("data"), sweep.get("model")
-    result = dict(sweep)
-    if sweep.get("command") is not None:
-        result["folder"] = os.path.relpath(root / (sweep.get("folder") or "."), folder)
-    if isinstance(data, Mapping):
-        result["data"] = {**data, **{key: moved(data.get(key)) for key in ("source", "dev", "test") if key in data}}
-    if isinstance(model, Mapping):
-        result["model"] = {**model, "kind": moved(model.get("kind"))}
-    return result
 
 
 def _copy(source: Path, target: Path) -> bool:

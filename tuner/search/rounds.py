@@ -8,7 +8,7 @@ from dataclasses import replace
 from tuner.records import Direction, Params, TrialRecord, TrialState
 from tuner.search.observe import best_of, usable_value
 from tuner.search.strategy import Advance, Decision, Stop, Strategy
-from tuner.search.zoom import describe, zoomed_space
+from tuner.search.zoom import zoomed_space
 from tuner.spec.space import Space
 
 MakeStrategy = Callable[[Space, int, int, Sequence[TrialRecord]], Strategy]
@@ -89,7 +89,7 @@ class Rounds:
             space, changes = zoomed_space(space, winners_of(earlier[: self._ends[k]], self._direction))
             if k == index - 1:
                 self._lines.append(f"round {index + 1} of {len(self._ends)}: the space is zoomed around the winners")
-                self._lines += [f"  {c.dimension.name}: {describe(c.dimension)}, since {c.reason}" for c in changes]
+                self._lines += [f"  {change.dimension.name} {change.text}" for change in changes]
         return self._make(space, index, trials, [r for r in earlier if space.contains(r.params)])
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from tuner.records import Params, ParamValue
-from tuner.spec.space import Dimension, Space
+from tuner.spec.space import Dimension, Refinement, Space, written
 
 _MARGIN = 0.1
 """Kept on both sides of the winners, as a share of the range on its own scale."""
@@ -22,19 +22,9 @@ _ENOUGH_WINNERS = 3
 Side = Literal["low", "high"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What becomes of one dimension, and why."""
-
-    dimension: Dimension
-    """As it shall be."""
-    kind: Literal["zoomed", "widened"]
-    reason: str
-
-
 def zoom(
     space: Space, winners: Sequence[Params], *, beyond: Mapping[tuple[str, Side], ParamValue] | None = None
-) -> tuple[Change, ...]:
+) -> tuple[Refinement, ...]:
     """The dimensions that change for a finer search, each with its reason.
 
     A range shrinks to where the winners lie, with a margin; where they crowd a bound, that side moves out instead.
@@ -45,35 +35,42 @@ def zoom(
         winners: Parameters of the best trials, best first.
         beyond: A further bound, or choice, for each side (name, side) of a range that winners crowd.
     """
-    changes = (_change(dimension, winners, beyond or {}) for dimension in space if not dimension.fixed)
-    return tuple(change for change in changes if change is not None)
+    found = (_change(dimension, winners, beyond or {}) for dimension in space if not dimension.fixed)
+    changes = {change.dimension.name: change for change in found if change is not None}
+    for dimension in space:  # those that others depend on come first
+        orphaned = _orphaned(dimension, space, changes)
+        if orphaned is not None:
+            changes[dimension.name] = orphaned
+    return tuple(changes[name] for name in space.names if name in changes)
 
 
-def zoomed_space(space: Space, winners: Sequence[Params]) -> tuple[Space, tuple[Change, ...]]:
+def zoomed_space(space: Space, winners: Sequence[Params]) -> tuple[Space, tuple[Refinement, ...]]:
     """The space after `zoom`, and what changed; a dimension that keeps its range gets the best value as its default."""
     changes = zoom(space, winners)
     changed = {change.dimension.name: change.dimension for change in changes}
+    dropped = {change.dimension.name for change in changes if change.kind == "dropped"}
     best = winners[0] if winners else {}
-    kept = (replace(d, default=best.get(d.name, d.default)) for d in space)
+    kept = (replace(d, default=best.get(d.name, d.default)) for d in space if d.name not in dropped)
     return Space(tuple(changed.get(d.name, d) for d in kept)), changes
 
 
-def describe(dimension: Dimension) -> str:
-    """The values of a dimension, in a few characters."""
-    if dimension.kind == "categorical":
-        return ", ".join(str(choice) for choice in dimension.choices)
-    return f"{dimension.low:g} to {dimension.high:g}"
+def _orphaned(dimension: Dimension, space: Space, changes: Mapping[str, Refinement]) -> Refinement | None:
+    for name, allowed in dimension.when.items():
+        change = changes.get(name)
+        parent = change.dimension if change else space[name]
+        if (change and change.kind == "dropped") or not any(parent.contains(value) for value in allowed):
+            wanted = " or ".join(written(value) for value in allowed)
+            return Refinement(dimension=dimension, kind="dropped", reason=f"{name} is not to be {wanted} any more")
+    return None
 
 
 def _change(
     dimension: Dimension, winners: Sequence[Params], beyond: Mapping[tuple[str, Side], ParamValue]
-) -> Change | None:
+) -> Refinement | None:
     values = [params[dimension.name] for params in winners if dimension.name in params]
     if len(values) < _ENOUGH_WINNERS:
         return None
-    further: dict[Side, ParamValue] = {
-        side: beyond[dimension.name, side] for side in ("low", "high") if (dimension.name, side) in beyond
-    }
+    further = _further(dimension, beyond)
     changed = (
         _choices(dimension, values, further) if dimension.kind == "categorical" else _range(dimension, values, further)
     )
@@ -82,11 +79,22 @@ def _change(
     changed = replace(changed, default=values[0])
     if further:
         ends = " and ".join("lower" if side == "low" else "upper" for side in further)
-        reason = f"the best {len(values)} trials crowd the {ends} bound of {describe(dimension)}"
-        return Change(dimension=changed, kind="widened", reason=reason)
+        reason = f"the best {len(values)} trials crowd the {ends} bound of {dimension.values_text}"
+        return Refinement(dimension=changed, kind="widened", reason=reason)
     seen = _span(dimension, values)
-    reason = f"the best {len(values)} trials lie at {seen}, of {describe(dimension)}"
-    return Change(dimension=changed, kind="zoomed", reason=reason)
+    reason = f"the best {len(values)} trials lie at {seen}, of {dimension.values_text}"
+    return Refinement(dimension=changed, kind="zoomed", reason=reason)
+
+
+def _further(dimension: Dimension, beyond: Mapping[tuple[str, Side], ParamValue]) -> dict[Side, ParamValue]:
+    """The bounds beyond the old ones; on the grid, which leaves none where that is less than a step away."""
+    sides: tuple[Side, ...] = ("low", "high")
+    further = {side: beyond[dimension.name, side] for side in sides if (dimension.name, side) in beyond}
+    if dimension.step is None or dimension.kind == "categorical":
+        return further
+    steps = {side: math.trunc((float(v) - dimension.low) / dimension.step + 1e-9) for side, v in further.items()}
+    bounds = {side: float(f"{dimension.low + n * dimension.step:.12g}") for side, n in steps.items()}
+    return {side: bound for side, bound in bounds.items() if not dimension.low <= bound <= dimension.high}
 
 
 def _range(dimension: Dimension, values: Sequence[ParamValue], further: Mapping[Side, ParamValue]) -> Dimension:
@@ -141,6 +149,6 @@ def _two_digits(number: float, *, down: bool) -> float:
 
 def _span(dimension: Dimension, values: Sequence[ParamValue]) -> str:
     if dimension.kind == "categorical" and not dimension.ordered:
-        return ", ".join(str(choice) for choice in dimension.choices if choice in values)
+        return written(*(choice for choice in dimension.choices if choice in values))
     numbers = sorted(float(value) for value in values)
     return f"{numbers[0]:.3g} to {numbers[-1]:.3g}" if numbers[0] < numbers[-1] else f"{numbers[0]:.3g}"

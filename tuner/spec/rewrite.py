@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from tuner.records import Params, ParamValue
-from tuner.spec.space import REGULARISATION_TIER, Dimension, Space
+from tuner.spec.moving import move_paths
+from tuner.spec.space import REGULARISATION_TIER, Dimension, Refinement, Space
 
 _NEVER_WRAPPED = 10_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DimensionChange:
-    """A dimension as it shall be written, and the words behind it."""
-
-    dimension: Dimension
-    remark: str
+_REMARK = r"(?:zoomed|widened) to [^;\n]+: the best \d+ trials [^;\n]+"
+"""What an earlier call wrote beside a range; a newer one takes its place."""
 
 
 def rewrite_sweep(
-    text: str, *, study: str, space: Space, changes: Sequence[DimensionChange], start: Params | None
+    text: str,
+    *,
+    study: str,
+    space: Space,
+    changes: Sequence[Refinement],
+    start: Params | None,
+    folders: tuple[Path, Path] | None = None,
 ) -> str:
     """A sweep file with another study's name, other ranges and a configuration to start with.
 
@@ -34,25 +36,41 @@ def rewrite_sweep(
         study: The new study's name.
         space: What the file searches: written out if the file leaves `space:` to the defaults.
         changes: The dimensions that change; each line gets its remark as a comment.
-        start: The first configuration to try, before those that the file lists already.
+        start: The first configuration to try, before those that the file lists already and that still fit.
+        folders: Where the file lies, and where the new one will: paths in it are relative to its folder.
     """
     yaml = YAML()  # YAML 1.2, round trip
     yaml.preserve_quotes = True
     yaml.width = _NEVER_WRAPPED
     yaml.indent(mapping=2, sequence=4, offset=2)
-    document: Any = yaml.load(text)
+    document: Any = yaml.load(_without_earlier_remarks(text))
     document["study"] = study
+    if folders is not None:
+        move_paths(document, root=folders[0], folder=folders[1])
     is_new = document.get("space") is None
     if is_new:
         _insert_space(document, space)
     for change in changes:
-        _put(document["space"], change)
+        if change.kind == "dropped":
+            del document["space"][change.dimension.name]
+        else:
+            _put(document["space"], change)
+    changed = {change.dimension.name: change.dimension for change in changes if change.kind != "dropped"}
+    space = Space(tuple(changed.get(d.name, d) for d in space if d.name in document["space"]))
+    _trim_conditions(document["space"], space)
+    _trim_starts(document, space)
     if start is not None:
-        _put_start(document, start)
+        _put_start(document, start, space)
     buffer = io.StringIO()
     yaml.dump(document, buffer)
     written = buffer.getvalue()
     return written.replace("\ntraining:", "\n\ntraining:", 1) if is_new else written
+
+
+def _without_earlier_remarks(text: str) -> str:
+    text = re.sub(rf"^ *# {_REMARK}\n", "", text, flags=re.MULTILINE)
+    text = re.sub(rf"# {_REMARK}; ", "# ", text)
+    return re.sub(rf" +# {_REMARK}$", "", text, flags=re.MULTILINE)
 
 
 def _insert_space(document: Any, space: Space) -> None:
@@ -62,7 +80,7 @@ def _insert_space(document: Any, space: Space) -> None:
     document.insert(place, "space", block)
 
 
-def _put(block: Any, change: DimensionChange) -> None:
+def _put(block: Any, change: Refinement) -> None:
     dimension = change.dimension
     given = block.get(dimension.name)
     written = given if isinstance(given, CommentedMap) else _written(dimension)
@@ -78,10 +96,10 @@ def _put(block: Any, change: DimensionChange) -> None:
     block[dimension.name] = written
     # A flow mapping stands on one line, which takes the comment; a block mapping takes it above.
     if written.fa.flow_style() is False:
-        block.yaml_set_comment_before_after_key(dimension.name, before=change.remark, indent=2)
+        block.yaml_set_comment_before_after_key(dimension.name, before=change.text, indent=2)
     else:
         earlier = _comment_on(block, dimension.name)
-        block.yaml_add_eol_comment("; ".join([change.remark, *earlier]), dimension.name)
+        block.yaml_add_eol_comment("; ".join([change.text, *earlier]), dimension.name)
 
 
 def _comment_on(block: Any, key: str) -> list[str]:
@@ -94,16 +112,45 @@ def _comment_on(block: Any, key: str) -> list[str]:
     return []
 
 
-def _put_start(document: Any, start: Params) -> None:
+def _trim_conditions(block: Any, space: Space) -> None:
+    """Take out of each `when` what the dimension that it names cannot be any more."""
+    for dimension in space:
+        given = block[dimension.name]
+        for name, allowed in (given.get("when") or {}).items() if isinstance(given, CommentedMap) else ():
+            if isinstance(allowed, list):
+                allowed[:] = [value for value in allowed if _fits(space[name], value)]
+
+
+def _trim_starts(document: Any, space: Space) -> None:
+    """Take out the configurations that lie outside."""
+    listed: Any = (document.get("search") or {}).get("start") or []
+    for index in reversed(range(len(listed))):
+        if not all(name in space.names and _fits(space[name], value) for name, value in listed[index].items()):
+            del listed[index]
+
+
+def _fits(dimension: Dimension, value: Any) -> bool:
+    return value in dimension.choices if dimension.kind == "categorical" else dimension.contains(value)
+
+
+def _put_start(document: Any, start: Params, space: Space) -> None:
     search = document.setdefault("search", CommentedMap())
     if "start" not in search:
         # Before the last key, since what follows the block (an empty line, a comment) belongs to that one.
         search.insert(max(0, len(search) - 1), "start", CommentedSeq())
+    search.fa.set_block_style()
     listed = search["start"]
-    first = CommentedMap(start)
+    listed.fa.set_block_style()
+    first = CommentedMap({name: _short(space[name], value) for name, value in start.items()})
     first.fa.set_flow_style()
     if first not in list(listed):
         listed.insert(0, first)
+
+
+def _short(dimension: Dimension, value: ParamValue) -> ParamValue:
+    """A number as it is written, unless that lies outside."""
+    short = _plain(dimension, value)
+    return short if dimension.contains(short) else value
 
 
 def _written(dimension: Dimension) -> CommentedMap:
@@ -139,6 +186,8 @@ def _plain(dimension: Dimension, value: ParamValue) -> ParamValue:
     """A number as its kind is written; a float short enough to read."""
     if dimension.kind == "int":
         return int(value)
+    if dimension.kind == "float" and dimension.scale == "log1m":
+        return float(f"{1 - float(f'{1 - float(value):.6g}'):.12g}")
     if dimension.kind == "float":
         return float(f"{float(value):.6g}")
     return value

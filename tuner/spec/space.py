@@ -64,6 +64,11 @@ class Dimension:
         """Whether there is only one value to choose."""
         return self.num_values == 1
 
+    @property
+    def values_text(self) -> str:
+        """The values to choose from, in a few characters, as a sweep file has them."""
+        return written(*self.choices) if self.kind == "categorical" else f"{self.low:.10g} to {self.high:.10g}"
+
     def to_unit(self, value: ParamValue) -> float:
         """The place of a value in [0, 1]; a choice lies in the middle of its share of the interval.
 
@@ -207,3 +212,25 @@ class Space:
     def to_units(self, params: Params) -> list[float]:
         """The point of the unit cube of a configuration; an inactive dimension lies at its default."""
         return [d.to_unit(params.get(d.name, d.default)) for d in self.dimensions]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refinement:
+    """What becomes of one dimension in a finer search, and why."""
+
+    dimension: Dimension
+    """As it shall be; as it was, if it is dropped."""
+    kind: Literal["zoomed", "widened", "dropped"]
+    """`dropped`: what its condition asks for is searched no more."""
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """The change and its reason, on one line and without a semicolon."""
+        what = "dropped" if self.kind == "dropped" else f"{self.kind} to {self.dimension.values_text}"
+        return f"{what}: {self.reason}"
+
+
+def written(*values: ParamValue) -> str:
+    """Values as a sweep file has them, with commas between."""
+    return ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)

@@ -1,0 +1,49 @@
+"""Paths in a sweep file start at its folder: what becomes of them when it lies elsewhere, and its values as a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tuner.records import Json
+
+PLACES = {"data": ("source", "dev", "test"), "model": ("kind",)}
+"""The keys that may hold a path."""
+
+
+def move_paths(sweep: dict[str, Any], *, root: Path, folder: Path) -> None:
+    """Let the paths in a sweep file's values, which start at `root`, start at `folder`; in place."""
+    if sweep.get("command") is not None and root.resolve() != folder.resolve():
+        sweep["folder"] = os.path.relpath(root / (sweep.get("folder") or "."), folder)
+    for block, keys in PLACES.items():
+        part = sweep.get(block)
+        if isinstance(part, str):
+            sweep[block] = moved_path(part, root=root, folder=folder)
+        elif isinstance(part, dict):
+            part.update(
+                {key: moved_path(part[key], root=root, folder=folder) for key in keys if isinstance(part.get(key), str)}
+            )
+
+
+def moved_path(target: str, *, root: Path, folder: Path) -> str:
+    """The path, or path and function, as seen from another folder; unchanged if nothing is there."""
+    place, colon, name = target.rpartition(":")
+    is_function = bool(colon) and place.endswith(".py")
+    path = root / (place if is_function else target)
+    if not path.exists() or Path(target).is_absolute():
+        return target
+    return os.path.relpath(path, folder) + (f":{name}" if is_function else "")
+
+
+def stated_sweep(sweep: Mapping[str, Json]) -> dict[str, Json]:
+    """The values that a study keeps, as a sweep file states them: without keys that are left at nothing."""
+    implied = ("data", "model") if sweep.get("command") is not None else ()
+    return {key: _stated(value) for key, value in sweep.items() if key not in implied and value is not None}
+
+
+def _stated(value: Json) -> Json:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _stated(part) for key, part in value.items() if part is not None and part != {}}
