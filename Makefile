@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check lint types bench docs clean
+.PHONY: help install sweep test soak check lint types bench docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ sweep: install  ## Run sweeps/digits.yaml (or continue it) and print the ranked 
 
 test: install  ## Run the test suite
 	$(BIN)/python -m pytest -n auto
+
+soak: install  ## Kill real runs at 200 random moments, and compare what comes of them (half an hour)
+	TUNER_SOAK=200 $(BIN)/python -m pytest -n auto -q tests/reliability/test_kills.py -k soak
 
 check: lint types  ## Style, layers and types
 

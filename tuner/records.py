@@ -193,10 +193,9 @@ class TrialFailed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialInterrupted:
-    """The sweep was asked to stop: the trial's checkpoint holds `epoch` finished epochs."""
+    """The sweep was asked to stop: the trial goes on from its last checkpoint, if it has one."""
 
     trial: int
-    epoch: int
 
 
 TrialEvent: TypeAlias = TrialStarted | EpochsFinished | TrialPaused | TrialFinished | TrialFailed | TrialInterrupted

@@ -200,7 +200,7 @@ class StoreContract:
         store = home.open(study)
         store.start([(SPACE.default(), 9, ""), (SPACE.default(), 2, ""), (SPACE.default(), 3, "")])
         train(store, 0, [0.5, 0.6])
-        store.record(TrialInterrupted(trial=0, epoch=2))
+        store.record(TrialInterrupted(trial=0))
         train(store, 1, [0.5, 0.6])
         store.record(TrialPaused(trial=1, epoch=2))
         store.close()
@@ -330,7 +330,7 @@ def step(store: StudyStore, draw: Callable[..., Any]) -> None:
         case "advance":
             store.advance(trial, draw(st.integers(1, 100), label="to"))
         case "interrupt":
-            store.record(TrialInterrupted(trial=trial, epoch=record.epochs))
+            store.record(TrialInterrupted(trial=trial))
         case "annotate":
             store.annotate(trial, draw(FACTS, label="facts"))
         case "finish":

@@ -22,6 +22,18 @@ def children(parent: int) -> list[int]:
     return sorted(pid for pid, (state, ppid, _) in _all().items() if ppid == parent and state != "Z")
 
 
+def marked(variable: str) -> list[int]:
+    """The processes that are alive and began with this `NAME=value` in their environment."""
+    return [pid for pid, (state, _, _) in _all().items() if state != "Z" and variable.encode() in _environment(pid)]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended, or is another user's
+        return []
+
+
 def parent_of(pid: int) -> int:
     return _all()[pid][1]
 

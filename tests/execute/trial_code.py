@@ -48,6 +48,34 @@ def build(params: Mapping[str, Any], data: DataInfo) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+class Outputs(nn.Module):
+    """Says something odd."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def forward(self, x: Tensor) -> Tensor:
+        match self.fault:
+            case "outputs nan":
+                return x * float("nan")
+            case "outputs none":
+                return None  # type: ignore[return-value]
+            case "outputs text":
+                return "0.5"  # type: ignore[return-value]
+            case "outputs of another shape":
+                return x[:, :3]
+        return x
+
+
+def build_fault(params: Mapping[str, Any], data: DataInfo) -> nn.Module:
+    """As `build`, of every trial, and with outputs that may be odd too."""
+    fault = str(params["fault"])
+    if not fault.startswith("outputs"):
+        commit(fault)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, data.num_outputs), Outputs(fault))
+
+
 def no_data() -> None:
     raise ValueError("the disk with the data is not there")
 
@@ -76,6 +104,8 @@ def commit(fault: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "memory":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB")
+        case "too much memory":
+            torch.empty(2**58)
         case "hang":
             time.sleep(600)
         case "hold the interpreter":

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.reliability.rig", "tests.reliability.launch")
+pytest.register_assert_rewrite("tests.reliability.audit", "tests.reliability.rig", "tests.reliability.launch")

@@ -12,6 +12,9 @@ import pytest
 
 from tests.reliability.launch import Zygote
 from tests.reliability.rig import Rig
+from tests.store.conftest import PostgresServer, postgres
+
+__all__ = ["postgres"]
 
 
 @pytest.fixture
@@ -27,6 +30,19 @@ def zygote() -> Iterator[Zygote]:
     started = Zygote()
     yield started
     started.close()
+
+
+@pytest.fixture
+def server_rig(quick_rigs: Callable[[str], Rig], postgres: PostgresServer, request: pytest.FixtureRequest) -> Rig:
+    """One such study, in a database of its own on a PostgreSQL server."""
+    import psycopg
+
+    name = f"rig {abs(hash(request.node.nodeid))}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    made = quick_rigs("on a server")
+    made.store_url = postgres.url(name.replace(" ", "%20"))
+    return made
 
 
 @pytest.fixture

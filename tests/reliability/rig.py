@@ -23,7 +23,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from tests.execute.processes import children, eventually, group
+from tests.execute.processes import children, eventually, group, marked
+from tests.reliability.audit import audit
 from tests.reliability.launch import Command, Launcher, launch, wait_for
 from tuner.errors import StudyNotFoundError
 from tuner.paths import StudyPaths
@@ -31,10 +32,12 @@ from tuner.records import TrialRecord, TrialState
 from tuner.store.reader import read_study
 from tuner.train.checkpoint import read_checkpoint
 
-ENDED = re.compile(r"^trial (\d+) (complete|pruned|failed): dev (\S+), (\d+) epochs, .* \((.*)\) ", re.MULTILINE)
+ENDED = re.compile(r"^trial (\d+) (complete|pruned|failed): dev (\S+), (\d+) epochs, [\d.]+ s \((.*)\) ", re.MULTILINE)
 WENT_ON = re.compile(r"^trial (\d+) goes on (?:after epoch (\d+)|from its start)$", re.MULTILINE)
 CLOCKED = ("seconds",)
 """Columns of the leaderboard that a clock fills."""
+MARK = "TUNER_RIG"
+"""A variable that is in the environment of all that a rig's runs have started, whatever its process group."""
 
 Row = dict[str, str]
 
@@ -84,9 +87,10 @@ class Run:
 class Rig:
     """One study in a folder of its own."""
 
-    def __init__(self, folder: Path, *, launcher: Launcher = launch) -> None:
+    def __init__(self, folder: Path, *, launcher: Launcher = launch, store_url: str | None = None) -> None:
         self.folder = folder
         self.launcher = launcher
+        self.store_url = store_url
         self.runs: list[Run] = []
         self.paths = StudyPaths(folder / "results" / "study")
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,15 +126,17 @@ class Rig:
         """Begin a run. `fault` is a fault point and its count, as in `TUNER_FAULT`."""
         number = len(self.runs)
         stdout, stderr = self.folder / f"{number}.out", self.folder / f"{number}.err"
-        arguments = ["run", "sweep.yaml", "--engine", engine, *flags]
+        arguments = ["run", "sweep.yaml", "--engine", engine, *self._store(), *flags]
         before = self.finished_epochs()
         stdout.touch()
         stderr.touch()
-        command = self.launcher(
-            arguments, cwd=self.folder, env={"TUNER_FAULT": fault, **env}, stdout=stdout, stderr=stderr
-        )
+        env = {"TUNER_FAULT": fault, MARK: str(self.folder), **env}
+        command = self.launcher(arguments, cwd=self.folder, env=env, stdout=stdout, stderr=stderr)
         self.runs.append(Run(command, stdout=stdout, stderr=stderr, finished_epochs=before))
         return self.runs[-1]
+
+    def _store(self) -> list[str]:
+        return ["--store", self.store_url] if self.store_url else []
 
     def command(self, *arguments: str) -> tuple[int, str, str]:
         """Run another command to its end: its exit code, what it printed, and what it printed to stderr."""
@@ -211,9 +217,9 @@ class Rig:
         """Keep only the first part of a file."""
         os.truncate(path, int(path.stat().st_size * share))
 
-    def resume(self, *flags: str, engine: str = "inline") -> Run:
+    def resume(self, *flags: str, engine: str = "inline", **env: str) -> Run:
         """The same command again, to its end."""
-        run = self.start(*flags, engine=engine)
+        run = self.start(*flags, engine=engine, **env)
         code = run.wait()
         assert code == 0, f"exit code {code}: {run.err[-2000:]}"
         return run
@@ -223,7 +229,7 @@ class Rig:
     def records(self) -> tuple[TrialRecord, ...]:
         """Of the study as it is in the database; none while it is not there."""
         try:
-            return read_study(self.paths, study="study").records
+            return read_study(self.paths, study="study", url=self.store_url).records
         except StudyNotFoundError:
             return ()
 
@@ -250,52 +256,19 @@ class Rig:
             rows = [dict(row) for row in csv.DictReader(file)]
         return [{key: value for key, value in row.items() if key not in CLOCKED} for row in rows]
 
-    def audit(self, *, complete: bool = False) -> None:
+    def processes(self) -> list[tuple[int, str]]:
+        """What the runs have started, whatever its process group, and is alive: process ids and command lines."""
+        found = {pid for run in self.runs for pid in group(run.pid)} | set(marked(f"{MARK}={self.folder}"))
+        return [(pid, _command_line(pid)) for pid in sorted(found)]
+
+    def audit(self, *, complete: bool = False, like: Rig | None = None) -> None:
         """Check every promise that can be checked from outside.
 
         Args:
             complete: The sweep is said to be done.
+            like: An uninterrupted run of the same sweep, which this one, being done, must equal.
         """
-        assert not [run.err for run in self.runs if "Traceback" in run.err]
-        if not self.paths.database.exists():
-            assert not any(run.announced for run in self.runs)
-            return
-        with closing(sqlite3.connect(self.paths.database)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        records = self.records()
-        assert [record.number for record in records] == list(range(len(records)))
-        assert len(records) <= self.trials
-        assert len({tuple(record.params.items()) for record in records}) == len(records)
-        self._audit_announcements(records)
-        for run in self.runs:
-            self._audit_resume(run, records)
-        if complete:
-            assert len(records) == self.trials
-            assert all(record.state.final for record in records)
-            assert not self.checkpoints()
-            assert not list(self.paths.pending.glob("*"))
-            assert not list(self.paths.folder.rglob("*.tmp"))
-            assert not group(self.last.pid)
-
-    def _audit_resume(self, run: Run, records: tuple[TrialRecord, ...]) -> None:
-        """No trial went back behind what it had finished, and none that had been announced went on at all."""
-        before = self.runs[: self.runs.index(run)]
-        ended = {number for earlier in before for number in earlier.announced}
-        diverged = {r.number for r in records if r.reason.startswith("diverged")}  # these leave no checkpoint
-        for number, epoch in run.went_on.items():
-            assert epoch == run.finished_epochs.get(number, 0) or number in diverged
-            assert number not in ended
-
-    def _audit_announcements(self, records: tuple[TrialRecord, ...]) -> None:
-        """What was announced is in the database, and was announced once."""
-        announced: dict[int, tuple[str, str, int, str]] = {}
-        for run in self.runs:
-            assert not announced.keys() & run.announced.keys()
-            announced |= run.announced
-        for number, said in announced.items():
-            record = records[number]
-            value = "-" if record.value is None else f"{record.value:.4f}"
-            assert said == (record.state.value, value, record.epochs, record.reason)
+        audit(self, complete=complete or like is not None, like=like)
 
 
 def states(rig: Rig) -> list[TrialState]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,50 @@ def user_code(fault: str, **parts: Any) -> dict[str, Any]:
         "limits": {"consecutive_failures": 99},
         **parts,
     }
+
+
+FAULTS = {
+    "": "all epochs",
+    "raise": "error: ValueError: this trial is broken",
+    "exit": "exited: sys.exit(3)",
+    "hard exit": "exited: its process ended with exit code 4",
+    "segfault": "killed: its process was killed by SIGSEGV (11)",
+    "killed": "killed: its process was killed by SIGKILL (9)",
+    "memory": "out of memory: OutOfMemoryError: CUDA out of memory.",
+    "too much memory": "out of memory: RuntimeError: ",
+    "hang": "stalled: it finished no epoch for 8 s",
+    "outputs nan": "diverged: the training loss became nan",
+    "outputs none": "error: ",
+    "outputs text": "error: ",
+    "outputs of another shape": "error: ",
+    "print": "all epochs",
+    "fork and come back": "all epochs",
+    "leave a child": "all epochs",
+}
+"""What a trial's code may do, and how the trial's reason begins."""
+
+
+def test_whatever_a_trial_does_it_ends_with_a_reason_and_the_sweep_goes_on(rig: Rig) -> None:
+    rig.sweep(
+        model=f"{CODE}:build_fault",
+        space={"fault": {"choices": list(FAULTS), "tier": 1}},
+        search={"trials": len(FAULTS), "strategy": "grid"},
+        limits={"stall_seconds": 8, "consecutive_failures": 99},
+    )
+    run = rig.start(engine="local")
+    assert run.wait() == 0, run.err
+    rig.audit(complete=True)
+    ends = {str(record.params["fault"]): record for record in rig.records()}
+    assert ends.keys() == FAULTS.keys()
+    for fault, record in ends.items():
+        assert record.reason.startswith(FAULTS[fault]), (fault, record.reason)
+        assert record.state is (TrialState.COMPLETE if FAULTS[fault] == "all epochs" else TrialState.FAILED)
+    assert ends["killed"].attempts <= 2
+    assert f"trial {ends['killed'].number} is tried again" in run.err
+    for fault in ("raise", "exit", "segfault"):
+        assert rig.paths.trial(ends[fault].number).log.read_text().strip(), fault
+    assert [row["trial"] for row in rig.leaderboard() if row["rank"]] != []
+    assert not [row for row in rig.leaderboard() if row["rank"] and row["state"] != "complete"]
 
 
 def test_prints_of_users_code_are_in_the_logs_and_not_in_the_results(rig: Rig) -> None:
@@ -114,30 +157,3 @@ def test_what_cannot_be_loaded_is_refused_before_anything_is_made(
     assert words in run.err
     assert "Traceback" not in run.err
     assert not quick_rig.paths.folder.exists()
-
-
-def test_a_sweep_file_that_is_of_another_study_is_refused_with_what_differs(quick_rig: Rig) -> None:
-    small = {"search": {"trials": 3, "strategy": "random"}}
-    quick_rig.sweep(**small)
-    quick_rig.resume()
-    before = {path: path.read_bytes() for path in quick_rig.paths.folder.rglob("*") if path.is_file()}
-    quick_rig.sweep(**small, data={"source": "sklearn/wine"})
-    run = quick_rig.start()
-    assert run.wait() == 4
-    assert "data.source: was sklearn/digits, is sklearn/wine" in run.err
-    after = {path: path.read_bytes() for path in quick_rig.paths.folder.rglob("*") if path.is_file()}
-    assert {path.name for path in after.keys() ^ before.keys()} <= {"study.db-shm", "study.db-wal"}
-    changed = {path.name for path in after.keys() & before.keys() if after[path] != before[path]}
-    assert changed <= {"study.db"}  # the lease was taken and given back
-
-
-def test_eight_runs_that_start_at_once_make_one_study(quick_rigs: Callable[[str], Rig]) -> None:
-    rig = quick_rigs("study")
-    rig.sweep()
-    runs = [rig.start() for _ in range(8)]
-    codes = [run.wait() for run in runs]
-    assert set(codes) <= {0, 5}
-    assert 0 in codes
-    for run, code in zip(runs, codes, strict=True):
-        assert code == 0 or "process" in run.err
-    rig.audit(complete=True)

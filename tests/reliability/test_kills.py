@@ -40,8 +40,7 @@ def test_killed_at_every_fault_point_a_study_ends_as_if_nothing_had_been(
         assert run.wait() == -9, f"{point} was not passed: {run.err[-1000:]}"
         rig.audit()
     rig.resume()
-    rig.audit(complete=True)
-    assert rig.leaderboard() == undisturbed.leaderboard()
+    rig.audit(like=undisturbed)
 
 
 REPEATED = {"before_commit", "after_commit", "checkpoint_written", "checkpoint_replaced", "weights_written"}
@@ -66,8 +65,7 @@ def test_killed_at_every_moment_of_a_checkpoint_long_trials_go_on_from_the_one_b
         went_on += run.went_on.values()
     assert any(0 < epoch < 400 for epoch in went_on)
     rig.resume()
-    rig.audit(complete=True)
-    assert rig.leaderboard() == calm.leaderboard()
+    rig.audit(like=calm)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -78,8 +76,7 @@ def test_killed_at_random_moments_a_study_ends_as_if_nothing_had_been(
     rig.sweep()
     kill_at_random(rig, random.Random(seed), kills=KILLS_PER_STUDY)
     rig.resume()
-    rig.audit(complete=True)
-    assert rig.leaderboard() == undisturbed.leaderboard()
+    rig.audit(like=undisturbed)
 
 
 def kill_at_random(rig: Rig, rng: random.Random, *, kills: int, engine: str = "inline") -> None:
@@ -104,6 +101,5 @@ def test_soak(tmp_path: Path, undisturbed: Rig, seed: int) -> None:
     rig.sweep()
     kill_at_random(rig, random.Random(1000 + seed), kills=KILLS_PER_STUDY, engine=("inline", "local")[seed % 2])
     rig.resume()
-    rig.audit(complete=True)
-    assert rig.leaderboard() == undisturbed.leaderboard()
+    rig.audit(like=undisturbed)
     shutil.rmtree(tmp_path)

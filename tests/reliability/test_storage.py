@@ -81,37 +81,38 @@ def test_a_lock_of_another_program_is_waited_for(quick_rig: Rig) -> None:
     quick_rig.audit(complete=True)
 
 
-@pytest.mark.parametrize("harm", ["cut", "empty", "one byte", "hostile"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
-    quick_rigs: Callable[[str], Rig], tmp_path: Path, harm: str
-) -> None:
-    rig = quick_rigs("study")
-    rig.sweep(training={"epochs": 1500, "batch_size": 128}, search={"trials": 1, "strategy": "random"})
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(quick_rig: Rig, tmp_path: Path) -> None:
+    rig = quick_rig
+    rig.sweep(training={"epochs": 2000, "batch_size": 128}, search={"trials": 1, "strategy": "random"})
     run = rig.start()
     damaged = rig.paths.trial(0)
     rig.wait_until(damaged.previous_checkpoint.exists)
     rig.kill("coordinator")
     assert run.wait() == -9
+    whole, previous = damaged.checkpoint.read_bytes(), damaged.previous_checkpoint.read_bytes()
     last = rig.checkpoints()[0]
     proof = tmp_path / "code ran"
-    match harm:
-        case "cut":
-            rig.cut_file(damaged.checkpoint)
-        case "empty":
-            rig.cut_file(damaged.checkpoint, share=0)
-        case "one byte":
-            content = bytearray(damaged.checkpoint.read_bytes())
-            content[len(content) // 2] ^= 1
-            damaged.checkpoint.write_bytes(content)
-        case _:
-            body = pickle.dumps(Hostile(str(proof)))
-            header = b"tuner-checkpoint-1 " + hashlib.sha256(body).hexdigest().encode()
-            damaged.checkpoint.write_bytes(header + b"\n" + body)
-    resumed = rig.resume()
-    assert 0 < resumed.went_on[0] < last
-    assert "0000/checkpoint.pt is damaged" in re.sub(r"\s", "", resumed.err).replace("isdamaged", " is damaged")
-    assert not proof.exists()
-    rig.audit(complete=True)
+    for harm in harmed(whole, proof):
+        damaged.checkpoint.write_bytes(harm)
+        damaged.previous_checkpoint.write_bytes(previous)
+        run = rig.start()
+        rig.wait_until("trial 0 goes on after epoch")
+        rig.kill("coordinator")
+        assert run.wait() == -9
+        assert 0 < run.went_on[0] < last
+        assert "0000/checkpoint.pt is damaged" in re.sub(r"\s", "", run.err).replace("isdamaged", " is damaged")
+        assert not proof.exists()
+
+
+def harmed(checkpoint: bytes, proof: Path) -> Iterator[bytes]:
+    """A checkpoint that was cut, emptied, changed by a bit, or forged."""
+    yield checkpoint[: len(checkpoint) // 2]
+    yield b""
+    content = bytearray(checkpoint)
+    content[len(content) // 2] ^= 1
+    yield bytes(content)
+    body = pickle.dumps(Hostile(str(proof)))
+    yield b"tuner-checkpoint-1 " + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 
 class Hostile:
@@ -122,36 +123,3 @@ class Hostile:
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[str, int]]:
         return os.open, (self.path, os.O_CREAT | os.O_WRONLY)
-
-
-@pytest.mark.parametrize("harm", ["cut", "text", "empty"])
-def test_a_damaged_database_is_refused_with_5_and_left_as_it_is(quick_rig: Rig, harm: str) -> None:
-    quick_rig.sweep(search={"trials": 3, "strategy": "random"})
-    quick_rig.resume()
-    database = quick_rig.paths.database
-    match harm:
-        case "cut":
-            quick_rig.cut_file(database)
-        case "text":
-            database.write_text("epoch,loss\n1,0.5\n")
-        case _:
-            quick_rig.cut_file(database, share=0)
-    before = database.read_bytes()
-    for arguments in (("run", "sweep.yaml", "--engine", "inline"), ("status", "study"), ("report", "study")):
-        code, _, err = quick_rig.command(*arguments)
-        assert code == 5, (arguments, err)
-        assert "study.db" in err
-        assert "Traceback" not in err
-        assert database.read_bytes() == before
-
-
-def test_mistyped_names_make_nothing(quick_rig: Rig) -> None:
-    quick_rig.sweep(search={"trials": 3, "strategy": "random"})
-    quick_rig.resume()
-    before = sorted(quick_rig.folder.rglob("*"))
-    for command in (("status", "studi"), ("report", "studi"), ("best", "studi"), ("show", "studi", "0")):
-        code, _, err = quick_rig.command(*command)
-        assert code == 4, (command, err)
-        assert "study" in err
-    left = {path for path in quick_rig.folder.rglob("*") if not path.name.startswith("command.")}
-    assert left == {path for path in before if not path.name.startswith("command.")}

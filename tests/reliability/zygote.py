@@ -1,6 +1,7 @@
 """A process that has everything imported, and forks into `tuner` commands: a run then starts in milliseconds.
 
-The commands that it forks are processes of their own, and die like any other. Requests and answers are lines of
+The commands that it forks are processes of their own, and die like any other. Their runs write the tables of the
+reports, but draw no plots, which would take most of their time. Requests and answers are lines of
 JSON: {"run": arguments, "cwd": ..., "env": ..., "stdout": ..., "stderr": ...} -> {"pid": ...}, and {"poll": pid} ->
 {"code": exit code or null}.
 """
@@ -14,9 +15,11 @@ import sys
 from typing import Any
 
 PRELOADED = (
-    "matplotlib.backends.backend_agg", "optuna", "pandas", "sklearn.datasets", "torch", "tuner.cli.progress",
-    "tuner.cli.run", "tuner.execute.inline", "tuner.report.terminal", "tuner.report.write", "tuner.search.registry",
-    "tuner.spec.check", "tuner.spec.reader", "tuner.store.optuna_store", "tuner.sweep.run",
+    "alembic.command", "matplotlib.backends.backend_agg", "optuna", "pandas", "sklearn.datasets", "torch",
+    "tuner.cli.doctor", "tuner.cli.progress", "tuner.cli.report", "tuner.cli.run", "tuner.cli.show",
+    "tuner.cli.status", "tuner.data.arrays", "tuner.data.targets", "tuner.execute.inline", "tuner.report.terminal",
+    "tuner.report.write", "tuner.search.optuna_samplers", "tuner.search.priority", "tuner.search.registry",
+    "tuner.spec.changes", "tuner.spec.check", "tuner.spec.reader", "tuner.store.optuna_store", "tuner.sweep.run",
 )  # fmt: skip
 
 
@@ -29,6 +32,9 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    from tuner.report import write
+
+    write.write_reports = write.write_tables
     print("{}", flush=True)
     for line in sys.stdin:
         request = json.loads(line)

@@ -249,7 +249,7 @@ def test_an_interruption_before_the_first_epoch_starts_nothing(tmp_path: Path) -
     cohort = Cohort(make_task(), members, worker="test")
     cohort.interrupt()
     events = [e for step in cohort.epochs() for e in step]
-    assert events == [TrialInterrupted(trial=j.trial, epoch=0) for j in members]
+    assert events == [TrialInterrupted(trial=j.trial) for j in members]
     assert not any(paths_of(j).checkpoint.exists() for j in members)
 
 

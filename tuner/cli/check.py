@@ -28,6 +28,7 @@ def check(
     Prints the search space by tiers. Then loads the data, checks the default network on one batch, and prints how
     the trials would be trained together and about how long that takes.
     """
+    from tuner.report.escape import visible
     from tuner.spec.defaults import build_space
     from tuner.spec.reader import read_sweep
 
@@ -40,7 +41,7 @@ def check(
     for tier in build_space(spec).tiers:
         click.echo(f"  {_tier_name(tier)}")
         for dimension in build_space(spec).in_tier(tier):
-            click.echo(f"    {_dimension(dimension)}")
+            click.echo(f"    {visible(_dimension(dimension))}")
     if not no_import:
         _rehearse(spec, gradients=gradients, workers=workers, devices=devices)
 
@@ -48,6 +49,7 @@ def check(
 def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: str | None) -> None:
     from tuner.execute.devices import worker_places
     from tuner.execute.preflight import plan, preflight
+    from tuner.report.escape import visible
     from tuner.spec.model import SweepSpec
 
     assert isinstance(spec, SweepSpec)
@@ -59,7 +61,7 @@ def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: st
         _print_network(found)
     for result in found.checks:
         mark = click.style("ok  ", fg="green") if result.passed else click.style("FAIL", fg="red")
-        click.echo(f"  {mark} {result.name}: {result.finding}")
+        click.echo(f"  {mark} {result.name}: {visible(result.finding)}")
         if not result.passed:
             click.echo(f"       {result.advice}")
     planned = plan(spec, found.facts, num_workers=len(places))
@@ -73,12 +75,14 @@ def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: st
 
 
 def _print_network(found: Preflight) -> None:
+    from tuner.report.escape import visible
+
     data, metric = found.facts.data, found.facts.metric
     shape = "x".join(str(n) for n in data["input_shape"])
     click.echo(f"data: {data['task']}, {data['num_train']} train, {data['num_dev']} dev, {data['num_test']} test "
                f"examples of {shape}, {data['num_outputs']} outputs")  # fmt: skip
     for note in data["notes"]:
-        click.echo(f"  {note}")
+        click.echo(f"  {visible(note)}")
     click.echo(f"baseline: a guess has {metric} {found.baseline:.4f} on the dev set")
     click.echo(f"default network: {found.num_parameters} parameters")
 

@@ -83,7 +83,9 @@ def run_command_line(arguments: list[str]) -> int:
     except TunerError as error:
         if "--debug" in arguments:
             raise
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        from tuner.report.escape import visible_lines
+
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {visible_lines(str(error))}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 130

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from tuner.records import TrialRecord, TrialState
+from tuner.report.escape import visible, visible_lines
 from tuner.spec.check_loop import known_direction
 from tuner.spec.model import SweepSpec
 from tuner.sweep.watcher import Watcher
@@ -29,7 +30,8 @@ def open_progress(spec: SweepSpec, *, quiet: bool, verbose: bool) -> Iterator[Wa
     """The display that fits where stderr goes."""
     console = Console(stderr=True, highlight=False)
     handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+    handler.setFormatter(VisibleFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     logging.getLogger("optuna").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if quiet:
@@ -40,6 +42,13 @@ def open_progress(spec: SweepSpec, *, quiet: bool, verbose: bool) -> Iterator[Wa
             yield display
     else:
         yield LineProgress(spec, verbose=verbose)
+
+
+class VisibleFormatter(logging.Formatter):
+    """Messages quote names, and errors of users' code: none of them may command the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible_lines(super().format(record))
 
 
 class Standing:
@@ -134,11 +143,11 @@ class LiveProgress(Watcher):
     def ended(self, record: TrialRecord) -> None:
         self._standing.end(record)
         if self._standing.better(record, maximise=self._maximise):
-            self.live.console.print(f"[green]best so far[/] {escape(_ending(record))}")
+            self.live.console.print(f"[green]best so far[/] {escape(visible(_ending(record)))}")
         self._refresh()
 
     def said(self, line: str) -> None:
-        self.live.console.print(f"[dim]{escape(line)}[/]")
+        self.live.console.print(f"[dim]{escape(visible_lines(line))}[/]")
 
     def _refresh(self) -> None:
         standing = self._standing
@@ -163,7 +172,9 @@ class LiveProgress(Watcher):
             figures = ("", "", "") if last is None else (
                 f"{last.train_loss:.4f}", f"{last.dev_loss:.4f}", f"{last.dev_metric:.4f}",
             )  # fmt: skip
-            table.add_row(str(record.number), record.tier, f"{record.epochs}/{standing.epochs}", *figures)
+            table.add_row(
+                str(record.number), escape(visible(record.tier)), f"{record.epochs}/{standing.epochs}", *figures
+            )
         parts: list[object] = [self._bar]
         if standing.best is not None:
             parts.append(f"  best: trial {standing.best.number}, dev {standing.best.value:.4f}")
@@ -190,4 +201,4 @@ def _short(seconds: float) -> str:
 
 
 def _print_line(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(visible_lines(line), file=sys.stderr, flush=True)

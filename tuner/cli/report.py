@@ -108,12 +108,14 @@ def _formatted(analysis: Analysis, frame: pd.DataFrame, format_name: str, *, exc
 
 
 def _put_out(content: str | bytes, format_name: str, output: Path | None) -> None:
+    from tuner.report.escape import visible_lines
     from tuner.report.files import write_atomically
 
     if output is not None:
         write_atomically(output, content)
     elif isinstance(content, str):
-        sys.stdout.write(content)
+        # Data for a program stay as they are; a terminal would obey the control characters in them.
+        sys.stdout.write(visible_lines(content) if sys.stdout.isatty() else content)
     elif sys.stdout.isatty():
         raise UsageError(f"{format_name} is binary; write it to a file with -o FILE")
     else:

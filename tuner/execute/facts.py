@@ -19,3 +19,5 @@ class TaskFacts:
     device: str
     calibration: Mapping[str, float]
     """`overhead_seconds` of one small tensor operation, `flops_per_second` of a matrix product, on one worker."""
+    code: str = ""
+    """SHA-256 of the file with the user's model; empty for a built-in one."""

@@ -43,7 +43,7 @@ class InlineExecutor:
 
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         if self._interrupted and self._pending:
-            ended = [TrialInterrupted(trial=p.job.trial, epoch=0) for p in self._pending]
+            ended = [TrialInterrupted(trial=p.job.trial) for p in self._pending]
             self._pending = []
             return [*ended]
         training = self._training or self._begin()

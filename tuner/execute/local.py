@@ -153,7 +153,7 @@ class LocalExecutor:
     def _dispatch(self) -> None:
         """Give idle workers a cohort each, and let waiting jobs join cohorts of their kind."""
         if self._interrupted:
-            self._ready_events += [TrialInterrupted(trial=p.job.trial, epoch=0) for p in self._pending]
+            self._ready_events += [TrialInterrupted(trial=p.job.trial) for p in self._pending]
             self._pending = []
         for worker in self.workers:
             if self._pending and worker.ready and not worker.jobs:
@@ -250,7 +250,7 @@ class LocalExecutor:
         if self._failure is not None:
             return []  # the run is over, and what became of its trials is for the next one to see
         if self._interrupted:
-            return [TrialInterrupted(trial=trial, epoch=0) for trial in worker.jobs]
+            return [TrialInterrupted(trial=trial) for trial in worker.jobs]
         if worker.overtime:
             self._pending += [p for trial, p in worker.jobs.items() if trial not in worker.overtime]
             return [self._timeout(trial) for trial in worker.jobs if trial in worker.overtime]

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from tuner.errors import StorageError
+from tuner.errors import StorageError, StudyMismatchError
 from tuner.records import FailureReason, TrialEvent, TrialFailed, TrialInterrupted, TrialJob
 from tuner.train.cohort import Cohort
 from tuner.train.own.open import open_loop
@@ -93,13 +93,14 @@ class CohortRunner:
 
         Raises:
             StorageError: the trials' files cannot be written.
+            StudyMismatchError: a checkpoint is of another module than the user's is now.
         """
         self._interrupted = False
         self._waiting = [list(jobs)]
         while self._waiting:
             group = self._waiting.pop(0)
             if self._interrupted:
-                yield [TrialInterrupted(trial=job.trial, epoch=0) for job in group]
+                yield [TrialInterrupted(trial=job.trial) for job in group]
             else:
                 yield from self._train(group)
 
@@ -108,8 +109,8 @@ class CohortRunner:
         try:
             yield from self._epochs(cohort)
             return
-        except StorageError:
-            raise  # a full disk is nobody's fault here, and no trial can be trained on it
+        except (StorageError, StudyMismatchError):
+            raise  # no fault of the trial's: on a full disk, or with a module that has changed, none can be trained
         except (Exception, SystemExit) as error:  # a user's module may raise anything
             events = self._after(error, cohort.unfinished)
             traceback.clear_frames(error.__traceback__)

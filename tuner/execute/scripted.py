@@ -69,7 +69,7 @@ class ScriptedExecutor:
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         if self._interrupted:
             left, self._queue = self._queue, []
-            return [TrialInterrupted(trial=job.trial, epoch=self._epoch(job.trial)) for job in left]
+            return [TrialInterrupted(trial=job.trial) for job in left]
         return list(self._advance(self._queue.pop(0))) if self._queue else []
 
     def interrupt(self) -> None:

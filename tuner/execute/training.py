@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -55,9 +57,20 @@ def facts_of(task: Task | OwnTask) -> TaskFacts:
         metric=task.metric.name,
         direction=task.direction,
         data=data,
+        code=_code_hash(task.spec),
         device=str(task.device),
         calibration=calibrate(task.device),
     )
+
+
+def _code_hash(spec: SweepSpec) -> str:
+    if spec.model.kind in MODELS:
+        return ""
+    try:
+        file = inspect.getsourcefile(load_object(spec.model.kind, root=Path(spec.root)))  # type: ignore[arg-type]
+    except TypeError:  # a callable without a file of its own
+        file = None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:

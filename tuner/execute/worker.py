@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import StorageError, TunerError
+from tuner.errors import StorageError, StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.printed import Printed
 from tuner.execute.runner import CohortRunner
@@ -154,7 +154,7 @@ class _Server:
                     try:
                         if not self._train(jobs):
                             return
-                    except StorageError as error:
+                    except (StorageError, StudyMismatchError) as error:
                         self._link.send("refused", error)
                         return
                 case ("close",):

@@ -15,6 +15,11 @@ def visible(text: str) -> str:
     return "".join(_visible_character(c) for c in text)
 
 
+def visible_lines(text: str) -> str:
+    """The same of each line: a text of several lines stays one."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def _visible_character(character: str) -> str:
     if character in "\n\r\t":
         return " "

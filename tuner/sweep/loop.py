@@ -181,7 +181,7 @@ class Sweep:
                     progressed[event.trial] = self.store.record(event)
                     continue
                 case TrialFailed(retryable=True) if self._ending:
-                    event = TrialInterrupted(trial=event.trial, epoch=0)  # the next run tries it again
+                    event = TrialInterrupted(trial=event.trial)  # the next run tries it again
                 case TrialFailed(retryable=True) if self._retried[event.trial] < self.limits.retries:
                     self._retried[event.trial] += 1
                     again.append(self.store.advance(event.trial, self._record(event.trial).to_epoch))
@@ -238,7 +238,7 @@ class Sweep:
             self._handle(self.executor.events(WAIT_SECONDS))
         for trial in sorted(self._active):
             log.warning("trial %d is in a long epoch; it goes on from its last checkpoint", trial)
-            self.store.record(TrialInterrupted(trial=trial, epoch=self._record(trial).epochs))
+            self.store.record(TrialInterrupted(trial=trial))
         self._active = set()
         self.store.flush()
 

@@ -20,7 +20,7 @@ from tuner.sweep.finalists import FinalistStrategy, best_trials
 from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
 from tuner.sweep.loop import Sweep
 from tuner.sweep.stop import StopRequest
-from tuner.sweep.study import check_matches, describe, dev_noise, failed_trials, set_aside, sweep_up
+from tuner.sweep.study import check_matches, describe, dev_noise, differences, failed_trials, set_aside, sweep_up
 from tuner.sweep.watcher import Watcher, Watchers
 
 if TYPE_CHECKING:  # the database's libraries are imported while the workers load the data
@@ -89,7 +89,12 @@ class StudyRun:
                     if options.fresh:
                         self._open(executor, self.finalists, fresh=True).close()
                 sweep_up(self.paths)
-                describe(store, self.spec, self.space, facts.data)
+                if changed := differences(store, self.spec, code=facts.code):
+                    log.warning(
+                        "since this study was run last, %s; trials from now on may not be comparable with those before",
+                        ", and ".join(changed),
+                    )
+                describe(store, self.spec, self.space, facts.data, code=facts.code)
                 fault_point("after_describe")
                 complete = options.confirm_only or self._search(store, executor)
                 if complete and self.spec.finalists is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from tuner.paths import StudyPaths
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
+from tuner.store.locations import hide_password
 from tuner.store.store import StudyStore
 
 
@@ -40,8 +42,16 @@ def check_matches(store: StudyStore, spec: SweepSpec, data: Mapping[str, Json]) 
         )
 
 
-def describe(store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str, Json]) -> None:
-    """Remember in the study what it is of, for reports and for the next run."""
+def describe(store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str, Json], *, code: str = "") -> None:
+    """Remember in the study what it is of, for reports and for the next run.
+
+    Args:
+        store: The study's.
+        spec: The sweep file.
+        space: What is searched.
+        data: Facts of the data.
+        code: Hash of the user's model, if it is theirs.
+    """
     from tuner.spec.changes import space_to_json
 
     store.set("sweep", spec.model_dump(mode="json"))
@@ -49,7 +59,18 @@ def describe(store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str
     store.set("space", space_to_json(space))
     store.set("data", dict(data))
     store.set("versions", versions())
-    store.set("command", " ".join(["tuner", *sys.argv[1:]]))
+    store.set("code", code)
+    store.set("command", hide_password(shlex.join(["tuner", *sys.argv[1:]])))
+
+
+def differences(store: StudyStore, spec: SweepSpec, *, code: str) -> list[str]:
+    """What results depend on, and is not as it was when the study was run last: no reason to refuse to go on."""
+    before, now = store.get("versions") or {}, versions()
+    names = [name for name in before if name in now and name != "platform"]  # that has the kernel's version in it
+    found = [f"{name} was {before[name]}, is {now[name]}" for name in names if before[name] != now[name]]
+    if store.get("code") not in (None, code):
+        found.append(f"the file of {spec.model.kind} has changed")
+    return found
 
 
 def versions() -> dict[str, str]:

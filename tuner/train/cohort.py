@@ -170,8 +170,8 @@ class Cohort:
         for row, run in enumerate(self._runs):
             run.write_checkpoint(self._running, row)
             run.write_curve()
-            events.append(TrialInterrupted(trial=run.job.trial, epoch=run.epoch))
-        events += [TrialInterrupted(trial=job.trial, epoch=0) for job in self._joining]
+            events.append(TrialInterrupted(trial=run.job.trial))
+        events += [TrialInterrupted(trial=job.trial) for job in self._joining]
         self._runs, self._joining, self._program = [], [], None
         return events
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
+from tuner.errors import StudyMismatchError
 from tuner.faults import fault_point
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, TrialJob
@@ -64,9 +66,30 @@ class Run:
         if found.state_format != program.state_format:
             log.warning("trial %d starts anew: its checkpoint is of another way to train", self.job.trial)
             return
-        program.load_state(row, found.state)
+        self._check_fits(found, program.state(row))
+        try:
+            program.load_state(row, found.state)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise self._misfit(str(error).strip().splitlines()[0]) from error
         self.curve, self.patience = list(found.curve), found.patience
         self.best = self.task.best_of(found.curve)
+
+    def _check_fits(self, found: Checkpoint, fresh: Mapping[str, Tensor]) -> None:
+        """A user's module may not be the one that the checkpoint is of.
+
+        Raises:
+            StudyMismatchError: it is not.
+        """
+        for name, tensor in fresh.items():
+            if name in found.state and found.state[name].shape != tensor.shape:
+                was, now = tuple(found.state[name].shape), tuple(tensor.shape)
+                raise self._misfit(f"{name} was of shape {was}, is of shape {now}")
+
+    def _misfit(self, difference: str) -> StudyMismatchError:
+        return StudyMismatchError(
+            f"trial {self.job.trial} cannot go on: its checkpoint does not fit {self.task.spec.model.kind}, which must "
+            f"have changed ({difference}); put it back as it was, or start anew with --fresh"
+        )
 
     def add(self, result: EpochResult, outputs: Tensor) -> bool:
         """Add a finished epoch; whether it is the best so far.

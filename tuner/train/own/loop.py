@@ -95,7 +95,7 @@ class OwnLoop:
         while self._jobs:
             job = self._jobs[0]
             if self._interrupted:
-                events: list[TrialEvent] = [TrialInterrupted(trial=job.trial, epoch=0)]
+                events: list[TrialEvent] = [TrialInterrupted(trial=job.trial)]
             else:
                 events = yield from self._advance(Course.of(job, self.task))
             self._jobs.pop(0)
@@ -149,7 +149,7 @@ class OwnLoop:
         if course.end is not None:
             return self._ending(course)
         if self._interrupted:
-            return TrialInterrupted(trial=course.job.trial, epoch=course.epoch)
+            return TrialInterrupted(trial=course.job.trial)
         failure = session.failure()
         if failure is not None:
             reason, message, from_outside = failure

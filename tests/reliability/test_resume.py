@@ -1,0 +1,118 @@
+"""What a run that is resumed, or a sweep file that has changed, must not do to the results."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reliability.rig import Rig, states
+from tuner.records import TrialState
+
+MODULE = """
+from torch import nn
+
+def build(params, data):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, {width}), nn.ReLU(), nn.Linear({width}, data.num_outputs))
+"""
+
+
+@pytest.mark.parametrize("strategy", ["tpe", "priority"])
+def test_a_search_that_is_stopped_and_resumed_proposes_what_an_unbroken_one_does(
+    quick_rigs: Callable[[str], Rig], strategy: str
+) -> None:
+    unbroken, broken = quick_rigs("unbroken"), quick_rigs("broken")
+    for rig in (unbroken, broken):
+        rig.sweep(search={"trials": 12, "strategy": strategy}, training={"epochs": 3, "batch_size": 128, "fuse": "off"})
+    unbroken.resume()
+    for fault in ("after_announce:4", "after_create:1", "after_tell:1"):
+        assert broken.start(fault=fault).wait() == -9
+        broken.audit()
+    broken.resume()
+    broken.audit(like=unbroken)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"data": {"source": "sklearn/wine"}}, "data.source: was sklearn/digits, is sklearn/wine"),
+        ({"objective": {"metric": "loss"}}, "is to maximize, the sweep file to minimize"),
+        ({"space": {"learning_rate": {"low": 0.1, "high": 1.0}}}, "space.learning_rate: was 0.001 to 1"),
+    ],
+    ids=["data", "objective", "space"],
+)
+def test_a_sweep_file_that_is_of_another_study_is_refused_with_what_differs(
+    quick_rig: Rig, change: dict[str, Any], line: str
+) -> None:
+    small = {"search": {"trials": 3, "strategy": "random"}}
+    quick_rig.sweep(**small)
+    quick_rig.resume()
+    before = _files(quick_rig)
+    quick_rig.sweep(**small, **change)
+    run = quick_rig.start()
+    assert run.wait() == 4
+    assert line in run.err
+    after = _files(quick_rig)
+    assert {path.name for path in after.keys() ^ before.keys()} <= {"study.db-shm", "study.db-wal"}
+    changed = {path.name for path in after.keys() & before.keys() if after[path] != before[path]}
+    assert changed <= {"study.db"}  # the lease was taken and given back
+
+
+def test_a_space_that_only_grew_is_gone_on_with(quick_rig: Rig) -> None:
+    quick_rig.sweep(space={"learning_rate": {"low": 1e-2, "high": 0.1}}, search={"trials": 3, "strategy": "random"})
+    quick_rig.resume()
+    quick_rig.sweep(space={"learning_rate": {"low": 1e-3, "high": 1.0}}, search={"trials": 6, "strategy": "random"})
+    quick_rig.resume()
+    quick_rig.audit(complete=True)
+
+
+def test_other_versions_than_those_of_the_study_are_warned_of(quick_rig: Rig) -> None:
+    quick_rig.sweep(search={"trials": 3, "strategy": "random"})
+    quick_rig.resume()
+    assert "since this study was run last" not in quick_rig.last.err
+    with closing(sqlite3.connect(quick_rig.paths.database)) as connection, connection:
+        ((key, text),) = connection.execute(
+            "SELECT key, value_json FROM study_user_attributes WHERE key LIKE '%versions'"
+        )
+        text = re.sub(r'"torch": ?"[^"]*"', '"torch": "1.13.1"', text)
+        connection.execute("UPDATE study_user_attributes SET value_json = ? WHERE key = ?", (text, key))
+    run = quick_rig.resume("--trials", "4")
+    assert "torch was 1.13.1, is " in " ".join(run.err.split())
+
+
+@pytest.mark.parametrize("fuse", ["auto", "off"])
+def test_a_module_of_another_shape_is_said_when_its_trials_are_to_go_on(quick_rig: Rig, fuse: str) -> None:
+    module = quick_rig.folder / "model.py"
+    module.write_text(MODULE.format(width=16))
+    quick_rig.sweep(
+        model="model.py:build",
+        space={"learning_rate": {"low": 1e-3, "high": 0.1}},
+        training={"epochs": 200, "batch_size": 128, "fuse": fuse},
+        search={"trials": 2, "strategy": "random"},
+    )
+    quick_rig.start()
+    quick_rig.wait_until(lambda: bool(quick_rig.checkpoints()))
+    quick_rig.kill("coordinator")
+    assert quick_rig.last.wait() == -9
+    reached = quick_rig.checkpoints()
+    module.write_text(MODULE.format(width=24))
+    run = quick_rig.start()
+    assert run.wait() == 4
+    said = " ".join(run.err.split())
+    assert "the file of model.py:build has changed" in said
+    assert re.search(r"trial \d cannot go on: its checkpoint does not fit model.py:build.*was of shape.*--fresh", said)
+    assert TrialState.FAILED not in states(quick_rig)
+    assert quick_rig.checkpoints() == reached
+    module.write_text(MODULE.format(width=16))
+    quick_rig.resume()
+    assert quick_rig.last.went_on
+    quick_rig.audit(complete=True)
+
+
+def _files(rig: Rig) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in rig.paths.folder.rglob("*") if path.is_file()}
