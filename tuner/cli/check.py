@@ -56,9 +56,13 @@ def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: st
     places = worker_places([d.strip() for d in devices.split(",")] if devices else [], workers=workers)
     found = preflight(spec, places[0], gradients=gradients)
     if spec.loop is not None:
+        if spec.has_data:
+            _print_data(found)
         click.echo(f"{spec.loop}: two epochs of the default configuration")
     else:
-        _print_network(found)
+        _print_data(found)
+        click.echo(f"baseline: a guess has {found.facts.metric} {found.baseline:.4f} on the dev set")
+        click.echo(f"default network: {found.num_parameters} parameters")
     for result in found.checks:
         mark = click.style("ok  ", fg="green") if result.passed else click.style("FAIL", fg="red")
         click.echo(f"  {mark} {result.name}: {visible(result.finding)}")
@@ -74,17 +78,15 @@ def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: st
         raise TunerError("a check failed; see above")
 
 
-def _print_network(found: Preflight) -> None:
+def _print_data(found: Preflight) -> None:
     from tuner.report.escape import visible
 
-    data, metric = found.facts.data, found.facts.metric
+    data = found.facts.data
     shape = "x".join(str(n) for n in data["input_shape"])
     click.echo(f"data: {data['task']}, {data['num_train']} train, {data['num_dev']} dev, {data['num_test']} test "
                f"examples of {shape}, {data['num_outputs']} outputs")  # fmt: skip
     for note in data["notes"]:
         click.echo(f"  {visible(note)}")
-    click.echo(f"baseline: a guess has {metric} {found.baseline:.4f} on the dev set")
-    click.echo(f"default network: {found.num_parameters} parameters")
 
 
 def _tier_name(tier: int) -> str:

@@ -33,8 +33,20 @@ def check_loop(spec: SweepSpec, findings: Findings) -> None:
         if getattr(spec.training, name) != default:
             rule = f"has no effect with {spec.loop}"
             findings.error(("training", name), rule, remedy=f"remove it; your {spec.loop} trains", at_key=True)
+    if spec.trainer is not None:
+        _check_trainer(spec, spec.trainer, findings)
     if spec.command is not None:
         _check_command(spec, spec.command, findings)
+
+
+def _check_trainer(spec: SweepSpec, trainer: str, findings: Findings) -> None:
+    if spec.command is not None:
+        findings.error(("trainer",), "cannot train where command does", remedy="remove one of the two", at_key=True)
+    elif spec.folder is not None:
+        findings.error(("folder",), "has no effect without command", remedy="remove it", at_key=True)
+    if not all(trainer.rpartition(":")[::2]):
+        rule = "must be a function of yours, package.module:function or file.py:function"
+        findings.refuse(("trainer",), rule)
 
 
 def _check_command(spec: SweepSpec, text: str, findings: Findings) -> None:

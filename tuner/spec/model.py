@@ -16,8 +16,8 @@ from tuner.spec.values import BatchSize, ClassWeights, Fraction, Number, Part, P
 NO_DATA = "none"
 """The source of a sweep without a `data:` block, whose training code reads data of its own."""
 OWN_MODEL = "own training code"
-"""What stands for the model where `command:` trains."""
-LoopKind = Literal["command"]
+"""What stands for the model where `command:` or `trainer:` trains."""
+LoopKind = Literal["command", "trainer"]
 METRICS = (
     "auto", "accuracy", "balanced_accuracy", "f1", "micro_f1", "auroc", "subset_accuracy", "rmse", "r2", "loss",
 )  # fmt: skip
@@ -119,7 +119,7 @@ class ObjectiveSpec(Part):
     metric: Annotated[str, Field(min_length=1)] = "auto"
     """`auto` (accuracy for classification, f1 averaged over labels for multi-label data, rmse for regression),
     `accuracy`, `balanced_accuracy`, `f1`, `micro_f1`, `auroc`, `subset_accuracy`, `rmse`, `r2`, `loss`; with `command:`
-    any name that your code reports."""
+    or `trainer:` any name that your code reports."""
     direction: Literal["maximize", "minimize"] | None = None
     """Whether larger or smaller is better; needed for a metric of yours, the others have theirs."""
     target_error: Annotated[float, Field(ge=0)] | None = None
@@ -315,11 +315,14 @@ class SweepSpec(Part):
     study: Annotated[str, Field(min_length=1, max_length=MAX_STUDY_NAME, pattern=STUDY_NAME)]
     """Name of the study, and of its folder under `results/`."""
     data: DataSpec = DataSpec(source=NO_DATA)
-    """Where the examples come from; required, except where `command:` trains. See [below](#data)."""
+    """Where the examples come from; required, except where `command:` or `trainer:` trains. See [below](#data)."""
     model: ModelSpec = ModelSpec()
     command: Annotated[str, Field(min_length=1)] | None = None
     """A command that trains one trial, instead of a network that tuner trains: `python train.py --lr {learning_rate}`.
     Every `{name}` becomes the trial's value; see [your code](your-code.md)."""
+    trainer: Annotated[str, Field(min_length=1)] | None = None
+    """A function of yours that trains one trial, `package.module:function` or `path/to/file.py:function`; it is given a
+    [handle](your-code.md#a-function)."""
     folder: Annotated[str, Field(min_length=1)] | None = None
     """Folder that the command runs in; that of the sweep file if left out."""
     objective: ObjectiveSpec = ObjectiveSpec()
@@ -335,7 +338,9 @@ class SweepSpec(Part):
     @property
     def loop(self) -> LoopKind | None:
         """The key that names the user's own training code; None where tuner trains a network."""
-        return "command" if self.command is not None else None
+        if self.command is not None:
+            return "command"
+        return "trainer" if self.trainer is not None else None
 
     @property
     def has_data(self) -> bool:
@@ -348,4 +353,5 @@ class SweepSpec(Part):
         """Own training code takes the place of a model: then all hyperparameters are the user's."""
         if not isinstance(values, dict) or values.get("model") is not None:
             return values
-        return {**values, "model": {"kind": OWN_MODEL}} if values.get("command") is not None else values
+        is_own = values.get("command") is not None or values.get("trainer") is not None
+        return {**values, "model": {"kind": OWN_MODEL}} if is_own else values

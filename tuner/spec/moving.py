@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.records import Json
+from tuner.spec.model import NO_DATA
 
 PLACES = {"data": ("source", "dev", "test"), "model": ("kind",)}
 """The keys that may hold a path."""
@@ -17,6 +18,8 @@ def move_paths(sweep: dict[str, Any], *, root: Path, folder: Path) -> None:
     """Let the paths in a sweep file's values, which start at `root`, start at `folder`; in place."""
     if sweep.get("command") is not None and root.resolve() != folder.resolve():
         sweep["folder"] = os.path.relpath(root / (sweep.get("folder") or "."), folder)
+    if isinstance(trainer := sweep.get("trainer"), str):
+        sweep["trainer"] = moved_path(trainer, root=root, folder=folder)
     for block, keys in PLACES.items():
         part = sweep.get(block)
         if isinstance(part, str):
@@ -39,7 +42,11 @@ def moved_path(target: str, *, root: Path, folder: Path) -> str:
 
 def stated_sweep(sweep: Mapping[str, Json]) -> dict[str, Json]:
     """The values that a study keeps, as a sweep file states them: without keys that are left at nothing."""
-    implied = ("data", "model") if sweep.get("command") is not None else ()
+    implied: tuple[str, ...] = ()
+    if sweep.get("command") is not None or sweep.get("trainer") is not None:
+        data = sweep.get("data")
+        has_data = isinstance(data, Mapping) and data.get("source") != NO_DATA
+        implied = ("model",) if has_data else ("data", "model")
     return {key: _stated(value) for key, value in sweep.items() if key not in implied and value is not None}
 
 

@@ -35,7 +35,7 @@ MAX_WORDS = 300
 class CommandSession:
     """See `train.own.loop.Session`."""
 
-    path = "command"
+    can_be_killed = True
 
     def __init__(self, course: Course) -> None:
         """Start the program for a trial.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Literal, Protocol
 
@@ -35,8 +36,8 @@ _Events = Generator[list[TrialEvent], None, list[TrialEvent]]
 class Session(Protocol):
     """The user's code at work on one trial."""
 
-    path: str
-    """How it is trained, for events: `command` or `trainer`."""
+    can_be_killed: bool
+    """Whether `close` ends it wherever it is; if not, only the worker's end does."""
 
     def poll(self, timeout_seconds: float) -> list[Report]:
         """What was reported since the last call; waits up to the timeout for the first.
@@ -130,11 +131,12 @@ class OwnLoop:
             try:
                 results = [result for report in session.poll(POLL_SECONDS) if (result := course.add(report))]
             except ReportError as error:
-                return [_failed(course, FailureReason.ERROR, str(error))]
+                story = "".join(traceback.format_exception(error)) if self.task.path == "trainer" else ""
+                return [_failed(course, FailureReason.ERROR, str(error), story)]
             yield _told(course, results)
             if problem := course.divergence:
                 return [_failed(course, FailureReason.DIVERGED, problem)]
-            if course.end is None and (late := course.overtime):
+            if (results or session.can_be_killed) and course.end is None and (late := course.overtime):
                 return [_failed(course, FailureReason.TIMEOUT, late)]
         if course.began_anew:
             self.task.warn_once(
@@ -178,5 +180,5 @@ def _told(course: Course, results: Sequence[EpochResult]) -> list[TrialEvent]:
     return [EpochsFinished(trial=course.job.trial, results=tuple(results))] if results else []
 
 
-def _failed(course: Course, reason: FailureReason, message: str) -> TrialEvent:
-    return TrialFailed(trial=course.job.trial, reason=reason, message=message)
+def _failed(course: Course, reason: FailureReason, message: str, story: str = "") -> TrialEvent:
+    return TrialFailed(trial=course.job.trial, reason=reason, message=message, traceback=story)

@@ -6,14 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from tuner.data.load import load_training_data
 from tuner.records import TrialJob
 from tuner.spec.model import LoopKind, SweepSpec
 from tuner.train.own.command import CommandSession, check_command
 from tuner.train.own.course import Course
+from tuner.train.own.function import FunctionSession, load_trainer
 from tuner.train.own.loop import OwnLoop, Session
 from tuner.train.own.task import OwnTask
 
-SESSIONS: Mapping[LoopKind, Callable[[Course], Session]] = {"command": CommandSession}
+SESSIONS: Mapping[LoopKind, Callable[[Course], Session]] = {
+    "command": CommandSession,
+    "trainer": FunctionSession,
+}
 """How each kind of own training code is started."""
 
 
@@ -22,10 +27,13 @@ def open_own_task(spec: SweepSpec, device: torch.device) -> OwnTask:
 
     Raises:
         UserCodeError: the code is not there.
+        DataError: the data cannot be used.
     """
     if spec.command is not None:
         check_command(spec)
-    return OwnTask(spec, device)
+    else:
+        load_trainer(spec)
+    return OwnTask(spec, device, load_training_data(spec) if spec.has_data else None)
 
 
 def open_loop(task: OwnTask, jobs: Sequence[TrialJob], *, worker: str) -> OwnLoop:

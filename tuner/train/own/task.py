@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import torch
 
+from tuner.data.dataset import TrainingData
 from tuner.records import Direction, Json
 from tuner.spec.check_loop import known_direction
 from tuner.spec.model import SweepSpec
@@ -17,7 +19,7 @@ log = logging.getLogger(__name__)
 class OwnTask:
     """A sweep's task on one device, as far as it is ours."""
 
-    def __init__(self, spec: SweepSpec, device: torch.device) -> None:
+    def __init__(self, spec: SweepSpec, device: torch.device, data: TrainingData | None = None) -> None:
         assert spec.loop is not None
         self.spec = spec
         self.device = device
@@ -27,16 +29,26 @@ class OwnTask:
         direction = spec.objective.direction or known_direction(self.metric_name)
         assert direction is not None  # the sweep file was checked
         self.direction = Direction(direction)
+        self.data: TrainingData | None = None
+        """Train and dev examples on the device, where the sweep file has a `data:` block."""
+        if data is not None:
+            self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info)
         self._said: set[str] = set()
 
     @property
     def data_facts(self) -> Mapping[str, Json]:
         """Facts of the data, none where the user's code reads its own."""
-        return {}
+        if self.data is None:
+            return {}
+        values = asdict(self.data.info)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
     def silence(self) -> str:
         """What is wrong with code that ends without a report."""
+        if self.path == "trainer":
+            call = f"trial.report(epoch, {self.metric_name}=...)"
+            return f"the trainer returned without a report: it must call {call} after each epoch"
         return (
             f"the command ended without a report: it must print a line such as "
             f'{{"epoch": 1, "{self.metric_name}": 0.9}} after each epoch, or append it to the file $TUNER_REPORT'
