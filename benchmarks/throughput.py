@@ -2,7 +2,7 @@
 
     python benchmarks/throughput.py [--space fixed|narrow|wide|all] [--data digits|FILE.csv] [--trials 64]
                                     [--epochs 30] [--rounds 3] [--model mlp|module] [--fuse auto|off]
-                                    [--workers N] [--json FILE]
+                                    [--workers N] [--also unfused,memory] [--json FILE]
 
 `typical`: Optuna's `study.optimize` (one process) over `nn.Sequential` and `DataLoader`s. `lean`: resident tensors,
 no `DataLoader`, as many processes as tuner has workers. `tuner`: what `tuner run` does: strategy, workers, database,
@@ -10,6 +10,9 @@ checkpoints, leaderboard (the HTML page, drawn once at the end whatever the numb
 train the same configurations on the same data, dropout on, with a dev evaluation after every epoch (tuner evaluates
 training examples too), with one torch thread in each process; rounds are interleaved and everything is warmed up.
 Figures are wall milliseconds for one epoch of one trial.
+
+`--also` adds contestants: `unfused` is tuner with `fuse: off`; `memory` is tuner's sweep without a database, whose
+difference from the sweep with one is what the database costs.
 """
 
 from __future__ import annotations
@@ -42,8 +45,11 @@ from tuner.report.write import write_page, write_tables  # noqa: E402
 from tuner.search.registry import open_strategy  # noqa: E402
 from tuner.spec.defaults import build_space  # noqa: E402
 from tuner.spec.model import DataSpec, DimensionSpec, ModelSpec, SearchSpec, SweepSpec, TrainingSpec  # noqa: E402
+from tuner.spec.space import Space  # noqa: E402
+from tuner.store.memory import MemoryStore  # noqa: E402
 from tuner.store.optuna_store import open_store  # noqa: E402
 from tuner.store.reader import read_study  # noqa: E402
+from tuner.store.store import StudyStore  # noqa: E402
 from tuner.sweep.loop import StopRequest, Sweep  # noqa: E402
 from tuner.sweep.study import describe  # noqa: E402
 from tuner.sweep.watcher import Watcher  # noqa: E402
@@ -112,6 +118,26 @@ class Tuner:
         self.executor = LocalExecutor(self.spec, StudyPaths(self.folder), places)
         self.facts = self.executor.facts
         self._runs = 0
+        self.sweep_seconds: list[float] = []
+        """Of each run, without its reports."""
+
+    def train_in_memory(self) -> float:
+        """The sweep without a database and reports; wall seconds."""
+        self._runs += 1
+        paths = StudyPaths(self.folder / str(self._runs))
+        began = time.perf_counter()
+        self._sweep(MemoryStore(direction=self.facts.direction), build_space(self.spec), paths)
+        return time.perf_counter() - began
+
+    def _sweep(self, store: StudyStore, space: Space, paths: StudyPaths) -> None:
+        strategy = open_strategy(self.spec, space, self.facts.direction)
+        sweep = Sweep(
+            strategy, store, self.executor, folders=lambda n: paths.trial(n).folder,
+            limits=self.spec.limits, watcher=Watcher(), stop=StopRequest(),
+        )  # fmt: skip
+        assert sweep.run()
+        epochs = {record.epochs for record in store.records()}
+        assert epochs <= {self.spec.training.epochs}, f"a trial ended early: {epochs}"
 
     def run(self) -> float:
         """One whole sweep: search, training, database, reports; wall seconds."""
@@ -123,14 +149,8 @@ class Tuner:
         common = {"direction": self.facts.direction, "metric": self.facts.metric}
         with open_store(paths, study=self.spec.study, space=space, **common) as store:
             describe(store, self.spec, space, self.facts.data)
-            strategy = open_strategy(self.spec, space, self.facts.direction)
-            sweep = Sweep(
-                strategy, store, self.executor, folders=lambda n: paths.trial(n).folder,
-                limits=self.spec.limits, watcher=Watcher(), stop=StopRequest(),
-            )  # fmt: skip
-            assert sweep.run()
-            epochs = {record.epochs for record in store.records()}
-            assert epochs <= {self.spec.training.epochs}, f"a trial ended early: {epochs}"
+            self._sweep(store, space, paths)
+        self.sweep_seconds.append(time.perf_counter() - began)
         analysis = write_tables(read_study(paths, study=self.spec.study), paths)
         seconds = time.perf_counter() - began
         if self._runs == 1:
@@ -178,6 +198,12 @@ def measure(space: str, args: argparse.Namespace) -> dict[str, object]:
             "lean": lean,
             "tuner": ours.run,
         }
+        others: list[Tuner] = []
+        if "unfused" in args.also:
+            others.append(Tuner(args.data, trials, epochs=args.epochs, workers=workers, fuse="off", model=args.model))
+            contestants["unfused"] = others[0].run
+        if "memory" in args.also:
+            contestants["memory"] = ours.train_in_memory
         run_typical(trials[:2], data, epochs=1)
         pool.map(lean_task, [(c, 1) for c in trials[: 2 * workers]])
         ours.run()
@@ -185,21 +211,28 @@ def measure(space: str, args: argparse.Namespace) -> dict[str, object]:
         for _ in range(args.rounds):
             for name, run in contestants.items():
                 seconds[name].append(run())
-    ours.close()
+    for tuner in (ours, *others):
+        tuner.close()
     scale = 1e3 / (args.trials * args.epochs)
     milliseconds = {name: [s * scale for s in found] for name, found in seconds.items()}
     median = {name: statistics.median(found) for name, found in milliseconds.items()}
-    over = {name: median[name] / median["tuner"] for name in ("typical", "lean")}
+    over = {name: median[name] / median["tuner"] for name in contestants if name != "tuner"}
     inputs = data.train.inputs[0].numel()
     examples = 3 * len(data.train) + len(data.dev)
     flops = sum(2 * multiplications(c, inputs, data.info.num_outputs) for c in trials) * examples * args.epochs
     share = flops / (statistics.median(seconds["tuner"]) * workers * peak_flops())
     print(f"\n{space}: {args.trials} trials x {args.epochs} epochs of {len(data.train)} examples, {args.rounds} rounds")
     for name, found in milliseconds.items():
-        ratio = f"  tuner is {over[name]:.1f}x as fast" if name in over else f"  {share:.0%} of the sgemm peak"
+        ratio = f"  tuner is {over[name]:.2f}x as fast" if name in over else f"  {share:.0%} of the sgemm peak"
         print(f"  {name:8} {median[name]:8.3f} ms per trial-epoch [{min(found):.3f}, {max(found):.3f}]{ratio}")
     print(f"  (the HTML page with its plots is drawn once, after the sweep: {ours.page_seconds:.1f} s, not counted)")
-    return {"over_typical": over["typical"], "over_lean": over["lean"], "ms_per_trial_epoch": median}
+    found: dict[str, object] = {f"over_{name}": ratio for name, ratio in over.items() if name != "memory"}
+    if "memory" in contestants:
+        without = statistics.median(seconds["memory"])
+        cost = statistics.median(ours.sweep_seconds[-args.rounds :]) - without
+        found["database_share"] = cost / statistics.median(seconds["tuner"])
+        print(f"  the database takes {found['database_share']:.1%} of tuner's time")
+    return found | {"ms_per_trial_epoch": median}
 
 
 def main() -> None:
@@ -212,8 +245,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="processes of tuner and of lean; one for each core by default")
     parser.add_argument("--fuse", choices=["auto", "off", "require"], default="auto")
     parser.add_argument("--model", choices=["mlp", "module"], default="mlp", help="built in, or a user's own module")
+    parser.add_argument("--also", default="", help="further contestants, with commas: unfused, memory")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
+    args.also = [name for name in args.also.split(",") if name]
     torch.set_num_threads(1)
     print(f"{platform.processor() or platform.machine()}, {len(available_cores())} cores, torch {torch.__version__}, "
           "one thread in each process")  # fmt: skip

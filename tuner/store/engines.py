@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from tuner.records import Direction
 from tuner.store.codec import FORMAT, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE
 from tuner.store.database import cause_of
 from tuner.store.locations import DatabaseLocation
-from tuner.store.sqlite_file import BUSY_SECONDS, check_version, on_network_file_system
+from tuner.store.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, check_version, on_network_file_system
 
 CONNECT_SECONDS = 5
 """How long a server may take to accept a connection."""
@@ -121,7 +121,13 @@ def create_sqlite_schema(path: Path) -> None:
 @contextmanager
 def _new_sqlite_file(path: Path) -> Iterator[RDBStorage]:
     """Optuna's storage of a new file that nobody else sees yet."""
-    storage = _rdb_storage("sqlite://", {"creator": lambda: _connect_hastily(path), "poolclass": QueuePool})
+    # Optuna would import every migration that it has ever had to find out which is the last: most of the time it takes.
+    with closing(_connect_hastily(path)) as connection, connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES (?)", (SCHEMA_VERSION,))
+    arguments = {"creator": lambda: _connect_hastily(path), "poolclass": QueuePool}
+    with quiet_optuna():
+        storage = RDBStorage("sqlite://", engine_kwargs=arguments, skip_compatibility_check=True)
     try:
         yield storage
     finally:
