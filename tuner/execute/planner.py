@@ -147,7 +147,7 @@ class Planner:
 
     @property
     def _is_convolutional(self) -> bool:
-        return self.spec.model.kind in ("cnn", "resnet")
+        return self.spec.model.kind in ("cnn", "resnet", "conv1d")
 
     def _dense(self, values: Mapping[str, ParamValue]) -> int:
         inputs, outputs = prod(self.facts.data["input_shape"]), int(self.facts.data["num_outputs"])

@@ -17,8 +17,8 @@ from tuner.execute.facts import TaskFacts
 from tuner.imports import load_object
 from tuner.paths import StudyPaths
 from tuner.records import Json
-from tuner.spec.hyperparameters import MODELS
 from tuner.spec.model import SweepSpec
+from tuner.spec.networks import MODELS
 from tuner.train.artefacts import replacing
 from tuner.train.own.open import open_own_task
 from tuner.train.own.task import OwnTask

@@ -11,17 +11,24 @@ from torch import nn
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
 from tuner.models.cnn import cnn, resnet
-from tuner.models.dropout import dropout_rates, replace_dropout
+from tuner.models.dropout import dropout_rates, keyed_dropouts, replace_dropout
 from tuner.models.exact import make_exact
 from tuner.models.keyed import key
 from tuner.models.layers import Network
 from tuner.models.mlp import linear, mlp
-from tuner.models.module import initial_values, load_values, to_module
+from tuner.models.module import draw_weights, initial_values, load_values, to_module
+from tuner.models.sequences import conv1d, recurrent, transformer
 from tuner.records import DataInfo, ParamValue
 from tuner.spec.model import SweepSpec
 
 NETWORKS: Mapping[str, Callable[..., Network]] = {"linear": linear, "mlp": mlp, "cnn": cnn, "resnet": resnet}
-"""The built-in models: functions of (settings, input_shape, num_outputs)."""
+"""The built-in models that are described: functions of (settings, input_shape, num_outputs)."""
+MODULES: Mapping[str, Callable[..., nn.Module]] = {
+    "conv1d": conv1d,
+    "recurrent": recurrent,
+    "transformer": transformer,
+}
+"""Those that are modules, trained as users' are: functions of the same."""
 
 
 def network_of(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> Network | None:
@@ -40,25 +47,44 @@ def build_module(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
     """A trial's module with its initial weights; the same for the same arguments.
 
     Dropout layers are `KeyedDropout`: those of a built-in network at the trial's rate, those of a user's module at
-    the rate that the factory gave them. A user's module is made exact (`models.exact`).
+    the rate that the factory gave them. What is no description is made exact (`models.exact`).
 
     Raises:
         UserCodeError: the factory cannot be imported, raises, or returns no module.
     """
     network = network_of(spec, values, info)
     if network is not None:
-        last = values.get("dropout_last")
-        rates = dropout_rates(float(values["dropout"]), None if last is None else float(last), network.num_dropouts)
-        module = to_module(network, dropout=rates)
+        module = to_module(network, dropout=_dropout_rates(values, network.num_dropouts))
         load_values(module, network, initial_values(network, seed=seed, init=str(values["init"])))
+        return module
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "init"))
+        made = _made(spec, values, info)
+    make_exact(made)
+    made = replace_dropout(made)
+    if spec.model.kind in MODULES:
+        dropouts = keyed_dropouts(made)
+        for dropout, rate in zip(dropouts, _dropout_rates(values, len(dropouts)), strict=True):
+            dropout.set_rate(rate)
+    return made
+
+
+def _dropout_rates(values: Mapping[str, ParamValue], num_layers: int) -> tuple[float, ...]:
+    """The rate of each dropout layer of a built-in model."""
+    last = values.get("dropout_last")
+    return dropout_rates(float(values["dropout"]), None if last is None else float(last), num_layers)
+
+
+def _made(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> nn.Module:
+    """A module that is no description, with weights drawn from the library's generator."""
+    if builtin := MODULES.get(spec.model.kind):
+        module = builtin(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
+        draw_weights(module, init=str(values["init"]))
         return module
     factory = load_object(spec.model.kind, root=Path(spec.root))
     if not callable(factory):
         raise UserCodeError(f"{spec.model.kind} is no function; a model is a function (params, data) -> nn.Module")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, "init"))
-        made = factory(dict(values), info)
+    made = factory(dict(values), info)
     if not isinstance(made, nn.Module):
         raise UserCodeError(f"{spec.model.kind} returned {type(made).__name__}; it must return an nn.Module")
-    make_exact(made)
-    return replace_dropout(made)
+    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,14 @@ _ACTIVATION_MODULES: Mapping[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "elu": nn.ELU,
+}
+
+_DRAWS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "he": nn.init.kaiming_normal_,
+    "xavier": nn.init.xavier_normal_,
+    "orthogonal": nn.init.orthogonal_,
+    "normal": nn.init.normal_,
+    "zero": nn.init.zeros_,
 }
 
 
@@ -126,6 +134,15 @@ def to_module(network: Network, *, dropout: float | Sequence[float] = 0.0) -> nn
     return kind(OrderedDict((str(i), _to_module(layer, network, rates)) for i, layer in enumerate(network.layers)))
 
 
+def draw_weights(module: nn.Module, *, init: str) -> None:
+    """Draw a module's weight matrices anew from the library's generator; `auto` keeps what its layers drew."""
+    if init == "auto":
+        return
+    for parameter in module.parameters():
+        if parameter.dim() > 1:
+            _DRAWS[init](parameter)
+
+
 def load_values(module: nn.Sequential, network: Network, values: Mapping[Parameter, Tensor]) -> None:
     """Copy parameters of the stacked layout into the plain module."""
     with torch.no_grad():
@@ -134,6 +151,11 @@ def load_values(module: nn.Sequential, network: Network, values: Mapping[Paramet
             layer = network.layers[parameter.layer]
             is_weight = parameter.name == "weight"
             target.copy_(transposed_for_module(layer, value) if is_weight else value)
+
+
+def activation_module(name: str) -> nn.Module:
+    """The module of one of `layers.ACTIVATIONS`."""
+    return nn.LeakyReLU(LEAKY_SLOPE) if name == "leaky_relu" else _ACTIVATION_MODULES[name]()
 
 
 def _to_module(layer: Layer, network: Network, dropouts: Iterator[float]) -> nn.Module:
@@ -155,9 +177,7 @@ def _to_module(layer: Layer, network: Network, dropouts: Iterator[float]) -> nn.
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case Fork() | Join():
             return Skip(joins=isinstance(layer, Join))
-        case Activation("leaky_relu"):
-            return nn.LeakyReLU(LEAKY_SLOPE)
         case Activation(name):
-            return _ACTIVATION_MODULES[name]()
+            return activation_module(name)
         case Dropout():
             return KeyedDropout(next(dropouts))

@@ -9,9 +9,10 @@ from tuner.spec.check_loop import check_metric
 from tuner.spec.check_range import HIGHEST_LEARNING_RATE
 from tuner.spec.defaults import UNDECAYED, searched_optimizers
 from tuner.spec.findings import Findings
-from tuner.spec.hyperparameters import HYPERPARAMETERS, MODELS, hyperparameters_of, is_builtin
+from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.model import SplitSpec, SweepSpec
 from tuner.spec.names import did_you_mean, nearest
+from tuner.spec.networks import MODELS
 from tuner.spec.problems import KeyPath
 from tuner.spec.space import Space
 from tuner.spec.translate import REQUIRED

@@ -10,28 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuner.spec.knowledge import OPTIMIZERS, Bounds, Hyperparameter
+from tuner.spec.networks import MODELS, NETWORK_HYPERPARAMETERS
 from tuner.spec.space import REGULARISATION_TIER
 from tuner.spec.techniques import TECHNIQUES
-
-ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
-MODELS: Mapping[str, str] = {
-    "linear": "Linear, logistic or softmax regression: the baseline that a network has to beat.",
-    "mlp": "Multi-layer perceptron: dense layers of equal width; images are flattened.",
-    "cnn": "Convolutional network for images: channels double as the image halves, then one hidden dense layer.",
-    "resnet": "Residual convolutional network for images: each stage adds a residual block; no hidden dense layer.",
-}
-"""The built-in models, each with one sentence; any other model is a factory of the user's."""
-
 
 _MOMENTUM = Bounds(low=0, high=1, open_high=True)
 _POSITIVE = Bounds(low=0, open_low=True)
 _NOT_NEGATIVE = Bounds(low=0)
 _ADAM = frozenset({"adam", "adamw", "amsgrad", "nadam"})
 _BETAS = _ADAM | {"lion"}
-_MLP = frozenset({"mlp"})
-_CNN = frozenset({"cnn"})
-_IMAGES = frozenset({"cnn", "resnet"})
-_WITH_HIDDEN_LAYERS = frozenset({"mlp", "cnn", "resnet"})
 _ADAPTIVE_RANGE = (1e-5, 1e-1)
 
 _ALL = (
@@ -99,100 +86,7 @@ _ALL = (
         in_default_space=True,
         description="Examples in a mini-batch; `full` is all of the training set.",
     ),
-    Hyperparameter(
-        name="channels",
-        tier=2,
-        kind="int",
-        default=16,
-        low=8,
-        high=64,
-        scale="log",
-        bounds=Bounds(low=1),
-        models=_IMAGES,
-        in_default_space=True,
-        description="Channels of the first convolution; each further one has twice as many.",
-    ),
-    Hyperparameter(
-        name="hidden_units",
-        tier=2,
-        kind="int",
-        default=64,
-        low=16,
-        high=256,
-        scale="log",
-        bounds=Bounds(low=1),
-        models=_MLP | _CNN,
-        in_default_space=True,
-        description="Width of each hidden dense layer.",
-    ),
-    Hyperparameter(
-        name="hidden_layers",
-        tier=3,
-        kind="int",
-        default=2,
-        low=1,
-        high=4,
-        bounds=_NOT_NEGATIVE,
-        models=_MLP,
-        in_default_space=True,
-        description="Number of hidden layers; 0 is linear or logistic regression.",
-    ),
-    Hyperparameter(
-        name="conv_layers",
-        tier=3,
-        kind="int",
-        default=2,
-        low=1,
-        high=3,
-        bounds=Bounds(low=1),
-        models=_IMAGES,
-        in_default_space=True,
-        description="Number of convolutions (resnet: stages), each with its pooling while the image can be halved.",
-    ),
-    Hyperparameter(
-        name="kernel_size",
-        tier=3,
-        kind="int",
-        default=3,
-        choices=(3, 5),
-        low=3,
-        high=5,
-        step=2,
-        bounds=Bounds(low=1),
-        models=_IMAGES,
-        description="Width and height of the convolutions' kernels; odd.",
-    ),
-    Hyperparameter(
-        name="activation",
-        tier=3,
-        kind="categorical",
-        default="relu",
-        choices=("relu", "tanh", "gelu"),
-        allowed=ACTIVATIONS,
-        models=_WITH_HIDDEN_LAYERS,
-        description="The nonlinearity of the hidden layers.",
-    ),
-    Hyperparameter(
-        name="norm",
-        tier=3,
-        kind="categorical",
-        default="none",
-        model_defaults={"resnet": "batch"},
-        choices=("none", "batch"),
-        allowed=("none", "batch", "layer"),
-        models=_WITH_HIDDEN_LAYERS,
-        description="Normalisation before each activation: `batch` (arXiv 1502.03167) or `layer` (arXiv 1607.06450).",
-    ),
-    Hyperparameter(
-        name="residual",
-        tier=3,
-        kind="categorical",
-        default=False,
-        choices=(False, True),
-        allowed=(False, True),
-        models=_MLP,
-        description="Each hidden layer but the first adds its output to its input (arXiv 1512.03385).",
-    ),
+    *NETWORK_HYPERPARAMETERS,
     Hyperparameter(
         name="lr_decay",
         tier=3,
@@ -305,7 +199,7 @@ _ALL = (
     ),
 )
 
-HYPERPARAMETERS: Mapping[str, Hyperparameter] = {h.name: h for h in (*_ALL, *TECHNIQUES)}
+HYPERPARAMETERS: Mapping[str, Hyperparameter] = {h.name: h for h in sorted((*_ALL, *TECHNIQUES), key=lambda h: h.tier)}
 """By name, in tier order."""
 
 

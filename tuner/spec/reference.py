@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from tuner.records import Json
 from tuner.spec.defaults import build_space
-from tuner.spec.hyperparameters import HYPERPARAMETERS, MODELS
+from tuner.spec.hyperparameters import HYPERPARAMETERS
 from tuner.spec.knowledge import OPTIMIZERS, Hyperparameter
 from tuner.spec.model import (
     DataSpec,
@@ -28,6 +28,7 @@ from tuner.spec.model import (
     SweepSpec,
     TrainingSpec,
 )
+from tuner.spec.networks import MODELS
 from tuner.spec.schema import sweep_schema
 from tuner.spec.space import REGULARISATION_TIER
 from tuner.spec.starter import starter_text

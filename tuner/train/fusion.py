@@ -9,8 +9,8 @@ from collections.abc import Hashable, Mapping
 
 from tuner.models.layers import rounded_width
 from tuner.records import ParamValue
-from tuner.spec.hyperparameters import MODELS
 from tuner.spec.model import SweepSpec
+from tuner.spec.networks import DESCRIBED
 
 PER_TRIAL = frozenset(
     {
@@ -33,6 +33,6 @@ def fusion_key(spec: SweepSpec, values: Mapping[str, ParamValue]) -> Hashable:
     """
     shape = {name: value for name, value in values.items() if name not in PER_TRIAL}
     shape |= {name: bool(values[name]) for name in SWITCHED if name in values}
-    if spec.model.kind in MODELS and "hidden_units" in shape:
+    if spec.model.kind in DESCRIBED and "hidden_units" in shape:
         shape["hidden_units"] = rounded_width(int(shape["hidden_units"]))
     return tuple(sorted((name, repr(value)) for name, value in shape.items()))

@@ -311,6 +311,8 @@ def unfusable_reason(member: Member, train: Split, *, loss: str, num_outputs: in
     on_cpu = device.type == "cpu"
     if on_cpu and any(isinstance(m, _CONVOLUTIONS) for m in member.make_module().modules()):
         return "stacked convolutions are slower than single ones on a CPU"
+    if any(isinstance(m, nn.RNNBase) for m in member.make_module().modules()):
+        return "torch.func has no rule for recurrent layers"
     twins = [member] * NUM_TWINS
     size = min(member.settings.batch_size, len(train))
     batch = torch.arange(size, device=device)
