@@ -1,16 +1,17 @@
-"""What `throughput.py` compares with: the loops that people write by hand, on the same data and configurations."""
+"""What `throughput.py` and `time_to_target.py` compare with: the loops that people write by hand."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from tuner.data.dataset import TrainingData
+if TYPE_CHECKING:  # Ray's environment has no tuner
+    from tuner.data.dataset import TrainingData
 
 Configuration = Mapping[str, Any]
 

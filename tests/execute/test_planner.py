@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.execute.sweeps import small_sweep
 from tuner.execute.facts import TaskFacts
-from tuner.execute.planner import MAX_WIDTH_CPU, MAX_WIDTH_CUDA, PlannedJob, Planner
+from tuner.execute.planner import LEAST_ROOM, MAX_WIDTH_CPU, MAX_WIDTH_CUDA, PlannedJob, Planner
 from tuner.records import Direction, TrialJob
 from tuner.spec.model import DataSpec, SweepSpec
 
@@ -137,3 +137,16 @@ def test_a_whole_plan_holds_every_job_once(widths: list[int], workers: int) -> N
     assert all(len(cohort.jobs) <= plan.max_width(cohort.jobs[0]) for cohort in cohorts)
     total = sum(cohort.seconds for cohort in cohorts)
     assert total / workers <= seconds * (1 + 1e-9) <= total * (1 + 1e-9) + 1e-12
+
+
+def test_room_follows_the_width_of_the_cohorts() -> None:
+    plan = planner()
+    for _ in range(8):
+        plan.note_width(1)
+    assert plan.room_per_worker == LEAST_ROOM
+    for _ in range(8):
+        plan.note_width(3)
+    assert LEAST_ROOM < plan.room_per_worker < MAX_WIDTH_CPU
+    for _ in range(8):
+        plan.note_width(MAX_WIDTH_CPU)
+    assert plan.room_per_worker == MAX_WIDTH_CPU

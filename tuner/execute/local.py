@@ -187,6 +187,7 @@ class LocalExecutor:
         worker.jobs |= {p.job.trial: p for p in chosen}
         worker.heard = time.monotonic()
         worker.process.send(verb, [p.job for p in chosen])
+        self.planner.note_width(len(worker.jobs))
 
     # Workers
 

@@ -1,7 +1,8 @@
-"""Which jobs train together, where, and how long that takes: pure functions, without torch."""
+"""Which jobs train together, where, and how long that takes; without torch."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -15,6 +16,9 @@ from tuner.train.fusion import fusion_key
 MAX_WIDTH_CPU = 16
 """Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""
 MAX_WIDTH_CUDA = 256
+LEAST_ROOM = 4
+"""Jobs for each worker, however narrow the cohorts turn out."""
+_REMEMBERED_WIDTHS = 8
 STATE_BYTES_CPU = 24 * 2**20
 """A cohort's parameters, gradients, moments and best weights stay within about so much on a CPU."""
 STATE_COPIES = 5
@@ -49,6 +53,7 @@ class Planner:
         self.num_workers = num_workers
         self.on_cuda = facts.device.startswith("cuda")
         self._limit: dict[Hashable, int] = {}
+        self._widths: deque[int] = deque(maxlen=_REMEMBERED_WIDTHS)
 
     def describe(self, job: TrialJob) -> PlannedJob:
         """A job, with its fusion key."""
@@ -79,10 +84,21 @@ class Planner:
 
     @property
     def room_per_worker(self) -> int:
-        """How many jobs a worker should have, those in training and those waiting for it: to fill its cohorts."""
+        """How many jobs a worker should have, those in training and those waiting for it: to fill its cohorts.
+
+        Where trials differ too much in shape to share cohorts, asking far ahead would only let the search decide
+        before it has seen results.
+        """
         if self._is_alone:
             return 2
-        return MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU
+        most = MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU
+        if not self._widths:
+            return most
+        return min(most, max(LEAST_ROOM, LEAST_ROOM * sum(self._widths) // len(self._widths)))
+
+    def note_width(self, width: int) -> None:
+        """A worker trains so many trials as one cohort now."""
+        self._widths.append(width)
 
     def next_cohort(self, pending: Sequence[PlannedJob], *, idle: int) -> Cohort | None:
         """The jobs that an idle worker should take: of the group with the most work left, an even share.
