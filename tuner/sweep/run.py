@@ -18,6 +18,7 @@ from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
 from tuner.sweep.finalists import FinalistStrategy, best_trials
 from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
+from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.study import check_matches, describe, dev_noise, differences, failed_trials, set_aside, sweep_up
@@ -66,9 +67,9 @@ class StudyRun:
     def __init__(self, spec: SweepSpec, options: RunOptions, watcher: Watcher, stop: StopRequest) -> None:
         self.spec = spec
         self.options = options
-        self.watcher = watcher
         self.stop = stop
         self.paths = StudyPaths((options.results / spec.study).resolve())
+        self.watcher = Watchers([watcher, LogFile(self.paths.log)])
         self.space = build_space(spec)
 
     def run(self) -> Outcome:
