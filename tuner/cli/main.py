@@ -18,6 +18,7 @@ from tuner.errors import TunerError
 COMMANDS = {
     "init": "tuner.cli.init:init",
     "check": "tuner.cli.check:check",
+    "lr-find": "tuner.cli.lr_find:lr_find",
     "run": "tuner.cli.run:run",
     "status": "tuner.cli.status:status",
     "show": "tuner.cli.show:show",

@@ -6,19 +6,16 @@ Users' code is imported only there.
 from __future__ import annotations
 
 import math
-import multiprocessing
 import random
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.errors import TunerError
+from tuner.execute.apart import run_apart
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
-from tuner.execute.numeric import set_numeric_environment
 from tuner.execute.planner import Planner
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import build_space
@@ -74,22 +71,7 @@ def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool) -> Prefli
         UserCodeError: the user's code cannot be imported or called.
         TunerError: the process died; the message says how.
     """
-    set_numeric_environment(place.threads)
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_rehearse, args=(theirs, spec, place, gradients), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        found = ours.recv()
-    except EOFError:
-        process.join()
-        raise TunerError(f"the checking process ended with exit code {process.exitcode}") from None
-    process.join()
-    if isinstance(found, TunerError):
-        raise found
-    assert isinstance(found, Preflight)
-    return found
+    return run_apart(_rehearse, place, spec, place, gradients)
 
 
 def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
@@ -107,30 +89,24 @@ def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
     return Plan(len(jobs), len(cohorts), max(len(c.jobs) for c in cohorts), seconds)
 
 
-def _rehearse(connection: Connection, spec: SweepSpec, place: WorkerPlace, gradients: bool) -> None:
+def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool) -> Preflight:
     from tuner.execute.training import facts_of, open_task
     from tuner.train.checks import baseline, run_checks
     from tuner.train.own.task import OwnTask
 
-    try:
-        task = open_task(spec, device=place.device, threads=place.threads)
-        default = build_space(spec).default()
-        if isinstance(task, OwnTask):
-            connection.send(_rehearse_own(task, default))
-            return
-        job = TrialJob(trial=0, params=default, seed=PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
-        checks = run_checks(task, job, gradients=gradients)
-        connection.send(
-            Preflight(
-                facts=facts_of(task),
-                default=default,
-                num_parameters=task.num_parameters(task.member(job)),
-                baseline=baseline(task),
-                checks=tuple(CheckResult(c.name, c.passed, c.finding, c.advice) for c in checks),
-            )
-        )
-    except TunerError as error:
-        connection.send(error)
+    task = open_task(spec, device=place.device, threads=place.threads)
+    default = build_space(spec).default()
+    if isinstance(task, OwnTask):
+        return _rehearse_own(task, default)
+    job = TrialJob(trial=0, params=default, seed=PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
+    checks = run_checks(task, job, gradients=gradients)
+    return Preflight(
+        facts=facts_of(task),
+        default=default,
+        num_parameters=task.num_parameters(task.member(job)),
+        baseline=baseline(task),
+        checks=tuple(CheckResult(c.name, c.passed, c.finding, c.advice) for c in checks),
+    )
 
 
 def _rehearse_own(task: OwnTask, default: Mapping[str, ParamValue]) -> Preflight:
