@@ -15,6 +15,7 @@ from tuner.data.dataset import Split
 from tuner.train.checks import (
     Check,
     baseline,
+    check_falls,
     check_gradients,
     check_initial_loss,
     check_outputs,
@@ -116,7 +117,7 @@ def test_a_good_network_passes_every_check(tmp_path: Path) -> None:
         job = jobs(tmp_path, [{"learning_rate": 0.01, "dropout": 0.5}])[0]
         checks = run_checks(make_task(model=model), job, gradients=True)
         assert [c.name for c in checks] == [
-            "forward pass", "initial loss", "scale per layer", "gradients", "overfits one batch",
+            "forward pass", "initial loss", "scale per layer", "gradients", "cost falls", "overfits one batch",
         ]  # fmt: skip
         assert [c.name for c in checks if not c.passed] == []
 
@@ -176,8 +177,8 @@ def test_what_a_module_raises_in_its_backward_pass_is_a_finding(
     monkeypatch.setattr(task, "member", lambda job: Member(0, settings_of(), None, InPlace))
     checks = run_checks(task, jobs(tmp_path, [{}])[0], gradients=True)
     failed = [c for c in checks if not c.passed]
-    assert [c.name for c in failed] == ["scale per layer", "gradients", "overfits one batch"]
-    assert ["modified by an inplace operation" in c.finding for c in failed] == [True] * 3, failed
+    assert [c.name for c in failed] == ["scale per layer", "gradients", "cost falls", "overfits one batch"]
+    assert ["modified by an inplace operation" in c.finding for c in failed] == [True] * 4, failed
 
 
 def test_after_a_wrong_shape_nothing_else_is_tried(tmp_path: Path) -> None:
@@ -274,3 +275,59 @@ def test_the_baseline_of_targets_is_their_mean() -> None:
 
 def test_a_check_is_a_value() -> None:
     assert Check("a", True, "b") == Check("a", True, "b", "")
+
+
+def test_a_gradient_is_checked_in_training_mode_through_batch_norm_with_dropout_off() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Dropout(), nn.Linear(16, 10)
+    )
+    check = check_gradients(TASK, member(module), BATCH)
+    assert check.passed, check.finding
+    assert "over 6 tensors: 1.weight " in check.finding
+    assert float(module[2].running_mean.abs().sum()) > 0, "not in training mode"
+
+
+@pytest.mark.parametrize(
+    ("rate", "optimizer", "passed"),
+    [(0.01, "sgd", True), (20.0, "sgd", False), (0.001, "adam", True), (1.0, "adam", False)],
+)
+def test_without_noise_the_cost_falls_with_every_step_unless_the_rate_is_too_high(
+    rate: float, optimizer: str, passed: bool
+) -> None:
+    settings = settings_of(learning_rate=rate, optimizer=optimizer, dropout=0.5)
+    check = check_falls(TASK, Member(0, settings, None, good), BATCH)
+    assert check.passed == passed, check.finding
+    assert ("but rose at step" in check.finding) != passed
+
+
+def test_the_cost_of_a_gradient_that_points_the_wrong_way_does_not_fall() -> None:
+    class Reversed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: object, *grads: Tensor) -> Tensor:
+            return -grads[0]
+
+    class Wrong(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = good()
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = Reversed.apply(self.inner(x))
+            return found
+
+    assert not check_falls(TASK, member(Wrong()), BATCH).passed
+
+
+def test_zero_and_normal_initial_weights_are_seen_to_fail(tmp_path: Path) -> None:
+    failed = {}
+    for init in ("auto", "zero", "normal", "orthogonal"):
+        task = make_task(init=init, settings={"hidden_layers": 3})
+        failed[init] = {c.name for c in run_checks(task, jobs(tmp_path, [{}])[0], gradients=False) if not c.passed}
+    assert failed["auto"] == failed["orthogonal"] == set()
+    assert {"scale per layer", "overfits one batch"} <= failed["zero"]
+    assert {"initial loss", "scale per layer"} & failed["normal"]

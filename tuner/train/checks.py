@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tuner.data.dataset import Split
 from tuner.records import TrialJob
+from tuner.train.gradient_check import gradient_errors, without_dropout
 from tuner.train.losses import mean_loss
+from tuner.train.plain import make_optimizer
 from tuner.train.program import Member
 from tuner.train.task import Task
 
-GRADIENT_STEP = 1e-6
 SMOOTH_ERROR = 1e-6
 """Relative error of a gradient in float64 below which it is right beyond doubt."""
 WRONG_ERROR = 1e-3
 """Above which it is wrong, unless a kink (ReLU) lies within the step."""
-MAX_CHECKED = 20
 OVERFIT_STEPS = 200
+FALLING_STEPS = 20
+FALLING_EXAMPLES = 256
+ALLOWED_RISE = 1e-3
+"""Of the first cost; rounding and kinks cause less."""
+VANISHED = 1e-5
+"""A gradient that is so small beside that of another layer has vanished."""
+MOST_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,8 @@ def run_checks(task: Task, job: TrialJob, *, gradients: bool) -> list[Check]:
     found.append(_tried("scale per layer", lambda: check_scales(task, module, batch)))
     if gradients:
         found.append(_tried("gradients", lambda: check_gradients(task, member, batch)))
+    many = Split(task.data.train.inputs[:FALLING_EXAMPLES], task.data.train.targets[:FALLING_EXAMPLES])
+    found.append(_tried("cost falls", lambda: check_falls(task, member, many)))
     found.append(_tried("overfits one batch", lambda: check_overfits(task, member, batch)))
     return found
 
@@ -119,62 +129,59 @@ def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
         handle.remove()
     norms = {n: float(p.grad.norm()) for n, p in module.named_parameters() if p.grad is not None and p.dim() > 1}
     module.zero_grad()
-    smallest = min(norms.values(), default=1.0)
-    largest = max(norms.values(), default=1.0)
-    healthy = all(1e-3 < s < 1e3 for _, s in spreads) and smallest > 1e-8 and largest < 1e3
-    shown = ", ".join(f"{name or 'module'} {spread:.2g}" for name, spread in spreads)
+    smallest, largest = min(norms.values(), default=1.0), max(norms.values(), default=1.0)
+    exploding = not largest < 1e3 or any(not s < 1e3 for _, s in spreads)
+    vanishing = smallest <= max(1e-8, VANISHED * largest) or any(s <= 1e-3 for _, s in spreads)
+    activations = _listed([f"{name or 'module'} {spread:.2g}" for name, spread in spreads])
+    gradients = _listed([f"{name.removesuffix('.weight') or 'module'} {norm:.1e}" for name, norm in norms.items()])
+    what = "they explode" if exploding else "they vanish" if vanishing else "they keep their scale"
     return Check(
-        "scale per layer", healthy, f"activations {shown}; gradient norms {smallest:.1e} to {largest:.1e}",
-        "use He (ReLU) or Xavier (tanh) initial weights, batch norm, or fewer layers",
+        "scale per layer", not exploding and not vanishing,
+        f"{what}: activations {activations}; gradient norms {gradients}",
+        "use He (ReLU) or Xavier (tanh) initial weights (init: auto), a norm, residual connections, or fewer layers",
     )  # fmt: skip
 
 
 def check_gradients(task: Task, member: Member, batch: Split) -> Check:
-    """Gradients by back-propagation against central differences, in float64, on a sample of each tensor's entries.
-
-    The error of a tensor is |numerical - analytical| / (|numerical| + |analytical|), in L2 norm.
-    """
-    module = member.make_module().to("cpu").double().eval()
-    inputs = batch.inputs.cpu().double()
-    targets = batch.targets.cpu()
-    targets = targets if targets.dtype == torch.int64 else targets.double()
-
-    def loss() -> Tensor:
-        return mean_loss(module(inputs), targets, loss=task.loss)
-
-    loss().backward()  # type: ignore[no-untyped-call]
-    draw = torch.Generator().manual_seed(0)
-    errors: dict[str, float] = {}
-    for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        # No gradient at all says that the loss does not depend on it, which the numerical one proves or refutes.
-        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        chosen = torch.randperm(parameter.numel(), generator=draw)[:MAX_CHECKED]
-        numerical = torch.stack([_difference(loss, parameter, int(i)) for i in chosen])
-        analytical = gradient.flatten()[chosen]
-        size = float(numerical.norm() + analytical.norm())
-        errors[name] = float((numerical - analytical).norm()) / size if size > 1e-12 else 0.0
+    """Every parameter group's gradient is that of the loss: see `train.gradient_check`."""
+    errors = gradient_errors(member.make_module(), batch, loss=task.loss)
     worst = max(errors, key=lambda n: errors[n])
+    wrong = [name for name, error in errors.items() if error >= WRONG_ERROR]
+    shown = _listed([f"{name} {error:.0e}" for name, error in errors.items()])
     return Check(
-        "gradients", errors[worst] < WRONG_ERROR,
-        f"worst relative error {errors[worst]:.1e} ({worst}), in float64 over {len(errors)} tensors"
+        "gradients", not wrong,
+        f"worst relative error {errors[worst]:.1e} ({worst}), in float64 over {len(errors)} tensors: {shown}"
         + ("" if errors[worst] < SMOOTH_ERROR else "; a kink such as ReLU's can cause up to 1e-3"),
         f"the gradient of {worst} is not that of its loss: look for detach(), in-place changes, or a custom backward",
     )  # fmt: skip
 
 
-@torch.no_grad()
-def _difference(loss: object, parameter: nn.Parameter, index: int) -> Tensor:
-    entries = parameter.view(-1)
-    before = entries[index].clone()
-    values = []
-    for sign in (1.0, -1.0):
-        entries[index] = before + sign * GRADIENT_STEP
-        values.append(loss())  # type: ignore[operator]
-    entries[index] = before
-    difference: Tensor = (values[0] - values[1]) / (2 * GRADIENT_STEP)
-    return difference
+def check_falls(task: Task, member: Member, batch: Split) -> Check:
+    """With all that makes a cost noisy off, each step on the same examples lowers it, as Ng has it checked first."""
+    settings = replace(member.settings, momentum=0.0, l1=0.0, weight_decay=0.0)
+    module = without_dropout(member.make_module().to(task.device))
+    optimizer = make_optimizer(module, settings)
+    costs: list[float] = []
+    for _ in range(FALLING_STEPS + 1):
+        optimizer.zero_grad()
+        cost = mean_loss(module(batch.inputs), batch.targets, loss=task.loss)
+        cost.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        costs.append(float(cost.detach()))
+    rises = [number for number, (a, b) in enumerate(pairwise(costs), start=1) if not b <= a + ALLOWED_RISE * costs[0]]
+    rose = f", but rose at step {rises[0]}" if rises else ""
+    return Check(
+        "cost falls", not rises and costs[-1] < costs[0],
+        f"{costs[0]:.3f} to {costs[-1]:.3f} in {FALLING_STEPS} steps at learning rate {settings.learning_rate:g} on "
+        f"the same {len(batch)} examples, momentum and dropout off{rose}",
+        "lower the learning rate (`tuner lr-find` suggests one); if no rate helps, the loss or the gradient is wrong",
+    )  # fmt: skip
+
+
+def _listed(parts: list[str]) -> str:
+    """All of a few, the first and last of many."""
+    half = MOST_LISTED // 2
+    return ", ".join(parts if len(parts) <= MOST_LISTED else [*parts[:half], "...", *parts[-half:]])
 
 
 def check_overfits(task: Task, member: Member, batch: Split) -> Check:
