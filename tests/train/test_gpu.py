@@ -26,6 +26,8 @@ DEVICE = "cuda"
 CASES: Mapping[str, Mapping[str, object]] = {
     "mlp": {},
     "mlp, nesterov, clipped, l1": {"nesterov": True, "clip_norm": 1.0, "l1": 1e-5},
+    "mlp, augmented, soft labels": {"augment": 0.5, "augment_noise": True, "mixup": 0.2, "label_smoothing": 0.1},
+    "mlp, max norm, ema": {"max_norm": 0.7, "averaging": "ema", "input_dropout": 0.1},
     "mlp, batch norm": {"settings": {"norm": "batch"}},
     "mlp, odd shapes": {"settings": {"hidden_units": 37}, "batch_size": 41},
     "mlp, sigmoid": {"settings": {"hidden_units": 20, "activation": "sigmoid"}},
