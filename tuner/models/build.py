@@ -16,8 +16,9 @@ from tuner.models.exact import make_exact
 from tuner.models.keyed import key
 from tuner.models.layers import Network
 from tuner.models.mlp import linear, mlp
-from tuner.models.module import draw_weights, initial_values, load_values, to_module
+from tuner.models.module import draw_weights, initial_values, load_values, module_shapes, to_module
 from tuner.models.sequences import conv1d, recurrent, transformer
+from tuner.models.transfer import Transfer, freeze, load_pretrained, trains_in_parts, transfer_of
 from tuner.records import DataInfo, ParamValue
 from tuner.spec.model import SweepSpec
 
@@ -43,15 +44,44 @@ def network_of(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo
     return None if describe is None else describe(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
 
 
-def build_module(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, *, seed: int) -> nn.Module:
+def build_module(
+    spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, *, seed: int, pretrained: bool = True
+) -> nn.Module:
     """A trial's module with its initial weights; the same for the same arguments.
+
+    Where the sweep asks for it, the weights are those of `model.init_from` and parts are frozen (`models.transfer`);
+    not so with `pretrained=False`, for a module that stored weights go into.
 
     Dropout layers are `KeyedDropout`: those of a built-in network at the trial's rate, those of a user's module at
     the rate that the factory gave them. What is no description is made exact (`models.exact`).
 
     Raises:
         UserCodeError: the factory cannot be imported, raises, or returns no module.
+        DataError: `model.init_from` cannot be read, or does not fit.
     """
+    module = _initialised(spec, values, info, seed=seed)
+    if pretrained:
+        if spec.model.init_from is not None:
+            load_pretrained(spec, module)
+        transfer = transfer_of(spec, values, {name: p.shape for name, p in module.named_parameters()})
+        if transfer is not None:
+            freeze(module, transfer)
+    return module
+
+
+def transfer_for(
+    spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, network: Network | None
+) -> Transfer | None:
+    """How a trial's network, described or a module, is trained in parts; None where it is not."""
+    if not trains_in_parts(spec, values):
+        return None
+    if network is not None:
+        return transfer_of(spec, values, module_shapes(network))
+    module = build_module(spec, values, info, seed=0, pretrained=False)
+    return transfer_of(spec, values, {name: p.shape for name, p in module.named_parameters()})
+
+
+def _initialised(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, *, seed: int) -> nn.Module:
     network = network_of(spec, values, info)
     if network is not None:
         module = to_module(network, dropout=_dropout_rates(values, network.num_dropouts))

@@ -158,6 +158,24 @@ def activation_module(name: str) -> nn.Module:
     return nn.LeakyReLU(LEAKY_SLOPE) if name == "leaky_relu" else _ACTIVATION_MODULES[name]()
 
 
+def read_values(module: nn.Module, network: Network) -> dict[Parameter, Tensor]:
+    """The inverse of `load_values`."""
+    found: dict[Parameter, Tensor] = {}
+    for parameter in network.parameters():
+        value = module.get_parameter(f"{parameter.layer}.{parameter.name}").detach()
+        is_weight = parameter.name == "weight"
+        found[parameter] = transposed_for_module(network.layers[parameter.layer], value) if is_weight else value
+    return found
+
+
+def module_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parameters of the network's module, by name."""
+    return {
+        f"{p.layer}.{p.name}": p.shape[::-1] if isinstance(network.layers[p.layer], Dense) else p.shape
+        for p in network.parameters()
+    }
+
+
 def _to_module(layer: Layer, network: Network, dropouts: Iterator[float]) -> nn.Module:
     match layer:
         case Dense(inputs, outputs):

@@ -139,7 +139,8 @@ from tuner.spec.reader import read_sweep
 HERE = Path(__file__).parent
 SPEC = read_sweep(HERE / "sweep.yaml").spec
 DATA = load_training_data(SPEC)
-NETWORK = build_module(SPEC, settings_for(SPEC, build_space(SPEC).default()), DATA.info, seed=0).eval()
+VALUES = settings_for(SPEC, build_space(SPEC).default())
+NETWORK = build_module(SPEC, VALUES, DATA.info, seed=0, pretrained=False).eval()
 NETWORK.load_state_dict(torch.load(HERE / "weights.pt", weights_only=True))
 
 

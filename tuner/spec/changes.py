@@ -67,6 +67,8 @@ def diff_sweeps(snapshot: Json, spec: SweepSpec) -> list[Change]:
         *_value_changes("model", old.model.kind, spec.model.kind, breaks=True),
         *_value_changes("command", old.command, spec.command, breaks=True),
         *_value_changes("trainer", old.trainer, spec.trainer, breaks=True),
+        *_value_changes("model.init_from", old.model.init_from, spec.model.init_from, breaks=True),
+        *_value_changes("model.new_layers", old.model.new_layers, spec.model.new_layers, breaks=True),
         *_part_changes("objective", old.objective, spec.objective, breaks=lambda key: key not in _HARMLESS),
         *diff_spaces(build_space(old), build_space(spec)),
         *_setting_changes(old, spec),

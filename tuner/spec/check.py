@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from tuner.records import Json
-from tuner.spec.check_blocks import check_data, check_model, check_objective, check_search, check_training
+from tuner.spec.check_blocks import (
+    check_data,
+    check_model,
+    check_objective,
+    check_search,
+    check_training,
+    check_transfer,
+)
 from tuner.spec.check_conditions import check_conditions, check_starts
 from tuner.spec.check_loop import check_loop
 from tuner.spec.check_space import check_dimensions
@@ -47,6 +54,7 @@ def check_sweep(spec: SweepSpec, findings: Findings) -> None:
     check_data(spec, findings)
     check_loop(spec, findings)
     check_model(spec, findings)
+    check_transfer(spec, findings)
     check_objective(spec, findings)
     check_training(spec, findings)
     sound = check_dimensions(spec, findings)

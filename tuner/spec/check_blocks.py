@@ -70,6 +70,17 @@ def check_model(spec: SweepSpec, findings: Findings) -> None:
             findings.error(at, f"is no setting of {kind}", remedy=f"known settings: {', '.join(own)}", at_key=True)
 
 
+def check_transfer(spec: SweepSpec, findings: Findings) -> None:
+    """Warn of what has no effect without weights to start from, or without epochs to thaw in."""
+    if spec.model.new_layers and spec.model.init_from is None:
+        rule = "has no effect without model.init_from"
+        findings.warn(("model", "new_layers"), rule, remedy="remove it, or name a file of weights", at_key=True)
+    every, epochs = spec.training.unfreeze_every_epochs, spec.training.epochs
+    if every is not None and every >= epochs:
+        rule = f"never thaws a layer in {epochs} epochs"
+        findings.warn(("training", "unfreeze_every_epochs"), rule, remedy="write a smaller number")
+
+
 def check_objective(spec: SweepSpec, findings: Findings) -> None:
     """Check that metric, task and loss belong together, and the units of the target error."""
     if not check_metric(spec, findings):

@@ -90,7 +90,11 @@ class ModelSpec(Part):
     """The network. Its settings may be fixed here or searched under `space:`; `model: NAME` fixes none."""
 
     kind: Annotated[str, Field(min_length=1)] = "mlp"
-    """`mlp`, `cnn`, or a factory of yours: `package.module:factory` or `path/to/file.py:factory`."""
+    """A built-in model, or a factory of yours: `package.module:factory` or `path/to/file.py:factory`."""
+    init_from: Annotated[str, Field(min_length=1)] | None = None
+    """File of weights to start from: a state dict (`.pt`), as in `results/STUDY/best/weights.pt`, or safetensors."""
+    new_layers: list[str] = Field(default_factory=list)
+    """Parameters that are drawn anew though `init_from` has them: names, patterns such as `layers.0.*`, or `head`."""
     settings: dict[str, Value] = Field(default_factory=dict)
     """Fixed settings by name, such as `hidden_units: 64`, `norm: batch`, or your factory's own. In the file they
     may stand beside `kind`."""
@@ -226,6 +230,14 @@ class TrainingSpec(Part):
     """Epochs over which the learning rate rises linearly from zero."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Scale the gradient of a trial down to this L2 norm when it is larger."""
+    train_last: Annotated[int, Field(ge=1)] | None = None
+    """Train the last so many layers and freeze the others; all are trained if left out."""
+    freeze: list[str] = Field(default_factory=list)
+    """Parameters that are frozen: names, or patterns such as `layers.0.*`."""
+    body_learning_rate_factor: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the learning rate at which all but the last layer, and the layers that are new, are trained (1)."""
+    unfreeze_every_epochs: Annotated[int, Field(ge=1)] | None = None
+    """After each so many epochs one layer more is trained, from the last `train_last` (1) down to the first."""
     init: Literal["auto", "he", "xavier", "orthogonal", "normal", "zero"] = "auto"
     """Initial weights of a built-in model. `auto`: He for ReLU-like activations, Xavier for the others. `normal`
     (standard deviation 1 whatever the width) and `zero` are there to see why they fail."""

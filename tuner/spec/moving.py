@@ -10,7 +10,7 @@ from typing import Any
 from tuner.records import Json
 from tuner.spec.model import NO_DATA
 
-PLACES = {"data": ("source", "dev", "test"), "model": ("kind",)}
+PLACES = {"data": ("source", "dev", "test"), "model": ("kind", "init_from")}
 """The keys that may hold a path."""
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tuner.data.dataset import Split
+from tuner.models.transfer import taken_from_file
 from tuner.records import TrialJob
 from tuner.train.gradient_check import gradient_errors, without_dropout
 from tuner.train.losses import mean_loss
@@ -56,8 +57,11 @@ def run_checks(task: Task, job: TrialJob, *, gradients: bool) -> list[Check]:
     size = min(member.settings.batch_size, len(task.data.train), 64)
     batch = Split(task.data.train.inputs[:size], task.data.train.targets[:size])
     module = member.make_module().to(task.device)
-    found = [check_outputs(task, module, batch)]
-    if not found[0].passed:
+    if task.spec.model.init_from is not None:
+        found = [check_pretrained(task, module), check_outputs(task, module, batch)]
+    else:
+        found = [check_outputs(task, module, batch)]
+    if not found[-1].passed:
         return found
     found.append(_tried("initial loss", lambda: check_initial_loss(task, module, batch)))
     found.append(_tried("scale per layer", lambda: check_scales(task, module, batch)))
@@ -94,6 +98,14 @@ def check_outputs(task: Task, module: nn.Module, batch: Split) -> Check:
         "forward pass", shape == expected, f"outputs of shape {shape} for {len(batch)} examples",
         f"the module must return {what}: shape {expected}",
     )  # fmt: skip
+
+
+def check_pretrained(task: Task, module: nn.Module) -> Check:
+    """What of `model.init_from` is in the network; what does not fit was refused before."""
+    taken = taken_from_file(task.spec, {name: p.shape for name, p in module.named_parameters()})
+    frozen = sum(not p.requires_grad for p in module.parameters())
+    held = f"; {frozen} are frozen" if frozen else ""
+    return Check("pretrained weights", True, f"{taken}{held}")
 
 
 def check_initial_loss(task: Task, module: nn.Module, batch: Split) -> Check:

@@ -24,7 +24,11 @@ from tuner.train.task import Task
 @torch.no_grad()
 def outputs_of(task: Task, params: Params, weights: Mapping[str, Tensor], split: Split) -> Tensor:
     """The outputs of a trial's plain module with these weights, shape (examples, outputs)."""
-    module = build_module(task.spec, settings_for(task.spec, params), task.info, seed=0).to(task.device).eval()
+    module = (
+        build_module(task.spec, settings_for(task.spec, params), task.info, seed=0, pretrained=False)
+        .to(task.device)
+        .eval()
+    )
     module.load_state_dict(dict(weights))
     outputs = [module(chunk.to(task.device)) for chunk in evaluation_chunks(split.inputs)]
     return torch.cat(outputs).view(len(split), task.info.num_outputs)

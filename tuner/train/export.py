@@ -105,7 +105,7 @@ def export_folder(spec: SweepSpec, params: Params, weights: Path, info: DataInfo
 
 
 def _predictor(spec: SweepSpec, params: Params, weights: Path, info: DataInfo) -> Predictor:
-    network = build_module(spec, settings_for(spec, params), info, seed=0)
+    network = build_module(spec, settings_for(spec, params), info, seed=0, pretrained=False)
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return Predictor(network, info).eval()
 

@@ -15,7 +15,8 @@ from tuner.spec.networks import DESCRIBED
 PER_TRIAL = frozenset(
     {
         "learning_rate", "momentum", "beta1", "beta2", "weight_decay", "l1", "dropout", "schedule", "lr_decay",
-        "warmup_epochs", "clip_norm", "init", "epochs", "max_norm", "dropout_last", "ema_decay",
+        "warmup_epochs", "clip_norm", "init", "epochs", "max_norm", "dropout_last",
+        "body_learning_rate_factor", "ema_decay",
         "swa_start",
     }
 )  # fmt: skip

@@ -19,6 +19,7 @@ from tuner.train.lion import Lion
 from tuner.train.losses import mean_loss
 from tuner.train.max_norm import limit_norms
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
+from tuner.train.rates import ModuleRates, epochs_of
 from tuner.train.settings import Settings
 
 
@@ -78,10 +79,12 @@ class PlainProgram:
         ]
         self._changes = [BatchChanges([m], train, num_outputs=num_outputs, loss=loss) for m in members]
         self._averages = [average_of_module(m.settings, t) for m, t in zip(members, self._modules, strict=True)]
+        self._rates = [ModuleRates(m.transfer, module) for m, module in zip(members, self._modules, strict=True)]
         self._best = [_weights(module) for module in self._modules]
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         for row, (member, module) in enumerate(zip(self.members, self._modules, strict=True)):
+            self._rates[row].begin(epochs_of(plan)[row])
             module.train()
             dropouts = keyed_dropouts(module)
             keys = dropout_keys([member.seed], plan.step_SK[:, row : row + 1], len(dropouts)) if dropouts else None
@@ -121,9 +124,12 @@ class PlainProgram:
             nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
         for group in optimizer.param_groups:
             group["lr"] = rate
+        rates = self._rates[row]
+        rates.before()
         optimizer.step()
         if settings.max_norm is not None:
             limit_norms(module, settings.max_norm)
+        rates.after()
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
@@ -179,6 +185,7 @@ class PlainProgram:
         program._optimizers = [*(self._optimizers[row] for row in keep), *program._optimizers]
         program._changes = [*(self._changes[row] for row in keep), *program._changes]
         program._averages = [*(self._averages[row] for row in keep), *program._averages]
+        program._rates = [*(self._rates[row] for row in keep), *program._rates]
         program._best = [*(self._best[row] for row in keep), *program._best]
         return program
 

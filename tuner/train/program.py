@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.models.layers import Network
+from tuner.models.transfer import Transfer
 from tuner.train.settings import Settings
 
 EVALUATION_ROWS = 256
@@ -35,6 +36,10 @@ class Member:
     """The description, for a built-in network."""
     make_module: Callable[[], nn.Module]
     """Builds the trial's own `nn.Module` with its initial weights and keyed dropout; the same each time."""
+    pretrained: bool = False
+    """Whether the initial weights come from a file; they are then those of the module alone."""
+    transfer: Transfer | None = None
+    """Which parts are trained when, and at which rate; None where all are alike."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tuner.data.dataset import Split, TrainingData
 from tuner.errors import DataError, TunerError
-from tuner.models.build import build_module, network_of
+from tuner.models.build import build_module, network_of, transfer_for
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
@@ -81,11 +81,14 @@ class Task:
         settings = resolve_settings(
             self.spec, job.params, num_train=len(self.data.train), class_weights=self.class_weights
         )
+        network = network_of(self.spec, settings.model, self.info)
         return Member(
             job.seed,
             settings,
-            network_of(self.spec, settings.model, self.info),
+            network,
             lambda: build_module(self.spec, settings.model, self.info, seed=job.seed),
+            pretrained=self.spec.model.init_from is not None,
+            transfer=transfer_for(self.spec, settings.model, self.info, network),
         )
 
     def program(self, members: Sequence[Member]) -> Program:

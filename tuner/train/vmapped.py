@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.layers import Parameter
+from tuner.models.transfer import has_norms, hold_norms
 from tuner.train.averaging import WeightAverage
 from tuner.train.batches import BatchChanges
 from tuner.train.max_norm import RowMaxNorm
 from tuner.train.module_gradients import FusedModules, ModuleGradients, SingleModules
 from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
+from tuner.train.rates import RowRates
 from tuner.train.rows import RowLayout
 from tuner.train.stackable import difference
 from tuner.train.step import BatchStep
@@ -84,6 +86,7 @@ class ModuleProgram:
         self.layout = RowLayout(_parameters(self.modules[0]))
         self.optimizer = ROW_OPTIMIZERS[settings[0].optimizer](settings, num_decayed=self.layout.num_decayed)
         self._max_norm = RowMaxNorm(settings, self.layout, inputs_first=False, device=device)
+        self._rates = RowRates(members, self.layout, {p: p.name for p in self.layout.parameters}, device=device)
         self.p_KP = torch.zeros(len(members), self.layout.length, device=device)
         self.g_KP = torch.zeros_like(self.p_KP)
         self.moments = {name: torch.zeros_like(self.p_KP) for name in self.optimizer.moments}
@@ -126,8 +129,9 @@ class ModuleProgram:
     def _update(self, scalars_RK: Tensor) -> None:
         assert self._tables is not None
         scalars = {name: row.unsqueeze(1) for name, row in zip(self._tables.scalar_names, scalars_RK, strict=True)}
-        self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
-        self._max_norm.apply(self.p_KP)
+        with self._rates.around(self.p_KP, self.g_KP):
+            self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
+            self._max_norm.apply(self.p_KP)
 
     def _compute_gradients(self, plan: EpochPlan, number: int) -> None:
         assert self._tables is not None
@@ -160,6 +164,9 @@ class ModuleProgram:
             seeds=[m.seed for m in self.members],
             num_dropouts=max(len(keyed_dropouts(module)) for module in self.modules),
         )
+        for module, shares in zip(self.modules, self._rates.begin(plan), strict=False):
+            hold_norms(module, shares)
+            module.train()
 
     def _step(self, batch_size: int) -> BatchStep:
         """A fused step, made on first use."""
@@ -311,6 +318,9 @@ def unfusable_reason(member: Member, train: Split, *, loss: str, num_outputs: in
     on_cpu = device.type == "cpu"
     if on_cpu and any(isinstance(m, _CONVOLUTIONS) for m in member.make_module().modules()):
         return "stacked convolutions are slower than single ones on a CPU"
+    transfer = member.transfer
+    if transfer is not None and transfer.unfreeze_every_epochs is not None and has_norms(member.make_module()):
+        return "its batch norms thaw epoch by epoch"
     if any(isinstance(m, nn.RNNBase) for m in member.make_module().modules()):
         return "torch.func has no rule for recurrent layers"
     twins = [member] * NUM_TWINS

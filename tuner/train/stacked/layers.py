@@ -178,11 +178,18 @@ def emit_dropout(tape: Tape, grads: Gradients, x: Tensor, inputs: DropoutInputs,
 
 
 def emit_batch_norm(
-    tape: Tape, grads: Gradients, x: Tensor, weights: Weights, mean_KF: Tensor, var_KF: Tensor
+    tape: Tape,
+    grads: Gradients,
+    x: Tensor,
+    weights: Weights,
+    mean_KF: Tensor,
+    var_KF: Tensor,
+    held_K: Tensor | None = None,
 ) -> Tensor:
     """Batch norm with statistics for each trial; running mean and variance are updated as `nn.BatchNorm` does.
 
-    `x` is (K, B, F) or (K, B, F, H, W).
+    `x` is (K, B, F) or (K, B, F, H, W). Trials for which `held_K` is true normalise by their running mean and variance
+    in training too, and keep them.
     """
     spatial = x.dim() == 5
     over = (1, 3, 4) if spatial else (1,)
@@ -204,13 +211,29 @@ def emit_batch_norm(
 
     xhat, product, inverse = tape.buffer(*x.shape), tape.buffer(*x.shape), torch.zeros_like(mean_KF)
 
+    held_K1 = None if held_K is None else held_K.unsqueeze(1)
+
+    def normalise_held(held_K1: Tensor) -> None:
+        """The batch's mean in `a_KF` and variance in `c_KF` give way to the running ones where these are held."""
+        new_mean, new_var = mean_KF.clone(), var_KF.clone()
+        new_mean.lerp_(a_KF, BATCH_NORM_MOMENTUM)
+        new_var.mul_(1 - BATCH_NORM_MOMENTUM).add_(c_KF, alpha=BATCH_NORM_MOMENTUM * count / max(count - 1, 1))
+        a_KF.copy_(torch.where(held_K1, mean_KF, a_KF))
+        c_KF.copy_(torch.where(held_K1, var_KF, c_KF))
+        mean_KF.copy_(torch.where(held_K1, mean_KF, new_mean))
+        var_KF.copy_(torch.where(held_K1, var_KF, new_var))
+        torch.sub(x, a, out=xhat)
+
     def normalise() -> None:
         torch.mean(x, over, out=a_KF)
         torch.sub(x, a, out=xhat)
         torch.mul(xhat, xhat, out=product)
         torch.mean(product, over, out=c_KF)
-        mean_KF.lerp_(a_KF, BATCH_NORM_MOMENTUM)
-        var_KF.mul_(1 - BATCH_NORM_MOMENTUM).add_(c_KF, alpha=BATCH_NORM_MOMENTUM * count / max(count - 1, 1))
+        if held_K1 is not None:
+            normalise_held(held_K1)
+        else:
+            mean_KF.lerp_(a_KF, BATCH_NORM_MOMENTUM)
+            var_KF.mul_(1 - BATCH_NORM_MOMENTUM).add_(c_KF, alpha=BATCH_NORM_MOMENTUM * count / max(count - 1, 1))
         torch.add(c_KF, NORM_EPS, out=inverse).rsqrt_()
         xhat.mul_(inverse.view(shape))
         torch.addcmul(beta, xhat, gamma, out=y)
@@ -222,6 +245,9 @@ def emit_batch_norm(
         torch.sum(product, over, out=weights.weight_grad)
         torch.div(weights.weight_grad, count, out=a_KF)
         torch.div(weights.bias_grad, count, out=c_KF)
+        if held_K1 is not None:  # statistics that are held do not depend on the batch
+            a_KF.masked_fill_(held_K1, 0.0)
+            c_KF.masked_fill_(held_K1, 0.0)
         torch.mul(xhat, a, out=product)
         torch.sub(dy, c, out=dx)
         dx.sub_(product)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -55,6 +55,10 @@ class NetworkParts:
     """Running statistics of the batch norms by state-dict name, shape (K, F)."""
     dropouts: Sequence[DropoutInputs]
     """Of each dropout layer; empty if no trial drops anything."""
+    first_trained: int = 0
+    """Number of the lowest layer that any trial trains."""
+    held: Mapping[int, Tensor] = field(default_factory=dict)
+    """For batch norms that may be frozen, by number: whether each trial keeps their statistics; bool, (K,)."""
 
 
 def emit_network(tape: Tape, grads: Gradients, x: Tensor, parts: NetworkParts) -> Tensor:
@@ -64,6 +68,9 @@ def emit_network(tape: Tape, grads: Gradients, x: Tensor, parts: NetworkParts) -
     first = True
     below: object = None
     for index, layer in enumerate(parts.rounded.layers):
+        if index == parts.first_trained:
+            tape.backward.clear()  # what lies below is never trained
+        first = first or index <= parts.first_trained
         match layer:
             case Dense(inputs, _):
                 if x.shape[2] != inputs:
@@ -75,7 +82,7 @@ def emit_network(tape: Tape, grads: Gradients, x: Tensor, parts: NetworkParts) -
                 first = False
             case BatchNorm():
                 mean, var = (parts.statistics[f"{index}.running_{s}"] for s in ("mean", "var"))
-                x = emit_batch_norm(tape, grads, x, parts.weights(index), mean, var)
+                x = emit_batch_norm(tape, grads, x, parts.weights(index), mean, var, parts.held.get(index))
             case LayerNorm():
                 unit_mask = _unit_mask(parts, index, tape.device)
                 x = emit_layer_norm(tape, grads, x, parts.weights(index), unit_mask)

@@ -11,13 +11,14 @@ from torch import Tensor
 from tuner.data.dataset import Split
 from tuner.models.dropout import dropout_rates
 from tuner.models.keyed import dropout_threshold
-from tuner.models.layers import BatchNorm, transposed_for_module
-from tuner.models.module import initial_values
+from tuner.models.layers import BatchNorm, Parameter, transposed_for_module
+from tuner.models.module import initial_values, read_values
 from tuner.train.averaging import WeightAverage
 from tuner.train.batches import BatchChanges
 from tuner.train.max_norm import RowMaxNorm
 from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
+from tuner.train.rates import RowRates
 from tuner.train.rows import NO_CLASS, RowLayout
 from tuner.train.settings import Settings
 from tuner.train.stacked.examples import rounded_inputs, targets_table
@@ -82,8 +83,14 @@ class StackedProgram:
         if initialise:
             added = 0.0 if loss == "mse" else NO_CLASS
             for row, (m, network) in enumerate(zip(members, self._networks, strict=True)):
-                values = initial_values(network, seed=m.seed, init=m.settings.init)
+                values = (
+                    self._pretrained(row)
+                    if m.pretrained
+                    else initial_values(network, seed=m.seed, init=m.settings.init)
+                )
                 self.p_KP[row] = self.layout.pack(values, added_outputs=added)
+        names = {p: f"{p.layer}.{p.name}" for p in self.layout.parameters}
+        self._rates = RowRates(members, self.layout, names, device=device)
         self._average = WeightAverage(settings, {"parameters": self.p_KP, **self.statistics})
         self._seeds = [m.seed for m in members]
         self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
@@ -94,6 +101,8 @@ class StackedProgram:
             weights=self._weights,
             statistics=self.statistics,
             dropouts=self._dropout,
+            first_trained=self._first_trained(),
+            held=self._held_norms(),
         )
         self.inputs = rounded_inputs(train.inputs, self.network)
         self.targets = targets_table(train.targets, num_outputs, loss)
@@ -115,9 +124,15 @@ class StackedProgram:
                 seeds=self._seeds,
                 num_dropouts=len(self._dropout),
             )
+            self._set_rates(plan)
         assert self._tables is not None
         for batch_size, tables, begin, end in self._tables.parts(first, last):
             self._step(batch_size).run(tables, begin, end)
+
+    def _set_rates(self, plan: EpochPlan) -> None:
+        for row, shares in enumerate(self._rates.begin(plan)):
+            for layer, held_K in self._parts.held.items():
+                held_K[row] = shares[f"{layer}.weight"] == 0.0
 
     def _step(self, batch_size: int) -> BatchStep:
         """The step of a batch size, made on first use."""
@@ -140,8 +155,9 @@ class StackedProgram:
             state = [self.p_KP, *self.moments.values(), *self.statistics.values()]
 
             def update() -> None:
-                self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
-                self._max_norm.apply(self.p_KP)
+                with self._rates.around(self.p_KP, self.g_KP):
+                    self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
+                    self._max_norm.apply(self.p_KP)
 
             operations = Operations([*tape.forward, *reversed(tape.backward), update])
             on_cuda = self.device.type == "cuda"
@@ -189,6 +205,33 @@ class StackedProgram:
                 found[f"{index}.running_mean"] = torch.zeros(num_trials, layer.features, device=self.device)
                 found[f"{index}.running_var"] = torch.ones(num_trials, layer.features, device=self.device)
         return found
+
+    def _pretrained(self, row: int) -> dict[Parameter, Tensor]:
+        """A trial's weights as its module has them from a file; the norms' statistics are set on the way."""
+        module = self.members[row].make_module()
+        for name, tensor in self.statistics.items():
+            value = module.get_buffer(name)
+            tensor[row, : len(value)] = value.to(self.device)
+        return read_values(module, self._networks[row])
+
+    def _first_trained(self) -> int:
+        """The lowest layer that any trial ever trains: nothing below it needs a gradient."""
+        if any(transfer is None for transfer in self._rates.transfers):
+            return 0
+        trained = (
+            p.layer
+            for transfer in self._rates.transfers
+            for p in self.layout.parameters
+            if transfer is not None and f"{p.layer}.{p.name}" not in transfer.frozen
+        )
+        return min(trained)
+
+    def _held_norms(self) -> dict[int, Tensor]:
+        """For each batch norm whether each trial keeps its statistics, refilled for each epoch; bool, (K,)."""
+        if not self._rates.active:
+            return {}
+        norms = (index for index, layer in enumerate(self.network.layers) if isinstance(layer, BatchNorm))
+        return {index: torch.zeros(len(self.members), dtype=torch.bool, device=self.device) for index in norms}
 
     def _weights(self, index: int) -> Weights:
         """A layer's parameters and gradients."""

@@ -1,0 +1,308 @@
+"""Transfer learning: weights to start from, and which layers are trained, from when on and at which rate.
+
+A *layer* is what directly holds a weight matrix, with the norms that follow it; the *head* is the last layer, and
+every layer that the file did not fill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuner.errors import DataError, TunerError
+from tuner.imports import require
+from tuner.models.exact import TrialBatchNorm
+from tuner.records import ParamValue
+from tuner.spec.model import SweepSpec
+
+_NESTED = ("state_dict", "model_state_dict", "model")
+"""Where other programs keep the weights inside a checkpoint."""
+_PREFIX = "module."
+"""What `DataParallel` puts before each name."""
+HEAD = "head"
+"""In `model.new_layers`: the last layer, whatever its name."""
+SHOWN = 8
+"""Names in a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What of a file went into a module."""
+
+    names: tuple[str, ...]
+    new: tuple[str, ...]
+    """Tensors of the module that keep their own initial values."""
+    unused: tuple[str, ...]
+    """Tensors of the file that the module has no place for."""
+
+    def __str__(self) -> str:
+        new = f"new: {_listed(self.new)}" if self.new else "none is new"
+        unused = f"; not used: {_listed(self.unused)}" if self.unused else ""
+        return f"{len(self.names)} tensors taken ({_listed(self.names)}); {new}{unused}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transfer:
+    """At which share of the learning rate each parameter of a network is trained in each epoch."""
+
+    layers: tuple[tuple[str, ...], ...]
+    """Names of the parameters, layer by layer from the input to the output."""
+    head: frozenset[str]
+    """Parameters that are trained at the full rate."""
+    frozen: frozenset[str]
+    """Parameters that are never trained."""
+    body_factor: float
+    trained_layers: int
+    """Layers, counted from the output, that are trained from the start."""
+    unfreeze_every_epochs: int | None
+
+    def factors(self, epoch: int) -> dict[str, float]:
+        """The share of the learning rate of each parameter in an epoch, counted from 0."""
+        trained = self.trained_layers
+        if self.unfreeze_every_epochs is not None:
+            trained += epoch // self.unfreeze_every_epochs
+        found: dict[str, float] = {}
+        for depth, names in enumerate(reversed(self.layers)):
+            for name in names:
+                held = name in self.frozen or depth >= trained
+                found[name] = 0.0 if held else 1.0 if name in self.head else self.body_factor
+        return found
+
+
+def transfer_of(
+    spec: SweepSpec, values: Mapping[str, ParamValue], shapes: Mapping[str, Sequence[int]]
+) -> Transfer | None:
+    """How a trial's network is trained in parts, or None where all of it is trained alike.
+
+    Args:
+        spec: The sweep.
+        values: All resolved values of the trial.
+        shapes: Of the network's parameters by name, in order, as its module has them.
+
+    Raises:
+        DataError: a pattern fits no parameter, or nothing is left to train.
+    """
+    if not trains_in_parts(spec, values):
+        return None
+    last, every = values.get("train_last"), values.get("unfreeze_every_epochs")
+    layers = layers_of(shapes)
+    count = len(layers) if last is None and every is None else int(last or 1)
+    never = {n for n in shapes if _matches(n, spec.training.freeze)}
+    _require_matches("training.freeze", spec.training.freeze, shapes)
+    if every is None:
+        never |= {name for layer in layers[: max(0, len(layers) - count)] for name in layer}
+    if never.issuperset(shapes):
+        raise DataError("training.freeze leaves nothing to train; name fewer layers")
+    head = set(layers[-1])
+    if spec.model.init_from is not None:
+        taken = set(taken_from_file(spec, shapes).names)
+        head |= {name for layer in layers if not taken.issuperset(layer) for name in layer}
+    return Transfer(
+        layers=layers,
+        head=frozenset(head),
+        frozen=frozenset(never),
+        body_factor=float(values["body_learning_rate_factor"]),
+        trained_layers=count,
+        unfreeze_every_epochs=None if every is None else int(every),
+    )
+
+
+def trains_in_parts(spec: SweepSpec, values: Mapping[str, ParamValue]) -> bool:
+    """Whether a part of a trial's network is frozen or trained at another rate."""
+    asked = (values.get("train_last"), values.get("unfreeze_every_epochs"), *spec.training.freeze)
+    return any(value is not None for value in asked) or float(values["body_learning_rate_factor"]) != 1.0
+
+
+def layers_of(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[str, ...], ...]:
+    """Parameter names by layer: what owns a matrix begins one, what owns vectors alone belongs to the one before."""
+    owners: dict[str, list[str]] = {}
+    for name in shapes:
+        owners.setdefault(name.rpartition(".")[0], []).append(name)
+    layers: list[list[str]] = []
+    for names in owners.values():
+        if not layers or any(len(shapes[name]) > 1 for name in names):
+            layers.append(names)
+        else:
+            layers[-1].extend(names)
+    return tuple(tuple(layer) for layer in layers)
+
+
+def taken_from_file(spec: SweepSpec, shapes: Mapping[str, Sequence[int]]) -> Taken:
+    """Which tensors of `model.init_from` a network takes.
+
+    The last layer may be missing or of another shape (other classes), and so may what `model.new_layers` names; all
+    else must be there in its shape.
+
+    Raises:
+        DataError: the file cannot be read, or does not fit.
+    """
+    assert spec.model.init_from is not None
+    path = Path(spec.root, spec.model.init_from)
+    file = read_weights(path)
+    last = layers_of(shapes)[-1]
+    _require_matches("model.new_layers", [p for p in spec.model.new_layers if p != HEAD], shapes)
+    new = [n for n in shapes if _matches(n, spec.model.new_layers) or (HEAD in spec.model.new_layers and n in last)]
+    wrong = []
+    for name, shape in shapes.items():
+        if name in new:
+            continue
+        problem = None
+        if name not in file:
+            problem = f"{name} is missing"
+        elif tuple(file[name].shape) != tuple(shape):
+            problem = f"{name} has shape {tuple(file[name].shape)} in the file and {tuple(shape)} in the network"
+        if problem and name in last:
+            new.append(name)
+        elif problem:
+            wrong.append(problem)
+    if wrong:
+        more = f"; {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise DataError(
+            f"model.init_from: {path} does not fit model {spec.model.kind}: {'; '.join(wrong[:SHOWN])}{more}. "
+            "Give the network the settings of the one that was saved, or name what is to be drawn anew under "
+            "model.new_layers"
+        )
+    names = tuple(n for n in shapes if n not in new)
+    return Taken(
+        names, tuple(n for n in shapes if n in new), tuple(n for n in file if n not in shapes and _is_weight(n))
+    )
+
+
+def load_pretrained(spec: SweepSpec, module: nn.Module) -> Taken:
+    """Copy the weights of `model.init_from` into a module, with the running statistics of the norms that are taken.
+
+    Raises:
+        DataError: the file cannot be read, or does not fit.
+    """
+    assert spec.model.init_from is not None
+    taken = taken_from_file(spec, {n: p.shape for n, p in module.named_parameters()})
+    file = read_weights(Path(spec.root, spec.model.init_from))
+    owners = {name.rpartition(".")[0] for name in taken.new}
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            is_buffer = name not in taken.names and name not in taken.new
+            if name in taken.names or (is_buffer and name in file and name.rpartition(".")[0] not in owners):
+                tensor.copy_(file[name])
+    return taken
+
+
+def freeze(module: nn.Module, transfer: Transfer) -> None:
+    """Freeze the parameters that are never trained, and let the batch norms of frozen layers keep their statistics."""
+    for name, parameter in module.named_parameters():
+        if name in transfer.frozen:
+            parameter.requires_grad_(False)
+    for layer in module.modules():
+        if type(layer) in _HOLDING:
+            layer.__class__ = _HOLDING[type(layer)]
+    hold_norms(module, transfer.factors(0))
+    module.train(module.training)
+
+
+def has_norms(module: nn.Module) -> bool:
+    """Whether a module that `freeze` has seen has batch norms."""
+    return any(isinstance(layer, _Holding) for layer in module.modules())
+
+
+def hold_norms(module: nn.Module, factors: Mapping[str, float]) -> None:
+    """Let each batch norm normalise by its running statistics, and keep them, while its scale is not trained."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, _Holding):
+            weight = f"{name}.weight" if name else "weight"
+            layer.held = factors.get(weight, 1.0) == 0.0
+
+
+class _Holding(nn.Module):
+    """A batch norm that stays in evaluation mode while it is held."""
+
+    held: bool = False
+
+    def train(self, mode: bool = True) -> Any:
+        return super().train(mode and not self.held)
+
+
+class _HoldingBatchNorm1d(_Holding, nn.BatchNorm1d):
+    pass
+
+
+class _HoldingBatchNorm2d(_Holding, nn.BatchNorm2d):
+    pass
+
+
+class _HoldingTrialBatchNorm(_Holding, TrialBatchNorm):
+    pass
+
+
+_HOLDING: Mapping[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: _HoldingBatchNorm1d,
+    nn.BatchNorm2d: _HoldingBatchNorm2d,
+    TrialBatchNorm: _HoldingTrialBatchNorm,
+}
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a state dict (.pt, .pth) or of a safetensors file, by name. No code in the file is run.
+
+    Raises:
+        DataError: there is no such file, or it holds no state dict.
+        MissingExtraError: safetensors is not installed.
+    """
+    try:
+        stamp = path.stat()
+    except OSError as error:
+        raise DataError(f"model.init_from: no such file: {path}") from error
+    return _read_weights(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=2)
+def _read_weights(path: Path, changed: int, size: int) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            found: Any = require("safetensors.torch", extra="safetensors").load_file(str(path))
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except TunerError:
+        raise
+    except Exception as error:  # a forged or foreign file may make the readers raise anything
+        raise DataError(
+            f"model.init_from: {path} holds no state dict that can be loaded safely: {_first(error)}"
+        ) from None
+    for key in _NESTED:
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not found or not all(isinstance(t, Tensor) for t in found.values()):
+        raise DataError(f"model.init_from: {path} holds no state dict, names of tensors and the tensors")
+    if all(str(name).startswith(_PREFIX) for name in found):
+        found = {name.removeprefix(_PREFIX): t for name, t in found.items()}
+    return {str(name): t for name, t in found.items()}
+
+
+def _first(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
+def _is_weight(name: str) -> bool:
+    return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    """Whether a pattern such as `layers.0.*`, or the name of what holds the parameter, fits."""
+    return any(fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for pattern in patterns)
+
+
+def _require_matches(key: str, patterns: Collection[str], shapes: Mapping[str, Sequence[int]]) -> None:
+    for pattern in patterns:
+        if not any(_matches(name, [pattern]) for name in shapes):
+            raise DataError(f"{key}: no parameter is called {pattern}; the network has {_listed(list(shapes))}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,105 @@
+"""Learning rates that differ within a network: of parts that are frozen, thawed by and by, or trained more slowly.
+
+Whatever the optimiser did in a step, a parameter goes only its share of the way: none of it while it is frozen. The
+optimiser's memory of a layer that is to thaw later is kept up meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from tuner.models.layers import Parameter
+from tuner.models.transfer import Transfer, hold_norms
+from tuner.train.program import EpochPlan, Member
+from tuner.train.rows import RowLayout
+
+
+def epochs_of(plan: EpochPlan) -> list[int]:
+    """The epoch, counted from 0, that each trial is in."""
+    return [int(step) // len(plan.step_SK) for step in plan.step_SK[0]]
+
+
+class RowRates:
+    """The shares of K trials whose parameters are rows; without any, nothing is done."""
+
+    def __init__(
+        self, members: Sequence[Member], layout: RowLayout, names: Mapping[Parameter, str], *, device: torch.device
+    ) -> None:
+        """Prepare the rows.
+
+        Args:
+            members: The trials.
+            layout: Of the rows.
+            names: Of the parameters in the trials' modules.
+            device: Of the rows.
+        """
+        self.transfers: tuple[Transfer | None, ...] = tuple(m.transfer for m in members)
+        self.active = any(self.transfers)
+        self._layout, self._names = layout, names
+        shape = (len(members), layout.length) if self.active else (0, 0)
+        self._share_KP = torch.ones(shape, device=device)
+        self._before_KP = torch.zeros(shape, device=device)
+        self._trained_KP = torch.ones(shape, device=device)
+        if self.active:
+            for row, transfer in enumerate(self.transfers):
+                frozen = transfer.frozen if transfer else frozenset()
+                self._fill(self._trained_KP, row, {name: float(name not in frozen) for name in names.values()})
+
+    def begin(self, plan: EpochPlan) -> list[Mapping[str, float]]:
+        """Set the shares of an epoch; each trial's by name, none where nothing is to be done."""
+        if not self.active:
+            return []
+        found: list[Mapping[str, float]] = []
+        for row, (transfer, epoch) in enumerate(zip(self.transfers, epochs_of(plan), strict=True)):
+            shares = transfer.factors(epoch) if transfer else dict.fromkeys(self._names.values(), 1.0)
+            self._fill(self._share_KP, row, shares)
+            found.append(shares)
+        return found
+
+    def _fill(self, rows_KP: Tensor, row: int, values: Mapping[str, float]) -> None:
+        for parameter, name in self._names.items():
+            self._layout.view(rows_KP[row : row + 1], parameter).fill_(values[name])
+
+    @contextmanager
+    def around(self, p_KP: Tensor, g_KP: Tensor) -> Iterator[None]:
+        """An update of the rows within the block goes its shares of the way; exact where a share is 0 or 1.
+
+        What is never trained counts in no norm of the gradient.
+        """
+        if not self.active:
+            yield
+            return
+        self._before_KP.copy_(p_KP)
+        g_KP.mul_(self._trained_KP)
+        yield
+        torch.lerp(self._before_KP, p_KP, self._share_KP, out=p_KP)
+
+
+class ModuleRates:
+    """The same for one trial's plain module."""
+
+    def __init__(self, transfer: Transfer | None, module: nn.Module) -> None:
+        self.transfer = transfer
+        self._module = module
+        self._shares: Mapping[str, float] = {}
+        self._before: dict[str, Tensor] = {}
+
+    def begin(self, epoch: int) -> None:
+        """Set the shares of an epoch, counted from 0."""
+        if self.transfer is not None:
+            self._shares = self.transfer.factors(epoch)
+            hold_norms(self._module, self._shares)
+
+    def before(self) -> None:
+        if self.transfer is not None:
+            self._before = {n: p.detach().clone() for n, p in self._module.named_parameters() if self._shares[n] != 1.0}
+
+    @torch.no_grad()
+    def after(self) -> None:
+        for name, before in self._before.items():
+            parameter = self._module.get_parameter(name)
+            parameter.copy_(torch.lerp(before, parameter, self._shares[name]))
