@@ -19,6 +19,7 @@ import json
 import multiprocessing
 import os
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,8 @@ from scipy.stats import rankdata
 from surrogate import EPOCHS, SPACE, Instance, Surrogate, SurrogateExecutor, read_instances
 
 from tuner.records import Direction, TrialRecord
-from tuner.search.registry import open_strategy
+from tuner.search.registry import open_strategy, strategy_names
+from tuner.search.rungs import PRUNERS
 from tuner.search.seeding import derived_seed
 from tuner.search.strategy import Decision, Start, Strategy
 from tuner.spec.model import DataSpec, LimitsSpec, SearchSpec, StopSpec, SweepSpec, TrainingSpec
@@ -42,6 +44,7 @@ from tuner.sweep.loop import StopRequest, Sweep
 from tuner.sweep.watcher import Watcher
 
 UNLIMITED = 100_000  # trials: the budget of epochs ends the search
+SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,13 +182,46 @@ def show(table: dict[str, dict[str, dict[str, float]]]) -> None:
             )
 
 
+def play_all(runs: Sequence[Run], *, jobs: int) -> list[dict[int, Score]]:
+    """Run all searches, some at once; a line on stderr now and then says how far they are."""
+    scores: dict[int, dict[int, Score]] = {}
+    began = told = time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for index, score in pool.imap_unordered(_play_numbered, enumerate(runs), chunksize=1):
+            scores[index] = score
+            now = time.monotonic()
+            if now - told > SECONDS_BETWEEN_LINES or len(scores) == len(runs):
+                told = now
+                print(f"{len(scores)} of {len(runs)} searches, {now - began:.0f} s", file=sys.stderr, flush=True)
+    return [scores[index] for index in range(len(runs))]
+
+
+def _play_numbered(numbered: tuple[int, Run]) -> tuple[int, dict[int, Score]]:
+    index, run = numbered
+    return index, play(run)
+
+
+def strategy_list(text: str) -> list[str]:
+    """Strategies' names, each with `+pruner` where it has one; argparse reports a wrong one."""
+    names = text.split(",")
+    for name in names:
+        strategy, _, pruner = name.partition("+")
+        if strategy not in strategy_names():
+            raise argparse.ArgumentTypeError(f"{name!r}: the strategies are {', '.join(strategy_names())}")
+        if pruner and pruner not in PRUNERS:
+            raise argparse.ArgumentTypeError(f"{name!r}: the pruners are {', '.join(PRUNERS)}")
+    return names
+
+
 def main() -> None:
     """Parse the command line, run all searches on all cores, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--surrogate", type=Path, required=True, help="folder of model.onnx")
     parser.add_argument("--instances", type=Path, required=True, help="JSON: data set to code")
     parser.add_argument("--reference", type=Path, required=True, help="JSON: data set to best and median values")
-    parser.add_argument("--strategies", default="priority,tpe,gp,random,tpe+asha,tpe+hyperband,gp+median")
+    parser.add_argument(
+        "--strategies", type=strategy_list, default="priority,tpe,gp,random,tpe+asha,tpe+hyperband,gp+median"
+    )
     parser.add_argument("--budgets", default="5,10,20,40", help="in full trainings of 52 epochs")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -206,13 +242,11 @@ def main() -> None:
             workers=given.workers,
             surrogate=given.surrogate,
         )
-        for strategy in given.strategies.split(",")
+        for strategy in given.strategies
         for instance in read_instances(given.instances, given.reference)
         for seed in range(given.first_seed, given.first_seed + given.seeds)
     ]
-    with multiprocessing.get_context("spawn").Pool(given.jobs) as pool:
-        scores = pool.map(play, runs, chunksize=1)
-    table = summarise(runs, scores)
+    table = summarise(runs, play_all(runs, jobs=given.jobs))
     show(table)
     if given.json is not None:
         given.json.write_text(json.dumps(table, indent=1))

@@ -22,7 +22,7 @@ def stopped(
     spec = sweep(trials=60)
     spec = spec.model_copy(update={"search": spec.search.model_copy(update={"strategy": "random", "stop": stop})})
     game = Game(options.get("curve", quality), direction=options.get("direction", Direction.MAXIMIZE))  # type: ignore[arg-type]
-    strategy = open_strategy(spec, CONTINUOUS, game.direction, noise=noise, elapsed_seconds=seconds)
+    strategy = open_strategy(spec, CONTINUOUS, game.direction, noise=lambda records: noise, elapsed_seconds=seconds)
     lines: list[str] = []
     while game.step(strategy, workers=2):
         lines += strategy.explain()

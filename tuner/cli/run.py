@@ -113,7 +113,12 @@ def _conclude(study: str, sweep: Path, results: Path, store: str | None, outcome
     if as_json:
         sys.stdout.write(where.paths.leaderboard_json.read_text())
     else:
-        print_report(Analysis(data, where.paths), top=10)
+        analysis = Analysis(data, where.paths)
+        print_report(analysis, top=10)
+        cost = analysis.cost
+        if cost.epochs_spared:
+            total = cost.epochs + cost.epochs_spared
+            click.echo(f"pruning spared {cost.epochs_spared} of {total} epochs ({cost.share_spared:.0%})", err=True)
         if outcome.signal is None:
             click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
     if not outcome.complete:

@@ -32,6 +32,11 @@ class Cost:
     finalist_seconds: float
 
     @property
+    def share_spared(self) -> float:
+        """Of the epochs of training every trial as far as the finished ones, how many pruning has spared."""
+        return self.epochs_spared / max(1, self.epochs + self.epochs_spared)
+
+    @property
     def trials_per_hour(self) -> float | None:
         """Trials that reached an end in an hour of wall-clock time."""
         ended = sum(n for state, n in self.states.items() if TrialState(state).final)

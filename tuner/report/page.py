@@ -191,8 +191,7 @@ def _cost(analysis: Analysis) -> Iterable[tuple[str, str]]:
         yield "Trials per hour", count_text(cost.trials_per_hour)
     yield "Epochs trained", count_text(cost.epochs)
     if cost.epochs_spared:
-        share = cost.epochs_spared / (cost.epochs + cost.epochs_spared)
-        yield "Epochs spared by pruning", f"{count_text(cost.epochs_spared)} ({share:.0%})"
+        yield "Epochs spared by pruning", f"{count_text(cost.epochs_spared)} ({cost.share_spared:.0%})"
     if cost.seconds_spared:
         yield "Training spared by pruning", f"about {duration_text(cost.seconds_spared)}, at each trial's own pace"
     if cost.fused:

@@ -21,6 +21,7 @@ from optuna.trial import TrialState as OptunaState
 from tuner.records import Direction, EpochResult, FailureReason, ParamValue, TrialRecord, TrialState
 from tuner.search.cube import readable
 from tuner.search.explorer import Explorer, Session
+from tuner.search.observe import no_noise
 from tuner.search.rungs import priority_rungs
 from tuner.search.seeding import generator
 from tuner.spec.hyperparameters import HYPERPARAMETERS
@@ -121,7 +122,7 @@ class PrioritySampler(BaseSampler):
             trials=_UNLIMITED,
             seed=self._seed,
             regularisation_always=True,
-            noise=0.0,
+            noise=no_noise,
             target_error=0.0,
         )
 

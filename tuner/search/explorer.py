@@ -15,9 +15,9 @@ from tuner.search.designs import sobol
 from tuner.search.distinct import Distinct, Key, key_of
 from tuner.search.effort import worthwhile
 from tuner.search.observations import observe
-from tuner.search.observe import best_of, usable_value
+from tuner.search.observe import Noise, best_of, usable_value
 from tuner.search.opening import Opening
-from tuner.search.regularisation import Regularisation
+from tuner.search.regularisation import LABEL, Regularisation
 from tuner.search.response import Appraisal, Response, stack
 from tuner.search.seeding import derived_seed, generator
 from tuner.search.strategy import Advance, Start
@@ -43,7 +43,7 @@ class Explorer:
         trials: int,
         seed: int,
         regularisation_always: bool,
-        noise: float,
+        noise: Noise,
         target_error: float,
         earlier: Sequence[TrialRecord] = (),
     ) -> None:
@@ -55,7 +55,7 @@ class Explorer:
             trials: Total number of trials of the study.
             seed: The search seed.
             regularisation_always: Open the regularisation tier from the start.
-            noise: Standard error of the dev metric.
+            noise: Of the dev metric.
             target_error: The error that is as good as it gets.
             earlier: Trials of an earlier study to learn from.
         """
@@ -67,7 +67,11 @@ class Explorer:
         self.earlier = tuple(earlier)
         self.distinct = Distinct(space)
         self.regularisation = Regularisation(
-            self.cube, direction=direction, always=regularisation_always, noise=noise, target_error=target_error
+            self.cube,
+            direction=direction,
+            always=regularisation_always or any(record.tier == LABEL for record in self.earlier),
+            noise=noise,
+            target_error=target_error,
         )
         self.opening = Opening(
             self.cube,
@@ -124,6 +128,11 @@ class Session:
         """Epochs trained or under way, in full trainings."""
         epochs = sum(r.to_epoch if r.state is TrialState.RUNNING else r.epochs for r in self.records)
         return epochs / self._explorer.epochs
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether the best trials show bias, so that longer training is favoured."""
+        return self._diagnosis is not None and self._diagnosis.shows_bias
 
     @property
     def modelled(self) -> bool:

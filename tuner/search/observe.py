@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from tuner.records import Direction, FailureReason, TrialRecord, TrialState
+
+Noise: TypeAlias = Callable[[Sequence[TrialRecord]], float]
+"""Standard error of the dev metric near the best of these trials; 0 where it is not known."""
 
 _BLAMELESS = (FailureReason.KILLED, FailureReason.EXITED, FailureReason.STALLED)
 
@@ -50,6 +54,6 @@ def values_at_rungs(record: TrialRecord, rungs: Sequence[int]) -> tuple[tuple[in
     return tuple((epoch, value) for epoch, value in record.rungs if epoch in rungs and math.isfinite(value))
 
 
-def epochs_saved(records: Iterable[TrialRecord], *, epochs: int) -> int:
-    """Epochs that pausing and pruning have left untrained, against training every trial in full."""
-    return sum(epochs - r.epochs for r in records if r.state in (TrialState.PAUSED, TrialState.PRUNED))
+def no_noise(records: Sequence[TrialRecord]) -> float:
+    """The noise of a metric of which nothing is known."""
+    return 0.0

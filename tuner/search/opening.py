@@ -27,6 +27,8 @@ _SHARE_OF_TRIALS = 0.5
 _SENT_ON = (3, 1)
 """How many of the best go on to the second rung, and then to the full training."""
 
+_TELLING_SHARE = 0.5
+
 DEFAULT = "default"
 
 
@@ -93,6 +95,16 @@ class Opening:
             if done < step.first + step.count:
                 return self.point(step.label, step.columns, done - step.first, step.count, records=records)
         return None
+
+    def is_telling(self, records: Sequence[TrialRecord]) -> bool:
+        """Whether enough of the opening is measured to build on; always so once nothing runs.
+
+        Where there is room for many trials at once, those beyond the opening would otherwise be drawn blindly.
+        """
+        if not any(record.state is TrialState.RUNNING for record in records):
+            return True
+        measured = sum(record.state.final or record.epochs >= self._first_rung for record in records)
+        return measured >= _TELLING_SHARE * min(self.size, len(records))
 
     def point(self, label: str, columns: Columns, index: int, count: int, *, records: Sequence[TrialRecord]) -> Start:
         """A point of a tier: spread over the tier's columns, otherwise like the best trial so far."""

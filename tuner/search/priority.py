@@ -13,7 +13,7 @@ import numpy as np
 
 from tuner.records import Params, TrialRecord, TrialState
 from tuner.search.explorer import Explorer, Session
-from tuner.search.observe import best_of, epochs_saved, values_at_rungs
+from tuner.search.observe import best_of, values_at_rungs
 from tuner.search.opening import Wait
 from tuner.search.rungs import REDUCTION_FACTOR, next_rung
 from tuner.search.strategy import Advance, Decision, Start
@@ -22,6 +22,8 @@ _FULL_AFTER = 10.0
 """After so many full trainings' worth of epochs, new configurations are trained in full at once."""
 _OPTIMISM = 1.0
 """A trial goes on at a rung while its expected value plus so many standard deviations reaches the best."""
+_OPTIMISM_ON_BIAS = 2.0
+"""The same while the best trials show bias: what they lack may be length."""
 
 
 class PriorityStrategy:
@@ -52,8 +54,6 @@ class PriorityStrategy:
             decisions.append(decision)
         if not decisions and session.starts_left <= 0:
             self._idle_at = moment
-        if not decisions and not running and room:
-            self._say_what_was_saved(records)
         return decisions
 
     def explain(self) -> tuple[str, ...]:
@@ -74,6 +74,8 @@ class PriorityStrategy:
         if isinstance(advance, Advance):
             return advance
         if advance is Wait.FOR_RUNNING and session.starts_left <= 0:
+            return None
+        if not self._explorer.opening.is_telling(session.records):
             return None
         return self._by_model(session, fresh)
 
@@ -105,7 +107,8 @@ class PriorityStrategy:
         appraisal = session.appraise(paused)
         if appraisal is None:
             return None
-        hope = appraisal.mean + _OPTIMISM * appraisal.deviation
+        optimism = _OPTIMISM_ON_BIAS if session.needs_length else _OPTIMISM
+        hope = appraisal.mean + optimism * appraisal.deviation
         best = int(np.argmax(hope))
         if hope[best] < session.incumbent:
             return None
@@ -143,12 +146,6 @@ class PriorityStrategy:
             if step.label == start.tier:
                 names = ", ".join(self._explorer.cube.dimensions[j].name for j in step.columns)
                 self._say(f"{step.label} opens with {step.count} trials to epoch {self._rungs[0]}: {names}")
-
-    def _say_what_was_saved(self, records: Sequence[TrialRecord]) -> None:
-        saved = epochs_saved(records, epochs=self._explorer.epochs)
-        total = sum(record.epochs for record in records)
-        if saved:
-            self._say(f"pausing saved {saved} of {saved + total} epochs")
 
 
 class PriorityProposer:

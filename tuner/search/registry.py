@@ -11,6 +11,7 @@ from tuner.errors import SweepFileError
 from tuner.records import Direction, TrialRecord
 from tuner.search.designs import grid
 from tuner.search.explorer import Explorer
+from tuner.search.observe import Noise, no_noise
 from tuner.search.optuna_samplers import SamplerName, make_pruner, make_sampler
 from tuner.search.optuna_study import StudyMirror
 from tuner.search.priority import PriorityProposer, PriorityStrategy
@@ -42,7 +43,7 @@ class Request:
     pruner: PrunerName | None
     """None: the strategy's own rule."""
     regularisation_always: bool
-    noise: float
+    noise: Noise
     target_error: float
     earlier: tuple[TrialRecord, ...]
     """Trials of an earlier study to learn from; they do not count."""
@@ -57,7 +58,7 @@ def open_strategy(
     space: Space,
     direction: Direction,
     *,
-    noise: float = 0.0,
+    noise: Noise = no_noise,
     elapsed_seconds: Callable[[], float] = lambda: 0.0,
     earlier: Sequence[TrialRecord] = (),
 ) -> Strategy:
@@ -67,7 +68,7 @@ def open_strategy(
         spec: The sweep file.
         space: Its search space.
         direction: Of the objective's dev metric.
-        noise: Standard error of the dev metric near the best: what `search.stop.plateau` takes for no improvement.
+        noise: Of the dev metric: what `search.stop.plateau` takes for no improvement, and the diagnosis for no gap.
         elapsed_seconds: Wall-clock seconds of the study so far, over all its runs, for `search.stop.seconds`.
         earlier: Trials of an earlier study to learn from, as far as they lie in this space.
 
@@ -84,7 +85,7 @@ def open_strategy(
         raise SweepFileError([_unknown("pruner", search.pruner, PRUNERS)])
     starts = start_configurations(search.start, space)
 
-    def make(space: Space, index: int, trials: int, earlier: Sequence[TrialRecord]) -> Strategy:
+    def make(space: Space, index: int, trials: int, before: Sequence[TrialRecord]) -> Strategy:
         request = Request(
             space=space,
             direction=direction,
@@ -96,7 +97,7 @@ def open_strategy(
             regularisation_always=search.regularisation == "always" or spec.loop is not None,
             noise=noise,
             target_error=spec.objective.target_error or 0.0,
-            earlier=tuple(r for r in earlier if space.contains(r.params)),
+            earlier=tuple(r for r in (*earlier, *before) if space.contains(r.params)),
         )
         strategy, first_epoch = factory(request)
         return StartFirst(strategy, starts, to_epoch=first_epoch, trials=trials) if request.starts else strategy
@@ -105,7 +106,7 @@ def open_strategy(
     if search.refine:
         strategy = Rounds(make, space, direction=direction, trials=search.trials, rounds=search.refine)
     else:
-        strategy = make(space, 0, search.trials, earlier)
+        strategy = make(space, 0, search.trials, ())
     if search.stop is not None:
         strategy = StoppingStrategy(
             strategy, search.stop, direction=direction, noise=noise, elapsed_seconds=elapsed_seconds

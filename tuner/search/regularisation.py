@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tuner.records import Direction, TrialRecord
 from tuner.search.cube import Cube
 from tuner.search.diagnosis import Diagnosis, diagnose
+from tuner.search.observe import Noise
 from tuner.search.opening import POINTS, Opening
 from tuner.search.staged import tier_label
 from tuner.search.strategy import Start
@@ -28,13 +29,13 @@ class Regularisation:
     That it has been opened shows in the records: its trials carry its label.
     """
 
-    def __init__(self, cube: Cube, *, direction: Direction, always: bool, noise: float, target_error: float) -> None:
+    def __init__(self, cube: Cube, *, direction: Direction, always: bool, noise: Noise, target_error: float) -> None:
         """
         Args:
             cube: The space.
             direction: Of the dev metric.
             always: Open from the start.
-            noise: Standard error of the dev metric.
+            noise: Of the dev metric.
             target_error: The error that is as good as it gets.
         """
         self._cube = cube
@@ -62,7 +63,7 @@ class Regularisation:
         remedy = f"larger networks are favoured ({larger})" if larger else "a larger network may help"
         self._say(
             f"the best trials show bias (train error {diagnosis.bias:.2g} above the target, "
-            f"gap to dev {diagnosis.gap:.2g}): {remedy}, and so may training.epochs"
+            f"gap to dev {diagnosis.gap:.2g}): {remedy}, and trials are paused later; more training.epochs may help too"
         )
         return self._capacity
 
@@ -91,7 +92,8 @@ class Regularisation:
 
     def diagnose(self, records: Sequence[TrialRecord]) -> Diagnosis | None:
         """What the best trials need, as far as it can be told."""
-        return diagnose(records, direction=self._direction, noise=self._noise, target_error=self._target_error)
+        noise = self._noise(records)
+        return diagnose(records, direction=self._direction, noise=noise, target_error=self._target_error)
 
     def _say(self, line: str) -> None:
         subject = line.split("(")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tuner.records import Direction, TrialRecord, TrialState
-from tuner.search.observe import best_of, usable_value
+from tuner.search.observe import Noise, best_of, usable_value
 from tuner.search.strategy import Decision, Strategy
 from tuner.spec.model import StopSpec
 
@@ -19,7 +19,7 @@ class StoppingStrategy:
         stop: StopSpec,
         *,
         direction: Direction,
-        noise: float,
+        noise: Noise,
         elapsed_seconds: Callable[[], float],
     ) -> None:
         """
@@ -27,7 +27,7 @@ class StoppingStrategy:
             inner: Decides until then.
             stop: The limits.
             direction: Of the dev metric.
-            noise: Standard error of the dev metric: an improvement must be larger to end a plateau.
+            noise: Of the dev metric: an improvement must be larger to end a plateau.
             elapsed_seconds: Wall-clock seconds of the study so far, over all its runs.
         """
         self._inner = inner
@@ -63,9 +63,10 @@ class StoppingStrategy:
         seconds = self._elapsed_seconds()
         if stop.seconds is not None and seconds >= stop.seconds:
             return f"{seconds:.0f} seconds are spent, the limit is {stop.seconds:g}"
-        since = trials_since_improvement(records, self._direction, noise=self._noise)
+        noise = self._noise(records)
+        since = trials_since_improvement(records, self._direction, noise=noise)
         if stop.plateau is not None and since >= stop.plateau:
-            return f"no improvement larger than the noise ({self._noise:.2g}) in {since} trials"
+            return f"no improvement larger than the noise ({noise:.2g}) in {since} trials"
         return None
 
 

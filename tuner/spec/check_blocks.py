@@ -167,6 +167,11 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
     if spec.finalists and spec.finalists.count > search.trials:
         rule = f"is more than search.trials ({search.trials})"
         findings.warn(("finalists", "count"), rule, remedy="raise trials, or lower count")
+    if search.warm_start == spec.study:
+        findings.error(("search", "warm_start"), "is this study itself", remedy="remove it: a study always goes on")
+    elif search.warm_start is not None and search.strategy != "priority":
+        rule = f"has no effect with strategy {search.strategy}"
+        findings.warn(("search", "warm_start"), rule, remedy="write `strategy: priority`", at_key=True)
     target = search.stop.target if search.stop else None
     if target is not None and spec.objective.metric in SHARE_METRICS and not 0 < target <= 1:
         remedy = f"write {target / 100:g} for {target:g} %" if 1 < target <= 100 else ""

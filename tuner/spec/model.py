@@ -293,6 +293,9 @@ class SearchSpec(Part):
     """Open weight decay, L1 and dropout when the best trials show variance, or search them from the start."""
     start: list[dict[str, Value]] = Field(default_factory=list)
     """Configurations to try first; parameters left out take their defaults."""
+    warm_start: str | None = None
+    """An earlier study to learn from: its name, or its folder from the sweep file's. Its trials are not counted and not
+    repeated; its data and training must be the same, its space may be another. For strategy `priority`."""
     stop: StopSpec | None = None
     """When to end the search early."""
     refine: Annotated[int, Field(ge=0)] = 0

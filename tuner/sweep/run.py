@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +15,10 @@ from tuner.errors import StorageError
 from tuner.execute.open import open_executor
 from tuner.faults import fault_point
 from tuner.paths import StudyPaths
+from tuner.records import Json, TrialRecord
 from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
+from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.finalists import FinalistStrategy, best_trials
 from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
 from tuner.sweep.log import LogFile
@@ -129,12 +132,14 @@ class StudyRun:
         from tuner.search.registry import open_strategy
 
         began = time.monotonic() - float(store.get("elapsed_seconds") or 0.0)
+        earlier = self._earlier(executor.facts.data)
         strategy = open_strategy(
             self.spec,
             self.space,
             executor.facts.direction,
-            noise=dev_noise(executor.facts.metric, executor.facts.data, store.records()),
+            noise=partial(dev_noise, executor.facts.metric, executor.facts.data),
             elapsed_seconds=lambda: time.monotonic() - began,
+            earlier=earlier,
         )
         finalists = self.spec.finalists.count if self.spec.finalists else 0
         keeper = Keeper(self.paths.trial, direction=store.direction, keep=max(KEEP_WEIGHTS, finalists))
@@ -147,6 +152,16 @@ class StudyRun:
         finally:
             store.set("elapsed_seconds", time.monotonic() - began)
             store.flush()
+
+    def _earlier(self, data: Mapping[str, Json]) -> tuple[TrialRecord, ...]:
+        """Trials of the study that `search.warm_start` names."""
+        earlier = earlier_trials(
+            self.spec, self.space, data, results=self.options.results, store_url=self.options.store_url
+        )
+        if earlier is None:
+            return ()
+        self.watcher.said(earlier.line)
+        return earlier.records
 
     def _sweep(self, strategy: Strategy, store: OptunaStore, executor: Executor, keeper: Keeper) -> partial[Sweep]:
         watcher = Watchers([self.watcher, keeper])

@@ -17,6 +17,7 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.store.locations import hide_password
 from tuner.store.store import StudyStore
+from tuner.sweep.earlier import breaking_changes
 
 
 def check_matches(store: StudyStore, spec: SweepSpec, data: Mapping[str, Json]) -> None:
@@ -25,15 +26,10 @@ def check_matches(store: StudyStore, spec: SweepSpec, data: Mapping[str, Json]) 
     Raises:
         StudyMismatchError: it differs in what makes trials comparable; the message says where.
     """
-    from tuner.spec.changes import diff_sweeps
-
     snapshot = store.get("sweep")
     if snapshot is None:
         return
-    changes = [change.line for change in diff_sweeps(snapshot, spec) if change.breaks]
-    before = store.get("data")
-    if before is not None and before.get("sha256") != data.get("sha256"):
-        changes.append("data: the examples are not those that the study was trained on (their hash differs)")
+    changes = breaking_changes(snapshot, spec, store.get("data"), data)
     if changes:
         listed = "\n".join(f"  {line}" for line in changes)
         raise StudyMismatchError(
