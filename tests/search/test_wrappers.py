@@ -11,6 +11,7 @@ from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, quality
 from tests.search.test_priority import sweep
 from tuner.errors import SweepFileError
 from tuner.records import Direction, TrialState
+from tuner.search.observe import best_of
 from tuner.search.registry import STRATEGIES, open_strategy
 from tuner.search.rungs import PRUNERS, priority_rungs, rungs_of
 from tuner.spec.model import PrunerName, StopSpec, StrategyName, SweepSpec
@@ -20,7 +21,9 @@ def stopped(
     stop: StopSpec, *, noise: float = 0.0, seconds: Callable[[], float] = lambda: 0.0, **options: object
 ) -> tuple[Game, list[str]]:
     spec = sweep(trials=60)
-    spec = spec.model_copy(update={"search": spec.search.model_copy(update={"strategy": "random", "stop": stop})})
+    spec = spec.model_copy(
+        update={"search": spec.search.model_copy(update={"strategy": options.get("strategy", "random"), "stop": stop})}
+    )
     game = Game(options.get("curve", quality), direction=options.get("direction", Direction.MAXIMIZE))  # type: ignore[arg-type]
     strategy = open_strategy(spec, CONTINUOUS, game.direction, noise=lambda records: noise, elapsed_seconds=seconds)
     lines: list[str] = []
@@ -46,6 +49,14 @@ class TestStop:
         game, _ = stopped(StopSpec(target=0.1))
         assert len(game.records) == 2
         assert all(record.state in (TrialState.COMPLETE, TrialState.FAILED) for record in game.records)
+
+    @pytest.mark.parametrize("direction", Direction)
+    def test_the_best_trial_is_trained_to_its_end(self, direction: Direction) -> None:
+        game, _ = stopped(StopSpec(epochs=2 * EPOCHS), direction=direction, strategy="priority")
+        best = best_of(game.records, direction)
+        assert best is not None
+        assert best.state is TrialState.COMPLETE
+        assert sum(record.epochs for record in game.records) <= 4 * EPOCHS
 
     def test_an_epoch_budget(self) -> None:
         game, _ = stopped(StopSpec(epochs=5 * EPOCHS))

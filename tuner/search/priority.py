@@ -18,7 +18,7 @@ from tuner.search.opening import Wait
 from tuner.search.rungs import REDUCTION_FACTOR, next_rung
 from tuner.search.strategy import Advance, Decision, Start
 
-_FULL_AFTER = 10.0
+_FULL_AFTER = 15.0
 """After so many full trainings' worth of epochs, new configurations are trained in full at once."""
 _OPTIMISM = 1.0
 """A trial goes on at a rung while its expected value plus so many standard deviations reaches the best."""

@@ -109,7 +109,12 @@ def open_strategy(
         strategy = make(space, 0, search.trials, ())
     if search.stop is not None:
         strategy = StoppingStrategy(
-            strategy, search.stop, direction=direction, noise=noise, elapsed_seconds=elapsed_seconds
+            strategy,
+            search.stop,
+            direction=direction,
+            epochs=spec.training.epochs,
+            noise=noise,
+            elapsed_seconds=elapsed_seconds,
         )
     return strategy
 

@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.search.observe import Noise, best_of, usable_value
-from tuner.search.strategy import Decision, Strategy
+from tuner.search.strategy import Advance, Decision, Strategy
 from tuner.spec.model import StopSpec
 
 
 class StoppingStrategy:
-    """Decides nothing more once a limit of `search.stop` is met; trials that run are let run out."""
+    """Once a limit of `search.stop` is met, lets trials that run run out, and decides nothing but this:
+
+    the best trial, if it is paused, is trained to its end, so that the study ends with it as a finished trial.
+    """
 
     def __init__(
         self,
@@ -19,6 +22,7 @@ class StoppingStrategy:
         stop: StopSpec,
         *,
         direction: Direction,
+        epochs: int,
         noise: Noise,
         elapsed_seconds: Callable[[], float],
     ) -> None:
@@ -27,12 +31,14 @@ class StoppingStrategy:
             inner: Decides until then.
             stop: The limits.
             direction: Of the dev metric.
+            epochs: Of a full training.
             noise: Of the dev metric: an improvement must be larger to end a plateau.
             elapsed_seconds: Wall-clock seconds of the study so far, over all its runs.
         """
         self._inner = inner
         self._stop = stop
         self._direction = direction
+        self._epochs = epochs
         self._noise = noise
         self._elapsed_seconds = elapsed_seconds
         self._reason: str | None = None
@@ -41,7 +47,7 @@ class StoppingStrategy:
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """See `Strategy.decide`."""
         self._reason = self._why_stop(records)
-        return [] if self._reason else self._inner.decide(records, room)
+        return self._end_with(records, room) if self._reason else self._inner.decide(records, room)
 
     def explain(self) -> tuple[str, ...]:
         """See `Strategy.explain`."""
@@ -50,6 +56,14 @@ class StoppingStrategy:
             self._told = True
             lines += (f"the search stops: {self._reason}",)
         return lines
+
+    def _end_with(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        best = best_of(records, self._direction)
+        if best is None or best.state is not TrialState.PAUSED or not room:
+            return []
+        if any(record.state is TrialState.RUNNING for record in records):
+            return []  # one of them may become the best
+        return [Advance(trial=best.number, to_epoch=self._epochs)]
 
     def _why_stop(self, records: Sequence[TrialRecord]) -> str | None:
         stop = self._stop

@@ -264,7 +264,8 @@ class TrainingSpec(Part):
 
 
 class StopSpec(Part):
-    """When to end the search before its trials are used up."""
+    """When to end the search before its trials are used up. A best trial that is paused then is still trained to its
+    end."""
 
     target: float | None = None
     """Stop once the best dev metric is at least as good as this."""
