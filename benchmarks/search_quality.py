@@ -31,12 +31,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: each process has 
 import numpy as np
 from scipy.stats import rankdata
 from surrogate import EPOCHS, SPACE, Instance, Surrogate, SurrogateExecutor, read_instances
+from timed import Timed
 
-from tuner.records import Direction, TrialRecord
+from tuner.records import Direction
 from tuner.search.registry import open_strategy, strategy_names
 from tuner.search.rungs import PRUNERS
 from tuner.search.seeding import derived_seed
-from tuner.search.strategy import Decision, Start, Strategy
 from tuner.spec.model import DataSpec, LimitsSpec, SearchSpec, StopSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Space
 from tuner.store.memory import MemoryStore
@@ -69,32 +69,6 @@ class Score:
     regret: float
     seconds_per_proposal: float
     """Time in the strategy, divided by the trials started."""
-
-
-class Timed:
-    """A strategy whose time on the processor is taken: what it would be on an idle machine."""
-
-    def __init__(self, inner: Strategy) -> None:
-        self.inner = inner
-        self.seconds = 0.0
-        self.history: list[tuple[int, float, int]] = []
-        """(epochs trained, seconds so far, trials started) after each call."""
-
-    def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
-        began = time.process_time()
-        decisions = self.inner.decide(records, room)
-        self.seconds += time.process_time() - began
-        started = len(records) + sum(isinstance(d, Start) for d in decisions)
-        self.history.append((sum(r.epochs for r in records), self.seconds, started))
-        return decisions
-
-    def explain(self) -> tuple[str, ...]:
-        return self.inner.explain()
-
-    def seconds_per_proposal(self, epochs: int) -> float:
-        until = [entry for entry in self.history if entry[0] < epochs]
-        _, seconds, started = until[-1]
-        return seconds / max(1, started)
 
 
 @cache
