@@ -72,6 +72,13 @@ def test_regularisation_that_the_search_never_moved_was_not_searched() -> None:
     assert "dropout kept its default" in one.why
 
 
+def test_variance_of_images_asks_for_augmentation_before_more_data() -> None:
+    images = replace(EVIDENCE, space=REGULARISED, images=True)
+    step = next_step(images)
+    assert (step.key, step.change) == ("space.augment", "search it")
+    assert "more training data" in next_step(replace(images, training={**images.training, "augment": 0.3})).change
+
+
 def test_variance_where_dev_is_not_like_train_asks_for_data_that_are() -> None:
     step = next_step(replace(EVIDENCE, space=REGULARISED, told_apart=True))
     assert (step.key, step.change) == ("data", "make the training examples more like the dev examples")

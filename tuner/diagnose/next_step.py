@@ -48,6 +48,8 @@ class Evidence:
     """The `training` block of the sweep file."""
     strategy: str = ""
     """`search.strategy` of the sweep file."""
+    images: bool = False
+    """Whether the examples are images, which can be augmented."""
     told_apart: bool = False
     """Whether a classifier tells train from dev examples."""
     num_ties: int
@@ -151,6 +153,8 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
     closed = [name for name in _REGULARISERS if name in evidence.kept]
     if closed:
         return _open_regularisation(closed, evidence.strategy, why)
+    if evidence.images and not _is_used("augment", evidence.space.names, evidence.training):
+        return Step("space.augment", "search it", f"{why}, and the images are not augmented")
     if evidence.told_apart:
         return Step(
             "data",

@@ -138,6 +138,7 @@ class Analysis:
                 kept=self._kept,
                 training=sweep_value(self.study, "training") or {},
                 strategy=sweep_value(self.study, "search", "strategy") or "",
+                images=self._has_images,
                 told_apart=self._told_apart,
                 num_ties=len(self.statistics.ties),
                 confirmed=self.finals is not None,
@@ -151,6 +152,11 @@ class Analysis:
         """Hyperparameters of the space that every trial had at the same value."""
         varied = (d.name for d in self.space if not d.fixed)
         return frozenset(n for n in varied if len({r.params[n] for r in self.study.records if n in r.params}) == 1)
+
+    @property
+    def _has_images(self) -> bool:
+        data = self.study.facts.get("data")
+        return isinstance(data, Mapping) and len(data.get("input_shape") or ()) == 3
 
     @property
     def _told_apart(self) -> bool:
