@@ -11,6 +11,7 @@ from tuner.execute.facts import TaskFacts
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
+from tuner.spec.values import is_own
 from tuner.train.fusion import fusion_key
 
 MAX_WIDTH_CPU = 16
@@ -65,7 +66,12 @@ class Planner:
     @property
     def _is_alone(self) -> bool:
         """Whether trials are never trained together."""
-        return self.spec.training.fuse == "off" or self.spec.loop is not None
+        return (
+            self.spec.training.fuse == "off"
+            or self.spec.loop is not None
+            or is_own(self.spec.training.loss)
+            or is_own(self.spec.training.optimizer)
+        )
 
     def too_wide(self, key: Hashable, width: int) -> None:
         """A cohort of this width ran out of memory: the next ones of its key are at most half as wide."""

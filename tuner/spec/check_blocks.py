@@ -16,6 +16,7 @@ from tuner.spec.networks import MODELS
 from tuner.spec.problems import KeyPath
 from tuner.spec.space import Space
 from tuner.spec.translate import REQUIRED
+from tuner.spec.values import is_own
 
 METRICS_OF_TASK = {
     "classification": ("accuracy", "auroc", "balanced_accuracy", "f1"),
@@ -104,9 +105,19 @@ def check_objective(spec: SweepSpec, findings: Findings) -> None:
         )
 
 
+def _check_own_loss(spec: SweepSpec, findings: Findings) -> None:
+    """What changes the targets would hand an own loss others than those of the data."""
+    for name in ("class_weights", "label_smoothing", "mixup"):
+        if getattr(spec.training, name) or name in (spec.space or {}):
+            rule = f"cannot be a function of yours together with {name}, which changes the targets"
+            findings.error(("training", "loss"), rule, remedy=f"remove {name}, and do it in your loss")
+
+
 def check_training(spec: SweepSpec, findings: Findings) -> None:
     """Check fixed values against each other, and for suspicious units."""
     training = spec.training
+    if is_own(training.loss):
+        _check_own_loss(spec, findings)
     _warn_ignored(spec, findings)
     if training.lr_decay and not findings.is_unusable(("training", "schedule")):
         if training.schedule in UNDECAYED:
@@ -138,7 +149,7 @@ def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
     if findings.is_unusable(("training", "optimizer"), ("space", "optimizer")):
         return
     optimizers = searched_optimizers(spec)
-    for name in spec.training.model_fields_set if spec.loop is None else ():
+    for name in spec.training.model_fields_set if spec.loop is None and not is_own(optimizers[0]) else ():
         known = HYPERPARAMETERS.get(name)
         if known and getattr(spec.training, name) and known.optimizers.isdisjoint(optimizers):
             rule = f"has no effect with optimizer {' or '.join(optimizers)}"

@@ -11,6 +11,7 @@ from tuner.spec.hyperparameters import HYPERPARAMETERS
 from tuner.spec.model import METRICS, OWN_MODEL, SweepSpec
 from tuner.spec.names import PARAMETER_NAME, did_you_mean
 from tuner.spec.problems import show_value
+from tuner.spec.values import is_own
 
 _READ = frozenset({"epochs", "early_stopping"})
 """The keys of `training:` that concern own training code, besides hyperparameters."""
@@ -81,6 +82,11 @@ def check_metric(spec: SweepSpec, findings: Findings) -> bool:
         return False
     if spec.loop is not None:
         _check_reported(spec, findings)
+        return False
+    if is_own(metric):
+        if direction is None:
+            rule = "is required for a metric of yours"
+            findings.error(("objective", "direction"), rule, remedy="write maximize or minimize", got="")
         return False
     if metric not in METRICS:
         rule = f"must be {', '.join(f'`{m}`' for m in METRICS[:-1])} or `{METRICS[-1]}`"

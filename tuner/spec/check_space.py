@@ -14,6 +14,7 @@ from tuner.spec.model import DimensionSpec, SweepSpec, TrainingSpec
 from tuner.spec.names import PARAMETER_NAME, RESERVED_NAMES, RESERVED_PREFIXES, did_you_mean, nearest
 from tuner.spec.problems import KeyPath, show_value
 from tuner.spec.space import Dimension
+from tuner.spec.values import is_own
 
 MODEL: KeyPath = ("model", "kind")
 OPTIMIZER: KeyPath = ("training", "optimizer")
@@ -105,6 +106,8 @@ def _check_used(
     if findings.is_unusable(OPTIMIZER, ("space", "optimizer")):
         return
     wanted = part.when.get("optimizer", list(searched_optimizers(spec)))
+    if is_own(searched_optimizers(spec)[0]):
+        return  # what it reads is not known here
     used = [o for o in searched_optimizers(spec) if o in (wanted if isinstance(wanted, list) else [wanted])]
     ignoring = [o for o in used if o not in known.optimizers]
     if not ignoring:

@@ -71,6 +71,10 @@ class Hyperparameter:
         """Whether it belongs to a network, and not to the training."""
         return self.models is not None
 
+    def serves(self, optimizer: str) -> bool:
+        """Whether an optimiser uses it; of the user's own, only what all use is sure."""
+        return optimizer in self.optimizers or (optimizer not in OPTIMIZERS and len(self.optimizers) == len(OPTIMIZERS))
+
     def default_for(self, optimizer: str, model: str | None = None) -> ParamValue:
         """The value where it is neither fixed nor searched, with this optimiser and model."""
         return self.optimizer_defaults.get(optimizer, self.model_defaults.get(model or "", self.default))

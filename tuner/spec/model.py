@@ -11,7 +11,18 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from tuner.spec.names import MAX_STUDY_NAME, STUDY_NAME
-from tuner.spec.values import BatchSize, ClassWeights, Fraction, Number, Part, PositiveNumber, Value, Values
+from tuner.spec.values import (
+    BatchSize,
+    ClassWeights,
+    Fraction,
+    Loss,
+    Number,
+    Optimizer,
+    Part,
+    PositiveNumber,
+    Value,
+    Values,
+)
 
 NO_DATA = "none"
 """The source of a sweep without a `data:` block, whose training code reads data of its own."""
@@ -123,7 +134,8 @@ class ObjectiveSpec(Part):
     metric: Annotated[str, Field(min_length=1)] = "auto"
     """`auto` (accuracy for classification, f1 averaged over labels for multi-label data, rmse for regression),
     `accuracy`, `balanced_accuracy`, `f1`, `micro_f1`, `auroc`, `subset_accuracy`, `rmse`, `r2`, `loss`; with `command:`
-    or `trainer:` any name that your code reports."""
+    or `trainer:` any name that your code reports; or [yours](your-code.md#a-loss-a-metric-an-optimiser):
+    `file.py:function`."""
     direction: Literal["maximize", "minimize"] | None = None
     """Whether larger or smaller is better; needed for a metric of yours, the others have theirs."""
     target_error: Annotated[float, Field(ge=0)] | None = None
@@ -168,10 +180,11 @@ class EarlyStoppingSpec(Part):
 class TrainingSpec(Part):
     """How each trial is trained. A number fixed here is a hyperparameter that is not searched."""
 
-    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion"] = "sgd"
+    optimizer: Optimizer = "sgd"
     """`sgd` has momentum and Nesterov; `adamw` decouples weight decay from the gradient (arXiv 1711.05101). `amsgrad`:
     Adam that never forgets its largest second moment (1904.09237). `nadam`: Adam with Nesterov's momentum. `lion`: the
-    sign of a momentum, with decoupled decay (2302.06675)."""
+    sign of a momentum, with decoupled decay (2302.06675). Or [yours](your-code.md#a-loss-a-metric-an-optimiser):
+    `file.py:function`."""
     epochs: Annotated[int, Field(ge=1)] = 30
     """Epochs of a full training."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
@@ -250,9 +263,9 @@ class TrainingSpec(Part):
     """Share of the epochs before `swa` begins; 0.75 unless fixed or searched."""
     early_stopping: EarlyStoppingSpec | None = None
     """Left out: every trial trains all its epochs, unless the search stops it."""
-    loss: Literal["auto", "cross_entropy", "binary_cross_entropy", "mse"] = "auto"
+    loss: Loss = "auto"
     """`auto`: cross entropy for classification, binary cross entropy of each label for multi-label data, mean squared
-    error for regression."""
+    error for regression. Or [yours](your-code.md#a-loss-a-metric-an-optimiser): `file.py:function`."""
     class_weights: ClassWeights | None = None
     """How much an example of each class counts in the training loss: `balanced`, the rarer the more, or
     `{class: weight}` (1 where left out). Scaled so that the mean over the training examples is 1."""

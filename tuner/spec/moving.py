@@ -9,9 +9,12 @@ from typing import Any
 
 from tuner.records import Json
 from tuner.spec.model import NO_DATA
+from tuner.spec.values import is_own
 
 PLACES = {"data": ("source", "dev", "test"), "model": ("kind", "init_from")}
 """The keys that may hold a path."""
+FUNCTIONS = {"objective": ("metric",), "training": ("loss", "optimizer")}
+"""The keys that may name a function, by the path of its file."""
 
 
 def move_paths(sweep: dict[str, Any], *, root: Path, folder: Path) -> None:
@@ -20,6 +23,11 @@ def move_paths(sweep: dict[str, Any], *, root: Path, folder: Path) -> None:
         sweep["folder"] = os.path.relpath(root / (sweep.get("folder") or "."), folder)
     if isinstance(trainer := sweep.get("trainer"), str):
         sweep["trainer"] = moved_path(trainer, root=root, folder=folder)
+    for block, keys in FUNCTIONS.items():
+        part = sweep.get(block)
+        if isinstance(part, dict):
+            named = {key: part[key] for key in keys if isinstance(part.get(key), str) and is_own(part[key])}
+            part.update({key: moved_path(name, root=root, folder=folder) for key, name in named.items()})
     for block, keys in PLACES.items():
         part = sweep.get(block)
         if isinstance(part, str):

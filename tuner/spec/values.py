@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from tuner.records import ParamValue
+from tuner.spec.knowledge import OPTIMIZERS
 
 
 class Part(BaseModel):
@@ -56,6 +58,30 @@ def _require_values(value: object) -> object:
     return _require_value(value)
 
 
+def is_own(name: str) -> bool:
+    """Whether a name is that of a function of the user's, `package.module:function` or `file.py:function`."""
+    return all(name.rpartition(":")[::2])
+
+
+LOSS_NAMES = ("auto", "cross_entropy", "binary_cross_entropy", "mse")
+
+
+def _require_one_of(names: tuple[str, ...]) -> Callable[[object], object]:
+    """A check for one of the names, or a function of the user's."""
+
+    def require(value: object) -> object:
+        if isinstance(value, str) and (value in names or is_own(value)):
+            return value
+        *most, last = (f"'{name}'" for name in names)
+        raise PydanticCustomError("literal_error", "", {"expected": f"{', '.join(most)} or {last}"})
+
+    return require
+
+
+def _schema_of(names: tuple[str, ...]) -> dict[str, Any]:
+    return {"anyOf": [{"enum": list(names), "type": "string"}, {"pattern": ".:.", "type": "string"}]}
+
+
 def _require_batch_size(value: object) -> object:
     if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
@@ -97,3 +123,5 @@ BatchSize = Annotated[
     BeforeValidator(_require_batch_size),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "full"}]}),
 ]
+Optimizer = Annotated[str, BeforeValidator(_require_one_of(OPTIMIZERS)), WithJsonSchema(_schema_of(OPTIMIZERS))]
+Loss = Annotated[str, BeforeValidator(_require_one_of(LOSS_NAMES)), WithJsonSchema(_schema_of(LOSS_NAMES))]

@@ -14,8 +14,6 @@ from tuner.data.dataset import Split
 from tuner.models.transfer import taken_from_file
 from tuner.records import TrialJob
 from tuner.train.gradient_check import gradient_errors, without_dropout
-from tuner.train.losses import mean_loss
-from tuner.train.plain import make_optimizer
 from tuner.train.program import Member
 from tuner.train.task import Task
 
@@ -111,7 +109,11 @@ def check_pretrained(task: Task, module: nn.Module) -> Check:
 def check_initial_loss(task: Task, module: nn.Module, batch: Split) -> Check:
     """A fresh network should be about as wrong as a guess: log(classes), or the variance of the targets."""
     with torch.no_grad():
-        loss = float(mean_loss(module.eval()(batch.inputs), batch.targets, loss=task.loss))
+        loss = float(task.batch_loss(module.eval()(batch.inputs), batch.targets))
+    if task.parts.loss is not None:
+        return Check(
+            "initial loss", math.isfinite(loss), f"{loss:.3f}, by a loss of yours", "it must be a finite number"
+        )
     match task.loss:
         case "cross_entropy":
             guess = math.log(task.info.num_outputs)
@@ -136,7 +138,7 @@ def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
     ]
     module.zero_grad()
-    mean_loss(module.train()(batch.inputs), batch.targets, loss=task.loss).backward()  # type: ignore[no-untyped-call]
+    task.batch_loss(module.train()(batch.inputs), batch.targets).backward()  # type: ignore[no-untyped-call]
     for handle in handles:
         handle.remove()
     norms = {n: float(p.grad.norm()) for n, p in module.named_parameters() if p.grad is not None and p.dim() > 1}
@@ -156,7 +158,7 @@ def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
 
 def check_gradients(task: Task, member: Member, batch: Split) -> Check:
     """Every parameter group's gradient is that of the loss: see `train.gradient_check`."""
-    errors = gradient_errors(member.make_module(), batch, loss=task.loss)
+    errors = gradient_errors(member.make_module(), batch, loss=task.batch_loss)
     worst = max(errors, key=lambda n: errors[n])
     wrong = [name for name, error in errors.items() if error >= WRONG_ERROR]
     shown = _listed([f"{name} {error:.0e}" for name, error in errors.items()])
@@ -172,11 +174,11 @@ def check_falls(task: Task, member: Member, batch: Split) -> Check:
     """With all that makes a cost noisy off, each step on the same examples lowers it, as Ng has it checked first."""
     settings = replace(member.settings, momentum=0.0, l1=0.0, weight_decay=0.0)
     module = without_dropout(member.make_module().to(task.device))
-    optimizer = make_optimizer(module, settings)
+    optimizer = task.new_optimizer(module, settings)
     costs: list[float] = []
     for _ in range(FALLING_STEPS + 1):
         optimizer.zero_grad()
-        cost = mean_loss(module(batch.inputs), batch.targets, loss=task.loss)
+        cost = task.batch_loss(module(batch.inputs), batch.targets)
         cost.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         costs.append(float(cost.detach()))
@@ -206,7 +208,7 @@ def check_overfits(task: Task, member: Member, batch: Split) -> Check:
     losses = []
     for _ in range(OVERFIT_STEPS):
         optimizer.zero_grad()
-        loss = mean_loss(module(inputs), targets, loss=task.loss)
+        loss = task.batch_loss(module(inputs), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))

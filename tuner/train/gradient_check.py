@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from tuner.data.dataset import Split
 from tuner.models.dropout import KeyedDropout
-from tuner.train.losses import mean_loss
 
 GRADIENT_STEP = 1e-6
 MAX_CHECKED = 20
 """Entries of each tensor."""
 
 
-def gradient_errors(module: nn.Module, batch: Split, *, loss: str) -> dict[str, float]:
+def gradient_errors(module: nn.Module, batch: Split, *, loss: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
     """The relative error of each parameter group's gradient on a sample of its entries, by the parameter's name.
 
     The error is |numerical - analytical| / (|numerical| + |analytical|), in L2 norm. The module is changed to float64.
@@ -24,7 +23,7 @@ def gradient_errors(module: nn.Module, batch: Split, *, loss: str) -> dict[str, 
     Args:
         module: Its dropout is switched off; norms use the batch's own statistics, as in training.
         batch: Examples, in float32.
-        loss: Of the sweep.
+        loss: Of outputs and targets, a scalar.
     """
     module = without_dropout(module.to("cpu").double())
     inputs = batch.inputs.cpu().double()
@@ -32,7 +31,7 @@ def gradient_errors(module: nn.Module, batch: Split, *, loss: str) -> dict[str, 
     targets = targets.double() if targets.is_floating_point() else targets
 
     def cost() -> Tensor:
-        return mean_loss(module(inputs), targets, loss=loss)
+        return loss(module(inputs), targets)
 
     with torch.no_grad():
         if not torch.equal(cost(), cost()):

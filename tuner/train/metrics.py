@@ -10,6 +10,7 @@ import numpy as np
 
 from tuner.errors import SweepFileError
 from tuner.records import Direction
+from tuner.spec.values import is_own
 from tuner.train import multi_label, scoring
 from tuner.train.scoring import Floats
 
@@ -60,6 +61,10 @@ def resolve_metric(objective: ObjectiveSpec, *, task: Task) -> Metric:
     """
     if objective.metric == "auto":
         return METRICS[{"classification": "accuracy", "multi_label": "f1", "regression": "rmse"}[task]]
+    if is_own(objective.metric):
+        assert objective.direction is not None  # the sweep file was checked
+        name = objective.metric.rpartition(":")[2]
+        return Metric(f"own_{name}" if name in METRICS else name, Direction(objective.direction), (task,))
     metric = METRICS[objective.metric]
     if task not in metric.tasks:
         fitting = ", ".join(m.name for m in METRICS.values() if task in m.tasks)
@@ -82,7 +87,7 @@ def resolve_loss(training: TrainingSpec, *, task: Task) -> Loss:
         "regression": "mse",
     }
     fitting = losses[task]
-    if training.loss not in ("auto", fitting):
+    if training.loss not in ("auto", fitting) and not is_own(training.loss):
         raise SweepFileError([f"training.loss: {training.loss} does not fit {task}, which the data is; use {fitting}"])
     return fitting
 

@@ -75,7 +75,7 @@ class PlainProgram:
         self.half = half
         self._modules = [m.make_module().to(device) for m in members]
         self._optimizers = [
-            make_optimizer(module, m.settings) for module, m in zip(self._modules, members, strict=True)
+            self._new_optimizer(module, m.settings) for module, m in zip(self._modules, members, strict=True)
         ]
         self._changes = [BatchChanges([m], train, num_outputs=num_outputs, loss=loss) for m in members]
         self._averages = [average_of_module(m.settings, t) for m, t in zip(members, self._modules, strict=True)]
@@ -115,21 +115,30 @@ class PlainProgram:
         seed_module(self.members[row].seed, step, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             outputs = module(inputs)
-        loss = mean_loss(outputs.float(), targets, loss=self.loss)
+        loss = self._mean_loss(outputs.float(), targets)
         if settings.l1:
             loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if p.dim() > 1)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        self._set_rate(row, rate)
         rates = self._rates[row]
         rates.before()
         optimizer.step()
         if settings.max_norm is not None:
             limit_norms(module, settings.max_norm)
         rates.after()
+
+    def _new_optimizer(self, module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+        return make_optimizer(module, settings)
+
+    def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return mean_loss(outputs, targets, loss=self.loss)
+
+    def _set_rate(self, row: int, rate: float) -> None:
+        for group in self._optimizers[row].param_groups:
+            group["lr"] = rate
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
@@ -144,12 +153,7 @@ class PlainProgram:
     def state(self, row: int) -> RowState:
         weights = {f"module.{name}": t for name, t in _weights(self._modules[row]).items()}
         best = {f"best.{name}": t.clone() for name, t in self._best[row].items()}
-        moments = {
-            f"optimizer.{index}.{name}": torch.as_tensor(value).cpu().clone()
-            for index, values in self._optimizers[row].state_dict()["state"].items()
-            for name, value in values.items()
-            if value is not None
-        }
+        moments = {f"optimizer.{name}": t for name, t in self._optimizer_state(row).items()}
         average = {f"average.{name}": t[0].cpu().clone() for name, t in self._averages[row].tensors.items()}
         return weights | best | moments | average
 
@@ -161,8 +165,19 @@ class PlainProgram:
         self._best[row] = part("best.")
         for name, average in self._averages[row].tensors.items():
             average[0] = state[f"average.{name}"].to(self.device)
+        self._load_optimizer(row, part("optimizer."))
+
+    def _optimizer_state(self, row: int) -> RowState:
+        return {
+            f"{index}.{name}": torch.as_tensor(value).cpu().clone()
+            for index, values in self._optimizers[row].state_dict()["state"].items()
+            for name, value in values.items()
+            if value is not None
+        }
+
+    def _load_optimizer(self, row: int, state: Mapping[str, Tensor]) -> None:
         values: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in part("optimizer.").items():
+        for name, tensor in state.items():
             index, _, field = name.partition(".")
             values.setdefault(int(index), {})[field] = tensor
         whole = self._optimizers[row].state_dict()
@@ -176,10 +191,14 @@ class PlainProgram:
     def best_weights(self, row: int) -> RowState:
         return dict(self._best[row])
 
+    def _of(self, members: Sequence[Member]) -> PlainProgram:
+        """A program of its own kind for other members."""
+        return PlainProgram(
+            members, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half
+        )
+
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> PlainProgram:
-        program = PlainProgram(
-            joining, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device
-        )  # fmt: skip
+        program = self._of(joining)
         program.members = (*(self.members[row] for row in keep), *joining)
         program._modules = [*(self._modules[row] for row in keep), *program._modules]
         program._optimizers = [*(self._optimizers[row] for row in keep), *program._optimizers]

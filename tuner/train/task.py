@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tuner.data.dataset import Split, TrainingData
 from tuner.errors import DataError, TunerError
@@ -17,11 +17,13 @@ from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
 from tuner.train.class_weights import resolve_class_weights
-from tuner.train.metrics import Evaluation, resolve_loss, resolve_metric
-from tuner.train.plain import PlainProgram
+from tuner.train.losses import mean_loss
+from tuner.train.metrics import METRICS, Evaluation, Scores, resolve_loss, resolve_metric
+from tuner.train.plain import PlainProgram, make_optimizer
 from tuner.train.program import EVALUATION_ROWS, Member, Program, evaluation_chunks
-from tuner.train.settings import resolve_settings
+from tuner.train.settings import Settings, resolve_settings
 from tuner.train.stacked.program import StackedProgram
+from tuner.train.user_parts import UserEvaluation, UserProgram, load_user_parts, try_parts
 from tuner.train.vmapped import ModuleProgram, unfusable_reason
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 EXPLODED = 1e4
 """A loss so many times that of a network that has learnt nothing ends a trial."""
 MIN_TRAIN_SAMPLE = 256
+TRIED = 8
+"""Examples that functions of the user's are tried on at the start."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +60,9 @@ class Task:
         stopping = spec.training.early_stopping
         self.min_delta = stopping.min_delta if stopping else 0.0
         self.loss = resolve_loss(spec.training, task=data.info.task)
+        self.parts = load_user_parts(spec)
+        first = Split(self.data.train.inputs[:TRIED], self.data.train.targets[:TRIED])
+        try_parts(self.parts, torch.zeros(len(first), data.info.num_outputs, device=device) + 0.01, first.targets)
         _check_techniques(spec, data.info)
         self.class_weights = resolve_class_weights(spec.training, data)
         self.half = spec.training.precision == "bf16" and device.type == "cuda"
@@ -72,9 +79,25 @@ class Task:
         self._unfusable: dict[str, str | None] = {}
         self._reasons_said: set[str] = set()
 
-    def scorer(self, targets: Tensor) -> Evaluation:
+    def scorer(self, targets: Tensor) -> Callable[[Tensor], Scores]:
         """What scores outputs for examples with these targets."""
-        return Evaluation(targets, loss=self.loss, metric=self.metric, target_std=self.info.target_std)
+        metric = METRICS["loss"] if self.parts.metric is not None else self.metric
+        usual = Evaluation(targets, loss=self.loss, metric=metric, target_std=self.info.target_std)
+        if self.parts.metric is None and self.parts.loss is None:
+            return usual
+        return UserEvaluation(self.parts, usual, targets)
+
+    def batch_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch, the user's own or tuner's."""
+        if self.parts.loss is not None:
+            return self.parts.loss_of(outputs, targets)
+        return mean_loss(outputs, targets, loss=self.loss)
+
+    def new_optimizer(self, module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+        """The optimiser of a plain module, the user's own or tuner's."""
+        if self.parts.optimizer is not None:
+            return self.parts.new_optimizer(module, settings)
+        return make_optimizer(module, settings)
 
     def member(self, job: TrialJob) -> Member:
         """The trial of a job."""
@@ -99,6 +122,13 @@ class Task:
         """
         train, fuse = self.data.train, self.spec.training.fuse
         loss, num_outputs, device, half = self.loss, self.info.num_outputs, self.device, self.half
+        if reason := self.parts.trains:
+            if fuse == "require":
+                raise TunerError(f"fuse: require, but trials cannot be fused: {reason}")
+            self._say_why_alone("the network", reason)
+            return UserProgram(
+                members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, parts=self.parts
+            )
         if fuse == "off":
             return PlainProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
         if members[0].network is not None:
@@ -110,10 +140,14 @@ class Task:
         reason = reason or program.difference
         if reason and fuse == "require":
             raise TunerError(f"fuse: require, but {self.spec.model.kind} cannot be fused: {reason}")
-        if reason and reason not in self._reasons_said:
-            log.warning("%s is trained one trial at a time: %s", self.spec.model.kind, reason)
-            self._reasons_said.add(reason)
+        if reason:
+            self._say_why_alone(self.spec.model.kind, reason)
         return program
+
+    def _say_why_alone(self, what: str, reason: str) -> None:
+        if reason not in self._reasons_said:
+            log.warning("%s is trained one trial at a time: %s", what, reason)
+            self._reasons_said.add(reason)
 
     def _why_not_fused(self, member: Member) -> str | None:
         """Why a module like this cannot be fused; found out once for each kind of module."""
@@ -167,7 +201,7 @@ class Task:
         for name, loss in (("training", result.train_loss), ("dev", result.dev_loss)):
             if not math.isfinite(loss):
                 return f"the {name} loss became {loss}"
-            if loss > EXPLODED * self._untrained_loss:
+            if self.parts.loss is None and loss > EXPLODED * self._untrained_loss:
                 return f"the {name} loss exploded to {loss:.3g}"
         return None
 
