@@ -17,7 +17,9 @@ from tuner.faults import POINTS
 
 KILLS_PER_STUDY = 5
 SOAK = int(os.environ.get("TUNER_SOAK", "0"))
-"""With `make soak`: so many random kills of processes that start as users start them."""
+"""With `make soak`: so many random kills."""
+EVERY = 8
+"""Of the studies of a soak, one in so many starts as users start it, with worker processes."""
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +98,11 @@ def kill_at_random(rig: Rig, rng: random.Random, *, kills: int, engine: str = "i
 
 @pytest.mark.skipif(not SOAK, reason="long; run with: make soak")
 @pytest.mark.parametrize("seed", range(SOAK // KILLS_PER_STUDY))
-def test_soak(tmp_path: Path, undisturbed: Rig, seed: int) -> None:
-    rig = Rig(tmp_path / "study", launcher=launch)
+def test_soak(tmp_path: Path, zygote: Zygote, undisturbed: Rig, seed: int) -> None:
+    with_workers = seed % EVERY == EVERY - 1
+    rig = Rig(tmp_path / "study", launcher=launch if with_workers else zygote)
     rig.sweep()
-    kill_at_random(rig, random.Random(1000 + seed), kills=KILLS_PER_STUDY, engine=("inline", "local")[seed % 2])
+    kill_at_random(rig, random.Random(1000 + seed), kills=KILLS_PER_STUDY, engine="local" if with_workers else "inline")
     rig.resume()
     rig.audit(like=undisturbed)
     shutil.rmtree(tmp_path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import pickle
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,24 @@ def test_any_parameters_come_back_as_they_were(
     assert same(found, written)
     assert found is not None
     assert {k: type(v) for k, v in found.params.items()} == {k: type(v) for k, v in params.items()}
+
+
+def test_it_is_synced_when_a_second_of_training_would_be_lost_with_it(
+    paths: TrialPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    found: list[int] = []
+    at = 0.0
+    for epochs in range(1, 8):
+        trained = tuple(replace(epoch_result(e), seconds=0.4 * e) for e in range(1, epochs + 1))
+        write_checkpoint(paths, replace(checkpoint(), curve=trained, synced_seconds=at))
+        written = read_checkpoint(paths)
+        assert written is not None
+        at = written.synced_seconds
+        found.append(len(synced))
+    assert found == [0, 0, 1, 1, 1, 2, 2]
+    assert at == pytest.approx(2.4)
 
 
 def test_the_one_before_is_kept(paths: TrialPaths) -> None:

@@ -36,6 +36,8 @@ class Run:
     best_outputs: Tensor | None = None
     """Dev outputs of the best epoch, shape (dev examples, outputs); None if that lies before a resume."""
     patience: Patience = field(default_factory=Patience)
+    synced_seconds: float = 0.0
+    """See `Checkpoint.synced_seconds`."""
     has_trained: bool = False
     """Whether an epoch of this job is finished: a resumed trial may already be where it was sent."""
     found: Checkpoint | None = None
@@ -72,6 +74,7 @@ class Run:
         except (RuntimeError, KeyError, ValueError) as error:
             raise self._misfit(str(error).strip().splitlines()[0]) from error
         self.curve, self.patience = list(found.curve), found.patience
+        self.synced_seconds = found.synced_seconds
         self.best = self.task.best_of(found.curve)
 
     def _check_fits(self, found: Checkpoint, fresh: Mapping[str, Tensor]) -> None:
@@ -131,7 +134,7 @@ class Run:
             write_curve(self.paths, self.curve)
 
     def write_checkpoint(self, program: Program, row: int) -> None:
-        write_checkpoint(
+        self.synced_seconds = write_checkpoint(
             self.paths,
             Checkpoint(
                 state=program.state(row),
@@ -140,6 +143,7 @@ class Run:
                 patience=self.patience,
                 params=self.job.params,
                 seed=self.job.seed,
+                synced_seconds=self.synced_seconds,
             ),
         )
 
