@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -12,7 +13,6 @@ import pytest
 
 from tests.reliability.rig import Rig, states
 from tests.store.conftest import PostgresServer
-from tests.store.studies import garbage_page
 from tests.store.test_opening import DAMAGES, NAMES
 from tuner.records import TrialState
 
@@ -46,8 +46,7 @@ def test_doctor_mends_a_damaged_database_into_a_new_file_that_can_be_run_on(quic
     quick_rig.resume()
     whole = quick_rig.records()
     database = quick_rig.paths.database
-    _merge_log(database)
-    garbage_page(database)
+    _garble(database, table="trial_heartbeats")
     before = database.read_bytes()
     code, out, _ = quick_rig.command("doctor", "study")
     assert code == 5
@@ -166,7 +165,12 @@ def _facts(rig: Rig) -> object:
     return read_study(rig.paths, study="study", url=rig.store_url).facts
 
 
-def _merge_log(database: Path) -> None:
-    """Bring SQLite's log into the file, so that damage to the file is damage to the study."""
+def _garble(database: Path, *, table: str) -> None:
+    """Overwrite the page on which a table begins."""
     with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # into the file, which is what is damaged
+        ((page,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,))
+        ((size,),) = connection.execute("PRAGMA page_size")
+    with database.open("rb+") as file:
+        file.seek((page - 1) * size)
+        file.write(random.Random(0).randbytes(size))
