@@ -203,6 +203,14 @@ def test_what_is_frozen_stays_to_the_bit_and_the_rest_moves(
             assert torch.equal(after[name], value) == name.startswith(("1.", "2.")), name
 
 
+def test_what_is_frozen_counts_in_no_report_of_gradients(weights: Path, tmp_path: Path) -> None:
+    for fuse in ("auto", "off"):
+        task = task_from(weights, train_last=1, fuse=fuse)
+        events = run_cohort(task, jobs(tmp_path / fuse, [{"learning_rate": 0.01}]))
+        (end,) = (e for e in events if isinstance(e, TrialFinished))
+        assert list(end.facts["gradient_norms"]) == ["9.weight"]
+
+
 def test_weights_taken_from_its_own_start_change_nothing(tmp_path: Path) -> None:
     """Off is as if it were not there, and a file of the same weights gives the same bits."""
     configuration = {"learning_rate": 0.05, "dropout": 0.2}

@@ -60,6 +60,10 @@ class RowRates:
             found.append(shares)
         return found
 
+    def is_frozen(self, name: str) -> bool:
+        """Whether no trial ever trains the parameter of this name."""
+        return all(transfer is not None and name in transfer.frozen for transfer in self.transfers)
+
     def _fill(self, rows_KP: Tensor, row: int, values: Mapping[str, float]) -> None:
         for parameter, name in self._names.items():
             self._layout.view(rows_KP[row : row + 1], parameter).fill_(values[name])

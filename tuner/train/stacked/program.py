@@ -335,5 +335,5 @@ class StackedProgram:
         return {
             f"{p.layer}.{p.name}": torch.linalg.vector_norm(self.layout.view(self.g_KP, p).flatten(1), dim=1)
             for p in self.layout.parameters
-            if p.decayed
+            if p.decayed and not self._rates.is_frozen(f"{p.layer}.{p.name}")
         }
