@@ -76,9 +76,13 @@ class DataInfo:
     num_outputs: int
     """Classes, labels, or regression targets."""
     num_train: int
+    """With folds, that each network is trained on."""
     num_dev: int
+    """With folds, of all of them together."""
     num_test: int
     """Examples set aside for `tuner test`; they are counted, never loaded into a `TrainingData`."""
+    folds: int = 0
+    """Of cross-validation; 0 if there is one dev set."""
     class_names: tuple[str, ...] = ()
     """Of the classes, or of the labels; empty for regression."""
     feature_names: tuple[str, ...] = ()

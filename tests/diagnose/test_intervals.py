@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from tuner.diagnose.intervals import Interval, auroc_interval, difference_interval, wilson_interval
+from tuner.diagnose.intervals import (
+    Interval,
+    auroc_interval,
+    cross_validated_interval,
+    difference_interval,
+    wilson_interval,
+)
 from tuner.report.resampling import resample_weights, resampled_metric
 
 
@@ -73,3 +79,9 @@ def test_an_auroc_of_one_class_is_anything() -> None:
     assert auroc_interval(0.5, class_counts=[20, 0], variance=0.0) == Interval(0.0, 1.0)
     perfect = auroc_interval(1.0, class_counts=[50, 50], variance=0.0)
     assert (0.9 < perfect.low < 0.99, perfect.high) == (True, 1.0)
+
+
+def test_intervals_of_folds_are_those_of_nadeau_and_bengio() -> None:
+    interval = cross_validated_interval([0.8, 0.9, 0.85, 0.95, 0.75], num_train=80, num_dev=20)
+    half = 2.7764451 * np.sqrt((1 / 5 + 20 / 80) * 0.00625)  # Student's quantile for 4 degrees of freedom
+    assert (interval.low, interval.high) == pytest.approx((0.85 - half, 0.85 + half))

@@ -33,9 +33,24 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """Positions of a fold's train and dev examples in the pool; int64."""
+
+    train: Tensor
+    dev: Tensor
+
+    def to(self, device: torch.device | str) -> Fold:
+        return Fold(self.train.to(device), self.dev.to(device))
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingData:
     """The examples that `tuner run` may see."""
 
     train: Split
+    """With folds the pool, all examples that are not for the test."""
     dev: Split
+    """With folds the dev examples of each, one fold behind the other."""
     info: DataInfo
+    folds: tuple[Fold, ...] = ()
+    """Of cross-validation, if the sweep file asks for it."""

@@ -6,9 +6,10 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from tuner.data.dataset import DataInfo, Split, TrainingData
-from tuner.data.fingerprint import data_sha256, input_hashes
+from tuner.data.dataset import DataInfo, Fold, Split, TrainingData
+from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
 from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
 from tuner.data.parts import Parts, read_parts
 from tuner.data.preparation import Preparation, fit_preparation
@@ -28,7 +29,8 @@ def load_training_data(spec: SweepSpec) -> TrainingData:
     preparation = fit_preparation(parts.train, normalise=spec.data.normalise)
     train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]))
-    return TrainingData(train, dev, _compared(info, parts, train, dev))
+    folds = tuple(Fold(torch.from_numpy(own), torch.from_numpy(other)) for own, other in parts.folds)
+    return TrainingData(train, dev, info if folds else _compared(info, parts, train, dev), folds)
 
 
 def _compared(info: DataInfo, parts: Parts, train: Split, dev: Split) -> DataInfo:
@@ -51,9 +53,10 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) 
         task=train.task,
         input_shape=input_shape,
         num_outputs=len(train.class_names) or train.targets.shape[1],
-        num_train=len(train),
+        num_train=min((len(own) for own, _ in parts.folds), default=len(train)),
         num_dev=len(parts.dev),
         num_test=len(parts.test) if parts.test else 0,
+        folds=len(parts.folds),
         class_names=train.class_names,
         feature_names=preparation.feature_names(train) if len(input_shape) == 1 else (),
         target_names=train.target_names,
@@ -69,8 +72,19 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) 
 
 def _overlaps(parts: Parts) -> list[Overlap]:
     hashes = {"train": input_hashes(parts.train), "dev": input_hashes(parts.dev)}
+    if parts.folds:
+        return _overlaps_of_folds(parts, hashes["train"])
     pairs = [("dev", "train")]
     if parts.test is not None:
         hashes["test"] = parts.test.input_hashes
         pairs += [("test", "train"), ("test", "dev")]
     return [Overlap(a, b, copies=int(np.isin(hashes[a], hashes[b]).sum()), examples=len(hashes[a])) for a, b in pairs]
+
+
+def _overlaps_of_folds(parts: Parts, pool: Hashes) -> list[Overlap]:
+    copies = sum(int(np.isin(pool[dev], pool[train]).sum()) for train, dev in parts.folds)
+    found = [Overlap("dev", "train", copies=copies, examples=len(parts.dev))]
+    if parts.test is not None:
+        test = parts.test.input_hashes
+        found.append(Overlap("test", "train", copies=int(np.isin(test, pool).sum()), examples=len(test)))
+    return found

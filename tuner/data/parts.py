@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tuner.data.content import Arrays, Content, Contents, Table
 from tuner.data.examples import DEV, TEST, TRAIN, Examples
 from tuner.data.fingerprint import Hashes, input_hashes
+from tuner.data.folds import Positions, fold_positions
 from tuner.data.sources import read_contents
 from tuner.data.split import split_examples
 from tuner.errors import DataError
@@ -41,6 +44,9 @@ class Parts:
     dev: Examples
     test: SealedExamples | None
     notes: tuple[str, ...]
+    folds: tuple[Positions, ...] = ()
+    """Positions in `train`, which then holds all examples that are not for the test; `dev` repeats those of the
+    folds' dev examples, one fold behind the other."""
 
 
 def read_parts(data: DataSpec, *, root: Path) -> Parts:
@@ -54,6 +60,13 @@ def read_parts(data: DataSpec, *, root: Path) -> Parts:
     examples, notes = _read_examples(data, root=root)
     train, dev, test = split_examples(examples, data)
     sealed = SealedExamples(examples.take(test)) if len(test) else None
+    if data.folds is not None:
+        if examples.parts is not None and (examples.parts == DEV).any():
+            raise DataError("data.folds makes dev examples of the training examples, and dev examples are given apart")
+        pool = examples.take(np.concatenate([train, dev]))
+        folds = fold_positions(pool, folds=data.folds, seed=data.seed)
+        of_folds = pool.take(np.concatenate([own for _, own in folds]))
+        return Parts(pool, of_folds, sealed, (*examples.notes, *notes), tuple(folds))
     return Parts(examples.take(train), examples.take(dev), sealed, (*examples.notes, *notes))
 
 

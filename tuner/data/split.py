@@ -84,18 +84,18 @@ def _assign(examples: Examples, shares: Shares, keys: Hashes, *, seed: int) -> P
     if len(examples) < num_parts:
         raise DataError(f"too few examples ({len(examples)}) to split into {_named(num_parts)}; give more data")
     if examples.groups is not None:
-        return _by_group(examples.groups, shares, seed=seed)
+        return by_group(examples.groups, shares, seed=seed)
     if examples.times is not None:
         return _by_time(examples.times, shares)
     if examples.task == "classification":
         _check_class_sizes(examples, num_parts)
         return _stratified(examples.targets, shares, keys)
     if examples.task == "multi_label":
-        return _stratified(_rarest_labels(examples.targets, num_parts), shares, keys)
+        return _stratified(rarest_labels(examples.targets, num_parts), shares, keys)
     return _stratified(np.zeros(len(examples), dtype=np.int64), shares, keys)
 
 
-def _rarest_labels(targets: npt.NDArray[Any], num_parts: int) -> npt.NDArray[np.int64]:
+def rarest_labels(targets: npt.NDArray[Any], num_parts: int) -> npt.NDArray[np.int64]:
     """For each example its rarest label, counted from 1; 0 for those without one, and of labels too rare to share out.
 
     Split by these, each part has its share of the rare labels, which chance might leave out of one.
@@ -164,7 +164,7 @@ def apportion(counts: npt.NDArray[Any], shares: Shares) -> npt.NDArray[np.int64]
     return result
 
 
-def _by_group(groups: npt.NDArray[np.int64], shares: Shares, *, seed: int) -> Parts:
+def by_group(groups: npt.NDArray[np.int64], shares: Shares, *, seed: int) -> Parts:
     """Groups in random order, each to the part that lacks most examples; no part is left without a group."""
     names, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     wanted = np.flatnonzero(shares)

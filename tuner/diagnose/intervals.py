@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
+
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 _Z = 1.959963984540054
@@ -42,6 +45,25 @@ def wilson_interval(share: float, count: int) -> Interval:
     half = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)) / shrink
     # Rounding may leave the share itself just outside.
     return Interval(max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
+
+
+def cross_validated_interval(scores: Sequence[float], *, num_train: int, num_dev: int) -> Interval:
+    """Of the mean of the scores of folds.
+
+    Networks of different folds share most of their training examples, so that their scores are not independent: the
+    variance is that of Nadeau and Bengio (2003), (1 / folds + dev / train) times that of the scores, with a Student
+    quantile.
+
+    Args:
+        scores: Of each fold, at least two.
+        num_train: Training examples of a fold.
+        num_dev: Dev examples of a fold.
+    """
+    count = len(scores)
+    mean = fmean(scores)
+    spread = sum((score - mean) ** 2 for score in scores) / (count - 1)
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * math.sqrt((1 / count + num_dev / num_train) * spread)
+    return Interval(mean - half, mean + half)
 
 
 def auroc_interval(auroc: float, *, class_counts: Sequence[int], variance: float) -> Interval:

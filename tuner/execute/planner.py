@@ -55,6 +55,8 @@ class Planner:
         self.on_cuda = facts.device.startswith("cuda")
         self._limit: dict[Hashable, int] = {}
         self._widths: deque[int] = deque(maxlen=_REMEMBERED_WIDTHS)
+        self.folds = max(1, int(facts.data.get("folds", 0)))
+        """Networks of each trial."""
 
     def describe(self, job: TrialJob) -> PlannedJob:
         """A job, with its fusion key."""
@@ -86,7 +88,7 @@ class Planner:
         else:
             state = self.num_parameters(planned.values) * 4 * STATE_COPIES
             width = max(1, min(MAX_WIDTH_CPU, int(STATE_BYTES_CPU / max(state, 1))))
-        return min(width, self._limit.get(planned.key, width))
+        return min(max(1, width // self.folds), self._limit.get(planned.key, width))
 
     @property
     def room_per_worker(self) -> int:
@@ -97,7 +99,7 @@ class Planner:
         """
         if self._is_alone:
             return 2
-        most = MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU
+        most = max(1, (MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU) // self.folds)
         if not self._widths:
             return most
         return min(most, max(LEAST_ROOM, LEAST_ROOM * sum(self._widths) // len(self._widths)))
@@ -152,7 +154,7 @@ class Planner:
         layers *= 3 if self.spec.model.kind == "resnet" else 1
         overhead = calibration["overhead_seconds"] * (OPERATIONS_PER_STEP + OPERATIONS_PER_LAYER * layers) * steps
         examples = 3 * num_train + 2 * int(data["num_dev"])  # forward and backward, then evaluation
-        flops = 2.0 * self.multiplications(values) * examples
+        flops = 2.0 * self.multiplications(values) * examples * self.folds
         epochs = max(p.job.to_epoch for p in cohort)
         return epochs * (overhead + len(cohort) * flops / calibration["flops_per_second"])
 

@@ -132,22 +132,21 @@ from pathlib import Path
 import torch
 
 from tuner.data.load import load_training_data
-from tuner.models.build import build_module
+from tuner.models.ensemble import load_network
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.reader import read_sweep
 
 HERE = Path(__file__).parent
 SPEC = read_sweep(HERE / "sweep.yaml").spec
 DATA = load_training_data(SPEC)
-VALUES = settings_for(SPEC, build_space(SPEC).default())
-NETWORK = build_module(SPEC, VALUES, DATA.info, seed=0, pretrained=False).eval()
-NETWORK.load_state_dict(torch.load(HERE / "weights.pt", weights_only=True))
+WEIGHTS = torch.load(HERE / "weights.pt", weights_only=True)
+NETWORK = load_network(SPEC, settings_for(SPEC, build_space(SPEC).default()), DATA.info, WEIGHTS)
 
 
 @torch.no_grad()
-def predict(inputs: torch.Tensor) -> torch.Tensor:
+def predict(inputs: torch.Tensor, network: torch.nn.Module = NETWORK) -> torch.Tensor:
     """Probabilities of classes or labels, or predicted targets, of inputs prepared like `DATA.dev.inputs`."""
-    outputs = NETWORK(inputs)
+    outputs = network(inputs)
     if DATA.info.task == "classification":
         return outputs.softmax(dim=1)
     if DATA.info.task == "multi_label":
@@ -156,7 +155,10 @@ def predict(inputs: torch.Tensor) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    predicted = predict(DATA.dev.inputs)
+    # With folds, each example is predicted by the network that was not trained on it.
+    folds = zip(DATA.folds, getattr(NETWORK, "networks", []), strict=True)
+    parts = [predict(DATA.train.inputs[fold.dev], network) for fold, network in folds]
+    predicted = torch.cat(parts) if parts else predict(DATA.dev.inputs)
     if DATA.info.task == "classification":
         print(f"dev accuracy {(predicted.argmax(dim=1) == DATA.dev.targets).double().mean():.6f}")
     elif DATA.info.task == "multi_label":

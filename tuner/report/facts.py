@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tuner.records import Json
+from tuner.records import Json, TrialRecord
 from tuner.store.reader import StudyData
 
 
@@ -23,6 +23,14 @@ def data_count(study: StudyData, name: str) -> int | None:
     data = study.facts.get("data")
     value = data.get(name) if isinstance(data, Mapping) else None
     return value if isinstance(value, int) and value > 0 else None
+
+
+def fold_scores(record: TrialRecord) -> tuple[float, ...]:
+    """The dev metric of each fold of a cross-validated trial that is trained; empty for others."""
+    scores = record.facts.get("fold_scores")
+    if not isinstance(scores, list | tuple) or not all(isinstance(score, int | float) for score in scores):
+        return ()
+    return tuple(float(score) for score in scores)
 
 
 MIN_TRAIN_SAMPLE = 256

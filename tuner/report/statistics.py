@@ -10,11 +10,12 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtri
 
-from tuner.diagnose.intervals import CONFIDENCE, Interval, wilson_interval
+from tuner.diagnose.intervals import CONFIDENCE, Interval, cross_validated_interval, wilson_interval
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialRecord
 from tuner.report.dev_scores import DevScores, load_dev_scores
-from tuner.report.facts import data_count
+from tuner.report.facts import data_count, fold_scores
+from tuner.report.numbers import PERCENT_METRICS
 from tuner.report.overstatement import expected_overstatement, own_noise
 from tuner.report.ranking import rank_trials
 from tuner.report.resampling import Array
@@ -73,7 +74,7 @@ def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatist
         noise = own_noise(sign * scores.values, sign * scores.samples)
     return StudyStatistics(
         ranked=tuple(ranked),
-        intervals=_intervals(study, scores, num_dev),
+        intervals=_with_folds(study, _intervals(study, scores, num_dev)),
         ties=ties,
         basis=basis,
         smallest=_smallest(tied, scores, num_dev, study),
@@ -128,6 +129,23 @@ def _intervals(study: StudyData, scores: DevScores | None, num_dev: int | None) 
         elif half_width is not None:
             known[record.number] = Interval(value - half_width, value + half_width)
     return known
+
+
+def _with_folds(study: StudyData, intervals: dict[int, Interval]) -> dict[int, Interval]:
+    """Intervals that hold what the dev examples leave open, and what the training examples do, where folds show it."""
+    folds, num_train, num_dev = (data_count(study, name) for name in ("folds", "num_train", "num_dev"))
+    if folds is None or num_train is None or num_dev is None:
+        return intervals
+    least, most = (0.0, 1.0) if study.metric in PERCENT_METRICS else (-math.inf, math.inf)
+    found = dict(intervals)
+    for record in study.records:
+        scores = fold_scores(record)
+        if len(scores) > 1:
+            of_folds = cross_validated_interval(scores, num_train=num_train, num_dev=num_dev // folds)
+            own = found.get(record.number, of_folds)
+            low, high = max(least, min(own.low, of_folds.low)), min(most, max(own.high, of_folds.high))
+            found[record.number] = Interval(low, high)
+    return found
 
 
 def _ties(

@@ -9,6 +9,7 @@ from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.importance import Finding
 from tuner.records import Json, TrialRecord
 from tuner.report.analysis import Analysis
+from tuner.report.facts import fold_scores
 from tuner.report.numbers import count_text, difference_text, metric_text
 
 _FEW_GOOD = 3
@@ -102,6 +103,13 @@ def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
 def _certainty(analysis: Analysis) -> Iterator[str]:
     statistics, study = analysis.statistics, analysis.study
     smallest = statistics.smallest
+    folds = fold_scores(statistics.best) if statistics.best is not None else ()
+    if folds:
+        low, high = (metric_text(score, metric=study.metric) for score in (min(folds), max(folds)))
+        yield (
+            f"A score is the mean of {len(folds)} folds; those of the best trial range from {low} to {high}. Intervals "
+            "take account of the training examples that folds share (Nadeau and Bengio 2003)."
+        )
     if len(statistics.ties) > 1 and smallest is not None:
         how = "" if statistics.basis == "paired" else " (judged without dev predictions, so widely)"
         which = "the best itself" if smallest is statistics.best else f"trial {smallest.number}, {_size(smallest)}"

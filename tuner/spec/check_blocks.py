@@ -31,9 +31,12 @@ LARGE_BATCH = 10_000
 
 
 def check_data(spec: SweepSpec, findings: Findings) -> None:
-    """Check that there is data, and the split."""
+    """Check that there is data, the split, and that folds and dev examples do not contradict each other."""
     if not spec.has_data and spec.loop is None:
         findings.error(("data",), "is required", remedy=REQUIRED[("data",)], got="")
+    if spec.data.folds is not None and spec.data.dev is not None:
+        rule = "cannot be combined with dev: a fold's dev examples are taken from the training examples"
+        findings.error(("data", "folds"), rule, remedy="remove one of them", got="", at_key=True)
     split = spec.data.split
     if not isinstance(split, SplitSpec) or findings.is_unusable(("data", "split")):
         return

@@ -77,6 +77,9 @@ class DataSpec(Part):
     of 0 and 1 are labels (an example may have any number of them)."""
     split: Split = "auto"
     """Shares of train, dev and test; `auto` is 60/20/20 for small sets, down to 98/1/1 near a million examples."""
+    folds: Annotated[int, Field(ge=2, le=50)] | None = None
+    """Cross-validation: every trial trains so many networks, each without one of as many parts of the train and dev
+    examples, and is scored by the mean over these parts. Left out: one dev set."""
     dev: str | None = None
     """File that holds the dev examples, if they are given apart."""
     test: str | None = None

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from tuner.models.keyed import batch_order
 from tuner.records import (
     EpochResult,
     EpochsFinished,
@@ -156,7 +155,7 @@ class Cohort:
             run.write_checkpoint(program, row)
             run.write_curve()
             if reason != PAUSE:
-                run.write_best(program, row)
+                facts |= run.write_best(program, row)
             trial = run.job.trial
             events.append(
                 TrialPaused(trial=trial, epoch=run.epoch, facts=facts)
@@ -187,7 +186,8 @@ class Cohort:
         events: list[TrialEvent] = []
         improved, failed, done = [], [], []
         for row, run in enumerate(self._runs):
-            result = _result_of(run, row, scores, rate=float(plan.learning_rate_SK[-1, row]), seconds=seconds)
+            rate = float(plan.learning_rate_SK[-1, row * len(plan.order_KN) // len(self._runs)])
+            result = _result_of(run, row, scores, rate=rate, seconds=seconds)
             if problem := self.task.divergence(result):
                 failed.append(row)
                 events.append(_failed(run, FailureReason.DIVERGED, f"{problem} in epoch {result.epoch}"))
@@ -207,15 +207,15 @@ class Cohort:
         return events
 
     def _plan(self) -> EpochPlan:
-        num_train = len(self.task.data.train)
-        steps = num_steps(num_train, self._runs[0].member.settings.batch_size)
+        steps = num_steps(self.task.num_train, self._runs[0].member.settings.batch_size)
         rates = [learning_rates(r.member.settings, epoch=r.epoch, steps_per_epoch=steps) for r in self._runs]
         numbers = np.arange(steps)[:, None] + np.array([r.epoch * steps for r in self._runs])
-        orders = [batch_order(r.job.seed, r.epoch, num_train) for r in self._runs]
+        orders = [order for r in self._runs for order in self.task.orders(r.job.seed, r.epoch)]
+        networks = len(orders) // len(self._runs)
         return EpochPlan(
             order_KN=torch.stack(orders).to(self.task.device),
-            learning_rate_SK=np.stack(rates, axis=1),
-            step_SK=numbers,
+            learning_rate_SK=np.stack(rates, axis=1).repeat(networks, axis=1),
+            step_SK=numbers.repeat(networks, axis=1),
         )
 
     def _checkpoint_at_times(self) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
 from tuner.diagnose.intervals import auroc_interval, wilson_interval
-from tuner.models.build import build_module
-from tuner.records import Params
+from tuner.models.ensemble import load_network
+from tuner.records import Params, TrialJob
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.metrics import Scores
@@ -23,13 +23,8 @@ from tuner.train.task import Task
 
 @torch.no_grad()
 def outputs_of(task: Task, params: Params, weights: Mapping[str, Tensor], split: Split) -> Tensor:
-    """The outputs of a trial's plain module with these weights, shape (examples, outputs)."""
-    module = (
-        build_module(task.spec, settings_for(task.spec, params), task.info, seed=0, pretrained=False)
-        .to(task.device)
-        .eval()
-    )
-    module.load_state_dict(dict(weights))
+    """The outputs of a trial's plain module with these weights, shape (examples, outputs); of its folds the mean."""
+    module = load_network(task.spec, settings_for(task.spec, params), task.info, weights).to(task.device)
     outputs = [module(chunk.to(task.device)) for chunk in evaluation_chunks(split.inputs)]
     return torch.cat(outputs).view(len(split), task.info.num_outputs)
 
@@ -49,8 +44,9 @@ def evaluate_weights(spec: SweepSpec, params: Params, weights_path: Path) -> tup
     torch.set_num_threads(1)
     task = Task(spec, load_training_data(spec), torch.device("cpu"))
     weights = torch.load(weights_path, weights_only=True)
-    scores = score(task, params, weights, task.data.dev)
-    return float(scores.loss[0]), float(scores.metric[0])
+    job = TrialJob(trial=0, params=params, seed=0, to_epoch=0, folder="")
+    scores = task.dev_scores(task.dev_outputs(task.member(job), weights))
+    return float(np.mean([s.loss for s in scores])), float(np.mean([s.metric for s in scores]))
 
 
 def resampled_interval(

@@ -17,7 +17,7 @@ from tuner.data.parts import read_parts
 from tuner.data.preparation import Preparation, fit_preparation
 from tuner.errors import TunerError
 from tuner.imports import require
-from tuner.models.build import build_module
+from tuner.models.ensemble import load_network
 from tuner.records import DataInfo, Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
@@ -105,9 +105,8 @@ def export_folder(spec: SweepSpec, params: Params, weights: Path, info: DataInfo
 
 
 def _predictor(spec: SweepSpec, params: Params, weights: Path, info: DataInfo) -> Predictor:
-    network = build_module(spec, settings_for(spec, params), info, seed=0, pretrained=False)
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return Predictor(network, info).eval()
+    tensors = torch.load(weights, map_location="cpu", weights_only=True)
+    return Predictor(load_network(spec, settings_for(spec, params), info, tensors), info).eval()
 
 
 def _example(info: DataInfo) -> Tensor:

@@ -22,6 +22,9 @@ from tuner.train.settings import Settings
 EVALUATION_ROWS = 256
 """Examples evaluated at once. Fixed, so that a trial's figures do not depend on the width of its cohort."""
 
+MIN_TRAIN_SAMPLE = 256
+"""Training examples that a trial is scored on, at least, where there are so many."""
+
 RowState: TypeAlias = dict[str, Tensor]
 """One trial's whole training state by name: parameters, buffers, optimiser moments. Tensors without the K axis."""
 
@@ -40,6 +43,8 @@ class Member:
     """Whether the initial weights come from a file; they are then those of the module alone."""
     transfer: Transfer | None = None
     """Which parts are trained when, and at which rate; None where all are alike."""
+    folds: tuple[Member, ...] = ()
+    """The members that a cross-validated trial is made of, one for each fold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

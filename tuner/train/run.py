@@ -12,7 +12,7 @@ from torch import Tensor
 from tuner.errors import StudyMismatchError
 from tuner.faults import fault_point
 from tuner.paths import TrialPaths
-from tuner.records import EpochResult, TrialJob
+from tuner.records import EpochResult, Json, TrialJob
 from tuner.train.artefacts import write_curve, write_predictions, write_weights
 from tuner.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.early_stopping import Patience
@@ -147,8 +147,8 @@ class Run:
             ),
         )
 
-    def write_best(self, program: Program, row: int) -> None:
-        """Leave the best epoch's weights and dev predictions."""
+    def write_best(self, program: Program, row: int) -> dict[str, Json]:
+        """Leave the best epoch's weights and dev predictions; the facts that follow from these."""
         weights = program.best_weights(row)
         write_weights(self.paths, weights)
         outputs = self.best_outputs
@@ -156,3 +156,6 @@ class Run:
             outputs = self.task.dev_outputs(self.member, weights)
         write_predictions(self.paths, self.task.predictions(outputs))
         fault_point("weights_written")
+        if not self.task.folds:
+            return {}
+        return {"fold_scores": [float(scores.metric[0]) for scores in self.task.dev_scores(outputs)]}

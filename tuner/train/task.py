@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import Split, TrainingData
 from tuner.errors import DataError, TunerError
 from tuner.models.build import build_module, network_of, transfer_for
+from tuner.models.ensemble import parted_weights
+from tuner.models.keyed import batch_order
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
 from tuner.train.class_weights import resolve_class_weights
+from tuner.train.folded import FoldedProgram, FoldScores, fold_orders, fold_seed
 from tuner.train.losses import mean_loss
 from tuner.train.metrics import METRICS, Evaluation, Scores, resolve_loss, resolve_metric
 from tuner.train.plain import PlainProgram, make_optimizer
-from tuner.train.program import EVALUATION_ROWS, Member, Program, evaluation_chunks
+from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, evaluation_chunks
 from tuner.train.settings import Settings, resolve_settings
 from tuner.train.stacked.program import StackedProgram
 from tuner.train.user_parts import UserEvaluation, UserProgram, load_user_parts, try_parts
@@ -30,7 +34,6 @@ log = logging.getLogger(__name__)
 
 EXPLODED = 1e4
 """A loss so many times that of a network that has learnt nothing ends a trial."""
-MIN_TRAIN_SAMPLE = 256
 TRIED = 8
 """Examples that functions of the user's are tried on at the start."""
 
@@ -54,7 +57,11 @@ class Task:
         self.spec = spec
         self.info = data.info
         self.device = device
-        self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info)
+        self.folds = tuple(fold.to(device) for fold in data.folds)
+        """Of cross-validation; empty if there is one dev set."""
+        self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info, self.folds)
+        self.num_train = min((len(fold.train) for fold in self.folds), default=len(data.train))
+        """Examples of an epoch."""
         self.metric = resolve_metric(spec.objective, task=data.info.task)
         self.direction: Direction = self.metric.direction
         stopping = spec.training.early_stopping
@@ -73,9 +80,11 @@ class Task:
         self._untrained_loss = max(1.0, math.log(max(data.info.num_outputs, 2)))
         sample = _train_sample(self.data)
         self._num_dev = len(self.data.dev)
-        self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
         self.score_dev = self.scorer(self.data.dev.targets)
         self._score_train = self.scorer(sample.targets)
+        self._fold_scores = FoldScores(self.folds, self.data.train.targets, self.scorer) if self.folds else None
+        # With folds every network is evaluated on the whole pool, of which each is scored on its own examples.
+        self._evaluated = self.data.train.inputs if self.folds else torch.cat([self.data.dev.inputs, sample.inputs])
         self._unfusable: dict[str, str | None] = {}
         self._reasons_said: set[str] = set()
 
@@ -101,18 +110,26 @@ class Task:
 
     def member(self, job: TrialJob) -> Member:
         """The trial of a job."""
-        settings = resolve_settings(
-            self.spec, job.params, num_train=len(self.data.train), class_weights=self.class_weights
-        )
+        settings = resolve_settings(self.spec, job.params, num_train=self.num_train, class_weights=self.class_weights)
+        folds = tuple(self._member(settings, fold_seed(job.seed, fold)) for fold in range(len(self.folds)))
+        return replace(self._member(settings, job.seed), folds=folds)
+
+    def _member(self, settings: Settings, seed: int) -> Member:
         network = network_of(self.spec, settings.model, self.info)
         return Member(
-            job.seed,
+            seed,
             settings,
             network,
-            lambda: build_module(self.spec, settings.model, self.info, seed=job.seed),
+            lambda: build_module(self.spec, settings.model, self.info, seed=seed),
             pretrained=self.spec.model.init_from is not None,
             transfer=transfer_for(self.spec, settings.model, self.info, network),
         )
+
+    def orders(self, seed: int, epoch: int) -> list[Tensor]:
+        """The order in which the networks of a trial visit the training examples in an epoch: one, or one a fold."""
+        if self.folds:
+            return fold_orders(seed, epoch, [fold.train.cpu() for fold in self.folds], self.num_train)
+        return [batch_order(seed, epoch, self.num_train)]
 
     def program(self, members: Sequence[Member]) -> Program:
         """The way to train these members, which share a fusion key.
@@ -120,6 +137,11 @@ class Task:
         Raises:
             TunerError: `fuse: require`, and they cannot be fused.
         """
+        if not self.folds:
+            return self._program(members)
+        return FoldedProgram(self._program([own for m in members for own in m.folds]), folds=len(self.folds))
+
+    def _program(self, members: Sequence[Member]) -> Program:
         train, fuse = self.data.train, self.spec.training.fuse
         loss, num_outputs, device, half = self.loss, self.info.num_outputs, self.device, self.half
         if reason := self.parts.trains:
@@ -167,6 +189,8 @@ class Task:
     def evaluate(self, program: Program) -> Measured:
         """Losses and metrics of every trial, dropout off, on the dev set and on a fixed sample of the training set."""
         outputs = program.outputs(self._evaluated)
+        if self._fold_scores is not None:
+            return _mean_over_folds(*self._fold_scores.measure(outputs))
         dev, train = outputs[:, : self._num_dev], outputs[:, self._num_dev :]
         on_dev, on_train = self.score_dev(dev), self._score_train(train)
         return Measured(
@@ -208,9 +232,22 @@ class Task:
     @torch.no_grad()
     def dev_outputs(self, member: Member, weights: Mapping[str, Tensor]) -> Tensor:
         """Outputs on the dev set of the member's module with these weights, shape (dev examples, outputs)."""
+        if not self.folds:
+            return self._outputs(member, weights, self.data.dev.inputs)
+        parts = zip(member.folds, parted_weights(weights, folds=len(self.folds)), self.folds, strict=True)
+        return torch.cat([self._outputs(own, w, self.data.train.inputs[fold.dev]) for own, w, fold in parts])
+
+    def _outputs(self, member: Member, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         module = member.make_module().to(self.device).eval()
         module.load_state_dict(weights)
-        return torch.cat([module(chunk) for chunk in evaluation_chunks(self.data.dev.inputs)])
+        found = torch.cat([module(chunk) for chunk in evaluation_chunks(inputs)])
+        return found.view(len(inputs), self.info.num_outputs)
+
+    def dev_scores(self, outputs: Tensor) -> list[Scores]:
+        """What a trial with these dev outputs scores, of one trial: one entry, or one for each fold."""
+        if self._fold_scores is not None:
+            return self._fold_scores.of_dev_outputs(outputs)
+        return [self.score_dev(outputs.unsqueeze(0))]
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Outputs as a reader wants them: probabilities of the classes or labels, or targets in their own units."""
@@ -222,6 +259,20 @@ class Task:
             torch.tensor(values, device=outputs.device) for values in (self.info.target_mean, self.info.target_std)
         )
         return outputs * std + mean
+
+
+def _mean_over_folds(on_dev: list[Scores], on_train: list[Scores], dev_outputs: Tensor) -> Measured:
+    def mean(scores: list[Scores], name: str) -> list[float]:
+        values: list[float] = np.mean([getattr(s, name) for s in scores], axis=0).tolist()
+        return values
+
+    return Measured(
+        train_loss=mean(on_train, "loss"),
+        dev_loss=mean(on_dev, "loss"),
+        train_metric=mean(on_train, "metric"),
+        dev_metric=mean(on_dev, "metric"),
+        dev_outputs=dev_outputs,
+    )
 
 
 def _check_techniques(spec: SweepSpec, info: DataInfo) -> None:
