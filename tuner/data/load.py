@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from tuner.data.dataset import DataInfo, Fold, Split, TrainingData
+from tuner.data.examples import Examples
 from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
 from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
 from tuner.data.parts import Parts, read_parts
@@ -31,6 +32,16 @@ def load_training_data(spec: SweepSpec) -> TrainingData:
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]))
     folds = tuple(Fold(torch.from_numpy(own), torch.from_numpy(other)) for own, other in parts.folds)
     return TrainingData(train, dev, info if folds else _compared(info, parts, train, dev), folds)
+
+
+def measure_training_part(spec: SweepSpec) -> tuple[Examples, Preparation]:
+    """The training examples of a sweep as read, and what is measured on them.
+
+    Raises:
+        DataError: the data cannot be read or used.
+    """
+    train = read_parts(spec.data, root=Path(spec.root)).train
+    return train, fit_preparation(train, normalise=spec.data.normalise)
 
 
 def _compared(info: DataInfo, parts: Parts, train: Split, dev: Split) -> DataInfo:

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tuner.data.parts import read_parts
-from tuner.data.preparation import Preparation, fit_preparation
+from tuner.data.load import measure_training_part
 from tuner.errors import TunerError
 from tuner.imports import require
 from tuner.models.ensemble import load_network
@@ -115,8 +114,7 @@ def _example(info: DataInfo) -> Tensor:
 
 def _preparation(spec: SweepSpec, info: DataInfo) -> dict[str, object]:
     """What was measured on the training part, as JSON."""
-    train = read_parts(spec.data, root=Path(spec.root)).train
-    found: Preparation = fit_preparation(train, normalise=spec.data.normalise)
+    train, found = measure_training_part(spec)
     return {
         "task": info.task,
         "shape": list(train.numbers.shape[1:]),
