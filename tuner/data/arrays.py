@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from tuner.data.content import Arrays
 from tuner.data.examples import Examples, Indices, Origin
+from tuner.data.stored import BLOCK_BYTES, StoredRows
 from tuner.data.targets import Targets, encode_targets
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
@@ -29,19 +31,23 @@ def examples_from_arrays(contents: Sequence[Arrays], *, parts: Sequence[int], da
         DataError: shapes do not fit, or values are no finite numbers.
     """
     first = contents[0]
-    shaped = [_shaped_inputs(content) for content in contents]
+    if data.stream and len(contents) > 1:
+        raise DataError("data.stream reads one source and splits it; parts given apart are not streamed: remove stream")
+    shaped = [_stored(content) if data.stream else _shaped_inputs(content) for content in contents]
     for content, inputs in zip(contents, shaped, strict=True):
         if inputs.shape[1:] != shaped[0].shape[1:]:
             raise DataError(
                 f"{content.where}: examples have shape {inputs.shape[1:]}, those of {first.where} {shaped[0].shape[1:]}"
             )
-    inputs = np.concatenate(shaped) if len(shaped) > 1 else shaped[0]
+    inputs = np.concatenate([np.asarray(x) for x in shaped]) if len(shaped) > 1 else shaped[0]
     starts = np.cumsum([0, *(len(x) for x in shaped[:-1])])
     origin = Origin(tuple(c.where for c in contents), tuple(int(s) for s in starts))
     raw_targets = _joined([c.targets for c in contents], "targets", contents)
     group, order = _column(contents, data.group, "group"), _column(contents, data.order, "order")
     kept, notes = _usable_rows(inputs, raw_targets, data, origin)
-    inputs, raw_targets, origin = inputs[kept], raw_targets[kept], origin.keep(kept)
+    if len(kept) < len(inputs):
+        inputs = inputs.take(kept) if isinstance(inputs, StoredRows) else inputs[kept]
+        raw_targets, origin = raw_targets[kept], origin.keep(kept)
     targets = encode_targets(
         raw_targets,
         task=data.task if data.task != "auto" else (first.task or "auto"),
@@ -91,6 +97,21 @@ def _order_times(order: npt.NDArray[Any], name: str | None, origin: Origin) -> n
 def _shaped_inputs(content: Arrays) -> npt.NDArray[Any]:
     """Inputs as `Examples.numbers` has them."""
     inputs = content.inputs
+    shape, channels_last = _row_shape(content)
+    if channels_last:
+        return np.ascontiguousarray(np.moveaxis(inputs, 3, 1))
+    return inputs.reshape(len(inputs), *shape)
+
+
+def _stored(content: Arrays) -> StoredRows:
+    """The same, left where it is."""
+    shape, channels_last = _row_shape(content)
+    return StoredRows(content.inputs, shape, channels_last)
+
+
+def _row_shape(content: Arrays) -> tuple[tuple[int, ...], bool]:
+    """The shape of an example as networks take it, and whether the channels, which come first, are last as read."""
+    inputs = content.inputs
     if inputs.dtype.kind not in "biuf":
         raise DataError(f"{content.where}: inputs are of type {inputs.dtype}; give numbers")
     if inputs.ndim == 0 or not inputs.size:
@@ -101,12 +122,12 @@ def _shaped_inputs(content: Arrays) -> npt.NDArray[Any]:
             "give one target for each input"
         )
     if inputs.ndim == 1:
-        return inputs[:, None]
+        return (1,), False
     if inputs.ndim == 3 and inputs.dtype == np.uint8:  # bytes are pixels: grey images
-        return inputs[:, None]
+        return (1, *inputs.shape[1:]), False
     if inputs.ndim == 4 and inputs.shape[3] in _CHANNELS and inputs.shape[1] not in _CHANNELS:
-        return np.ascontiguousarray(np.moveaxis(inputs, 3, 1))
-    return inputs
+        return (inputs.shape[3], *inputs.shape[1:3]), True
+    return inputs.shape[1:], False
 
 
 def _column(contents: Sequence[Arrays], name: str | None, key: str) -> npt.NDArray[Any] | None:
@@ -135,17 +156,20 @@ def _joined(arrays: list[npt.NDArray[Any]], name: str, contents: Sequence[Arrays
 
 
 def _usable_rows(
-    inputs: npt.NDArray[Any], targets: npt.NDArray[Any], data: DataSpec, origin: Origin
+    inputs: npt.NDArray[Any] | StoredRows, targets: npt.NDArray[Any], data: DataSpec, origin: Origin
 ) -> tuple[Indices, tuple[str, ...]]:
     """Positions of the examples to use, and notes about the others."""
     num_examples = len(inputs)
     missing = np.zeros(num_examples, dtype=bool)
     if inputs.dtype.kind == "f":
-        flat = inputs.reshape(num_examples, -1)
-        infinite = np.flatnonzero(np.isinf(flat).any(axis=1))
-        if len(infinite):
-            raise DataError(f"{origin.row(int(infinite[0]))}: an input is infinite; correct it, or give NaN if unknown")
-        missing = np.isnan(flat).any(axis=1)
+        step = max(1, BLOCK_BYTES // max(1, prod(inputs.shape[1:]) * inputs.dtype.itemsize))
+        for first in range(0, num_examples, step):
+            block = inputs[first : first + step].reshape(min(step, num_examples - first), -1)
+            infinite = np.flatnonzero(np.isinf(block).any(axis=1))
+            if len(infinite):
+                where = origin.row(first + int(infinite[0]))
+                raise DataError(f"{where}: an input is infinite; correct it, or give NaN if unknown")
+            missing[first : first + step] = np.isnan(block).any(axis=1)
     no_target = np.zeros(num_examples, dtype=bool)
     if targets.dtype.kind == "f":
         no_target = np.isnan(targets).reshape(num_examples, -1).any(axis=1)

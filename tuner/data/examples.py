@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import Task
+from tuner.data.stored import StoredRows
 
 Indices: TypeAlias = npt.NDArray[np.intp]
 
@@ -32,7 +33,7 @@ class TextColumn:
 class Examples:
     """Inputs and targets of a number of examples."""
 
-    numbers: npt.NDArray[Any]
+    numbers: npt.NDArray[Any] | StoredRows
     """Numeric inputs, shape (examples, features) with NaN where a value is missing; or (examples, steps, features),
     or images (examples, channels, height, width), which have no missing values."""
     number_names: tuple[str, ...]
@@ -60,7 +61,7 @@ class Examples:
         """The examples at these positions, in this order."""
         return dataclasses.replace(
             self,
-            numbers=self.numbers[index],
+            numbers=self.numbers.take(index) if isinstance(self.numbers, StoredRows) else self.numbers[index],
             texts=tuple(dataclasses.replace(t, codes=t.codes[index]) for t in self.texts),
             targets=self.targets[index],
             groups=None if self.groups is None else self.groups[index],

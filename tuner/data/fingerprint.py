@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.data.examples import Examples
+from tuner.data.stored import StoredRows
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 
@@ -35,13 +37,13 @@ def hash_texts(values: Sequence[str]) -> Hashes:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def hash_rows(x: npt.NDArray[Any]) -> Hashes:
+def hash_rows(x: npt.NDArray[Any] | StoredRows) -> Hashes:
     """A hash for each example of an array (examples, ...); zeros of either sign are equal, and so are all NaN."""
-    rows = x.reshape(len(x), -1)
-    result = np.empty(len(rows), dtype=np.uint64)
-    step = max(1, _BLOCK_WORDS // max(1, rows.shape[1]))
-    for first in range(0, len(rows), step):
-        words = _words(rows[first : first + step])
+    result = np.empty(len(x), dtype=np.uint64)
+    step = max(1, _BLOCK_WORDS // max(1, prod(x.shape[1:])))
+    for first in range(0, len(x), step):
+        block = x[first : first + step]
+        words = _words(block.reshape(len(block), -1))
         places = mix(np.arange(1, words.shape[1] + 1, dtype=np.uint64) * _GOLDEN)
         result[first : first + step] = mix(mix(words + places).sum(axis=1, dtype=np.uint64))
     return result

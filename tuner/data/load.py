@@ -31,7 +31,9 @@ def load_training_data(spec: SweepSpec) -> TrainingData:
     train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]))
     folds = tuple(Fold(torch.from_numpy(own), torch.from_numpy(other)) for own, other in parts.folds)
-    return TrainingData(train, dev, info if folds else _compared(info, parts, train, dev), folds)
+    if not folds and not spec.data.stream:
+        info = _compared(info, parts, train, dev)
+    return TrainingData(train, dev, info, folds)
 
 
 def measure_training_part(spec: SweepSpec) -> tuple[Examples, Preparation]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner.data.examples import Examples
-from tuner.data.preparation import Preparation
+from tuner.data.preparation import Preparation, count_missing
 from tuner.data.text import quoted
 
 IMBALANCE = 5
@@ -90,7 +90,7 @@ def _filled(train: Examples, dev: Examples) -> list[str]:
 def _missing_by_column(examples: Examples) -> dict[str, int]:
     found = {column.name: int((column.codes < 0).sum()) for column in examples.texts}
     if examples.numbers.ndim == 2 and examples.numbers.dtype.kind == "f":
-        found |= dict(zip(examples.number_names, np.isnan(examples.numbers).sum(axis=0).tolist(), strict=True))
+        found |= dict(zip(examples.number_names, count_missing(examples.numbers).tolist(), strict=True))
     return found
 
 

@@ -59,6 +59,8 @@ def read_parts(data: DataSpec, *, root: Path) -> Parts:
     """
     examples, notes = _read_examples(data, root=root)
     train, dev, test = split_examples(examples, data)
+    if data.stream and data.order is None:
+        train, dev, test = (np.sort(part) for part in (train, dev, test))  # read forwards; see `train.blocks`
     sealed = SealedExamples(examples.take(test)) if len(test) else None
     if data.folds is not None:
         if examples.parts is not None and (examples.parts == DEV).any():

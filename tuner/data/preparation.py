@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from tuner.data.dataset import Split
-from tuner.data.examples import Examples, TextColumn
+from tuner.data.examples import Examples, Indices, TextColumn
+from tuner.data.stored import StoredRows, StreamedInputs
 from tuner.errors import DataError
 
 MOST_CATEGORIES = 100
@@ -20,6 +23,7 @@ MOST_CATEGORIES = 100
 _BLOCK_ELEMENTS = 1 << 21
 
 Floats = npt.NDArray[np.float64]
+Numbers: TypeAlias = npt.NDArray[Any] | StoredRows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,9 +53,25 @@ class Preparation:
         Raises:
             DataError: a value is too large for float32.
         """
+        targets = self._targets(examples)
+        stored = examples.numbers
+        if not isinstance(stored, StoredRows):
+            return Split(torch.from_numpy(self._inputs(examples)), targets)
+
+        def prepare(rows: Indices) -> npt.NDArray[np.float32]:
+            return self._inputs(dataclasses.replace(examples.take(rows), numbers=stored[rows]))
+
+        shape = (len(examples), *self._shape(stored.shape))
+        # It is indexed as a tensor is, which is all that those who take a split from here do with it.
+        return Split(cast(torch.Tensor, StreamedInputs(prepare, shape, torch.device("cpu"))), targets)
+
+    def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of one prepared example, from the shape of examples as read."""
+        return (self._num_features(),) if len(shape) == 2 else shape[1:]
+
+    def _inputs(self, examples: Examples) -> npt.NDArray[np.float32]:
         is_table = examples.numbers.ndim == 2
-        shape = (self._num_features(),) if is_table else examples.numbers.shape[1:]
-        inputs = np.empty((len(examples), *shape), dtype=np.float32)
+        inputs = np.empty((len(examples), *self._shape(examples.numbers.shape)), dtype=np.float32)
         numbers = inputs[:, : self.mean.size] if is_table else inputs
         with np.errstate(over="ignore"):
             for rows in _blocks(examples.numbers):
@@ -59,7 +79,7 @@ class Preparation:
         if is_table:
             inputs[:, self.mean.size :] = self._indicators(examples)
         _check_finite(inputs, [f"column {name}" for name in self.feature_names(examples)] if is_table else [])
-        return Split(torch.from_numpy(inputs), self._targets(examples))
+        return inputs
 
     def feature_names(self, examples: Examples) -> tuple[str, ...]:
         """Names of the inputs of a table, in order: numbers, categories, marks of missing values."""
@@ -89,6 +109,7 @@ class Preparation:
     def _indicators(self, examples: Examples) -> npt.NDArray[np.float32]:
         """Columns of 0 and 1 behind the numbers: categories, then missing numbers, then missing texts."""
         columns = [_matches(column, texts) for column, texts in zip(examples.texts, self.categories, strict=True)]
+        assert not isinstance(examples.numbers, StoredRows), "they are read block by block"
         columns.append(np.isnan(examples.numbers[:, list(self.marked)]))
         columns += [
             (column.codes < 0)[:, None]
@@ -125,7 +146,7 @@ def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
         mean=mean,
         std=std,
         constant=constant,
-        marked=tuple(int(i) for i in np.flatnonzero(_has_missing(train.numbers))) if is_table else (),
+        marked=tuple(int(i) for i in np.flatnonzero(count_missing(train.numbers))) if is_table else (),
         categories=tuple(_vocabulary(column) for column in train.texts),
         texts_marked=tuple(bool((column.codes < 0).any()) for column in train.texts),
         normalise=normalise,
@@ -142,9 +163,9 @@ def _check_finite(values: npt.NDArray[Any], names: list[str]) -> None:
         raise DataError(f"{name} holds numbers that are too large to compute with; scale it down")
 
 
-def _blocks(numbers: npt.NDArray[Any]) -> Iterator[slice]:
+def _blocks(numbers: Numbers) -> Iterator[slice]:
     """Slices of rows that are small enough to be held in float64."""
-    step = max(1, _BLOCK_ELEMENTS // max(1, numbers[0].size))
+    step = max(1, _BLOCK_ELEMENTS // max(1, prod(numbers.shape[1:])))
     return (slice(first, first + step) for first in range(0, len(numbers), step))
 
 
@@ -154,7 +175,7 @@ def _scaled(block: npt.NDArray[Any]) -> Floats:
     return values / 255.0 if block.dtype == np.uint8 and block.ndim >= 4 else values
 
 
-def _moments(numbers: npt.NDArray[Any]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+def _moments(numbers: Numbers) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """Mean, standard deviation (1 if constant) and constancy of each feature or channel, NaN left out.
 
     Two passes in float64, by rows in their order, so that the same examples always give the same numbers.
@@ -181,10 +202,11 @@ def _moments(numbers: npt.NDArray[Any]) -> tuple[Floats, Floats, npt.NDArray[np.
     return mean.reshape(shape), np.where(constant, 1.0, std).reshape(shape), constant.reshape(shape)
 
 
-def _has_missing(numbers: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    found = np.zeros(numbers.shape[1], dtype=bool)
+def count_missing(numbers: Numbers) -> npt.NDArray[np.int64]:
+    """Missing values of each feature of a table."""
+    found = np.zeros(numbers.shape[1], dtype=np.int64)
     for rows in _blocks(numbers):
-        found |= np.isnan(numbers[rows].astype(np.float64)).any(axis=0)
+        found += np.isnan(numbers[rows].astype(np.float64)).sum(axis=0)
     return found
 
 

@@ -37,6 +37,14 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
     if spec.data.folds is not None and spec.data.dev is not None:
         rule = "cannot be combined with dev: a fold's dev examples are taken from the training examples"
         findings.error(("data", "folds"), rule, remedy="remove one of them", got="", at_key=True)
+    for name in ("folds", "dev", "test"):
+        if spec.data.stream and getattr(spec.data, name) is not None:
+            remedy = f"remove {name}, or stream"
+            findings.error(("data", "stream"), f"cannot be combined with {name}", remedy=remedy, got="", at_key=True)
+    for name in ("folds", "stream"):
+        if spec.loop is not None and getattr(spec.data, name):
+            rule = f"is not for {spec.loop}, which is handed one train and one dev set"
+            findings.error(("data", name), rule, remedy="remove it", got="", at_key=True)
     split = spec.data.split
     if not isinstance(split, SplitSpec) or findings.is_unusable(("data", "split")):
         return

@@ -6,7 +6,7 @@ checkpoints or events: that is the cohort's loop (`train.cohort`), and there is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -73,9 +73,9 @@ def class_shares(targets: Tensor, num_classes: int) -> Tensor:
     return torch.nn.functional.one_hot(targets, num_classes).float()
 
 
-def evaluation_chunks(inputs: Tensor) -> tuple[Tensor, ...]:
-    """The examples in the portions in which they are evaluated."""
-    return torch.split(inputs, EVALUATION_ROWS)
+def evaluation_chunks(inputs: Tensor) -> Iterator[Tensor]:
+    """The examples in the portions in which they are evaluated; those on disk are read one portion at a time."""
+    return (inputs[first : first + EVALUATION_ROWS] for first in range(0, len(inputs), EVALUATION_ROWS))
 
 
 def num_steps(num_train: int, batch_size: int) -> int:

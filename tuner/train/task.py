@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import Split, TrainingData
+from tuner.data.stored import is_streamed
 from tuner.errors import DataError, TunerError
 from tuner.models.build import build_module, network_of, transfer_for
 from tuner.models.ensemble import parted_weights
@@ -19,6 +20,7 @@ from tuner.models.keyed import batch_order
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
+from tuner.train.blocks import block_order
 from tuner.train.class_weights import resolve_class_weights
 from tuner.train.folded import FoldedProgram, FoldScores, fold_orders, fold_seed
 from tuner.train.losses import mean_loss
@@ -32,6 +34,8 @@ from tuner.train.vmapped import ModuleProgram, unfusable_reason
 
 log = logging.getLogger(__name__)
 
+MOST_STREAMED_SAMPLE = 2000
+"""Training examples that a trial is scored on, at most, where the data stay on disk."""
 EXPLODED = 1e4
 """A loss so many times that of a network that has learnt nothing ends a trial."""
 TRIED = 8
@@ -78,13 +82,18 @@ class Task:
         if device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # float32 is what the file asks for; bf16 has a name of its own
         self._untrained_loss = max(1.0, math.log(max(data.info.num_outputs, 2)))
+        self.streams = is_streamed(data.train.inputs)
+        """Whether inputs stay on disk."""
         sample = _train_sample(self.data)
         self._num_dev = len(self.data.dev)
         self.score_dev = self.scorer(self.data.dev.targets)
         self._score_train = self.scorer(sample.targets)
         self._fold_scores = FoldScores(self.folds, self.data.train.targets, self.scorer) if self.folds else None
         # With folds every network is evaluated on the whole pool, of which each is scored on its own examples.
-        self._evaluated = self.data.train.inputs if self.folds else torch.cat([self.data.dev.inputs, sample.inputs])
+        self._evaluated = self.data.train.inputs if self.folds else self.data.dev.inputs
+        self._sample = sample.inputs
+        if not self.folds and not self.streams:
+            self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
         self._unfusable: dict[str, str | None] = {}
         self._reasons_said: set[str] = set()
 
@@ -129,7 +138,8 @@ class Task:
         """The order in which the networks of a trial visit the training examples in an epoch: one, or one a fold."""
         if self.folds:
             return fold_orders(seed, epoch, [fold.train.cpu() for fold in self.folds], self.num_train)
-        return [batch_order(seed, epoch, self.num_train)]
+        order = block_order if self.streams else batch_order
+        return [order(seed, epoch, self.num_train)]
 
     def program(self, members: Sequence[Member]) -> Program:
         """The way to train these members, which share a fusion key.
@@ -143,6 +153,13 @@ class Task:
 
     def _program(self, members: Sequence[Member]) -> Program:
         train, fuse = self.data.train, self.spec.training.fuse
+        if self.streams:
+            if fuse == "require":
+                raise TunerError(
+                    "fuse: require, but data.stream reads inputs for one trial at a time; remove one of them"
+                )
+            self._say_why_alone(self.spec.model.kind, "its data are streamed")
+            fuse = "off"
         loss, num_outputs, device, half = self.loss, self.info.num_outputs, self.device, self.half
         if reason := self.parts.trains:
             if fuse == "require":
@@ -188,7 +205,10 @@ class Task:
 
     def evaluate(self, program: Program) -> Measured:
         """Losses and metrics of every trial, dropout off, on the dev set and on a fixed sample of the training set."""
-        outputs = program.outputs(self._evaluated)
+        if self.streams:
+            outputs = torch.cat([program.outputs(self.data.dev.inputs), program.outputs(self._sample)], dim=1)
+        else:
+            outputs = program.outputs(self._evaluated)
         if self._fold_scores is not None:
             return _mean_over_folds(*self._fold_scores.measure(outputs))
         dev, train = outputs[:, : self._num_dev], outputs[:, self._num_dev :]
@@ -294,6 +314,8 @@ def _check_techniques(spec: SweepSpec, info: DataInfo) -> None:
 def _train_sample(data: TrainingData) -> Split:
     """A fixed sample of the training examples, as many as the dev set has: enough to compare errors with."""
     size = min(len(data.train), max(len(data.dev), MIN_TRAIN_SAMPLE))
+    if is_streamed(data.train.inputs):
+        size = min(size, MOST_STREAMED_SAMPLE)  # it is kept in memory
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:size]
     chosen = chosen.sort().values.to(data.train.inputs.device)
     return Split(data.train.inputs[chosen], data.train.targets[chosen])

@@ -342,7 +342,7 @@ def unfusable_reason(member: Member, train: Split, *, loss: str, num_outputs: in
                 # What `vmap` runs one by one, for want of a rule, gains nothing.
                 warnings.filterwarnings("error", "There is a performance drop", UserWarning)
                 program.take_gradients(plan, fused=fused)
-                outputs = program.outputs(evaluation_chunks(train.inputs)[0])
+                outputs = program.outputs(next(evaluation_chunks(train.inputs)))
             if difference([before, program.modules[0]]):
                 return "it keeps what its forward pass computes in plain attributes"
             found.append((program.g_KP, outputs))

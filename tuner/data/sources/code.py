@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.collected import Inputs, SpooledInputs
 from tuner.data.content import Content, Contents, Table
 from tuner.data.named import INPUT_NAMES, PART_NAMES, TARGET_NAMES, contents_from_names, part_of
 from tuner.errors import DataError, TunerError, UserCodeError
@@ -92,9 +93,9 @@ def _content(value: object, data: DataSpec, *, where: str) -> Content:
     if isinstance(value, tuple | list) and len(value) == 2:
         inputs, targets = value
     elif isinstance(value, DataLoader):
-        inputs, targets = _collect(value.dataset, where)
+        inputs, targets = _collect(value.dataset, where, spooled=data.stream)
     elif isinstance(value, Dataset):
-        inputs, targets = _collect(value, where)
+        inputs, targets = _collect(value, where, spooled=data.stream)
     else:
         raise DataError(
             f"{where} returned {type(value).__name__}; return (inputs, targets), a DataFrame, a torch Dataset, "
@@ -104,21 +105,25 @@ def _content(value: object, data: DataSpec, *, where: str) -> Content:
     return contents_from_names(arrays, data.model_copy(update={"target": None}), where=where).train
 
 
-def _collect(dataset: Any, where: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """All examples of a map-style or iterable data set."""
-    inputs, targets = [], []
+def _collect(dataset: Any, where: str, *, spooled: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """All examples of a map-style or iterable data set; the inputs in memory, or in a temporary file."""
+    kept: Inputs | SpooledInputs = SpooledInputs() if spooled else Inputs()
+    targets = []
+    first: npt.NDArray[Any] | None = None
     for number, item in enumerate(_items(dataset, where), start=1):
         if not (isinstance(item, tuple | list) and len(item) == 2):
             raise DataError(f"{where}: item {number} of the data set is no pair (input, target)")
-        inputs.append(_array(item[0], where))
+        array = _array(item[0], where)
         targets.append(_array(item[1], where))
-        if inputs[-1].shape != inputs[0].shape:
+        first = array if first is None else first
+        if array.shape != first.shape:
             raise DataError(
-                f"{where}: input {number} has shape {inputs[-1].shape}, the first {inputs[0].shape}; make them equal"
+                f"{where}: input {number} has shape {array.shape}, the first {first.shape}; make them equal"
             )
-    if not inputs:
+        kept.add(array)
+    if first is None:
         raise DataError(f"{where}: the data set is empty")
-    return np.stack(inputs), np.stack(targets)
+    return kept.array(), np.stack(targets)
 
 
 def _items(dataset: Any, where: str) -> Iterator[Any]:
@@ -139,6 +144,8 @@ def _array(value: object, where: str) -> npt.NDArray[Any]:
         return np.asarray(value.numpy())
     if hasattr(value, "toarray"):  # SciPy's sparse matrices
         value = value.toarray()
+    if isinstance(value, np.memmap):
+        return value
     try:
         return np.asarray(value)
     except ValueError as error:

@@ -27,7 +27,7 @@ def matches(location: str, path: Path) -> bool:
 
 def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
     labels_path = _labels_path(path, data, root)
-    inputs, labels = _read_idx(path), _read_idx(labels_path)
+    inputs, labels = _mapped_idx(path) if data.stream else _read_idx(path), _read_idx(labels_path)
     if inputs.ndim < 2:
         raise DataError(f"{path.name} holds an array of shape {inputs.shape}; name the file of images, not of labels")
     if len(inputs) != len(labels):
@@ -62,6 +62,16 @@ def _labels_path(path: Path, data: DataSpec, root: Path) -> Path:
     return found
 
 
+def _mapped_idx(path: Path) -> npt.NDArray[Any]:
+    """The array, left on disk."""
+    if path.name.endswith(".gz"):
+        raise DataError(f"data.stream: {path.name} is packed and cannot be read in parts; unpack it with gunzip")
+    with path.open("rb") as file:
+        dtype, shape, start = _header(file.read(4 + 4 * 255), path)
+    _check_size(path.stat().st_size, dtype, shape, start, path)
+    return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=shape)
+
+
 def _read_idx(path: Path) -> npt.NDArray[Any]:
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
@@ -69,11 +79,22 @@ def _read_idx(path: Path) -> npt.NDArray[Any]:
             content = file.read(_UNPACKED_AT_MOST)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path.name} is damaged: {error}") from error
+    dtype, shape, start = _header(content, path)
+    _check_size(len(content), dtype, shape, start, path)
+    return np.frombuffer(content, dtype=dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _header(content: bytes, path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Type and shape of the array, and where it starts."""
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
         raise DataError(f"{path.name} is no IDX file: it begins with {content[:4].hex(' ') or 'nothing'}")
-    dtype, num_dimensions = np.dtype(_TYPES[content[2]]), content[3]
-    start = 4 + 4 * num_dimensions
+    start = 4 + 4 * content[3]
     shape = tuple(int(n) for n in np.frombuffer(content[4:start], dtype=">u4")) if len(content) >= start else ()
-    if len(shape) != num_dimensions or len(content) != start + prod(shape) * dtype.itemsize:
+    if len(shape) != content[3]:
+        raise DataError(f"{path.name} is cut off or too long: its header promises an array of shape ?")
+    return np.dtype(_TYPES[content[2]]), shape, start
+
+
+def _check_size(size: int, dtype: np.dtype[Any], shape: tuple[int, ...], start: int, path: Path) -> None:
+    if size != start + prod(shape) * dtype.itemsize:
         raise DataError(f"{path.name} is cut off or too long: its header promises an array of shape {shape or '?'}")
-    return np.frombuffer(content, dtype=dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))

@@ -29,7 +29,7 @@ class _Picture:
 
 
 def matches(location: str, path: Path) -> bool:
-    return path.is_dir()
+    return path.is_dir() and not any(path.glob("*.npy"))
 
 
 def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:

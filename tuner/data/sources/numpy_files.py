@@ -17,10 +17,16 @@ from tuner.spec.model import DataSpec
 
 
 def matches(location: str, path: Path) -> bool:
-    return path.suffix.lower() in (".npz", ".npy")
+    return path.suffix.lower() in (".npz", ".npy") or (path.is_dir() and any(path.glob("*.npy")))
 
 
 def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
+    if path.is_dir():
+        files = {file.stem: file for file in sorted(path.glob("*.npy"))}
+        arrays = {name: _read_array(file, mapped=data.stream) for name, file in files.items()}
+        return contents_from_names(arrays, data, where=path.name)
+    if data.stream:
+        raise DataError(f"data.stream: {path.name} cannot be read in parts; save its arrays as NPY files in a folder")
     if path.suffix.lower() == ".npz":
         return contents_from_names(_read_archive(path), data, where=path.name)
     return Contents(train=_table(_read_array(path), where=path.name))
@@ -34,9 +40,10 @@ def _read_archive(path: Path) -> Mapping[str, npt.NDArray[Any]]:
         raise _unreadable(path, error) from error
 
 
-def _read_array(path: Path) -> npt.NDArray[Any]:
+def _read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        found: npt.NDArray[Any] = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
+        return found
     except (ValueError, EOFError) as error:
         raise _unreadable(path, error) from error
 
