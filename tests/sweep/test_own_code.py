@@ -101,3 +101,13 @@ def test_a_rehearsal_of_a_training_function(folder: Path, capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "data: classification, 107 train, 36 dev, 35 test examples of 13, 3 outputs" in said
     assert "ok   goes on after a pause: yes, with epoch 2" in said
+
+
+def test_a_rehearsal_says_what_keeps_a_network_from_being_trained(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("net.py").write_text("from torch import nn\ndef make(params, data):\n    return nn.Linear(13, 5)\n")
+    Path("s.yaml").write_text("study: s\ndata: {source: sklearn/wine}\nmodel: net.py:make\n")
+    assert run_command_line(["check", "s.yaml"]) == 6
+    said = "net.py:make gives outputs of shape (4, 5) for 4 examples; give a logit for each class or label: (4, 3)"
+    assert capsys.readouterr().err == f"error: {said}\n"

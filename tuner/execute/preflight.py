@@ -20,6 +20,7 @@ from tuner.execute.planner import Planner
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
+from tuner.spec.networks import MODELS
 
 if TYPE_CHECKING:
     from tuner.train.own.task import OwnTask
@@ -92,12 +93,15 @@ def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
 def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool) -> Preflight:
     from tuner.execute.training import facts_of, open_task
     from tuner.train.checks import baseline, run_checks
+    from tuner.train.contract import check_contract
     from tuner.train.own.task import OwnTask
 
     task = open_task(spec, device=place.device, threads=place.threads)
     default = build_space(spec).default()
     if isinstance(task, OwnTask):
         return _rehearse_own(task, default)
+    if spec.model.kind not in MODELS:
+        check_contract(task)
     job = TrialJob(trial=0, params=default, seed=PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
     checks = run_checks(task, job, gradients=gradients)
     return Preflight(
