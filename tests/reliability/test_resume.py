@@ -22,7 +22,7 @@ def build(params, data):
 """
 
 
-@pytest.mark.parametrize("strategy", ["tpe"])
+@pytest.mark.parametrize("strategy", ["tpe", "priority"])
 def test_a_search_that_is_stopped_and_resumed_proposes_what_an_unbroken_one_does(
     quick_rigs: Callable[[str], Rig], strategy: str
 ) -> None:
