@@ -98,7 +98,8 @@ def test_imbalanced_classes_are_named(tmp_path: Path) -> None:
     info = load_csv(tmp_path, "x,y\n" + rows(*["1,common"] * 9, "2,rare", times=10)).info
     assert (
         'classes are imbalanced: "common" has 54 training examples and "rare" 6; always answering the former is right '
-        "in 90.0% of cases, so consider metric: balanced_accuracy, f1 or auroc"
+        "in 90.0% of cases, so accuracy says little; see balanced_accuracy, f1, auroc, and training.class_weights: "
+        "balanced"
     ) in info.notes
 
 

@@ -55,6 +55,16 @@ def test_a_study_of_plain_optuna_is_summarised_as_far_as_it_goes() -> None:
     assert "bias" not in said.lower()
 
 
+def test_failures_and_what_the_search_never_moved_are_told() -> None:
+    study = simulate(trials=12, seed=0).study
+    records = [replace(r, params={**r.params, "dropout": 0.0}) for r in study.records]
+    for number in (2, 5):
+        records[number] = replace(records[number], state=TrialState.FAILED, reason="error: ValueError: too wide")
+    said = text(replace(study, records=tuple(records)))
+    assert "2 of 12 trials failed, mostly: error." in said
+    assert "Never moved by the search: dropout." in said
+
+
 def test_every_use_of_the_test_set_is_shown_for_good(mixed: SimulatedStudy) -> None:
     use = {"value": 0.95, "interval": [0.93, 0.97], "trial": 3, "at": "2026-01-01T00:00:00+00:00"}
     once = replace(mixed.study, facts={**mixed.study.facts, "tests": [use]})

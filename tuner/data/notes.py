@@ -58,7 +58,7 @@ def _imbalance(train: Examples) -> list[str]:
     return [
         f"classes are imbalanced: {quoted(train.class_names[most])} has {counts[most]:,} training examples and "
         f"{quoted(train.class_names[least])} {counts[least]:,}; always answering the former is right in {share:.1%} of "
-        "cases, so consider metric: balanced_accuracy, f1 or auroc, and training.class_weights: balanced"
+        "cases, so accuracy says little; see balanced_accuracy, f1, auroc, and training.class_weights: balanced"
     ]
 
 

@@ -58,6 +58,8 @@ class Evidence:
     """Whether the best trials were trained again on fresh seeds."""
     own_code: bool = False
     """Whether the user's own code trains, whose keys are not ours to name."""
+    testable: bool = True
+    """Whether there are test examples set aside."""
     tested: bool = False
     """Whether the test set has been used."""
 
@@ -181,6 +183,8 @@ def _settle(evidence: Evidence, why: str) -> Step:
         )
     if evidence.tested:
         return Step("", "nothing, the final choice is made and tested", why)
+    if not evidence.testable:
+        return Step("", "nothing; there is no test set to evaluate the final choice on", why)
     return Step("", "evaluate the final choice once with `tuner test`", why)
 
 

@@ -135,7 +135,7 @@ class Analysis:
                 importances=self.importances,
                 feasibility=self.feasibility,
                 space=self.space,
-                kept=self._kept,
+                kept=self.kept,
                 training=sweep_value(self.study, "training") or {},
                 strategy=sweep_value(self.study, "search", "strategy") or "",
                 images=self._has_images,
@@ -143,12 +143,13 @@ class Analysis:
                 num_ties=len(self.statistics.ties),
                 confirmed=self.finals is not None,
                 own_code=any(sweep_value(self.study, key) is not None for key in ("command", "trainer")),
+                testable=data_count(self.study, "num_test") is not None,
                 tested=bool(self.study.facts.get("tests")),
             )
         )
 
-    @property
-    def _kept(self) -> frozenset[str]:
+    @cached_property
+    def kept(self) -> frozenset[str]:
         """Hyperparameters of the space that every trial had at the same value."""
         varied = (d.name for d in self.space if not d.fixed)
         return frozenset(n for n in varied if len({r.params[n] for r in self.study.records if n in r.params}) == 1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.importance import Finding
-from tuner.records import Json, TrialRecord
+from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.facts import fold_scores
 from tuner.report.numbers import count_text, difference_text, metric_text
@@ -167,6 +168,9 @@ def _advice(analysis: Analysis) -> Iterator[str]:
         limit = found.learning_rate_bound
         above = "" if limit is None else f"; above a learning rate of {limit:.2g} nearly all did"
         yield f"{found.diverged} of {found.trials} trials diverged ({found.share:.0%}){above}."
+    if found.failed:
+        otherwise = " otherwise" if found.diverged else ""
+        yield f"{found.failed} of {found.trials} trials failed{otherwise}{_reasons(analysis)}."
     names: dict[Finding, list[str]] = {}
     for importance in analysis.importances:
         names.setdefault(importance.finding, []).append(importance.name)
@@ -179,6 +183,18 @@ def _advice(analysis: Analysis) -> Iterator[str]:
     if Finding.CANNOT_TELL in names:
         count = analysis.importances[0].num_trials
         yield f"Cannot tell from {count} trials: {', '.join(names[Finding.CANNOT_TELL])}."
+    if analysis.kept and len(analysis.study.records) > 1:
+        yield f"Never moved by the search: {', '.join(n for n in analysis.space.names if n in analysis.kept)}."
+
+
+def _reasons(analysis: Analysis) -> str:
+    """The reason that most of them share, in brackets."""
+    words = Counter(
+        r.reason.partition(":")[0]
+        for r in analysis.study.records
+        if r.state is TrialState.FAILED and r.reason and not r.reason.startswith(FailureReason.DIVERGED)
+    )
+    return f", mostly: {words.most_common(1)[0][0]}" if words else ""
 
 
 def _tests(analysis: Analysis) -> Iterator[str]:

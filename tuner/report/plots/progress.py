@@ -73,6 +73,7 @@ def _curves(analysis: Analysis, *, of: str) -> Figure | None:
         axes.set_ylim(metric_limits(finite, direction=analysis.study.direction))
     if of == "loss" and finite and min(finite) > 0 and max(finite) / min(finite) > 20:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # as text: figures know no mathematics
     axes.plot([], [], color=INK, label="dev")
     axes.plot([], [], color=INK, linestyle=(0, (3, 2)), linewidth=1.0, label="train")
     axes.set_xlabel("epoch")

@@ -102,7 +102,8 @@ PLOTS: tuple[Plot, ...] = (
 def plots_of(analysis: Analysis) -> Iterator[Plot]:
     """All plots of a study, those of its hyperparameters at the end."""
     yield from PLOTS
-    for dimension in [d for d in analysis.space if not d.fixed][:MAX_PARAMS]:
+    moved = [d for d in analysis.space if not d.fixed and d.name not in analysis.kept]
+    for dimension in moved[:MAX_PARAMS]:
         yield Plot(
             f"param_{re.sub('[^A-Za-z0-9_.-]', '_', dimension.name)[:60]}",
             "params",
