@@ -235,6 +235,18 @@ class TrialRecord:
     """Further facts by name, JSON values: gradient norms, share of dead units, training path, device."""
 
     @property
+    def objectives(self) -> Mapping[str, float]:
+        """What was measured beside the metric, by name, for further objectives and for constraints."""
+        found = self.facts.get("objectives")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def violation(self) -> float:
+        """By how much it breaks the constraints, in shares of their bounds; 0 if it keeps them."""
+        found = self.facts.get("violation")
+        return float(found) if isinstance(found, int | float) else 0.0
+
+    @property
     def epochs(self) -> int:
         """Finished epochs."""
         return self.last.epoch if self.last else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.sweep.test_finalists import record
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import Direction, TrialState
+from tuner.spec.objectives import Objective
 from tuner.sweep.keeper import Keeper
 
 
@@ -51,3 +53,16 @@ def test_of_equals_the_earlier_is_kept(tmp_path: Path) -> None:
         make_files(paths.trial(number))
         keeper.ended(record(number, 0.5))
     assert [n for n in range(3) if paths.trial(n).weights.exists()] == [0]
+
+
+def test_of_several_objectives_the_weights_of_the_whole_front_are_kept(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path)
+    sizes = {0: 900.0, 1: 500.0, 2: 800.0, 3: 100.0}
+    values = {0: 0.9, 1: 0.8, 2: 0.7, 3: 0.6}
+    keeper = Keeper(
+        paths.trial, direction=Direction.MAXIMIZE, keep=1, objectives=[Objective("parameters", Direction.MINIMIZE)]
+    )
+    for number, size in sizes.items():
+        make_files(paths.trial(number))
+        keeper.ended(replace(record(number, values[number]), facts={"objectives": {"parameters": size}}))
+    assert [n for n in sizes if paths.trial(n).weights.exists()] == [0, 1, 3]

@@ -26,6 +26,9 @@ TOLERANCE = 1e-6
 @click.command()
 @click.argument("study")
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="This trial instead of the winner.")
+@click.option("--objective", metavar="NAME", help="The best by this objective, of several, instead of the first.")
+@click.option("--within", multiple=True, metavar="NAME=VALUE",
+              help="The best of the finished trials that keep this bound; repeatable.")  # fmt: skip
 @click.option(
     "--format", "format_name", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="How."
 )
@@ -41,6 +44,8 @@ TOLERANCE = 1e-6
 def best(
     study: str,
     trial: int | None,
+    objective: str | None,
+    within: tuple[str, ...],
     format_name: str,
     params_only: bool,
     weights_only: bool,
@@ -59,7 +64,7 @@ def best(
 
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
-    record, why = _chosen(data, trial)
+    record, why = _traded(data, objective, within) if objective or within else _chosen(data, trial)
     weights = _weights(location, record)
     if weights_only:
         click.echo(str(_existing(weights, record)))
@@ -84,6 +89,20 @@ def _chosen(data: StudyData, trial: int | None) -> tuple[TrialRecord, str]:
     if choice is None:
         raise TunerError(f"no trial of {data.name} has finished yet; see how it stands with: tuner status {data.name}")
     return choice.record, choice.why
+
+
+def _traded(data: StudyData, objective: str | None, within: tuple[str, ...]) -> tuple[TrialRecord, str]:
+    """The best finished trial by one objective, within bounds."""
+    from tuner.report.front import best_within
+
+    bounds: dict[str, float] = {}
+    for text in within:
+        name, _, value = text.partition("=")
+        try:
+            bounds[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(f"--within {text}: write NAME=VALUE, as in parameters=50000") from None
+    return best_within(data, objective=objective or data.metric, bounds=bounds)
 
 
 def _weights(location: Location, record: TrialRecord) -> Path:

@@ -73,7 +73,7 @@ def next_step(evidence: Evidence) -> Step:
         return Step("search.trials", "let the sweep run on", "no trial has finished yet")
     parts = evidence.parts
     if parts is not None and parts.verdict is Verdict.AT_TARGET:
-        return _settle(evidence, "the dev error is no worse than the target error")
+        return _settle(evidence, "the dev error has reached the target error")
     bound = _bound_worth_moving(evidence)
     if bound is not None:
         return _move(bound)

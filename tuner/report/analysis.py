@@ -22,6 +22,7 @@ from tuner.report.cost import Cost, cost_of
 from tuner.report.curves import read_curves
 from tuner.report.facts import data_count, full_epochs, num_train_measured, sweep_value, target_error
 from tuner.report.finalists import Finals, finals
+from tuner.report.front import Front, front_of
 from tuner.report.leaderboard import TrialNote, leaderboard
 from tuner.report.more_trials import BestOfK, best_of_k
 from tuner.report.ranking import trials_apart
@@ -59,6 +60,11 @@ class Analysis:
     @cached_property
     def finals(self) -> Finals | None:
         return finals(self.study)
+
+    @cached_property
+    def front(self) -> Front | None:
+        """The Pareto front of a study of several objectives."""
+        return front_of(self.study, self.statistics.ranked, self.statistics.scores)
 
     @cached_property
     def apart(self) -> Sequence[TrialRecord]:
@@ -178,7 +184,15 @@ class Analysis:
             tie=record.number in self.statistics.ties,
             verdict=parts.verdict.value if parts else "",
             flags=[flag.kind.value for flag in self.flags.get(record.number, ())],
+            front=self._front_mark(record),
         )
+
+    def _front_mark(self, record: TrialRecord) -> str:
+        if self.front is None:
+            return ""
+        if record.number in self.front.numbers:
+            return "yes"
+        return "maybe" if record in self.front.may_belong else ""
 
     def _flags(self, record: TrialRecord) -> tuple[Flag, ...]:
         return curve_flags(

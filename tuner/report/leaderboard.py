@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from tuner.records import Direction, TrialRecord
+from tuner.report.facts import sweep_value
 from tuner.report.ranking import rank_trials, trials_apart
 from tuner.report.space import shown_params
+from tuner.spec.objectives import COSTS
 from tuner.store.reader import StudyData
 
 
@@ -25,6 +27,8 @@ class TrialNote:
     """Whether it cannot be told from the best."""
     verdict: str = ""
     flags: Sequence[str] = ()
+    front: str = ""
+    """`yes` on the Pareto front, `maybe` where noise may have pushed it off."""
 
 
 def leaderboard(study: StudyData, *, notes: Mapping[int, TrialNote] | None = None) -> pd.DataFrame:
@@ -32,8 +36,9 @@ def leaderboard(study: StudyData, *, notes: Mapping[int, TrialNote] | None = Non
 
     Columns: `rank, trial, state, dev_<metric>, train_<metric>, gap`, the hyperparameters in tier order,
     `parameters, best_epoch, epochs, seconds, reason`, then `tier, seed, last_dev_<metric>` and, with `notes`,
-    `ci_low, ci_high, tie, verdict, flags`. A hyperparameter that has the name of another column is called
-    `params.<name>`. `gap` is by how much the dev metric is worse than the training metric.
+    `ci_low, ci_high, tie, verdict, flags`; then what was measured for further objectives and constraints, and with
+    several objectives `front`, with constraints `violation`. A hyperparameter that has the name of another column is
+    called `params.<name>`. `gap` is by how much the dev metric is worse than the training metric.
     """
     ranked = rank_trials(study.records, direction=study.direction)
     apart = trials_apart(study.records, direction=study.direction)
@@ -60,13 +65,22 @@ class _Columns:
     direction: Direction
     params: Mapping[str, str]
     """Hyperparameter -> column."""
+    measured: tuple[str, ...] = ()
+    """Further objectives and what constraints bound, those that have no column of their own."""
+    several: bool = False
+    """Whether there are several objectives."""
+    constrained: bool = False
 
     @classmethod
     def of(cls, study: StudyData) -> _Columns:
-        bare = cls(study.metric, study.direction, {})
+        several = bool(sweep_value(study, "objective", "others"))
+        constrained = bool(sweep_value(study, "constraints"))
+        seen = dict.fromkeys(name for r in study.records for name in r.objectives)
+        measured = tuple(name for name in seen if name not in ("parameters", study.metric))
+        bare = cls(study.metric, study.direction, {}, measured, several, constrained)
         taken = set(bare.names(with_notes=True))
         params = {name: f"params.{name}" if name in taken else name for name in shown_params(study)}
-        return cls(study.metric, study.direction, params)
+        return replace(bare, params=params)
 
     def names(self, *, with_notes: bool) -> list[str]:
         return [
@@ -75,6 +89,9 @@ class _Columns:
             *("parameters", "best_epoch", "epochs", "seconds", "reason"),
             *("tier", "seed", f"last_dev_{self.metric}"),
             *(("ci_low", "ci_high", "tie", "verdict", "flags") if with_notes else ()),
+            *(column_of(name) for name in self.measured),
+            *(("front",) if self.several and with_notes else ()),
+            *(("violation",) if self.constrained else ()),
         ]
 
     def row(self, record: TrialRecord, *, rank: int | None, note: TrialNote | None) -> dict[str, Any]:
@@ -101,7 +118,15 @@ class _Columns:
             "tie": "yes" if note.tie else "",
             "verdict": note.verdict,
             "flags": "; ".join(note.flags),
+            **{column_of(name): record.objectives.get(name, math.nan) for name in self.measured},
+            "front": note.front,
+            "violation": record.violation,
         }
+
+
+def column_of(measure: str) -> str:
+    """The column of a further objective: metrics are of the dev set."""
+    return measure if measure in COSTS else f"dev_{measure}"
 
 
 def _number(value: float | None) -> float:

@@ -15,6 +15,17 @@ def metric_text(value: float | None, *, metric: str) -> str:
     return f"{value:.4f}" if metric in PERCENT_METRICS else f"{value:.4g}"
 
 
+def objective_text(name: str, value: float) -> str:
+    """A further objective with its unit: 8970 parameters, 1.21 ms, f1 0.9713."""
+    match name:
+        case "parameters" | "flops":
+            return f"{count_text(value)} {name}"
+        case "latency_ms":
+            return f"{value:.3g} ms"
+        case _:
+            return f"{name} {metric_text(value, metric=name)}"
+
+
 def difference_text(value: float, *, metric: str) -> str:
     """A difference of two metrics: in percentage points where the metric is a share."""
     if metric not in PERCENT_METRICS:

@@ -12,12 +12,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
+from tuner.diagnose.intervals import Interval
 from tuner.records import Direction, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.best import best_params, final_choice
 from tuner.report.escape import visible
 from tuner.report.finalists import Finalist
-from tuner.report.numbers import count_text, difference_text, duration_text, metric_text
+from tuner.report.numbers import count_text, difference_text, duration_text, metric_text, objective_text
 from tuner.report.page_table import page_table
 from tuner.report.summary import Summary, summarise
 
@@ -81,6 +82,7 @@ def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
             for key, title in SECTIONS
         ],
         "finalists": list(_finalists(analysis)),
+        "front": _front(analysis),
         "failures": _failures(analysis),
         "cost": list(_cost(analysis)),
         "choice": _choice(analysis),
@@ -156,12 +158,38 @@ def _finalists(analysis: Analysis) -> Iterable[dict[str, object]]:
         }
 
 
+def _front(analysis: Analysis) -> dict[str, Any] | None:
+    """The Pareto front as a table: its columns and its rows."""
+    front, metric = analysis.front, analysis.study.metric
+    if front is None:
+        return None
+    sure = {True: "yes", False: "cannot be told", None: "–"}
+    rows = []
+    for member in front.members:
+        record = member.record
+        interval = analysis.statistics.intervals.get(record.number)
+        rows.append(
+            [
+                record.number,
+                metric_text(record.value, metric=metric),
+                _range_text(interval, metric),
+                *(objective_text(o.name, record.objectives[o.name]) for o in front.objectives),
+                "–" if member.lead is None else difference_text(member.lead, metric=metric),
+                sure[member.is_sure],
+            ]
+        )
+    names = [f"dev {metric}", "95 % interval", *(o.name for o in front.objectives)]
+    return {"columns": ["trial", *names, "lead over the next", "a real lead?"], "rows": rows}
+
+
 def _interval_text(finalist: Finalist, metric: str) -> str:
-    if finalist.interval is None:
+    return _range_text(finalist.interval, metric)
+
+
+def _range_text(interval: Interval | None, metric: str) -> str:
+    if interval is None:
         return "–"
-    return (
-        f"{metric_text(finalist.interval.low, metric=metric)} to {metric_text(finalist.interval.high, metric=metric)}"
-    )
+    return f"{metric_text(interval.low, metric=metric)} to {metric_text(interval.high, metric=metric)}"
 
 
 def _failures(analysis: Analysis) -> list[dict[str, object]]:

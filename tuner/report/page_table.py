@@ -9,6 +9,7 @@ import pandas as pd
 
 from tuner.report.analysis import Analysis
 from tuner.report.formats import cell_text
+from tuner.report.leaderboard import column_of
 from tuner.spec.space import REGULARISATION_TIER
 
 MAX_RANKED = 250
@@ -73,8 +74,9 @@ def _grouped_columns(analysis: Analysis, names: Sequence[str]) -> list[tuple[str
     result = ["rank", "trial", f"dev_{metric}", "ci_low", "ci_high", f"train_{metric}", "gap"]
     cost = ["parameters", "best_epoch", "epochs", "seconds"]
     diagnosis = ["verdict", "flags"]
+    trade = [n for n in names if n in ("front", "violation", *map(column_of, _measured(analysis)))]
     more = ["state", "tier", "seed", f"last_dev_{metric}", "reason"]
-    fixed = {*result, *cost, *diagnosis, *more, "tie"}
+    fixed = {*trade, *result, *cost, *diagnosis, *more, "tie"}
     tiers = {d.name: d.tier for d in analysis.space}
     by_tier: dict[str, list[str]] = {}
     for name in names:
@@ -82,7 +84,12 @@ def _grouped_columns(analysis: Analysis, names: Sequence[str]) -> list[tuple[str
             tier = tiers.get(name.removeprefix("params."))
             title = "Others" if tier is None else "Regularisation" if tier == REGULARISATION_TIER else f"Tier {tier}"
             by_tier.setdefault(title, []).append(name)
-    return [("Result", result), *by_tier.items(), ("Cost", cost), ("Diagnosis", diagnosis), ("More", more)]
+    traded = [("Trade-off", trade)] if trade else []
+    return [("Result", result), *traded, *by_tier.items(), ("Cost", cost), ("Diagnosis", diagnosis), ("More", more)]
+
+
+def _measured(analysis: Analysis) -> set[str]:
+    return {name for record in analysis.study.records for name in record.objectives}
 
 
 def _kind(rank: object, tie: str) -> str:

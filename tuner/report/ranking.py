@@ -13,11 +13,11 @@ _APART = (TrialState.RUNNING, TrialState.PAUSED, TrialState.PRUNED, TrialState.F
 def rank_trials(records: Iterable[TrialRecord], *, direction: Direction) -> list[TrialRecord]:
     """The COMPLETE trials, best first, by the dev metric of their best epoch.
 
-    Among equals the smaller network comes first, then the earlier trial. A trial whose metric is not a finite
-    number is not ranked.
+    Trials that break a constraint come after all that keep them, the least violation first. Among equals the smaller
+    network comes first, then the earlier trial. A trial whose metric is not a finite number is not ranked.
     """
     finished = [r for r in records if r.state is TrialState.COMPLETE and _usable(r)]
-    return sorted(finished, key=lambda r: (_loss(r, direction), r.num_parameters, r.number))
+    return sorted(finished, key=lambda r: (r.violation, _loss(r, direction), r.num_parameters, r.number))
 
 
 def trials_apart(records: Iterable[TrialRecord], *, direction: Direction) -> list[TrialRecord]:

@@ -45,6 +45,8 @@ class StudyStatistics:
     """By how much the best dev metric is expected to exceed that network's true one (never negative)."""
     noise_sd: float | None
     """Standard deviation of the luck that one of the best trials does not share with the others."""
+    scores: DevScores | None = None
+    """The dev metrics of the best trials on other dev sets; None without their dev predictions."""
     rests_on_few: tuple[int, int] | None = None
     """(few, all) dev examples, where so few make up half of the best trial's squared error or loss that its interval
     is too narrow."""
@@ -80,6 +82,7 @@ def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatist
         smallest=_smallest(tied, scores, num_dev, study),
         overstatement=overstatement,
         noise_sd=noise,
+        scores=scores,
         rests_on_few=_few(scores),
     )
 

@@ -11,8 +11,10 @@ from tuner.diagnose.importance import Finding
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.facts import fold_scores
-from tuner.report.numbers import count_text, difference_text, metric_text
+from tuner.report.numbers import count_text, difference_text, metric_text, objective_text
 
+_FRONT_SHOWN = 8
+"""Members of the Pareto front that are told one by one."""
 _FEW_GOOD = 3
 """Fewer trials than this within noise of the best: its neighbourhood is hardly explored."""
 
@@ -90,7 +92,8 @@ def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
     variance = f"variance {parts.text(parts.variance)} (dev {dev} against train)"
     match parts.verdict:
         case Verdict.AT_TARGET:
-            return f"The dev error {dev}{taken_off} is no worse than the target {target}."
+            reached = "is no worse than" if parts.dev_error <= parts.target_error else "all but reaches"
+            return f"The dev error {dev}{taken_off} {reached} the target {target}."
         case Verdict.BIAS:
             return f"Mostly bias: {bias}; {variance}{taken_off}."
         case Verdict.VARIANCE:
@@ -101,8 +104,30 @@ def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
             return f"Neither bias nor variance stands out from the noise: {bias}; {variance}{taken_off}."
 
 
+def _front(analysis: Analysis) -> Iterator[str]:
+    front, study = analysis.front, analysis.study
+    broken = sum(r.violation > 0 for r in study.records)
+    if broken:
+        yield f"{broken} of {len(study.records)} trials break a constraint; they rank after those that keep all."
+    if front is None:
+        return
+    names = " and ".join([study.metric, *(o.name for o in front.objectives)])
+    members = "; ".join(
+        f"trial {m.record.number} ({metric_text(m.record.value, metric=study.metric)}, "
+        + ", ".join(objective_text(o.name, m.record.objectives[o.name]) for o in front.objectives)
+        + ("; its lead may be luck" if m.is_sure is False else "")
+        + ")"
+        for m in front.members[:_FRONT_SHOWN]
+    )
+    more = len(front.members) - _FRONT_SHOWN
+    yield f"Pareto front of {names}: {members}{f'; and {more} more' if more > 0 else ''}."
+    if front.may_belong:
+        yield f"{len(front.may_belong)} more trials may belong to the front: noise can have pushed them off it."
+
+
 def _certainty(analysis: Analysis) -> Iterator[str]:
     statistics, study = analysis.statistics, analysis.study
+    yield from _front(analysis)
     smallest = statistics.smallest
     folds = fold_scores(statistics.best) if statistics.best is not None else ()
     if folds:

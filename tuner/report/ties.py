@@ -24,10 +24,17 @@ def tie_group(values: Array, samples: Array) -> NDArray[np.bool_]:
         samples: The same on B paired resamples, shape (B, trials).
     """
     luck = samples - samples.mean(axis=0)
-    return np.array([_may_be_best(i, values, luck) for i in range(len(values))])
+    return np.array([may_be_best(i, values, luck) for i in range(len(values))])
 
 
-def _may_be_best(index: int, values: Array, luck: Array) -> bool:
+def may_be_best(index: int, values: Array, luck: Array) -> bool:
+    """Whether no other trial leads one by more than the largest lead that luck gives anywhere over it.
+
+    Args:
+        index: The trial.
+        values: Metrics, larger is better, shape (trials,).
+        luck: Their resamples less their means, shape (B, trials).
+    """
     lead = values - values[index]
     lead_luck = luck - luck[:, [index]]
     sd = lead_luck.std(axis=0)
@@ -37,6 +44,20 @@ def _may_be_best(index: int, values: Array, luck: Array) -> bool:
     leads = lead[differs] / sd[differs]
     largest_luck = (lead_luck[:, differs] / sd[differs]).max(axis=1)
     return bool(leads.max() <= np.quantile(largest_luck, CONFIDENCE))
+
+
+def leads_by_luck(index: int, over: int, values: Array, luck: Array) -> bool:
+    """Whether one trial's lead over another is within the largest lead over it that luck gives anywhere.
+
+    Arguments as for `may_be_best`; `over` is the trial that is led.
+    """
+    lead_luck = luck - luck[:, [over]]
+    sd = lead_luck.std(axis=0)
+    differs = sd > 1e-12
+    if not differs[index]:
+        return bool(values[index] <= values[over])
+    largest_luck = (lead_luck[:, differs] / sd[differs]).max(axis=1)
+    return bool((values[index] - values[over]) / sd[index] <= np.quantile(largest_luck, CONFIDENCE))
 
 
 def unpaired_tie_group(values: Array, sd: Array) -> NDArray[np.bool_]:

@@ -18,12 +18,14 @@ from tuner.search.priority import PriorityProposer, PriorityStrategy
 from tuner.search.proposer import ListProposer, OptunaProposer, Proposer, ProposerStrategy, QuasiRandomProposer
 from tuner.search.rounds import Rounds
 from tuner.search.rungs import PRUNERS, PrunerName, priority_rungs, rungs_of
+from tuner.search.scalarised import ScalarisedStrategy
 from tuner.search.seeding import derived_seed
 from tuner.search.staged import StagedProposer
 from tuner.search.starts import StartFirst, start_configurations
 from tuner.search.stop import StoppingStrategy
 from tuner.search.strategy import Strategy
 from tuner.spec.model import SweepSpec
+from tuner.spec.objectives import further_objectives
 from tuner.spec.space import Space
 
 
@@ -83,6 +85,7 @@ def open_strategy(
     pruner = next((name for name in PRUNERS if name == search.pruner), None)
     if search.pruner is not None and pruner is None:
         raise SweepFileError([_unknown("pruner", search.pruner, PRUNERS)])
+    others = further_objectives(spec)
     starts = start_configurations(search.start, space)
 
     def make(space: Space, index: int, trials: int, before: Sequence[TrialRecord]) -> Strategy:
@@ -100,6 +103,10 @@ def open_strategy(
             earlier=tuple(r for r in (*earlier, *before) if space.contains(r.params)),
         )
         strategy, first_epoch = factory(request)
+        if others or spec.constraints:
+            strategy = ScalarisedStrategy(
+                lambda: factory(request)[0], direction=direction, others=others, seed=request.seed
+            )
         return StartFirst(strategy, starts, to_epoch=first_epoch, trials=trials) if request.starts else strategy
 
     strategy: Strategy

@@ -70,6 +70,7 @@ def diff_sweeps(snapshot: Json, spec: SweepSpec) -> list[Change]:
         *_value_changes("model.init_from", old.model.init_from, spec.model.init_from, breaks=True),
         *_value_changes("model.new_layers", old.model.new_layers, spec.model.new_layers, breaks=True),
         *_part_changes("objective", old.objective, spec.objective, breaks=lambda key: key not in _HARMLESS),
+        *_value_changes("constraints", _bounds(old), _bounds(spec), breaks=True),
         *diff_spaces(build_space(old), build_space(spec)),
         *_setting_changes(old, spec),
         *_training_changes(old, spec),
@@ -77,6 +78,10 @@ def diff_sweeps(snapshot: Json, spec: SweepSpec) -> list[Change]:
         *_value_changes("finalists", _dump(old.finalists), _dump(spec.finalists), breaks=False),
         *_part_changes("limits", old.limits, spec.limits, breaks=lambda _: False),
     ]
+
+
+def _bounds(spec: SweepSpec) -> Json:
+    return [c.model_dump(exclude_none=True) for c in spec.constraints]
 
 
 def diff_spaces(old: Space, new: Space) -> list[Change]:

@@ -18,6 +18,7 @@ from tuner.spec.check_blocks import (
 )
 from tuner.spec.check_conditions import check_conditions, check_starts
 from tuner.spec.check_loop import check_loop
+from tuner.spec.check_objectives import check_trade_offs
 from tuner.spec.check_space import check_dimensions
 from tuner.spec.defaults import build_space
 from tuner.spec.document import Document
@@ -56,6 +57,7 @@ def check_sweep(spec: SweepSpec, findings: Findings) -> None:
     check_model(spec, findings)
     check_transfer(spec, findings)
     check_objective(spec, findings)
+    check_trade_offs(spec, findings)
     check_training(spec, findings)
     sound = check_dimensions(spec, findings)
     check_conditions(spec, sound, findings)

@@ -78,6 +78,10 @@ class Findings:
         It ends at a value that has no parts (`model: mlp` has no `model.kind`); what is missing stays named.
         """
         node: Json = self._document.value
+        if path[:1] == ("objective",) and isinstance(node, dict) and isinstance(node.get("objective"), list):
+            # The first of a list of objectives is the objective, the rest are its `others`.
+            rest = path[2:] if path[1:2] == ("others",) else (-1, *path[1:]) if path[1:] else ()
+            path = ("objective", *((int(rest[0]) + 1, *rest[1:]) if rest else ()))
         found: list[str | int] = []
         for index, part in enumerate(path):
             if _has(node, part):

@@ -134,6 +134,43 @@ class ModelSpec(Part):
         return {k: v for k, v in values.items() if k in cls.model_fields} | {"settings": {**settings, **beside}}
 
 
+Measured = Literal[
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "auroc",
+    "micro_f1",
+    "subset_accuracy",
+    "rmse",
+    "r2",
+    "loss",
+    "parameters",
+    "flops",
+    "latency_ms",
+]
+
+
+class FurtherObjectiveSpec(Part):
+    """Something else to be good at, traded against the first objective."""
+
+    metric: Measured
+    """A metric of the best epoch's dev predictions, or what the network costs to use: `parameters`, `flops` of one
+    example's forward pass, `latency_ms` of the forward pass of (up to 256) dev examples."""
+    direction: Literal["maximize", "minimize"] | None = None
+    """Each metric has its own; a wrong one is an error."""
+
+
+class ConstraintSpec(Part):
+    """A bound that a network must keep; those that break one rank after all that keep them."""
+
+    metric: Measured
+    """As in a further objective, or the first objective's own metric."""
+    max: Number | None = None
+    """At most this."""
+    min: Number | None = None
+    """At least this."""
+
+
 class ObjectiveSpec(Part):
     """What makes one configuration better than another: a metric on the dev set."""
 
@@ -147,6 +184,17 @@ class ObjectiveSpec(Part):
     target_error: Annotated[float, Field(ge=0)] | None = None
     """The error that a human expert, or the best known system, makes; stands in for the Bayes error in the
     diagnosis."""
+    others: list[FurtherObjectiveSpec] = Field(default_factory=list)
+    """Further objectives. In the file `objective:` may be a list, whose first entry ranks the trials."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_of_list(cls, values: Any) -> Any:
+        if not isinstance(values, list):
+            return values
+        if not values or not isinstance(values[0], dict):
+            raise PydanticCustomError("objectives", "must be a mapping, or a list of mappings")
+        return {**values[0], "others": values[1:]}
 
 
 class DimensionSpec(Part):
@@ -361,6 +409,8 @@ class SweepSpec(Part):
     folder: Annotated[str, Field(min_length=1)] | None = None
     """Folder that the command runs in; that of the sweep file if left out."""
     objective: ObjectiveSpec = ObjectiveSpec()
+    constraints: list[ConstraintSpec] = Field(default_factory=list)
+    """Bounds that a network must keep, such as `{metric: parameters, max: 50000}`."""
     space: dict[str, DimensionSpec] | None = None
     """Hyperparameters to search; left out: the default space of the model and the optimiser, in Ng's order."""
     training: TrainingSpec = TrainingSpec()

@@ -15,10 +15,12 @@ from tuner.spec.defaults import build_space
 from tuner.spec.hyperparameters import HYPERPARAMETERS
 from tuner.spec.knowledge import OPTIMIZERS, Hyperparameter
 from tuner.spec.model import (
+    ConstraintSpec,
     DataSpec,
     DimensionSpec,
     EarlyStoppingSpec,
     FinalistsSpec,
+    FurtherObjectiveSpec,
     LimitsSpec,
     ModelSpec,
     ObjectiveSpec,
@@ -39,6 +41,8 @@ _BLOCKS: tuple[tuple[str, type[Part]], ...] = (
     ("data.split", SplitSpec),
     ("model", ModelSpec),
     ("objective", ObjectiveSpec),
+    ("objective.others", FurtherObjectiveSpec),
+    ("constraints", ConstraintSpec),
     ("space", DimensionSpec),
     ("training", TrainingSpec),
     ("training.early_stopping", EarlyStoppingSpec),

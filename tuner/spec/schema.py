@@ -7,6 +7,7 @@ from tuner.spec.hyperparameters import HYPERPARAMETERS
 from tuner.spec.model import SweepSpec
 from tuner.spec.networks import MODELS
 
+_FURTHER = {"$ref": "#/$defs/FurtherObjectiveSpec"}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -15,6 +16,7 @@ def sweep_schema() -> Json:
     schema = SweepSpec.model_json_schema()
     del schema["properties"]["root"]
     schema["properties"]["model"] = _model_schema(schema["$defs"].pop("ModelSpec"))
+    schema["properties"]["objective"] = _objective_schema(schema["properties"]["objective"])
     schema["properties"]["space"] = _space_schema(schema["properties"]["space"])
     return {"$schema": DIALECT, **schema, "title": "tuner sweep file"}
 
@@ -29,6 +31,12 @@ def _model_schema(block: Json) -> Json:
         "default": "mlp",
         "description": block["description"],
     }
+
+
+def _objective_schema(field: Json) -> Json:
+    """One objective, or a list of them."""
+    further = {"type": "array", "minItems": 1, "items": {"anyOf": [{"$ref": field["$ref"]}, _FURTHER]}}
+    return {**{k: v for k, v in field.items() if k != "$ref"}, "anyOf": [{"$ref": field["$ref"]}, further]}
 
 
 def _space_schema(field: Json) -> Json:

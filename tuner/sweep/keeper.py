@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tuner.paths import TrialPaths
 from tuner.records import Direction, TrialRecord, TrialState
+from tuner.report.ranking import rank_trials
+from tuner.spec.objectives import Objective, pareto_front
 from tuner.sweep.watcher import Watcher
 
 KEEP_WEIGHTS = 5
@@ -17,13 +18,27 @@ KEEP_WEIGHTS = 5
 class Keeper(Watcher):
     """Removes what will not be needed again as soon as a trial's end is in the database."""
 
-    def __init__(self, files: Callable[[int], TrialPaths], *, direction: Direction, keep: int = KEEP_WEIGHTS) -> None:
+    def __init__(
+        self,
+        files: Callable[[int], TrialPaths],
+        *,
+        direction: Direction,
+        keep: int = KEEP_WEIGHTS,
+        objectives: Sequence[Objective] = (),
+    ) -> None:
+        """
+        Args:
+            files: Where a trial's files lie.
+            direction: Of the dev metric.
+            keep: Weights of so many of the best trials are kept.
+            objectives: Further ones: then the weights of the Pareto front are kept as well.
+        """
         self._files = files
-        self._sign = 1.0 if direction is Direction.MAXIMIZE else -1.0
+        self._direction = direction
         self._keep = keep
-        self._best: list[tuple[float, int, int]] = []
-        """(value to maximise, minus the parameters, minus the trial's number) of those whose weights are kept: the
-        leaderboard's order, as a heap with the worst first."""
+        self._objectives = tuple(objectives)
+        self._kept: list[TrialRecord] = []
+        """Finished trials whose weights are kept."""
 
     def tidy(self, records: Iterable[TrialRecord]) -> None:
         """Do the same for all trials of a study: a run that was killed may have left some."""
@@ -37,10 +52,19 @@ class Keeper(Watcher):
         for path in (files.checkpoint, files.previous_checkpoint, files.new_checkpoint, *half_written):
             path.unlink(missing_ok=True)
         files.progress.unlink(missing_ok=True)
-        if record.state is TrialState.COMPLETE and record.value is not None:
-            heapq.heappush(self._best, (self._sign * record.value, -record.num_parameters, -record.number))
-            if len(self._best) <= self._keep:
-                return
-            files = self._files(-heapq.heappop(self._best)[2])
-        files.weights.unlink(missing_ok=True)
-        shutil.rmtree(files.own_checkpoint, ignore_errors=True)
+        if record.state is not TrialState.COMPLETE or record.value is None:
+            _forget(files)
+            return
+        known = [*(r for r in self._kept if r.number != record.number), record]
+        kept = {r.number for r in rank_trials(known, direction=self._direction)[: self._keep]}
+        if self._objectives:
+            kept |= {r.number for r in pareto_front(known, direction=self._direction, others=self._objectives)}
+        for gone in (r for r in known if r.number not in kept):
+            _forget(self._files(gone.number))
+        self._kept = [r for r in known if r.number in kept]
+
+
+def _forget(files: TrialPaths) -> None:
+    """Remove a trial's weights, and what the user's own code checkpointed."""
+    files.weights.unlink(missing_ok=True)
+    shutil.rmtree(files.own_checkpoint, ignore_errors=True)

@@ -18,6 +18,7 @@ from tuner.paths import StudyPaths
 from tuner.records import Json, TrialRecord
 from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
+from tuner.spec.objectives import further_objectives
 from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.finalists import FinalistStrategy, best_trials
 from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
@@ -142,7 +143,9 @@ class StudyRun:
             earlier=earlier,
         )
         finalists = self.spec.finalists.count if self.spec.finalists else 0
-        keeper = Keeper(self.paths.trial, direction=store.direction, keep=max(KEEP_WEIGHTS, finalists))
+        objectives = further_objectives(self.spec)
+        keep = max(KEEP_WEIGHTS, finalists)
+        keeper = Keeper(self.paths.trial, direction=store.direction, keep=keep, objectives=objectives)
         keeper.tidy(store.records())
         sweep = self._sweep(strategy, store, executor, keeper)(
             folders=lambda n: self.paths.trial(n).folder, trial_seed=self.spec.search.trial_seed

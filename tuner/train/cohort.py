@@ -29,6 +29,7 @@ from tuner.train.program import EpochPlan, Program, num_steps
 from tuner.train.run import PAUSE, Run
 from tuner.train.schedule import learning_rates
 from tuner.train.task import Measured, Task
+from tuner.train.trade_offs import trade_offs
 
 CHECKPOINT_SHARE = 0.02
 """Checkpoints between pauses may take this share of the training time."""
@@ -148,6 +149,7 @@ class Cohort:
             for name, layers in signals.items():
                 if run.has_trained or name != "gradient_norms":
                     facts[name] = {layer: values[row] for layer, values in layers.items()}
+            facts |= trade_offs(self.task, run, program, row)
             reason = run.end
             assert reason is not None
             # Of a finished trial too, and before all else: whoever has stored that it ended removes its checkpoint,

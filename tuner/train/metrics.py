@@ -10,6 +10,7 @@ import numpy as np
 
 from tuner.errors import SweepFileError
 from tuner.records import Direction
+from tuner.spec.objectives import measured_names
 from tuner.spec.values import is_own
 from tuner.train import multi_label, scoring
 from tuner.train.scoring import Floats
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # torch is not loaded by those who only ask for a metric's na
     from torch import Tensor
 
     from tuner.data.dataset import Task
-    from tuner.spec.model import ObjectiveSpec, TrainingSpec
+    from tuner.spec.model import ObjectiveSpec, SweepSpec, TrainingSpec
 
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
 
@@ -73,6 +74,17 @@ def resolve_metric(objective: ObjectiveSpec, *, task: Task) -> Metric:
             [f"objective.metric: {metric.name} cannot be measured for {named}, which the data is; use one of {fitting}"]
         )
     return metric
+
+
+def check_measured(spec: SweepSpec, *, task: Task) -> None:
+    """Make sure that further objectives and constraints can be measured.
+
+    Raises:
+        SweepFileError: a metric is not one of this task.
+    """
+    for name in measured_names(spec):
+        if name in METRICS and task not in METRICS[name].tasks:
+            raise SweepFileError([f"metric {name} cannot be measured for {task}, which the data is"])
 
 
 def resolve_loss(training: TrainingSpec, *, task: Task) -> Loss:

@@ -24,7 +24,7 @@ from tuner.train.blocks import block_order
 from tuner.train.class_weights import resolve_class_weights
 from tuner.train.folded import FoldedProgram, FoldScores, fold_orders, fold_seed
 from tuner.train.losses import mean_loss
-from tuner.train.metrics import METRICS, Evaluation, Scores, resolve_loss, resolve_metric
+from tuner.train.metrics import METRICS, Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.plain import PlainProgram, make_optimizer
 from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, evaluation_chunks
 from tuner.train.settings import Settings, resolve_settings
@@ -67,6 +67,7 @@ class Task:
         self.num_train = min((len(fold.train) for fold in self.folds), default=len(data.train))
         """Examples of an epoch."""
         self.metric = resolve_metric(spec.objective, task=data.info.task)
+        check_measured(spec, task=data.info.task)
         self.direction: Direction = self.metric.direction
         stopping = spec.training.early_stopping
         self.min_delta = stopping.min_delta if stopping else 0.0

@@ -10,7 +10,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from tuner.report.analysis import Analysis
-from tuner.report.plots import params, progress, quality
+from tuner.report.plots import params, progress, quality, trade_off
 from tuner.report.plots.style import lay_out, styled
 
 MAX_PARAMS = 24
@@ -101,6 +101,14 @@ PLOTS: tuple[Plot, ...] = (
 
 def plots_of(analysis: Analysis) -> Iterator[Plot]:
     """All plots of a study, those of its hyperparameters at the end."""
+    for objective in analysis.front.objectives if analysis.front else ():
+        yield Plot(
+            f"pareto_{objective.name}",
+            "best",
+            f"Pareto front: {analysis.study.metric} against {objective.name}",
+            "Bars: 95 % intervals. Trials on the lower edge lie beyond it.",
+            partial(trade_off.pareto, objective=objective),
+        )
     yield from PLOTS
     moved = [d for d in analysis.space if not d.fixed and d.name not in analysis.kept]
     for dimension in moved[:MAX_PARAMS]:

@@ -1,0 +1,79 @@
+"""What is measured beside the metric, against its definition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from tests.train.cohorts import digits, jobs, make_spec, run_cohort
+from tuner.errors import SweepFileError
+from tuner.paths import TrialPaths
+from tuner.records import Json, TrialFinished, TrialPaused
+from tuner.spec.model import SweepSpec
+from tuner.spec.objectives import violation
+from tuner.train.task import Task
+from tuner.train.trade_offs import latency_ms
+
+PARAMS = {"learning_rate": 0.1, "hidden_units": 20, "hidden_layers": 1}
+ALL = [{"metric": name} for name in ("accuracy", "parameters", "flops", "latency_ms", "f1")]
+
+
+def task(**blocks: Any) -> Task:
+    spec = SweepSpec.model_validate({**make_spec().model_dump(), **blocks})
+    return Task(spec, digits(), torch.device("cpu"))
+
+
+def facts(task: Task, folder: Path, *, to_epoch: int = 3) -> dict[str, Json]:
+    last = run_cohort(task, jobs(folder, [PARAMS], to_epoch=to_epoch))[-1]
+    assert isinstance(last, TrialFinished | TrialPaused)
+    return dict(last.facts)
+
+
+def test_measurements_are_what_they_are_called(tmp_path: Path) -> None:
+    bound = [{"metric": "parameters", "max": 1000}, {"metric": "accuracy", "min": 0.0}]
+    found = facts(task(objective=ALL, constraints=bound), tmp_path)
+    measured = found["objectives"]
+    assert measured["parameters"] == 64 * 20 + 20 + 20 * 10 + 10
+    assert measured["flops"] == 2 * (64 * 20 + 20 * 10)
+    assert measured["latency_ms"] > 0
+    predicted = np.load(TrialPaths(tmp_path / "0000").predictions).argmax(axis=1)
+    truth = digits().dev.targets.numpy()
+    assert measured["f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
+    assert found["violation"] == pytest.approx((1510 - 1000) / 1000)
+
+
+def test_a_paused_trial_has_them_too_also_when_it_has_not_improved_since(tmp_path: Path) -> None:
+    several = task(objective=[{"metric": "accuracy"}, {"metric": "f1"}])
+    first = facts(several, tmp_path, to_epoch=2)
+    assert facts(several, tmp_path, to_epoch=2)["objectives"] == first["objectives"]
+
+
+def test_nothing_is_measured_that_is_not_asked_for(tmp_path: Path) -> None:
+    assert {"objectives", "violation"}.isdisjoint(facts(task(), tmp_path))
+
+
+def test_a_metric_of_another_task_is_refused_before_anything_is_trained() -> None:
+    with pytest.raises(SweepFileError, match="metric rmse cannot be measured for classification, which the data is"):
+        task(objective=[{"metric": "accuracy"}, {"metric": "rmse"}])
+
+
+def test_violations_are_shares_of_the_bounds() -> None:
+    spec = SweepSpec.model_validate(
+        {
+            "study": "s",
+            "data": {"source": "x.csv"},
+            "constraints": [{"metric": "flops", "max": 100}, {"metric": "f1", "min": 0.5, "max": 1}],
+        }
+    )
+    assert violation(spec.constraints, {"flops": 100, "f1": 0.5}) == 0
+    assert violation(spec.constraints, {"flops": 150, "f1": 0.4}) == pytest.approx(0.5 + 0.2)
+
+
+def test_latency_grows_with_the_work() -> None:
+    small, large = torch.nn.Linear(8, 8), torch.nn.Sequential(*[torch.nn.Linear(512, 512) for _ in range(8)])
+    assert latency_ms(small, torch.zeros(4, 8)) < latency_ms(large, torch.zeros(256, 512))

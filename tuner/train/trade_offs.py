@@ -1,0 +1,75 @@
+"""What a trial is measured by beside its metric: further metrics of its best epoch, and the costs of its network."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tuner.records import Json
+from tuner.spec.objectives import COSTS, measured_names, violation
+from tuner.train.metrics import METRICS, Evaluation
+from tuner.train.program import Program
+from tuner.train.run import Run
+from tuner.train.task import Task
+
+BATCH = 256
+"""Dev examples whose forward pass is timed, at most."""
+_REPEATS = 7
+
+
+def trade_offs(task: Task, run: Run, program: Program, row: int) -> dict[str, Json]:
+    """The facts `objectives` and `violation` of a trial at the end of its job; nothing if none are asked for."""
+    names = measured_names(task.spec)
+    if not names or run.best is None:
+        return {}
+    values = {task.metric.name: run.best.dev_metric}
+    module = run.member.make_module().to(task.device).eval()
+    for name in names:
+        if name in COSTS:
+            values[name] = float(_cost(name, module, task))
+    if metrics := [name for name in names if name not in values]:
+        outputs = run.best_outputs
+        if outputs is None:
+            outputs = task.dev_outputs(run.member, program.best_weights(row))
+        for name in metrics:
+            score = Evaluation(
+                task.data.dev.targets, loss=task.loss, metric=METRICS[name], target_std=task.info.target_std
+            )
+            values[name] = float(score(outputs.unsqueeze(0)).metric[0])
+    return {"objectives": {name: values[name] for name in names}, "violation": violation(task.spec.constraints, values)}
+
+
+def _cost(name: str, module: nn.Module, task: Task) -> float:
+    inputs = task.data.dev.inputs
+    match name:
+        case "parameters":
+            return sum(p.numel() for p in module.parameters())
+        case "flops":
+            return flops(module, inputs[:1])
+        case _:
+            return latency_ms(module, inputs[:BATCH])
+
+
+@torch.no_grad()
+def flops(module: nn.Module, inputs: torch.Tensor) -> int:
+    """Floating-point operations of the matrix products and convolutions of one forward pass."""
+    with FlopCounterMode(display=False) as counter:
+        module(inputs)
+    return int(counter.get_total_flops())
+
+
+@torch.no_grad()
+def latency_ms(module: nn.Module, inputs: torch.Tensor) -> float:
+    """Milliseconds of a forward pass of these inputs: the median of several, after one that is not counted."""
+    taken = []
+    for _ in range(_REPEATS + 1):
+        began = time.perf_counter()
+        module(inputs)
+        if inputs.device.type == "cuda":
+            torch.cuda.synchronize(inputs.device)
+        taken.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(taken[1:])
