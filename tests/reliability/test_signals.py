@@ -20,7 +20,7 @@ SLOW = {
     "training": {"epochs": 40, "batch_size": 256},
     "search": {"trials": 6, "strategy": "random"},
 }
-"""Trials of some seconds: each step takes its time."""
+"""Trials of some seconds: each step takes its time, as long as Python runs it."""
 ENDLESS = {**SLOW, "training": {"epochs": 10_000, "batch_size": 256}}
 
 

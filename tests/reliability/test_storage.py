@@ -16,7 +16,7 @@ import pytest
 from tests.reliability.rig import Rig, small_disk, states
 from tuner.records import TrialState
 
-LONG = {"training": {"epochs": 400, "batch_size": 128}, "search": {"trials": 3, "strategy": "random"}}
+LONG = {"training": {"epochs": 3000, "batch_size": 128}, "search": {"trials": 3, "strategy": "random"}}
 """Trials that are long enough for checkpoints."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")

@@ -15,7 +15,7 @@ from tuner.spec.model import TrainingSpec
 from tuner.spec.networks import ACTIVATIONS, MODELS
 from tuner.spec.space import REGULARISATION_TIER, Dimension
 
-NOT_SEARCHED = {"epochs", "early_stopping", "loss", "precision", "fuse"}
+NOT_SEARCHED = {"epochs", "early_stopping", "loss", "precision", "fuse", "freeze", "class_weights"}
 
 
 def dimension(text: str, name: str) -> Dimension:
@@ -30,7 +30,8 @@ class TestTable:
     def test_choices_are_those_of_the_training_block(self) -> None:
         schema = TrainingSpec.model_json_schema()["properties"]
         for name in ("optimizer", "schedule", "init"):
-            assert list(HYPERPARAMETERS[name].allowed) == schema[name]["enum"]
+            choices = next(form["enum"] for form in (schema[name], *schema[name].get("anyOf", ())) if "enum" in form)
+            assert list(HYPERPARAMETERS[name].allowed) == choices
             assert HYPERPARAMETERS[name].default == schema[name]["default"]
         for name in ("nesterov", "warmup_epochs"):
             assert HYPERPARAMETERS[name].default == schema[name]["default"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,12 @@ def truncated(path: Path) -> None:
 
 
 def garbage_page(path: Path) -> None:
+    """Overwrite a page without which everything is still there: the first one of an index."""
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_studies_study_name'")
+        (page,) = found.fetchone()
     with path.open("rb+") as file:
-        file.seek(4096 * 3)
+        file.seek(4096 * (page - 1))
         file.write(random.Random(0).randbytes(4096))
 
 

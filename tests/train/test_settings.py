@@ -42,6 +42,7 @@ VECTORS: st.SearchStrategy[Params] = st.fixed_dictionaries(
         "ema_decay": st.floats(0.5, 0.999),
         "swa_start": st.floats(0, 0.9),
         "dropout_last": st.floats(0, 0.9),
+        "body_learning_rate_factor": st.floats(0.01, 1.0),
     }
 )
 
