@@ -17,7 +17,7 @@ from tests.store.test_opening import DAMAGES, NAMES
 from tuner.records import TrialState
 
 SMALL = {"search": {"trials": 3, "strategy": "random"}}
-LONG = {"training": {"epochs": 400, "batch_size": 128}, "search": {"trials": 3, "strategy": "random"}}
+LONG = {"training": {"epochs": 2000, "batch_size": 128}, "search": {"trials": 3, "strategy": "random"}}
 
 
 @pytest.mark.parametrize(("damage", "cause"), DAMAGES, ids=NAMES)

@@ -92,7 +92,7 @@ def test_a_module_of_another_shape_is_said_when_its_trials_are_to_go_on(quick_ri
     quick_rig.sweep(
         model="model.py:build",
         space={"learning_rate": {"low": 1e-3, "high": 0.1}},
-        training={"epochs": 200, "batch_size": 128, "fuse": fuse},
+        training={"epochs": {"auto": 3000, "off": 400}[fuse], "batch_size": 128, "fuse": fuse},
         search={"trials": 2, "strategy": "random"},
     )
     quick_rig.start()
