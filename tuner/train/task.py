@@ -23,6 +23,7 @@ from tuner.spec.model import SweepSpec
 from tuner.train.blocks import block_order
 from tuner.train.class_weights import resolve_class_weights
 from tuner.train.folded import FoldedProgram, FoldScores, fold_orders, fold_seed
+from tuner.train.fusable import unfusable_reason
 from tuner.train.losses import mean_loss
 from tuner.train.metrics import METRICS, Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.plain import PlainProgram, make_optimizer
@@ -30,7 +31,7 @@ from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Progr
 from tuner.train.settings import Settings, resolve_settings
 from tuner.train.stacked.program import StackedProgram
 from tuner.train.user_parts import UserEvaluation, UserProgram, load_user_parts, try_parts
-from tuner.train.vmapped import ModuleProgram, unfusable_reason
+from tuner.train.vmapped import ModuleProgram
 
 log = logging.getLogger(__name__)
 
