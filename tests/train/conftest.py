@@ -2,8 +2,15 @@
 
 import pytest
 
+from tuner.train.native.library import library
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernels() -> None:
+    library(wait=True)
+
 
 @pytest.fixture(autouse=True)
 def recorded_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.train.stacked.program.RECORD_AFTER_RUNS", 3)
-    monkeypatch.setattr("tuner.train.vmapped.RECORD_AFTER_RUNS", 2)
+    monkeypatch.setattr("tuner.train.stacked.program.SCRIPT_AFTER_RUNS", 3)
+    monkeypatch.setattr("tuner.train.vmapped.SCRIPT_AFTER_RUNS", 2)

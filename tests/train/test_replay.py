@@ -22,7 +22,10 @@ STEPS = torch.arange(6.0)[:, None] + torch.tensor([0.0, 0.5, 0.25])
 def run(step: Callable[[Tensor, Tensor], object], *, record_after: int | None) -> tuple[Tensor, ReplayedStep]:
     """The state after six steps, each of which reads its number."""
     state, read = torch.ones(3), torch.zeros(3)
-    replayed = ReplayedStep(lambda: step(state, read), reads=[read], state=[state], record_after=record_after)
+    replayed = ReplayedStep(
+        lambda: step(state, read), reads=[read], state=[state], num_trials=1,
+        script_after=record_after, kernels_after=None,
+    )  # fmt: skip
     replayed.run([STEPS], 0, 4)
     replayed.run([STEPS], 4, 6)
     return state, replayed
@@ -106,16 +109,21 @@ def test_what_a_recording_cannot_hold_stays_with_python(step: Callable[[Tensor, 
 def test_recorded_networks_train_alike(
     network: Network, optimizer: str, extras: dict[str, float], num_trials: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = settings_of(learning_rate=0.01, batch_size=4, num_train=NUM_TRAIN, optimizer=optimizer, **extras)
+    """Run by Python, as TorchScript, and by the compiled kernels where they know all of the step."""
+    trial = settings_of(learning_rate=0.01, batch_size=8, num_train=NUM_TRAIN, optimizer=optimizer, **extras)
     members = [member_of(network, trial, seed=k) for k in range(num_trials)]
     train = split_for(network, loss="cross_entropy")
     found = []
-    for record_after in (1, 10**9):
-        monkeypatch.setattr("tuner.train.stacked.program.RECORD_AFTER_RUNS", record_after)
+    for kernels_after, script_after in ((None, None), (None, 1), (1, None)):
+        monkeypatch.setattr("tuner.train.stacked.program.KERNELS_AFTER_RUNS", kernels_after)
+        monkeypatch.setattr("tuner.train.stacked.program.SCRIPT_AFTER_RUNS", script_after)
         program = stacked(members, train, "cross_entropy")
         for epoch in range(2):
             plan = plan_of(members, num_train=NUM_TRAIN, epoch=epoch)
             program.train_steps(plan, 0, len(plan.step_SK))
-        found.append([program.state(row) for row in range(num_trials)])
-    for ours, theirs in zip(*found, strict=True):
-        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        found.append(([program.state(row) for row in range(num_trials)], program.outputs(train.inputs)))
+    (expected, outputs), *others = found
+    for states, own_outputs in others:
+        assert torch.equal(own_outputs, outputs)
+        for ours, theirs in zip(states, expected, strict=True):
+            assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

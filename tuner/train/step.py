@@ -25,7 +25,9 @@ class BatchStep:
         change: Around | None,
         after: Around | None,
         state: Sequence[Tensor],
-        record_after: int | None,
+        num_trials: int,
+        script_after: int | None,
+        kernels_after: int | None = None,
     ) -> None:
         """Prepare the steps.
 
@@ -36,7 +38,9 @@ class BatchStep:
             change: Is done to the batches before `compute`.
             after: Is done after it.
             state: What `compute` changes and does not set first.
-            record_after: See `replay.ReplayedStep`.
+            num_trials: Along the first dimension of what differs from trial to trial.
+            script_after: See `replay.ReplayedStep`.
+            kernels_after: Likewise.
         """
         size = len(fetch[0][1])
         self._indices = torch.zeros(size, dtype=torch.int64, device=fetch[0][0].device)
@@ -46,7 +50,10 @@ class BatchStep:
         self._change, self._after = change, after
         self._whole = change is None and after is None
         step, read = (self._fetch_and_compute, self._reads) if self._whole else (compute, ())
-        self._replayed = ReplayedStep(step, reads=read, state=state, record_after=record_after)
+        self._replayed = ReplayedStep(
+            step, reads=read, state=state, num_trials=num_trials,
+            script_after=script_after, kernels_after=kernels_after,
+        )  # fmt: skip
 
     def run(self, tables: Sequence[Tensor], first: int, last: int) -> None:
         """Run the steps from `first` up to, not including, `last`.

@@ -31,7 +31,7 @@ from tuner.train.tables import StepTables, step_tables
 
 MIN_WIDTH_CUDA = 2
 """A single module is slower under `vmap`, unless its steps are recorded, as they are on a CPU."""
-RECORD_AFTER_RUNS = 10
+SCRIPT_AFTER_RUNS = 10
 """Under `vmap` Python takes so long that recording a step pays soon."""
 
 
@@ -189,7 +189,8 @@ class ModuleProgram:
                 change=partial(self._change, x, y, first) if self._changes.active else None,
                 after=partial(self._take_averages, first) if self._average.active else None,
                 state=[self.p_KP, *self.moments.values(), *buffers],
-                record_after=RECORD_AFTER_RUNS if self.device.type == "cpu" else None,
+                num_trials=len(self.members),
+                script_after=SCRIPT_AFTER_RUNS if self.device.type == "cpu" else None,
             )
         return self._steps[batch_size]
 

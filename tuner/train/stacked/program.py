@@ -19,13 +19,14 @@ from tuner.train.max_norm import RowMaxNorm
 from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
 from tuner.train.rates import RowRates
+from tuner.train.replay import ReplayedStep
 from tuner.train.rows import NO_CLASS, RowLayout
 from tuner.train.settings import Settings
 from tuner.train.stacked.examples import rounded_inputs, targets_table
 from tuner.train.stacked.layers import DropoutInputs, Gradients, Weights
 from tuner.train.stacked.loss import emit_loss_gradient
 from tuner.train.stacked.network import NetworkParts, emit_network
-from tuner.train.stacked.step import RECORD_AFTER_RUNS, GraphedOperations, Operations
+from tuner.train.stacked.step import KERNELS_AFTER_RUNS, SCRIPT_AFTER_RUNS, GraphedOperations, Operations
 from tuner.train.stacked.tape import Tape
 from tuner.train.step import BatchStep
 from tuner.train.tables import StepTables, step_tables
@@ -107,7 +108,7 @@ class StackedProgram:
         self.inputs = rounded_inputs(train.inputs, self.network)
         self.targets = targets_table(train.targets, num_outputs, loss)
         self._steps: dict[int, BatchStep] = {}
-        self._evaluations: dict[int, tuple[Tape, Tensor, Tensor]] = {}
+        self._evaluations: dict[int, tuple[Tape, ReplayedStep, Tensor, Tensor]] = {}
         self._outputs: dict[int, Tensor] = {}
         self._tables: StepTables | None = None
         self._plan: EpochPlan | None = None
@@ -168,7 +169,9 @@ class StackedProgram:
                 change=partial(self._change, x, y, first) if self._changes.active else None,
                 after=partial(self._take_average, first) if self._average.active else None,
                 state=state,
-                record_after=None if on_cuda else RECORD_AFTER_RUNS,
+                num_trials=len(self.members),
+                script_after=None if on_cuda else SCRIPT_AFTER_RUNS,
+                kernels_after=None if on_cuda else KERNELS_AFTER_RUNS,
             )
         return self._steps[batch_size]
 
@@ -270,18 +273,22 @@ class StackedProgram:
 
     def _evaluate(self, chunk: Tensor) -> tuple[Tape, Tensor]:
         """Run the network on a chunk of examples; its tape and the outputs at rounded width."""
-        tape, x, z = self._evaluation(chunk)
+        tape, forward, x, z = self._evaluation(chunk)
         flat = chunk if x.dim() > 2 else chunk.flatten(1)
         x[:, : flat.shape[1]].copy_(flat)
-        tape.run_forward()
+        forward.run((), 0, 1)
         return tape, z
 
-    def _evaluation(self, chunk: Tensor) -> tuple[Tape, Tensor, Tensor]:
+    def _evaluation(self, chunk: Tensor) -> tuple[Tape, ReplayedStep, Tensor, Tensor]:
         if len(chunk) not in self._evaluations:
             tape = self._tape(len(chunk), training=False)
             x = torch.zeros(len(chunk), *self.inputs.shape[1:], device=self.device)
             z = emit_network(tape, Gradients(tape), x.expand(len(self.members), *x.shape), self._parts)
-            self._evaluations[len(chunk)] = (tape, x, z)
+            forward = ReplayedStep(
+                tape.run_forward, reads=(), state=(), num_trials=len(self.members), script_after=None,
+                kernels_after=None if self.device.type == "cuda" else KERNELS_AFTER_RUNS,
+            )  # fmt: skip
+            self._evaluations[len(chunk)] = (tape, forward, x, z)
         return self._evaluations[len(chunk)]
 
     # Rows

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from tuner.train.stacked.tape import Operation
 
-RECORD_AFTER_RUNS = 50
-"""On a CPU: recording and compiling a step takes as long as some hundred runs."""
+SCRIPT_AFTER_RUNS = 50
+"""On a CPU: recording a step and compiling it as TorchScript takes as long as some hundred runs."""
+KERNELS_AFTER_RUNS = 2
+"""On a CPU: to hand a step to the compiled kernels takes as long as some ten runs."""
 WARM_UP_RUNS = 3
 """Before a capture: libraries choose kernels and allocate workspaces in their first calls."""
 

@@ -1,0 +1,242 @@
+/* Runs a recorded step: a list of operations on tensors that stay where they are, without Python or a dispatcher.
+ *
+ * Each operation computes what the one of PyTorch does that it is named after, to the bit: the same matrix products
+ * of the same library, sums in the same order, fused multiply-adds where PyTorch has them (hence -ffp-contract=off
+ * for all others). Whoever compiles a step checks that on the machine at hand before the step is used.
+ */
+#include <dlfcn.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+enum {
+    COPY, GATHER, GEMM, SUM, SOFTMAX, RELU, LEAKY_RELU, MUL, ADD, SUB, DIV, MUL_SCALAR, ADD_SCALAR, ADDCMUL, SQRT,
+    RSQRT, SIGN, THRESHOLD, LEAKY_SLOPE, MUL_INT, GE_INT, LERP
+};
+
+typedef struct {
+    int64_t code;
+    int64_t n[3];    /* how often for each trial, outermost loop first */
+    int64_t s[4][3]; /* strides of the output and the inputs, in elements */
+    char *p[4];      /* the output and the inputs */
+    int64_t t[4];    /* how far they lie apart from trial to trial, in bytes */
+    float x;         /* a number among the arguments */
+} Operation;
+
+typedef struct {
+    char *target;
+    const char *table;
+    int64_t bytes; /* of a row */
+} Load;
+
+typedef void (*Sgemm)(const char *, const char *, const int *, const int *, const int *, const float *, const float *,
+                      const int *, const float *, const int *, const float *, float *, const int *);
+typedef void (*VectorMath)(int, const float *, float *, int64_t);
+static Sgemm sgemm;
+static VectorMath vms_sqrt; /* whose last bit is not always that of `sqrtf` */
+#define VECTOR_MATH_MODE 0x140102 /* as in PyTorch: high accuracy, denormal numbers kept, errors ignored */
+
+#if defined(__AVX512F__)
+#define LANES 16
+typedef __m512 Vector;
+#define EXP_NAME "Sleef_expf16_u10"
+#define LOAD_VECTOR _mm512_loadu_ps
+#define STORE_VECTOR _mm512_storeu_ps
+#elif defined(__AVX2__)
+#define LANES 8
+typedef __m256 Vector;
+#define EXP_NAME "Sleef_expf8_u10"
+#define LOAD_VECTOR _mm256_loadu_ps
+#define STORE_VECTOR _mm256_storeu_ps
+#endif
+#ifdef LANES
+static Vector (*exponential)(Vector);
+#endif
+
+/* Finds what is PyTorch's own. `lanes`: floats in the vectors that it computes with. Returns 0, or what is missing. */
+int tuner_open(const char *libtorch, int lanes) {
+    void *library = dlopen(libtorch, RTLD_NOW | RTLD_LOCAL);
+    if (!library) return 1;
+    sgemm = (Sgemm)dlsym(library, "sgemm_");
+    vms_sqrt = (VectorMath)dlsym(library, "vmsSqrt");
+    if (!sgemm || !vms_sqrt) return 2;
+#ifdef LANES
+    exponential = (Vector(*)(Vector))dlsym(library, EXP_NAME);
+    if (!exponential) return 3;
+    return lanes == LANES ? 0 : 4;
+#else
+    return 4;
+#endif
+}
+
+/* Elementwise: `EXPRESSION` of a, b, c and x. The inner loop is one of those that compilers turn into vectors. */
+#define INNER(SA, SB, SC, T, O, EXPRESSION)                                                                            \
+    _Pragma("GCC ivdep") for (int64_t k = 0; k < n; k++) {                                                             \
+        const T a = pa[k * (SA)], b = pb[k * (SB)], c = pc[k * (SC)];                                                  \
+        (void)a, (void)b, (void)c;                                                                                     \
+        po[k] = (O)(EXPRESSION);                                                                                       \
+    }
+
+#define ELEMENTWISE(NAME, T, O, EXPRESSION)                                                                            \
+    static void NAME(const Operation *op) {                                                                            \
+        const float x = op->x;                                                                                         \
+        const int64_t n = op->n[2], so = op->s[0][2], sa = op->s[1][2], sb = op->s[2][2], sc = op->s[3][2];            \
+        (void)x;                                                                                                       \
+        for (int64_t i = 0; i < op->n[0]; i++)                                                                         \
+            for (int64_t j = 0; j < op->n[1]; j++) {                                                                   \
+                O *po = (O *)op->p[0] + i * op->s[0][0] + j * op->s[0][1];                                             \
+                const T *pa = (const T *)op->p[1] + i * op->s[1][0] + j * op->s[1][1];                                 \
+                const T *pb = (const T *)op->p[2] + i * op->s[2][0] + j * op->s[2][1];                                 \
+                const T *pc = (const T *)op->p[3] + i * op->s[3][0] + j * op->s[3][1];                                 \
+                if (so == 1 && sa == 1 && sb == 1 && sc == 1) INNER(1, 1, 1, T, O, EXPRESSION)                         \
+                else if (so == 1 && sa == 1 && sb == 1 && sc == 0) INNER(1, 1, 0, T, O, EXPRESSION)                    \
+                else if (so == 1 && sa == 1 && sb == 0 && sc == 0) INNER(1, 0, 0, T, O, EXPRESSION)                    \
+                else if (so == 1 && sa == 0 && sb == 1 && sc == 0) INNER(0, 1, 0, T, O, EXPRESSION)                    \
+                else                                                                                                   \
+                    for (int64_t k = 0; k < n; k++) {                                                                  \
+                        const T a = pa[k * sa], b = pb[k * sb], c = pc[k * sc];                                        \
+                        (void)a, (void)b, (void)c;                                                                     \
+                        po[k * so] = (O)(EXPRESSION);                                                                  \
+                    }                                                                                                  \
+            }                                                                                                          \
+    }
+
+ELEMENTWISE(copy, float, float, a)
+ELEMENTWISE(relu, float, float, a < 0.0f ? 0.0f : a)
+ELEMENTWISE(leaky_relu, float, float, a > 0.0f ? a : a * x)
+ELEMENTWISE(mul, float, float, a * b)
+ELEMENTWISE(add, float, float, fmaf(b, x, a))
+ELEMENTWISE(sub, float, float, a - b)
+ELEMENTWISE(divide, float, float, a / b)
+ELEMENTWISE(mul_scalar, float, float, a * x)
+ELEMENTWISE(add_scalar, float, float, a + x)
+ELEMENTWISE(addcmul, float, float, fmaf(x * b, c, a))
+ELEMENTWISE(inverse_root, float, float, 1.0f / sqrtf(a))
+ELEMENTWISE(sign, float, float, (a > 0.0f) - (a < 0.0f))
+ELEMENTWISE(threshold, float, float, b <= x ? 0.0f : a)
+ELEMENTWISE(leaky_slope, float, float, b > 0.0f ? a : a * x)
+ELEMENTWISE(mul_int, int32_t, int32_t, (int32_t)((uint32_t)a * (uint32_t)b))
+ELEMENTWISE(ge_int, int32_t, float, a >= b)
+ELEMENTWISE(lerp, float, float, fmaf(x, b - a, a))
+
+/* n = (1, 1, elements), contiguous. */
+static void root(const Operation *op) {
+    vms_sqrt((int)op->n[2], (const float *)op->p[1], (float *)op->p[0], VECTOR_MATH_MODE);
+}
+
+/* Rows of a table: n = (rows, 1, bytes of a row); inputs: table, indices. */
+static void gather(const Operation *op) {
+    char *out = op->p[0];
+    const char *table = op->p[1];
+    const int64_t *index = (const int64_t *)op->p[2], size = op->n[2];
+    for (int64_t i = 0; i < op->n[0]; i++) memcpy(out + i * size, table + index[i] * size, size);
+}
+
+/* C = A B + x C. n = (1, M, N); s[0..2] = (leading dimension, 0, 0); s[3] = (contraction, whether A, whether B is
+ * transposed). The library counts columns first, so that C' = B' A'. */
+static void gemm(const Operation *op) {
+    const int m = (int)op->n[1], n = (int)op->n[2], k = (int)op->s[3][0];
+    const int ldc = (int)op->s[0][0], lda = (int)op->s[1][0], ldb = (int)op->s[2][0];
+    const float one = 1.0f;
+    sgemm(op->s[3][2] ? "T" : "N", op->s[3][1] ? "T" : "N", &n, &m, &k, &one, (const float *)op->p[2], &ldb,
+          (const float *)op->p[1], &lda, &op->x, (float *)op->p[0], &ldc);
+}
+
+enum { COLUMNS = 32, LEVELS = 4 };
+
+/* The sums of `width` columns over rows first, first + step, ...: in cascades, as PyTorch's `multi_row_sum`. */
+static void cascade(const float *a, int64_t rows, int64_t stride, int width, float *out) {
+    float acc[LEVELS][COLUMNS];
+    memset(acc, 0, sizeof acc);
+    int power = 0;
+    while ((INT64_C(1) << power) < rows) power++;
+    power = power / LEVELS > 4 ? power / LEVELS : 4;
+    const int64_t step = INT64_C(1) << power, mask = step - 1;
+    int64_t i = 0;
+    while (i + step <= rows) {
+        for (int64_t j = 0; j < step; j++, i++)
+            for (int c = 0; c < width; c++) acc[0][c] += a[i * stride + c];
+        for (int level = 1; level < LEVELS; level++) {
+            for (int c = 0; c < width; c++) acc[level][c] += acc[level - 1][c], acc[level - 1][c] = 0.0f;
+            if (i & (mask << (level * power))) break;
+        }
+    }
+    for (; i < rows; i++)
+        for (int c = 0; c < width; c++) acc[0][c] += a[i * stride + c];
+    for (int level = 1; level < LEVELS; level++)
+        for (int c = 0; c < width; c++) acc[0][c] += acc[level][c];
+    memcpy(out, acc[0], (size_t)width * sizeof(float));
+}
+
+/* Sums over rows. n = (1, rows, columns), which are contiguous; s[1][0]: from row to row. PyTorch sums whole groups of
+ * four vectors of eight columns straight down, and the columns left over in four interleaved parts. */
+static void sum(const Operation *op) {
+    const int64_t rows = op->n[1], columns = op->n[2], stride = op->s[1][0], quarter = rows / 4;
+    float *out = (float *)op->p[0];
+    const float *a = (const float *)op->p[1];
+    int64_t c = 0;
+    for (; c + COLUMNS <= columns; c += COLUMNS) cascade(a + c, rows, stride, COLUMNS, out + c);
+    if (c == columns) return;
+    const int width = (int)(columns - c);
+    float part[4][COLUMNS];
+    for (int q = 0; q < 4; q++) cascade(a + c + q * stride, quarter, 4 * stride, width, part[q]);
+    for (int64_t r = 4 * quarter; r < rows; r++)
+        for (int k = 0; k < width; k++) part[0][k] += a[r * stride + c + k];
+    for (int q = 1; q < 4; q++)
+        for (int k = 0; k < width; k++) part[0][k] += part[q][k];
+    memcpy(out + c, part[0], (size_t)width * sizeof(float));
+}
+
+/* Over the last dimension. n = (1, rows, columns), contiguous; columns are a multiple of 16. */
+static void softmax(const Operation *op) {
+#ifdef LANES
+    const int64_t columns = op->n[2];
+    for (int64_t i = 0; i < op->n[1]; i++) {
+        const float *a = (const float *)op->p[1] + i * columns;
+        float *out = (float *)op->p[0] + i * columns, lane[LANES];
+        memcpy(lane, a, sizeof lane);
+        for (int64_t k = LANES; k < columns; k += LANES)
+            for (int c = 0; c < LANES; c++) lane[c] = a[k + c] > lane[c] ? a[k + c] : lane[c];
+        for (int half = LANES / 2; half; half /= 2)
+            for (int c = 0; c < half; c++) lane[c] = lane[c + half] > lane[c] ? lane[c + half] : lane[c];
+        const float largest = lane[0]; /* a NaN elsewhere still makes the sum, and so the whole row, NaN */
+        for (int64_t k = 0; k < columns; k++) out[k] = a[k] - largest;
+        for (int64_t k = 0; k < columns; k += LANES) STORE_VECTOR(out + k, exponential(LOAD_VECTOR(out + k)));
+        memcpy(lane, out, sizeof lane);
+        for (int64_t k = LANES; k < columns; k += LANES)
+            for (int c = 0; c < LANES; c++) lane[c] += out[k + c];
+        for (int half = LANES / 2; half; half /= 2)
+            for (int c = 0; c < half; c++) lane[c] += lane[c + half];
+        const float scale = 1.0f / lane[0];
+        for (int64_t k = 0; k < columns; k++) out[k] *= scale;
+    }
+#else
+    (void)op;
+#endif
+}
+
+static void (*const RUN[])(const Operation *) = {
+    [COPY] = copy, [GATHER] = gather, [GEMM] = gemm, [SUM] = sum, [SOFTMAX] = softmax, [RELU] = relu,
+    [LEAKY_RELU] = leaky_relu, [MUL] = mul, [ADD] = add, [SUB] = sub, [DIV] = divide, [MUL_SCALAR] = mul_scalar,
+    [ADD_SCALAR] = add_scalar, [ADDCMUL] = addcmul, [SQRT] = root, [RSQRT] = inverse_root, [SIGN] = sign,
+    [THRESHOLD] = threshold, [LEAKY_SLOPE] = leaky_slope, [MUL_INT] = mul_int, [GE_INT] = ge_int, [LERP] = lerp,
+};
+
+/* Runs the operations once for each step from `first` up to, not including, `last`, on its row of each table. All steps
+ * of one trial come before those of the next, so that what a trial needs stays in the cache. */
+void tuner_run(const Operation *operations, int64_t num_operations, int64_t num_trials, const Load *loads,
+               int64_t num_loads, int64_t first, int64_t last) {
+    for (int64_t trial = 0; trial < num_trials; trial++)
+        for (int64_t step = first; step < last; step++) {
+            for (int64_t i = 0; i < num_loads; i++)
+                memcpy(loads[i].target, loads[i].table + step * loads[i].bytes, (size_t)loads[i].bytes);
+            for (int64_t i = 0; i < num_operations; i++) {
+                Operation own = operations[i];
+                for (int k = 0; k < 4; k++) own.p[k] += trial * own.t[k];
+                RUN[own.code](&own);
+            }
+        }
+}
