@@ -70,6 +70,7 @@ def _machine(results: Path) -> Iterator[tuple[str, str]]:
             yield package, "not installed (optional)" if package in _EXTRAS else "not installed"
     yield "SQLite", sqlite3.sqlite_version
     yield "devices", ", ".join(_devices())
+    yield "compiled steps", _compiled_steps()
     folder = next(path for path in (results.absolute(), *results.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     yield "free disk", f"{free / 1e9:.1f} GB at {folder}{' (low)' if free < LOW_DISK_BYTES else ''}"
@@ -83,6 +84,13 @@ def _devices() -> list[str]:
     names = [f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"]
     names += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     return [*names, "mps"] if torch.backends.mps.is_available() else names
+
+
+def _compiled_steps() -> str:
+    from tuner.train.native.library import unavailable_reason
+
+    reason = unavailable_reason()
+    return "on" if reason is None else f"off: {reason}; PyTorch runs all steps, with the same results"
 
 
 def _check(location: Location) -> int:

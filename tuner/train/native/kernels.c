@@ -94,7 +94,6 @@ int tuner_open(const char *libtorch, int lanes) {
                 if (so == 1 && sa == 1 && sb == 1 && sc == 1) INNER(1, 1, 1, T, O, EXPRESSION)                         \
                 else if (so == 1 && sa == 1 && sb == 1 && sc == 0) INNER(1, 1, 0, T, O, EXPRESSION)                    \
                 else if (so == 1 && sa == 1 && sb == 0 && sc == 0) INNER(1, 0, 0, T, O, EXPRESSION)                    \
-                else if (so == 1 && sa == 0 && sb == 1 && sc == 0) INNER(0, 1, 0, T, O, EXPRESSION)                    \
                 else                                                                                                   \
                     for (int64_t k = 0; k < n; k++) {                                                                  \
                         const T a = pa[k * sa], b = pb[k * sb], c = pc[k * sc];                                        \

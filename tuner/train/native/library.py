@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class UnavailableError(Exception):
 
 
 class Kernels:
-    """The kernels, perhaps still being built."""
+    """The kernels, perhaps still being built, by this process or another."""
 
     def __init__(self) -> None:
         """Find them in the cache, or begin to build them.
@@ -40,18 +40,18 @@ class Kernels:
         Raises:
             UnavailableError: that is not possible.
         """
-        lanes = _LANES.get(torch.backends.cpu.get_cpu_capability())
         if os.environ.get(SWITCH, "").lower() in ("off", "0", "no"):
             raise UnavailableError(f"{SWITCH} is off")
+        lanes = _LANES.get(torch.backends.cpu.get_cpu_capability())
         if platform.system() != "Linux" or lanes is None:
             raise UnavailableError("they are for Linux on processors with AVX2 or AVX-512")
         compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             raise UnavailableError("there is no C compiler")
         self._lanes = lanes
-        self._path = _cache_folder() / f"kernels-{_fingerprint(compiler)}.so"
+        self.path = _cache_folder() / f"kernels-{_fingerprint(compiler)}.so"
         self._library: ctypes.CDLL | None = None
-        self._build = None if self._path.exists() else _Build(compiler, self._path)
+        self._build = None if self.path.exists() else _Build(compiler, self.path)
 
     def ready(self, *, wait: bool = False) -> ctypes.CDLL | None:
         """The library, or None while it is being built.
@@ -70,9 +70,9 @@ class Kernels:
 
     def _load(self) -> ctypes.CDLL:
         try:
-            library = ctypes.CDLL(str(self._path))
+            library = ctypes.CDLL(str(self.path))
         except OSError as error:
-            raise UnavailableError(f"{self._path} cannot be loaded ({error})") from error
+            raise UnavailableError(f"{self.path} cannot be loaded ({error})") from error
         library.tuner_run.restype = None
         library.tuner_run.argtypes = [
             ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
@@ -85,19 +85,25 @@ class Kernels:
 
 
 class _Build:
-    """A compiler at work. Its result appears in the cache at once and whole, whoever else builds the same."""
+    """A compiler at work, of this process or another. Its result appears in the cache at once and whole."""
 
     def __init__(self, compiler: str, path: Path) -> None:
         self._path, self._compiler = path, compiler
+        self._new = path.with_suffix(".new")
+        """Also says that somebody is at it."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, name = tempfile.mkstemp(dir=path.parent, suffix=".so")
+            if self._new.exists() and time.time() - self._new.stat().st_mtime > MAX_BUILD_SECONDS:
+                self._new.unlink(missing_ok=True)  # its process was killed
+            os.close(os.open(self._new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            return
         except OSError as error:
             raise UnavailableError(f"{path.parent} cannot be written ({error})") from error
-        os.close(handle)
-        self._new = Path(name)
         self._process = subprocess.Popen(
-            [compiler, *FLAGS, str(SOURCE), "-o", name, "-ldl", "-lm"],
+            [compiler, *FLAGS, str(SOURCE), "-o", str(self._new), "-ldl", "-lm"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -107,18 +113,29 @@ class _Build:
         Raises:
             UnavailableError: it failed.
         """
-        try:
-            code = self._process.wait(MAX_BUILD_SECONDS) if wait else self._process.poll()
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        if code is None:
-            return False
-        if code == 0:
-            self._new.replace(self._path)
+        while (done := self._look()) is False and wait:
+            time.sleep(0.05)
+        return done
+
+    def _look(self) -> bool:
+        if self._process is None:
+            if not self._new.exists() and not self._path.exists():
+                raise UnavailableError("another process could not compile them")
+            late = time.monotonic() - self._began > MAX_BUILD_SECONDS
+        else:
+            code = self._process.poll()
+            if code == 0:
+                self._new.replace(self._path)
+                self._process = None
+            elif code is not None:
+                self._new.unlink(missing_ok=True)
+                raise UnavailableError(f"{self._compiler} could not compile them (exit code {code})")
+            late = time.monotonic() - self._began > MAX_BUILD_SECONDS
+        if self._path.exists():
             return True
-        self._new.unlink(missing_ok=True)
-        raise UnavailableError(f"{self._compiler} could not compile them (exit code {code})")
+        if late:
+            raise UnavailableError(f"they were not compiled within {MAX_BUILD_SECONDS:.0f} s")
+        return False
 
 
 def _cache_folder() -> Path:

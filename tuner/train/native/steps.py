@@ -103,11 +103,12 @@ class _Translation:
         Raises:
             UnknownCallError: the kernels cannot.
         """
-        if call.function.is_view:
+        name = str(call.function)
+        if call.function.is_view or name in _NOTHING:
             return  # addresses do not change
-        translate = _TRANSLATIONS.get(str(call.function))
+        translate = _TRANSLATIONS.get(name)
         if translate is None:
-            raise UnknownCallError(str(call.function))
+            raise UnknownCallError(name)
         out = call.kwargs.get("out", call.kwargs.get("grad_input", call.result))
         if not isinstance(out, Tensor) or out.device.type != "cpu":
             raise UnknownCallError(f"{call.function} into several tensors, or on a device")
@@ -236,13 +237,19 @@ _INPUTS = {"mul": 2, "add": 2, "sub": 2, "div": 2, "addcmul": 3, "threshold": 2,
 """Tensors that an elementwise operation takes, if not one."""
 
 
-def _of(code: str, *, with_number: str | None = None) -> _Translate:
-    """Elementwise on the leading tensors; `with_number`: the operation if the second argument is a number."""
+def _of(code: str, *, with_number: str | None = None, number: float = 1.0) -> _Translate:
+    """Elementwise on the leading tensors.
+
+    Args:
+        code: The operation.
+        with_number: That if the second argument is a number.
+        number: The default of a number among the arguments: what is at its default does not reach the dispatcher.
+    """
 
     def translate(to: _Translation, out: Tensor, call: Call) -> None:
         tensors = [a for a in call.args if isinstance(a, Tensor)]
         numbers = [a for a in call.args if not isinstance(a, Tensor)]
-        alpha = float(call.kwargs.get("alpha", call.kwargs.get("value", 1.0)))
+        alpha = float(call.kwargs.get("alpha", call.kwargs.get("value", number)))
         if with_number is not None and len(tensors) == 1:
             if alpha != 1.0:
                 raise UnknownCallError("a number with a factor")
@@ -317,6 +324,8 @@ def _softmax(to: _Translation, out: Tensor, call: Call) -> None:
     to.emit("softmax", [out, x], (1, x[0].numel() // columns, columns), [], apart=[out.stride(0), x.stride(0)])
 
 
+_NOTHING = {"aten.empty_like.default"}
+"""Memory that was taken while the step was recorded is still there."""
 _TRANSLATIONS: dict[str, _Translate] = {
     "aten.copy_.default": _copy,
     "aten.index_select.out": _gather,
@@ -327,7 +336,7 @@ _TRANSLATIONS: dict[str, _Translate] = {
     "aten.ge.Tensor_out": _compare,
     "aten.relu_.default": _of("relu"),
     "aten.threshold_backward.grad_input": _of("threshold"),
-    "aten.leaky_relu_.default": _of("leaky_relu"),
+    "aten.leaky_relu_.default": _of("leaky_relu", number=0.01),
     "aten.leaky_relu_backward.grad_input": _of("leaky_slope"),
     "aten.mul.out": _of("mul", with_number="mul_scalar"),
     "aten.mul_.Tensor": _of("mul", with_number="mul_scalar"),

@@ -1,0 +1,148 @@
+"""The compiled kernels compute the bits of PyTorch, and where they cannot be had, nothing changes but the speed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
+from tests.train.trials import member_of, plan_of, settings_of
+from tuner.models.layers import Activation, Dense, Dropout, Network
+from tuner.train.native import library as native
+from tuner.train.native import steps
+from tuner.train.replay import ReplayedStep
+from tuner.train.stacked.program import StackedProgram
+
+needs_kernels = pytest.mark.skipif(
+    native.unavailable_reason() is not None, reason=f"no compiled kernels: {native.unavailable_reason()}"
+)
+
+
+def dense(widths: list[int], *, activation: str = "relu", dropout: bool = False) -> Network:
+    layers: list[object] = []
+    for inputs, outputs in pairwise(widths[:-1]):
+        layers += [Dense(inputs, outputs), Activation(activation), *([Dropout()] if dropout else [])]
+    return Network(layers=(*layers, Dense(widths[-2], widths[-1])), input_shape=(widths[0],))  # type: ignore[arg-type]
+
+
+def trained(network: Network, *, loss: str, trials: int, **settings: object) -> StackedProgram:
+    """A program that has trained two epochs, so that its steps are in the hands of the kernels if they know them."""
+    found = settings_of(num_train=NUM_TRAIN, **settings)
+    members = [member_of(network, found, seed=seed) for seed in range(trials)]
+    program = stacked(members, split_for(network, loss=loss), loss)
+    for epoch in range(2):
+        plan = plan_of(members, num_train=NUM_TRAIN, epoch=epoch)
+        program.train_steps(plan, 0, len(plan.step_SK))
+    return program
+
+
+def whole_step(program: StackedProgram) -> ReplayedStep:
+    return program._steps[program.batch_size]._replayed
+
+
+@needs_kernels
+@given(
+    widths=st.lists(st.integers(1, 70), min_size=2, max_size=4),
+    activation=st.sampled_from(["relu", "leaky_relu"]),
+    optimizer=st.sampled_from(["sgd", "rmsprop", "adam", "adamw"]),
+    extras=st.sampled_from(
+        [{}, {"nesterov": True, "momentum": 0.9}, {"l1": 1e-3, "weight_decay": 1e-2}, {"dropout": 0.3}]
+    ),
+    loss=st.sampled_from(["cross_entropy", "mse"]),
+    batch_size=st.integers(5, 11),
+    trials=st.integers(1, 4),
+    scale=st.floats(-3, 3),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_step_writes_the_same_bits_from_any_state(
+    widths: list[int], activation: str, optimizer: str, extras: dict[str, object], loss: str, batch_size: int,
+    trials: int, scale: float, seed: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("tuner.train.stacked.program.KERNELS_AFTER_RUNS", 0)
+    network = dense(widths, activation=activation, dropout="dropout" in extras)
+    program = trained(network, loss=loss, trials=trials, batch_size=batch_size, optimizer=optimizer, **extras)
+    step = whole_step(program)
+    assert step.runs_kernels
+    draw = torch.Generator().manual_seed(seed)
+    for tensor in step._state:
+        tensor.copy_(torch.randn(tensor.shape, generator=draw).abs_() * 10**scale)
+    before = [t.clone() for t in step._state]
+    step._step()
+    expected = [t.clone() for t in step._state]
+    for tensor, value in zip(step._state, before, strict=True):
+        tensor.copy_(value)
+    step._replay.run_once()  # type: ignore[union-attr]
+    for ours, theirs in zip(step._state, expected, strict=True):
+        assert torch.equal(ours.nan_to_num(), theirs.nan_to_num())
+        assert torch.equal(ours.isnan(), theirs.isnan())
+
+
+@needs_kernels
+@pytest.mark.parametrize("batch_size", [16, 23])
+def test_usual_networks_are_run_by_the_kernels_in_training_and_evaluation(batch_size: int) -> None:
+    program = trained(dense([20, 33, 10]), loss="cross_entropy", trials=3, batch_size=batch_size)
+    for _ in range(4):
+        plan = plan_of(program.members, num_train=NUM_TRAIN, epoch=1)
+        program.train_steps(plan, 0, len(plan.step_SK))
+        program.outputs(program.train.inputs)
+    assert all(step._replayed.runs_kernels for step in program._steps.values())
+    assert all(forward.runs_kernels for _, forward, _, _ in program._evaluations.values())
+
+
+@needs_kernels
+def test_what_the_kernels_do_not_know_is_left_to_pytorch() -> None:
+    program = trained(dense([8, 16, 4], activation="tanh"), loss="cross_entropy", trials=2, batch_size=8)
+    assert not whole_step(program).runs_kernels
+
+
+@needs_kernels
+def test_kernels_that_round_otherwise_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is compared with PyTorch's before it is handed over, and goes on as if nothing had been."""
+    expected = trained(dense([8, 16, 4]), loss="cross_entropy", trials=2, batch_size=8)
+    monkeypatch.setitem(steps._CODES, "sub", steps._CODES["add"])
+    found = trained(dense([8, 16, 4]), loss="cross_entropy", trials=2, batch_size=8)
+    assert whole_step(expected).runs_kernels
+    assert not whole_step(found).runs_kernels
+    assert torch.equal(found.p_KP, expected.p_KP)
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"TUNER_NATIVE": "off"}, "TUNER_NATIVE is off"),
+        ({"CC": "/bin/false"}, "could not compile"),
+        ({"PATH": "/nowhere"}, "no C compiler"),
+        ({"XDG_CACHE_HOME": "/proc/none"}, "cannot be written"),
+    ],
+)
+def test_without_kernels_the_reason_is_known_and_nothing_fails(
+    environment: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    code = "from tuner.train.native.library import library, unavailable_reason\nprint(unavailable_reason(), library())"
+    given = os.environ | {"XDG_CACHE_HOME": str(tmp_path)} | environment
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True, cwd=Path.cwd()
+    ).stdout
+    assert reason in out
+    assert out.strip().endswith("None")
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@needs_kernels
+def test_a_damaged_file_in_the_cache_is_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kernels = native.Kernels()
+    assert kernels._build is not None
+    assert kernels._build.finished(wait=True)
+    kernels.path.write_bytes(b"cut")
+    with pytest.raises(native.UnavailableError, match="cannot be loaded"):
+        kernels.ready()
