@@ -17,7 +17,9 @@ from tuner.errors import UsageError
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
 @click.option("--devices", help="Where to train: cpu, cuda, cuda:0, mps; the best there is by default.")
 @location_options
+@click.pass_obj
 def confirm(
+    arguments: tuple[str, ...],
     study: str,
     count: int | None,
     seeds: int | None,
@@ -25,12 +27,13 @@ def confirm(
     devices: str | None,
     results: Path,
     store: str | None,
-) -> None:
+) -> int:
     """Train the best trials of STUDY again on fresh seeds, and write its reports.
 
     The best of many trials is partly luck; the mean over fresh seeds is not. What was trained before is kept: more
     seeds add to it.
     """
+    from tuner.cli.command_line import command_to_go_on, say_how_to_go_on
     from tuner.cli.progress import open_progress
     from tuner.report.analysis import Analysis
     from tuner.report.terminal import print_report
@@ -54,6 +57,10 @@ def confirm(
         confirm_only=True,
     )
     with open_progress(spec, quiet=False, verbose=False) as progress:
-        run_sweep(spec, options, progress)
+        outcome = run_sweep(spec, options, progress)
     data = read_study(where.paths, study=where.study, url=store)
     print_report(Analysis(data, where.paths), top=rule.count)
+    if outcome.signal is None:
+        return 0
+    click.echo(say_how_to_go_on(command_to_go_on(arguments), signal=outcome.signal), err=True)
+    return 128 + outcome.signal
