@@ -163,10 +163,12 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _state_text(summary: Mapping[str, Any]) -> str:
+    from tuner.report.numbers import moment_text
+
     owner = summary["owner"]
     who = f"process {owner['pid']} on {owner['host']}" if owner else ""
     if summary["state"] == "running":
-        return f"running in {who} since {owner['since'][:19].replace('T', ' ')} UTC"
+        return f"running in {who} since {moment_text(owner['since'])}"
     if summary["state"] == "interrupted" and owner:
         return f"interrupted: {who} ended without a word"
     return str(summary["state"])

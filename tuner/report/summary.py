@@ -11,7 +11,7 @@ from tuner.diagnose.importance import Finding
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.facts import fold_scores
-from tuner.report.numbers import count_text, difference_text, metric_text, objective_text
+from tuner.report.numbers import count_text, difference_text, metric_text, moment_text, objective_text
 
 _FRONT_SHOWN = 8
 """Members of the Pareto front that are told one by one."""
@@ -232,7 +232,8 @@ def _tests(analysis: Analysis) -> Iterator[str]:
             low, high = (metric_text(v, metric=analysis.study.metric) for v in interval)
             within = f" (95 % interval {low} to {high})"
         which = f"Test set, use {number}" if len(tests) > 1 else "Test set"
-        yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {test.get('at', '')}."
+        moment = moment_text(test.get("at", ""))
+        yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {moment}."
     if len(tests) > 1:
         yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
 
