@@ -349,6 +349,7 @@ def test_a_cohort_out_of_memory_goes_on_in_halves_and_the_next_ones_are_narrower
     [
         ({"source": "missing.csv"}, DataError, "missing.csv"),
         ({"source": "trial_code.py:no_data"}, UserCodeError, "the disk with the data is not there"),
+        ({"model": "mlp", "init_from": "no_weights.pt"}, DataError, "no_weights.pt"),
         ({"model": "trial_code.py:bild"}, UserCodeError, 'Did you mean "build"?'),
         ({"model": "no_such_file.py:build"}, UserCodeError, "no such file"),
     ],
