@@ -368,6 +368,21 @@ def test_data_and_code_that_cannot_be_loaded_are_refused_in_the_worker_s_words(
     assert not (tmp_path / "small").exists()
 
 
+def test_what_several_workers_say_is_passed_on_once(
+    start: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = start()
+    (worker,) = executor.workers
+    said = [("log", logging.WARNING, "trained one at a time"), ("log", logging.WARNING, "and slowly")]
+    monkeypatch.setattr(worker.process, "received", lambda: iter(said))
+    with caplog.at_level(logging.WARNING):
+        for ready in (False, True):
+            worker.ready = ready
+            executor._receive(worker)
+    assert [record.message for record in caplog.records] == ["trained one at a time", "and slowly"]
+    worker.ready = False
+
+
 def test_a_worker_that_always_dies_while_it_loads_the_data_is_given_up(start: Open) -> None:
     executor = start(source="trial_code.py:deadly_data")
     with pytest.raises(TunerError, match="3 workers were lost one after the other") as caught:

@@ -58,6 +58,8 @@ class LocalExecutor:
         self._deaths: Counter[int] = Counter()
         """How many workers were killed while a trial was in training there with others."""
         self._early_deaths = 0
+        self._said: set[str] = set()
+        """What workers have said, which is passed on once."""
         self._interrupted = False
         self._ready_events: list[TrialEvent] = []
         self._failure: TunerError | None = None
@@ -193,8 +195,9 @@ class LocalExecutor:
                     case ("too wide", int(width)):
                         self.planner.too_wide(worker.key, width)
                     case ("log", int(level), str(text)):
-                        # All workers load the same data and find the same to say about it.
-                        if worker.ready or worker.number == 0:
+                        # All workers load the same data, or build the same network, and find the same to say.
+                        if text not in self._said:
+                            self._said.add(text)
                             log.log(level, "%s", text)
         except EOFError:
             found += self._after_death(worker)
