@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from tests.contracts.store_contract import SPACE, epoch_result, train
 from tests.store.processes import next_line, python_process
 from tests.store.studies import garbage_page, reopen
+from tuner.cli.confirm import confirm
 from tuner.cli.doctor import doctor
 from tuner.cli.show import logs, show, sparkline
 from tuner.cli.status import status
@@ -162,6 +163,15 @@ def test_show_writes_facts_for_people(results: Path) -> None:
     said = call(show, "digits", 0, "--results", results).stdout
     assert "gradient_norms   1.weight 0.4429, 4.weight 0.3\n" in said
     assert "path             stacked\n" in said
+
+
+def test_confirm_refuses_a_study_without_a_finished_trial(results: Path) -> None:
+    with reopen(StudyPaths(results / "digits")) as store:
+        store.set("sweep", {"study": "digits", "data": {"source": "sklearn/digits"}})
+        store.start([(SPACE.default(), 3, "default")])
+        store.record(TrialFailed(trial=0, reason=FailureReason.DIVERGED, message="the loss is NaN in epoch 1"))
+    result = call(confirm, "digits", "--results", results, error=TunerError)
+    assert "none to train again" in str(result.exception)
 
 
 def test_show_as_json_is_strict(study: StudyPaths, results: Path) -> None:

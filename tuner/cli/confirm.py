@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from tuner.cli.locate import locate, location_options
-from tuner.errors import UsageError
+from tuner.errors import TunerError, UsageError
+from tuner.records import TrialState
 
 
 @click.command()
@@ -46,6 +47,8 @@ def confirm(
     if not isinstance(data.facts.get("sweep"), dict):
         raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
     spec = SweepSpec.model_validate(data.facts["sweep"]).model_copy(update={"root": data.facts.get("root", ".")})
+    if not any(record.state is TrialState.COMPLETE for record in data.records):
+        raise TunerError(f"no trial of {data.name} has finished, so there is none to train again")
     rule = spec.finalists or FinalistsSpec()
     rule = FinalistsSpec(count=count or rule.count, seeds=seeds or rule.seeds)
     spec = spec.model_copy(update={"finalists": rule})
