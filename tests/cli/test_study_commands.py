@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from tests.contracts.store_contract import SPACE, epoch_result, train
 from tests.store.processes import next_line, python_process
 from tests.store.studies import garbage_page, reopen
+from tuner.cli.confirm import confirm
 from tuner.cli.doctor import doctor
 from tuner.cli.show import logs, show, sparkline
 from tuner.cli.status import status
@@ -139,7 +140,38 @@ def test_show_one_trial(study: StudyPaths, results: Path) -> None:
     epochs = [int(row[0]) for row in rows]
     assert {1, 2, 30} <= set(epochs)
     assert len(epochs) <= 12
+    assert f"{len(epochs)} of 30 epochs; --json has them all" in said
     assert str(study.trial(1).curve) in said
+
+
+def test_show_leaves_no_epoch_out_without_need_and_fits_a_narrow_terminal(study: StudyPaths, results: Path) -> None:
+    write_curve(study, 1, [epoch_result(e, 0.5 + e / 100) for e in range(1, 13)])
+    said = call(show, "digits", 1, "--results", results).stdout
+    rows = [line for line in said.splitlines() if line.strip().split(" ")[0].isdigit()]
+    assert [int(row.split()[0]) for row in rows] == list(range(1, 13))
+    assert max(map(len, rows)) <= 60
+    assert "have them all" not in said
+
+
+def test_show_writes_facts_for_people(results: Path) -> None:
+    paths = StudyPaths(results / "digits")
+    with reopen(paths) as store:
+        store.start([(SPACE.default(), 1, "default")])
+        train(store, 0, [0.5])
+        facts = {"gradient_norms": {"1.weight": 0.442912757396698, "4.weight": 0.3}, "path": "stacked"}
+        store.record(TrialFinished(trial=0, reason="all epochs", facts=facts))
+    said = call(show, "digits", 0, "--results", results).stdout
+    assert "gradient_norms   1.weight 0.4429, 4.weight 0.3\n" in said
+    assert "path             stacked\n" in said
+
+
+def test_confirm_refuses_a_study_without_a_finished_trial(results: Path) -> None:
+    with reopen(StudyPaths(results / "digits")) as store:
+        store.set("sweep", {"study": "digits", "data": {"source": "sklearn/digits"}})
+        store.start([(SPACE.default(), 3, "default")])
+        store.record(TrialFailed(trial=0, reason=FailureReason.DIVERGED, message="the loss is NaN in epoch 1"))
+    result = call(confirm, "digits", "--results", results, error=TunerError)
+    assert "none to train again" in str(result.exception)
 
 
 def test_show_as_json_is_strict(study: StudyPaths, results: Path) -> None:

@@ -20,13 +20,14 @@ def small_sweep(
     epochs: int = EPOCHS,
     limits: dict[str, Any] | None = None,
     fuse: str = "auto",
+    init_from: str | None = None,
     **settings: Any,
 ) -> SweepSpec:
     """MLPs on the digits, or what `trial_code` offers."""
     return SweepSpec(
         study="small",
         data=DataSpec(source=source),
-        model=ModelSpec(kind=model, settings={"hidden_units": 16, "hidden_layers": 1} | settings),
+        model=ModelSpec(kind=model, init_from=init_from, settings={"hidden_units": 16, "hidden_layers": 1} | settings),
         training=TrainingSpec(epochs=epochs, batch_size=256, fuse=fuse),  # type: ignore[arg-type]
         limits=LimitsSpec(**(limits or {})),
         root=str(Path(__file__).parent),

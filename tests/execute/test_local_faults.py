@@ -349,6 +349,7 @@ def test_a_cohort_out_of_memory_goes_on_in_halves_and_the_next_ones_are_narrower
     [
         ({"source": "missing.csv"}, DataError, "missing.csv"),
         ({"source": "trial_code.py:no_data"}, UserCodeError, "the disk with the data is not there"),
+        ({"model": "mlp", "init_from": "no_weights.pt"}, DataError, "no_weights.pt"),
         ({"model": "trial_code.py:bild"}, UserCodeError, 'Did you mean "build"?'),
         ({"model": "no_such_file.py:build"}, UserCodeError, "no such file"),
     ],
@@ -365,6 +366,21 @@ def test_data_and_code_that_cannot_be_loaded_are_refused_in_the_worker_s_words(
     finally:
         executor.close()
     assert not (tmp_path / "small").exists()
+
+
+def test_what_several_workers_say_is_passed_on_once(
+    start: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = start()
+    (worker,) = executor.workers
+    said = [("log", logging.WARNING, "trained one at a time"), ("log", logging.WARNING, "and slowly")]
+    monkeypatch.setattr(worker.process, "received", lambda: iter(said))
+    with caplog.at_level(logging.WARNING):
+        for ready in (False, True):
+            worker.ready = ready
+            executor._receive(worker)
+    assert [record.message for record in caplog.records] == ["trained one at a time", "and slowly"]
+    worker.ready = False
 
 
 def test_a_worker_that_always_dies_while_it_loads_the_data_is_given_up(start: Open) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.execute.processes import eventually, group
-from tests.reliability.rig import Rig, states
+from tests.reliability.launch import wait_for
+from tests.reliability.rig import MARK, Rig, states
 from tuner.records import TrialState
 
 CODE = Path(__file__).parents[1] / "execute" / "trial_code.py"
@@ -26,21 +27,35 @@ ENDLESS = {**SLOW, "training": {"epochs": 10_000, "batch_size": 256}}
 
 def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(rig: Rig) -> None:
     rig.sweep(**SLOW)
-    run = rig.start(engine="local")
+    run = rig.start("--fresh", "--set", "search.seed=0", engine="local")
     rig.wait_until(lambda: bool(rig.checkpoints()))
     workers = rig.workers()
     rig.kill("session", signal.SIGTERM)  # as SLURM does: to all of the job's processes
     assert run.wait() == 143
     assert "stopping" in run.err
-    assert "everything is kept. To go on: tuner run sweep.yaml" in run.err
+    again = "tuner run sweep.yaml --engine local --set search.seed=0"
+    assert f"everything is kept. To go on: {again}\n" in run.err
+    assert f"{again}   (goes on from the last checkpoints)" in rig.command("status", "study")[1]
     assert eventually(lambda: not any(group(pid) for pid in workers))
     rig.audit()
     assert TrialState.RUNNING not in states(rig)
     reached = rig.checkpoints()
     assert len(reached) == states(rig).count(TrialState.PAUSED) > 0
-    rig.resume(engine="local")
+    rig.resume("--set", "search.seed=0", engine="local")
     assert rig.last.went_on == reached
     rig.audit(complete=True)
+
+
+def test_an_interrupted_confirmation_says_so_and_how_to_go_on(rig: Rig) -> None:
+    rig.sweep(**{**SLOW, "search": {"trials": 1}})
+    rig.resume()
+    confirm = ["confirm", "study", "--top", "1", "--seeds", "50", "--workers", "1"]
+    stdout, stderr = rig.folder / "confirm.out", rig.folder / "confirm.err"
+    run = rig.launcher(confirm, cwd=rig.folder, env={MARK: str(rig.folder)}, stdout=stdout, stderr=stderr)
+    assert eventually(lambda: bool(list(rig.paths.finalists.rglob("checkpoint.pt"))), seconds=60.0)
+    os.kill(run.pid, signal.SIGINT)
+    assert wait_for(run) == 130
+    assert f"interrupted; everything is kept. To go on: tuner {' '.join(confirm)}\n" in stderr.read_text()
 
 
 def test_the_first_ctrl_c_ends_cleanly_with_130_and_the_second_at_once(rig: Rig) -> None:

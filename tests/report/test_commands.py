@@ -183,3 +183,13 @@ def test_a_copied_results_folder_still_reports(foreign: Path, tmp_path_factory: 
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "results"
     shutil.copytree(foreign, elsewhere)
     assert run_command_line(["report", str(elsewhere / "foreign")]) == 0
+
+
+def test_a_renamed_folder_says_what_to_call_it(
+    foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(foreign / "foreign", tmp_path / "my best")
+    assert run_command_line(["report", str(tmp_path / "my best")]) == 4
+    said = capsys.readouterr().err
+    assert 'holds study "foreign"' in said
+    assert f"rename {tmp_path / 'my best'} to {tmp_path / 'foreign'}" in said

@@ -133,3 +133,11 @@ def test_every_kind_of_plot_is_drawn_for_a_full_study(mixed: SimulatedStudy, mix
     expected = {"ranking", "error_parts", "learning_curves", "loss_curves", "finalists", "best_so_far", "more_trials"}
     expected |= {"train_dev_gap", "importance", "parallel_coordinates", *(f"param_{n}" for n in SPACE.names)}
     assert names == expected
+
+
+def test_on_paper_every_size_follows_from_one(mixed: SimulatedStudy) -> None:
+    """Sizes are in rem, so print sets the root's; a size set on `body` would leave captions larger than the text."""
+    _, _, paper = html_report(Analysis(mixed.study, None)).partition("@media print {")
+    rules = paper.partition("\n}")[0]
+    assert re.search(r"\n  html \{ font-size: \d+px; \}", rules)
+    assert not re.search(r"\n  body \{[^}]*font-size: \d+px", rules)

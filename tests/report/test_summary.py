@@ -68,7 +68,7 @@ def test_failures_and_what_the_search_never_moved_are_told() -> None:
 def test_every_use_of_the_test_set_is_shown_for_good(mixed: SimulatedStudy) -> None:
     use = {"value": 0.95, "interval": [0.93, 0.97], "trial": 3, "at": "2026-01-01T00:00:00+00:00"}
     once = replace(mixed.study, facts={**mixed.study.facts, "tests": [use]})
-    assert "Test set: accuracy 0.9500 (95 % interval 0.9300 to 0.9700), trial 3" in text(once)
+    assert "Test set: accuracy 0.9500 (95 % interval 0.9300 to 0.9700), trial 3, 2026-01-01 00:00:00 UTC." in text(once)
     twice = replace(mixed.study, facts={**mixed.study.facts, "tests": [use, use]})
     assert "use 2: " in text(twice)
     assert "used 2 times: only the first figure is unbiased" in text(twice)

@@ -29,6 +29,7 @@ def check(
     the trials would be trained together and about how long that takes.
     """
     from tuner.report.escape import visible
+    from tuner.report.numbers import number_of
     from tuner.spec.defaults import build_space
     from tuner.spec.reader import read_sweep
 
@@ -36,7 +37,8 @@ def check(
     for warning in file.warnings:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
     spec = file.spec
-    click.echo(f"{sweep}: study {spec.study}, {spec.search.trials} trials of {spec.training.epochs} epochs, "
+    click.echo(f"{sweep}: study {spec.study}, {number_of(spec.search.trials, 'trial')} of "
+               f"{number_of(spec.training.epochs, 'epoch')}, "
                f"strategy {spec.search.strategy}")  # fmt: skip
     for tier in build_space(spec).tiers:
         click.echo(f"  {_tier_name(tier)}")
@@ -50,6 +52,7 @@ def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: st
     from tuner.execute.devices import worker_places
     from tuner.execute.preflight import plan, preflight
     from tuner.report.escape import visible
+    from tuner.report.numbers import number_of
     from tuner.spec.model import SweepSpec
 
     assert isinstance(spec, SweepSpec)
@@ -72,8 +75,9 @@ def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: st
     if not found.facts.calibration:
         estimate = "not estimated"
     else:
-        estimate = f"est. {_duration(planned.seconds)} on {len(places)} {places[0].device} workers"
-    click.echo(f"plan: {planned.trials} trials: {planned.cohorts} cohorts, widest {planned.widest}, {estimate}")
+        estimate = f"est. {_duration(planned.seconds)} on {number_of(len(places), f'{places[0].device} worker')}"
+    made = f"{number_of(planned.trials, 'trial')}: {number_of(planned.cohorts, 'cohort')}"
+    click.echo(f"plan: {made}, widest {planned.widest}, {estimate}")
     if not all(result.passed for result in found.checks):
         raise TunerError("a check failed; see above")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from tuner.cli.locate import locate, location_options
-from tuner.errors import UsageError
+from tuner.errors import TunerError, UsageError
+from tuner.records import TrialState
 
 
 @click.command()
@@ -17,7 +18,9 @@ from tuner.errors import UsageError
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
 @click.option("--devices", help="Where to train: cpu, cuda, cuda:0, mps; the best there is by default.")
 @location_options
+@click.pass_obj
 def confirm(
+    arguments: tuple[str, ...],
     study: str,
     count: int | None,
     seeds: int | None,
@@ -25,12 +28,13 @@ def confirm(
     devices: str | None,
     results: Path,
     store: str | None,
-) -> None:
+) -> int:
     """Train the best trials of STUDY again on fresh seeds, and write its reports.
 
     The best of many trials is partly luck; the mean over fresh seeds is not. What was trained before is kept: more
     seeds add to it.
     """
+    from tuner.cli.command_line import command_to_go_on, say_how_to_go_on
     from tuner.cli.progress import open_progress
     from tuner.report.analysis import Analysis
     from tuner.report.terminal import print_report
@@ -43,6 +47,8 @@ def confirm(
     if not isinstance(data.facts.get("sweep"), dict):
         raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
     spec = SweepSpec.model_validate(data.facts["sweep"]).model_copy(update={"root": data.facts.get("root", ".")})
+    if not any(record.state is TrialState.COMPLETE for record in data.records):
+        raise TunerError(f"no trial of {data.name} has finished, so there is none to train again")
     rule = spec.finalists or FinalistsSpec()
     rule = FinalistsSpec(count=count or rule.count, seeds=seeds or rule.seeds)
     spec = spec.model_copy(update={"finalists": rule})
@@ -54,6 +60,10 @@ def confirm(
         confirm_only=True,
     )
     with open_progress(spec, quiet=False, verbose=False) as progress:
-        run_sweep(spec, options, progress)
+        outcome = run_sweep(spec, options, progress)
     data = read_study(where.paths, study=where.study, url=store)
     print_report(Analysis(data, where.paths), top=rule.count)
+    if outcome.signal is None:
+        return 0
+    click.echo(say_how_to_go_on(command_to_go_on(arguments), signal=outcome.signal), err=True)
+    return 128 + outcome.signal

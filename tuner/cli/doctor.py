@@ -95,6 +95,7 @@ def _compiled_steps() -> str:
 
 def _check(location: Location) -> int:
     """Print how the study's database is; returns the exit code."""
+    from tuner.report.numbers import number_of
     from tuner.store.locations import find_database
     from tuner.store.reader import read_study
     from tuner.store.sqlite_file import check_study_file
@@ -109,7 +110,8 @@ def _check(location: Location) -> int:
         return error.exit_code
     open_trials = [str(r.number) for r in data.records if r.state in (TrialState.RUNNING, TrialState.PAUSED)]
     pending = sorted(location.paths.pending.glob("*.json"))
-    facts = [("database", f"sound: {len(data.records)} trials, {len(data.finalists)} finalists in {database}")]
+    counts = f"{number_of(len(data.records), 'trial')}, {number_of(len(data.finalists), 'finalist')}"
+    facts = [("database", f"sound: {counts} in {database}")]
     if data.lease is not None and data.lease.alive:
         facts.append(("run by", str(data.lease)))
     elif open_trials:

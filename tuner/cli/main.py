@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_command_line(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors are printed to stderr."""
     try:
-        result = cli.main(args=arguments, prog_name="tuner", standalone_mode=False)
+        result = cli.main(args=arguments, prog_name="tuner", standalone_mode=False, obj=tuple(arguments))
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:

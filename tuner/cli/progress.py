@@ -29,9 +29,7 @@ SHOWN_RUNNING = 6
 def open_progress(spec: SweepSpec, *, quiet: bool, verbose: bool) -> Iterator[Watcher]:
     """The display that fits where stderr goes."""
     console = Console(stderr=True, highlight=False)
-    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
-    handler.setFormatter(VisibleFormatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[_handler(console)])
     logging.getLogger("optuna").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if quiet:
@@ -42,6 +40,18 @@ def open_progress(spec: SweepSpec, *, quiet: bool, verbose: bool) -> Iterator[Wa
             yield display
     else:
         yield LineProgress(spec, verbose=verbose)
+
+
+def _handler(console: Console) -> logging.Handler:
+    """Warnings in the display's way on a terminal; elsewhere one line each, which no width breaks."""
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+        handler.setFormatter(VisibleFormatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(VisibleFormatter("%(levelname)s %(message)s"))
+    return handler
 
 
 class VisibleFormatter(logging.Formatter):

@@ -50,7 +50,9 @@ class Duration(click.ParamType[float]):
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; only warnings, and the table at the end.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more of what the search does.")
+@click.pass_obj
 def run(
+    arguments: tuple[str, ...],
     sweep: Path,
     trials: int | None,
     seconds: float | None,
@@ -72,6 +74,7 @@ def run(
     The number of trials is a total: the same command goes on until the study has so many. Ctrl-C once ends
     cleanly, with everything kept; twice at once.
     """
+    from tuner.cli.command_line import command_to_go_on
     from tuner.cli.progress import open_progress
     from tuner.spec.reader import read_sweep
     from tuner.sweep.run import RunOptions, run_sweep
@@ -91,25 +94,28 @@ def run(
         seconds=seconds,
         fresh=fresh,
         retry_failed=retry_failed,
+        command=command_to_go_on(arguments),
     )
     if fresh and retry_failed:
         raise UsageError("--fresh starts anew, so there are no failed trials to retry; leave one of the two out")
     with open_progress(file.spec, quiet=quiet or as_json, verbose=verbose) as progress:
         outcome = run_sweep(file.spec, options, progress)
-    return _conclude(file.spec.study, sweep, results, store, outcome, as_json=as_json)
+    return _conclude(file.spec.study, options, outcome, as_json=as_json)
 
 
-def _conclude(study: str, sweep: Path, results: Path, store: str | None, outcome: object, *, as_json: bool) -> int:
+def _conclude(study: str, options: object, outcome: object, *, as_json: bool) -> int:
     """Print the table and where everything lies; the exit code."""
+    from tuner.cli.command_line import say_how_to_go_on
     from tuner.cli.locate import locate
     from tuner.report.analysis import Analysis
     from tuner.report.terminal import print_report
     from tuner.store.reader import read_study
-    from tuner.sweep.run import Outcome
+    from tuner.sweep.run import Outcome, RunOptions
 
+    assert isinstance(options, RunOptions)
     assert isinstance(outcome, Outcome)
-    where = locate(study, results=results, store=store)
-    data = read_study(where.paths, study=where.study, url=store)
+    where = locate(study, results=options.results, store=options.store_url)
+    data = read_study(where.paths, study=where.study, url=options.store_url)
     if as_json:
         sys.stdout.write(where.paths.leaderboard_json.read_text())
     else:
@@ -122,8 +128,7 @@ def _conclude(study: str, sweep: Path, results: Path, store: str | None, outcome
         if outcome.signal is None:
             click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
     if not outcome.complete:
-        why = "interrupted" if outcome.signal else "out of time"
-        click.echo(f"{why}; everything is kept. To go on: {_command(sweep)}", err=True)
+        click.echo(say_how_to_go_on(options.command, signal=outcome.signal), err=True)
         return 128 + outcome.signal if outcome.signal else 0
     if not outcome.any_complete:
         raise TunerError(f"no trial was trained to its end; see the reasons with: tuner report {study}")
@@ -133,7 +138,3 @@ def _conclude(study: str, sweep: Path, results: Path, store: str | None, outcome
 def _shown(path: Path) -> str:
     """A path as short as it can be said."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _command(sweep: Path) -> str:
-    return f"tuner run {sweep}"

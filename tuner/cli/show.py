@@ -101,7 +101,7 @@ def _find(location: Location, number: int, *, finalist: bool) -> tuple[TrialReco
 
 def _lines(record: TrialRecord, curve: Sequence[EpochResult], files: TrialPaths, *, metric: str) -> Iterator[str]:
     from tuner.report.escape import visible
-    from tuner.report.numbers import count_text, duration_text, metric_text, value_text
+    from tuner.report.numbers import count_text, duration_text, metric_text, moment_text, value_text
 
     def line(name: str, text: str) -> str:
         return f"{click.style(f'{visible(name):<16}', bold=True)} {visible(text)}"
@@ -121,25 +121,44 @@ def _lines(record: TrialRecord, curve: Sequence[EpochResult], files: TrialPaths,
     yield line("attempts", str(record.attempts))
     for name, stamp in (("started", record.started), ("ended", record.ended)):
         if stamp:
-            yield line(name, f"{stamp[:19].replace('T', ' ')} UTC")
+            yield line(name, moment_text(stamp))
     for name, value in record.facts.items():
-        yield line(name, value if isinstance(value, str) else json.dumps(value, default=str))
+        yield line(name, _fact(value))
     if curve:
         yield ""
         yield line(f"dev {metric}", sparkline([result.dev_metric for result in curve]))
         if any(math.isfinite(result.train_loss) for result in curve):
             yield line("train loss", sparkline([result.train_loss for result in curve]))
-        yield from _table(_sample(curve, best=record.best.epoch if record.best else 0), metric=metric)
+        shown = _sample(curve, best=record.best.epoch if record.best else 0)
+        yield from _table(shown, metric=metric)
+        if len(shown) < len(curve):
+            yield f"shown are {len(shown)} of {len(curve)} epochs; --json has them all"
     yield ""
     for path in (files.folder, files.curve, files.log, files.weights, files.checkpoint, files.own_checkpoint):
         if path.exists():
             yield line("folder" if path == files.folder else path.stem, str(path))
 
 
+def _fact(value: object) -> str:
+    """What a trial is known by besides, with the digits that mean something: `1.weight 0.443, 4.weight 0.3274`."""
+    from tuner.report.numbers import value_text
+
+    match value:
+        case dict():
+            return ", ".join(f"{name} {_fact(part)}" for name, part in value.items())
+        case list() | tuple():
+            return ", ".join(map(_fact, value))
+        case _:
+            return value_text(value)
+
+
 def _table(curve: Sequence[EpochResult], *, metric: str) -> Iterator[str]:
     from tuner.report.numbers import metric_text
 
-    heads = ("epoch", "train loss", "dev loss", f"train {metric}", f"dev {metric}", "learning rate")
+    heads = (
+        ("", "train", "dev", "train", "dev", "learning"),
+        ("epoch", "loss", "loss", metric, metric, "rate"),
+    )
     rows = [
         (
             str(r.epoch),
@@ -151,15 +170,17 @@ def _table(curve: Sequence[EpochResult], *, metric: str) -> Iterator[str]:
         )
         for r in curve
     ]
-    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
-    for row in (heads, *rows):
+    widths = [max(len(row[column]) for row in (*heads, *rows)) for column in range(len(heads[0]))]
+    for row in (*heads, *rows):
         yield "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
 
 
 def _sample(curve: Sequence[EpochResult], *, best: int) -> list[EpochResult]:
     """At most `MAX_ROWS` epochs, evenly spread, and the best one."""
-    count = min(MAX_ROWS - 1, len(curve))
-    places = {round(i * (len(curve) - 1) / max(count - 1, 1)) for i in range(count)}
+    if len(curve) <= MAX_ROWS:
+        return list(curve)
+    count = MAX_ROWS - 1
+    places = {round(i * (len(curve) - 1) / (count - 1)) for i in range(count)}
     places |= {place for place, result in enumerate(curve) if result.epoch == best}
     return [curve[place] for place in sorted(places)]
 

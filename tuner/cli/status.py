@@ -130,7 +130,7 @@ def _next(state: str, data: StudyData) -> str:
 
 def _lines(summary: Mapping[str, Any]) -> list[str]:
     from tuner.report.escape import visible
-    from tuner.report.numbers import duration_text, metric_text, value_text
+    from tuner.report.numbers import duration_text, metric_text, number_of, value_text
 
     def line(name: str, text: str) -> str:
         return f"{click.style(f'{name:<9}', bold=True)} {visible(text)}"
@@ -146,12 +146,15 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         line("study", f"{summary['study']}   ({summary['database']})"),
         line("state", _state_text(summary)),
         line("trials", f"{trials['begun']}{total}: {counts}"),
-        line("training", f"{summary['epochs']} epochs, {duration_text(summary['training_seconds'])} of training"),
+        line(
+            "training",
+            f"{number_of(summary['epochs'], 'epoch')}, {duration_text(summary['training_seconds'])} of training",
+        ),
     ]
     if summary["tier"]:
         lines.append(line("tier", summary["tier"]))
     if summary["finalists"]:
-        lines.append(line("finalists", f"{summary['finalists']} re-trainings on fresh seeds"))
+        lines.append(line("finalists", f"{number_of(summary['finalists'], 're-training')} on fresh seeds"))
     if best is not None:
         reached = metric_text(best["value"], metric=summary["metric"])
         lines.append(line("best", f"{reached} {summary['metric']}, trial {best['trial']}, epoch {best['best_epoch']}"))
@@ -163,10 +166,12 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _state_text(summary: Mapping[str, Any]) -> str:
+    from tuner.report.numbers import moment_text
+
     owner = summary["owner"]
     who = f"process {owner['pid']} on {owner['host']}" if owner else ""
     if summary["state"] == "running":
-        return f"running in {who} since {owner['since'][:19].replace('T', ' ')} UTC"
+        return f"running in {who} since {moment_text(owner['since'])}"
     if summary["state"] == "interrupted" and owner:
         return f"interrupted: {who} ended without a word"
     return str(summary["state"])

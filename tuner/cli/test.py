@@ -31,6 +31,7 @@ def test(study: str, again: bool, as_json: bool, results: Path, store: str | Non
     The figure, its interval, the time and the configuration are stored in the study and shown in its reports. A
     second call prints what was stored: a test set that helps to choose is a dev set.
     """
+    from tuner.report.numbers import metric_text, moment_text
     from tuner.store.reader import read_study
 
     location = locate(study, results=results, store=store)
@@ -47,11 +48,11 @@ def test(study: str, again: bool, as_json: bool, results: Path, store: str | Non
         sys.stdout.write("\n")
         return
     for number, found in enumerate(tests, start=1):
-        low, high = found["interval"]
+        value, low, high = (metric_text(v, metric=data.metric) for v in (found["value"], *found["interval"]))
         use = f" (use {number} of the test set)" if len(tests) > 1 else ""
         click.echo(
-            f"test {data.metric} {found['value']:.4f}, 95 % interval {low:.4f} to {high:.4f}, "
-            f"{found['examples']} examples, trial {found['trial']}, {found['at']}{use}"
+            f"test {data.metric} {value}, 95 % interval {low} to {high}, "
+            f"{found['examples']} examples, trial {found['trial']}, {moment_text(found['at'])}{use}"
         )
     if len(tests) > 1:
         click.echo(f"the test set was used {len(tests)} times: only the first figure is unbiased", err=True)

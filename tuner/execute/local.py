@@ -6,8 +6,7 @@ import atexit
 import logging
 import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tuner.execute.numeric import set_numeric_environment
 from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS, WorkerProcess
+from tuner.execute.watched import Worker
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
     EpochsFinished,
@@ -37,31 +37,6 @@ MAX_EARLY_DEATHS = 3
 """So many workers may die in a row before one of them has loaded the data."""
 MAX_WORDS = 4000
 """Characters of a worker's last words in an error message."""
-OVERTIME_SECONDS = 1.0
-"""A trial that is over its time limit is given so long to end its epoch, and itself."""
-
-
-@dataclass(slots=True)
-class Worker:
-    """A worker process, and what it is doing."""
-
-    number: int
-    place: WorkerPlace
-    process: WorkerProcess
-    ready: bool = False
-    """It has loaded the data."""
-    key: Hashable = None
-    """The fusion key of its present cohort; None if nobody may join."""
-    jobs: dict[int, PlannedJob] = field(default_factory=dict)
-    """Its unfinished jobs by trial."""
-    seconds: dict[int, float] = field(default_factory=dict)
-    """For how long each of them has trained, as far as it has said."""
-    heard: float = field(default_factory=time.monotonic)
-    """When it last sent something."""
-    stalled: bool = False
-    """We killed it, since it was silent for too long."""
-    overtime: frozenset[int] = frozenset()
-    """We killed it because of these trials, which have trained for too long."""
 
 
 class LocalExecutor:
@@ -83,6 +58,8 @@ class LocalExecutor:
         self._deaths: Counter[int] = Counter()
         """How many workers were killed while a trial was in training there with others."""
         self._early_deaths = 0
+        self._said: set[str] = set()
+        """What workers have said, which is passed on once."""
         self._interrupted = False
         self._ready_events: list[TrialEvent] = []
         self._failure: TunerError | None = None
@@ -123,7 +100,8 @@ class LocalExecutor:
         found += self._receive_all(0.0 if found else timeout_seconds)
         if self._failure is not None and not found:
             raise self._failure
-        self._watch_limits()
+        for worker in self.workers:
+            worker.watch(self.spec.limits)
         self._dispatch()
         return found
 
@@ -217,8 +195,9 @@ class LocalExecutor:
                     case ("too wide", int(width)):
                         self.planner.too_wide(worker.key, width)
                     case ("log", int(level), str(text)):
-                        # All workers load the same data and find the same to say about it.
-                        if worker.ready or worker.number == 0:
+                        # All workers load the same data, or build the same network, and find the same to say.
+                        if text not in self._said:
+                            self._said.add(text)
                             log.log(level, "%s", text)
         except EOFError:
             found += self._after_death(worker)
@@ -291,19 +270,3 @@ class LocalExecutor:
         limit = self.spec.limits.trial_seconds
         message = f"it was still in an epoch when its time was over; limits.trial_seconds is {limit:g}"
         return TrialFailed(trial=trial, reason=FailureReason.TIMEOUT, message=message)
-
-    def _watch_limits(self) -> None:
-        """Kill workers with a trial that trains, or is silent, for longer than it may."""
-        limits = self.spec.limits
-        now = time.monotonic()
-        for worker in self.workers:
-            if not worker.ready or not worker.jobs:
-                continue
-            silent = now - worker.heard
-            if limits.trial_seconds is not None and silent > OVERTIME_SECONDS:
-                spent = silent / len(worker.jobs) - OVERTIME_SECONDS
-                late = [t for t in worker.jobs if worker.seconds.get(t, 0.0) + spent > limits.trial_seconds]
-                worker.overtime = frozenset(late)
-            worker.stalled = not worker.overtime and silent > limits.stall_seconds
-            if worker.overtime or worker.stalled:
-                worker.process.kill()

@@ -15,6 +15,7 @@ import torch
 from tuner.data.load import load_training_data
 from tuner.execute.facts import TaskFacts
 from tuner.imports import load_object
+from tuner.models.transfer import read_weights
 from tuner.paths import StudyPaths
 from tuner.records import Json
 from tuner.spec.model import SweepSpec
@@ -26,10 +27,10 @@ from tuner.train.task import Task
 
 
 def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task | OwnTask:
-    """Import the user's model, load the data and put it on the device.
+    """Import the user's model, find the weights to start from, load the data and put it on the device.
 
     Raises:
-        DataError: the data cannot be used.
+        DataError: the data, or the weights, cannot be used.
         UserCodeError: the user's data function or model cannot be imported.
     """
     torch.set_num_threads(threads)
@@ -37,6 +38,8 @@ def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task | OwnTask:
         return open_own_task(spec, torch.device(device))
     if spec.model.kind not in MODELS:
         load_object(spec.model.kind, root=Path(spec.root))
+    if spec.model.init_from is not None:
+        read_weights(Path(spec.root, spec.model.init_from))
     return Task(spec, load_training_data(spec), torch.device(device))
 
 

@@ -205,7 +205,7 @@ def _gap(one: Side) -> float:
 
 
 def _signed(difference: float, interval: Interval | None, metric: str) -> str:
-    said = f"{'+' if difference >= 0 else '−'}{difference_text(abs(difference), metric=metric)}"
+    said = f"{'+' if difference >= 0 else '-'}{difference_text(abs(difference), metric=metric)}"
     if interval is None:
         return said
     low, high = (difference_text(v, metric=metric).removesuffix(" points") for v in (interval.low, interval.high))

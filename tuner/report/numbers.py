@@ -57,6 +57,16 @@ def count_text(value: float) -> str:
     raise AssertionError("unreachable")
 
 
+def number_of(count: int, noun: str) -> str:
+    """A count and what is counted: 1 trial, 2 trials."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def moment_text(stamp: str) -> str:
+    """A moment of ISO 8601 in UTC, to the second: 2026-01-31 12:30:05 UTC."""
+    return f"{stamp[:19].replace('T', ' ')} UTC" if stamp else ""
+
+
 def duration_text(seconds: float) -> str:
     """Seconds as people say them: 0.35 s, 12.1 s, 4 min 10 s, 2 h 5 min."""
     if seconds < 1:

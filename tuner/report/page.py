@@ -18,7 +18,7 @@ from tuner.report.analysis import Analysis
 from tuner.report.best import best_params, final_choice
 from tuner.report.escape import visible
 from tuner.report.finalists import Finalist
-from tuner.report.numbers import count_text, difference_text, duration_text, metric_text, objective_text
+from tuner.report.numbers import count_text, difference_text, duration_text, metric_text, number_of, objective_text
 from tuner.report.page_table import page_table
 from tuner.report.summary import Summary, summarise
 
@@ -66,7 +66,7 @@ def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
     states = ", ".join(f"{count} {state}" for state, count in sorted(analysis.cost.states.items()))
     return {
         "study": study.name,
-        "states": f"{len(study.records)} trials ({states})" if study.records else "no trials",
+        "states": f"{number_of(len(study.records), 'trial')} ({states})" if study.records else "no trials",
         "metric_text": f"dev {study.metric}, {better}",
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "summary": summary,

@@ -11,7 +11,7 @@ from tuner.diagnose.importance import Finding
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.facts import fold_scores
-from tuner.report.numbers import count_text, difference_text, metric_text, objective_text
+from tuner.report.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
 
 _FRONT_SHOWN = 8
 """Members of the Pareto front that are told one by one."""
@@ -139,8 +139,9 @@ def _certainty(analysis: Analysis) -> Iterator[str]:
     if len(statistics.ties) > 1 and smallest is not None:
         how = "" if statistics.basis == "paired" else " (judged without dev predictions, so widely)"
         which = "the best itself" if smallest is statistics.best else f"trial {smallest.number}, {_size(smallest)}"
+        finished = number_of(len(statistics.ranked), "finished trial")
         yield (
-            f"{len(statistics.ties)} of {len(statistics.ranked)} finished trials cannot be told from the best{how}; "
+            f"{len(statistics.ties)} of {finished} cannot be told from the best{how}; "
             f"the smallest network within one standard error of it is {which}."
         )
     elif statistics.best is not None and statistics.basis == "none" and len(statistics.ranked) > 1:
@@ -192,10 +193,10 @@ def _advice(analysis: Analysis) -> Iterator[str]:
     if found.diverged:
         limit = found.learning_rate_bound
         above = "" if limit is None else f"; above a learning rate of {limit:.2g} nearly all did"
-        yield f"{found.diverged} of {found.trials} trials diverged ({found.share:.0%}){above}."
+        yield f"{found.diverged} of {number_of(found.trials, 'trial')} diverged ({found.share:.0%}){above}."
     if found.failed:
         otherwise = " otherwise" if found.diverged else ""
-        yield f"{found.failed} of {found.trials} trials failed{otherwise}{_reasons(analysis)}."
+        yield f"{found.failed} of {number_of(found.trials, 'trial')} failed{otherwise}{_reasons(analysis)}."
     names: dict[Finding, list[str]] = {}
     for importance in analysis.importances:
         names.setdefault(importance.finding, []).append(importance.name)
@@ -207,7 +208,7 @@ def _advice(analysis: Analysis) -> Iterator[str]:
         yield f"What does not matter here: {', '.join(names[Finding.DOES_NOT_MATTER])}."
     if Finding.CANNOT_TELL in names:
         count = analysis.importances[0].num_trials
-        yield f"Cannot tell from {count} trials: {', '.join(names[Finding.CANNOT_TELL])}."
+        yield f"Cannot tell from {number_of(count, 'trial')}: {', '.join(names[Finding.CANNOT_TELL])}."
     if analysis.kept and len(analysis.study.records) > 1:
         yield f"Never moved by the search: {', '.join(n for n in analysis.space.names if n in analysis.kept)}."
 
@@ -232,7 +233,8 @@ def _tests(analysis: Analysis) -> Iterator[str]:
             low, high = (metric_text(v, metric=analysis.study.metric) for v in interval)
             within = f" (95 % interval {low} to {high})"
         which = f"Test set, use {number}" if len(tests) > 1 else "Test set"
-        yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {test.get('at', '')}."
+        moment = moment_text(test.get("at", ""))
+        yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {moment}."
     if len(tests) > 1:
         yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
 

@@ -18,6 +18,7 @@ from tuner.report.analysis import Analysis
 from tuner.report.escape import visible
 from tuner.report.formats import cell_text, to_tsv
 from tuner.report.leaderboard import leaderboard
+from tuner.report.numbers import number_of
 from tuner.report.summary import summarise
 from tuner.store.reader import StudyData
 
@@ -133,4 +134,4 @@ def _footer(frame: pd.DataFrame, *, shown: int) -> str:
     counts = frame["state"].value_counts()
     states = ", ".join(f"{counts[s]} {s}" for s in counts.index)
     apart = "" if ranked == len(frame) else " Only finished trials are ranked."
-    return f"{min(shown, len(frame))} of {len(frame)} trials ({states}).{apart}"
+    return f"{min(shown, len(frame))} of {number_of(len(frame), 'trial')} ({states}).{apart}"

@@ -58,7 +58,7 @@ def find_database(paths: StudyPaths, *, url: str | None) -> DatabaseLocation:
 
 def hide_password(text: str) -> str:
     """A text with the passwords of all URLs in it replaced by `***`."""
-    text = re.sub(r"(://[^:/@\s]*:)[^/\s]*(?=@)", r"\1***", text)
+    text = re.sub(r"(://[^:/@\s]*:)\S*(?=@)", r"\1***", text)
     return re.sub(r"(?i)([?&](?:password|passwd|sslpassword)=)[^&\s]*", r"\1***", text)
 
 

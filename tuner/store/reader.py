@@ -99,8 +99,16 @@ def study_data(
 def study_not_found(study: str, known: list[str], *, shown: str) -> StudyNotFoundError:
     """The error for a study that a database does not hold."""
     import difflib
+    from pathlib import Path
 
     near = difflib.get_close_matches(study, known, n=1)
+    main = [name for name in known if not name.endswith("/finalists")]
+    if len(main) == 1 and Path(shown).name == "study.db" and Path(shown).parent.name == study:
+        folder = Path(shown).parent
+        return StudyNotFoundError(
+            f'{shown} holds study "{main[0]}", and a study\'s folder bears its name: '
+            f"rename {folder} to {folder.with_name(main[0])}"
+        )
     hint = f' Did you mean "{near[0]}"?' if near else f" It holds: {', '.join(sorted(known)) or 'none'}."
     return StudyNotFoundError(f'no study "{study}" in {shown}.{hint}')
 

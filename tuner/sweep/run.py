@@ -51,6 +51,8 @@ class RunOptions:
     retry_failed: bool = False
     confirm_only: bool = False
     """Search no further: only train the finalists again."""
+    command: str = ""
+    """What goes on with this run in a shell, without passwords; kept in the study for `tuner status`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +101,7 @@ class StudyRun:
                         "since this study was run last, %s; trials from now on may not be comparable with those before",
                         ", and ".join(changed),
                     )
-                describe(store, self.spec, self.space, facts.data, code=facts.code)
+                describe(store, self.spec, self.space, facts.data, code=facts.code, command=options.command)
                 fault_point("after_describe")
                 complete = options.confirm_only or self._search(store, executor)
                 if complete and self.spec.finalists is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +13,6 @@ from tuner.paths import StudyPaths
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
-from tuner.store.locations import hide_password
 from tuner.store.store import StudyStore
 from tuner.sweep.earlier import breaking_changes
 
@@ -38,7 +35,9 @@ def check_matches(store: StudyStore, spec: SweepSpec, data: Mapping[str, Json]) 
         )
 
 
-def describe(store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str, Json], *, code: str = "") -> None:
+def describe(
+    store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str, Json], *, code: str = "", command: str = ""
+) -> None:
     """Remember in the study what it is of, for reports and for the next run.
 
     Args:
@@ -47,6 +46,7 @@ def describe(store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str
         space: What is searched.
         data: Facts of the data.
         code: Hash of the user's model, if it is theirs.
+        command: What goes on with the study in a shell.
     """
     from tuner.spec.changes import space_to_json
 
@@ -56,7 +56,8 @@ def describe(store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str
     store.set("data", dict(data))
     store.set("versions", versions())
     store.set("code", code)
-    store.set("command", hide_password(shlex.join(["tuner", *sys.argv[1:]])))
+    if command:
+        store.set("command", command)
 
 
 def differences(store: StudyStore, spec: SweepSpec, *, code: str) -> list[str]:

@@ -1,0 +1,51 @@
+"""A worker as the executor sees it: its process, what it is doing, and whether that takes longer than it may."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from tuner.execute.devices import WorkerPlace
+from tuner.execute.planner import PlannedJob
+from tuner.execute.process import WorkerProcess
+from tuner.spec.model import LimitsSpec
+
+OVERTIME_SECONDS = 1.0
+"""A trial that is over its time limit is given so long to end its epoch, and itself."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker process, and what it is doing."""
+
+    number: int
+    place: WorkerPlace
+    process: WorkerProcess
+    ready: bool = False
+    """It has loaded the data."""
+    key: Hashable = None
+    """The fusion key of its present cohort; None if nobody may join."""
+    jobs: dict[int, PlannedJob] = field(default_factory=dict)
+    """Its unfinished jobs by trial."""
+    seconds: dict[int, float] = field(default_factory=dict)
+    """For how long each of them has trained, as far as it has said."""
+    heard: float = field(default_factory=time.monotonic)
+    """When it last sent something."""
+    stalled: bool = False
+    """We killed it, since it was silent for too long."""
+    overtime: frozenset[int] = frozenset()
+    """We killed it because of these trials, which have trained for too long."""
+
+    def watch(self, limits: LimitsSpec) -> None:
+        """Kill it if one of its trials trains, or is silent, for longer than it may; note why."""
+        if not self.ready or not self.jobs:
+            return
+        silent = time.monotonic() - self.heard
+        if limits.trial_seconds is not None and silent > OVERTIME_SECONDS:
+            spent = silent / len(self.jobs) - OVERTIME_SECONDS
+            late = [t for t in self.jobs if self.seconds.get(t, 0.0) + spent > limits.trial_seconds]
+            self.overtime = frozenset(late)
+        self.stalled = not self.overtime and silent > limits.stall_seconds
+        if self.overtime or self.stalled:
+            self.process.kill()

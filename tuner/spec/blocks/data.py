@@ -1,0 +1,78 @@
+"""The `data:` block: where the examples come from, how they are split and prepared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from tuner.spec.values import Fraction, Part
+
+NO_DATA = "none"
+"""The source of a sweep without a `data:` block, whose training code reads data of its own."""
+
+
+class SplitSpec(Part):
+    """Shares of the examples for training, for choosing hyperparameters and for the one final test."""
+
+    train: Fraction
+    """Share of the examples that networks are trained on."""
+    dev: Fraction
+    """Share that configurations are compared on."""
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share that only `tuner test` may read; 0 for none."""
+
+
+def _split_form(value: object) -> str | None:
+    if isinstance(value, dict | SplitSpec):
+        return "shares"
+    return "auto" if value == "auto" else None
+
+
+Split = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[SplitSpec, Tag("shares")],
+    Discriminator(
+        _split_form,
+        custom_error_type="split",
+        custom_error_message="must be `auto` or shares such as {train: 0.6, dev: 0.2, test: 0.2}",
+    ),
+]
+
+
+class DataSpec(Part):
+    """Where the examples come from and how they are split and prepared."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """`sklearn/NAME`; a CSV, Parquet, NPZ, NPY or IDX file; a folder of images; or a function of yours,
+    `package.module:function` or `path/to/file.py:function`. Paths start at the sweep file's folder."""
+    target: str | list[str] | None = None
+    """Column to predict, or several: numbers to regress together, or labels of 0 and 1; the last column if left out."""
+    task: Literal["auto", "classification", "multi_label", "regression"] = "auto"
+    """What to learn; `auto` looks at the target: text, booleans and few distinct integers are classes, several columns
+    of 0 and 1 are labels (an example may have any number of them)."""
+    split: Split = "auto"
+    """Shares of train, dev and test; `auto` is 60/20/20 for small sets, down to 98/1/1 near a million examples."""
+    folds: Annotated[int, Field(ge=2, le=50)] | None = None
+    """Cross-validation: every trial trains so many networks, each without one of as many parts of the train and dev
+    examples, and is scored by the mean over these parts. Left out: one dev set."""
+    stream: bool = False
+    """Leave the inputs on disk and read them batch by batch, for data larger than memory: NPY files in a folder, IDX
+    files that are not packed, and functions. Trials are then trained one at a time."""
+    dev: str | None = None
+    """File that holds the dev examples, if they are given apart."""
+    test: str | None = None
+    """File that holds the test examples, if they are given apart."""
+    normalise: bool = True
+    """Give each input zero mean and unit variance, measured on the training examples only."""
+    missing: Literal["mean", "drop", "error"] = "mean"
+    """Missing values: fill with the training mean (a column of its own marks them), drop the example, or refuse."""
+    seed: int = 0
+    """Seed of the split."""
+    group: str | None = None
+    """Column that names a group (a patient, a speaker): a group's examples all go to the same part. It is no input."""
+    order: str | None = None
+    """Column that orders the examples in time: train comes before dev, dev before test. It is no input."""
+    ignore: list[str] = Field(default_factory=list)
+    """Columns that are not used, such as identifiers."""
+    image_size: Annotated[int, Field(ge=1)] | None = None
+    """Resize the images of a folder to this many pixels in height and width; needed when they differ in size."""

@@ -1,0 +1,74 @@
+"""The `search:`, `finalists:` and `limits:` blocks: which trials are made, and when one, or all, must end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tuner.spec.values import Part, Value
+
+StrategyName = Literal["priority", "staged", "tpe", "gp", "cmaes", "qmc", "random", "grid"]
+PrunerName = Literal["median", "asha", "hyperband", "none"]
+
+
+class StopSpec(Part):
+    """When to end the search before its trials are used up. A best trial that is paused then is still trained to its
+    end."""
+
+    target: float | None = None
+    """Stop once the best dev metric is at least as good as this."""
+    plateau: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many trials without an improvement larger than the noise of the dev set."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Stop once this many epochs have been trained in all trials together."""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    """Stop after this many seconds of wall-clock time, over all runs of the study."""
+
+
+class SearchSpec(Part):
+    """How configurations are chosen."""
+
+    trials: Annotated[int, Field(ge=1)] = 64
+    """Total number of trials of the study, over all runs, whatever their end."""
+    strategy: StrategyName = "priority"
+    """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`."""
+    pruner: PrunerName | None = None
+    """`median`, `asha`, `hyperband` or `none`; left out: the strategy's own rule."""
+    seed: int = 0
+    """Seed of the search and of every trial."""
+    trial_seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of every trial, instead of one drawn from `seed` and the trial's number: to train one trial over again."""
+    regularisation: Literal["on_variance", "always"] = "on_variance"
+    """Open weight decay, L1 and dropout when the best trials show variance, or search them from the start."""
+    start: list[dict[str, Value]] = Field(default_factory=list)
+    """Configurations to try first; parameters left out take their defaults."""
+    warm_start: str | None = None
+    """An earlier study to learn from: its name, or its folder from the sweep file's. Its trials are not counted and not
+    repeated; its data and training must be the same, its space may be another. For strategy `priority`."""
+    stop: StopSpec | None = None
+    """When to end the search early."""
+    refine: Annotated[int, Field(ge=0)] = 0
+    """So many times the space is zoomed around the best trials; each round has an equal share of the trials."""
+
+
+class FinalistsSpec(Part):
+    """Training the best trials again on fresh seeds, since the best of many is partly luck."""
+
+    count: Annotated[int, Field(ge=1)] = 5
+    """How many of the best trials."""
+    seeds: Annotated[int, Field(ge=1)] = 3
+    """Fresh seeds for each."""
+
+
+class LimitsSpec(Part):
+    """When a trial, or the sweep, is given up."""
+
+    trial_seconds: Annotated[float, Field(gt=0)] | None = None
+    """A trial that has trained longer fails with reason `timeout`."""
+    stall_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """A trial that finishes no epoch for so long fails with reason `stalled`."""
+    consecutive_failures: Annotated[int, Field(ge=1)] = 3
+    """So many trials in a row that fail in the same way stop the sweep (exit code 7). Divergence does not count."""
+    retries: Annotated[int, Field(ge=0)] = 1
+    """How often a trial whose process was killed is continued from its checkpoint."""
