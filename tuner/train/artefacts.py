@@ -7,7 +7,8 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from tuner.records import EpochResult
 
 NO_ROOM_BYTES = 2**20
 """A disk with less room than this is full."""
+
+_COLUMNS = tuple(f.name for f in fields(EpochResult))
 
 
 @contextmanager
@@ -58,8 +61,8 @@ def write_curve(paths: TrialPaths, curve: Sequence[EpochResult]) -> None:
     """The learning curve as CSV."""
     with replacing(paths.curve) as path, path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([f.name for f in fields(EpochResult)])
-        writer.writerows(astuple(result) for result in curve)
+        writer.writerow(_COLUMNS)
+        writer.writerows(map(attrgetter(*_COLUMNS), curve))
 
 
 def write_weights(paths: TrialPaths, weights: Mapping[str, Tensor]) -> None:
