@@ -38,7 +38,7 @@ MAX_EARLY_DEATHS = 3
 MAX_WORDS = 4000
 """Characters of a worker's last words in an error message."""
 OVERTIME_SECONDS = 1.0
-"""A trial that is over its time limit is given so long to end its epoch, and itself."""
+"""A trial that is over its time limit is given so long to end itself."""
 
 
 @dataclass(slots=True)
@@ -58,6 +58,8 @@ class Worker:
     """For how long each of them has trained, as far as it has said."""
     heard: float = field(default_factory=time.monotonic)
     """When it last sent something."""
+    told: float = field(default_factory=time.monotonic)
+    """When it last sent events."""
     stalled: bool = False
     """We killed it, since it was silent for too long."""
     overtime: frozenset[int] = frozenset()
@@ -185,7 +187,7 @@ class LocalExecutor:
         trials = {p.job.trial for p in chosen}
         self._pending = [p for p in self._pending if p.job.trial not in trials]
         worker.jobs |= {p.job.trial: p for p in chosen}
-        worker.heard = time.monotonic()
+        worker.heard = worker.told = time.monotonic()
         worker.process.send(verb, [p.job for p in chosen])
         self.planner.note_width(len(worker.jobs))
 
@@ -205,6 +207,7 @@ class LocalExecutor:
                 worker.heard = time.monotonic()
                 match message:
                     case ("events", events):
+                        worker.told = worker.heard
                         for event in events:
                             self._note(worker, event)
                         found += events
@@ -254,7 +257,9 @@ class LocalExecutor:
             return [TrialInterrupted(trial=trial) for trial in worker.jobs]
         if worker.overtime:
             self._pending += [p for trial, p in worker.jobs.items() if trial not in worker.overtime]
-            return [self._timeout(trial) for trial in worker.jobs if trial in worker.overtime]
+            cause = "it was still in an epoch when its time was over; limits.trial_seconds is "
+            cause, reason = f"{cause}{self.spec.limits.trial_seconds:g}", FailureReason.TIMEOUT
+            return [TrialFailed(trial=t, reason=reason, message=cause) for t in worker.jobs if t in worker.overtime]
         if worker.stalled:
             reason, from_outside = FailureReason.STALLED, False
             cause = f"it finished no epoch for {self.spec.limits.stall_seconds:g} s"
@@ -287,23 +292,18 @@ class LocalExecutor:
                 f"{self._early_deaths} workers were lost one after the other while they loaded the data: {cause}{said}"
             )
 
-    def _timeout(self, trial: int) -> TrialFailed:
-        limit = self.spec.limits.trial_seconds
-        message = f"it was still in an epoch when its time was over; limits.trial_seconds is {limit:g}"
-        return TrialFailed(trial=trial, reason=FailureReason.TIMEOUT, message=message)
-
     def _watch_limits(self) -> None:
-        """Kill workers with a trial that trains, or is silent, for longer than it may."""
+        """Kill workers with a trial that has trained for longer than it may, or that have long been silent."""
         limits = self.spec.limits
         now = time.monotonic()
         for worker in self.workers:
             if not worker.ready or not worker.jobs:
                 continue
-            silent = now - worker.heard
-            if limits.trial_seconds is not None and silent > OVERTIME_SECONDS:
-                spent = silent / len(worker.jobs) - OVERTIME_SECONDS
+            quiet = now - worker.told
+            if limits.trial_seconds is not None and quiet > OVERTIME_SECONDS:
+                spent = quiet / len(worker.jobs) - OVERTIME_SECONDS
                 late = [t for t in worker.jobs if worker.seconds.get(t, 0.0) + spent > limits.trial_seconds]
                 worker.overtime = frozenset(late)
-            worker.stalled = not worker.overtime and silent > limits.stall_seconds
+            worker.stalled = not worker.overtime and now - worker.heard > limits.stall_seconds
             if worker.overtime or worker.stalled:
                 worker.process.kill()

@@ -36,7 +36,7 @@ _COLUMNS = tuple(f.name for f in fields(EpochResult))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """A trial at the end of an epoch."""
+    """A trial at the end of an epoch, or between two steps of one."""
 
     state: Mapping[str, Tensor]
     """The program's state of the trial: see `Program.state`."""
@@ -46,6 +46,10 @@ class Checkpoint:
     patience: Patience
     params: Mapping[str, Any]
     seed: int
+    step: int = 0
+    """Steps that are done of the epoch after the curve's last."""
+    epoch_seconds: float = 0.0
+    """Training seconds of these steps."""
     synced_seconds: float = 0.0
     """The trial's training seconds in its last checkpoint that was synced to the disk."""
 
@@ -54,12 +58,16 @@ class Checkpoint:
         """Finished epochs."""
         return len(self.curve)
 
+    @property
+    def seconds(self) -> float:
+        """Training seconds of the trial."""
+        return (self.curve[-1].seconds if self.curve else 0.0) + self.epoch_seconds
+
 
 def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
     """Make this the trial's last checkpoint; the one before is kept as well. Returns the new `synced_seconds`."""
-    seconds = checkpoint.curve[-1].seconds if checkpoint.curve else 0.0
-    sync = seconds - checkpoint.synced_seconds >= SYNC_SECONDS
-    synced_seconds = seconds if sync else checkpoint.synced_seconds
+    sync = checkpoint.seconds - checkpoint.synced_seconds >= SYNC_SECONDS
+    synced_seconds = checkpoint.seconds if sync else checkpoint.synced_seconds
     values = {
         "state": dict(checkpoint.state),
         "state_format": checkpoint.state_format,
@@ -67,6 +75,8 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
         "patience": asdict(checkpoint.patience),
         "params": dict(checkpoint.params),
         "seed": checkpoint.seed,
+        "step": checkpoint.step,
+        "epoch_seconds": checkpoint.epoch_seconds,
         "synced_seconds": synced_seconds,
     }
     body = io.BytesIO()
@@ -116,5 +126,7 @@ def _read(path: Path) -> Checkpoint:
         patience=Patience(**values["patience"]),
         params=values["params"],
         seed=values["seed"],
+        step=values.get("step", 0),  # earlier versions wrote none within an epoch
+        epoch_seconds=values.get("epoch_seconds", 0.0),
         synced_seconds=values["synced_seconds"],
     )
