@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from tuner.data.dataset import Split, TrainingData
 from tuner.data.stored import StreamedInputs
 from tuner.paths import TrialPaths
 from tuner.records import (
+    EpochResult,
     EpochsFinished,
     FailureReason,
     TrialEvent,
@@ -209,15 +211,19 @@ def test_a_checkpoint_of_an_earlier_version_is_at_an_epochs_end(
     (job,) = jobs(tmp_path, per_trial(1), to_epoch=1)
     save = torch.save
 
-    def without_step(values: dict[str, object], file: object) -> None:
-        save({k: v for k, v in values.items() if k not in ("step", "epoch_seconds")}, file)
+    def without_step(values: dict[str, Any], file: object) -> None:
+        names = [f.name for f in fields(EpochResult)]
+        curve = [dict(zip(names, [int(row[0]), *row[1:]], strict=True)) for row in values["curve"].tolist()]
+        old = {k: v for k, v in values.items() if k not in ("step", "epoch_seconds")}
+        save({**old, "curve": curve}, file)
 
     with monkeypatch.context() as patch:
-        patch.setattr("tuner.train.checkpoint.torch.save", without_step)
-        run_cohort(task, [job])
+        patch.setattr(torch, "save", without_step)
+        told = curves(run_cohort(task, [job]))
     found = read_checkpoint(paths_of(job))
     assert found is not None
     assert (found.epoch, found.step, found.epoch_seconds) == (1, 0, 0.0)
+    assert figures(list(found.curve)) == told[0]
 
 
 def test_a_trial_that_takes_too_long_ends_in_mid_epoch_and_the_others_go_on(single_steps: None, tmp_path: Path) -> None:

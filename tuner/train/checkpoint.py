@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ long as a small network needs for some epochs; a process that is killed loses no
 
 _MAGIC = b"tuner-checkpoint-1 "
 _COLUMNS = tuple(f.name for f in fields(EpochResult))
+_in_columns = attrgetter(*_COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +73,8 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
     values = {
         "state": dict(checkpoint.state),
         "state_format": checkpoint.state_format,
-        "curve": [{name: getattr(result, name) for name in _COLUMNS} for result in checkpoint.curve],
+        # One tensor: to pickle each number by itself would take longer than all the weights of a small network.
+        "curve": torch.tensor([_in_columns(result) for result in checkpoint.curve], dtype=torch.float64),
         "patience": asdict(checkpoint.patience),
         "params": dict(checkpoint.params),
         "seed": checkpoint.seed,
@@ -122,7 +125,7 @@ def _read(path: Path) -> Checkpoint:
     return Checkpoint(
         state=values["state"],
         state_format=values["state_format"],
-        curve=tuple(EpochResult(**result) for result in values["curve"]),
+        curve=tuple(map(_result_of, values["curve"])),
         patience=Patience(**values["patience"]),
         params=values["params"],
         seed=values["seed"],
@@ -130,3 +133,10 @@ def _read(path: Path) -> Checkpoint:
         epoch_seconds=values.get("epoch_seconds", 0.0),
         synced_seconds=values["synced_seconds"],
     )
+
+
+def _result_of(row: Any) -> EpochResult:
+    if isinstance(row, dict):  # as earlier versions wrote it
+        return EpochResult(**row)
+    epoch, *figures = row.tolist()
+    return EpochResult(**dict(zip(_COLUMNS, [int(epoch), *figures], strict=True)))
