@@ -122,6 +122,14 @@ def test_a_trial_that_hangs_is_ended_and_the_others_finish(start: Open, job: Cal
     assert isinstance(found[2], TrialFinished)
 
 
+def test_a_trial_whose_epoch_is_long_does_not_stall(start: Open, job: Callable[..., TrialJob]) -> None:
+    executor = start(epochs=1, slow=1.5, fuse="off", limits={"stall_seconds": 5})
+    executor.submit([job(0, to_epoch=1)])
+    events = drain(executor, [job(0)])
+    assert isinstance(ends(events)[0], TrialFinished)
+    assert curve(events, 0)[0].seconds > 5
+
+
 def test_a_trial_that_has_trained_too_long_times_out_at_the_end_of_an_epoch(
     start: Open, job: Callable[..., TrialJob]
 ) -> None:
