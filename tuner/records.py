@@ -153,6 +153,8 @@ class TrialStarted:
     from_epoch: int
     """Finished epochs in the checkpoint that it continues from; 0 for a fresh start."""
     num_parameters: int
+    from_step: int = 0
+    """Steps of the next epoch that are in the checkpoint too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

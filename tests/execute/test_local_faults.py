@@ -28,6 +28,7 @@ from tuner.records import (
     TrialInterrupted,
     TrialJob,
 )
+from tuner.spec.model import LimitsSpec
 
 CULPRIT = {"l1": 1e-9}
 SLOW = 0.02
@@ -120,6 +121,23 @@ def test_a_trial_that_hangs_is_ended_and_the_others_finish(start: Open, job: Cal
     assert (failed.reason, failed.message) == (FailureReason.STALLED, "it finished no epoch for 3 s")
     assert isinstance(found[0], TrialFinished)
     assert isinstance(found[2], TrialFinished)
+
+
+def test_a_trial_whose_epoch_is_long_does_not_stall(start: Open, job: Callable[..., TrialJob], tmp_path: Path) -> None:
+    hurry = tmp_path / "hurry"
+    hurry.touch()
+    executor = start(epochs=1, slow=1.5, hurry=str(hurry), fuse="off")
+    first, slow = job(0, to_epoch=1), job(1, to_epoch=1)
+    executor.submit([first])
+    drain(executor, [first])
+    hurry.unlink()
+    executor.spec = executor.spec.model_copy(
+        update={"limits": LimitsSpec(stall_seconds=6)}
+    )  # not before: a new worker may take its time
+    executor.submit([slow])
+    events = drain(executor, [slow])
+    assert isinstance(ends(events)[1], TrialFinished)
+    assert curve(events, 1)[0].seconds > 6
 
 
 def test_a_trial_that_has_trained_too_long_times_out_at_the_end_of_an_epoch(

@@ -72,8 +72,8 @@ def _audit_resume(rig: Rig, run: Run, records: Sequence[TrialRecord]) -> None:
     before = rig.runs[: rig.runs.index(run)]
     ended = {number for earlier in before for number in earlier.announced}
     diverged = {r.number for r in records if r.reason.startswith("diverged")}  # these leave no checkpoint
-    for number, epoch in run.went_on.items():
-        assert epoch == run.finished_epochs.get(number, 0) or number in diverged
+    for number, place in run.went_on.items():
+        assert place == run.places.get(number, (0, 0)) or number in diverged
         assert number not in ended
 
 

@@ -33,7 +33,11 @@ from tuner.store.reader import read_study
 from tuner.train.checkpoint import read_checkpoint
 
 ENDED = re.compile(r"^trial (\d+) (complete|pruned|failed): dev (\S+), (\d+) epochs, [\d.]+ s \((.*)\) ", re.MULTILINE)
-WENT_ON = re.compile(r"^trial (\d+) goes on (?:after epoch (\d+)|from its start)$", re.MULTILINE)
+WENT_ON = re.compile(
+    r"^trial (\d+) goes on (?:after epoch (\d+)|from its start|after step (\d+) of epoch (\d+))$", re.MULTILINE
+)
+Place = tuple[int, int]
+"""Where a trial's training stands: finished epochs, and steps of the next one."""
 CLOCKED = ("seconds",)
 """Columns of the leaderboard that a clock fills."""
 MARK = "TUNER_RIG"
@@ -45,11 +49,11 @@ Row = dict[str, str]
 class Run:
     """One run of the study: a process, and what it printed."""
 
-    def __init__(self, command: Command, *, stdout: Path, stderr: Path, finished_epochs: Mapping[int, int]) -> None:
+    def __init__(self, command: Command, *, stdout: Path, stderr: Path, places: Mapping[int, Place]) -> None:
         self.command = command
         self._stdout, self._stderr = stdout, stderr
-        self.finished_epochs = finished_epochs
-        """The finished epochs of the trials when it began, as their files tell."""
+        self.places = places
+        """Where the trials stood when it began, as their files tell."""
 
     @property
     def pid(self) -> int:
@@ -71,9 +75,13 @@ class Run:
         return {int(number): (state, value, int(epochs), why) for number, state, value, epochs, why in found}
 
     @property
-    def went_on(self) -> dict[int, int]:
-        """Where each trial that an earlier run had left went on: its finished epochs."""
-        return {int(number): int(epoch or 0) for number, epoch in WENT_ON.findall(self.err)}
+    def went_on(self) -> dict[int, Place]:
+        """Where each trial that an earlier run had left went on."""
+        found = WENT_ON.findall(self.err)
+        return {
+            int(number): (int(under_way) - 1, int(step)) if step else (int(epoch or 0), 0)
+            for number, epoch, step, under_way in found
+        }
 
     @property
     def alive(self) -> bool:
@@ -127,12 +135,12 @@ class Rig:
         number = len(self.runs)
         stdout, stderr = self.folder / f"{number}.out", self.folder / f"{number}.err"
         arguments = ["run", "sweep.yaml", "--engine", engine, *self._store(), *flags]
-        before = self.finished_epochs()
+        before = self.places()
         stdout.touch()
         stderr.touch()
         env = {"TUNER_FAULT": fault, MARK: str(self.folder), **env}
         command = self.launcher(arguments, cwd=self.folder, env=env, stdout=stdout, stderr=stderr)
-        self.runs.append(Run(command, stdout=stdout, stderr=stderr, finished_epochs=before))
+        self.runs.append(Run(command, stdout=stdout, stderr=stderr, places=before))
         return self.runs[-1]
 
     def _store(self) -> list[str]:
@@ -233,18 +241,18 @@ class Rig:
         except StudyNotFoundError:
             return ()
 
-    def checkpoints(self) -> dict[int, int]:
-        """The finished epochs in each trial's checkpoint."""
+    def checkpoints(self) -> dict[int, Place]:
+        """Where each trial's checkpoint stands."""
         found = {number: read_checkpoint(self.paths.trial(number)) for number in self._folders()}
-        return {number: checkpoint.epoch for number, checkpoint in found.items() if checkpoint is not None}
+        return {number: (one.epoch, one.step) for number, one in found.items() if one is not None}
 
-    def finished_epochs(self) -> dict[int, int]:
-        """The finished epochs of each trial, by its checkpoint or by the curve that it leaves at its end."""
+    def places(self) -> dict[int, Place]:
+        """Where each trial stands, by its checkpoint or by the curve that it leaves at its end."""
         found = self.checkpoints()
         for number in self._folders():
             curve = self.paths.trial(number).curve
             if curve.exists():
-                found[number] = max(found.get(number, 0), len(curve.read_text().splitlines()) - 1)
+                found[number] = max(found.get(number, (0, 0)), (len(curve.read_text().splitlines()) - 1, 0))
         return found
 
     def _folders(self) -> list[int]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.launch import Zygote, launch
-from tests.reliability.rig import Rig
+from tests.reliability.rig import Place, Rig
+from tests.reliability.test_signals import long_epochs
 from tuner.faults import POINTS
 
 KILLS_PER_STUDY = 5
@@ -59,13 +60,32 @@ def test_killed_at_every_moment_of_a_checkpoint_long_trials_go_on_from_the_one_b
     for one in (rig, calm):
         one.sweep(**long_trials)
     calm.resume()
-    went_on: list[int] = []
+    went_on: list[Place] = []
     for point in ("checkpoint_written:2", "checkpoint_between:1", "checkpoint_replaced:1", "checkpoint_between:1"):
         run = rig.start(fault=point)
         assert run.wait() == -9, f"{point} was not passed: {run.err[-1000:]}"
         rig.audit()
         went_on += run.went_on.values()
-    assert any(0 < epoch < 3000 for epoch in went_on)
+    assert any((0, 0) < place < (3000, 0) for place in went_on)
+    rig.resume()
+    rig.audit(like=calm)
+
+
+def test_killed_at_every_moment_of_a_checkpoint_in_mid_epoch_a_trial_goes_on_at_its_step(
+    quick_rigs: Callable[[str], Rig], tmp_path: Path
+) -> None:
+    rig, calm = quick_rigs("study"), quick_rigs("undisturbed")
+    for one in (rig, calm):
+        one.sweep(**long_epochs(tmp_path / "hurry"))
+    went_on: list[Place] = []
+    for point in ("checkpoint_written:2", "checkpoint_between:2", "checkpoint_replaced:2", "checkpoint_between:2"):
+        run = rig.start(fault=point)
+        assert run.wait() == -9, f"{point} was not passed: {run.err[-1000:]}"
+        rig.audit()
+        went_on += run.went_on.values()
+    assert len({step for epoch, step in went_on if epoch == 0 < step}) >= 2
+    (tmp_path / "hurry").touch()
+    calm.resume()
     rig.resume()
     rig.audit(like=calm)
 

@@ -23,6 +23,18 @@ SLOW = {
 }
 """Trials of some seconds: each step takes its time, as long as Python runs it."""
 ENDLESS = {**SLOW, "training": {"epochs": 10_000, "batch_size": 256}}
+NUM_STEPS = 1078
+"""Of an epoch of `long_epochs`: the training examples of the digits."""
+
+
+def long_epochs(hurry: Path) -> dict[str, object]:
+    """Two trials of one epoch that takes some minutes, until the file is there."""
+    return {
+        **SLOW,
+        "model": {"kind": f"{CODE}:build", "slow": 0.1, "hurry": str(hurry)},
+        "training": {"epochs": 1, "batch_size": 1, "fuse": "off"},
+        "search": {"trials": 2, "strategy": "random"},
+    }
 
 
 def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(rig: Rig) -> None:
@@ -56,6 +68,39 @@ def test_an_interrupted_confirmation_says_so_and_how_to_go_on(rig: Rig) -> None:
     os.kill(run.pid, signal.SIGINT)
     assert wait_for(run) == 130
     assert f"interrupted; everything is kept. To go on: tuner {' '.join(confirm)}\n" in stderr.read_text()
+
+
+def test_sigterm_in_a_long_epoch_ends_in_seconds_and_no_step_is_trained_twice(rig: Rig, tmp_path: Path) -> None:
+    rig.sweep(**long_epochs(tmp_path / "hurry"))
+    run = rig.start(engine="local")
+    rig.wait_until(lambda: len(rig.checkpoints()) == 2)
+    rig.kill("session", signal.SIGTERM)
+    assert run.wait() == 143
+    assert "did not end in time" not in run.err
+    rig.audit()
+    assert states(rig) == [TrialState.PAUSED] * 2
+    reached = rig.checkpoints()
+    assert all(epoch == 0 < step < NUM_STEPS for epoch, step in reached.values())
+    (tmp_path / "hurry").touch()
+    rig.resume(engine="local")
+    assert rig.last.went_on == reached
+    assert (tmp_path / "hurry").stat().st_size == sum(NUM_STEPS - step for _, step in reached.values())
+    rig.audit(complete=True)
+
+
+def test_a_kill_in_a_long_epoch_costs_the_steps_since_the_last_checkpoint(rig: Rig, tmp_path: Path) -> None:
+    rig.sweep(**long_epochs(tmp_path / "hurry"))
+    run = rig.start(engine="local")
+    rig.wait_until(lambda: [step > 20 for _, step in rig.checkpoints().values()] == [True, True])
+    rig.kill("coordinator")
+    assert run.wait() == -9
+    rig.audit()
+    reached = rig.checkpoints()
+    (tmp_path / "hurry").touch()
+    rig.resume(engine="local")
+    assert rig.last.went_on == reached
+    assert (tmp_path / "hurry").stat().st_size == sum(NUM_STEPS - step for _, step in reached.values())
+    rig.audit(complete=True)
 
 
 def test_the_first_ctrl_c_ends_cleanly_with_130_and_the_second_at_once(rig: Rig) -> None:

@@ -209,9 +209,9 @@ def test_an_interrupted_cohort_goes_on_where_it_was(tmp_path: Path) -> None:
     members = jobs(tmp_path / "b", configurations, to_epoch=5)
     cohort = Cohort(task, members, worker="test")
     events = []
-    for number, step in enumerate(cohort.epochs()):
+    for step in cohort.epochs():
         events += step
-        if number == 1:
+        if any(isinstance(e, EpochsFinished) and e.results[-1].epoch == 2 for e in step):
             cohort.interrupt()
     assert len([e for e in events if isinstance(e, TrialInterrupted)]) == 4
     found = [read_checkpoint(TrialPaths(Path(job.folder))) for job in members]

@@ -16,7 +16,7 @@ from tuner.spec.model import SweepSpec
 
 
 class InlineExecutor:
-    """See `execute.executor.Executor`. `events` trains one epoch of the present cohort.
+    """See `execute.executor.Executor`. `events` trains a slice of an epoch of the present cohort.
 
     What users' code prints goes to standard error, where it cannot be taken for this program's results.
     """

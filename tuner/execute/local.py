@@ -163,7 +163,7 @@ class LocalExecutor:
         trials = {p.job.trial for p in chosen}
         self._pending = [p for p in self._pending if p.job.trial not in trials]
         worker.jobs |= {p.job.trial: p for p in chosen}
-        worker.heard = time.monotonic()
+        worker.heard = worker.told = time.monotonic()
         worker.process.send(verb, [p.job for p in chosen])
         self.planner.note_width(len(worker.jobs))
 
@@ -183,6 +183,7 @@ class LocalExecutor:
                 worker.heard = time.monotonic()
                 match message:
                     case ("events", events):
+                        worker.told = worker.heard
                         for event in events:
                             self._note(worker, event)
                         found += events
@@ -233,7 +234,9 @@ class LocalExecutor:
             return [TrialInterrupted(trial=trial) for trial in worker.jobs]
         if worker.overtime:
             self._pending += [p for trial, p in worker.jobs.items() if trial not in worker.overtime]
-            return [self._timeout(trial) for trial in worker.jobs if trial in worker.overtime]
+            cause = "it was still in an epoch when its time was over; limits.trial_seconds is "
+            cause, reason = f"{cause}{self.spec.limits.trial_seconds:g}", FailureReason.TIMEOUT
+            return [TrialFailed(trial=t, reason=reason, message=cause) for t in worker.jobs if t in worker.overtime]
         if worker.stalled:
             reason, from_outside = FailureReason.STALLED, False
             cause = f"it finished no epoch for {self.spec.limits.stall_seconds:g} s"

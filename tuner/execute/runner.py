@@ -36,7 +36,7 @@ class Group(Protocol):
         ...
 
     def epochs(self) -> Iterator[list[TrialEvent]]:
-        """Train until all have ended; between steps the owner may call `join` and `interrupt`."""
+        """Train until all have ended, yielding events or none; between steps the owner may `join` and `interrupt`."""
         ...
 
 
@@ -83,13 +83,13 @@ class CohortRunner:
         self._waiting.append(list(jobs))
 
     def interrupt(self) -> None:
-        """Checkpoint and end at the next epoch's end."""
+        """Checkpoint and end, in mid-epoch where one is long."""
         self._interrupted = True
         if self._cohort is not None:
             self._cohort.interrupt()
 
     def train(self, jobs: Sequence[TrialJob]) -> Iterator[list[TrialEvent]]:
-        """Train jobs and those that join or are queued, yielding each epoch's events.
+        """Train jobs and those that join or are queued, yielding the events of each epoch, and none for a slice of one.
 
         Raises:
             StorageError: the trials' files cannot be written.

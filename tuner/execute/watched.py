@@ -12,7 +12,7 @@ from tuner.execute.process import WorkerProcess
 from tuner.spec.model import LimitsSpec
 
 OVERTIME_SECONDS = 1.0
-"""A trial that is over its time limit is given so long to end its epoch, and itself."""
+"""A trial that is over its time limit is given so long to end itself."""
 
 
 @dataclass(slots=True)
@@ -32,20 +32,23 @@ class Worker:
     """For how long each of them has trained, as far as it has said."""
     heard: float = field(default_factory=time.monotonic)
     """When it last sent something."""
+    told: float = field(default_factory=time.monotonic)
+    """When it last sent events."""
     stalled: bool = False
     """We killed it, since it was silent for too long."""
     overtime: frozenset[int] = frozenset()
     """We killed it because of these trials, which have trained for too long."""
 
     def watch(self, limits: LimitsSpec) -> None:
-        """Kill it if one of its trials trains, or is silent, for longer than it may; note why."""
+        """Kill it if one of its trials has trained for longer than it may, or it has long been silent; note why."""
         if not self.ready or not self.jobs:
             return
-        silent = time.monotonic() - self.heard
-        if limits.trial_seconds is not None and silent > OVERTIME_SECONDS:
-            spent = silent / len(self.jobs) - OVERTIME_SECONDS
+        now = time.monotonic()
+        quiet = now - self.told
+        if limits.trial_seconds is not None and quiet > OVERTIME_SECONDS:
+            spent = quiet / len(self.jobs) - OVERTIME_SECONDS
             late = [t for t in self.jobs if self.seconds.get(t, 0.0) + spent > limits.trial_seconds]
             self.overtime = frozenset(late)
-        self.stalled = not self.overtime and silent > limits.stall_seconds
+        self.stalled = not self.overtime and now - self.heard > limits.stall_seconds
         if self.overtime or self.stalled:
             self.process.kill()

@@ -1,7 +1,7 @@
 """A worker process: loads the data once, then trains the cohorts that the coordinator sends, until told to end.
 
 Messages to a worker: ("train", jobs), ("join", jobs), ("interrupt",), ("close",). From a worker: ("ready", facts),
-("refused", error), ("events", events), ("too wide", width), ("log", level, text).
+("refused", error), ("events", events), ("alive",), ("too wide", width), ("log", level, text).
 """
 
 from __future__ import annotations
@@ -174,6 +174,8 @@ class _Server:
                 os._exit(0)  # a child that users' code forked, and that came back to us
             self._printed.deliver([TrialPaths(Path(job.folder)).log for job in self._runner.members])
             outbox.add(events)
+            if not events and isinstance(self._task, Task):
+                self._link.send("alive")  # a slice of a long epoch is trained; users' own code reports by itself
             for message in self._link.arrived():
                 if not self._heed(message):
                     return False

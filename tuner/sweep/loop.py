@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 0.5
 GRACE_SECONDS = 20.0
-"""When asked to stop, trials are given so long to end their epoch; SLURM and Kubernetes kill after 30."""
+"""When asked to stop, trials are given so long to checkpoint; SLURM and Kubernetes kill after 30."""
 
 Folders = Callable[[int], Path]
 """Where a trial's files go, by its number."""
@@ -110,7 +110,7 @@ class Sweep:
             if complete:
                 self._end_paused()
             else:
-                self.watcher.said("stopping: trials end their epoch and checkpoint; a second signal ends at once")
+                self.watcher.said("stopping: trials write their checkpoints; a second signal ends at once")
                 self._interrupt()
             return complete
 
@@ -202,6 +202,8 @@ class Sweep:
         if isinstance(event, TrialStarted) and event.trial in self._continued:
             self._continued.discard(event.trial)
             where = f"after epoch {event.from_epoch}" if event.from_epoch else "from its start"
+            if event.from_step:
+                where = f"after step {event.from_step} of epoch {event.from_epoch + 1}"
             self.watcher.said(f"trial {event.trial} goes on {where}")
 
     def _record(self, trial: int) -> TrialRecord:
@@ -230,14 +232,14 @@ class Sweep:
         append(TrialPaths(self.folders(event.trial)).log, text.encode(errors="backslashreplace"))
 
     def _interrupt(self) -> None:
-        """Let the executor checkpoint what runs; what does not end its epoch in time has its last checkpoint."""
+        """Let the executor checkpoint what runs; what does not come to it in time has its last one."""
         self._ending = True
         self.executor.interrupt()
         deadline = time.monotonic() + GRACE_SECONDS
         while self._active and time.monotonic() < deadline:
             self._handle(self.executor.events(WAIT_SECONDS))
         for trial in sorted(self._active):
-            log.warning("trial %d is in a long epoch; it goes on from its last checkpoint", trial)
+            log.warning("trial %d did not end in time; it goes on from its last checkpoint", trial)
             self.store.record(TrialInterrupted(trial=trial))
         self._active = set()
         self.store.flush()

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,12 @@ long as a small network needs for some epochs; a process that is killed loses no
 
 _MAGIC = b"tuner-checkpoint-1 "
 _COLUMNS = tuple(f.name for f in fields(EpochResult))
+_in_columns = attrgetter(*_COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """A trial at the end of an epoch."""
+    """A trial at the end of an epoch, or between two steps of one."""
 
     state: Mapping[str, Tensor]
     """The program's state of the trial: see `Program.state`."""
@@ -46,6 +48,10 @@ class Checkpoint:
     patience: Patience
     params: Mapping[str, Any]
     seed: int
+    step: int = 0
+    """Steps that are done of the epoch after the curve's last."""
+    epoch_seconds: float = 0.0
+    """Training seconds of these steps."""
     synced_seconds: float = 0.0
     """The trial's training seconds in its last checkpoint that was synced to the disk."""
 
@@ -54,19 +60,26 @@ class Checkpoint:
         """Finished epochs."""
         return len(self.curve)
 
+    @property
+    def seconds(self) -> float:
+        """Training seconds of the trial."""
+        return (self.curve[-1].seconds if self.curve else 0.0) + self.epoch_seconds
+
 
 def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
     """Make this the trial's last checkpoint; the one before is kept as well. Returns the new `synced_seconds`."""
-    seconds = checkpoint.curve[-1].seconds if checkpoint.curve else 0.0
-    sync = seconds - checkpoint.synced_seconds >= SYNC_SECONDS
-    synced_seconds = seconds if sync else checkpoint.synced_seconds
+    sync = checkpoint.seconds - checkpoint.synced_seconds >= SYNC_SECONDS
+    synced_seconds = checkpoint.seconds if sync else checkpoint.synced_seconds
     values = {
         "state": dict(checkpoint.state),
         "state_format": checkpoint.state_format,
-        "curve": [{name: getattr(result, name) for name in _COLUMNS} for result in checkpoint.curve],
+        # One tensor: to pickle each number by itself would take longer than all the weights of a small network.
+        "curve": torch.tensor([_in_columns(result) for result in checkpoint.curve], dtype=torch.float64),
         "patience": asdict(checkpoint.patience),
         "params": dict(checkpoint.params),
         "seed": checkpoint.seed,
+        "step": checkpoint.step,
+        "epoch_seconds": checkpoint.epoch_seconds,
         "synced_seconds": synced_seconds,
     }
     body = io.BytesIO()
@@ -112,9 +125,18 @@ def _read(path: Path) -> Checkpoint:
     return Checkpoint(
         state=values["state"],
         state_format=values["state_format"],
-        curve=tuple(EpochResult(**result) for result in values["curve"]),
+        curve=tuple(map(_result_of, values["curve"])),
         patience=Patience(**values["patience"]),
         params=values["params"],
         seed=values["seed"],
+        step=values.get("step", 0),  # earlier versions wrote none within an epoch
+        epoch_seconds=values.get("epoch_seconds", 0.0),
         synced_seconds=values["synced_seconds"],
     )
+
+
+def _result_of(row: Any) -> EpochResult:
+    if isinstance(row, dict):  # as earlier versions wrote it
+        return EpochResult(**row)
+    epoch, *figures = row.tolist()
+    return EpochResult(**dict(zip(_COLUMNS, [int(epoch), *figures], strict=True)))

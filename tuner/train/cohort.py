@@ -1,16 +1,14 @@
 """The one training loop: a cohort of trials that advance together, epoch by epoch.
 
 Members may be at different epochs. At each epoch's end those that are done leave and others may join; what a
-trial computes does not depend on who else is there.
+trial computes does not depend on who else is there. Long epochs are trained in slices (`train.slices`), between which
+members are checkpointed and may be interrupted.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-
-import numpy as np
-import torch
 
 from tuner.records import (
     EpochResult,
@@ -25,9 +23,9 @@ from tuner.records import (
     TrialPaused,
     TrialStarted,
 )
-from tuner.train.program import EpochPlan, Program, num_steps
+from tuner.train.program import Program
 from tuner.train.run import PAUSE, Run
-from tuner.train.schedule import learning_rates
+from tuner.train.slices import Pace, Slices
 from tuner.train.task import Measured, Task
 from tuner.train.trade_offs import trade_offs
 
@@ -39,8 +37,8 @@ MIN_CHECKPOINT_SECONDS = 1.0
 class Cohort:
     """Trains jobs that share a fusion key.
 
-    `epochs()` is a generator: each step trains one epoch of every member and yields the events of it. Between
-    steps the owner may call `join` and `interrupt`.
+    `epochs()` is a generator: each step trains one epoch of every member, or a slice of a long one, and yields the
+    events of it, which may be none. Between steps the owner may call `join` and `interrupt`.
     """
 
     def __init__(self, task: Task, jobs: Sequence[TrialJob], *, worker: str) -> None:
@@ -49,6 +47,9 @@ class Cohort:
         self._joining = list(jobs)
         self._runs: list[Run] = []
         self._program: Program | None = None
+        self._pace = Pace()
+        self._slices: Slices | None = None
+        """The epoch under way, until it ends or members leave."""
         self._interrupted = False
         self._last_checkpoint = time.monotonic()
         self._checkpoint_seconds = MIN_CHECKPOINT_SECONDS
@@ -68,20 +69,20 @@ class Cohort:
         self._joining += jobs
 
     def interrupt(self) -> None:
-        """Checkpoint every member at the next epoch's end, and end."""
+        """Checkpoint every member when the present slice of its epoch is trained, and end."""
         self._interrupted = True
 
     def epochs(self) -> Iterator[list[TrialEvent]]:
         """Train until all members are done."""
         while self._runs or self._joining:
             events: list[TrialEvent] = []
-            if self._joining and not self._interrupted:
+            if self._joining and not self._interrupted and not any(run.step for run in self._runs):
                 events += self._admit()
             if self._interrupted:
                 yield [*events, *self._leave_interrupted()]
                 return
             if self._runs:
-                events += self._epoch()
+                events += self._train()
             yield events
 
     @property
@@ -107,6 +108,7 @@ class Cohort:
                     path=self._running.path,
                     cohort_width=len(self._runs),
                     from_epoch=run.epoch,
+                    from_step=run.step,
                     num_parameters=self.task.num_parameters(run.member),
                 )
             )
@@ -127,6 +129,7 @@ class Cohort:
             self._program = self.task.program(members)
         else:
             self._program = self._program.resized(list(keep), members)
+        self._pace, self._slices = Pace(), None
         self._runs = runs  # last: building a user's module may raise, and the jobs are then still those joining
 
     def _leave(self, done: Sequence[int], failed: Sequence[int] = ()) -> list[TrialEvent]:
@@ -178,11 +181,25 @@ class Cohort:
 
     # One epoch
 
-    def _epoch(self) -> list[TrialEvent]:
-        program = self._running
+    def _train(self) -> list[TrialEvent]:
+        """Train a slice of the members' epochs, and measure what they have become at its end."""
+        if self._slices is None:
+            self._slices = Slices(self.task, self._runs, self._running, self._pace)
+        self._slices.train()
+        events = self._end_epoch(self._slices) if self._slices.done else self._end_late()
+        self._checkpoint_at_times()
+        return events
+
+    def _end_late(self) -> list[TrialEvent]:
+        """In mid-epoch, end those that have trained for too long."""
+        late = {row: problem for row, run in enumerate(self._runs) if (problem := run.overtime)}
+        events: list[TrialEvent] = [_failed(self._runs[row], FailureReason.TIMEOUT, late[row]) for row in late]
+        return events + self._leave([], list(late))
+
+    def _end_epoch(self, slices: Slices) -> list[TrialEvent]:
+        self._slices = None
+        program, plan = self._running, slices.plan
         began = time.perf_counter()
-        plan = self._plan()
-        program.train_steps(plan, 0, len(plan.step_SK))
         scores = self.task.evaluate(program)
         seconds = (time.perf_counter() - began) / len(self._runs)
         events: list[TrialEvent] = []
@@ -204,21 +221,7 @@ class Cohort:
                 done.append(row)
         if improved:
             program.save_best(improved)
-        events += self._leave(done, failed)
-        self._checkpoint_at_times()
-        return events
-
-    def _plan(self) -> EpochPlan:
-        steps = num_steps(self.task.num_train, self._runs[0].member.settings.batch_size)
-        rates = [learning_rates(r.member.settings, epoch=r.epoch, steps_per_epoch=steps) for r in self._runs]
-        numbers = np.arange(steps)[:, None] + np.array([r.epoch * steps for r in self._runs])
-        orders = [order for r in self._runs for order in self.task.orders(r.job.seed, r.epoch)]
-        networks = len(orders) // len(self._runs)
-        return EpochPlan(
-            order_KN=torch.stack(orders).to(self.task.device),
-            learning_rate_SK=np.stack(rates, axis=1).repeat(networks, axis=1),
-            step_SK=numbers.repeat(networks, axis=1),
-        )
+        return events + self._leave(done, failed)
 
     def _checkpoint_at_times(self) -> None:
         """Checkpoint all members now and then, so rarely that it costs little."""
@@ -233,7 +236,7 @@ class Cohort:
 
 
 def _result_of(run: Run, row: int, scores: Measured, *, rate: float, seconds: float) -> EpochResult:
-    """A member's epoch. `seconds`: its share of the time that the epoch took."""
+    """A member's epoch. `seconds`: its share of the time that the evaluation took."""
     return EpochResult(
         epoch=run.epoch + 1,
         train_loss=scores.train_loss[row],
@@ -241,7 +244,7 @@ def _result_of(run: Run, row: int, scores: Measured, *, rate: float, seconds: fl
         train_metric=scores.train_metric[row],
         dev_metric=scores.dev_metric[row],
         learning_rate=rate,
-        seconds=(run.curve[-1].seconds if run.curve else 0.0) + seconds,
+        seconds=run.seconds + seconds,
     )
 
 

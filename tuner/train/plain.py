@@ -81,19 +81,23 @@ class PlainProgram:
         self._averages = [average_of_module(m.settings, t) for m, t in zip(members, self._modules, strict=True)]
         self._rates = [ModuleRates(m.transfer, module) for m, module in zip(members, self._modules, strict=True)]
         self._best = [_weights(module) for module in self._modules]
+        self._plan: EpochPlan | None = None
+        self._row_plans: list[EpochPlan] = []
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
+        if plan is not self._plan:
+            self._plan, self._row_plans = plan, [plan.row(row) for row in range(len(self.members))]
         for row, (member, module) in enumerate(zip(self.members, self._modules, strict=True)):
             self._rates[row].begin(epochs_of(plan)[row])
             module.train()
             dropouts = keyed_dropouts(module)
-            keys = dropout_keys([member.seed], plan.step_SK[:, row : row + 1], len(dropouts)) if dropouts else None
+            own = self._row_plans[row]
+            keys = dropout_keys([member.seed], own.step_SK[first:last], len(dropouts)) if dropouts else None
             batch_size = member.settings.batch_size
-            own = plan.row(row)
             for number in range(first, last):
                 if keys is not None:
                     for layer, dropout in enumerate(dropouts):
-                        dropout.start_step(int(keys[number, layer, 0]))
+                        dropout.start_step(int(keys[number - first, layer, 0]))
                 inputs, targets = self._batch(row, own, number, batch_size)
                 rate, step = float(plan.learning_rate_SK[number, row]), int(plan.step_SK[number, row])
                 self._step(row, inputs, targets, rate=rate, step=step)

@@ -32,6 +32,10 @@ class Run:
     job: TrialJob
     member: Member
     curve: list[EpochResult] = field(default_factory=list)
+    step: int = 0
+    """Steps that are done of the epoch under way; 0 at an epoch's end."""
+    epoch_seconds: float = 0.0
+    """Training seconds of the epoch under way."""
     best: EpochResult | None = None
     best_outputs: Tensor | None = None
     """Dev outputs of the best epoch, shape (dev examples, outputs); None if that lies before a resume."""
@@ -57,6 +61,11 @@ class Run:
         return len(self.curve)
 
     @property
+    def seconds(self) -> float:
+        """For how long it has trained, evaluations included."""
+        return (self.curve[-1].seconds if self.curve else 0.0) + self.epoch_seconds
+
+    @property
     def paths(self) -> TrialPaths:
         return TrialPaths(Path(self.job.folder))
 
@@ -74,6 +83,7 @@ class Run:
         except (RuntimeError, KeyError, ValueError) as error:
             raise self._misfit(str(error).strip().splitlines()[0]) from error
         self.curve, self.patience = list(found.curve), found.patience
+        self.step, self.epoch_seconds = found.step, found.epoch_seconds
         self.synced_seconds = found.synced_seconds
         self.best = self.task.best_of(found.curve)
 
@@ -102,6 +112,7 @@ class Run:
             outputs: On the dev set, shape (dev examples, outputs); copied where they are kept.
         """
         self.curve.append(result)
+        self.step, self.epoch_seconds = 0, 0.0
         self.has_trained = True
         direction = self.task.direction
         self.patience = self.patience.after(result.dev_metric, direction=direction, min_delta=self.task.min_delta)
@@ -122,7 +133,7 @@ class Run:
     @property
     def overtime(self) -> str | None:
         """What is wrong if it has trained for longer than a trial may and is not done."""
-        limit, seconds = self.task.spec.limits.trial_seconds, self.curve[-1].seconds
+        limit, seconds = self.task.spec.limits.trial_seconds, self.seconds
         if limit is None or seconds <= limit or self.end not in (None, PAUSE):
             return None
         return f"it trained for {seconds:.1f} s and {self.epoch} epochs; limits.trial_seconds is {limit:g}"
@@ -140,6 +151,8 @@ class Run:
                 state=program.state(row),
                 state_format=program.state_format,
                 curve=tuple(self.curve),
+                step=self.step,
+                epoch_seconds=self.epoch_seconds,
                 patience=self.patience,
                 params=self.job.params,
                 seed=self.job.seed,
