@@ -268,8 +268,3 @@ class LocalExecutor:
             self._failure = TunerError(
                 f"{self._early_deaths} workers were lost one after the other while they loaded the data: {cause}{said}"
             )
-
-    def _timeout(self, trial: int) -> TrialFailed:
-        limit = self.spec.limits.trial_seconds
-        message = f"it was still in an epoch when its time was over; limits.trial_seconds is {limit:g}"
-        return TrialFailed(trial=trial, reason=FailureReason.TIMEOUT, message=message)
