@@ -31,7 +31,7 @@ def default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
     names = [
         h.name
         for h in hyperparameters_of(spec.model.kind)
-        if h.in_default_space and h.name not in fixed and h.serves(spec.training.optimizer)
+        if h.is_searched_by_default(spec.model.kind) and h.name not in fixed and h.serves(spec.training.optimizer)
     ]
     unread = {"lr_decay"} if spec.training.schedule in UNDECAYED else set()
     if not is_builtin(spec.model.kind) or spec.model.kind == "linear":

@@ -63,6 +63,8 @@ class Hyperparameter:
     models: frozenset[str] | None = None
     """The built-in models that have it; None for a hyperparameter of the training, which every model has."""
     in_default_space: bool = False
+    default_space_of: frozenset[str] = frozenset()
+    """The built-in models whose default space has it, though others may search it too."""
     optional: bool = False
     """It has no value unless it is fixed or searched: there is none that would be without effect."""
 
@@ -70,6 +72,10 @@ class Hyperparameter:
     def of_model(self) -> bool:
         """Whether it belongs to a network, and not to the training."""
         return self.models is not None
+
+    def is_searched_by_default(self, model: str) -> bool:
+        """Whether the default space of a model has it."""
+        return self.in_default_space or model in self.default_space_of
 
     def serves(self, optimizer: str) -> bool:
         """Whether an optimiser uses it; of the user's own, only what all use is sure."""

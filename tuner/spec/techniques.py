@@ -1,6 +1,7 @@
 """The known hyperparameters of the techniques that are switched on by name: what fights variance beyond L2 and dropout.
 
-None is part of the default space; each is off unless a sweep file fixes it or searches it.
+Each is off unless it is fixed or searched, and no part of the default space, but for the augmentation of images by the
+convolutional networks for them.
 """
 
 from __future__ import annotations
@@ -95,8 +96,9 @@ TECHNIQUES = (
         kind="float",
         default=0.0,
         low=0.0,
-        high=1.0,
+        high=0.6,
         bounds=_SHARE,
+        default_space_of=frozenset({"cnn", "resnet"}),
         description="Strength of the augmentation of training images, of all its kinds; 0 is off.",
     ),
     _kind_of_augmentation("flip", False, "Mirror images left to right, half of them at strength 1."),
