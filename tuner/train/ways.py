@@ -115,7 +115,7 @@ def refuse_with_lightning(spec: SweepSpec, member: Member, *, folds: int) -> Non
     asked = {
         "training.loss": is_own(spec.training.loss),
         "training.optimizer": is_own(spec.training.optimizer),
-        "data.split.folds": folds > 0,
+        "data.folds": folds > 0,
         "training in parts (freeze, train_last, unfreeze_every_epochs, body_learning_rate_factor)": member.transfer
         is not None,
     }
