@@ -6,8 +6,7 @@ import atexit
 import logging
 import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tuner.execute.fork_server import fork_server
 from tuner.execute.numeric import set_numeric_environment
 from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
-from tuner.execute.process import JOIN_SECONDS, WorkerProcess
+from tuner.execute.process import JOIN_SECONDS, Worker, WorkerProcess
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
     EpochsFinished,
@@ -39,29 +38,6 @@ MAX_WORDS = 4000
 """Characters of a worker's last words in an error message."""
 OVERTIME_SECONDS = 1.0
 """A trial that is over its time limit is given so long to end its epoch, and itself."""
-
-
-@dataclass(slots=True)
-class Worker:
-    """A worker process, and what it is doing."""
-
-    number: int
-    place: WorkerPlace
-    process: WorkerProcess
-    ready: bool = False
-    """It has loaded the data."""
-    key: Hashable = None
-    """The fusion key of its present cohort; None if nobody may join."""
-    jobs: dict[int, PlannedJob] = field(default_factory=dict)
-    """Its unfinished jobs by trial."""
-    seconds: dict[int, float] = field(default_factory=dict)
-    """For how long each of them has trained, as far as it has said."""
-    heard: float = field(default_factory=time.monotonic)
-    """When it last sent something."""
-    stalled: bool = False
-    """We killed it, since it was silent for too long."""
-    overtime: frozenset[int] = frozenset()
-    """We killed it because of these trials, which have trained for too long."""
 
 
 class LocalExecutor:
@@ -106,6 +82,18 @@ class LocalExecutor:
         return self._planner
 
     # The seam
+
+    def check_model(self) -> None:
+        worker = next(w for w in self.workers if w.ready)
+        worker.is_checking = True
+        worker.process.send("check")
+        deadline = time.monotonic() + self.spec.limits.stall_seconds
+        while worker in self.workers and worker.is_checking:
+            if (left := deadline - time.monotonic()) <= 0:
+                worker.process.kill()
+            self._ready_events += self._receive_all(max(0.0, left))
+            if self._failure is not None:
+                raise self._failure
 
     def submit(self, jobs: Sequence[TrialJob]) -> None:
         self._pending += [self.planner.describe(job) for job in jobs]
@@ -214,6 +202,8 @@ class LocalExecutor:
                         self._facts = self._facts or facts
                     case ("refused", TunerError() as error):
                         self._failure = self._failure or error
+                    case ("checked",):
+                        worker.is_checking = False
                     case ("too wide", int(width)):
                         self.planner.too_wide(worker.key, width)
                     case ("log", int(level), str(text)):
@@ -248,6 +238,8 @@ class LocalExecutor:
             self.workers[self.workers.index(worker)] = self._start(worker.number, worker.place)
         if not worker.ready:
             self._count_early_death(cause, words)
+        if worker.is_checking:  # one configuration may be to blame, and its trial will tell
+            log.warning("the first look at %s killed its worker (%s)", self.spec.model.kind, cause)
         if self._failure is not None:
             return []  # the run is over, and what became of its trials is for the next one to see
         if self._interrupted:

@@ -6,13 +6,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from tuner.execute.devices import WorkerPlace
+from tuner.execute.planner import PlannedJob
 from tuner.execute.printed import Printed
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason
@@ -115,6 +117,31 @@ class WorkerProcess:
         code = self._process.exitcode
         assert code is not None
         return _cause_of_death(code)
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker process, and what it is doing."""
+
+    number: int
+    place: WorkerPlace
+    process: WorkerProcess
+    ready: bool = False
+    """It has loaded the data."""
+    key: Hashable = None
+    """The fusion key of its present cohort; None if nobody may join."""
+    jobs: dict[int, PlannedJob] = field(default_factory=dict)
+    """Its unfinished jobs by trial."""
+    seconds: dict[int, float] = field(default_factory=dict)
+    """For how long each of them has trained, as far as it has said."""
+    is_checking: bool = False
+    """It looks at the user's model."""
+    heard: float = field(default_factory=time.monotonic)
+    """When it last sent something."""
+    stalled: bool = False
+    """We killed it, since it was silent for too long."""
+    overtime: frozenset[int] = frozenset()
+    """We killed it because of these trials, which have trained for too long."""
 
 
 def _entry(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from tuner.data.load import load_training_data
+from tuner.errors import DataError
 from tuner.execute.facts import TaskFacts
 from tuner.imports import load_object
 from tuner.paths import StudyPaths
@@ -58,6 +59,7 @@ def facts_of(task: Task | OwnTask) -> TaskFacts:
         direction=task.direction,
         data=data,
         code=_code_hash(task.spec),
+        weights=_weights_hash(task.spec),
         device=str(task.device),
         calibration=calibrate(task.device),
     )
@@ -71,6 +73,17 @@ def _code_hash(spec: SweepSpec) -> str:
     except TypeError:  # a callable without a file of its own
         file = None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def _weights_hash(spec: SweepSpec) -> str:
+    if spec.model.init_from is None:
+        return ""
+    path = Path(spec.root, spec.model.init_from)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"model.init_from: {path} cannot be read: {error.strerror}") from error
 
 
 def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:

@@ -86,11 +86,12 @@ def check_contract(task: Task, params: Params | None = None) -> None:
         raise UserCodeError(f"{kind} gives outputs that are no finite numbers {rest}")
     if is_lightning(type(module)):
         member = task.member(TrialJob(trial=0, params=params, seed=SEED, to_epoch=1, folder=""))
-        module, read = read_in_lightning(task, member, values)
+        learns, read = read_in_lightning(task, member, values)
     else:
-        task.batch_loss(outputs.float().view(expected), targets).backward()  # type: ignore[no-untyped-call]
+        _backward(task.batch_loss(outputs.float().view(expected), targets), kind=kind)
+        learns = any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
         read = _read_by_factory(spec, values, task)
-    if all(p.grad is None or not p.grad.any() for p in module.parameters()):
+    if not learns:
         log.warning("%s: no parameter gets a gradient from the first batch, so nothing may learn from it", kind)
     _say_what_is_not_read(spec, read, is_all_theirs=is_lightning(type(module)))
 
@@ -113,6 +114,13 @@ def _outputs(module: nn.Module, inputs: Tensor, *, kind: str) -> Tensor:
     if not isinstance(outputs, Tensor):
         raise UserCodeError(f"{kind} gives outputs of type {type(outputs).__name__}; its forward must return a tensor")
     return outputs
+
+
+def _backward(loss: Tensor, *, kind: str) -> None:
+    try:
+        loss.backward()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise UserCodeError(f"{kind} fails in its backward pass: {told(error)}") from error
 
 
 def _read_by_factory(spec: SweepSpec, values: Mapping[str, ParamValue], task: Task) -> set[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from tuner.data.dataset import Split
 from tuner.errors import TunerError, UserCodeError
@@ -24,8 +23,8 @@ from tuner.train.task import Task
 EXAMPLES = 4
 
 
-def read_in_lightning(task: Task, member: Member, values: Mapping[str, ParamValue]) -> tuple[nn.Module, set[str]]:
-    """Train a configuration's LightningModule for a step; the module with its gradients, and which values it read.
+def read_in_lightning(task: Task, member: Member, values: Mapping[str, ParamValue]) -> tuple[bool, set[str]]:
+    """Train a configuration's LightningModule for a step: whether it had gradients, and which values were read.
 
     Raises:
         TunerError: it cannot be trained; the message says what is wrong.
@@ -44,11 +43,11 @@ def read_in_lightning(task: Task, member: Member, values: Mapping[str, ParamValu
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(member.seed, "init"))
             module = factory(params, task.info)
-    _step(task, replace(member, make_module=lambda: module))
-    return module, params.read
+    learns = _step(task, replace(member, make_module=lambda: module))
+    return learns, params.read
 
 
-def _step(task: Task, member: Member) -> None:
+def _step(task: Task, member: Member) -> bool:
     kind, device = task.spec.model.kind, task.device
     train, dev = (Split(part.inputs[:EXAMPLES], part.targets[:EXAMPLES]) for part in (task.data.train, task.data.dev))
     program = LightningProgram([member], train, dev, num_outputs=task.info.num_outputs, device=device, half=task.half)
@@ -61,6 +60,7 @@ def _step(task: Task, member: Member) -> None:
         with torch.random.fork_rng(devices=[]):
             program.train_steps(plan, 0, 1)
         program.state(0)
+        return program.learns(0)
     except UserCodeError as error:
         raise UserCodeError(f"{kind}: {error}") from error
     except TunerError:

@@ -38,6 +38,7 @@ class _Course:
 
     def __init__(self) -> None:
         self.plan: EpochPlan | None = None
+        self.gradient_norms: dict[str, Tensor] = {}
         self.error: BaseException | None = None
         self.thread: threading.Thread | None = None
         self._go = threading.Semaphore(0)
@@ -148,6 +149,11 @@ class Fit:
             self._prepare()
         self._course.advance()
 
+    @property
+    def gradient_norms(self) -> dict[str, Tensor]:
+        """The L2 norms of the gradients of the last step by parameter name."""
+        return self._course.gradient_norms
+
     def close(self) -> None:
         """End the fit."""
         self._end()
@@ -229,10 +235,17 @@ def _callback(package: Any, course: _Course, seed: int, device: torch.device) ->
         course.plan.learning_rate_SK[number, 0] = trainer.optimizers[0].param_groups[0]["lr"]
         seed_module(seed, int(course.plan.step_SK[number, 0]), device)
 
+    def end_step(_trainer: object, module: nn.Module, _outputs: object, _batch: object, number: int) -> None:
+        assert course.plan is not None
+        if number == len(course.plan.step_SK) - 1:  # Lightning drops all gradients when its loop has ended
+            named = module.named_parameters()
+            course.gradient_norms = {name: p.grad.norm().cpu() for name, p in named if p.grad is not None}
+
     return package.callbacks.LambdaCallback(
         on_train_start=begin,
         on_train_epoch_start=lambda _trainer, _module: course.rest(),
         on_train_batch_start=begin_step,
+        on_train_batch_end=end_step,
     )
 
 

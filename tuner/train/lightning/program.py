@@ -72,6 +72,10 @@ class LightningProgram:
     def best_weights(self, row: int) -> RowState:
         return dict(self._fits[row].best)
 
+    def learns(self, row: int) -> bool:
+        """Whether the last step had a gradient for any parameter of a trial."""
+        return any(bool(norm) for norm in self._fits[row].gradient_norms.values())
+
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> LightningProgram:
         for row in set(range(len(self._fits))) - set(keep):
             self._fits[row].close()
@@ -82,13 +86,13 @@ class LightningProgram:
         return program
 
     def gradient_norms(self) -> dict[str, Tensor]:
-        modules = [fit.module for fit in self._fits]
-        names = [n for n, p in modules[0].named_parameters() if p.dim() > 1 and p.grad is not None]
-        found: dict[str, Tensor] = {}
-        for name in names:
-            grads = [module.get_parameter(name).grad for module in modules]
-            found[name] = torch.stack([torch.zeros(()) if g is None else g.norm().cpu() for g in grads])
-        return found
+        found = [fit.gradient_norms for fit in self._fits]
+        weights = [name for name, p in self._fits[0].module.named_parameters() if p.dim() > 1]
+        return {
+            name: torch.stack([norms.get(name, torch.zeros(())) for norms in found])
+            for name in weights
+            if any(name in norms for norms in found)
+        }
 
     def dead_units(self, inputs: Tensor) -> dict[str, Tensor]:
         return {}
