@@ -18,7 +18,9 @@ Params = Mapping[str, Any]
 class Net(pl.LightningModule):
     """A small network with dropout, and each documented form of `configure_optimizers` by its name."""
 
-    def __init__(self, *, learning_rate: float = 0.05, width: int = 16, num_outputs: int = 10, form: str = "one") -> None:
+    def __init__(
+        self, *, learning_rate: float = 0.05, width: int = 16, num_outputs: int = 10, form: str = "one"
+    ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.layers = nn.Sequential(

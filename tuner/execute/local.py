@@ -37,7 +37,7 @@ MAX_EARLY_DEATHS = 3
 MAX_WORDS = 4000
 """Characters of a worker's last words in an error message."""
 OVERTIME_SECONDS = 1.0
-"""A trial that is over its time limit is given so long to end its epoch, and itself."""
+"""So long a trial that is over its time limit may take to end its epoch, and itself."""
 
 
 class LocalExecutor:
@@ -85,13 +85,13 @@ class LocalExecutor:
 
     def check_model(self) -> None:
         worker = next(w for w in self.workers if w.ready)
-        worker.is_checking = True
         worker.process.send("check")
-        deadline = time.monotonic() + self.spec.limits.stall_seconds
+        worker.is_checking = True
+        end = time.monotonic() + self.spec.limits.stall_seconds
         while worker in self.workers and worker.is_checking:
-            if (left := deadline - time.monotonic()) <= 0:
+            if time.monotonic() >= end:
                 worker.process.kill()
-            self._ready_events += self._receive_all(max(0.0, left))
+            self._ready_events += self._receive_all(max(0.0, end - time.monotonic()))
             if self._failure is not None:
                 raise self._failure
 
@@ -239,7 +239,7 @@ class LocalExecutor:
         if not worker.ready:
             self._count_early_death(cause, words)
         if worker.is_checking:  # one configuration may be to blame, and its trial will tell
-            log.warning("the first look at %s killed its worker (%s)", self.spec.model.kind, cause)
+            log.warning("the first look at %s killed its worker: %s", self.spec.model.kind, cause)
         if self._failure is not None:
             return []  # the run is over, and what became of its trials is for the next one to see
         if self._interrupted:

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 SEED = 0
 EXAMPLES = 4
-OTHERS = 3
-"""Configurations that are tried where the default one cannot be trained."""
+OTHERS = 16
+"""Configurations that are tried, until one can be trained, where the default one cannot."""
 KEPT_BY_US = frozenset({"batch_size", "clip_norm", "epochs"})
 """What holds for a LightningModule too, which does all else of a step itself."""
 
@@ -42,6 +42,9 @@ def check_before_trials(task: Task) -> None:
     try:
         check_contract(task)
     except TunerError as error:
+        if isinstance(error.__cause__, MemoryError | torch.OutOfMemoryError):
+            log.warning("%s", error)  # of which a trial ends, and a smaller one need not
+            return
         draw = random.Random(SEED)
         others = [space.from_units([draw.random() for _ in space]) for _ in range(OTHERS)]
         if not any(_can_be_trained(task, params) for params in others):

@@ -225,7 +225,7 @@ def _callback(package: Any, course: _Course, seed: int, device: torch.device) ->
     """What joins Lightning's loop to the cohort's."""
 
     def begin(trainer: Any, _module: object) -> None:
-        if not trainer.optimizers:
+        if not any(optimizer.param_groups for optimizer in trainer.optimizers):  # Lightning puts in an empty one
             raise UserCodeError("configure_optimizers returned no optimiser, so nothing can learn")
         # A checkpoint is of the moment between two epochs; Lightning takes it for one in the middle of its loops.
         trainer.fit_loop.restarting = False
