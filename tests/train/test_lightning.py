@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from tests.train.cohorts import digits, jobs, make_spec, run_cohort
+from tests.train.cohorts import curves, digits, jobs, make_spec, run_cohort
 from tests.train.cohorts import figures as figures_of
 from tuner.errors import MissingExtraError, TunerError, UserCodeError
 from tuner.imports import load_object
@@ -50,16 +50,16 @@ def make_task(model: str = "lightning_modules.py:factory", *, space: dict[str, A
 
 def train(folder: Path, *, pauses: tuple[int, ...] = (), form: str = "one", **spec: Any) -> dict[int, list[Any]]:
     """The curves of two trials; after each pause a new task goes on from the checkpoints."""
-    curves: dict[int, dict[int, EpochResult]] = {}
+    found: dict[int, dict[int, EpochResult]] = {}
     for epoch in (*pauses, EPOCHS):
         task = make_task(settings={"form": form}, **spec)
         events = run_cohort(task, jobs(folder, CONFIGURATIONS, to_epoch=epoch))
         for event in events:
             if isinstance(event, EpochsFinished):
-                curves.setdefault(event.trial, {}).update({r.epoch: r for r in event.results})
+                found.setdefault(event.trial, {}).update({r.epoch: r for r in event.results})
         kind = TrialFinished if epoch == EPOCHS else TrialPaused
         assert sum(isinstance(event, kind) for event in events) == len(CONFIGURATIONS)
-    return {trial: figures_of(list(curve.values())) for trial, curve in curves.items()}
+    return {trial: figures_of(list(curve.values())) for trial, curve in found.items()}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -133,6 +133,25 @@ def test_why_they_are_not_fused_is_said(tmp_path: Path, caplog: pytest.LogCaptur
         TunerError, match=r"^fuse: require, but lightning_modules.py:factory cannot be fused: it is a L"
     ):
         train(tmp_path / "b", fuse="require")
+
+
+def test_a_module_does_not_stop_its_own_trial(tmp_path: Path) -> None:
+    """All trials stop by the rule of the sweep, or they could not be compared."""
+    task = make_task("lightning_modules.py:Impatient")
+    events = run_cohort(task, jobs(tmp_path, CONFIGURATIONS, to_epoch=EPOCHS))
+    assert [len(curve) for curve in curves(events).values()] == [EPOCHS, EPOCHS]
+    stopping = {"patience": 1, "min_delta": 0.9}
+    task = make_task("lightning_modules.py:Impatient", early_stopping=stopping)
+    events = run_cohort(task, jobs(tmp_path / "stopped", CONFIGURATIONS, to_epoch=EPOCHS))
+    reasons = [event.reason for event in events if isinstance(event, TrialFinished)]
+    assert reasons == ["early stopping at epoch 2"] * 2
+
+
+def test_gradients_are_clipped_where_the_sweep_says_so(tmp_path: Path) -> None:
+    """By so much here that plain SGD does not move."""
+    free = train(tmp_path / "free", form="list")
+    held = train(tmp_path / "held", form="list", clip_norm=1e-9)
+    assert held[0][-1][1] > free[0][-1][1] + 0.5
 
 
 def test_manual_optimisation_is_left_to_the_module(tmp_path: Path) -> None:

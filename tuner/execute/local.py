@@ -251,9 +251,8 @@ class LocalExecutor:
             reason, from_outside = FailureReason.STALLED, False
             cause = f"it finished no epoch for {self.spec.limits.stall_seconds:g} s"
         if len(worker.jobs) == 1:
-            return [
-                TrialFailed(trial=trial, reason=reason, message=cause, retryable=from_outside) for trial in worker.jobs
-            ]
+            (trial,) = worker.jobs
+            return [TrialFailed(trial=trial, reason=reason, message=cause, retryable=from_outside)]
         self._send_on(worker, cause, from_outside=from_outside)
         return []
 

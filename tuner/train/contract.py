@@ -145,7 +145,7 @@ def _say_what_is_not_read(spec: SweepSpec, read: set[str], *, is_all_theirs: boo
         is_all_theirs: Whether tuner itself reads none but the size of batches and the clipping of gradients.
     """
     ours = KEPT_BY_US if is_all_theirs else HYPERPARAMETERS.keys()
-    asked = [name for name, part in (spec.space or {}).items() if not part.when]
+    asked = [d.name for d in build_space(spec) if not d.when]
     asked += [name for name in fixed_for_loop(spec) if is_all_theirs]
     unread = [name for name in asked if name not in ours and name not in read]
     if unread:

@@ -29,7 +29,7 @@ def read_in_lightning(task: Task, member: Member, values: Mapping[str, ParamValu
     Raises:
         TunerError: it cannot be trained; the message says what is wrong.
     """
-    task.program([member.folds[0] if member.folds else member])  # refuses what cannot be with a LightningModule
+    task.program([member])  # refuses what cannot be with a LightningModule
     factory = load_object(task.spec.model.kind, root=Path(task.spec.root))
     params = ReadParams(dict(values))
     if isinstance(factory, type):
