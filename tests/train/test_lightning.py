@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from tuner.train.task import Task
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning"),
     pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*:FutureWarning:lightning"),
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:lightning"),
+    pytest.mark.filterwarnings("ignore:.*:FutureWarning:(pytorch_)?lightning"),
+    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:(pytorch_)?lightning"),
 ]
 
 HERE = str(Path(__file__).parent)
@@ -152,6 +153,16 @@ def test_gradients_are_clipped_where_the_sweep_says_so(tmp_path: Path) -> None:
     free = train(tmp_path / "free", form="list")
     held = train(tmp_path / "held", form="list", clip_norm=1e-9)
     assert held[0][-1][1] > free[0][-1][1] + 0.5
+
+
+def test_the_older_name_of_the_package_does_as_well(tmp_path: Path) -> None:
+    task = make_task("other_lightning.py:Linear")
+    check_contract(task)
+    job = jobs(tmp_path, [{"learning_rate": 0.01}], to_epoch=1)[0]
+    run_cohort(task, [job])
+    broken = run_cohort(task, [replace(job, to_epoch=EPOCHS)])
+    whole = run_cohort(task, [replace(job, to_epoch=EPOCHS, folder=str(tmp_path / "whole"))])
+    assert figures_of(curves(broken)[0]) == figures_of(curves(whole)[0])
 
 
 def test_manual_optimisation_is_left_to_the_module(tmp_path: Path) -> None:
