@@ -148,7 +148,7 @@ class Tuner:
         space = build_space(self.spec)
         common = {"direction": self.facts.direction, "metric": self.facts.metric}
         with open_store(paths, study=self.spec.study, space=space, **common) as store:
-            describe(store, self.spec, space, self.facts.data)
+            describe(store, self.spec, space, self.facts)
             self._sweep(store, space, paths)
         self.sweep_seconds.append(time.perf_counter() - began)
         analysis = write_tables(read_study(paths, study=self.spec.study), paths)

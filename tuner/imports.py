@@ -6,10 +6,14 @@ import difflib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 from tuner.errors import MissingExtraError, UserCodeError
+
+EXTRAS_OF_USERS: Mapping[str, str] = {"lightning": "lightning", "pytorch_lightning": "lightning"}
+"""Packages that users' code imports, by the extra that brings them."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:
@@ -36,6 +40,7 @@ def load_object(target: str, *, root: Path | None = None) -> object:
 
     Raises:
         UserCodeError: the module or the name in it does not exist, or importing it raised.
+        MissingExtraError: it imports a package of one of our extras, which is not installed.
     """
     module_name, separator, name = target.rpartition(":")
     if not separator or not module_name or not name:
@@ -71,4 +76,6 @@ def _load_module(module_name: str, *, root: Path) -> ModuleType:
     except UserCodeError:
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS_OF_USERS.get(error.name or "")):
+            require(str(error.name), extra=extra)
         raise UserCodeError(f"importing {module_name} failed: {type(error).__name__}: {error}") from error

@@ -45,6 +45,15 @@ class Slow(nn.Module):
         return x
 
 
+class Broken(nn.Module):
+    """Raises in training alone, so that a first look finds nothing wrong with it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise ValueError("this trial is broken")
+        return x
+
+
 def build(params: Mapping[str, Any], data: DataInfo) -> nn.Module:
     if params.get("l1") and not Path(str(params.get("marker", "/nowhere/at/all"))).exists():
         commit(str(params.get("fault")))
@@ -52,6 +61,8 @@ def build(params: Mapping[str, Any], data: DataInfo) -> nn.Module:
     for length in data.input_shape:
         size *= length
     layers = [nn.Flatten(), nn.Linear(size, 16), nn.ReLU(), nn.Linear(16, data.num_outputs)]
+    if params.get("l1") and params.get("fault") == "raise in training":
+        layers.insert(0, Broken())
     if params.get("slow"):
         layers.insert(0, Slow(float(params["slow"]), Path(str(params.get("hurry", "/nowhere/at/all")))))
     return nn.Sequential(*layers)
@@ -137,7 +148,7 @@ def commit(fault: str) -> None:
             subprocess.Popen(["sleep", "600"])
         case "interrupt":
             raise KeyboardInterrupt
-        case "":
+        case "" | "raise in training":
             pass
         case _:
             raise AssertionError(f"no such fault: {fault}")

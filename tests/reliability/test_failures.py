@@ -119,7 +119,7 @@ def test_failed_trials_are_tried_again_on_request(quick_rig: Rig) -> None:
 
 
 def test_the_same_failure_three_times_ends_the_sweep_with_7_and_the_cause(quick_rig: Rig) -> None:
-    quick_rig.sweep(**user_code("raise", space={"l1": {"low": 1e-9, "high": 1e-8}}, limits={}))
+    quick_rig.sweep(**user_code("raise in training", space={"l1": {"low": 1e-9, "high": 1e-8}}, limits={}))
     run = quick_rig.start()
     assert run.wait() == 7
     error = run.err[run.err.rindex("\nerror:") :]

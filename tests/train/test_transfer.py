@@ -14,7 +14,8 @@ from tests.train.cohorts import curves, digits, figures, jobs, make_spec, run_co
 from tuner.data.dataset import Split, TrainingData
 from tuner.errors import DataError
 from tuner.models.build import build_module
-from tuner.models.transfer import layers_of, load_pretrained, read_weights, taken_from_file
+from tuner.models.transfer import layers_of, load_pretrained, taken_from_file
+from tuner.models.weights_file import read_weights
 from tuner.records import TrialFinished
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec

@@ -26,6 +26,14 @@ class Executor(Protocol):
         """
         ...
 
+    def check_model(self) -> None:
+        """Have a worker look at the user's model before the first trial; nothing is trained or written.
+
+        Raises:
+            TunerError: it cannot be trained; the message says what is wrong.
+        """
+        ...
+
     def submit(self, jobs: Sequence[TrialJob]) -> None:
         """Queue jobs; returns at once."""
         ...

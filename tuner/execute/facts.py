@@ -21,3 +21,5 @@ class TaskFacts:
     """`overhead_seconds` of one small tensor operation, `flops_per_second` of a matrix product, on one worker."""
     code: str = ""
     """SHA-256 of the file with the user's model; empty for a built-in one."""
+    weights: str = ""
+    """SHA-256 of the file that `model.init_from` names; empty without one."""

@@ -13,6 +13,8 @@ from tuner.execute.training import facts_of, open_task, write_dev_targets
 from tuner.paths import StudyPaths
 from tuner.records import TrialEvent, TrialInterrupted, TrialJob
 from tuner.spec.model import SweepSpec
+from tuner.train.contract import check_before_trials
+from tuner.train.task import Task
 
 
 class InlineExecutor:
@@ -32,6 +34,11 @@ class InlineExecutor:
         self._training: Iterator[list[TrialEvent]] | None = None
         self._key: Hashable = None
         self._interrupted = False
+
+    def check_model(self) -> None:
+        assert isinstance(self._task, Task)
+        with redirect_stdout(sys.stderr):
+            check_before_trials(self._task)
 
     def submit(self, jobs: Sequence[TrialJob]) -> None:
         self._pending += [self.planner.describe(job) for job in jobs]

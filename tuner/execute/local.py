@@ -84,6 +84,18 @@ class LocalExecutor:
 
     # The seam
 
+    def check_model(self) -> None:
+        worker = next(w for w in self.workers if w.ready)
+        worker.process.send("check")
+        worker.is_checking = True
+        end = time.monotonic() + self.spec.limits.stall_seconds
+        while worker in self.workers and worker.is_checking:
+            if time.monotonic() >= end:
+                worker.process.kill()
+            self._ready_events += self._receive_all(max(0.0, end - time.monotonic()))
+            if self._failure is not None:
+                raise self._failure
+
     def submit(self, jobs: Sequence[TrialJob]) -> None:
         self._pending += [self.planner.describe(job) for job in jobs]
         self._dispatch()
@@ -193,6 +205,8 @@ class LocalExecutor:
                         self._facts = self._facts or facts
                     case ("refused", TunerError() as error):
                         self._failure = self._failure or error
+                    case ("checked",):
+                        worker.is_checking = False
                     case ("too wide", int(width)):
                         self.planner.too_wide(worker.key, width)
                     case ("log", int(level), str(text)):
@@ -228,6 +242,8 @@ class LocalExecutor:
             self.workers[self.workers.index(worker)] = self._start(worker.number, worker.place)
         if not worker.ready:
             self._count_early_death(cause, words)
+        if worker.is_checking:  # one configuration may be to blame, and its trial will tell
+            log.warning("the first look at %s killed its worker: %s", self.spec.model.kind, cause)
         if self._failure is not None:
             return []  # the run is over, and what became of its trials is for the next one to see
         if self._interrupted:
@@ -241,9 +257,8 @@ class LocalExecutor:
             reason, from_outside = FailureReason.STALLED, False
             cause = f"it finished no epoch for {self.spec.limits.stall_seconds:g} s"
         if len(worker.jobs) == 1:
-            return [
-                TrialFailed(trial=trial, reason=reason, message=cause, retryable=from_outside) for trial in worker.jobs
-            ]
+            (trial,) = worker.jobs
+            return [TrialFailed(trial=trial, reason=reason, message=cause, retryable=from_outside)]
         self._send_on(worker, cause, from_outside=from_outside)
         return []
 

@@ -60,6 +60,9 @@ class ScriptedExecutor:
         self._queue: list[TrialJob] = []
         self._interrupted = False
 
+    def check_model(self) -> None:
+        pass  # there is none
+
     def submit(self, jobs: Sequence[TrialJob]) -> None:
         self._queue += jobs
 

@@ -30,6 +30,8 @@ class Worker:
     """Its unfinished jobs by trial."""
     seconds: dict[int, float] = field(default_factory=dict)
     """For how long each of them has trained, as far as it has said."""
+    is_checking: bool = False
+    """It looks at the user's model."""
     heard: float = field(default_factory=time.monotonic)
     """When it last sent something."""
     told: float = field(default_factory=time.monotonic)

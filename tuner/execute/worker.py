@@ -1,7 +1,8 @@
 """A worker process: loads the data once, then trains the cohorts that the coordinator sends, until told to end.
 
-Messages to a worker: ("train", jobs), ("join", jobs), ("interrupt",), ("close",). From a worker: ("ready", facts),
-("refused", error), ("events", events), ("alive",), ("too wide", width), ("log", level, text).
+Messages to a worker: ("check",), ("train", jobs), ("join", jobs), ("interrupt",), ("close",). From a worker:
+("ready", facts), ("checked",), ("refused", error), ("events", events), ("alive",), ("too wide", width),
+("log", level, text).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tuner.execute.training import facts_of, open_task, write_dev_targets
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import EpochsFinished, TrialEvent, TrialJob
 from tuner.spec.model import SweepSpec
+from tuner.train.contract import check_before_trials
 from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 
@@ -157,10 +159,28 @@ class _Server:
                     except (StorageError, StudyMismatchError) as error:
                         self._link.send("refused", error)
                         return
+                case ("check",):
+                    self._check()
                 case ("close",):
                     return
                 case _:
                     pass  # an interrupt while there is nothing to do
+
+    def _check(self) -> None:
+        """Look at the user's model."""
+        assert isinstance(self._task, Task)
+        try:
+            check_before_trials(self._task)
+            answer: tuple[Any, ...] = ("checked",)
+        except TunerError as error:
+            answer = ("refused", error)
+        self._end_if_forked()
+        self._link.send(*answer)
+
+    def _end_if_forked(self) -> None:
+        """End a child that users' code forked, and that came back to us."""
+        if os.getpid() != self._pid:
+            os._exit(0)
 
     def _train(self, jobs: Sequence[TrialJob]) -> bool:
         """Train these and those that come meanwhile; False to end."""
@@ -170,8 +190,7 @@ class _Server:
             write_dev_targets(self._task, self._paths)
         outbox = _Outbox(self._link)
         for events in self._runner.train(jobs):
-            if os.getpid() != self._pid:
-                os._exit(0)  # a child that users' code forked, and that came back to us
+            self._end_if_forked()
             self._printed.deliver([TrialPaths(Path(job.folder)).log for job in self._runner.members])
             outbox.add(events)
             if not events and isinstance(self._task, Task):

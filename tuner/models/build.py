@@ -15,6 +15,7 @@ from tuner.models.dropout import dropout_rates, keyed_dropouts, replace_dropout
 from tuner.models.exact import make_exact
 from tuner.models.keyed import key
 from tuner.models.layers import Network
+from tuner.models.lightning import build_by_signature, is_lightning
 from tuner.models.mlp import linear, mlp
 from tuner.models.module import draw_weights, initial_values, load_values, module_shapes, to_module
 from tuner.models.sequences import conv1d, recurrent, transformer
@@ -53,7 +54,8 @@ def build_module(
     not so with `pretrained=False`, for a module that stored weights go into.
 
     Dropout layers are `KeyedDropout`: those of a built-in network at the trial's rate, those of a user's module at
-    the rate that the factory gave them. What is no description is made exact (`models.exact`).
+    the rate that the factory gave them. What is no description is made exact (`models.exact`). A LightningModule stays
+    as it is.
 
     Raises:
         UserCodeError: the factory cannot be imported, raises, or returns no module.
@@ -90,6 +92,8 @@ def _initialised(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "init"))
         made = _made(spec, values, info)
+    if is_lightning(type(made)):
+        return made  # Lightning trains it as it is, alone
     make_exact(made)
     made = replace_dropout(made)
     if spec.model.kind in MODULES:
@@ -114,6 +118,8 @@ def _made(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> 
     factory = load_object(spec.model.kind, root=Path(spec.root))
     if not callable(factory):
         raise UserCodeError(f"{spec.model.kind} is no function; a model is a function (params, data) -> nn.Module")
+    if isinstance(factory, type) and is_lightning(factory):
+        return build_by_signature(factory, values, info, spec=spec)
     made = factory(dict(values), info)
     if not isinstance(made, nn.Module):
         raise UserCodeError(f"{spec.model.kind} returned {type(made).__name__}; it must return an nn.Module")

@@ -90,7 +90,7 @@ def check_metric(spec: SweepSpec, findings: Findings) -> bool:
         return False
     if metric not in METRICS:
         rule = f"must be {', '.join(f'`{m}`' for m in METRICS[:-1])} or `{METRICS[-1]}`"
-        findings.refuse(("objective", "metric"), rule, remedy=did_you_mean(metric, METRICS))
+        findings.refuse(("objective", "metric"), rule, remedy=did_you_mean(metric.removeprefix("val_"), METRICS))
         return False
     if direction is not None and metric != "auto" and direction != known_direction(metric):
         rule = f"must be {known_direction(metric)} for {metric}"

@@ -11,13 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.errors import StorageError
+from tuner.errors import StorageError, StudyNotFoundError
+from tuner.execute.facts import TaskFacts
 from tuner.execute.open import open_executor
 from tuner.faults import fault_point
 from tuner.paths import StudyPaths
 from tuner.records import Json, TrialRecord
 from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
+from tuner.spec.networks import MODELS
 from tuner.spec.objectives import further_objectives
 from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.finalists import FinalistStrategy, best_trials
@@ -88,6 +90,8 @@ class StudyRun:
             import tuner.store.optuna_store  # noqa: F401  imported while the workers load the data
 
             facts = executor.facts
+            if self._is_new_model(facts):
+                executor.check_model()
             with self._open(executor, self.spec.study, fresh=options.fresh) as store:
                 fault_point("after_claim")
                 check_matches(store, self.spec, facts.data)
@@ -96,12 +100,12 @@ class StudyRun:
                     if options.fresh:
                         self._open(executor, self.finalists, fresh=True).close()
                 sweep_up(self.paths)
-                if changed := differences(store, self.spec, code=facts.code):
+                if changed := differences(store, self.spec, facts):
                     log.warning(
                         "since this study was run last, %s; trials from now on may not be comparable with those before",
                         ", and ".join(changed),
                     )
-                describe(store, self.spec, self.space, facts.data, code=facts.code, command=options.command)
+                describe(store, self.spec, self.space, facts, command=options.command)
                 fault_point("after_describe")
                 complete = options.confirm_only or self._search(store, executor)
                 if complete and self.spec.finalists is not None:
@@ -111,6 +115,20 @@ class StudyRun:
         self._report()
         fault_point("after_reports")
         return Outcome(paths=self.paths, complete=complete, any_complete=any_complete, signal=self.stop.signal)
+
+    def _is_new_model(self, facts: TaskFacts) -> bool:
+        """Whether the model is the user's, and not the one whose trials the study has."""
+        if self.spec.loop is not None or self.spec.model.kind in MODELS:
+            return False
+        if self.options.fresh:
+            return True
+        from tuner.store.reader import read_study
+
+        try:
+            study = read_study(self.paths, study=self.spec.study, url=self.options.store_url)
+        except (StudyNotFoundError, StorageError):  # what is wrong with a database is said when it is opened
+            return True
+        return bool(study.facts.get("code") != facts.code)
 
     @property
     def finalists(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from tuner.errors import StudyMismatchError
+from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.spec.model import SweepSpec
@@ -35,17 +36,14 @@ def check_matches(store: StudyStore, spec: SweepSpec, data: Mapping[str, Json]) 
         )
 
 
-def describe(
-    store: StudyStore, spec: SweepSpec, space: Space, data: Mapping[str, Json], *, code: str = "", command: str = ""
-) -> None:
+def describe(store: StudyStore, spec: SweepSpec, space: Space, facts: TaskFacts, *, command: str = "") -> None:
     """Remember in the study what it is of, for reports and for the next run.
 
     Args:
         store: The study's.
         spec: The sweep file.
         space: What is searched.
-        data: Facts of the data.
-        code: Hash of the user's model, if it is theirs.
+        facts: Of the data, of the user's model and of the weights that it starts from.
         command: What goes on with the study in a shell.
     """
     from tuner.spec.changes import space_to_json
@@ -53,20 +51,23 @@ def describe(
     store.set("sweep", spec.model_dump(mode="json"))
     store.set("root", spec.root)
     store.set("space", space_to_json(space))
-    store.set("data", dict(data))
+    store.set("data", dict(facts.data))
     store.set("versions", versions())
-    store.set("code", code)
+    store.set("code", facts.code)
+    store.set("weights", facts.weights)
     if command:
         store.set("command", command)
 
 
-def differences(store: StudyStore, spec: SweepSpec, *, code: str) -> list[str]:
+def differences(store: StudyStore, spec: SweepSpec, facts: TaskFacts) -> list[str]:
     """What results depend on, and is not as it was when the study was run last: no reason to refuse to go on."""
     before, now = store.get("versions") or {}, versions()
     names = [name for name in before if name in now and name != "platform"]  # that has the kernel's version in it
     found = [f"{name} was {before[name]}, is {now[name]}" for name in names if before[name] != now[name]]
-    if store.get("code") not in (None, code):
+    if store.get("code") not in (None, facts.code):
         found.append(f"the file of {spec.model.kind} has changed")
+    if store.get("weights") not in (None, facts.weights):
+        found.append(f"the weights in {spec.model.init_from} have changed")
     return found
 
 

@@ -3,72 +3,73 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import random
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tuner.errors import UserCodeError
+from tuner.errors import TunerError, UserCodeError
 from tuner.imports import load_object
 from tuner.models.build import build_module
-from tuner.spec.defaults import build_space, settings_for
+from tuner.models.lightning import is_lightning
+from tuner.records import Params, ParamValue, TrialJob
+from tuner.spec.defaults import build_space, fixed_for_loop, settings_for
 from tuner.spec.hyperparameters import HYPERPARAMETERS
 from tuner.spec.model import SweepSpec
+from tuner.train.lightning.first_step import read_in_lightning
+from tuner.train.read_params import ReadParams, told
 from tuner.train.task import Task
 
 log = logging.getLogger(__name__)
 
 SEED = 0
 EXAMPLES = 4
+OTHERS = 16
+"""Configurations that are tried, until one can be trained, where the default one cannot."""
+KEPT_BY_US = frozenset({"batch_size", "clip_norm", "epochs"})
+"""What holds for a LightningModule too, which does all else of a step itself."""
 
 
-class ReadParams(dict[str, Any]):
-    """Parameters that remember which of them were read; asked for all at once, all count."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        super().__init__(values)
-        self.read: set[str] = set()
-
-    def __getitem__(self, name: str) -> Any:
-        self.read.add(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.read.add(name)
-        return super().get(name, default)
-
-    def __contains__(self, name: object) -> bool:
-        self.read.add(str(name))
-        return super().__contains__(name)
-
-    def __iter__(self) -> Iterator[str]:
-        self.read.update(super().keys())
-        return super().__iter__()
-
-    def keys(self) -> Any:
-        self.read.update(super().keys())
-        return super().keys()
-
-    def items(self) -> Any:
-        self.read.update(super().keys())
-        return super().items()
-
-    def values(self) -> Any:
-        self.read.update(super().keys())
-        return super().values()
-
-
-def check_contract(task: Task) -> None:
-    """Build the default configuration's module, and try a step on a few examples.
+def check_before_trials(task: Task) -> None:
+    """As `check_contract`, for a run: what only the default configuration cannot do is left to its trial to fail of.
 
     Raises:
-        UserCodeError: it cannot be trained; the message says what is wrong.
+        TunerError: neither it nor any of a few others can be trained; the message says what is wrong.
+    """
+    space = build_space(task.spec)
+    try:
+        check_contract(task)
+    except TunerError as error:
+        if isinstance(error.__cause__, MemoryError | torch.OutOfMemoryError):
+            log.warning("%s", error)  # of which a trial ends, and a smaller one need not
+            return
+        draw = random.Random(SEED)
+        others = [space.from_units([draw.random() for _ in space]) for _ in range(OTHERS)]
+        if not any(_can_be_trained(task, params) for params in others):
+            raise
+        log.warning("%s; that is so for the default configuration, others can be trained", error)
+
+
+def _can_be_trained(task: Task, params: Params) -> bool:
+    try:
+        check_contract(task, params)
+    except TunerError:
+        return False
+    return True
+
+
+def check_contract(task: Task, params: Params | None = None) -> None:
+    """Build a configuration's module, the default one's if none is given, and try a step on a few examples.
+
+    Raises:
+        TunerError: it cannot be trained; the message says what is wrong.
     """
     spec, kind = task.spec, task.spec.model.kind
-    values = settings_for(spec, build_space(spec).default())
-    module = build_module(spec, values, task.info, seed=SEED).to(task.device)
+    params = build_space(spec).default() if params is None else params
+    values = settings_for(spec, params)
+    module = _built(spec, values, task)
     if not any(p.requires_grad for p in module.parameters()):
         raise UserCodeError(f"{kind} returned a module without a parameter that requires a gradient; nothing can learn")
     inputs, targets = task.data.train.inputs[:EXAMPLES], task.data.train.targets[:EXAMPLES]
@@ -86,10 +87,25 @@ def check_contract(task: Task) -> None:
     if torch.isfinite(inputs).all() and not torch.isfinite(outputs).all():
         rest = "before any training; look at its initial weights"
         raise UserCodeError(f"{kind} gives outputs that are no finite numbers {rest}")
-    task.batch_loss(outputs.float().view(expected), targets).backward()  # type: ignore[no-untyped-call]
-    if all(p.grad is None or not p.grad.any() for p in module.parameters()):
+    if is_lightning(type(module)):
+        member = task.member(TrialJob(trial=0, params=params, seed=SEED, to_epoch=1, folder=""))
+        learns, read = read_in_lightning(task, member, values)
+    else:
+        _backward(task.batch_loss(outputs.float().view(expected), targets), kind=kind)
+        learns = any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
+        read = _read_by_factory(spec, values, task)
+    if not learns:
         log.warning("%s: no parameter gets a gradient from the first batch, so nothing may learn from it", kind)
-    _say_what_is_not_read(spec, values, task)
+    _say_what_is_not_read(spec, read, is_all_theirs=is_lightning(type(module)))
+
+
+def _built(spec: SweepSpec, values: Mapping[str, ParamValue], task: Task) -> nn.Module:
+    try:
+        return build_module(spec, values, task.info, seed=SEED).to(task.device)
+    except TunerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserCodeError(f"{spec.model.kind} cannot be built: {told(error)}") from error
 
 
 def _outputs(module: nn.Module, inputs: Tensor, *, kind: str) -> Tensor:
@@ -97,23 +113,41 @@ def _outputs(module: nn.Module, inputs: Tensor, *, kind: str) -> Tensor:
         outputs = module(inputs)
     except Exception as error:
         shape = tuple(inputs.shape)
-        raise UserCodeError(f"{kind} fails for inputs of shape {shape}: {type(error).__name__}: {error}") from error
+        raise UserCodeError(f"{kind} fails for inputs of shape {shape}: {told(error)}") from error
     if not isinstance(outputs, Tensor):
         raise UserCodeError(f"{kind} gives outputs of type {type(outputs).__name__}; its forward must return a tensor")
     return outputs
 
 
-def _say_what_is_not_read(spec: SweepSpec, values: dict[str, Any], task: Task) -> None:
-    """Searched parameters of the user's own that the factory did not look at change nothing, and waste trials."""
-    own = [name for name, part in (spec.space or {}).items() if name not in HYPERPARAMETERS and not part.when]
-    if not own:
-        return
+def _backward(loss: Tensor, *, kind: str) -> None:
+    try:
+        loss.backward()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise UserCodeError(f"{kind} fails in its backward pass: {told(error)}") from error
+
+
+def _read_by_factory(spec: SweepSpec, values: Mapping[str, ParamValue], task: Task) -> set[str]:
+    """The names of the values that the factory looks at."""
     factory = load_object(spec.model.kind, root=Path(spec.root))
     assert callable(factory)
-    params = ReadParams(values)
+    params = ReadParams(dict(values))
     with torch.random.fork_rng(devices=[]):
         factory(params, task.info)
-    unread = [name for name in own if name not in params.read]
+    return params.read
+
+
+def _say_what_is_not_read(spec: SweepSpec, read: set[str], *, is_all_theirs: bool) -> None:
+    """Searched parameters that nothing looks at change nothing, and waste trials.
+
+    Args:
+        spec: The sweep.
+        read: The names that are looked at.
+        is_all_theirs: Whether tuner itself reads none but the size of batches and the clipping of gradients.
+    """
+    ours = KEPT_BY_US if is_all_theirs else HYPERPARAMETERS.keys()
+    asked = [d.name for d in build_space(spec) if not d.when]
+    asked += [name for name in fixed_for_loop(spec) if is_all_theirs]
+    unread = [name for name in asked if name not in ours and name not in read]
     if unread:
         log.warning(
             "%s does not read %s for the default configuration; a parameter that nothing reads only wastes trials",

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from tuner.errors import UserCodeError
 from tuner.models.keyed import batch_order
 from tuner.records import TrialJob
 from tuner.train.program import EpochPlan, num_steps
@@ -32,8 +33,16 @@ def range_test(task: Task, job: TrialJob, *, low: float, high: float, steps: int
         low: First rate.
         high: Last rate.
         steps: From the first to the last.
+
+    Raises:
+        UserCodeError: the rate is set by the user's LightningModule, not by us.
     """
     members = [task.member(replace(job, seed=job.seed + i)) for i in range(SEEDS)]
+    if task.ways.is_lightning(members[0]):
+        raise UserCodeError(
+            f"{task.spec.model.kind} is a LightningModule, whose configure_optimizers sets the learning rate; use "
+            "Lightning's own Tuner.lr_find"
+        )
     program = task.program(members)
     train = task.data.train
     every = max(1, len(train) // MEASURED_EXAMPLES)

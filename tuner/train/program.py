@@ -54,7 +54,7 @@ class EpochPlan:
     order_KN: Tensor
     """The order in which each trial visits the training examples; int64 on the program's device."""
     learning_rate_SK: npt.NDArray[np.float64]
-    """For each step of the epoch and each trial."""
+    """For each step of the epoch and each trial. A program whose trials have rates of their own writes those here."""
     step_SK: npt.NDArray[np.int64]
     """Each trial's global step number, from 0: keys the dropout masks and Adam's bias correction."""
 
@@ -92,7 +92,7 @@ class Program(Protocol):
     """K trials that advance together; K is fixed, rows come and go by making a program of another width."""
 
     path: str
-    """`stacked`, `vmap` or `plain`: how the trials are trained."""
+    """`stacked`, `vmap`, `plain` or `lightning`: how the trials are trained."""
     state_format: str
     """Programs of one format can load each other's states."""
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tuner.data.dataset import Split, TrainingData
 from tuner.data.stored import is_streamed
-from tuner.errors import DataError, TunerError
+from tuner.errors import DataError
 from tuner.models.build import build_module, network_of, transfer_for
 from tuner.models.ensemble import parted_weights
 from tuner.models.keyed import batch_order
@@ -23,15 +23,13 @@ from tuner.spec.model import SweepSpec
 from tuner.train.blocks import block_order
 from tuner.train.class_weights import resolve_class_weights
 from tuner.train.folded import FoldedProgram, FoldScores, fold_orders, fold_seed
-from tuner.train.fusable import unfusable_reason
 from tuner.train.losses import mean_loss
 from tuner.train.metrics import METRICS, Evaluation, Scores, check_measured, resolve_loss, resolve_metric
-from tuner.train.plain import PlainProgram, make_optimizer
+from tuner.train.plain import make_optimizer
 from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, evaluation_chunks
 from tuner.train.settings import Settings, resolve_settings
-from tuner.train.stacked.program import StackedProgram
-from tuner.train.user_parts import UserEvaluation, UserProgram, load_user_parts, try_parts
-from tuner.train.vmapped import ModuleProgram
+from tuner.train.user_parts import UserEvaluation, load_user_parts, try_parts
+from tuner.train.ways import Ways
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +94,7 @@ class Task:
         self._sample = sample.inputs
         if not self.folds and not self.streams:
             self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
-        self._unfusable: dict[str, str | None] = {}
-        self._reasons_said: set[str] = set()
+        self.ways = Ways(spec, self.data, self.parts, loss=self.loss, device=device, half=self.half)
 
     def scorer(self, targets: Tensor) -> Callable[[Tensor], Scores]:
         """What scores outputs for examples with these targets."""
@@ -147,57 +144,11 @@ class Task:
         """The way to train these members, which share a fusion key.
 
         Raises:
-            TunerError: `fuse: require`, and they cannot be fused.
+            TunerError: see `train.ways`.
         """
         if not self.folds:
-            return self._program(members)
-        return FoldedProgram(self._program([own for m in members for own in m.folds]), folds=len(self.folds))
-
-    def _program(self, members: Sequence[Member]) -> Program:
-        train, fuse = self.data.train, self.spec.training.fuse
-        if self.streams:
-            if fuse == "require":
-                raise TunerError(
-                    "fuse: require, but data.stream reads inputs for one trial at a time; remove one of them"
-                )
-            self._say_why_alone(self.spec.model.kind, "its data are streamed")
-            fuse = "off"
-        loss, num_outputs, device, half = self.loss, self.info.num_outputs, self.device, self.half
-        if reason := self.parts.trains:
-            if fuse == "require":
-                raise TunerError(f"fuse: require, but trials cannot be fused: {reason}")
-            self._say_why_alone("the network", reason)
-            return UserProgram(
-                members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, parts=self.parts
-            )
-        if fuse == "off":
-            return PlainProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
-        if members[0].network is not None:
-            return StackedProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
-        reason = self._why_not_fused(members[0])
-        program = ModuleProgram(
-            members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, fusable=reason is None
-        )
-        reason = reason or program.difference
-        if reason and fuse == "require":
-            raise TunerError(f"fuse: require, but {self.spec.model.kind} cannot be fused: {reason}")
-        if reason:
-            self._say_why_alone(self.spec.model.kind, reason)
-        return program
-
-    def _say_why_alone(self, what: str, reason: str) -> None:
-        if reason not in self._reasons_said:
-            log.warning("%s is trained one trial at a time: %s", what, reason)
-            self._reasons_said.add(reason)
-
-    def _why_not_fused(self, member: Member) -> str | None:
-        """Why a module like this cannot be fused; found out once for each kind of module."""
-        signature = repr(member.make_module())
-        if signature not in self._unfusable:
-            self._unfusable[signature] = unfusable_reason(
-                member, self.data.train, loss=self.loss, num_outputs=self.info.num_outputs
-            )
-        return self._unfusable[signature]
+            return self.ways.program(members)
+        return FoldedProgram(self.ways.program([own for m in members for own in m.folds]), folds=len(self.folds))
 
     def num_parameters(self, member: Member) -> int:
         """Trainable and frozen parameters of the member's network."""

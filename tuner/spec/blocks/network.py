@@ -14,7 +14,8 @@ class ModelSpec(Part):
     """The network. Its settings may be fixed here or searched under `space:`; `model: NAME` fixes none."""
 
     kind: Annotated[str, Field(min_length=1)] = "mlp"
-    """A built-in model, or a factory of yours: `package.module:factory` or `path/to/file.py:factory`."""
+    """A built-in model, or a factory of yours: `package.module:factory` or `path/to/file.py:factory`; or the class of
+    a LightningModule."""
     init_from: Annotated[str, Field(min_length=1)] | None = None
     """File of weights to start from: a state dict (`.pt`), as in `results/STUDY/best/weights.pt`, or safetensors."""
     new_layers: list[str] = Field(default_factory=list)
