@@ -35,7 +35,7 @@ from tuner.train import slices
 from tuner.train.checkpoint import read_checkpoint, write_checkpoint
 from tuner.train.cohort import Cohort
 from tuner.train.program import num_steps
-from tuner.train.replay import ReplayedStep
+from tuner.train.recorder import Recorder
 from tuner.train.slices import Pace
 from tuner.train.task import Task
 
@@ -272,9 +272,9 @@ def test_an_interruption_is_heeded_after_the_slice(single_steps: None, tmp_path:
 def test_slices_do_not_have_steps_recorded_again(
     model: str, single_steps: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded: list[ReplayedStep] = []
-    record = ReplayedStep._record
-    monkeypatch.setattr(ReplayedStep, "_record", lambda self: (recorded.append(self), record(self)))
+    recorded: list[Recorder] = []
+    monkeypatch.setattr("tuner.train.replay.Recorder", lambda: recorded.append(Recorder()) or recorded[-1])
+    monkeypatch.setattr("tuner.train.stacked.program.KERNELS_AFTER_RUNS", None)  # which record evaluation as well
     cohort = Cohort(make_task(model=model, batch_size=50), jobs(tmp_path, per_trial(2)), worker="test")
     assert sum(1 for _ in cohort.epochs()) == EPOCHS * num_steps(300, 50)
     assert len(recorded) == 1
@@ -285,6 +285,8 @@ def test_slices_do_not_have_steps_recorded_again(
 
 class Clocked:
     """A program whose steps take so long; looks at a clock of its own."""
+
+    whole_epochs = False
 
     def __init__(self, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = seconds

@@ -49,6 +49,7 @@ class FoldedProgram:
         self.folds = folds
         self.path = program.path
         self.state_format = f"{program.state_format}, {folds} folds"
+        self.whole_epochs = program.whole_epochs
 
     def _rows(self, trials: Sequence[int]) -> list[int]:
         return [trial * self.folds + fold for trial in trials for fold in range(self.folds)]

@@ -56,6 +56,7 @@ class PlainProgram:
 
     path = "plain"
     state_format = "torch.optim"
+    whole_epochs = False
 
     def __init__(
         self,

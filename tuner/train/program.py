@@ -95,6 +95,8 @@ class Program(Protocol):
     """`stacked`, `vmap`, `plain` or `lightning`: how the trials are trained."""
     state_format: str
     """Programs of one format can load each other's states."""
+    whole_epochs: bool
+    """Its epochs are trained in one piece only."""
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         """Do the epoch's steps from `first` up to, not including, `last`."""

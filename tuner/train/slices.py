@@ -31,7 +31,7 @@ class Pace:
         """Train a slice of the steps from `first` up to, not including, `last`; the step that comes next."""
         began = now = time.perf_counter()
         while True:
-            end = min(last, first + self._num_steps)
+            end = last if program.whole_epochs else min(last, first + self._num_steps)
             program.train_steps(plan, first, end)
             if end < last and plan.order_KN.device.type == "cuda":
                 torch.cuda.synchronize(plan.order_KN.device)

@@ -39,6 +39,7 @@ class ModuleProgram:
     """See `train.program.Program`. K modules with parameters of one set of shapes."""
 
     state_format = "module rows"
+    whole_epochs = False
 
     def __init__(
         self,

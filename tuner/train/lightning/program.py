@@ -18,6 +18,7 @@ class LightningProgram:
 
     path = "lightning"
     state_format = "lightning"
+    whole_epochs = True
 
     def __init__(
         self, members: Sequence[Member], train: Split, dev: Split, *, num_outputs: int, device: torch.device, half: bool

@@ -37,6 +37,7 @@ class StackedProgram:
 
     path = "stacked"
     state_format = "stacked"
+    whole_epochs = False
 
     def __init__(
         self,
