@@ -25,8 +25,14 @@ from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 
 
-def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task | OwnTask:
+def open_task(spec: SweepSpec, *, device: str, threads: int, paths: StudyPaths | None = None) -> Task | OwnTask:
     """Import the user's model, load the data and put it on the device.
+
+    Args:
+        spec: The sweep file.
+        device: Where trials are trained.
+        threads: Of torch.
+        paths: Of the study, whose folder keeps what its workers share; None if there is no study.
 
     Raises:
         DataError: the data cannot be used.
@@ -37,7 +43,8 @@ def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task | OwnTask:
         return open_own_task(spec, torch.device(device))
     if spec.model.kind not in MODELS:
         load_object(spec.model.kind, root=Path(spec.root))
-    return Task(spec, load_training_data(spec), torch.device(device))
+    data = load_training_data(spec, kept_in=None if paths is None else paths.tables)
+    return Task(spec, data, torch.device(device))
 
 
 def facts_of(task: Task | OwnTask) -> TaskFacts:
