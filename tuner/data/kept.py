@@ -66,6 +66,8 @@ def made_once(make: Callable[[Path], None], *, key: str, within: Path | None) ->
 
 def _make(make: Callable[[Path], None], folder: Path) -> None:
     beside = folder.with_name(f"{folder.name}.tmp")
+    for half in (folder, beside):  # nobody else makes one now
+        shutil.rmtree(half, ignore_errors=True)
     beside.mkdir()
     try:
         make(beside)
