@@ -1,6 +1,6 @@
 """The memory of a whole sweep: the coordinator and all its workers together, at their peak.
 
-    python benchmarks/memory.py FILE [--target COLUMN] [--trials 64] [--epochs 10] [--workers N] [--stream] [--json FILE]
+    python benchmarks/memory.py FILE [--target COLUMN] [--trials 64] [--epochs 10] [--workers N] [--stream]
     python benchmarks/memory.py --make 400 --stream --trials 2 --epochs 1
 
 Runs `tuner run` with the default space on a table (CSV, Parquet, NPZ ...) in a folder of its own and watches its
