@@ -6,32 +6,35 @@ cannot: it is what a network that has learnt the first task brings to the second
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.datasets import load_digits
 
-Arrays = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+Arrays = dict[str, npt.NDArray[Any]]
 
-SHEET, NOISE = 12, 0.1
-
-
-def zero_to_four() -> Arrays:
-    """Images of shape (examples, 1, 12, 12), pixels about in [0, 1], and their classes."""
-    return on_sheets(range(5))
+SHEET, NOISE = 16, 0.1
+COPIES = 4
+"""Sheets for each image of 0 to 4."""
 
 
-def five_to_nine() -> Arrays:
-    """The same of the other digits; the class of a 5 is 0."""
-    return on_sheets(range(5, 10))
+def zero_to_four(*, seed: int = 0) -> Arrays:
+    """Sheets `X` of shape (examples, 1, 16, 16), pixels about in [0, 1], their classes `y`, and whose `image` it is."""
+    return _on_sheets(range(5), copies=COPIES, seed=seed)
 
 
-def on_sheets(digits: range, *, seed: int = 0) -> Arrays:
-    """Each image of these digits somewhere on a sheet of its own."""
-    images, labels = load_digits(return_X_y=True)
-    chosen = np.isin(labels, digits)
+def five_to_nine(*, seed: int = 0) -> Arrays:
+    """The same of the other digits, one sheet for each image; the class of a 5 is 0."""
+    return _on_sheets(range(5, 10), copies=1, seed=seed + 1)
+
+
+def _on_sheets(digits: range, *, copies: int, seed: int) -> Arrays:
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.repeat(np.flatnonzero(np.isin(labels, digits)), copies)
     draw = np.random.default_rng(seed)
-    sheets = draw.normal(0.0, NOISE, size=(int(chosen.sum()), 1, SHEET, SHEET)).astype(np.float32)
+    sheets = draw.normal(0.0, NOISE, size=(len(images), 1, SHEET, SHEET)).astype(np.float32)
     places = draw.integers(SHEET - 7, size=(len(sheets), 2))
-    for sheet, image, (row, column) in zip(sheets, images[chosen], places, strict=True):
-        sheet[0, row : row + 8, column : column + 8] += image.reshape(8, 8) / 16.0
-    return sheets, labels[chosen].astype(np.int64) - digits.start
+    for sheet, image, (row, column) in zip(sheets, images, places, strict=True):
+        sheet[0, row : row + 8, column : column + 8] += pixels[image].reshape(8, 8) / 16.0
+    return {"X": sheets, "y": labels[images].astype(np.int64) - digits.start, "image": images}
