@@ -117,6 +117,11 @@ class StudyPaths:
         return self.folder / "finalists"
 
     @property
+    def tables(self) -> Path:
+        """Arrays that streamed tables were turned into, for all workers."""
+        return self.folder / "tables"
+
+    @property
     def pending(self) -> Path:
         """Events that the database could not take yet."""
         return self.folder / "pending"

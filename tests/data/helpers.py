@@ -46,6 +46,7 @@ def examples(
         numbers=numbers,
         number_names=tuple(f"x{i}" for i in range(numbers.shape[1])) if numbers.ndim == 2 else (),
         texts=(),
+        codes=np.empty((len(targets), 0), dtype=np.int16),
         targets=targets.astype(np.int64) if is_class else targets.reshape(len(targets), -1),
         task="classification" if is_class else "regression",
         class_names=tuple(f"class {i}" for i in range(targets.max() + 1)) if is_class else (),

@@ -90,7 +90,7 @@ def test_a_folder_predicts_from_a_csv_by_itself(patients: Trained, tmp_path: Pat
     dev = read_parts(patients.spec.data, root=tmp_path).dev
     ward = dev.texts[0]
     rows = pd.DataFrame(dict(zip(dev.number_names, dev.numbers.T, strict=True)))
-    rows["ward"] = [ward.values[code] if code >= 0 else None for code in ward.codes]
+    rows["ward"] = [ward.values[code] if code >= 0 else None for code in dev.codes[:, 0]]
     (tmp_path / "patients.csv").unlink()
     rows.to_csv(tmp_path / "new.csv", index=False)
     found = run_alone(folder, tmp_path / "new.csv")

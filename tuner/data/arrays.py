@@ -60,6 +60,7 @@ def examples_from_arrays(contents: Sequence[Arrays], *, parts: Sequence[int], da
         numbers=inputs,
         number_names=names if inputs.ndim == 2 else (),
         texts=(),
+        codes=np.empty((len(inputs), 0), dtype=np.int16),
         targets=targets.values,
         task=targets.task,
         class_names=targets.class_names,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
@@ -43,7 +44,21 @@ class Arrays:
     notes: tuple[str, ...] = ()
 
 
-Content: TypeAlias = Table | Arrays
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredTable:
+    """A table in files, which is read in parts as often as is needed."""
+
+    read: Callable[[Mapping[str, str]], Iterator[pd.DataFrame]]
+    """All rows in their order, in frames of the same columns. Columns that it is given a type for (`str`, `float64`)
+    have that type in every part, if the format leaves types to be guessed."""
+    files: tuple[Path, ...]
+    """What is read; if they change, so does the table."""
+    where: str
+    """Name of the file, for messages."""
+    notes: tuple[str, ...] = ()
+
+
+Content: TypeAlias = Table | StoredTable | Arrays
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import Task
-from tuner.data.stored import StoredRows
+from tuner.data.stored import BLOCK_BYTES, StoredRows
 
 Indices: TypeAlias = npt.NDArray[np.intp]
 
@@ -25,8 +25,6 @@ class TextColumn:
     name: str
     values: tuple[str, ...]
     """The distinct texts."""
-    codes: npt.NDArray[np.int64]
-    """For each example the position of its text in `values`; -1 where it is missing. Shape (examples,)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +37,9 @@ class Examples:
     number_names: tuple[str, ...]
     """Names of the features; empty for other shapes than (examples, features)."""
     texts: tuple[TextColumn, ...]
+    codes: npt.NDArray[Any] | StoredRows
+    """For each example and text column the position of its text in the column's `values`; -1 where it is missing.
+    Integers of shape (examples, text columns)."""
     targets: npt.NDArray[Any]
     """Class indices, int64 of shape (examples,); or numbers, or labels of 0 and 1, float64 of shape (examples,
     outputs)."""
@@ -62,12 +63,22 @@ class Examples:
         return dataclasses.replace(
             self,
             numbers=self.numbers.take(index) if isinstance(self.numbers, StoredRows) else self.numbers[index],
-            texts=tuple(dataclasses.replace(t, codes=t.codes[index]) for t in self.texts),
+            codes=self.codes.take(index) if isinstance(self.codes, StoredRows) else self.codes[index],
             targets=self.targets[index],
             groups=None if self.groups is None else self.groups[index],
             times=None if self.times is None else self.times[index],
             parts=None if self.parts is None else self.parts[index],
         )
+
+    def count_codes(self) -> list[npt.NDArray[np.int64]]:
+        """For each text column the number of examples without a text, then with each of its `values`."""
+        found = [np.zeros(1 + len(column.values), dtype=np.int64) for column in self.texts]
+        step = max(1, BLOCK_BYTES // 8 // max(1, len(self.texts)))
+        for first in range(0, len(self) if self.texts else 0, step):
+            block = self.codes[first : first + step]
+            for counts, codes in zip(found, block.T, strict=True):
+                counts += np.bincount(codes + 1, minlength=len(counts))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

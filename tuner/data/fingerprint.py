@@ -65,9 +65,13 @@ def _words(rows: npt.NDArray[Any]) -> Hashes:
 def input_hashes(examples: Examples) -> Hashes:
     """A hash of each example's inputs."""
     hashes = hash_rows(examples.numbers)
-    for column in examples.texts:
-        of_value = np.append(hash_texts(column.values), np.uint64(0))  # code -1, a missing text, is the last
-        hashes = mix(hashes * _GOLDEN + of_value[column.codes])
+    # Code -1, a missing text, is the last.
+    of_values = [np.append(hash_texts(column.values), np.uint64(0)) for column in examples.texts]
+    step = max(1, _BLOCK_WORDS // max(1, len(of_values)))
+    for first in range(0, len(hashes) if of_values else 0, step):
+        rows = slice(first, first + step)
+        for of_value, codes in zip(of_values, examples.codes[rows].T, strict=True):
+            hashes[rows] = mix(hashes[rows] * _GOLDEN + of_value[codes])
     return hashes
 
 

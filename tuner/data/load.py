@@ -18,15 +18,19 @@ from tuner.data.shift import contrast, drawn_at_random, note_on_contrast, part_o
 from tuner.spec.model import SweepSpec
 
 
-def load_training_data(spec: SweepSpec) -> TrainingData:
+def load_training_data(spec: SweepSpec, *, kept_in: Path | None = None) -> TrainingData:
     """Read, split and prepare the data of a sweep; the same file, seed and settings always give the same tensors.
+
+    Args:
+        spec: The sweep file.
+        kept_in: Folder for arrays of a table that is streamed, shared by the study's workers; temporary if None.
 
     Raises:
         DataError: the data cannot be read or used; one line that names file, column and row where they are known.
         UserCodeError: the user's own function failed.
         MissingExtraError: the format needs a package that is not installed.
     """
-    parts = read_parts(spec.data, root=Path(spec.root))
+    parts = read_parts(spec.data, root=Path(spec.root), kept_in=kept_in)
     preparation = fit_preparation(parts.train, normalise=spec.data.normalise)
     train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]))

@@ -88,7 +88,7 @@ def _filled(train: Examples, dev: Examples) -> list[str]:
 
 
 def _missing_by_column(examples: Examples) -> dict[str, int]:
-    found = {column.name: int((column.codes < 0).sum()) for column in examples.texts}
+    found = {c.name: int(n[0]) for c, n in zip(examples.texts, examples.count_codes(), strict=True)}
     if examples.numbers.ndim == 2 and examples.numbers.dtype.kind == "f":
         found |= dict(zip(examples.number_names, count_missing(examples.numbers).tolist(), strict=True))
     return found
@@ -105,9 +105,9 @@ def _constant(train: Examples, preparation: Preparation) -> list[str]:
 
 def _unknown_categories(train: Examples, dev: Examples, preparation: Preparation) -> list[str]:
     notes = []
-    for column, known in zip(dev.texts, preparation.categories, strict=True):
+    for column, counts, known in zip(dev.texts, dev.count_codes(), preparation.categories, strict=True):
         is_known = np.isin(np.array(column.values, dtype=object), known)
-        unknown = int((column.codes >= 0).sum() - is_known[column.codes[column.codes >= 0]].sum())
+        unknown = int(counts[1:][~is_known].sum())
         if unknown:
             notes.append(
                 f"column {column.name}: {unknown:,} of {len(dev):,} dev examples hold a text that no training example "

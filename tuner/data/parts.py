@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tuner.data.content import Arrays, Content, Contents, Table
+from tuner.data.content import Arrays, Content, Contents, StoredTable, Table
 from tuner.data.examples import DEV, TEST, TRAIN, Examples
 from tuner.data.fingerprint import Hashes, input_hashes
 from tuner.data.folds import Positions, fold_positions
@@ -49,15 +49,20 @@ class Parts:
     folds' dev examples, one fold behind the other."""
 
 
-def read_parts(data: DataSpec, *, root: Path) -> Parts:
+def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None) -> Parts:
     """Read what a sweep file names, and split it.
+
+    Args:
+        data: The sweep file's block.
+        root: Folder of the sweep file.
+        kept_in: Folder for arrays of a table that is streamed; temporary if None.
 
     Raises:
         DataError: a file cannot be read, or its examples cannot be used or split.
         UserCodeError: the user's own function failed.
         MissingExtraError: the format needs a package that is not installed.
     """
-    examples, notes = _read_examples(data, root=root)
+    examples, notes = _read_examples(data, root=root, kept_in=kept_in)
     train, dev, test = split_examples(examples, data)
     if data.stream and data.order is None:
         train, dev, test = (np.sort(part) for part in (train, dev, test))  # read forwards; see `train.blocks`
@@ -72,9 +77,13 @@ def read_parts(data: DataSpec, *, root: Path) -> Parts:
     return Parts(examples.take(train), examples.take(dev), sealed, (*examples.notes, *notes))
 
 
-def _read_examples(data: DataSpec, *, root: Path) -> tuple[Examples, tuple[str, ...]]:
+def _read_examples(data: DataSpec, *, root: Path, kept_in: Path | None) -> tuple[Examples, tuple[str, ...]]:
     contents = read_contents(data.source, data, root=root)
     contents, notes = _with_parts_given_apart(contents, data, root=root)
+    if isinstance(contents.train, StoredTable):
+        from tuner.data.table_in_parts import examples_from_stored_table
+
+        return examples_from_stored_table(contents.train, data=data, kept_in=kept_in), notes
     given = [(TRAIN, contents.train), (DEV, contents.dev), (TEST, contents.test)]
     parts = [part for part, content in given if content is not None]
     return _joined([content for _, content in given if content is not None], parts, data), notes

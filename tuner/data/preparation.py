@@ -54,12 +54,12 @@ class Preparation:
             DataError: a value is too large for float32.
         """
         targets = self._targets(examples)
-        stored = examples.numbers
+        stored, codes = examples.numbers, examples.codes
         if not isinstance(stored, StoredRows):
             return Split(torch.from_numpy(self._inputs(examples)), targets)
 
         def prepare(rows: Indices) -> npt.NDArray[np.float32]:
-            return self._inputs(dataclasses.replace(examples.take(rows), numbers=stored[rows]))
+            return self._inputs(dataclasses.replace(examples.take(rows), numbers=stored[rows], codes=codes[rows]))
 
         shape = (len(examples), *self._shape(stored.shape))
         # It is indexed as a tensor is, which is all that those who take a split from here do with it.
@@ -108,14 +108,14 @@ class Preparation:
 
     def _indicators(self, examples: Examples) -> npt.NDArray[np.float32]:
         """Columns of 0 and 1 behind the numbers: categories, then missing numbers, then missing texts."""
-        columns = [_matches(column, texts) for column, texts in zip(examples.texts, self.categories, strict=True)]
-        assert not isinstance(examples.numbers, StoredRows), "they are read block by block"
-        columns.append(np.isnan(examples.numbers[:, list(self.marked)]))
-        columns += [
-            (column.codes < 0)[:, None]
-            for column, marked in zip(examples.texts, self.texts_marked, strict=True)
-            if marked
+        assert isinstance(examples.numbers, np.ndarray), "they are read block by block"
+        assert isinstance(examples.codes, np.ndarray), "they are read block by block"
+        columns = [
+            _matches(column, codes, texts)
+            for column, codes, texts in zip(examples.texts, examples.codes.T, self.categories, strict=True)
         ]
+        columns.append(np.isnan(examples.numbers[:, list(self.marked)]))
+        columns.append(examples.codes[:, list(self.texts_marked)] < 0)
         return np.concatenate(columns, axis=1, dtype=np.float32)
 
     def _targets(self, examples: Examples) -> torch.Tensor:
@@ -138,6 +138,7 @@ def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
     mean, std, constant = _moments(train.numbers)
     _check_finite(std.reshape(1, -1), [f"column {name}" for name in train.number_names])
     is_table = train.numbers.ndim == 2
+    counts_of_texts = train.count_codes()
     target_mean = target_std = np.empty(0)
     if train.task == "regression":
         target_mean, target_std, _ = _moments(train.targets)
@@ -147,8 +148,8 @@ def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
         std=std,
         constant=constant,
         marked=tuple(int(i) for i in np.flatnonzero(count_missing(train.numbers))) if is_table else (),
-        categories=tuple(_vocabulary(column) for column in train.texts),
-        texts_marked=tuple(bool((column.codes < 0).any()) for column in train.texts),
+        categories=tuple(_vocabulary(c, counts[1:]) for c, counts in zip(train.texts, counts_of_texts, strict=True)),
+        texts_marked=tuple(bool(counts[0]) for counts in counts_of_texts),
         normalise=normalise,
         target_mean=target_mean,
         target_std=target_std,
@@ -210,8 +211,8 @@ def count_missing(numbers: Numbers) -> npt.NDArray[np.int64]:
     return found
 
 
-def _vocabulary(column: TextColumn) -> tuple[str, ...]:
-    present = np.unique(column.codes[column.codes >= 0])
+def _vocabulary(column: TextColumn, counts: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    present = np.flatnonzero(counts)
     if len(present) > MOST_CATEGORIES:
         raise DataError(
             f"column {column.name} holds {len(present):,} distinct texts, more than the {MOST_CATEGORIES} that are "
@@ -220,9 +221,9 @@ def _vocabulary(column: TextColumn) -> tuple[str, ...]:
     return tuple(sorted(column.values[code] for code in present))
 
 
-def _matches(column: TextColumn, texts: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+def _matches(column: TextColumn, codes: npt.NDArray[Any], texts: tuple[str, ...]) -> npt.NDArray[np.bool_]:
     """(examples, texts): whether each example has each text; a text that training never showed matches none."""
     position = {text: i for i, text in enumerate(texts)}
     of_value = np.array([*(position.get(value, -1) for value in column.values), -1])
-    matches: npt.NDArray[np.bool_] = of_value[column.codes][:, None] == np.arange(len(texts))
+    matches: npt.NDArray[np.bool_] = of_value[codes][:, None] == np.arange(len(texts))
     return matches

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tuner.data.columns import group_codes, order_times, typed_column
+from tuner.data.columns import ColumnSurvey, NumberColumn, as_codes, as_numbers, group_codes, order_times
 from tuner.data.content import Table
 from tuner.data.examples import TRAIN, Examples, Indices, Origin, TextColumn
 from tuner.data.targets import encode_targets
@@ -22,6 +22,17 @@ from tuner.spec.model import DataSpec
 
 _UNNAMED = re.compile(r"(Unnamed: \d+|column_\d+)?")
 _COUNTER = re.compile(r"(Unnamed: \d+|index|id|row|row_?id)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ColumnFacts:
+    """What must be known of all rows before columns get their roles."""
+
+    names: tuple[str, ...]
+    empty: frozenset[str]
+    """Columns without any value."""
+    counters: frozenset[str]
+    """Columns that only count the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +56,30 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
         DataError: a column is missing, or holds what a network cannot take.
     """
     frames = [_with_columns_of(table, tables[0]) for table in tables]
-    roles = _roles(frames[0], data, where=tables[0].where)
+    roles = roles_of(_facts(frames[0]), data, where=tables[0].where)
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     starts = np.cumsum([0, *(len(f) for f in frames[:-1])])
     origin = Origin(tuple(t.where for t in tables), tuple(int(s) for s in starts))
     part_of_row = np.repeat(np.asarray(parts, dtype=np.int8), [len(f) for f in frames])
-    kept, dropped = _usable_rows(frame, roles, data, origin)
+    usable = UsableRows(roles, data)
+    kept = usable.among(frame, origin)
+    dropped = usable.notes(origin)
     frame, origin, part_of_row = frame.iloc[kept], origin.keep(kept), part_of_row[kept]
 
-    in_source = part_of_row == TRAIN
-    columns = [typed_column(frame[name], in_source=in_source, origin=origin) for name in roles.inputs]
-    numbers = [c for c in columns if not isinstance(c, TextColumn)]
+    columns = []
+    for name in roles.inputs:
+        survey = ColumnSurvey(name)
+        survey.add(frame[name], in_source=part_of_row == TRAIN, origin=origin)
+        columns.append(survey.verdict(origin))
+    inputs = InputColumns(columns)
     targets = encode_targets(
-        _target_values(frame, roles.targets), task=data.task, names=roles.targets, class_names=(), origin=origin
+        target_values(frame, roles.targets), task=data.task, names=roles.targets, class_names=(), origin=origin
     )
     return Examples(
-        numbers=np.stack([c.values for c in numbers], axis=1) if numbers else np.empty((len(frame), 0)),
-        number_names=tuple(c.name for c in numbers),
-        texts=tuple(c for c in columns if isinstance(c, TextColumn)),
+        numbers=inputs.numbers(frame),
+        number_names=inputs.number_names,
+        texts=inputs.texts,
+        codes=inputs.codes(frame),
         targets=targets.values,
         task=targets.task,
         class_names=targets.class_names,
@@ -88,14 +105,80 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return "there are " + ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
 
 
+class InputColumns:
+    """Columns of inputs whose kinds are known; reads frames, which may be parts of a table, as arrays."""
+
+    def __init__(self, columns: Sequence[NumberColumn | TextColumn]) -> None:
+        self.number_names = tuple(c.name for c in columns if isinstance(c, NumberColumn))
+        self.texts = tuple(c for c in columns if isinstance(c, TextColumn))
+        self._values = [{text: code for code, text in enumerate(column.values)} for column in self.texts]
+
+    def numbers(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Shape (rows, number columns)."""
+        found = [as_numbers(frame[name]) for name in self.number_names]
+        return np.stack(found, axis=1) if found else np.empty((len(frame), 0))
+
+    def codes(self, frame: pd.DataFrame) -> npt.NDArray[np.int16]:
+        """Shape (rows, text columns)."""
+        found = np.empty((len(frame), len(self.texts)), dtype=np.int16)
+        for column, codes, values in zip(self.texts, found.T, self._values, strict=True):
+            codes[:] = as_codes(frame[column.name], values)
+        return found
+
+
+class UsableRows:
+    """Which rows of a table to use, which is gone through as a whole or in parts."""
+
+    def __init__(self, roles: Roles, data: DataSpec) -> None:
+        self._roles = roles
+        self._missing = data.missing
+        self._num_rows = self._num_kept = self._num_incomplete = self._num_without_target = self._num_missing = 0
+        self._first = ""
+        """Row and column of the first value that is missing."""
+
+    def among(self, frame: pd.DataFrame, origin: Origin) -> Indices:
+        """Positions of the rows of a frame to use."""
+        columns = [*self._roles.inputs, *self._roles.targets]
+        missing = frame[columns].isna().to_numpy()
+        of_inputs, of_targets = np.split(missing, [len(self._roles.inputs)], axis=1)
+        no_target, no_input = of_targets.any(axis=1), of_inputs.any(axis=1)
+        self._num_missing += int(missing.sum())
+        if self._num_missing and not self._first:
+            row = int(missing.any(axis=1).argmax())
+            self._first = f"{origin.row(row)}: column {columns[int(missing[row].argmax())]}"
+        incomplete = no_input & ~no_target if self._missing == "drop" else np.zeros(len(frame), dtype=bool)
+        kept = np.flatnonzero(~(no_target | incomplete))
+        self._num_rows += len(frame)
+        self._num_kept += len(kept)
+        self._num_without_target += int(no_target.sum())
+        self._num_incomplete += int(incomplete.sum())
+        return kept
+
+    def notes(self, origin: Origin) -> tuple[str, ...]:
+        """Sentences on the rows that are left out, when all have been gone through.
+
+        Raises:
+            DataError: no row is left, or a value is missing where none may be.
+        """
+        if self._missing == "error" and self._num_missing:
+            raise DataError(
+                f"{self._first} is empty ({self._num_missing:,} missing in all); "
+                "fill them, or set missing: mean or missing: drop"
+            )
+        if not self._num_kept:
+            raise DataError(f"{origin}: every row has a missing value; nothing is left to train on")
+        rows = f"of {self._num_rows:,} row{'s' if self._num_rows != 1 else ''}"
+        notes = []
+        if self._num_without_target:
+            notes.append(f"dropped {self._num_without_target:,} {rows} without a target")
+        if self._num_incomplete:
+            notes.append(f"dropped {self._num_incomplete:,} {rows} with a missing value (missing: drop)")
+        return tuple(notes)
+
+
 def _with_columns_of(table: Table, first: Table) -> pd.DataFrame:
     """The table's columns in the first one's order, with text names."""
-    frame = table.frame.rename(columns=_name)
-    if len(frame) == 0:
-        raise DataError(f"{table.where}: there are no rows")
-    repeated = frame.columns[frame.columns.duplicated()]
-    if len(repeated):
-        raise DataError(f"{table.where}: two columns are called {quoted(repeated[0])}; rename one")
+    frame = with_text_names(table.frame, where=table.where)
     wanted = first.frame.columns.map(_name)
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
@@ -103,33 +186,67 @@ def _with_columns_of(table: Table, first: Table) -> pd.DataFrame:
     return frame[list(wanted)]
 
 
+def with_text_names(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
+    """The frame with names of columns that can be written in a sweep file.
+
+    Raises:
+        DataError: it has no rows, or two columns are called the same.
+    """
+    frame = frame.rename(columns=_name)
+    if len(frame) == 0:
+        raise DataError(f"{where}: there are no rows")
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise DataError(f"{where}: two columns are called {quoted(repeated[0])}; rename one")
+    return frame
+
+
 def _name(column: object) -> str:
     return clean(str(column))
 
 
-def _roles(frame: pd.DataFrame, data: DataSpec, *, where: str) -> Roles:
+def _facts(frame: pd.DataFrame) -> ColumnFacts:
+    return ColumnFacts(
+        names=tuple(frame.columns),
+        empty=frozenset(name for name in frame.columns if frame[name].isna().all()),
+        counters=frozenset(name for name in frame.columns if may_count(name) and _counts_rows(frame[name])),
+    )
+
+
+def may_count(name: str) -> bool:
+    """Whether a column is called as one that only counts the rows."""
+    return _COUNTER.fullmatch(name) is not None
+
+
+def roles_of(facts: ColumnFacts, data: DataSpec, *, where: str) -> Roles:
+    """What each column is for.
+
+    Raises:
+        DataError: a column that the sweep file names is not there or has two roles, or no input is left.
+    """
+    columns = facts.names
     named = [("group", data.group), ("order", data.order), *(("ignore", name) for name in data.ignore)]
     for key, name in (*named, *(("target", name) for name in _as_list(data.target))):
-        if name is not None and name not in frame.columns:
-            raise DataError(f"data.{key}: {where} has no column {quoted(name)}; {nearest(name, frame.columns)}")
+        if name is not None and name not in columns:
+            raise DataError(f"data.{key}: {where} has no column {quoted(name)}; {nearest(name, columns)}")
     not_inputs = {data.group, data.order, *data.ignore}
     notes = []
-    for name in frame.columns:
+    for name in columns:
         if name in not_inputs or name in _as_list(data.target):
             continue
-        if frame[name].isna().all():
+        if name in facts.empty:
             not_inputs.add(name)
             notes.append(f"column {name or '(unnamed)'} is empty and left out")
-        elif _COUNTER.fullmatch(name) and _counts_rows(frame[name]):
+        elif name in facts.counters:
             not_inputs.add(name)
             notes.append(f"column {name or '(unnamed)'} only counts the rows and is left out")
-    last = frame.columns[-1]
-    if not data.target and last in not_inputs and frame[last].isna().all() and not _UNNAMED.fullmatch(last):
+    last = columns[-1]
+    if not data.target and last in not_inputs and last in facts.empty and not _UNNAMED.fullmatch(last):
         raise DataError(
             f"{where}: the last column, {quoted(last)}, would be predicted and is empty; fill it, or name the column "
             "to predict as data.target"
         )
-    left = [name for name in frame.columns if name not in not_inputs]
+    left = [name for name in columns if name not in not_inputs]
     targets = _as_list(data.target) or left[-1:]
     if len(set(targets)) < len(targets):
         twice = next(name for name in targets if targets.count(name) > 1)
@@ -139,8 +256,8 @@ def _roles(frame: pd.DataFrame, data: DataSpec, *, where: str) -> Roles:
         raise DataError(f'data.target: "{clash[0]}" is also named by group, order or ignore; a column has one role')
     inputs = tuple(name for name in left if name not in targets)
     if not inputs:
-        hint = "; columns are separated by commas, semicolons, tabs, bars or spaces" if len(frame.columns) == 1 else ""
-        found = ", ".join(frame.columns)
+        hint = "; columns are separated by commas, semicolons, tabs, bars or spaces" if len(columns) == 1 else ""
+        found = ", ".join(columns)
         raise DataError(f"{where}: no column is left as an input beside the target; found {found}{hint}")
     return Roles(inputs, tuple(targets), tuple(notes))
 
@@ -157,36 +274,7 @@ def _counts_rows(column: pd.Series[Any]) -> bool:
     return len(column) > 1 and column.iloc[0] in (0, 1) and bool((column.diff().iloc[1:] == 1).all())
 
 
-def _usable_rows(frame: pd.DataFrame, roles: Roles, data: DataSpec, origin: Origin) -> tuple[Indices, tuple[str, ...]]:
-    """Positions of the rows to use, and notes about the others."""
-    missing = frame[list(roles.inputs)].isna().to_numpy()
-    no_target = frame[list(roles.targets)].isna().any(axis=1).to_numpy()
-    if data.missing == "error" and (missing.any() or no_target.any()):
-        row = int(np.flatnonzero(missing.any(axis=1) | no_target)[0])
-        column = next(name for name in (*roles.inputs, *roles.targets) if pd.isna(frame[name].iloc[row]))
-        total = int(missing.sum() + frame[list(roles.targets)].isna().to_numpy().sum())
-        raise DataError(
-            f"{origin.row(row)}: column {column} is empty ({total:,} missing in all); "
-            "fill them, or set missing: mean or missing: drop"
-        )
-    incomplete = missing.any(axis=1) & ~no_target if data.missing == "drop" else np.zeros(len(frame), dtype=bool)
-    notes = []
-    if no_target.any():
-        notes.append(f"dropped {_rows(no_target)} without a target")
-    if incomplete.any():
-        notes.append(f"dropped {_rows(incomplete)} with a missing value (missing: drop)")
-    kept = np.flatnonzero(~(no_target | incomplete))
-    if not len(kept):
-        raise DataError(f"{origin}: every row has a missing value; nothing is left to train on")
-    return kept, tuple(notes)
-
-
-def _rows(mask: npt.NDArray[np.bool_]) -> str:
-    count = int(mask.sum())
-    return f"{count:,} of {len(mask):,} row{'s' if len(mask) != 1 else ''}"
-
-
-def _target_values(frame: pd.DataFrame, names: tuple[str, ...]) -> npt.NDArray[Any]:
+def target_values(frame: pd.DataFrame, names: tuple[str, ...]) -> npt.NDArray[Any]:
     """(rows,) or (rows, targets); numbers as such, everything else as objects."""
     columns = []
     for name in names:

@@ -156,8 +156,13 @@ def _alike(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _cleaned(raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    values, codes = np.unique(raw.astype(str), return_inverse=True)
-    return np.array([clean(str(value)) for value in values])[codes]
+    if raw.dtype.kind != "O":
+        values, codes = np.unique(raw, return_inverse=True)
+        return np.array([clean(str(value)) for value in values], dtype=object)[codes]
+    # Each text once: an array of texts has room for the longest in every row.
+    known: dict[str, str] = {}
+    texts = map(str, raw)
+    return np.array([known.get(text) or known.setdefault(text, clean(text)) for text in texts], dtype=object)
 
 
 def _as_numbers(raw: npt.NDArray[Any], names: tuple[str, ...], origin: Origin) -> npt.NDArray[np.float64]:

@@ -26,7 +26,7 @@ class InlineExecutor:
     def __init__(self, spec: SweepSpec, paths: StudyPaths, *, device: str = "cpu", threads: int = 1) -> None:
         self._paths = paths
         with redirect_stdout(sys.stderr):
-            self._task = open_task(spec, device=device, threads=threads)
+            self._task = open_task(spec, device=device, threads=threads, paths=paths)
         self.facts: TaskFacts = facts_of(self._task)
         self.planner = Planner(spec, self.facts, num_workers=1)
         self._runner = CohortRunner(self._task, worker="inline", too_wide=self._too_wide)

@@ -27,8 +27,14 @@ from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 
 
-def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task | OwnTask:
+def open_task(spec: SweepSpec, *, device: str, threads: int, paths: StudyPaths | None = None) -> Task | OwnTask:
     """Import the user's model, find the weights to start from, load the data and put it on the device.
+
+    Args:
+        spec: The sweep file.
+        device: Where trials are trained.
+        threads: Of torch.
+        paths: Of the study, whose folder keeps what its workers share; None if there is no study.
 
     Raises:
         DataError: the data, or the weights, cannot be used.
@@ -41,7 +47,8 @@ def open_task(spec: SweepSpec, *, device: str, threads: int) -> Task | OwnTask:
         load_object(spec.model.kind, root=Path(spec.root))
     if spec.model.init_from is not None:
         read_weights(Path(spec.root, spec.model.init_from))
-    return Task(spec, load_training_data(spec), torch.device(device))
+    data = load_training_data(spec, kept_in=None if paths is None else paths.tables)
+    return Task(spec, data, torch.device(device))
 
 
 def facts_of(task: Task | OwnTask) -> TaskFacts:

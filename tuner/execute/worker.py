@@ -53,15 +53,15 @@ def worker_main(
     logging.basicConfig(level=logging.INFO, handlers=[_Forward(link)], force=True)
     if place.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {place.core})
-    task = _open(link, spec, place)
+    task = _open(link, spec, paths, place)
     if task is not None:
         _Server(link, task, paths, name, printed).serve()
 
 
-def _open(link: Link, spec: SweepSpec, place: WorkerPlace) -> Task | OwnTask | None:
+def _open(link: Link, spec: SweepSpec, paths: StudyPaths, place: WorkerPlace) -> Task | OwnTask | None:
     """The task, announced to the coordinator; None if it cannot be opened."""
     try:
-        task = open_task(spec, device=place.device, threads=place.threads)
+        task = open_task(spec, device=place.device, threads=place.threads, paths=paths)
         link.send("ready", facts_of(task))
         return task
     except TunerError as error:

@@ -41,17 +41,17 @@ class Source(Protocol):
 
 SOURCES: dict[str, Source] = {
     "sklearn/NAME": bundled,
+    "Parquet": parquet,
     "a folder of images": images,
     "package.module:function": code,
     "IDX (images-idx3-ubyte)": idx,
     "NPZ or NPY": numpy_files,
-    "Parquet": parquet,
     "CSV": delimited,
 }
 """Every kind of source by what it is called in messages; the first that matches reads."""
 
 _WITHOUT_PATH: tuple[Source, ...] = (bundled, code)
-_STREAMED: tuple[Source, ...] = (code, idx, numpy_files)
+_STREAMED: tuple[Source, ...] = (code, delimited, idx, numpy_files, parquet)
 
 
 def read_contents(location: str, data: DataSpec, *, root: Path) -> Contents:
@@ -70,8 +70,8 @@ def read_contents(location: str, data: DataSpec, *, root: Path) -> Contents:
         raise DataError(f"there is no file {path}{_near_files(path)}")
     if data.stream and source not in _STREAMED:
         raise DataError(
-            f"data.stream: {location} cannot be read in parts; give NPY files in a folder, IDX files that are not "
-            "packed, or a function, or remove stream"
+            f"data.stream: {location} cannot be read in parts; give a CSV or Parquet file, NPY files in a folder, IDX "
+            "files that are not packed, or a function, or remove stream"
         )
     try:
         return source.read(location, path, data, root)

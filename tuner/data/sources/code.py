@@ -87,6 +87,11 @@ def _content(value: object, data: DataSpec, *, where: str) -> Content:
     from torch.utils.data import DataLoader, Dataset
 
     if isinstance(value, pd.DataFrame):
+        if data.stream:
+            raise DataError(
+                f"data.stream: {where} returned a DataFrame, which is in memory already; name its file as the source, "
+                "or remove stream"
+            )
         return Table(frame=value, where=where)
     if isinstance(value, Mapping):
         return contents_from_names({str(n): _array(v, where) for n, v in value.items()}, data, where=where).train

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner.data.content import Contents, Table
+from tuner.data.content import Contents, StoredTable, Table
 from tuner.data.text import quoted
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
@@ -23,6 +26,9 @@ _PACKED = {".gz", ".bz2", ".xz", ".zip", ".zst"}
 _SEPARATORS = (",", ";", "\t", "|")
 _SPACES = r"\s+"
 _SAMPLE_ROWS = 200
+_NO_NAME = "column_"
+PART_CELLS = 1 << 17
+"""Cells that are read at once where a table is read in parts: texts of this many take some 10 MB."""
 
 
 def matches(location: str, path: Path) -> bool:
@@ -33,37 +39,65 @@ def matches(location: str, path: Path) -> bool:
 
 
 def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
+    where = path.name
+    with _refusing(where):
+        separator = _separator(path)
+        sample = next(_read(path, separator, header=None, nrows=_SAMPLE_ROWS, dtype=str, na_filter=False))
+    has_header = _has_header(sample)
+    notes: tuple[str, ...] = ()
+    if has_header:
+        _check_names(sample.iloc[0], where)
+    else:
+        notes = (f"{where} has no header row; its columns are called column_1 to column_{sample.shape[1]}",)
+    rows = max(1, PART_CELLS // sample.shape[1]) if data.stream else None
+    parts = partial(_parts, path, separator, has_header, rows)
+    if data.stream:
+        return Contents(train=StoredTable(read=parts, files=(path,), where=where, notes=notes))
+    return Contents(train=Table(frame=next(parts({})), where=where, notes=notes))
+
+
+def _parts(
+    path: Path, separator: str, has_header: bool, rows: int | None, types: Mapping[str, str]
+) -> Iterator[pd.DataFrame]:
+    """The table in parts of so many rows; in one if None."""
+    by_place = {int(name.removeprefix(_NO_NAME)) - 1: kind for name, kind in types.items()} if not has_header else types
+    first = 0
+    with _refusing(path.name):
+        for frame in _read(path, separator, header=0 if has_header else None, dtype=by_place, chunksize=rows):
+            _check_quotes(frame, separator, path.name, first)
+            if not has_header:
+                frame.columns = [f"{_NO_NAME}{i + 1}" for i in range(frame.shape[1])]
+            yield frame
+            first += len(frame)
+
+
+@contextmanager
+def _refusing(where: str) -> Iterator[None]:
+    """What pandas says of a file that it cannot read, as a user's error."""
     import pandas as pd
 
-    where = path.name
     try:
-        separator = _separator(path)
-        sample = _read(path, separator, header=None, nrows=_SAMPLE_ROWS, dtype=str, na_filter=False)
-        has_header = _has_header(sample)
-        frame = _read(path, separator, header=0 if has_header else None)
+        yield
     except pd.errors.EmptyDataError:
         raise DataError(f"{where} is empty") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise DataError(f"{where} is no table: {_cause(error)}; every row needs as many fields as the first") from error
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
         raise DataError(f"{where} is no UTF-8 text ({error}); save it as UTF-8 CSV") from error
-    if has_header:
-        _check_names(sample.iloc[0], where)
-    _check_quotes(frame, separator, where)
-    notes: tuple[str, ...] = ()
-    if not has_header:
-        frame.columns = [f"column_{i + 1}" for i in range(frame.shape[1])]
-        notes = (f"{where} has no header row; its columns are called column_1 to column_{frame.shape[1]}",)
-    return Contents(train=Table(frame=frame, where=where, notes=notes))
 
 
-def _read(path: Path, separator: str, **options: Any) -> pd.DataFrame:
+def _read(path: Path, separator: str, **options: Any) -> Iterator[pd.DataFrame]:
+    """The parts of a file: one, if no `chunksize` is given."""
     import pandas as pd
 
-    with warnings.catch_warnings():
-        # pandas only warns, and drops fields, when rows are longer than the header.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame: pd.DataFrame = pd.read_csv(
+    def strictly(step: Callable[[], Any]) -> Any:
+        with warnings.catch_warnings():
+            # pandas only warns, and drops fields, when rows are longer than the header.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return step()
+
+    found = strictly(
+        lambda: pd.read_csv(
             path,
             sep=separator,
             index_col=False,
@@ -73,7 +107,13 @@ def _read(path: Path, separator: str, **options: Any) -> pd.DataFrame:
             encoding="utf-8-sig",
             **options,
         )
-    return frame
+    )
+    if isinstance(found, pd.DataFrame):
+        yield found
+        return
+    with found:
+        while (frame := strictly(lambda: next(found, None))) is not None:
+            yield frame
 
 
 def _separator(path: Path) -> str:
@@ -117,8 +157,8 @@ def _check_names(header: pd.Series[str], where: str) -> None:
         raise DataError(f"{where}: two columns are called {quoted(repeated.iloc[0])}; rename one")
 
 
-def _check_quotes(frame: pd.DataFrame, separator: str, where: str) -> None:
-    """A quote that is never closed swallows whole rows into one value."""
+def _check_quotes(frame: pd.DataFrame, separator: str, where: str, first: int) -> None:
+    """A quote that is never closed swallows whole rows into one value; the frame's rows begin with number `first`."""
     import pandas as pd
 
     marks = frame.shape[1] - 1
@@ -127,7 +167,9 @@ def _check_quotes(frame: pd.DataFrame, separator: str, where: str) -> None:
             continue
         for row in map(int, np.flatnonzero(column.str.contains("\n", regex=False, na=False))):
             if any(line.count(separator) >= marks for line in str(column.iloc[row]).splitlines()[1:-1]):
-                raise DataError(f"{where}, row {row + 1}: column {name} holds further rows; a quote is not closed")
+                raise DataError(
+                    f"{where}, row {first + row + 1}: column {name} holds further rows; a quote is not closed"
+                )
 
 
 def _is_number_or_missing(text: str) -> bool:

@@ -1,0 +1,264 @@
+"""Tables that are larger than memory: read in parts, typed, and written as arrays that batches are read from.
+
+A table is gone through twice, three times if it has columns of text: which columns are empty and of one type; what
+the columns of text hold; the examples. What is kept of a part does not grow with its columns. The arrays hold
+the examples as read (float64, and the numbers of categories), so that they serve any split, and what is measured on
+the training part is measured as in memory, to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tuner.data.columns import ColumnSurvey, NumberColumn, TimeSurvey, group_codes, is_infinite
+from tuner.data.content import StoredTable
+from tuner.data.examples import Examples, Indices, Origin, TextColumn
+from tuner.data.kept import key_of, made_once
+from tuner.data.stored import StoredRows
+from tuner.data.table import (
+    ColumnFacts,
+    InputColumns,
+    Roles,
+    UsableRows,
+    may_count,
+    roles_of,
+    target_values,
+    with_text_names,
+)
+from tuner.data.targets import encode_targets
+from tuner.errors import DataError
+from tuner.spec.model import DataSpec
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+"""Of the files; those of another are not used."""
+_SETTINGS = ("target", "task", "group", "order", "ignore", "missing")
+"""What in the sweep file's block decides which examples there are."""
+
+
+def examples_from_stored_table(table: StoredTable, *, data: DataSpec, kept_in: Path | None) -> Examples:
+    """The examples of a table, whose inputs stay on disk.
+
+    Args:
+        table: The source.
+        data: Says which columns are for what, and what to do with missing values.
+        kept_in: Folder to keep the arrays in, for all processes and later runs; temporary if None.
+
+    Raises:
+        DataError: as `examples_from_tables`; or the disk cannot take the arrays.
+    """
+    key = key_of(table.files, _FORMAT, table.where, *(getattr(data, name) for name in _SETTINGS))
+    return _opened(made_once(lambda folder: _write(table, data, folder), key=key, within=kept_in))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows of a table that follow each other."""
+
+    frame: pd.DataFrame
+    origin: Origin
+    first: int
+    """Position of the first row in the table."""
+
+
+class _Parts:
+    """The parts of a table, in which each column has one type from first to last."""
+
+    def __init__(self, table: StoredTable) -> None:
+        self._table = table
+        self.where = table.where
+        self._names: dict[str, str] = {}
+        """The columns' names by those that they have in the file."""
+        self._types: dict[str, str] = {}
+        self.texts: set[str] = set()
+        """Columns that are not numbers in every part."""
+        self.facts = self._survey()
+
+    def __iter__(self) -> Iterator[_Part]:
+        by_raw_name = {raw: self._types[name] for raw, name in self._names.items() if name in self._types}
+        first = 0
+        for read in self._table.read(by_raw_name):
+            frame = with_text_names(read, where=self._table.where)
+            numbers = [n for n, t in self._types.items() if t == "float64" and frame[n].dtype.kind in "iu"]
+            frame = frame.astype(dict.fromkeys(numbers, "float64"))
+            yield _Part(frame, Origin((self._table.where,), (-first,)), first)
+            first += len(frame)
+
+    def _survey(self) -> ColumnFacts:
+        """Go through all rows for the types, and for what decides the columns' roles."""
+        kinds: dict[str, set[str]] = {}
+        counters: dict[str, int | None] = {}
+        """The last number of each column that has only counted so far, None if it does not."""
+        for read in self._table.read({}):
+            frame = with_text_names(read, where=self._table.where)
+            self._names = dict(zip(map(str, read.columns), frame.columns, strict=True))
+            for name in frame.columns:
+                kinds.setdefault(name, set()).add(_kind(frame[name]))
+                if may_count(name):
+                    counters[name] = _counted(frame[name], counters.get(name, -1))
+        if not kinds:
+            raise DataError(f"{self._table.where}: there are no rows")
+        for name, found in kinds.items():
+            if (joined := _joined(found)) is not None:
+                self._types[name] = joined
+            if "text" in found or joined == "str":
+                self.texts.add(name)
+        return ColumnFacts(
+            names=tuple(kinds),
+            empty=frozenset(name for name, found in kinds.items() if found == {"empty"}),
+            counters=frozenset(name for name, last in counters.items() if last is not None and last > 0),
+        )
+
+
+def _kind(column: pd.Series[Any]) -> str:
+    """What the rows of a column were read as."""
+    if column.dtype.kind in "iu":
+        return "int" if column.dtype.kind == "i" else "unsigned"
+    if column.isna().all():
+        return "empty"
+    if pd.api.types.is_bool_dtype(column):
+        return "bool"
+    if pd.api.types.is_numeric_dtype(column):
+        return "float"
+    return "bool" if pd.api.types.infer_dtype(column, skipna=True) == "boolean" else "text"
+
+
+def _joined(kinds: set[str]) -> str | None:
+    """The type of a column, read as a whole, whose parts were read as these kinds; None if they have it already.
+
+    A number in a column of text must be read again: whether 1 was written 1.0 is not seen in a part.
+    """
+    if len(kinds) == 1 or kinds == {"empty", "bool"}:
+        return None
+    return "float64" if kinds <= {"empty", "int", "unsigned", "float"} else "str"
+
+
+def _counted(column: pd.Series[Any], last: int | None) -> int | None:
+    """The last number of a column of whole numbers that only counts, from 0 or 1; None if it does anything else."""
+    if last is None or column.dtype.kind not in "iu":
+        return None
+    values = column.to_numpy()
+    begins = values[0] in (0, 1) if last < 0 else values[0] == last + 1
+    return int(values[-1]) if begins and bool((np.diff(values) == 1).all()) else None
+
+
+def _write(table: StoredTable, data: DataSpec, folder: Path) -> None:
+    """Fill a folder with the arrays of a table."""
+    log.info("%s is read in parts and written to %s as arrays", table.where, folder)
+    parts = _Parts(table)
+    roles = roles_of(parts.facts, data, where=table.where)
+    inputs = InputColumns(_typed_inputs(parts, roles, data))
+    usable = UsableRows(roles, data)
+    kept: list[Indices] = []
+    targets: list[npt.NDArray[Any]] = []
+    groups: list[npt.NDArray[np.int64]] = []
+    times = TimeSurvey(data.order)
+    origin = Origin((table.where,), (0,))
+    texts: dict[object, object] = {}
+    with (folder / "numbers").open("wb") as numbers, (folder / "codes").open("wb") as codes:
+        for part in parts:
+            rows = usable.among(part.frame, part.origin)
+            frame, part_origin = part.frame.iloc[rows], part.origin.keep(rows)
+            kept.append(rows + part.first)
+            numbers.write(_finite(inputs.numbers(frame), inputs, part_origin).tobytes())
+            codes.write(inputs.codes(frame).tobytes())
+            targets.append(_once(target_values(frame, roles.targets), texts))
+            if data.group is not None:
+                groups.append(group_codes(frame[data.group], part_origin))
+            if data.order is not None:
+                times.add(frame[data.order], part_origin)
+    dropped = usable.notes(origin)
+    encoded = encode_targets(
+        np.concatenate(targets),
+        task=data.task,
+        names=roles.targets,
+        class_names=(),
+        origin=origin.keep(np.concatenate(kept)),
+    )
+    np.save(folder / "targets.npy", encoded.values)
+    if data.group is not None:
+        np.save(folder / "groups.npy", np.concatenate(groups))
+    if data.order is not None:
+        np.save(folder / "times.npy", times.times())
+    facts = {
+        "number_names": inputs.number_names,
+        "texts": [[column.name, column.values] for column in inputs.texts],
+        "task": encoded.task,
+        "class_names": encoded.class_names,
+        "target_names": roles.targets,
+        "notes": (*table.notes, *roles.notes, *dropped, *encoded.notes),
+    }
+    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _typed_inputs(parts: _Parts, roles: Roles, data: DataSpec) -> list[NumberColumn | TextColumn]:
+    """What the columns of inputs hold; goes through all rows if some hold text."""
+    surveys = {name: ColumnSurvey(name) for name in roles.inputs if name in parts.texts}
+    if not surveys:
+        return [NumberColumn(name) for name in roles.inputs]
+    usable = UsableRows(roles, data)
+    for part in parts:
+        rows = usable.among(part.frame, part.origin)
+        frame, origin = part.frame.iloc[rows], part.origin.keep(rows)
+        for name, survey in surveys.items():
+            survey.add(frame[name], in_source=np.ones(len(frame), dtype=bool), origin=origin)
+    whole = Origin((parts.where,), (0,))
+    return [surveys[name].verdict(whole) if name in surveys else NumberColumn(name) for name in roles.inputs]
+
+
+def _finite(numbers: npt.NDArray[np.float64], inputs: InputColumns, origin: Origin) -> npt.NDArray[np.float64]:
+    """The same numbers, none of which is infinite."""
+    infinite = np.argwhere(np.isinf(numbers))
+    if len(infinite):
+        row, column = map(int, infinite[0])
+        raise is_infinite(inputs.number_names[column], origin.row(row))
+    return numbers
+
+
+def _once(values: npt.NDArray[Any], known: dict[object, object]) -> npt.NDArray[Any]:
+    """The same values, where equal texts are one object, so that classes by name take no more room than numbers."""
+    if values.dtype.kind != "O" or not all(isinstance(value, str) for value in values.ravel()):
+        return values
+    found = np.empty(values.shape, dtype=object)
+    found.ravel()[:] = [known.setdefault(value, value) for value in values.ravel()]
+    return found
+
+
+def _opened(folder: Path) -> Examples:
+    """The examples of a folder that is whole."""
+    facts: Mapping[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    targets = np.load(folder / "targets.npy")
+    texts = tuple(TextColumn(name=name, values=tuple(values)) for name, values in facts["texts"])
+    number_names = tuple(facts["number_names"])
+    optional = {name: folder / f"{name}.npy" for name in ("groups", "times")}
+    found = {name: np.load(file) if file.exists() else None for name, file in optional.items()}
+    return Examples(
+        numbers=_rows(folder / "numbers", np.dtype(np.float64), (len(targets), len(number_names))),
+        number_names=number_names,
+        texts=texts,
+        codes=_rows(folder / "codes", np.dtype(np.int16), (len(targets), len(texts))),
+        targets=targets,
+        task=facts["task"],
+        class_names=tuple(facts["class_names"]),
+        target_names=tuple(facts["target_names"]),
+        groups=found["groups"],
+        times=found["times"],
+        parts=None,
+        notes=tuple(facts["notes"]),
+    )
+
+
+def _rows(file: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> StoredRows:
+    if not shape[1]:  # an empty file cannot be mapped
+        return StoredRows(np.empty(shape, dtype=dtype), shape[1:])
+    return StoredRows(np.memmap(file, dtype=dtype, mode="r", shape=shape), shape[1:])
