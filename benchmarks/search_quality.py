@@ -156,18 +156,49 @@ def show(table: dict[str, dict[str, dict[str, float]]]) -> None:
             )
 
 
-def play_all(runs: Sequence[Run], *, jobs: int) -> list[dict[int, Score]]:
-    """Run all searches, some at once; a line on stderr now and then says how far they are."""
-    scores: dict[int, dict[int, Score]] = {}
+def play_all(runs: Sequence[Run], *, jobs: int, kept: Path | None = None) -> list[dict[int, Score]]:
+    """Run all searches, some at once; a line on stderr now and then says how far they are.
+
+    Those of which the file `kept` has a line are not run again; the others are added to it as they end.
+    """
+    known = {} if kept is None else read_kept(kept)
+    scores = {index: known[key_of(run)] for index, run in enumerate(runs) if key_of(run) in known}
+    waiting = [(index, run) for index, run in enumerate(runs) if index not in scores]
     began = told = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for index, score in pool.imap_unordered(_play_numbered, enumerate(runs), chunksize=1):
+        for index, score in pool.imap_unordered(_play_numbered, waiting, chunksize=1):
             scores[index] = score
+            if kept is not None:
+                with kept.open("a") as lines:
+                    lines.write(json.dumps(line_of(runs[index], score)) + "\n")
             now = time.monotonic()
             if now - told > SECONDS_BETWEEN_LINES or len(scores) == len(runs):
                 told = now
                 print(f"{len(scores)} of {len(runs)} searches, {now - began:.0f} s", file=sys.stderr, flush=True)
     return [scores[index] for index in range(len(runs))]
+
+
+def key_of(run: Run) -> tuple[object, ...]:
+    """What tells a search from others in a file of kept scores."""
+    return (run.strategy, run.instance.name, run.seed, *run.budgets, run.noise, run.shuffle_tiers, run.workers)
+
+
+def line_of(run: Run, score: dict[int, Score]) -> dict[str, object]:
+    """A search and its scores as a line of JSON."""
+    scores = {str(budget): [s.regret, s.seconds_per_proposal] for budget, s in score.items()}
+    return {"run": key_of(run), "scores": scores}
+
+
+def read_kept(path: Path) -> dict[tuple[object, ...], dict[int, Score]]:
+    """The scores of a file of kept scores; none where there is no file yet."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return {
+        tuple(line["run"]): {
+            int(budget): Score(regret=regret, seconds_per_proposal=seconds)
+            for budget, (regret, seconds) in line["scores"].items()
+        }
+        for line in lines
+    }
 
 
 def _play_numbered(numbered: tuple[int, Run]) -> tuple[int, dict[int, Score]]:
@@ -203,6 +234,7 @@ def main() -> None:
     parser.add_argument("--shuffle-tiers", action="store_true")
     parser.add_argument("--workers", type=int, default=1, help="trials trained at once")
     parser.add_argument("--json", type=Path, help="write the summary here")
+    parser.add_argument("--keep", type=Path, help="file of each search's scores: those in it are not run again")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="searches run at once")
     given = parser.parse_args()
     runs = [
@@ -220,7 +252,7 @@ def main() -> None:
         for instance in read_instances(given.instances, given.reference)
         for seed in range(given.first_seed, given.first_seed + given.seeds)
     ]
-    table = summarise(runs, play_all(runs, jobs=given.jobs))
+    table = summarise(runs, play_all(runs, jobs=given.jobs, kept=given.keep))
     show(table)
     if given.json is not None:
         given.json.write_text(json.dumps(table, indent=1))

@@ -19,7 +19,8 @@ from tuner.search.acquisition import Candidates, log_expected_improvement
 from tuner.search.cube import Cube
 from tuner.search.effort import FULL, LIGHT, worthwhile
 from tuner.search.gp import Pool, Prior, Process, fit
-from tuner.search.observations import observe
+from tuner.search.observations import Observations, observe
+from tuner.search.response import Response
 
 
 def data(n: int = 25, columns: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +85,22 @@ class TestGaussianProcess:
         process = Process(x, y, theta=theta, unordered=ORDERED)
         process.believe(x[0])
         assert np.isfinite(process.predict(x)[1]).all()
+
+
+class TestResponse:
+    def test_beside_a_promising_pending_point_nothing_more_is_to_be_gained(self) -> None:
+        rng = np.random.default_rng(0)
+        points = np.vstack([rng.random((40, 4)), 0.2 * rng.random((5, 4))])  # only the poor ones are trained in full
+        lengths = np.repeat([0.5, 1.0], [40, 5])
+        worth = 2 * lengths - ((points - 0.5) ** 2).sum(axis=1)
+        seen = Observations(x=np.column_stack([points, lengths]), y=(worth - worth.mean()) / worth.std())
+        response = Response(seen, Cube(CONTINUOUS), effort=FULL, rng=rng)
+        pending = np.full((1, 4), 0.5)
+        beside = pending + 0.01
+        assert response.appraise(pending).mean[0] > response.incumbent + 0.1  # it promises more than was ever seen
+        before = response.appraise(beside).log_improvement[0]
+        response.believe(pending)
+        assert response.appraise(beside).log_improvement[0] < before - 2
 
 
 class TestExpectedImprovement:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+from typing import Any
+
 import pytest
 
-from tests.contracts.strategy_contract import Make, StrategyContract
+from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, Make, StrategyContract, quality
 from tuner.records import Direction
+from tuner.search import registry
 from tuner.search.registry import open_strategy
 from tuner.search.strategy import Strategy
 from tuner.spec.model import DataSpec, SearchSpec, SweepSpec, TrainingSpec
@@ -62,3 +66,43 @@ class TestStaged(StrategyContract):
     @pytest.fixture
     def make(self) -> Make:
         return maker("staged")
+
+
+@pytest.mark.parametrize("strategy", ["tpe", "gp"])
+def test_optunas_samplers_learn_from_earlier_trials(strategy: str) -> None:
+    spec = SweepSpec(
+        study="later",
+        data=DataSpec(source="sklearn/digits"),
+        training=TrainingSpec(epochs=EPOCHS),
+        search=SearchSpec(trials=8, strategy=strategy, seed=1),
+    )
+    before = Game(quality, direction=Direction.MAXIMIZE)
+    before.play(maker("random")(CONTINUOUS, Direction.MAXIMIZE, trials=40, epochs=EPOCHS, seed=0))
+    means = []
+    for earlier in ((), before.records):
+        game = Game(quality, direction=Direction.MAXIMIZE)
+        game.play(open_strategy(spec, CONTINUOUS, Direction.MAXIMIZE, earlier=earlier))
+        assert len(game.records) == 8
+        means.append(fmean(record.value or 0.0 for record in game.records))
+    assert means[1] > means[0] + 0.05
+
+
+def test_a_round_of_an_optuna_sampler_learns_from_the_rounds_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    mirror = registry.StudyMirror
+
+    def watched(*args: Any, earlier: Any, **options: Any) -> object:
+        told.append(len(earlier))
+        return mirror(*args, earlier=earlier, **options)
+
+    monkeypatch.setattr(registry, "StudyMirror", watched)
+    spec = SweepSpec(
+        study="rounds",
+        data=DataSpec(source="sklearn/digits"),
+        training=TrainingSpec(epochs=EPOCHS),
+        search=SearchSpec(trials=24, strategy="tpe", refine=1),
+    )
+    game = Game(quality, direction=Direction.MAXIMIZE)
+    game.play(open_strategy(spec, CONTINUOUS, Direction.MAXIMIZE))
+    assert told[0] == 0
+    assert 5 <= told[1] <= 12

@@ -42,6 +42,7 @@ class StudyMirror:
         sampler: Callable[[int], BaseSampler],
         pruner: BasePruner,
         replay_asks: bool = False,
+        earlier: Sequence[TrialRecord] = (),
     ) -> None:
         """
         Args:
@@ -52,6 +53,7 @@ class StudyMirror:
             pruner: Looks at each rung that a trial reached.
             replay_asks: When building anew, ask the sampler for every trial again: for samplers that keep their state
                 in the trials (CMA-ES).
+            earlier: Ended trials to learn from, all within the space; they stand before the first record.
         """
         self._space = space
         self._distributions = {d.name: distribution_of(d) for d in space}
@@ -60,6 +62,7 @@ class StudyMirror:
         self._sampler = sampler
         self._pruner = pruner
         self._replay_asks = replay_asks
+        self._earlier = [record for record in earlier if record.state.final]
         self._records: list[TrialRecord] = []
         self._worst: float | None = None
         self._reset()
@@ -125,6 +128,10 @@ class StudyMirror:
         self._reported: dict[int, set[int]] = {}
         self._judged: dict[int, int] = {}
         self._settled: set[int] = set()
+        self._worst = worst_value(self._earlier, self._direction)
+        for record in self._earlier:
+            state, value = self._ending(record)
+            self._add(record, state=state, value=value, reports=dict(values_at_rungs(record, self._rungs)))
         self._worst = None
 
     def _ask_trial(self) -> optuna.Trial:
@@ -138,13 +145,26 @@ class StudyMirror:
             self._params.append(record.params)
             self.replace_asked(record.params)
             return
-        trial = create_trial(
-            state=OptunaState.RUNNING,
-            params={name: to_optuna(self._space[name], value) for name, value in record.params.items()},
-            distributions={name: self._distributions[name] for name in record.params},
-        )
-        self._ids.append(self._storage.create_new_trial(self._study._study_id, template_trial=trial))
+        self._ids.append(self._add(record, state=OptunaState.RUNNING))
         self._params.append(record.params)
+
+    def _add(
+        self,
+        record: TrialRecord,
+        *,
+        state: OptunaState,
+        value: float | None = None,
+        reports: dict[int, float] | None = None,
+    ) -> int:
+        params = {name: given for name, given in record.params.items() if name in self._distributions}
+        trial = create_trial(
+            state=state,
+            value=value,
+            params={name: to_optuna(self._space[name], given) for name, given in params.items()},
+            distributions={name: self._distributions[name] for name in params},
+            intermediate_values=reports,
+        )
+        return self._storage.create_new_trial(self._study._study_id, template_trial=trial)
 
     def _update(self, record: TrialRecord) -> None:
         if record.number in self._settled:

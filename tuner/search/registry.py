@@ -72,7 +72,8 @@ def open_strategy(
         direction: Of the objective's dev metric.
         noise: Of the dev metric: what `search.stop.plateau` takes for no improvement, and the diagnosis for no gap.
         elapsed_seconds: Wall-clock seconds of the study so far, over all its runs, for `search.stop.seconds`.
-        earlier: Trials of an earlier study to learn from, as far as they lie in this space.
+        earlier: Trials of an earlier study to learn from, as far as they lie in this space: by `priority`, TPE, GP and
+            Optuna's pruners.
 
     Raises:
         SweepFileError: an unknown strategy or pruner, or a start configuration outside the space.
@@ -204,6 +205,7 @@ def _mirror(request: Request, *, sampler: SamplerName) -> StudyMirror:
         sampler=make_sampler(sampler, request.space, seed=request.seed),
         pruner=make_pruner(pruner, epochs=request.epochs),
         replay_asks=sampler == "cmaes",
+        earlier=request.earlier,
     )
 
 

@@ -18,7 +18,8 @@ Array = NDArray[np.float64]
 
 _LENGTH_SCALES = {1: 0.3, 2: 0.6}
 _LATER_LENGTH_SCALE = 1.0
-_EPOCH_LENGTH_SCALE = 0.8
+_EPOCH_LENGTH_SCALE = 0.4
+"""Short: curves cross, and at the first rung a slow starter must not seem settled."""
 _NUM_BASES = 5
 """Trials that local candidates are drawn around."""
 _NUM_REFINED = 5
@@ -33,7 +34,7 @@ class Appraisal:
     mean: Array
     deviation: Array
     log_improvement: Array
-    """Logarithm of the expected improvement over the incumbent."""
+    """Logarithm of the expected improvement over the incumbent, and over what pending trials promise."""
 
 
 class Response:
@@ -59,11 +60,17 @@ class Response:
         self._process = Process(x[kept], y[kept], theta=theta, unordered=unordered)
         self.incumbent = float(self._process.predict(x[kept])[0].max())
         """The best value of all observations, as the model sees it through the noise."""
+        self._to_beat = self.incumbent
         self._pool: Pool | None = None
 
     def believe(self, points: Array) -> None:
-        """Take pending configurations, shape (pending, columns), to turn out as predicted."""
+        """Take pending configurations, shape (pending, columns), to turn out as predicted.
+
+        What they are expected to bring is no improvement of another: without that, near a promising pending point
+        every neighbour would seem as good as the point itself.
+        """
         for point in _at_full_length(points):
+            self._to_beat = max(self._to_beat, float(self._process.predict(point[None])[0][0]))
             if self._pool is None:
                 self._process.believe(point)
             else:
@@ -72,7 +79,7 @@ class Response:
     def appraise(self, points: Array) -> Appraisal:
         """What a full training would bring, for points of shape (points, columns)."""
         mean, deviation = self._process.predict(_at_full_length(points))
-        improvement = log_expected_improvement(mean, deviation, self.incumbent)
+        improvement = log_expected_improvement(mean, deviation, self._to_beat)
         return Appraisal(mean=mean, deviation=deviation, log_improvement=improvement)
 
     def propose(self, candidates: Candidates, tried: Array) -> tuple[Array, float]:
@@ -90,7 +97,7 @@ class Response:
             ]
             self._pool = Pool(self._process, _at_full_length(np.vstack(drawn)))
         points = self._pool.x[:, :-1]
-        scores = log_expected_improvement(self._pool.mean, self._pool.deviation, self.incumbent)
+        scores = log_expected_improvement(self._pool.mean, self._pool.deviation, self._to_beat)
         for step in self._effort.refinements:
             top = np.argsort(-scores, kind="stable")[:_NUM_REFINED]
             moved = candidates.near(points[top], each=20, step=step)

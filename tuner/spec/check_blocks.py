@@ -191,7 +191,7 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
         findings.warn(("finalists", "count"), rule, remedy="raise trials, or lower count")
     if search.warm_start == spec.study:
         findings.error(("search", "warm_start"), "is this study itself", remedy="remove it: a study always goes on")
-    elif search.warm_start is not None and search.strategy != "priority":
+    elif search.warm_start is not None and search.strategy not in ("priority", "tpe", "gp"):
         rule = f"has no effect with strategy {search.strategy}"
         findings.warn(("search", "warm_start"), rule, remedy="write `strategy: priority`", at_key=True)
     target = search.stop.target if search.stop else None

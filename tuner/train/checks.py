@@ -24,6 +24,8 @@ WRONG_ERROR = 1e-3
 OVERFIT_STEPS = 200
 FALLING_STEPS = 20
 FALLING_EXAMPLES = 256
+LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01)
+"""Shares of the default learning rate at which a cost that rises is tried again."""
 ALLOWED_RISE = 5e-3
 """Of the first cost; rounding, kinks and the overshoot of an adaptive optimiser cause less."""
 VANISHED = 1e-5
@@ -171,8 +173,50 @@ def check_gradients(task: Task, member: Member, batch: Split) -> Check:
 
 
 def check_falls(task: Task, member: Member, batch: Split) -> Check:
-    """With all that makes a cost noisy off, each step on the same examples lowers it, as Ng has it checked first."""
-    settings = replace(member.settings, momentum=0.0, l1=0.0, weight_decay=0.0)
+    """With all that makes a cost noisy off, each step on the same examples lowers it, as Ng has it checked first.
+
+    Too high a rate makes any cost rise, so that lower ones are tried before the gradient is blamed.
+    """
+    default = member.settings.learning_rate
+    first = _Fall.at(default, task, member, batch)
+    lower = (_Fall.at(default * factor, task, member, batch) for factor in LOWER_FACTORS)
+    falls = first if first.falls else next((fall for fall in lower if fall.falls), None)
+    shown = falls or first
+    rose = "" if first.falls else f"; at {default:.3g}, the default, it {first.fault}"
+    return Check(
+        "cost falls", falls is not None,
+        f"{shown.costs[0]:.3f} to {shown.costs[-1]:.3f} in {FALLING_STEPS} steps at learning rate {shown.rate:.3g} on "
+        f"the same {len(batch)} examples, momentum and dropout off{rose}",
+        f"nor does it fall at {default * LOWER_FACTORS[-1]:.3g}: the loss or the gradient is wrong, or inputs have "
+        "scales far apart",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Fall:
+    """The cost before each step of plain gradient descent, and behind the last."""
+
+    rate: float
+    costs: list[float]
+
+    @classmethod
+    def at(cls, rate: float, task: Task, member: Member, batch: Split) -> _Fall:
+        return cls(rate, _costs(task, member, batch, learning_rate=rate))
+
+    @property
+    def fault(self) -> str | None:
+        for number, (before, after) in enumerate(pairwise(self.costs), start=1):
+            if not after <= before + ALLOWED_RISE * self.costs[0]:
+                return f"rose at step {number}"
+        return None if self.costs[-1] < self.costs[0] else "did not fall"
+
+    @property
+    def falls(self) -> bool:
+        return self.fault is None
+
+
+def _costs(task: Task, member: Member, batch: Split, *, learning_rate: float) -> list[float]:
+    settings = replace(member.settings, learning_rate=learning_rate, momentum=0.0, l1=0.0, weight_decay=0.0)
     module = without_dropout(member.make_module().to(task.device))
     optimizer = task.new_optimizer(module, settings)
     costs: list[float] = []
@@ -182,14 +226,7 @@ def check_falls(task: Task, member: Member, batch: Split) -> Check:
         cost.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         costs.append(float(cost.detach()))
-    rises = [number for number, (a, b) in enumerate(pairwise(costs), start=1) if not b <= a + ALLOWED_RISE * costs[0]]
-    rose = f", but rose at step {rises[0]}" if rises else ""
-    return Check(
-        "cost falls", not rises and costs[-1] < costs[0],
-        f"{costs[0]:.3f} to {costs[-1]:.3f} in {FALLING_STEPS} steps at learning rate {settings.learning_rate:g} on "
-        f"the same {len(batch)} examples, momentum and dropout off{rose}",
-        "lower the learning rate (`tuner lr-find` suggests one); if no rate helps, the loss or the gradient is wrong",
-    )  # fmt: skip
+    return costs
 
 
 def _listed(parts: list[str]) -> str:

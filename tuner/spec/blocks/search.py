@@ -44,8 +44,9 @@ class SearchSpec(Part):
     start: list[dict[str, Value]] = Field(default_factory=list)
     """Configurations to try first; parameters left out take their defaults."""
     warm_start: str | None = None
-    """An earlier study to learn from: its name, or its folder from the sweep file's. Its trials are not counted and not
-    repeated; its data and training must be the same, its space may be another. For strategy `priority`."""
+    """An earlier study to learn from: its name, or its folder from the sweep file's. Its trials are not counted (nor
+    repeated by `priority`); its data and training must be the same, its space may be another. For the strategies
+    `priority`, `tpe` and `gp`."""
     stop: StopSpec | None = None
     """When to end the search early."""
     refine: Annotated[int, Field(ge=0)] = 0
