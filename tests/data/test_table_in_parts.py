@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ POOLS = [
 
 
 @pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # a run of tests that is killed leaves nothing behind
     for source in (delimited, parquet):
         monkeypatch.setattr(source, "PART_CELLS", 24)
 
@@ -241,6 +243,21 @@ def test_a_table_that_changes_is_read_anew_and_the_old_arrays_go_when_unused(pat
     with pytest.raises(TunerError):
         load_training_data(sweep(patients, source="t.csv", target="outcome", stream=True), kept_in=tables)
     assert folders(tables) == []
+
+
+def in_a_child(root: Path) -> str:
+    load(root, source="t.csv", stream=True)
+    return str(list(kept._temporary.values())[-1])
+
+
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+def test_temporary_arrays_go_with_the_process(way: str, patients: Path) -> None:
+    with multiprocessing.get_context(way).Pool(1) as pool:
+        folder = pool.apply(in_a_child, [patients])
+        assert Path(folder).is_dir()
+        pool.close()
+        pool.join()
+    assert not Path(folder).exists()
 
 
 def test_a_disk_that_takes_nothing_is_said(patients: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:

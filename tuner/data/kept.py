@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import hashlib
 import json
@@ -10,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from tuner.errors import DataError
@@ -44,7 +44,8 @@ def made_once(make: Callable[[Path], None], *, key: str, within: Path | None) ->
     if within is None:
         if key not in _temporary:
             _temporary[key] = Path(tempfile.mkdtemp(prefix="tuner-"))
-            atexit.register(shutil.rmtree, _temporary[key], ignore_errors=True)
+            # Not by atexit, which the children of multiprocessing do not run.
+            Finalize(None, shutil.rmtree, args=(_temporary[key], True), exitpriority=0)
         within = _temporary[key]
     try:
         within.mkdir(parents=True, exist_ok=True)

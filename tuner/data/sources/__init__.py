@@ -41,11 +41,11 @@ class Source(Protocol):
 
 SOURCES: dict[str, Source] = {
     "sklearn/NAME": bundled,
-    "Parquet": parquet,
     "a folder of images": images,
     "package.module:function": code,
     "IDX (images-idx3-ubyte)": idx,
     "NPZ or NPY": numpy_files,
+    "Parquet": parquet,
     "CSV": delimited,
 }
 """Every kind of source by what it is called in messages; the first that matches reads."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tuner.data.content import Arrays, Contents
 from tuner.data.named import part_of
+from tuner.data.sources import parquet
 from tuner.errors import DataError
 from tuner.imports import require
 from tuner.spec.model import DataSpec
@@ -29,7 +30,7 @@ class _Picture:
 
 
 def matches(location: str, path: Path) -> bool:
-    return path.is_dir() and not any(path.glob("*.npy"))
+    return path.is_dir() and not any(path.glob("*.npy")) and not parquet.matches(location, path)
 
 
 def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
