@@ -76,7 +76,7 @@ class TestDefaultSpace:
             ("training: {optimizer: rmsprop}",
              "learning_rate momentum batch_size hidden_units hidden_layers lr_decay weight_decay dropout"),
             ("model: cnn", "learning_rate momentum batch_size channels hidden_units conv_layers lr_decay weight_decay "
-                           "dropout"),
+                           "dropout augment"),
             ("model: net.py:build", "learning_rate momentum batch_size lr_decay weight_decay"),
             ("training: {schedule: constant, momentum: 0.9, weight_decay: 0}\nmodel: {hidden_units: 64}",
              "learning_rate batch_size hidden_layers dropout"),

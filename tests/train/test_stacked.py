@@ -88,6 +88,8 @@ def narrower(network: Network, by: int) -> Network:
 def test_gradients_are_those_of_autograd(
     network: Network, loss: str, dropout: float, num_trials: int, seed: int
 ) -> None:
+    # A norm over a single value is nothing but rounding, whose sign a kink behind it turns into a gradient.
+    assume(not any(isinstance(layer, LayerNorm) and layer.features == 1 for layer in network.layers))
     networks = [narrower(network, k) for k in range(num_trials)]
     assume(len({n.rounded() for n in networks}) == 1)
     trial = settings_of(learning_rate=0.0, batch_size=NUM_TRAIN, num_train=NUM_TRAIN, dropout=dropout)
