@@ -403,8 +403,8 @@ BROKEN = {
     "data.cvs": "there is no file {root}/data.cvs",
     "missing/data.csv": "there is no file {root}/missing/data.csv; the folder {root}/missing does not exist either",
     "emty.csv": 'there is no file {root}/emty.csv; did you mean "empty.csv"?',
-    "report.docx": 'no kind of source reads "report.docx"; give sklearn/NAME, Parquet, a folder of images, '
-    "package.module:function, IDX (images-idx3-ubyte), NPZ or NPY, CSV",
+    "report.docx": 'no kind of source reads "report.docx"; give sklearn/NAME, a folder of images, '
+    "package.module:function, IDX (images-idx3-ubyte), NPZ or NPY, Parquet, CSV",
     "empty.csv": "empty.csv is empty",
     "header.csv": "header.csv: there are no rows",
     "twins.csv": 'twins.csv: two columns are called "a"; rename one',
