@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import struct
+import unittest.mock
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from tests.train.cohorts import curves, figures, jobs, make_task, run_cohort
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult
+from tuner.train import checkpoint as module
 from tuner.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.early_stopping import Patience
 
@@ -247,3 +249,32 @@ def test_the_checkpoint_of_another_trial_is_not_taken_up(change: str, tmp_path: 
     events = run_cohort(task, [other])
     assert events[0].from_epoch == 0  # type: ignore[union-attr]
     assert [r.epoch for r in curves(events)[0]] == [1, 2]
+
+
+class TestWhatAProcessRemembers:
+    @pytest.fixture(autouse=True)
+    def room_for_two(self, checkpoints_from_disk: None, paths: TrialPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_checkpoint(paths, checkpoint(1))
+        monkeypatch.setattr(module, "_REMEMBERED", module._Remembered(2 * paths.checkpoint.stat().st_size))
+
+    def test_it_is_what_was_written_and_no_reader_can_change_it(self, paths: TrialPaths) -> None:
+        write_checkpoint(paths, checkpoint(2))
+        with unittest.mock.patch.object(module, "_read", side_effect=AssertionError):
+            first = read_checkpoint(paths)
+            assert same(first, checkpoint(2))
+            assert first is not None
+            for tensor in first.state.values():
+                tensor.zero_()
+            assert same(read_checkpoint(paths), checkpoint(2))
+
+    def test_a_file_that_is_another_now_is_read(self, paths: TrialPaths) -> None:
+        write_checkpoint(paths, checkpoint(2))
+        paths.previous_checkpoint.replace(paths.checkpoint)
+        assert same(read_checkpoint(paths), checkpoint(1))
+        paths.checkpoint.unlink()
+        assert read_checkpoint(paths) is None
+
+    def test_what_was_written_long_ago_is_forgotten(self, paths: TrialPaths, tmp_path: Path) -> None:
+        for number in range(4):
+            write_checkpoint(TrialPaths(tmp_path / f"{number}"), checkpoint(2))
+        assert len(module._REMEMBERED._found) <= 2

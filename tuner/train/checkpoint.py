@@ -11,7 +11,7 @@ import io
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -98,11 +98,14 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
             fault_point("checkpoint_between")
         paths.new_checkpoint.replace(paths.checkpoint)
         fault_point("checkpoint_replaced")
+        _REMEMBERED.keep(paths.checkpoint, replace(checkpoint, synced_seconds=synced_seconds), num_bytes=len(data))
     return synced_seconds
 
 
 def read_checkpoint(paths: TrialPaths) -> Checkpoint | None:
     """The trial's last good checkpoint, or None. A damaged file is passed over with a warning that names it."""
+    if (known := _REMEMBERED.find(paths.checkpoint)) is not None:
+        return known
     for path in (paths.checkpoint, paths.previous_checkpoint):
         try:
             return _read(path)
@@ -133,6 +136,39 @@ def _read(path: Path) -> Checkpoint:
         epoch_seconds=values.get("epoch_seconds", 0.0),
         synced_seconds=values["synced_seconds"],
     )
+
+
+class _Remembered:
+    """The checkpoints that this process wrote last: a trial that is paused is often thawed soon, where it was."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._found: dict[Path, tuple[_Stamp, Checkpoint, int]] = {}
+
+    def keep(self, path: Path, checkpoint: Checkpoint, *, num_bytes: int) -> None:
+        """Remember what has just been written, and forget what was written long ago."""
+        self._found.pop(path, None)
+        self._found[path] = (_stamp(path), checkpoint, num_bytes)
+        while self._found and sum(size for *_, size in self._found.values()) > self._most_bytes:
+            del self._found[next(iter(self._found))]
+
+    def find(self, path: Path) -> Checkpoint | None:
+        """A copy of what was written, if that is what the file still is."""
+        known = self._found.get(path)
+        if known is None or not path.exists() or known[0] != _stamp(path):
+            return None
+        return replace(known[1], state={name: tensor.clone() for name, tensor in known[1].state.items()})
+
+
+_Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+_REMEMBERED = _Remembered(most_bytes=32 * 2**20)
 
 
 def _result_of(row: Any) -> EpochResult:
