@@ -130,7 +130,7 @@ def _intervals(study: StudyData, scores: DevScores | None, num_dev: int | None) 
         if study.metric == "accuracy" and num_dev is not None:
             known[record.number] = wilson_interval(value, num_dev)
         elif half_width is not None:
-            known[record.number] = Interval(value - half_width, value + half_width)
+            known[record.number] = _attainable(study, Interval(value - half_width, value + half_width))
     return known
 
 
@@ -139,16 +139,21 @@ def _with_folds(study: StudyData, intervals: dict[int, Interval]) -> dict[int, I
     folds, num_train, num_dev = (data_count(study, name) for name in ("folds", "num_train", "num_dev"))
     if folds is None or num_train is None or num_dev is None:
         return intervals
-    least, most = (0.0, 1.0) if study.metric in PERCENT_METRICS else (-math.inf, math.inf)
     found = dict(intervals)
     for record in study.records:
         scores = fold_scores(record)
         if len(scores) > 1:
             of_folds = cross_validated_interval(scores, num_train=num_train, num_dev=num_dev // folds)
             own = found.get(record.number, of_folds)
-            low, high = max(least, min(own.low, of_folds.low)), min(most, max(own.high, of_folds.high))
-            found[record.number] = Interval(low, high)
+            both = Interval(min(own.low, of_folds.low), max(own.high, of_folds.high))
+            found[record.number] = _attainable(study, both)
     return found
+
+
+def _attainable(study: StudyData, interval: Interval) -> Interval:
+    """The part of an interval that the metric can reach."""
+    least, most = (0.0, 1.0) if study.metric in PERCENT_METRICS else (-math.inf, math.inf)
+    return Interval(max(least, interval.low), min(most, interval.high))
 
 
 def _ties(

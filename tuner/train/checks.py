@@ -148,12 +148,12 @@ def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
     smallest, largest = min(norms.values(), default=1.0), max(norms.values(), default=1.0)
     exploding = not largest < 1e3 or any(not s < 1e3 for _, s in spreads)
     vanishing = smallest <= max(1e-8, VANISHED * largest) or any(s <= 1e-3 for _, s in spreads)
-    activations = _listed([f"{name or 'module'} {spread:.2g}" for name, spread in spreads])
-    gradients = _listed([f"{name.removesuffix('.weight') or 'module'} {norm:.1e}" for name, norm in norms.items()])
+    activations = _listed([f"{name or 'module'}: {spread:.2g}" for name, spread in spreads])
+    gradients = _listed([f"{name.removesuffix('.weight') or 'module'}: {norm:.2g}" for name, norm in norms.items()])
     what = "they explode" if exploding else "they vanish" if vanishing else "they keep their scale"
     return Check(
         "scale per layer", not exploding and not vanishing,
-        f"{what}: activations {activations}; gradient norms {gradients}",
+        f"{what}; activations by layer {activations}; gradient norms {gradients}",
         "use He (ReLU) or Xavier (tanh) initial weights (init: auto), a norm, residual connections, or fewer layers",
     )  # fmt: skip
 
