@@ -145,9 +145,8 @@ class PriorityStrategy:
         for step in self._explorer.opening.passes:
             if step.label == start.tier:
                 names = ", ".join(self._explorer.cube.dimensions[j].name for j in step.columns)
-                self._say(
-                    f"{step.label} opens with {step.count} trial{'s' if step.count > 1 else ''} to epoch {self._rungs[0]}: {names}"
-                )
+                trials = "1 trial" if step.count == 1 else f"{step.count} trials"
+                self._say(f"{step.label} opens with {trials} to epoch {self._rungs[0]}: {names}")
 
 
 class PriorityProposer:
