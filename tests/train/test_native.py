@@ -17,7 +17,7 @@ from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
 from tuner.models.layers import Activation, Dense, Dropout, Network
 from tuner.train.native import library as native
-from tuner.train.native import steps
+from tuner.train.native import translation
 from tuner.train.replay import ReplayedStep
 from tuner.train.stacked.program import StackedProgram
 
@@ -95,7 +95,7 @@ def test_usual_networks_are_run_by_the_kernels_in_training_and_evaluation(batch_
         program.train_steps(plan, 0, len(plan.step_SK))
         program.outputs(program.train.inputs)
     assert all(step._replayed.runs_kernels for step in program._steps.values())
-    assert all(forward.runs_kernels for _, forward, _, _ in program._evaluations.values())
+    assert all(forward.replayed.runs_kernels for forward in program._evaluator._forwards.values())
 
 
 @needs_kernels
@@ -108,7 +108,7 @@ def test_what_the_kernels_do_not_know_is_left_to_pytorch() -> None:
 def test_kernels_that_round_otherwise_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step is compared with PyTorch's before it is handed over, and goes on as if nothing had been."""
     expected = trained(dense([8, 16, 4]), loss="cross_entropy", trials=2, batch_size=8)
-    monkeypatch.setitem(steps._CODES, "sub", steps._CODES["add"])
+    monkeypatch.setitem(translation._CODES, "sub", translation._CODES["add"])
     found = trained(dense([8, 16, 4]), loss="cross_entropy", trials=2, batch_size=8)
     assert whole_step(expected).runs_kernels
     assert not whole_step(found).runs_kernels

@@ -116,6 +116,7 @@ def test_recorded_networks_train_alike(
     found = []
     for kernels_after, script_after in ((None, None), (None, 1), (1, None)):
         monkeypatch.setattr("tuner.train.stacked.program.KERNELS_AFTER_RUNS", kernels_after)
+        monkeypatch.setattr("tuner.train.stacked.evaluator.KERNELS_AFTER_RUNS", 0 if kernels_after else None)
         monkeypatch.setattr("tuner.train.stacked.program.SCRIPT_AFTER_RUNS", script_after)
         program = stacked(members, train, "cross_entropy")
         for epoch in range(2):

@@ -274,7 +274,8 @@ def test_slices_do_not_have_steps_recorded_again(
 ) -> None:
     recorded: list[Recorder] = []
     monkeypatch.setattr("tuner.train.replay.Recorder", lambda: recorded.append(Recorder()) or recorded[-1])
-    monkeypatch.setattr("tuner.train.stacked.program.KERNELS_AFTER_RUNS", None)  # which record evaluation as well
+    for part in ("program", "evaluator"):  # the kernels have evaluation recorded as well
+        monkeypatch.setattr(f"tuner.train.stacked.{part}.KERNELS_AFTER_RUNS", None)
     cohort = Cohort(make_task(model=model, batch_size=50), jobs(tmp_path, per_trial(2)), worker="test")
     assert sum(1 for _ in cohort.epochs()) == EPOCHS * num_steps(300, 50)
     assert len(recorded) == 1

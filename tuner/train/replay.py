@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from tuner.train.native.library import library
-from tuner.train.native.steps import NativeStep, UnknownCallError
+from tuner.train.native.steps import NativeStep
+from tuner.train.native.translation import UnknownCallError
 from tuner.train.recorder import Call, NotReplayableError, Recorder
 from tuner.train.torchscript import Script
 

@@ -17,11 +17,11 @@ from tuner.train.averaging import WeightAverage
 from tuner.train.batches import BatchChanges
 from tuner.train.max_norm import RowMaxNorm
 from tuner.train.optimizers import ROW_OPTIMIZERS
-from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
+from tuner.train.program import EpochPlan, Member, RowState
 from tuner.train.rates import RowRates
-from tuner.train.replay import ReplayedStep
 from tuner.train.rows import NO_CLASS, RowLayout
 from tuner.train.settings import Settings
+from tuner.train.stacked.evaluator import Evaluator
 from tuner.train.stacked.examples import rounded_inputs, targets_table
 from tuner.train.stacked.layers import DropoutInputs, Gradients, Weights
 from tuner.train.stacked.loss import emit_loss_gradient
@@ -109,8 +109,10 @@ class StackedProgram:
         self.inputs = rounded_inputs(train.inputs, self.network)
         self.targets = targets_table(train.targets, num_outputs, loss)
         self._steps: dict[int, BatchStep] = {}
-        self._evaluations: dict[int, tuple[Tape, ReplayedStep, Tensor, Tensor]] = {}
-        self._outputs: dict[int, Tensor] = {}
+        self._evaluator = Evaluator(
+            partial(self._tape, training=False), self._parts, num_trials=num_trials, num_outputs=num_outputs,
+            example_shape=self.inputs.shape[1:], device=device,
+        )  # fmt: skip
         self._tables: StepTables | None = None
         self._plan: EpochPlan | None = None
 
@@ -247,50 +249,12 @@ class StackedProgram:
 
     def outputs(self, inputs: Tensor) -> Tensor:
         with self._average.in_place():
-            return self._outputs_of(inputs)
-
-    def _outputs_of(self, inputs: Tensor) -> Tensor:
-        num_examples = inputs.shape[0]
-        if num_examples not in self._outputs:
-            self._outputs[num_examples] = torch.empty(
-                len(self.members), num_examples, self.num_outputs, device=self.device
-            )
-        found = self._outputs[num_examples]
-        start = 0
-        for chunk in evaluation_chunks(inputs):
-            _, z = self._evaluate(chunk)
-            found[:, start : start + len(chunk)] = z[:, :, : self.num_outputs]
-            start += len(chunk)
-        return found
+            return self._evaluator.outputs(inputs)
 
     def dead_units(self, inputs: Tensor) -> dict[str, Tensor]:
-        alive: list[Tensor] = []
-        for chunk in evaluation_chunks(inputs):
-            tape, _ = self._evaluate(chunk)
-            fires = [y.amax(dim=(1, *range(3, y.dim()))) > 0 for y in tape.rectified]
-            alive = [a | b for a, b in zip(alive, fires, strict=True)] if alive else fires
         own = torch.tensor([network.hidden_widths for network in self._networks], device=self.device)
-        return {f"hidden layer {n + 1}": 1.0 - fired.sum(dim=1) / own[:, n] for n, fired in enumerate(alive)}
-
-    def _evaluate(self, chunk: Tensor) -> tuple[Tape, Tensor]:
-        """Run the network on a chunk of examples; its tape and the outputs at rounded width."""
-        tape, forward, x, z = self._evaluation(chunk)
-        flat = chunk if x.dim() > 2 else chunk.flatten(1)
-        x[:, : flat.shape[1]].copy_(flat)
-        forward.run((), 0, 1)
-        return tape, z
-
-    def _evaluation(self, chunk: Tensor) -> tuple[Tape, ReplayedStep, Tensor, Tensor]:
-        if len(chunk) not in self._evaluations:
-            tape = self._tape(len(chunk), training=False)
-            x = torch.zeros(len(chunk), *self.inputs.shape[1:], device=self.device)
-            z = emit_network(tape, Gradients(tape), x.expand(len(self.members), *x.shape), self._parts)
-            forward = ReplayedStep(
-                tape.run_forward, reads=(), state=(), num_trials=len(self.members), script_after=None,
-                kernels_after=None if self.device.type == "cuda" else KERNELS_AFTER_RUNS,
-            )  # fmt: skip
-            self._evaluations[len(chunk)] = (tape, forward, x, z)
-        return self._evaluations[len(chunk)]
+        firing = enumerate(self._evaluator.firing_units(inputs))
+        return {f"hidden layer {n + 1}": 1.0 - fired.sum(dim=1) / own[:, n] for n, fired in firing}
 
     # Rows
 
