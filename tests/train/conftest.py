@@ -2,13 +2,6 @@
 
 import pytest
 
-from tuner.train.native.library import library
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiled_kernels() -> None:
-    library(wait=True)
-
 
 @pytest.fixture(autouse=True)
 def recorded_soon(monkeypatch: pytest.MonkeyPatch) -> None:
