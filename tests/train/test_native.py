@@ -52,7 +52,7 @@ def whole_step(program: StackedProgram) -> ReplayedStep:
 @given(
     widths=st.lists(st.integers(1, 70), min_size=2, max_size=4),
     activation=st.sampled_from(["relu", "leaky_relu"]),
-    optimizer=st.sampled_from(["sgd", "rmsprop", "adam", "adamw"]),
+    optimizer=st.sampled_from(["sgd", "rmsprop", "adam", "adamw", "nadam"]),
     extras=st.sampled_from(
         [{}, {"nesterov": True, "momentum": 0.9}, {"l1": 1e-3, "weight_decay": 1e-2}, {"dropout": 0.3}]
     ),

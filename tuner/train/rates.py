@@ -64,6 +64,13 @@ class RowRates:
         """Whether no trial ever trains the parameter of this name."""
         return all(transfer is not None and name in transfer.frozen for transfer in self.transfers)
 
+    @property
+    def lowest_trained_layer(self) -> int:
+        """The number of the lowest layer that any trial ever trains: nothing below it needs a gradient."""
+        if any(transfer is None for transfer in self.transfers):
+            return 0
+        return min(parameter.layer for parameter, name in self._names.items() if not self.is_frozen(name))
+
     def _fill(self, rows_KP: Tensor, row: int, values: Mapping[str, float]) -> None:
         for parameter, name in self._names.items():
             self._layout.view(rows_KP[row : row + 1], parameter).fill_(values[name])

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tuner.models.layers import Parameter, rounded_width
 
@@ -71,6 +71,14 @@ class RowLayout:
             parameter: self.view(rows, place)[0][_within(parameter)]
             for place, parameter in zip(self.parameters, parameters, strict=True)
         }
+
+
+def module_parameters(module: nn.Module) -> list[Parameter]:
+    """A module's parameters in the rows' terms; L2 and L1 apply to those of two and more dimensions, if trained."""
+    return [
+        Parameter(index, name, tuple(p.shape), p.dim() > 1 and p.requires_grad, 0, 0)
+        for index, (name, p) in enumerate(module.named_parameters())
+    ]
 
 
 def _within(parameter: Parameter) -> tuple[slice, ...]:

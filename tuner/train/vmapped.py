@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
-from tuner.models.layers import Parameter
 from tuner.models.transfer import hold_norms
 from tuner.train.averaging import WeightAverage
 from tuner.train.batches import BatchChanges
@@ -24,7 +23,7 @@ from tuner.train.module_gradients import FusedModules, ModuleGradients, SingleMo
 from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
 from tuner.train.rates import RowRates
-from tuner.train.rows import RowLayout
+from tuner.train.rows import RowLayout, module_parameters
 from tuner.train.stackable import difference
 from tuner.train.step import BatchStep
 from tuner.train.tables import StepTables, step_tables
@@ -77,7 +76,7 @@ class ModuleProgram:
         """Why these modules cannot run as one, though each could with its like."""
         settings = [m.settings for m in members]
         self.batch_size = settings[0].batch_size
-        self.layout = RowLayout(_parameters(self.modules[0]))
+        self.layout = RowLayout(module_parameters(self.modules[0]))
         self.optimizer = ROW_OPTIMIZERS[settings[0].optimizer](settings, num_decayed=self.layout.num_decayed)
         self._max_norm = RowMaxNorm(settings, self.layout, inputs_first=False, device=device)
         self._rates = RowRates(members, self.layout, {p: p.name for p in self.layout.parameters}, device=device)
@@ -293,11 +292,3 @@ class ModuleProgram:
 
     def dead_units(self, inputs: Tensor) -> dict[str, Tensor]:
         return {}
-
-
-def _parameters(module: nn.Module) -> list[Parameter]:
-    """A module's parameters in the rows' terms; L2 and L1 apply to those of two and more dimensions, if trained."""
-    return [
-        Parameter(index, name, tuple(p.shape), p.dim() > 1 and p.requires_grad, 0, 0)
-        for index, (name, p) in enumerate(module.named_parameters())
-    ]

@@ -14,7 +14,7 @@
 
 enum {
     COPY, GATHER, GEMM, SUM, SOFTMAX, RELU, LEAKY_RELU, MUL, ADD, SUB, DIV, MUL_SCALAR, ADD_SCALAR, ADDCMUL, SQRT,
-    RSQRT, SIGN, THRESHOLD, LEAKY_SLOPE, MUL_INT, GE_INT, LERP
+    SIGN, THRESHOLD, LEAKY_SLOPE, MUL_INT, GE_INT
 };
 
 typedef struct {
@@ -113,13 +113,11 @@ ELEMENTWISE(divide, float, float, a / b)
 ELEMENTWISE(mul_scalar, float, float, a * x)
 ELEMENTWISE(add_scalar, float, float, a + x)
 ELEMENTWISE(addcmul, float, float, fmaf(x * b, c, a))
-ELEMENTWISE(inverse_root, float, float, 1.0f / sqrtf(a))
 ELEMENTWISE(sign, float, float, (a > 0.0f) - (a < 0.0f))
 ELEMENTWISE(threshold, float, float, b <= x ? 0.0f : a)
 ELEMENTWISE(leaky_slope, float, float, b > 0.0f ? a : a * x)
 ELEMENTWISE(mul_int, int32_t, int32_t, (int32_t)((uint32_t)a * (uint32_t)b))
 ELEMENTWISE(ge_int, int32_t, float, a >= b)
-ELEMENTWISE(lerp, float, float, fmaf(x, b - a, a))
 
 /* n = (1, 1, elements), contiguous. */
 static void root(const Operation *op) {
@@ -220,8 +218,8 @@ static void softmax(const Operation *op) {
 static void (*const RUN[])(const Operation *) = {
     [COPY] = copy, [GATHER] = gather, [GEMM] = gemm, [SUM] = sum, [SOFTMAX] = softmax, [RELU] = relu,
     [LEAKY_RELU] = leaky_relu, [MUL] = mul, [ADD] = add, [SUB] = sub, [DIV] = divide, [MUL_SCALAR] = mul_scalar,
-    [ADD_SCALAR] = add_scalar, [ADDCMUL] = addcmul, [SQRT] = root, [RSQRT] = inverse_root, [SIGN] = sign,
-    [THRESHOLD] = threshold, [LEAKY_SLOPE] = leaky_slope, [MUL_INT] = mul_int, [GE_INT] = ge_int, [LERP] = lerp,
+    [ADD_SCALAR] = add_scalar, [ADDCMUL] = addcmul, [SQRT] = root, [SIGN] = sign,
+    [THRESHOLD] = threshold, [LEAKY_SLOPE] = leaky_slope, [MUL_INT] = mul_int, [GE_INT] = ge_int,
 };
 
 /* Runs the operations once for each step from `first` up to, not including, `last`, on its row of each table. All steps

@@ -118,24 +118,24 @@ class _Build:
         return done
 
     def _look(self) -> bool:
-        if self._process is None:
-            if not self._new.exists() and not self._path.exists():
-                raise UnavailableError("another process could not compile them")
-            late = time.monotonic() - self._began > MAX_BUILD_SECONDS
-        else:
-            code = self._process.poll()
-            if code == 0:
-                self._new.replace(self._path)
-                self._process = None
-            elif code is not None:
-                self._new.unlink(missing_ok=True)
-                raise UnavailableError(f"{self._compiler} could not compile them (exit code {code})")
-            late = time.monotonic() - self._began > MAX_BUILD_SECONDS
+        if self._process is not None:
+            self._take(self._process.poll())
+        elif not self._new.exists() and not self._path.exists():
+            raise UnavailableError("another process could not compile them")
         if self._path.exists():
             return True
-        if late:
+        if time.monotonic() - self._began > MAX_BUILD_SECONDS:
             raise UnavailableError(f"they were not compiled within {MAX_BUILD_SECONDS:.0f} s")
         return False
+
+    def _take(self, code: int | None) -> None:
+        """Put what the compiler has made in its place, once it has ended."""
+        if code == 0:
+            self._new.replace(self._path)
+            self._process = None
+        elif code is not None:
+            self._new.unlink(missing_ok=True)
+            raise UnavailableError(f"{self._compiler} could not compile them (exit code {code})")
 
 
 def _cache_folder() -> Path:

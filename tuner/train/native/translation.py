@@ -16,8 +16,8 @@ COLUMN_GROUP = 16
 """The kernels' softmax takes rows of whole groups."""
 
 _NAMES = (
-    "copy gather gemm sum softmax relu leaky_relu mul add sub div mul_scalar add_scalar addcmul sqrt rsqrt sign "
-    "threshold leaky_slope mul_int ge_int lerp"
+    "copy gather gemm sum softmax relu leaky_relu mul add sub div mul_scalar add_scalar addcmul sqrt sign "
+    "threshold leaky_slope mul_int ge_int"
 )
 _CODES = {name: code for code, name in enumerate(_NAMES.split())}
 """In the order of the enumeration in `kernels.c`."""
@@ -295,6 +295,5 @@ _TRANSLATIONS: dict[str, _Translate] = {
     "aten.addcmul_.default": _of("addcmul"),
     "aten.addcmul.out": _of("addcmul"),
     "aten.sqrt.out": _root,
-    "aten.rsqrt_.default": _of("rsqrt"),
     "aten.sign.default": _of("sign"),
 }

@@ -103,7 +103,7 @@ class StackedProgram:
             weights=self._weights,
             statistics=self.statistics,
             dropouts=self._dropout,
-            first_trained=self._first_trained(),
+            first_trained=self._rates.lowest_trained_layer,
             held=self._held_norms(),
         )
         self.inputs = rounded_inputs(train.inputs, self.network)
@@ -219,18 +219,6 @@ class StackedProgram:
             value = module.get_buffer(name)
             tensor[row, : len(value)] = value.to(self.device)
         return read_values(module, self._networks[row])
-
-    def _first_trained(self) -> int:
-        """The lowest layer that any trial ever trains: nothing below it needs a gradient."""
-        if any(transfer is None for transfer in self._rates.transfers):
-            return 0
-        trained = (
-            p.layer
-            for transfer in self._rates.transfers
-            for p in self.layout.parameters
-            if transfer is not None and f"{p.layer}.{p.name}" not in transfer.frozen
-        )
-        return min(trained)
 
     def _held_norms(self) -> dict[int, Tensor]:
         """For each batch norm whether each trial keeps its statistics, refilled for each epoch; bool, (K,)."""
