@@ -1,8 +1,8 @@
 """Wall-clock seconds until the dev accuracy first reaches a target: tuner, the usual Optuna script, Ray Tune with ASHA.
 
     python benchmarks/time_to_target.py --letters letter-recognition.csv --images t10k-images-idx3-ubyte.gz
-                                        [--ray-python PATH] [--seeds 5] [--budget 300] [--target-letters 0.955]
-                                        [--target-images 0.955] [--only tuner,optuna,ray] [--json FILE]
+                                        [--ray-python PATH] [--seeds 5] [--budget 300] [--target-letters 0.95]
+                                        [--target-images 0.96] [--easier 0.94 0.95] [--only tuner,optuna,ray] [--json FILE]
 
 Real training: 40 multi-layer perceptrons of up to 30 epochs with SGD in one space (learning rate, momentum, batch size,
 width, depth, dropout, L2), 60/20/20 split, each contestant on the same cores and in a process of its own that starts
@@ -93,10 +93,14 @@ def write_arrays(problem: Problem, folder: Path) -> Path:
     return folder / "arrays.pt"
 
 
-def seconds_to_target(
+Improvements = list[tuple[float, float]]
+"""Seconds since the start of the process, and the best dev accuracy from then on."""
+
+
+def improvements(
     contestant: str, problem: Problem, *, seed: int, arrays: Path, budget: float, python: str, threads: int
-) -> float:
-    """Of one run; infinite if it did not get there."""
+) -> Improvements:
+    """Of one run, until its target, its trials or its time."""
     with tempfile.TemporaryDirectory(prefix=f"to-target-{contestant}-") as folder:
         sweep = Path(folder) / "sweep.yaml"
         sweep.write_text(problem.sweep(seed), encoding="utf-8")
@@ -129,20 +133,26 @@ def seconds_to_target(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             out, errors = process.communicate()
-        found = [json.loads(line) for line in out.splitlines() if line.startswith('{"reached"')]
+        found = [json.loads(line) for line in out.splitlines() if line.startswith('{"accuracy"')]
         if not found and process.returncode not in (0, -signal.SIGKILL):
             raise SystemExit(f"{contestant} failed with {process.returncode}:\n{errors[-2000:]}")
-    return found[0]["reached"] - began if found else math.inf
+    return [(line["at"] - began, line["accuracy"]) for line in found]
+
+
+def seconds_to(target: float, found: Improvements) -> float:
+    """Infinite if the run did not get there."""
+    return next((seconds for seconds, accuracy in found if accuracy >= target), math.inf)
 
 
 def shown(seconds: float, budget: float) -> str:
     return f"{seconds:.1f}" if math.isfinite(seconds) else f">{budget:.0f}"
 
 
-def summary(problem: Problem, seconds: dict[str, list[float]], budget: float) -> dict[str, object]:
-    """Print the table; the figures for `--json`."""
+def summary(target: float, problem: Problem, runs: dict[str, list[Improvements]], budget: float) -> dict[str, object]:
+    """Print the table of a target; the figures for `--json`."""
+    seconds = {name: [seconds_to(target, run) for run in found] for name, found in runs.items()}
     medians = {name: statistics.median(found) for name, found in seconds.items()}
-    print(f"\n{problem.name}: dev accuracy {problem.target:g}, {len(next(iter(seconds.values())))} seeds, seconds")
+    print(f"\n{problem.name}: dev accuracy {target:g}, {len(next(iter(seconds.values())))} seeds, seconds")
     result: dict[str, object] = {}
     for name, found in seconds.items():
         censored = sum(not math.isfinite(s) for s in found)
@@ -160,18 +170,19 @@ def summary(problem: Problem, seconds: dict[str, list[float]], budget: float) ->
             "median": medians[name] if math.isfinite(medians[name]) else None,
             "censored": censored,
             "over_tuner": over,
+            "improvements": runs[name],
         }
-    return {"target": problem.target, "budget_seconds": budget, "contestants": result}
+    return {"target": target, "budget_seconds": budget, "contestants": result}
 
 
 def run_problem(problem: Problem, args: argparse.Namespace, contestants: list[str]) -> dict[str, object]:
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    runs: dict[str, list[Improvements]] = {name: [] for name in contestants}
     with tempfile.TemporaryDirectory(prefix="to-target-") as folder:
         arrays = write_arrays(problem, Path(folder))
         for seed in range(args.seeds):
             for place in range(len(contestants)):
                 name = contestants[(place + seed) % len(contestants)]
-                found = seconds_to_target(
+                found = improvements(
                     name,
                     problem,
                     seed=seed,
@@ -180,9 +191,14 @@ def run_problem(problem: Problem, args: argparse.Namespace, contestants: list[st
                     python=str(args.ray_python) if name == "ray" else sys.executable,
                     threads=args.optuna_threads,
                 )
-                seconds[name].append(found)
-                print(f"{problem.name} seed {seed} {name}: {shown(found, args.budget)} s", file=sys.stderr, flush=True)
-    return summary(problem, seconds, args.budget)
+                runs[name].append(found)
+                seconds = shown(seconds_to(problem.target, found), args.budget)
+                best = found[-1][1] if found else math.nan
+                print(f"{problem.name} seed {seed} {name}: {seconds} s, best {best:g}", file=sys.stderr, flush=True)
+    for easier in args.easier:
+        if easier < problem.target:
+            summary(easier, problem, runs, args.budget)
+    return summary(problem.target, problem, runs, args.budget)
 
 
 def main() -> None:
@@ -191,6 +207,9 @@ def main() -> None:
     parser.add_argument("--images", type=Path, metavar="IDX", help="images in IDX format, the labels file beside it")
     parser.add_argument("--target-letters", type=float, default=0.95, metavar="ACCURACY")
     parser.add_argument("--target-images", type=float, default=0.96, metavar="ACCURACY")
+    parser.add_argument(
+        "--easier", type=float, nargs="*", default=[], metavar="ACCURACY", help="lower targets, read from the same runs"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
         "--budget", type=float, default=300.0, metavar="SECONDS", help="after so long a run is censored"

@@ -13,12 +13,14 @@ import optuna
 import torch
 from baselines import train_typical
 from to_target.arrays import load
+from to_target.best import Best
 
 
 def main(job: dict) -> None:  # type: ignore[type-arg]
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
     data = load(Path(job["arrays"]))
+    best = Best(job["target"])
 
     def objective(trial: optuna.Trial) -> float:
         configuration = {
@@ -32,8 +34,7 @@ def main(job: dict) -> None:  # type: ignore[type-arg]
         }
 
         def report(accuracy: float, epoch: int) -> None:
-            if accuracy >= job["target"]:
-                print(json.dumps({"reached": time.time(), "trial": trial.number, "epoch": epoch + 1}), flush=True)
+            if best.saw(accuracy, time.time()):
                 study.stop()
                 raise optuna.TrialPruned
             trial.report(accuracy, epoch)

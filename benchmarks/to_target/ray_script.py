@@ -16,6 +16,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.tune.schedulers import ASHAScheduler  # noqa: E402
+from to_target.best import Best  # noqa: E402
 
 
 def trainable(config: dict) -> None:  # type: ignore[type-arg]
@@ -37,18 +38,14 @@ class AtTarget(tune.Stopper):
     """Ends the experiment at the target or when its time is up."""
 
     def __init__(self, target: float, seconds: float) -> None:
-        self.target = target
+        self.best = Best(target)
         self.until = time.time() + seconds
-        self.reached = False
 
     def __call__(self, trial_id: str, result: dict) -> bool:  # type: ignore[type-arg]
-        if result["accuracy"] >= self.target and not self.reached:
-            self.reached = True
-            print(json.dumps({"reached": result["seen"], "trial": trial_id, "epoch": result["epoch"]}), flush=True)
-        return self.reached
+        return self.best.saw(result["accuracy"], result["seen"])
 
     def stop_all(self) -> bool:
-        return self.reached or time.time() > self.until
+        return self.best.reached or time.time() > self.until
 
 
 def main(job: dict) -> None:  # type: ignore[type-arg]

@@ -10,6 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from to_target.best import Best
+
 from tuner.records import TrialRecord
 from tuner.spec.reader import read_sweep
 from tuner.sweep.run import RunOptions, run_sweep
@@ -18,15 +22,13 @@ from tuner.sweep.watcher import Watcher
 
 class AtTarget(Watcher):
     def __init__(self, target: float) -> None:
-        self.target = target
-        self.reached = False
+        self.best = Best(target)
 
     def progressed(self, records: Sequence[TrialRecord]) -> None:
         for record in records:
-            if record.best is not None and record.best.dev_metric >= self.target and not self.reached:
-                self.reached = True
-                found = {"reached": time.time(), "trial": record.number, "epoch": record.best.epoch}
-                print(json.dumps(found), flush=True)
+            if record.best is None or self.best.reached:
+                continue
+            if self.best.saw(record.best.dev_metric, time.time()):
                 os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -10,19 +10,28 @@ import multiprocessing
 import os
 import signal
 import sys
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from types import TracebackType
 
 
+_ARRAYS = ("ubyte", "ubyte.gz", ".npy", ".npz")
+"""Ends of the names of sources that are read without pandas."""
+
+
 def fork_server(*, source: str) -> ForkServerContext:
-    """The way to start workers.
+    """The way to start workers; the server is started if there is none, and loads while the caller goes on.
 
     Args:
         source: The data source of the sweep; says which library will read it.
     """
     context = multiprocessing.get_context("forkserver")
-    reader = "sklearn.datasets" if source.startswith("sklearn/") else "pandas"
-    context.set_forkserver_preload([__name__, "tuner.execute.worker", reader])
+    if source.startswith("sklearn/"):
+        readers = ["sklearn.datasets"]
+    else:
+        readers = [] if source.endswith(_ARRAYS) else ["pandas"]
+    context.set_forkserver_preload([__name__, "tuner.execute.worker", *readers])
+    forkserver.ensure_running()
     return context
 
 

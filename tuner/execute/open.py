@@ -27,6 +27,23 @@ def _local(spec: SweepSpec, paths: StudyPaths, devices: Sequence[str], workers: 
     return LocalExecutor(spec, paths, worker_places(devices, workers=workers))
 
 
+def begin_to_load(
+    engine: str, spec: SweepSpec, *, devices: Sequence[str] = (), workers: int | None = None
+) -> None:
+    """Have the libraries of worker processes loaded while the caller does something else; open the executor then.
+
+    Raises:
+        UsageError: no such device.
+    """
+    if engine != "local":
+        return
+    from tuner.execute.fork_server import fork_server
+    from tuner.execute.numeric import set_numeric_environment
+
+    set_numeric_environment(worker_places(devices, workers=workers)[0].threads)
+    fork_server(source=spec.data.source)
+
+
 ENGINES: dict[str, Callable[[SweepSpec, StudyPaths, Sequence[str], int | None], Executor]] = {
     "local": _local,
     "inline": _inline,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.execute.facts import TaskFacts
-from tuner.execute.open import open_executor
+from tuner.execute.open import begin_to_load, open_executor
 from tuner.faults import fault_point
 from tuner.paths import StudyPaths
 from tuner.records import Json, TrialRecord
@@ -83,12 +83,14 @@ class StudyRun:
     def run(self) -> Outcome:
         """Search, train the finalists again, write the reports."""
         options = self.options
+        begin_to_load(options.engine, self.spec, devices=options.devices, workers=options.workers)
+        import tuner.search.registry
+        import tuner.store.optuna_store  # noqa: F401  both are imported while the workers load torch
+
         executor = open_executor(
             options.engine, self.spec, self.paths, devices=options.devices, workers=options.workers
         )
         with closing(executor):
-            import tuner.store.optuna_store  # noqa: F401  imported while the workers load the data
-
             facts = executor.facts
             if self._is_new_model(facts):
                 executor.check_model()
