@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from tests.execute.sweeps import small_sweep
 from tuner.execute.facts import TaskFacts
-from tuner.execute.planner import LEAST_ROOM, MAX_WIDTH_CPU, MAX_WIDTH_CUDA, PlannedJob, Planner
+from tuner.execute.planner import (
+    AHEAD_SECONDS,
+    FIRST_ROOM,
+    LEAST_ROOM,
+    MAX_WIDTH_CPU,
+    MAX_WIDTH_CUDA,
+    PlannedJob,
+    Planner,
+)
 from tuner.records import Direction, TrialJob
 from tuner.spec.model import DataSpec, SweepSpec
 
@@ -99,9 +107,7 @@ def test_out_of_memory_halves_the_width_of_the_same_key_only() -> None:
 def test_without_fusion_trials_train_one_by_one_and_few_are_asked_for_ahead() -> None:
     plan = planner(spec=small_sweep(fuse="off"))
     assert plan.max_width(plan.describe(job(0))) == 1
-    assert plan.room_per_worker == 2
-    assert planner().room_per_worker == MAX_WIDTH_CPU
-    assert planner(device="cuda").room_per_worker == MAX_WIDTH_CUDA
+    assert plan.room_per_worker == plan.most_room == LEAST_ROOM
 
 
 def test_estimates_grow_with_what_there_is_to_do() -> None:
@@ -139,14 +145,17 @@ def test_a_whole_plan_holds_every_job_once(widths: list[int], workers: int) -> N
     assert total / workers <= seconds * (1 + 1e-9) <= total * (1 + 1e-9) + 1e-12
 
 
-def test_room_follows_the_width_of_the_cohorts() -> None:
+def test_on_a_cpu_room_is_for_half_a_second_of_training() -> None:
     plan = planner()
-    for _ in range(8):
-        plan.note_width(1)
-    assert plan.room_per_worker == LEAST_ROOM
-    for _ in range(8):
-        plan.note_width(3)
-    assert LEAST_ROOM < plan.room_per_worker < MAX_WIDTH_CPU
-    for _ in range(8):
-        plan.note_width(MAX_WIDTH_CPU)
-    assert plan.room_per_worker == MAX_WIDTH_CPU
+    assert plan.most_room == MAX_WIDTH_CPU
+    assert plan.room_per_worker == FIRST_ROOM
+    for seconds, room in ((10.0, LEAST_ROOM), (AHEAD_SECONDS / 5, 5), (0.001, MAX_WIDTH_CPU), (0.0, MAX_WIDTH_CPU)):
+        for _ in range(8):
+            plan.note_seconds(seconds)
+        assert plan.room_per_worker == room
+
+
+def test_on_an_accelerator_room_is_for_a_full_cohort() -> None:
+    plan = planner(device="cuda")
+    plan.note_seconds(10.0)
+    assert plan.room_per_worker == plan.most_room == MAX_WIDTH_CUDA

@@ -14,7 +14,6 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from types import TracebackType
 
-
 _ARRAYS = ("ubyte", "ubyte.gz", ".npy", ".npz")
 """Ends of the names of sources that are read without pandas."""
 

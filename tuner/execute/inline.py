@@ -46,7 +46,7 @@ class InlineExecutor:
     def room(self) -> int:
         if self._interrupted or self._training is not None or self._pending:
             return 0
-        return 1 if self.planner.spec.training.fuse == "off" else self.planner.room_per_worker
+        return 1 if self.planner.spec.training.fuse == "off" else self.planner.most_room
 
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         if self._interrupted and self._pending:

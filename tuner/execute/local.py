@@ -177,7 +177,6 @@ class LocalExecutor:
         worker.jobs |= {p.job.trial: p for p in chosen}
         worker.heard = worker.told = time.monotonic()
         worker.process.send(verb, [p.job for p in chosen])
-        self.planner.note_width(len(worker.jobs))
 
     # Workers
 
@@ -226,7 +225,9 @@ class LocalExecutor:
                 pass
             case _:
                 worker.jobs.pop(event.trial, None)
-                worker.seconds.pop(event.trial, None)
+                seconds = worker.seconds.pop(event.trial, None)
+                if seconds is not None:
+                    self.planner.note_seconds(seconds)
                 self._alone.discard(event.trial)
 
     def _after_death(self, worker: Worker) -> list[TrialEvent]:

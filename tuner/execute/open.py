@@ -27,9 +27,7 @@ def _local(spec: SweepSpec, paths: StudyPaths, devices: Sequence[str], workers: 
     return LocalExecutor(spec, paths, worker_places(devices, workers=workers))
 
 
-def begin_to_load(
-    engine: str, spec: SweepSpec, *, devices: Sequence[str] = (), workers: int | None = None
-) -> None:
+def begin_to_load(engine: str, spec: SweepSpec, *, devices: Sequence[str] = (), workers: int | None = None) -> None:
     """Have the libraries of worker processes loaded while the caller does something else; open the executor then.
 
     Raises:

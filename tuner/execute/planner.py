@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from statistics import median
 
 from tuner.execute.facts import TaskFacts
 from tuner.records import ParamValue, TrialJob
@@ -17,9 +18,13 @@ from tuner.train.fusion import fusion_key
 MAX_WIDTH_CPU = 16
 """Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""
 MAX_WIDTH_CUDA = 256
-LEAST_ROOM = 4
-"""Jobs for each worker, however narrow the cohorts turn out."""
-_REMEMBERED_WIDTHS = 8
+LEAST_ROOM = 2
+"""Jobs for each worker, however long they take: one in training, one waiting."""
+FIRST_ROOM = 3
+"""The same before it is known how long jobs take."""
+AHEAD_SECONDS = 0.5
+"""Training that a worker of a CPU should have before it: enough to fill its cohorts where trials are short."""
+_REMEMBERED_JOBS = 8
 STATE_BYTES_CPU = 24 * 2**20
 """A cohort's parameters, gradients, moments and best weights stay within about so much on a CPU."""
 STATE_COPIES = 5
@@ -54,7 +59,7 @@ class Planner:
         self.num_workers = num_workers
         self.on_cuda = facts.device.startswith("cuda")
         self._limit: dict[Hashable, int] = {}
-        self._widths: deque[int] = deque(maxlen=_REMEMBERED_WIDTHS)
+        self._job_seconds: deque[float] = deque(maxlen=_REMEMBERED_JOBS)
         self.folds = max(1, int(facts.data.get("folds", 0)))
         """Networks of each trial."""
 
@@ -91,22 +96,30 @@ class Planner:
         return min(max(1, width // self.folds), self._limit.get(planned.key, width))
 
     @property
-    def room_per_worker(self) -> int:
-        """How many jobs a worker should have, those in training and those waiting for it: to fill its cohorts.
-
-        Where trials differ too much in shape to share cohorts, asking far ahead would only let the search decide
-        before it has seen results.
-        """
+    def most_room(self) -> int:
+        """How many jobs fill the cohorts of a worker."""
         if self._is_alone:
-            return 2
-        most = max(1, (MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU) // self.folds)
-        if not self._widths:
-            return most
-        return min(most, max(LEAST_ROOM, LEAST_ROOM * sum(self._widths) // len(self._widths)))
+            return LEAST_ROOM
+        return max(1, (MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU) // self.folds)
 
-    def note_width(self, width: int) -> None:
-        """A worker trains so many trials as one cohort now."""
-        self._widths.append(width)
+    @property
+    def room_per_worker(self) -> int:
+        """How many jobs a worker should have, those in training and those waiting for it.
+
+        On an accelerator enough to fill its cohorts: a wide one takes hardly longer than a narrow one. A CPU gains by
+        wide cohorts only where trials are so short that their start counts; where they are longer, asking far ahead
+        would only let the search decide before it has seen results.
+        """
+        if self.on_cuda or self._is_alone:
+            return self.most_room
+        if not self._job_seconds:
+            return min(self.most_room, FIRST_ROOM)
+        ahead = int(AHEAD_SECONDS / max(median(self._job_seconds), 1e-6))
+        return min(self.most_room, max(LEAST_ROOM, ahead))
+
+    def note_seconds(self, seconds: float) -> None:
+        """A trial has taken so long to where it was sent: its share of the wall time of its cohorts."""
+        self._job_seconds.append(seconds)
 
     def next_cohort(self, pending: Sequence[PlannedJob], *, idle: int) -> Cohort | None:
         """The jobs that an idle worker should take: of the group with the most work left, an even share.
