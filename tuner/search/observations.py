@@ -38,9 +38,9 @@ def observe(
 ) -> Observations | None:
     """What the records say; None before the first value.
 
-    A trial that its configuration made fail counts as the worst value so far, at full length. Values far below the
-    median are raised towards it, as far from it as the best is: how bad a bad configuration is does not matter, and
-    would drown the differences among the good ones.
+    A trial that its configuration made fail counts as the worst value so far, at full length. How far a value
+    lies below the median counts by its logarithm from where it is as far from it as the best is: how bad a bad
+    configuration is would drown the differences among the good ones, but that it is bad must show.
 
     Args:
         records: All trials.
@@ -62,10 +62,19 @@ def observe(
     if not values:
         return None
     y = np.array(values)
-    median = float(np.median(y))
-    y = np.maximum(y, median - (y.max() - median))
+    y = _compressed(y)
     spread = float(y.std()) or 1.0
     return Observations(x=np.array(rows), y=(y - y.mean()) / spread)
+
+
+def _compressed(y: Array) -> Array:
+    """Values with the lower tail pulled in; larger is better."""
+    median = float(np.median(y))
+    reach = float(y.max()) - median
+    if reach <= 0.0:
+        return np.maximum(y, median)
+    depth = np.maximum((median - y) / reach, 1.0)
+    return np.where(depth > 1.0, median - reach * (1.0 + np.log(depth)), y)
 
 
 def _measured(record: TrialRecord, *, epochs: int, worst: float, running: bool) -> list[tuple[int, float]]:
