@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from tuner.diagnose.noise import standard_error
 from tuner.errors import StudyMismatchError
 from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths
@@ -106,8 +107,8 @@ def failed_trials(store: StudyStore) -> list[TrialRecord]:
 
 def dev_noise(metric: str, data: Mapping[str, Json], records: Sequence[TrialRecord]) -> float:
     """Standard error of the dev metric near the best trial, from the size of the dev set; 0 where it is unknown."""
-    values = [r.value for r in records if r.value is not None]
-    if metric not in ("accuracy", "balanced_accuracy") or not values or "num_dev" not in data:
+    values = [r.value for r in records if r.value is not None and math.isfinite(r.value)]
+    if not values or "num_dev" not in data:
         return 0.0
-    best = max(values)
-    return math.sqrt(max(best * (1.0 - best), 1e-12) / max(int(data["num_dev"]), 1))
+    best = min(values) if metric == "rmse" else max(values)
+    return standard_error(metric, best, num_examples=int(data["num_dev"]))

@@ -1,0 +1,51 @@
+"""The usual standard errors against the spread of the metrics over many samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, r2_score, roc_auc_score
+
+from tuner.diagnose.noise import standard_error
+
+NUM_EXAMPLES, ROUNDS = 400, 600
+
+
+def spread(metric: str) -> tuple[float, float]:
+    """Mean and standard deviation of a metric over samples."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(ROUNDS):
+        y = rng.permutation(NUM_EXAMPLES) % 2
+        score = y + rng.standard_normal(NUM_EXAMPLES)
+        truth = rng.standard_normal(NUM_EXAMPLES)
+        error = 0.7 * rng.standard_normal(NUM_EXAMPLES)
+        match metric:
+            case "accuracy":
+                found.append(float(np.mean((score > 0.5) == y)))
+            case "f1":
+                found.append(f1_score(y, score > 0.5, average="macro"))
+            case "auroc":
+                found.append(roc_auc_score(y, score))
+            case "rmse":
+                found.append(float(np.sqrt(np.mean(error**2))))
+            case "r2":
+                found.append(r2_score(truth + error, truth))
+    return float(np.mean(found)), float(np.std(found))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "auroc", "rmse", "r2"])
+def test_it_is_the_spread_over_samples(metric: str) -> None:
+    mean, deviation = spread(metric)
+    assert standard_error(metric, mean, num_examples=NUM_EXAMPLES) == pytest.approx(deviation, rel=0.15)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "auroc", "rmse", "r2", "f1"])
+def test_it_is_finite_and_positive_or_zero_at_the_ends(metric: str) -> None:
+    for value in (-1.0, 0.0, 0.5, 1.0):
+        assert 0.0 <= standard_error(metric, value, num_examples=10) < 1.0
+
+
+def test_none_is_known_of_a_loss_or_of_an_own_metric() -> None:
+    assert standard_error("loss", 0.3, num_examples=100) == 0.0
+    assert standard_error("own_gain", 0.3, num_examples=100) == 0.0
