@@ -183,9 +183,8 @@ class ExecutorContract:
         assert executor.room() == 0
         drain(executor, jobs, until=lambda: executor.room() > 0)
         drain(executor, [])
-        while executor.room() != room:
+        while executor.room() == 0:  # it may be another room: by now it may know better how much is enough
             executor.events(0.1)
-        assert executor.room() == room
 
     def test_jobs_may_come_while_others_are_in_training(self, executor: Executor) -> None:
         executor.submit([self.job(0), self.job(1)])
