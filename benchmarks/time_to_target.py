@@ -72,8 +72,8 @@ class Problem:
     source: Path
     target_column: str | None
     target: float
-
     trials: int
+    """Of each run, as far as its time allows."""
 
     def sweep(self, seed: int) -> str:
         column = f", target: {self.target_column}" if self.target_column else ""
