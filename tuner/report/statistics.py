@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from tuner.diagnose.intervals import CONFIDENCE, Interval, cross_validated_interval, wilson_interval
+from tuner.diagnose.noise import standard_error
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialRecord
 from tuner.report.dev_scores import DevScores, load_dev_scores
@@ -104,7 +105,7 @@ def _smallest(
     errors = _lead_errors(scores) if scores is not None and scores.trials[0] == best.number else {}
     usual = float(np.median(list(errors.values()))) if errors else 0.0
     if not errors and study.metric == "accuracy" and num_dev is not None and best.value is not None:
-        usual = math.sqrt(2 * best.value * (1 - best.value) / num_dev)
+        usual = math.sqrt(2) * standard_error(study.metric, best.value, num_examples=num_dev)
     near = [r for r in tied if abs((r.value or 0.0) - (best.value or 0.0)) <= errors.get(r.number, usual)]
     return min([best, *near], key=lambda r: (r.num_parameters, r.seconds, r.number))
 
