@@ -15,6 +15,10 @@ from tuner.search.observe import failed_by_configuration, worst_value
 
 Array = NDArray[np.float64]
 
+DEEPEST = 150.0
+"""How far below the median a value counts at most, in distances from the median to the best: beyond, the
+configuration is hopeless whatever the number, and a loss of a million would leave the good ones alike."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observations:
@@ -73,7 +77,7 @@ def _compressed(y: Array) -> Array:
     reach = float(y.max()) - median
     if reach <= 0.0:
         return np.maximum(y, median)
-    depth = np.maximum((median - y) / reach, 1.0)
+    depth = np.clip((median - y) / reach, 1.0, DEEPEST)
     return np.where(depth > 1.0, median - reach * (1.0 + np.log(depth)), y)
 
 
