@@ -17,8 +17,8 @@ from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.search import gp
 from tuner.search.acquisition import Candidates, log_expected_improvement
 from tuner.search.cube import Cube
-from tuner.search.effort import FULL, LIGHT, worthwhile
-from tuner.search.gp import Pool, Prior, Process, fit
+from tuner.search.effort import FULL, LIGHT, QUICK, Effort, worthwhile
+from tuner.search.gp import Prior, Process, fit
 from tuner.search.observations import Observations, observe
 from tuner.search.response import Response
 
@@ -64,7 +64,7 @@ class TestGaussianProcess:
         points = np.random.default_rng(1).random((7, 4))
         pending = np.array([0.2, 0.4, 0.6, 1.0])
         process = Process(x, y, theta=theta, unordered=ORDERED)
-        pool = Pool(process, points)
+        pool = process.pool(points)
         before = pool.mean.copy()
         told = Process(
             np.vstack([x, pending]),
@@ -72,7 +72,7 @@ class TestGaussianProcess:
             theta=theta,
             unordered=ORDERED,
         )
-        pool.believe(pending)
+        process.believe(pending)
         for mean, deviation in ((pool.mean, pool.deviation), process.predict(points)):
             np.testing.assert_allclose(mean, before, atol=1e-7)
             np.testing.assert_allclose(mean, told.predict(points)[0], atol=1e-6)
@@ -94,13 +94,16 @@ class TestResponse:
         lengths = np.repeat([0.5, 1.0], [40, 5])
         worth = 2 * lengths - ((points - 0.5) ** 2).sum(axis=1)
         seen = Observations(x=np.column_stack([points, lengths]), y=(worth - worth.mean()) / worth.std())
-        response = Response(seen, Cube(CONTINUOUS), effort=FULL, rng=rng)
         pending = np.full((1, 4), 0.5)
         beside = pending + 0.01
+        response = Response(seen, Cube(CONTINUOUS), trials=beside, effort=FULL, rng=rng)
         assert response.appraise(pending).mean[0] > response.incumbent + 0.1  # it promises more than was ever seen
-        before = response.appraise(beside).log_improvement[0]
+        before = response.appraise_trials([0]).log_improvement[0]
+        assert response.appraise(beside).log_improvement[0] == pytest.approx(before)
         response.believe(pending)
-        assert response.appraise(beside).log_improvement[0] < before - 2
+        after = response.appraise_trials([0]).log_improvement[0]
+        assert after < before - 2
+        assert response.appraise(beside).log_improvement[0] == pytest.approx(after)
 
 
 class TestExpectedImprovement:
@@ -174,7 +177,8 @@ def record(number: int, value: float, *, state: TrialState = TrialState.PAUSED, 
 
 class TestObservations:
     def seen(self, records: list[TrialRecord], *, running: bool = True, direction: Direction = Direction.MAXIMIZE):  # type: ignore[no-untyped-def]
-        return observe(records, Cube(CONTINUOUS), direction=direction, epochs=27, running=running)
+        points = [Cube(CONTINUOUS).units(record.params) for record in records]
+        return observe(records, points, direction=direction, epochs=27, running=running)
 
     def test_nothing_is_nothing(self) -> None:
         assert self.seen([]) is None
@@ -210,15 +214,16 @@ class TestObservations:
 class TestEffort:
     @settings(max_examples=30)
     @given(st.integers(1, 400), st.integers(1, 64))
-    def test_it_stays_within_its_share(self, trials: int, proposals: int) -> None:
+    def test_it_stays_within_its_share(self, trials: int, decisions: int) -> None:
         records = [record(n, 0.5) for n in range(trials)]
-        effort = worthwhile(records, proposals=proposals)
-        assert effort is None or effort.seconds(trials, proposals) <= 0.05 * proposals * 5.0
+        effort = worthwhile(records, decisions=decisions)
+        assert effort is None or effort.seconds(trials, decisions) <= 0.025 * decisions * 5.0
 
-    def test_dear_trials_get_the_full_model_and_cheap_ones_none(self) -> None:
-        dear, cheap = record(0, 0.5), record(0, 0.5)
-        assert worthwhile([dear], proposals=1) is FULL
-        assert cheap.last is not None
-        middling = replace(cheap, last=replace(cheap.last, seconds=0.15))
-        assert worthwhile([middling], proposals=1) is LIGHT
-        assert worthwhile([replace(cheap, last=replace(cheap.last, seconds=1e-3))], proposals=1) is None
+    @pytest.mark.parametrize(("seconds", "effort"), [(5.0, FULL), (0.25, LIGHT), (0.12, QUICK), (0.001, None)])
+    def test_the_dearer_the_trials_the_better_the_model(self, seconds: float, effort: Effort | None) -> None:
+        trial = record(0, 0.5)
+        assert trial.last is not None
+        trial = replace(trial, last=replace(trial.last, seconds=seconds))
+        assert worthwhile([trial], decisions=1) is effort
+        twice = replace(trial, rungs=((1, 0.4), *trial.rungs), last=replace(trial.last, seconds=2 * seconds))
+        assert worthwhile([twice], decisions=1) is effort  # two decisions, each worth as much

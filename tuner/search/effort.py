@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuner.records import TrialRecord, TrialState
+from tuner.records import TrialRecord
 
-SHARE = 0.05
-"""Of the training time, at most so much goes into proposals."""
+SHARE = 0.025
+"""Of the training seconds of all trials together, at most so much goes into decisions: of the wall time that is one
+part in twenty where two trials train at a time. With more of them the search has cores of its own as a rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,29 +29,33 @@ class Effort:
     refinements: tuple[float, ...]
     """Sizes of the small moves that the best candidates are improved by, one round each."""
 
-    def seconds(self, observations: int, proposals: int) -> float:
-        """About how long it takes on one core of today to make a batch of proposals (measured, rounded up)."""
+    def seconds(self, observations: int, decisions: int) -> float:
+        """About how long it takes on one core of today to make a batch of decisions (measured)."""
         fitted, conditioned = min(observations, self.fitted), min(observations, self.conditioned)
         candidates = self.uniform + self.local
-        moves = len(self.refinements) * 100
-        fit = self.iterations * (2e-4 + 1.5e-7 * fitted**2)
-        ask = candidates * (2e-6 + 1.5e-8 * conditioned + 1e-10 * conditioned**2)
-        each = 5e-4 + candidates * 5e-7 + moves * (2e-6 + 1.5e-8 * conditioned + 1e-10 * conditioned**2)
-        return fit + ask + proposals * each
+        predict = 2e-6 + 1.5e-8 * conditioned + 1e-10 * conditioned**2
+        fit = self.iterations * (1.5e-4 + 4e-8 * fitted**2)
+        ask = 1e-3 + (candidates + observations) * predict
+        each = 2e-4 + candidates * 5e-7 + len(self.refinements) * 100 * predict
+        return fit + ask + decisions * each
 
 
 FULL = Effort(fitted=160, iterations=30, conditioned=500, uniform=400, local=600, refinements=(0.1, 0.03))
 LIGHT = Effort(fitted=50, iterations=10, conditioned=120, uniform=80, local=160, refinements=(0.05,))
 
+QUICK = Effort(fitted=30, iterations=5, conditioned=60, uniform=40, local=80, refinements=())
 
-def worthwhile(records: Sequence[TrialRecord], *, proposals: int) -> Effort | None:
+
+def worthwhile(records: Sequence[TrialRecord], *, decisions: int) -> Effort | None:
     """The most thorough effort that these trials can pay for; None if they are too cheap for any model.
 
-    A trial's seconds are its share of the wall time of all that trained beside it.
+    Each decision is paid by the seconds of training that one has led to so far, on average. A trial's seconds are its
+    share of the wall time of all that trained beside it.
     """
-    seconds = [r.seconds for r in records if r.state is not TrialState.RUNNING and r.seconds > 0]
-    if not seconds:
+    paused = [r for r in records if r.rungs and r.seconds > 0]
+    if not paused:
         return FULL
-    affordable = SHARE * proposals * sum(seconds) / len(seconds)
+    each = sum(r.seconds for r in paused) / sum(len(r.rungs) for r in paused)
     observations = sum(len(record.rungs) for record in records)
-    return next((effort for effort in (FULL, LIGHT) if effort.seconds(observations, proposals) <= affordable), None)
+    affordable = SHARE * decisions * each
+    return next((e for e in (FULL, LIGHT, QUICK) if e.seconds(observations, decisions) <= affordable), None)

@@ -83,6 +83,7 @@ class Explorer:
             skip_passes=len(self.earlier) >= _ENOUGH_EARLIER,
         )
 
+        self.earlier_points = [self.cube.units(record.params) for record in self.earlier]
         self.taken_earlier = {key_of(record.params) for record in self.earlier}
         self._seen: dict[int, tuple[Params, Array, Key]] = {}
 
@@ -107,11 +108,11 @@ class Session:
         self._explorer = explorer
         self.records = list(records)
         self._known = tuple(records)
-        self._room = room
         places = [explorer.place(record.number, record.params) for record in records]
         self._points = [point for point, _ in places]
         self._taken = explorer.taken_earlier | {key for _, key in places}
-        self._effort = worthwhile(records, proposals=room)
+        # Once all trials are started, one decision comes with the end of each training: no batch shares a model.
+        self._effort = worthwhile(records, decisions=max(1, min(room, self.starts_left)))
         self._response: Response | None = None
         self._candidates: Candidates | None = None
         self._diagnosis = explorer.regularisation.diagnose(records)
@@ -166,7 +167,7 @@ class Session:
         response = self._model()
         if response is None or not records:
             return None
-        return response.appraise(self._stacked([record.number for record in records]))
+        return response.appraise_trials([record.number for record in records])
 
     @property
     def incumbent(self) -> float:
@@ -203,7 +204,7 @@ class Session:
             return self._response
         observations = observe(
             (*explorer.earlier, *self._known),
-            explorer.cube,
+            (*explorer.earlier_points, *self._points[: len(self._known)]),
             direction=explorer.direction,
             epochs=explorer.epochs,
             running=self.starts_left > 0,
@@ -211,7 +212,8 @@ class Session:
         if observations is None:
             return None
         rng = generator(explorer.seed, len(self._known), _MODEL_PURPOSE)
-        self._response = Response(observations, explorer.cube, effort=self._effort, rng=rng)
+        trials = self._stacked(range(len(self.records)))
+        self._response = Response(observations, explorer.cube, trials=trials, effort=self._effort, rng=rng)
         self._response.believe(self._stacked([r.number for r in self.records if r.state is TrialState.RUNNING]))
         return self._response
 

@@ -71,35 +71,40 @@ def fit(x: Array, y: Array, *, prior: Prior, unordered: Mask, iterations: int, s
         start: Where to begin; the prior's mode if None.
     """
     n = len(y)
-    squares = squared_distances(x, x, unordered).reshape(x.shape[1], n * n)
+    rows, columns = np.tril_indices(n, -1)
+    pairs = rows * n + columns  # places below the diagonal: each pair of points once
+    squares = squared_distances(x, x, unordered).reshape(x.shape[1], n * n)[:, pairs]
     mode, spreads = prior.mode, prior.spreads
     lengths = x[:, -1] - _MIDDLE
-    slopes = np.outer(lengths, lengths)
-    diagonal = np.diag_indices(n)
+    slopes, own_slopes = lengths[rows] * lengths[columns], lengths * lengths
 
     def loss(theta: Array) -> tuple[float, Array]:
         inverse_squares = np.exp(-2.0 * theta[:-_SCALARS])
         amplitude, trend, noise = np.exp(theta[-_SCALARS:])
-        r = np.sqrt(inverse_squares @ squares)
-        decay = amplitude * np.exp(-_ROOT5 * r)
-        kernel = ((1.0 + _ROOT5 * r + (5.0 / 3.0) * (r * r)) * decay).reshape(n, n)
-        covariance = kernel + trend * slopes
-        covariance[diagonal] += noise + _JITTER
-        chol, failed = lapack.dpotrf(covariance, lower=1, overwrite_a=1)
+        r = _ROOT5 * np.sqrt(inverse_squares @ squares)
+        decay = amplitude * np.exp(-r)
+        growth = (1.0 + r) * decay
+        kernel = growth + (r * r / 3.0) * decay
+        covariance = np.zeros(n * n)
+        covariance[pairs] = kernel + trend * slopes
+        covariance[:: n + 1] = amplitude + trend * own_slopes + noise + _JITTER
+        # Row by row the lower triangle is, for LAPACK, the upper one: nothing is copied.
+        chol, failed = lapack.dpotrf(covariance.reshape(n, n).T, lower=0, overwrite_a=1)
         if failed:
             return 1e10, np.zeros_like(theta)
-        alpha = cho_solve((chol, True), y, check_finite=False)
-        inverse, _ = lapack.dpotri(chol, lower=1)
-        inverse = inverse + np.tril(inverse, -1).T
-        outer = inverse - np.outer(alpha, alpha)
+        log_determinant = 2.0 * float(np.log(np.diag(chol)).sum())
+        alpha = cho_solve((chol, False), y, check_finite=False)
+        inverse, _ = lapack.dpotri(chol, lower=0, overwrite_c=1)
+        inverse = inverse.T.ravel()
+        outer = inverse[pairs] - alpha[rows] * alpha[columns]
+        own = inverse[:: n + 1] - alpha * alpha
         pull = (theta - mode) / spreads
-        value = 0.5 * float(y @ alpha) + float(np.log(np.diag(chol)).sum()) + 0.5 * float(pull @ pull)
-        slope = ((5.0 / 3.0) * (1.0 + _ROOT5 * r) * decay) * outer.ravel()
+        value = 0.5 * (float(y @ alpha) + log_determinant + float(pull @ pull))
         gradient = np.empty_like(theta)
-        gradient[:-_SCALARS] = 0.5 * inverse_squares * (squares @ slope)
-        gradient[-3] = 0.5 * float((outer * kernel).sum())
-        gradient[-2] = 0.5 * trend * float((outer * slopes).sum())
-        gradient[-1] = 0.5 * noise * float(np.trace(outer))
+        gradient[:-_SCALARS] = (5.0 / 3.0) * inverse_squares * (squares @ (growth * outer))
+        gradient[-3] = float(outer @ kernel) + 0.5 * amplitude * float(own.sum())
+        gradient[-2] = trend * (float(outer @ slopes) + 0.5 * float(own @ own_slopes))
+        gradient[-1] = 0.5 * noise * float(own.sum())
         return value, gradient + pull / spreads
 
     bounds = [(m - 4 * s, m + 4 * s) for m, s in zip(mode, spreads, strict=True)]
@@ -135,6 +140,7 @@ class Process:
         covariance[np.diag_indices_from(covariance)] += self._noise
         self._chol = np.linalg.cholesky(covariance)
         self._alpha = cho_solve((self._chol, True), y, check_finite=False)
+        self._pools: list[Pool] = []
 
     @property
     def observed(self) -> Array:
@@ -146,12 +152,27 @@ class Process:
         pool = Pool(self, x)
         return pool.mean, pool.deviation
 
+    def mean(self, x: Array) -> Array:
+        """The mean alone, which costs less, shape (points,)."""
+        mean: Array = self._kernel(x, self._x) @ self._alpha
+        return mean
+
+    def pool(self, x: Array) -> Pool:
+        """Predictions at points that will be asked for again, after the process has come to believe in others."""
+        self._pools.append(Pool(self, x))
+        return self._pools[-1]
+
     def believe(self, x: Array) -> None:
         """Take a pending point, shape (columns,), to turn out as predicted: it becomes certain, no mean changes.
 
         This is the kriging believer of Ginsbourger et al. (2010).
         """
-        row, corner = self.row(x)
+        cross = self._kernel(self._x, x[None])[:, 0]
+        row: Array = solve_triangular(self._chol, cross, lower=True, check_finite=False)
+        variance = self._prior_variance(x[None])[0] + self._noise - row @ row
+        corner = math.sqrt(max(variance, self._noise))
+        for pool in self._pools:
+            pool.follow(self._kernel(x[None], pool.x)[0], row, corner)
         size = len(self._x)
         chol = np.zeros((size + 1, size + 1))
         chol[:size, :size] = self._chol
@@ -161,23 +182,11 @@ class Process:
         self._x = np.vstack([self._x, x])
         self._alpha = np.append(self._alpha, 0.0)  # its residual is zero
 
-    def row(self, x: Array) -> tuple[Array, float]:
-        """The row that a point adds to the Cholesky factor: off and on the diagonal."""
-        cross = self._kernel(self._x, x[None])[:, 0]
-        row: Array = solve_triangular(self._chol, cross, lower=True, check_finite=False)
-        variance = self._prior_variance(x[None])[0] + self._noise - row @ row
-        return row, math.sqrt(max(variance, self._noise))
-
     def project(self, x: Array) -> tuple[Array, Array, Array]:
         """Mean, prior variance and explained part, shape (observations, points), at points."""
         cross = self._kernel(self._x, x)
         explained = solve_triangular(self._chol, cross, lower=True, check_finite=False)
         return cross.T @ self._alpha, self._prior_variance(x), explained
-
-    def covariances(self, point: Array, x: Array) -> Array:
-        """Prior covariances of one point with others, shape (points,)."""
-        covariances: Array = self._kernel(point[None], x)[0]
-        return covariances
 
     def _prior_variance(self, x: Array) -> Array:
         variance: Array = self._amplitude + self._trend * (x[:, -1] - _MIDDLE) ** 2
@@ -199,10 +208,9 @@ class Process:
 
 
 class Pool:
-    """Predictions at a fixed set of points, which follow cheaply when the process believes in one more."""
+    """Predictions at a fixed set of points; one of a process (`Process.pool`) follows what that comes to believe."""
 
     def __init__(self, process: Process, x: Array) -> None:
-        self._process = process
         self.x = x
         self.mean, prior, self._explained = process.project(x)
         self._variance = prior - np.einsum("ij,ij->j", self._explained, self._explained)
@@ -213,10 +221,14 @@ class Pool:
         deviation: Array = np.sqrt(np.maximum(self._variance, 1e-12))
         return deviation
 
-    def believe(self, x: Array) -> None:
-        """Make the process and this pool believe in a pending point: see `Process.believe`."""
-        row, corner = self._process.row(x)
-        added = (self._process.covariances(x, self.x) - row @ self._explained) / corner
+    def follow(self, covariances: Array, row: Array, corner: float) -> None:
+        """Count one more observation, where it was expected.
+
+        Args:
+            covariances: Of it with the points, as they were before any observation, shape (points,).
+            row: What it adds to the Cholesky factor, shape (observations,).
+            corner: The same, on the diagonal.
+        """
+        added = (covariances - row @ self._explained) / corner
         self._explained = np.vstack([self._explained, added])
         self._variance = self._variance - added * added
-        self._process.believe(x)

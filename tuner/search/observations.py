@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.records import Direction, TrialRecord, TrialState
-from tuner.search.cube import Cube
 from tuner.search.observe import failed_by_configuration, worst_value
 
 Array = NDArray[np.float64]
@@ -38,7 +37,7 @@ def length_of(epoch: int, *, epochs: int) -> float:
 
 
 def observe(
-    records: Sequence[TrialRecord], cube: Cube, *, direction: Direction, epochs: int, running: bool
+    records: Sequence[TrialRecord], points: Sequence[Array], *, direction: Direction, epochs: int, running: bool
 ) -> Observations | None:
     """What the records say; None before the first value.
 
@@ -48,7 +47,7 @@ def observe(
 
     Args:
         records: All trials.
-        cube: The space.
+        points: Their configurations in unit coordinates, each of shape (columns,).
         direction: Of the dev metric.
         epochs: Of a full training.
         running: Whether to count what running trials have measured since they were sent on.
@@ -58,8 +57,7 @@ def observe(
         return None
     rows: list[Array] = []
     values: list[float] = []
-    for record in records:
-        point = cube.units(record.params)
+    for record, point in zip(records, points, strict=True):
         for epoch, value in _measured(record, epochs=epochs, worst=worst, running=running):
             rows.append(np.append(point, length_of(epoch, epochs=epochs)))
             values.append(value if direction is Direction.MAXIMIZE else -value)

@@ -40,11 +40,14 @@ class Appraisal:
 class Response:
     """A model of the dev metric over configurations and training length, and its pool of candidates."""
 
-    def __init__(self, observations: Observations, cube: Cube, *, effort: Effort, rng: np.random.Generator) -> None:
+    def __init__(
+        self, observations: Observations, cube: Cube, *, trials: Array, effort: Effort, rng: np.random.Generator
+    ) -> None:
         """
         Args:
             observations: What was measured.
             cube: The space.
+            trials: The points of all trials, by number, shape (trials, columns).
             effort: How thoroughly to fit and to search.
             rng: Chance.
         """
@@ -61,7 +64,9 @@ class Response:
         self.incumbent = float(self._process.predict(x[kept])[0].max())
         """The best value of all observations, as the model sees it through the noise."""
         self._to_beat = self.incumbent
-        self._pool: Pool | None = None
+        self._points = trials
+        self._trials: Pool | None = None
+        self._candidates: Pool | None = None
 
     def believe(self, points: Array) -> None:
         """Take pending configurations, shape (pending, columns), to turn out as predicted.
@@ -70,17 +75,19 @@ class Response:
         every neighbour would seem as good as the point itself.
         """
         for point in _at_full_length(points):
-            self._to_beat = max(self._to_beat, float(self._process.predict(point[None])[0][0]))
-            if self._pool is None:
-                self._process.believe(point)
-            else:
-                self._pool.believe(point)
+            self._to_beat = max(self._to_beat, float(self._process.mean(point[None])[0]))
+            self._process.believe(point)
 
     def appraise(self, points: Array) -> Appraisal:
         """What a full training would bring, for points of shape (points, columns)."""
-        mean, deviation = self._process.predict(_at_full_length(points))
-        improvement = log_expected_improvement(mean, deviation, self._to_beat)
-        return Appraisal(mean=mean, deviation=deviation, log_improvement=improvement)
+        return self._appraisal(*self._process.predict(_at_full_length(points)))
+
+    def appraise_trials(self, numbers: Sequence[int]) -> Appraisal:
+        """What a full training of these trials would bring."""
+        if self._trials is None:
+            self._trials = self._process.pool(_at_full_length(self._points))
+        which = np.array(numbers, dtype=np.intp)
+        return self._appraisal(self._trials.mean[which], self._trials.deviation[which])
 
     def propose(self, candidates: Candidates, tried: Array) -> tuple[Array, float]:
         """The most promising new point, and the logarithm of its expected improvement.
@@ -89,21 +96,25 @@ class Response:
             candidates: Draws points.
             tried: Points of all trials, pending ones included, shape (trials, columns).
         """
-        if self._pool is None:
+        if self._candidates is None:
             best_first = np.argsort(-self.appraise(tried).mean, kind="stable")
             drawn = [
                 candidates.anywhere(self._effort.uniform),
                 candidates.around(tried[best_first[:_NUM_BASES]], self._effort.local),
             ]
-            self._pool = Pool(self._process, _at_full_length(np.vstack(drawn)))
-        points = self._pool.x[:, :-1]
-        scores = log_expected_improvement(self._pool.mean, self._pool.deviation, self._to_beat)
+            self._candidates = self._process.pool(_at_full_length(np.vstack(drawn)))
+        points = self._candidates.x[:, :-1]
+        scores = self._appraisal(self._candidates.mean, self._candidates.deviation).log_improvement
         for step in self._effort.refinements:
             top = np.argsort(-scores, kind="stable")[:_NUM_REFINED]
             moved = candidates.near(points[top], each=20, step=step)
             points = np.vstack([points, moved])
             scores = np.concatenate([scores, self.appraise(moved).log_improvement])
         return _first_new(points, scores, tried)
+
+    def _appraisal(self, mean: Array, deviation: Array) -> Appraisal:
+        improvement = log_expected_improvement(mean, deviation, self._to_beat)
+        return Appraisal(mean=mean, deviation=deviation, log_improvement=improvement)
 
 
 def _first_new(points: Array, scores: Array, tried: Array) -> tuple[Array, float]:
