@@ -8,6 +8,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -59,14 +60,16 @@ def whole_step(program: StackedProgram) -> ReplayedStep:
     loss=st.sampled_from(["cross_entropy", "mse"]),
     batch_size=st.integers(5, 11),
     trials=st.integers(1, 4),
+    long=st.sampled_from([1, translation.LONG]),
     scale=st.floats(-3, 3),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_step_writes_the_same_bits_from_any_state(
     widths: list[int], activation: str, optimizer: str, extras: dict[str, object], loss: str, batch_size: int,
-    trials: int, scale: float, seed: int, monkeypatch: pytest.MonkeyPatch,
+    trials: int, long: int, scale: float, seed: int, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    monkeypatch.setattr(translation, "LONG", long)
     monkeypatch.setattr("tuner.train.stacked.program.KERNELS_AFTER_RUNS", 0)
     network = dense(widths, activation=activation, dropout="dropout" in extras)
     program = trained(network, loss=loss, trials=trials, batch_size=batch_size, optimizer=optimizer, **extras)
@@ -84,6 +87,46 @@ def test_a_step_writes_the_same_bits_from_any_state(
     for ours, theirs in zip(step._state, expected, strict=True):
         assert torch.equal(ours.nan_to_num(), theirs.nan_to_num())
         assert torch.equal(ours.isnan(), theirs.isnan())
+
+
+class TestSideBySide:
+    """Elementwise operations in a row, unless one would read what another one has yet to write, or has written."""
+
+    SIZE = 2 * translation.LONG
+
+    def together(self, *calls: tuple[torch.Tensor, torch.Tensor], trials: int = 1) -> list[int]:
+        found = translation.Translation(trials)
+        for out, factor in calls:
+            found.elementwise("mul", out, [out, factor])
+        operations = np.array(found.operations, dtype=translation.OPERATION)
+        translation.side_by_side(operations, num_trials=trials)
+        return [int(n) for n in operations["together"]]
+
+    def test_the_same_elements_and_other_tensors(self) -> None:
+        a, b, c = torch.zeros(3, 1, self.SIZE)
+        assert self.together((a, b), (c, a)) == [2, 1]
+
+    @pytest.mark.parametrize("shift", [1, -1, 5000])
+    def test_not_where_one_reads_what_another_writes_elsewhere(self, shift: int) -> None:
+        memory = torch.zeros(1, 3 * self.SIZE)
+        a, shifted = (memory[:, start : start + self.SIZE] for start in (6000, 6000 + shift))
+        other = torch.zeros(1, self.SIZE)
+        assert self.together((a, other), (other, shifted)) == [1, 1]
+        assert self.together((other, shifted), (a, other)) == [1, 1]
+
+    def test_not_where_one_number_for_all_is_written_by_another(self) -> None:
+        a, other = torch.zeros(1, self.SIZE), torch.zeros(1, self.SIZE)
+        assert self.together((a, other), (other, a[:, 3:4])) == [1, 1]
+        assert self.together((a, other), (other, torch.zeros(1, 1))) == [2, 1]
+
+    def test_not_where_trials_meet(self) -> None:
+        memory = torch.zeros(2, 2, self.SIZE)
+        every, other = memory[:, 0], memory[0].flip(0).contiguous()
+        assert self.together((every, other), (memory[0], memory[:, 0]), trials=2) == [1, 1]
+
+    def test_not_where_they_are_short(self) -> None:
+        a, b = torch.zeros(1, 64), torch.zeros(1, 64)
+        assert self.together((a, b), (b, a)) == [1, 1]
 
 
 @needs_kernels

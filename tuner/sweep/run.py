@@ -84,8 +84,11 @@ class StudyRun:
         """Search, train the finalists again, write the reports."""
         options = self.options
         begin_to_load(options.engine, self.spec, devices=options.devices, workers=options.workers)
+        # Imported while the workers load torch; alembic, because Optuna imports it to make a database.
+        import alembic.command  # noqa: F401
+
         import tuner.search.registry
-        import tuner.store.optuna_store  # noqa: F401  both are imported while the workers load torch
+        import tuner.store.optuna_store  # noqa: F401
 
         executor = open_executor(
             options.engine, self.spec, self.paths, devices=options.devices, workers=options.workers

@@ -24,6 +24,7 @@ typedef struct {
     char *p[4];      /* the output and the inputs */
     int64_t t[4];    /* how far they lie apart from trial to trial, in bytes */
     float x;         /* a number among the arguments */
+    int32_t together; /* so many operations, with this one, may go through their tensors side by side */
 } Operation;
 
 typedef struct {
@@ -222,6 +223,24 @@ static void (*const RUN[])(const Operation *) = {
     [THRESHOLD] = threshold, [LEAKY_SLOPE] = leaky_slope, [MUL_INT] = mul_int, [GE_INT] = ge_int,
 };
 
+enum { PIECE = 2048 };
+
+/* Elementwise operations in a row, a piece of their tensors at a time: what one leaves the next finds in the cache. */
+static void run_together(const Operation *operations, int64_t trial) {
+    int64_t longest = 0;
+    for (int i = 0; i < operations->together; i++)
+        if (operations[i].n[2] > longest) longest = operations[i].n[2];
+    for (int64_t from = 0; from < longest; from += PIECE)
+        for (int i = 0; i < operations->together; i++) {
+            Operation own = operations[i];
+            const int64_t left = own.n[2] - from;
+            if (left <= 0) continue;
+            own.n[2] = left < PIECE ? left : PIECE;
+            for (int k = 0; k < 4; k++) own.p[k] += trial * own.t[k] + from * own.s[k][2] * (int64_t)sizeof(float);
+            RUN[own.code](&own);
+        }
+}
+
 /* Runs the operations once for each step from `first` up to, not including, `last`, on its row of each table. All steps
  * of one trial come before those of the next, so that what a trial needs stays in the cache. */
 void tuner_run(const Operation *operations, int64_t num_operations, int64_t num_trials, const Load *loads,
@@ -230,7 +249,11 @@ void tuner_run(const Operation *operations, int64_t num_operations, int64_t num_
         for (int64_t step = first; step < last; step++) {
             for (int64_t i = 0; i < num_loads; i++)
                 memcpy(loads[i].target, loads[i].table + step * loads[i].bytes, (size_t)loads[i].bytes);
-            for (int64_t i = 0; i < num_operations; i++) {
+            for (int64_t i = 0; i < num_operations; i += operations[i].together) {
+                if (operations[i].together > 1) {
+                    run_together(operations + i, trial);
+                    continue;
+                }
                 Operation own = operations[i];
                 for (int k = 0; k < 4; k++) own.p[k] += trial * own.t[k];
                 RUN[own.code](&own);

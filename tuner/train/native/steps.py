@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from tuner.train.native.translation import OPERATION, Translation, UnknownCallError
+from tuner.train.native.translation import OPERATION, Translation, UnknownCallError, side_by_side
 from tuner.train.recorder import Call
 
 
@@ -40,6 +40,7 @@ class NativeStep:
         """What the operations write, each tensor once."""
         self._run = library.tuner_run
         self._operations = np.array(translation.operations, dtype=OPERATION)
+        side_by_side(self._operations, num_trials=num_trials)
         self._reads = [(target.data_ptr(), target.numel() * target.element_size(), target) for target in reads]
         self._alive = list(calls)
         """The operations know tensors by their address."""

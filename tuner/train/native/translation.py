@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tuner.train.recorder import Call
@@ -15,11 +17,11 @@ MIN_PRODUCT = 400
 COLUMN_GROUP = 16
 """The kernels' softmax takes rows of whole groups."""
 
-_NAMES = (
-    "copy gather gemm sum softmax relu leaky_relu mul add sub div mul_scalar add_scalar addcmul sqrt sign "
-    "threshold leaky_slope mul_int ge_int"
-)
-_CODES = {name: code for code, name in enumerate(_NAMES.split())}
+_NAMES = [
+    "copy", "gather", "gemm", "sum", "softmax", "relu", "leaky_relu", "mul", "add", "sub", "div", "mul_scalar",
+    "add_scalar", "addcmul", "sqrt", "sign", "threshold", "leaky_slope", "mul_int", "ge_int",
+]  # fmt: skip
+_CODES = {name: code for code, name in enumerate(_NAMES)}
 """In the order of the enumeration in `kernels.c`."""
 
 
@@ -28,10 +30,25 @@ class UnknownCallError(Exception):
 
 
 OPERATION = np.dtype(
-    [("code", "i8"), ("n", "i8", 3), ("s", "i8", (4, 3)), ("p", "i8", 4), ("t", "i8", 4), ("x", "f4"), ("", "V4")]
+    [
+        ("code", "i8"),
+        ("n", "i8", 3),
+        ("s", "i8", (4, 3)),
+        ("p", "i8", 4),
+        ("t", "i8", 4),
+        ("x", "f4"),
+        ("together", "i4"),
+    ]
 )
 """`Operation` in `kernels.c`."""
 _NOWHERE = (0, 0, 0)
+_INPUTS = {
+    "mul": 2, "add": 2, "sub": 2, "div": 2, "addcmul": 3, "threshold": 2, "leaky_slope": 2, "mul_int": 2, "ge_int": 2,
+}  # fmt: skip
+"""Tensors that an elementwise operation takes, if not one."""
+_ELEMENTWISE = {*_INPUTS, "copy", "relu", "leaky_relu", "mul_scalar", "add_scalar", "sign"}
+LONG = 8192
+"""Elements from which on it pays to run elementwise operations side by side: less stays in the cache anyway."""
 
 
 class Translation:
@@ -90,7 +107,7 @@ class Translation:
                 _CODES[code], tuple(n), (*strides, *[_NOWHERE] * (4 - len(strides))),
                 tuple(tensors[place].data_ptr() for place in places),
                 tuple(apart[place] * tensors[place].element_size() for place in places),
-                x, b"",
+                x, 1,
             )
         )  # fmt: skip
 
@@ -176,11 +193,66 @@ def _merged(
     return (1,) * missing + tuple(sizes), [(0,) * missing + tuple(own) for own in steps]
 
 
+class _Operand(NamedTuple):
+    """A tensor of an elementwise operation."""
+
+    address: int
+    apart: int
+    """Bytes from trial to trial."""
+    stride: int
+    size: int
+    """Bytes for each trial."""
+
+
+def side_by_side(operations: NDArray[np.void], *, num_trials: int) -> None:
+    """Note which operations go through their tensors side by side: those in a row, all long and elementwise.
+
+    None of them touches what another one writes but at the same element.
+    """
+    operands = [_operands(operation) for operation in operations]
+    first = 0
+    while first < len(operations):
+        end = first + 1
+        while end < len(operations) and all(_apart(operands[i], operands[end], num_trials) for i in range(first, end)):
+            end += 1
+        operations[first]["together"] = end - first
+        first = end
+
+
+def _apart(one: Sequence[_Operand], other: Sequence[_Operand], num_trials: int) -> bool:
+    if not one or not other:
+        return False
+    pairs = [(one[0], operand) for operand in other] + [(other[0], operand) for operand in one]
+    return all(_same_element(a, b) or _disjoint(a, b, num_trials) for a, b in pairs)
+
+
+def _same_element(a: _Operand, b: _Operand) -> bool:
+    return (a.address, a.apart, a.stride) == (b.address, b.apart, b.stride)
+
+
+def _disjoint(a: _Operand, b: _Operand, num_trials: int) -> bool:
+    (a_end, b_end) = (o.address + (num_trials - 1) * o.apart + o.size for o in (a, b))
+    return a_end <= b.address or b_end <= a.address
+
+
+def _operands(operation: np.void) -> list[_Operand]:
+    """Output and inputs; none if it is not long and elementwise."""
+    name = _NAMES[operation["code"]]
+    length = int(operation["n"][2])
+    if name not in _ELEMENTWISE or tuple(operation["n"][:2]) != (1, 1) or length < LONG:
+        return []
+    found = []
+    for place in range(1 + _INPUTS.get(name, 1)):
+        stride = int(operation["s"][place][2])
+        size = 4 * length if stride else 4
+        found.append(_Operand(int(operation["p"][place]), int(operation["t"][place]), stride, size))
+    strides = [operand.stride for operand in found]
+    return found if strides[0] == 1 and set(strides) <= {0, 1} else []
+
+
 # One function for each call that the kernels know
 
 _Translate = Callable[[Translation, Tensor, Call], None]
-_INPUTS = {"mul": 2, "add": 2, "sub": 2, "div": 2, "addcmul": 3, "threshold": 2, "leaky_slope": 2}
-"""Tensors that an elementwise operation takes, if not one."""
 
 
 def _of(code: str, *, with_number: str | None = None, number: float = 1.0) -> _Translate:
