@@ -18,7 +18,7 @@ from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
 from tuner.models.layers import Activation, Dense, Dropout, Network
 from tuner.train.native import library as native
-from tuner.train.native import translation
+from tuner.train.native import side_by_side, translation
 from tuner.train.replay import ReplayedStep
 from tuner.train.stacked.program import StackedProgram
 
@@ -60,7 +60,7 @@ def whole_step(program: StackedProgram) -> ReplayedStep:
     loss=st.sampled_from(["cross_entropy", "mse"]),
     batch_size=st.integers(5, 11),
     trials=st.integers(1, 4),
-    long=st.sampled_from([1, translation.LONG]),
+    long=st.sampled_from([1, side_by_side.LONG]),
     scale=st.floats(-3, 3),
     seed=st.integers(0, 1000),
 )
@@ -69,7 +69,7 @@ def test_a_step_writes_the_same_bits_from_any_state(
     widths: list[int], activation: str, optimizer: str, extras: dict[str, object], loss: str, batch_size: int,
     trials: int, long: int, scale: float, seed: int, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(translation, "LONG", long)
+    monkeypatch.setattr(side_by_side, "LONG", long)
     monkeypatch.setattr("tuner.train.stacked.program.KERNELS_AFTER_RUNS", 0)
     network = dense(widths, activation=activation, dropout="dropout" in extras)
     program = trained(network, loss=loss, trials=trials, batch_size=batch_size, optimizer=optimizer, **extras)
@@ -92,14 +92,14 @@ def test_a_step_writes_the_same_bits_from_any_state(
 class TestSideBySide:
     """Elementwise operations in a row, unless one would read what another one has yet to write, or has written."""
 
-    SIZE = 2 * translation.LONG
+    SIZE = 2 * side_by_side.LONG
 
     def together(self, *calls: tuple[torch.Tensor, torch.Tensor], trials: int = 1) -> list[int]:
         found = translation.Translation(trials)
         for out, factor in calls:
             found.elementwise("mul", out, [out, factor])
         operations = np.array(found.operations, dtype=translation.OPERATION)
-        translation.side_by_side(operations, num_trials=trials)
+        side_by_side.side_by_side(operations, num_trials=trials)
         return [int(n) for n in operations["together"]]
 
     def test_the_same_elements_and_other_tensors(self) -> None:

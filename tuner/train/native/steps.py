@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from tuner.train.native.translation import OPERATION, Translation, UnknownCallError, side_by_side
+from tuner.train.native.side_by_side import side_by_side
+from tuner.train.native.translation import OPERATION, Translation, UnknownCallError
 from tuner.train.recorder import Call
 
 

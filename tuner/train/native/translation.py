@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tuner.train.recorder import Call
@@ -17,11 +15,11 @@ MIN_PRODUCT = 400
 COLUMN_GROUP = 16
 """The kernels' softmax takes rows of whole groups."""
 
-_NAMES = [
+NAMES = [
     "copy", "gather", "gemm", "sum", "softmax", "relu", "leaky_relu", "mul", "add", "sub", "div", "mul_scalar",
     "add_scalar", "addcmul", "sqrt", "sign", "threshold", "leaky_slope", "mul_int", "ge_int",
 ]  # fmt: skip
-_CODES = {name: code for code, name in enumerate(_NAMES)}
+_CODES = {name: code for code, name in enumerate(NAMES)}
 """In the order of the enumeration in `kernels.c`."""
 
 
@@ -31,24 +29,16 @@ class UnknownCallError(Exception):
 
 OPERATION = np.dtype(
     [
-        ("code", "i8"),
-        ("n", "i8", 3),
-        ("s", "i8", (4, 3)),
-        ("p", "i8", 4),
-        ("t", "i8", 4),
-        ("x", "f4"),
+        ("code", "i8"), ("n", "i8", 3), ("s", "i8", (4, 3)), ("p", "i8", 4), ("t", "i8", 4), ("x", "f4"),
         ("together", "i4"),
     ]
-)
+)  # fmt: skip
 """`Operation` in `kernels.c`."""
 _NOWHERE = (0, 0, 0)
-_INPUTS = {
+INPUTS = {
     "mul": 2, "add": 2, "sub": 2, "div": 2, "addcmul": 3, "threshold": 2, "leaky_slope": 2, "mul_int": 2, "ge_int": 2,
 }  # fmt: skip
 """Tensors that an elementwise operation takes, if not one."""
-_ELEMENTWISE = {*_INPUTS, "copy", "relu", "leaky_relu", "mul_scalar", "add_scalar", "sign"}
-LONG = 8192
-"""Elements from which on it pays to run elementwise operations side by side: less stays in the cache anyway."""
 
 
 class Translation:
@@ -193,63 +183,6 @@ def _merged(
     return (1,) * missing + tuple(sizes), [(0,) * missing + tuple(own) for own in steps]
 
 
-class _Operand(NamedTuple):
-    """A tensor of an elementwise operation."""
-
-    address: int
-    apart: int
-    """Bytes from trial to trial."""
-    stride: int
-    size: int
-    """Bytes for each trial."""
-
-
-def side_by_side(operations: NDArray[np.void], *, num_trials: int) -> None:
-    """Note which operations go through their tensors side by side: those in a row, all long and elementwise.
-
-    None of them touches what another one writes but at the same element.
-    """
-    operands = [_operands(operation) for operation in operations]
-    first = 0
-    while first < len(operations):
-        end = first + 1
-        while end < len(operations) and all(_apart(operands[i], operands[end], num_trials) for i in range(first, end)):
-            end += 1
-        operations[first]["together"] = end - first
-        first = end
-
-
-def _apart(one: Sequence[_Operand], other: Sequence[_Operand], num_trials: int) -> bool:
-    if not one or not other:
-        return False
-    pairs = [(one[0], operand) for operand in other] + [(other[0], operand) for operand in one]
-    return all(_same_element(a, b) or _disjoint(a, b, num_trials) for a, b in pairs)
-
-
-def _same_element(a: _Operand, b: _Operand) -> bool:
-    return (a.address, a.apart, a.stride) == (b.address, b.apart, b.stride)
-
-
-def _disjoint(a: _Operand, b: _Operand, num_trials: int) -> bool:
-    (a_end, b_end) = (o.address + (num_trials - 1) * o.apart + o.size for o in (a, b))
-    return a_end <= b.address or b_end <= a.address
-
-
-def _operands(operation: np.void) -> list[_Operand]:
-    """Output and inputs; none if it is not long and elementwise."""
-    name = _NAMES[operation["code"]]
-    length = int(operation["n"][2])
-    if name not in _ELEMENTWISE or tuple(operation["n"][:2]) != (1, 1) or length < LONG:
-        return []
-    found = []
-    for place in range(1 + _INPUTS.get(name, 1)):
-        stride = int(operation["s"][place][2])
-        size = 4 * length if stride else 4
-        found.append(_Operand(int(operation["p"][place]), int(operation["t"][place]), stride, size))
-    strides = [operand.stride for operand in found]
-    return found if strides[0] == 1 and set(strides) <= {0, 1} else []
-
-
 # One function for each call that the kernels know
 
 _Translate = Callable[[Translation, Tensor, Call], None]
@@ -272,7 +205,7 @@ def _of(code: str, *, with_number: str | None = None, number: float = 1.0) -> _T
             if alpha != 1.0:
                 raise UnknownCallError("a number with a factor")
             to.elementwise(with_number, out, tensors, x=float(numbers[0]))
-        elif len(tensors) != _INPUTS.get(code, 1) or (code == "sub" and alpha != 1.0):
+        elif len(tensors) != INPUTS.get(code, 1) or (code == "sub" and alpha != 1.0):
             raise UnknownCallError(f"{call.function} with other arguments")
         elif code == "mul" and out.dtype == torch.int32:
             to.elementwise("mul_int", out, tensors, dtype=torch.int32)
