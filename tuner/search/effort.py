@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tuner.records import TrialRecord
 
 SHARE = 0.025
-"""Of the training seconds of all trials together, at most so much goes into decisions: of the wall time that is one
-part in twenty where two trials train at a time. With more of them the search has cores of its own as a rule."""
+"""Of the training seconds of all trials together, so much may go into decisions, by the estimate of `Effort.seconds`:
+one part in twenty of the wall time where two trials train at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,6 @@ class Effort:
 
 FULL = Effort(fitted=160, iterations=30, conditioned=500, uniform=400, local=600, refinements=(0.1, 0.03))
 LIGHT = Effort(fitted=50, iterations=10, conditioned=120, uniform=80, local=160, refinements=(0.05,))
-
 QUICK = Effort(fitted=30, iterations=5, conditioned=60, uniform=40, local=80, refinements=())
 
 
@@ -52,10 +51,10 @@ def worthwhile(records: Sequence[TrialRecord], *, decisions: int) -> Effort | No
     Each decision is paid by the seconds of training that one has led to so far, on average. A trial's seconds are its
     share of the wall time of all that trained beside it.
     """
-    paused = [r for r in records if r.rungs and r.seconds > 0]
-    if not paused:
+    trained = [r for r in records if r.rungs and r.seconds > 0]
+    if not trained:
         return FULL
-    each = sum(r.seconds for r in paused) / sum(len(r.rungs) for r in paused)
+    each = sum(r.seconds for r in trained) / sum(len(r.rungs) for r in trained)
     observations = sum(len(record.rungs) for record in records)
     affordable = SHARE * decisions * each
     return next((e for e in (FULL, LIGHT, QUICK) if e.seconds(observations, decisions) <= affordable), None)

@@ -59,7 +59,7 @@ def squared_distances(a: Array, b: Array, unordered: Mask) -> Array:
     return difference
 
 
-def fit(x: Array, y: Array, *, prior: Prior, unordered: Mask, iterations: int, start: Array | None = None) -> Array:
+def fit(x: Array, y: Array, *, prior: Prior, unordered: Mask, iterations: int) -> Array:
     """The hyperparameters at their posterior mode, as `Prior.mode` lists them.
 
     Args:
@@ -68,7 +68,6 @@ def fit(x: Array, y: Array, *, prior: Prior, unordered: Mask, iterations: int, s
         prior: Of the hyperparameters.
         unordered: Which columns hold choices without order.
         iterations: Of L-BFGS at most.
-        start: Where to begin; the prior's mode if None.
     """
     n = len(y)
     rows, columns = np.tril_indices(n, -1)
@@ -110,7 +109,7 @@ def fit(x: Array, y: Array, *, prior: Prior, unordered: Mask, iterations: int, s
     bounds = [(m - 4 * s, m + 4 * s) for m, s in zip(mode, spreads, strict=True)]
     found = minimize(
         loss,
-        mode if start is None else start,
+        mode,
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
@@ -141,11 +140,6 @@ class Process:
         self._chol = np.linalg.cholesky(covariance)
         self._alpha = cho_solve((self._chol, True), y, check_finite=False)
         self._pools: list[Pool] = []
-
-    @property
-    def observed(self) -> Array:
-        """The points that it is conditioned on."""
-        return self._x
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the noise-free value at points, each of shape (points,)."""
