@@ -104,7 +104,7 @@ def test_out_of_memory_halves_the_width_of_the_same_key_only() -> None:
     assert plan.max_width(mine) == 1
 
 
-def test_without_fusion_trials_train_one_by_one_and_few_are_asked_for_ahead() -> None:
+def test_without_fusion_trials_train_one_by_one_and_none_is_asked_for_ahead() -> None:
     plan = planner(spec=small_sweep(fuse="off"))
     assert plan.max_width(plan.describe(job(0))) == 1
     assert plan.room_per_worker == plan.most_room == LEAST_ROOM
@@ -145,7 +145,7 @@ def test_a_whole_plan_holds_every_job_once(widths: list[int], workers: int) -> N
     assert total / workers <= seconds * (1 + 1e-9) <= total * (1 + 1e-9) + 1e-12
 
 
-def test_on_a_cpu_room_is_for_half_a_second_of_training() -> None:
+def test_on_a_cpu_room_is_for_a_part_of_a_second_of_training() -> None:
     plan = planner()
     assert plan.most_room == MAX_WIDTH_CPU
     assert plan.room_per_worker == FIRST_ROOM

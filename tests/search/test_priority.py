@@ -12,12 +12,14 @@ import pytest
 from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, Make, StrategyContract, quality
 from tests.search.test_stock_strategies import maker
 from tuner.records import Direction, EpochResult, Params, ParamValue, TrialRecord, TrialState
-from tuner.search.explorer import Explorer, Session
+from tuner.search.cube import Cube
+from tuner.search.diagnosis import Diagnosis, diagnose, still_learns
+from tuner.search.explorer import Explorer
 from tuner.search.observe import no_noise
 from tuner.search.priority import PriorityStrategy
 from tuner.search.registry import open_strategy
 from tuner.search.rungs import priority_rungs
-from tuner.search.strategy import Strategy
+from tuner.search.strategy import Advance, Strategy
 from tuner.spec.model import DataSpec, ObjectiveSpec, SearchSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Space
 
@@ -175,12 +177,62 @@ def test_without_variance_regularisation_stays_at_its_default() -> None:
     assert any("bias" in line and "hidden_units" in line for line in lines)
 
 
-def test_bias_favours_length() -> None:
-    """Trials go on at a rung more readily while the best do not even fit their training set."""
-    game, lines = played(gap=0.0, noise=0.01)
-    assert any("trials are paused later" in line for line in lines)
-    assert Session(explorer([], target_error=0.0), game.records, room=1).needs_length
-    assert not Session(explorer([], target_error=0.5), game.records, room=1).needs_length
+def test_a_trial_that_does_not_fit_its_training_set_is_sent_on_more_readily() -> None:
+    """All that differs is what the trial that has just paused measured on the training set."""
+    game = GapGame(quality, direction=Direction.MAXIMIZE, gap=1.0)
+    strategy = open_strategy(sweep(), CONTINUOUS, Direction.MAXIMIZE)
+    low = priority_rungs(EPOCHS)[0]
+    sent_on = {0.6: 0, 1.0: 0}
+    while game.step(strategy, workers=1):
+        last = game.records[-1]
+        if last.state is not TrialState.PAUSED or last.epochs > low or last.best is None:
+            continue
+        for train_metric in sent_on:
+            trained = replace(last, best=replace(last.best, train_metric=train_metric))
+            chooser = open_strategy(sweep(), CONTINUOUS, Direction.MAXIMIZE)
+            (decision,) = chooser.decide((*game.records[:-1], trained), 1)
+            sent_on[train_metric] += isinstance(decision, Advance) and decision.trial == last.number
+    assert sent_on[0.6] > sent_on[1.0]
+
+
+def test_variance_shows_before_a_full_training_and_bias_only_after_one() -> None:
+    game = Game(quality, direction=Direction.MAXIMIZE)
+    strategy = open_strategy(sweep(), CONTINUOUS, Direction.MAXIMIZE)
+    seen: list[Diagnosis | None] = []
+    while not any(record.state is TrialState.COMPLETE for record in game.records):
+        game.step(strategy, workers=1)
+        seen.append(diagnose(game.records, direction=Direction.MAXIMIZE, noise=0.0, target_error=0.0))
+    assert seen[0] is None  # after the first rung all are still learning
+    early, full = seen[-2], seen[-1]
+    assert early is not None
+    assert full is not None
+    assert early.bias > 0.1
+    assert not early.shows_bias
+    assert full.shows_bias
+    trained = [r if r.best is None else replace(r, best=replace(r.best, train_metric=1.0)) for r in game.records]
+    paused = [replace(r, state=TrialState.PAUSED) for r in trained]
+    found = diagnose(paused, direction=Direction.MAXIMIZE, noise=0.01, target_error=0.0)
+    assert found is not None
+    assert found.shows_variance
+
+
+def test_regularisation_starts_lightly() -> None:
+    game, _ = played(gap=0.1, noise=0.01)
+    cube = Cube(CONTINUOUS)
+    column = [d.name for d in cube.dimensions].index("weight_decay")
+    away = [abs(cube.units(r.params) - cube.default)[column] for r in game.records if r.tier == "regularisation"]
+    assert 0 < max(away) <= 0.5
+
+
+def test_only_a_finite_training_error_above_noise_counts_as_still_learning() -> None:
+    game, _ = played(gap=0.0, noise=0.01)
+    record = next(r for r in game.records if r.best is not None)
+    assert record.best is not None
+    for train_metric, learns in ((0.9, True), (0.995, False), (1.0, False), (math.nan, False)):
+        trained = replace(record, best=replace(record.best, train_metric=train_metric))
+        assert still_learns(trained, direction=Direction.MAXIMIZE, noise=0.01, target_error=0.0) is learns
+    assert not still_learns(replace(record, best=None), direction=Direction.MAXIMIZE, noise=0.01, target_error=0.0)
+    assert not still_learns(record, direction=Direction.MAXIMIZE, noise=0.01, target_error=1.0)
 
 
 def test_with_room_for_many_the_opening_is_awaited() -> None:

@@ -18,11 +18,12 @@ from tuner.train.fusion import fusion_key
 MAX_WIDTH_CPU = 16
 """Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""
 MAX_WIDTH_CUDA = 256
-LEAST_ROOM = 2
-"""Jobs for each worker, however long they take: one in training, one waiting."""
+LEAST_ROOM = 1
+"""Jobs for each worker, however long they take: what it trains. What is next is decided when that has ended, from all
+that is known by then, which is worth more to a search than the moment that the worker waits."""
 FIRST_ROOM = 3
 """The same before it is known how long jobs take."""
-AHEAD_SECONDS = 0.5
+AHEAD_SECONDS = 0.3
 """Training that a worker of a CPU should have before it: enough to fill its cohorts where trials are short."""
 _REMEMBERED_JOBS = 8
 STATE_BYTES_CPU = 24 * 2**20

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tuner.records import Direction, TrialRecord, TrialState
+from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.search.observe import usable_value
 
 _NUM_BEST = 3
@@ -26,6 +26,8 @@ class Diagnosis:
     """How much worse they are on the training set than the target."""
     noise: float
     """What a difference must exceed to count."""
+    in_full: bool
+    """Whether a trial has been trained in full: before, what looks like bias may be a lack of training."""
 
     @property
     def shows_variance(self) -> bool:
@@ -35,13 +37,13 @@ class Diagnosis:
     @property
     def shows_bias(self) -> bool:
         """Whether the network does not even fit its training set, and that matters more than variance."""
-        return self.bias > max(self.noise, self.gap)
+        return self.in_full and self.bias > max(self.noise, self.gap)
 
 
 def diagnose(
     records: Sequence[TrialRecord], *, direction: Direction, noise: float, target_error: float
 ) -> Diagnosis | None:
-    """Look at the best trials; None before a trial has been trained in full.
+    """Look at the best trials; None before a trial has passed the first rung, where all are still learning.
 
     Args:
         records: All trials.
@@ -49,14 +51,38 @@ def diagnose(
         noise: Standard error of the dev metric.
         target_error: The error that is as good as it gets.
     """
-    if not any(record.state is TrialState.COMPLETE for record in records):
+    in_full = any(record.state is TrialState.COMPLETE for record in records)
+    if not in_full and all(len(record.rungs) < 2 for record in records):
         return None
     sign = -1.0 if direction is Direction.MAXIMIZE else 1.0
     usable = [(value, r.best) for r in records if (value := usable_value(r)) is not None and r.best is not None]
     best = [result for _, result in sorted(usable, key=lambda pair: sign * pair[0])[:_NUM_BEST]]
     gap = median(sign * (result.dev_metric - result.train_metric) for result in best)
-    train_error = median(1.0 - r.train_metric if direction is Direction.MAXIMIZE else r.train_metric for r in best)
+    train_error = median(_train_error(result, direction) for result in best)
     if not (math.isfinite(gap) and math.isfinite(train_error)):
         return None
-    least = max(_NOISE_FACTOR * noise, _LEAST_DIFFERENCE * max(1.0, abs(train_error)))
-    return Diagnosis(gap=gap, bias=train_error - target_error, noise=least)
+    least = _least_difference(train_error, noise)
+    return Diagnosis(gap=gap, bias=train_error - target_error, noise=least, in_full=in_full)
+
+
+def still_learns(record: TrialRecord, *, direction: Direction, noise: float, target_error: float) -> bool:
+    """Whether a trial does not fit its training set yet, so that more epochs may bring more than others' curves say.
+
+    Args:
+        record: The trial.
+        direction: Of the dev metric.
+        noise: Standard error of the dev metric.
+        target_error: The error that is as good as it gets.
+    """
+    if record.best is None:
+        return False
+    error = _train_error(record.best, direction)
+    return math.isfinite(error) and error - target_error > _least_difference(error, noise)
+
+
+def _train_error(result: EpochResult, direction: Direction) -> float:
+    return 1.0 - result.train_metric if direction is Direction.MAXIMIZE else result.train_metric
+
+
+def _least_difference(error: float, noise: float) -> float:
+    return max(_NOISE_FACTOR * noise, _LEAST_DIFFERENCE * max(1.0, abs(error)))

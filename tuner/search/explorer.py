@@ -130,10 +130,9 @@ class Session:
         epochs = sum(r.to_epoch if r.state is TrialState.RUNNING else r.epochs for r in self.records)
         return epochs / self._explorer.epochs
 
-    @property
-    def needs_length(self) -> bool:
-        """Whether the best trials show bias, so that longer training is favoured."""
-        return self._diagnosis is not None and self._diagnosis.shows_bias
+    def still_learns(self, records: Sequence[TrialRecord]) -> NDArray[np.bool_]:
+        """Which of these trials do not fit their training set yet, so that longer training is favoured."""
+        return self._explorer.regularisation.still_learns(records, among=self._known)
 
     @property
     def modelled(self) -> bool:

@@ -107,16 +107,24 @@ class Opening:
         return measured >= _TELLING_SHARE * min(self.size, len(records))
 
     def point(self, label: str, columns: Columns, index: int, count: int, *, records: Sequence[TrialRecord]) -> Start:
-        """A point of a tier: spread over the tier's columns, otherwise like the best trial so far."""
+        """A point of a tier: spread over the tier's columns, otherwise like the best trial so far.
+
+        Regularisation starts lightly, half-way back to its defaults: at the first rungs a strong one looks worse
+        than it ends.
+        """
         best = best_of(records, self._direction)
         point = self._cube.default.copy() if best is None else self._cube.units(best.params)
         if label == tier_label(1):
             point = self._cube.default.copy()
         if len(columns) == 1:
-            point[columns] = (index + 0.5) / count
+            spread = np.array([(index + 0.5) / count])
         else:
             seed = derived_seed(self._seed, int(columns[0]))
-            point[columns] = sobol(index, 1, dimensions=len(columns), seed=seed)[0]
+            spread = sobol(index, 1, dimensions=len(columns), seed=seed)[0]
+        if label == tier_label(REGULARISATION_TIER):
+            light = (spread + self._cube.default[columns]) / 2
+            spread = np.where(self._cube.unordered[columns], spread, light)
+        point[columns] = spread
         return self._start(self._cube.snap(point[None])[0], label)
 
     def next_advance(self, records: Sequence[TrialRecord]) -> Advance | Wait | None:

@@ -22,12 +22,12 @@ _FULL_AFTER = 15.0
 """After so many full trainings' worth of epochs, new configurations are trained in full at once."""
 _OPTIMISM = 1.0
 """A trial goes on at a rung while its expected value plus so many standard deviations reaches the best."""
-_OPTIMISM_ON_BIAS = 2.0
-"""The same while the best trials show bias: what they lack may be length."""
+_OPTIMISM_WHILE_LEARNING = 2.0
+"""The same for a trial that does not fit its training set yet: what it lacks may be length."""
 
 
 class PriorityStrategy:
-    """Chooses between new and paused trials by the improvement that each epoch is expected to bring."""
+    """Chooses between new and paused trials by the improvement expected for each epoch to a full training."""
 
     def __init__(self, explorer: Explorer) -> None:
         self._explorer = explorer
@@ -96,9 +96,9 @@ class PriorityStrategy:
         if appraisal is None:
             promoted = self._promote(session, paused)
             return promoted or (proposal[0] if proposal else self._finish(session, paused))
-        gains = appraisal.log_improvement - np.log([self._next_epoch(r) - r.epochs for r in paused])
+        gains = appraisal.log_improvement - np.log([self._explorer.epochs - r.epochs for r in paused])
         best = int(np.argmax(gains))
-        if proposal is None or gains[best] >= proposal[1] - np.log(to_epoch):
+        if proposal is None or gains[best] >= proposal[1] - np.log(self._explorer.epochs):
             return Advance(trial=paused[best].number, to_epoch=self._next_epoch(paused[best]))
         return proposal[0]
 
@@ -107,7 +107,7 @@ class PriorityStrategy:
         appraisal = session.appraise(paused)
         if appraisal is None:
             return None
-        optimism = _OPTIMISM_ON_BIAS if session.needs_length else _OPTIMISM
+        optimism = np.where(session.still_learns(paused), _OPTIMISM_WHILE_LEARNING, _OPTIMISM)
         hope = appraisal.mean + optimism * appraisal.deviation
         best = int(np.argmax(hope))
         if hope[best] < session.incumbent:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tuner.records import Direction, TrialRecord
 from tuner.search.cube import Cube
-from tuner.search.diagnosis import Diagnosis, diagnose
+from tuner.search.diagnosis import Diagnosis, diagnose, still_learns
 from tuner.search.observe import Noise
 from tuner.search.opening import POINTS, Opening
 from tuner.search.staged import tier_label
@@ -63,7 +63,7 @@ class Regularisation:
         remedy = f"larger networks are favoured ({larger})" if larger else "a larger network may help"
         self._say(
             f"the best trials show bias (train error {diagnosis.bias:.2g} above the target, "
-            f"gap to dev {diagnosis.gap:.2g}): {remedy}, and trials are paused later; more training.epochs may help too"
+            f"gap to dev {diagnosis.gap:.2g}): {remedy}; more training.epochs may help too"
         )
         return self._capacity
 
@@ -94,6 +94,17 @@ class Regularisation:
         """What the best trials need, as far as it can be told."""
         noise = self._noise(records)
         return diagnose(records, direction=self._direction, noise=noise, target_error=self._target_error)
+
+    def still_learns(self, records: Sequence[TrialRecord], *, among: Sequence[TrialRecord]) -> Mask:
+        """Which do not fit their training set yet, shape (records,); `among`: all trials, which tell the noise."""
+        noise = self._noise(among)
+        return np.array(
+            [
+                still_learns(record, direction=self._direction, noise=noise, target_error=self._target_error)
+                for record in records
+            ],
+            dtype=bool,
+        )
 
     def _say(self, line: str) -> None:
         subject = line.split("(")[0]
