@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.data.helpers import load, sweep
@@ -74,6 +74,11 @@ def loaded_or_refused(root: Path, data: dict[str, Any]) -> tuple[TrainingData | 
         },
         optional={"dev": st.just("data.csv"), "group": st.just("a"), "order": st.just("b"), "ignore": st.just(["a"])},
     ),
+)
+@example(
+    text="\n".join(["1,1,1,2.5"] * 8 + ["1,1,1,1"] * 3 + ["1,1,1,2.5"] * 2 + ["1,1,1,1"] * 3),
+    encoding="utf-8",
+    data={"task": "auto", "missing": "mean", "normalise": False, "dev": "data.csv"},
 )
 def test_any_table_is_loaded_or_refused(
     text: str, encoding: str, data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory

@@ -20,6 +20,8 @@ from tuner.data.examples import DEV, Examples, Indices
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sklearn.ensemble import ExtraTreesClassifier
+
 Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 
@@ -136,8 +138,14 @@ def _unseen_scores(x: npt.NDArray[np.float32], is_dev: Groups, groups: Groups) -
         for seen, unseen in folds:
             model.fit(x[seen], is_dev[seen])
             scores[unseen] = model.predict_proba(x[unseen])[:, 1]
-            used += abs(model.coef_[0]) if isinstance(model, LogisticRegression) else model.feature_importances_
+            used += abs(model.coef_[0]) if isinstance(model, LogisticRegression) else _importances(model)
         yield scores, used
+
+
+def _importances(model: ExtraTreesClassifier) -> Array:
+    with np.errstate(invalid="ignore"):  # 0 / 0, where no split of any tree gains anything
+        found: Array = model.feature_importances_
+    return np.nan_to_num(found)
 
 
 def note_on_contrast(found: Contrast, names: Sequence[str]) -> str:
