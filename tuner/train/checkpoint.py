@@ -48,6 +48,8 @@ class Checkpoint:
     patience: Patience
     params: Mapping[str, Any]
     seed: int
+    best_outputs: Tensor | None = None
+    """Dev outputs of the curve's best epoch, as they were scored: another way to compute them rounds otherwise."""
     step: int = 0
     """Steps that are done of the epoch after the curve's last."""
     epoch_seconds: float = 0.0
@@ -78,6 +80,7 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
         "patience": asdict(checkpoint.patience),
         "params": dict(checkpoint.params),
         "seed": checkpoint.seed,
+        "best_outputs": None if checkpoint.best_outputs is None else checkpoint.best_outputs.cpu(),
         "step": checkpoint.step,
         "epoch_seconds": checkpoint.epoch_seconds,
         "synced_seconds": synced_seconds,
@@ -132,7 +135,8 @@ def _read(path: Path) -> Checkpoint:
         patience=Patience(**values["patience"]),
         params=values["params"],
         seed=values["seed"],
-        step=values.get("step", 0),  # earlier versions wrote none within an epoch
+        best_outputs=values.get("best_outputs"),  # earlier versions wrote none,
+        step=values.get("step", 0),  # nor within an epoch
         epoch_seconds=values.get("epoch_seconds", 0.0),
         synced_seconds=values["synced_seconds"],
     )

@@ -152,7 +152,7 @@ class Cohort:
             for name, layers in signals.items():
                 if run.has_trained or name != "gradient_norms":
                     facts[name] = {layer: values[row] for layer, values in layers.items()}
-            facts |= trade_offs(self.task, run, program, row)
+            facts |= trade_offs(self.task, run)
             reason = run.end
             assert reason is not None
             # Of a finished trial too, and before all else: whoever has stored that it ended removes its checkpoint,

@@ -38,7 +38,7 @@ class Run:
     """Training seconds of the epoch under way."""
     best: EpochResult | None = None
     best_outputs: Tensor | None = None
-    """Dev outputs of the best epoch, shape (dev examples, outputs); None if that lies before a resume."""
+    """Dev outputs of the best epoch as they were scored, shape (dev examples, outputs)."""
     patience: Patience = field(default_factory=Patience)
     synced_seconds: float = 0.0
     """See `Checkpoint.synced_seconds`."""
@@ -86,6 +86,12 @@ class Run:
         self.step, self.epoch_seconds = found.step, found.epoch_seconds
         self.synced_seconds = found.synced_seconds
         self.best = self.task.best_of(found.curve)
+        if self.best is None:
+            return
+        if found.best_outputs is None:  # of an earlier version
+            self.best_outputs = self.task.dev_outputs(self.member, program.best_weights(row))
+        else:
+            self.best_outputs = found.best_outputs.to(self.task.device)
 
     def _check_fits(self, found: Checkpoint, fresh: Mapping[str, Tensor]) -> None:
         """A user's module may not be the one that the checkpoint is of.
@@ -156,19 +162,17 @@ class Run:
                 patience=self.patience,
                 params=self.job.params,
                 seed=self.job.seed,
+                best_outputs=self.best_outputs,
                 synced_seconds=self.synced_seconds,
             ),
         )
 
     def write_best(self, program: Program, row: int) -> dict[str, Json]:
         """Leave the best epoch's weights and dev predictions; the facts that follow from these."""
-        weights = program.best_weights(row)
-        write_weights(self.paths, weights)
-        outputs = self.best_outputs
-        if outputs is None:
-            outputs = self.task.dev_outputs(self.member, weights)
-        write_predictions(self.paths, self.task.predictions(outputs))
+        assert self.best_outputs is not None
+        write_weights(self.paths, program.best_weights(row))
+        write_predictions(self.paths, self.task.predictions(self.best_outputs))
         fault_point("weights_written")
         if not self.task.folds:
             return {}
-        return {"fold_scores": [float(scores.metric[0]) for scores in self.task.dev_scores(outputs)]}
+        return {"fold_scores": [float(scores.metric[0]) for scores in self.task.dev_scores(self.best_outputs)]}

@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from tuner.records import Json
 from tuner.spec.objectives import COSTS, measured_names, violation
 from tuner.train.metrics import METRICS, Evaluation
-from tuner.train.program import Program
 from tuner.train.run import Run
 from tuner.train.task import Task
 
@@ -21,25 +20,19 @@ BATCH = 256
 _REPEATS = 7
 
 
-def trade_offs(task: Task, run: Run, program: Program, row: int) -> dict[str, Json]:
+def trade_offs(task: Task, run: Run) -> dict[str, Json]:
     """The facts `objectives` and `violation` of a trial at the end of its job; nothing if none are asked for."""
     names = measured_names(task.spec)
-    if not names or run.best is None:
+    if not names or run.best is None or run.best_outputs is None:
         return {}
     values = {task.metric.name: run.best.dev_metric}
     module = run.member.make_module().to(task.device).eval()
     for name in names:
         if name in COSTS:
             values[name] = float(_cost(name, module, task))
-    if metrics := [name for name in names if name not in values]:
-        outputs = run.best_outputs
-        if outputs is None:
-            outputs = task.dev_outputs(run.member, program.best_weights(row))
-        for name in metrics:
-            score = Evaluation(
-                task.data.dev.targets, loss=task.loss, metric=METRICS[name], target_std=task.info.target_std
-            )
-            values[name] = float(score(outputs.unsqueeze(0)).metric[0])
+    for name in (name for name in names if name not in values):
+        score = Evaluation(task.data.dev.targets, loss=task.loss, metric=METRICS[name], target_std=task.info.target_std)
+        values[name] = float(score(run.best_outputs.unsqueeze(0)).metric[0])
     return {"objectives": {name: values[name] for name in names}, "violation": violation(task.spec.constraints, values)}
 
 
