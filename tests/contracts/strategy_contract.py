@@ -186,6 +186,8 @@ class StrategyContract:
     """Inherit, and give `make` as a fixture."""
 
     trials = 14
+    of_discrete = 12
+    """How many configurations of the space `DISCRETE` the strategy may try."""
     may_stop_early = False
     """Whether the strategy may leave trials of a space that is not exhausted unused."""
 
@@ -217,7 +219,7 @@ class StrategyContract:
     def test_no_configuration_is_tried_twice_in_a_discrete_space(self, make: Make) -> None:
         game = self.game(make, DISCRETE, Direction.MAXIMIZE, 2)
         seen = [tuple(sorted(record.params.items())) for record in game.records]
-        assert len(set(seen)) == len(seen) == min(self.trials, 12)
+        assert len(set(seen)) == len(seen) == min(self.trials, self.of_discrete)
 
     @pytest.mark.parametrize("space", ["continuous", "conditional"])
     @pytest.mark.parametrize("workers", [1, 4])

@@ -63,6 +63,8 @@ class TestGrid(StrategyContract):
 
 
 class TestStaged(StrategyContract):
+    of_discrete = 6  # the default, the two other batch sizes, and with the best of them the three other depths
+
     @pytest.fixture
     def make(self) -> Make:
         return maker("staged")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Set
+from collections.abc import Collection, Set
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.records import Params, ParamValue
 from tuner.spec.space import Dimension, Space
@@ -31,9 +32,18 @@ def values_of(dimension: Dimension) -> tuple[ParamValue, ...] | None:
     return tuple(dimension.value_at(k) for k in range(count))
 
 
-def configurations(space: Space) -> tuple[dict[str, ParamValue], ...] | None:
-    """Every configuration of a small discrete space; None for one that is large or has a continuum."""
-    axes = [values_of(d) for d in space]
+def configurations(
+    space: Space, *, like: Params | None = None, moving: Collection[str] | None = None
+) -> tuple[dict[str, ParamValue], ...] | None:
+    """Every configuration of a small discrete space; None for one that is large or has a continuum.
+
+    Args:
+        space: What is searched.
+        like: The values of the hyperparameters that do not move.
+        moving: The names of those that move; all if left out.
+    """
+    names = [name for name in space.names if moving is None or name in moving]
+    axes = [values_of(space[name]) for name in names]
     if any(axis is None for axis in axes):
         return None
     total = 1
@@ -41,16 +51,15 @@ def configurations(space: Space) -> tuple[dict[str, ParamValue], ...] | None:
         total *= len(axis or ())
         if total > ENUMERATION_LIMIT:
             return None
-    names = space.names
     found = {}
     for combination in itertools.product(*(axis or () for axis in axes)):
-        params = space.complete(dict(zip(names, combination, strict=True)))
+        params = space.complete({**(like or {}), **dict(zip(names, combination, strict=True))})
         found[key_of(params)] = params
     return tuple(found.values())
 
 
 class Distinct:
-    """Replaces a proposal that was tried before by the nearest one that was not."""
+    """Replaces a proposal that was tried before by the nearest one that was not, among those that may be tried now."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -63,18 +72,42 @@ class Distinct:
         return None if self._keys is None else len(self._keys - taken)
 
     def untried(
-        self, params: dict[str, ParamValue], *, taken: Set[Key], rng: np.random.Generator
+        self,
+        params: dict[str, ParamValue],
+        *,
+        taken: Set[Key],
+        rng: np.random.Generator,
+        moving: Collection[str] | None = None,
     ) -> dict[str, ParamValue] | None:
-        """The proposal itself if it is new, else the nearest that is; None once all have been tried."""
+        """The proposal itself if it is new, else the nearest that is; None once all have been tried.
+
+        Args:
+            params: The proposal.
+            taken: What has been tried.
+            rng: Chance.
+            moving: The names of what may move; all if left out. The others keep their values to the last digit.
+        """
         if key_of(params) not in taken:
             return params
         units = np.array(self._space.to_units(params))
-        if self._all is not None:
-            assert self._units is not None
-            nearest_first = np.argsort(np.abs(self._units - units).sum(axis=1), kind="stable")
-            return next((self._all[i] for i in nearest_first if key_of(self._all[i]) not in taken), None)
+        if moving is None:
+            listed, places = self._all, self._units
+        else:
+            listed = configurations(self._space, like=params, moving=moving)
+            places = None if listed is None else np.array([self._space.to_units(p) for p in listed])
+        if listed is not None:
+            assert places is not None
+            nearest_first = np.argsort(np.abs(places - units).sum(axis=1), kind="stable")
+            return next((listed[i] for i in nearest_first if key_of(listed[i]) not in taken), None)
         for spread in np.geomspace(0.01, 1.0, 60):
-            moved = self._space.from_units(list(np.clip(units + rng.normal(0.0, spread, len(units)), 0.0, 1.0)))
+            moved = self._moved(params, units + rng.normal(0.0, spread, len(units)), moving)
             if key_of(moved) not in taken:
                 return moved
         return None
+
+    def _moved(
+        self, params: Params, units: NDArray[np.float64], moving: Collection[str] | None
+    ) -> dict[str, ParamValue]:
+        drawn = zip(self._space, np.clip(units, 0.0, 1.0), strict=True)
+        values = {d.name: d.from_unit(u) for d, u in drawn if moving is None or d.name in moving}
+        return self._space.complete({**params, **values})

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.records import Direction, Params, ParamValue, TrialRecord, TrialState
+from tuner.records import Direction, Params, TrialRecord, TrialState
 from tuner.search.acquisition import Candidates
 from tuner.search.cube import Cube
 from tuner.search.designs import sobol
@@ -24,6 +24,7 @@ from tuner.search.strategy import Advance, Start
 from tuner.spec.space import Space
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 _MODEL_PURPOSE, _SPREAD_PURPOSE, _DISTINCT_PURPOSE = 2, 3, 4
 _ENOUGH_EARLIER = 10
@@ -111,6 +112,7 @@ class Session:
         places = [explorer.place(record.number, record.params) for record in records]
         self._points = [point for point, _ in places]
         self._taken = explorer.taken_earlier | {key for _, key in places}
+        self._is_used_up = False
         # Once all trials are started, one decision comes with the end of each training: no batch shares a model.
         self._effort = worthwhile(records, decisions=max(1, min(room, self.starts_left)))
         self._response: Response | None = None
@@ -120,9 +122,16 @@ class Session:
     @property
     def starts_left(self) -> int:
         """How many new trials the study may still have."""
+        if self._is_used_up:
+            return 0
         left = self._explorer.trials - len(self.records)
         untried = self._explorer.distinct.left(self._taken)
         return left if untried is None else min(left, untried)
+
+    def say_if_used_up(self) -> None:
+        """Say so where the space holds fewer configurations than the study may have trials."""
+        if self.starts_left <= 0 and len(self.records) < self._explorer.trials:
+            self._explorer.regularisation.say_used_up(self.records)
 
     @property
     def spent(self) -> float:
@@ -177,11 +186,13 @@ class Session:
 
     def scheduled_start(self) -> Start | None:
         """A new trial that needs no model: of the opening, or of the regularisation tier's pass."""
-        explorer = self._explorer
-        start = explorer.opening.next_start(self.records)
-        if start is None and explorer.opening.next_advance(self.records) is None:
-            start = explorer.regularisation.next_start(self.records, explorer.opening, self._diagnosis)
-        return None if start is None else self._distinct(start)
+        opening, regularisation = self._explorer.opening, self._explorer.regularisation
+        start = opening.next_start(self.records)
+        found = None if start is None else self._of_pass(start, opening.columns_of(start))
+        if found is None and opening.next_advance(self.records) is None:
+            start = regularisation.next_start(self.records, opening, self._diagnosis)
+            found = None if start is None else self._of_pass(start, regularisation.columns)
+        return found
 
     def modelled_start(self, *, to_epoch: int) -> tuple[Start, float] | None:
         """The most promising new trial and the logarithm of its expected improvement; None if nothing is left.
@@ -194,8 +205,20 @@ class Session:
             point, improvement = self._without_model(), float("inf")
         else:
             point, improvement = response.propose(self._drawing(), self._stacked(range(len(self.records))))
-        start = self._distinct(Start(params=self._explorer.cube.params(point), to_epoch=to_epoch, tier="all"))
-        return None if start is None else (start, improvement)
+        start = Start(params=self._explorer.cube.params(point), to_epoch=to_epoch, tier="all")
+        found = self._distinct(start, self._open_columns(start))
+        if found is None:
+            self._is_used_up = True
+            self.say_if_used_up()
+        return None if found is None else (found, improvement)
+
+    def _of_pass(self, start: Start, columns: Mask | None) -> Start | None:
+        """A trial of a tier's pass, which moves the tier alone; of the rest of what is open once that is used up."""
+        found = None if columns is None else self._distinct(start, columns)
+        if found is not None:
+            return found
+        spread = start if columns is None else replace(start, params=self._explorer.cube.params(self._anywhere()))
+        return self._distinct(spread, self._open_columns(start))
 
     def _model(self) -> Response | None:
         explorer = self._explorer
@@ -229,15 +252,9 @@ class Session:
 
     def _without_model(self) -> Array:
         explorer = self._explorer
-        number = len(self.records)
         usable = [r for r in self._known if usable_value(r) is not None]
-        if number % 2 or not usable:
-            seed = derived_seed(explorer.seed, _SPREAD_PURPOSE)
-            point = sobol(number, 1, dimensions=explorer.cube.columns, seed=seed)
-            open_columns = explorer.regularisation.open_columns(self.records)
-            snapped: Array = explorer.cube.snap(np.where(open_columns, point, explorer.cube.default))
-            first: Array = snapped[0]
-            return first
+        if len(self.records) % 2 or not usable:
+            return self._anywhere()
         best: list[TrialRecord] = []
         while usable and len(best) < _CHEAP_BASES:
             leader = best_of(usable, explorer.direction)
@@ -247,12 +264,35 @@ class Session:
         near: Array = self._drawing().around(self._stacked([r.number for r in best]), 1)[0]
         return near
 
+    def _anywhere(self) -> Array:
+        """One of points that are spread over what is open."""
+        explorer = self._explorer
+        seed = derived_seed(explorer.seed, _SPREAD_PURPOSE)
+        point = sobol(len(self.records), 1, dimensions=explorer.cube.columns, seed=seed)
+        open_columns = explorer.regularisation.open_columns(self.records)
+        first: Array = explorer.cube.snap(np.where(open_columns, point, explorer.cube.default))[0]
+        return first
+
+    def _open_columns(self, start: Start) -> Mask:
+        """The columns that this trial may move: the regularisation tier's own opens it."""
+        regularisation = self._explorer.regularisation
+        is_opening = start.tier == LABEL
+        return regularisation.open_columns(self.records) | (regularisation.columns & is_opening)
+
     def _stacked(self, numbers: Sequence[int] | range) -> Array:
         return stack([self._points[n] for n in numbers], self._explorer.cube.columns)
 
-    def _distinct(self, start: Start) -> Start | None:
-        rng = generator(self._explorer.seed, len(self.records), _DISTINCT_PURPOSE)
-        params: dict[str, ParamValue] | None = self._explorer.distinct.untried(
-            dict(start.params), taken=self._taken, rng=rng
-        )
-        return None if params is None else replace(start, params=params)
+    def _distinct(self, start: Start, columns: Mask) -> Start | None:
+        """The trial, moved in these columns if it was made before; None once nothing else is left there.
+
+        The other columns stay as they are; if nothing is left beside those values, they go back to their defaults.
+        """
+        explorer = self._explorer
+        rng = generator(explorer.seed, len(self.records), _DISTINCT_PURPOSE)
+        moving = {d.name for d, moves in zip(explorer.cube.dimensions, columns, strict=True) if moves}
+        held = {name: value for name, value in start.params.items() if name in moving}
+        for proposal in (dict(start.params), explorer.cube.space.complete(held)):
+            params = explorer.distinct.untried(proposal, taken=self._taken, rng=rng, moving=moving)
+            if params is not None:
+                return replace(start, params=params)
+        return None

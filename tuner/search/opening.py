@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -96,6 +97,11 @@ class Opening:
                 return self.point(step.label, step.columns, done - step.first, step.count, records=records)
         return None
 
+    def columns_of(self, start: Start) -> NDArray[np.bool_] | None:
+        """The columns of the pass that a trial belongs to, shape (columns,); None for the default configuration."""
+        step = next((p for p in self.passes if p.label == start.tier), None)
+        return None if step is None else np.isin(np.arange(self._cube.columns), step.columns)
+
     def is_telling(self, records: Sequence[TrialRecord]) -> bool:
         """Whether enough of the opening is measured to build on; always so once nothing runs.
 
@@ -151,7 +157,7 @@ def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[Pass]:
         last = max(columns, default=REGULARISATION_TIER)
         key = last if last == 3 else REGULARISATION_TIER
         columns[key] = np.concatenate([columns.get(key, late[:0]), late])
-    counts = {tier: POINTS[tier] for tier in columns}
+    counts = {tier: min(POINTS[tier], _num_others(cube, own)) for tier, own in columns.items()}
     affordable = _SHARE_OF_TRIALS * trials / max(1, sum(counts.values()))
     passes, first = [], 1
     for tier, of_tier in sorted(columns.items()):
@@ -159,3 +165,9 @@ def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[Pass]:
         passes.append(Pass(label=tier_label(tier), columns=of_tier, first=first, count=count))
         first += count
     return passes
+
+
+def _num_others(cube: Cube, columns: Columns) -> float:
+    """How many values these columns can have beside those of the trial that the pass starts from."""
+    sizes = [cube.dimensions[j].num_values for j in columns]
+    return math.prod(math.inf if size is None else size for size in sizes) - 1

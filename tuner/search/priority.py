@@ -82,6 +82,7 @@ class PriorityStrategy:
     def _by_model(self, session: Session, fresh: range) -> Start | Advance | None:
         paused = [r for r in session.records if r.state is TrialState.PAUSED]
         if session.starts_left <= 0:
+            session.say_if_used_up()
             return self._finish(session, paused)
         late = session.spent >= _FULL_AFTER
         if late:
@@ -96,9 +97,11 @@ class PriorityStrategy:
         if appraisal is None:
             promoted = self._promote(session, paused)
             return promoted or (proposal[0] if proposal else self._finish(session, paused))
+        if proposal is None:
+            return self._finish(session, paused)
         gains = appraisal.log_improvement - np.log([self._explorer.epochs - r.epochs for r in paused])
         best = int(np.argmax(gains))
-        if proposal is None or gains[best] >= proposal[1] - np.log(self._explorer.epochs):
+        if gains[best] >= proposal[1] - np.log(self._explorer.epochs):
             return Advance(trial=paused[best].number, to_epoch=self._next_epoch(paused[best]))
         return proposal[0]
 

@@ -48,6 +48,19 @@ class Regularisation:
         self._lines: dict[str, None] = {}
         self._said: set[str] = set()
 
+    @property
+    def columns(self) -> Mask:
+        """The columns of the regularisation tier."""
+        mask: Mask = np.isin(np.arange(self._cube.columns), self._columns)
+        return mask
+
+    def say_used_up(self, records: Sequence[TrialRecord]) -> None:
+        """All that may be searched now has been tried."""
+        closed = ", ".join(d.name for d, is_open in zip(self._cube.dimensions, self.open_columns(records), strict=True)
+                           if not is_open)  # fmt: skip
+        rest = f" while {closed} is closed; `search.regularisation: always` opens the tier" if closed else ""
+        self._say(f"all {len(records)} configurations that there are have been tried{rest}")
+
     def open_columns(self, records: Sequence[TrialRecord]) -> Mask:
         """The columns that may be searched now."""
         mask = np.ones(self._cube.columns, dtype=bool)

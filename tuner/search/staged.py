@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
 from tuner.records import Direction, Params, ParamValue, TrialRecord
 from tuner.search.designs import sobol
+from tuner.search.distinct import Distinct, Key, key_of
 from tuner.search.observe import best_of
-from tuner.search.seeding import derived_seed
+from tuner.search.seeding import derived_seed, generator
 from tuner.spec.space import REGULARISATION_TIER, Space
 
+_DISTINCT_PURPOSE = 6
 _ZOOM = 0.25
 """Half-width, in unit coordinates, of the finer second half of a tier's trials around its best."""
 
@@ -35,7 +37,8 @@ def share_among_tiers(space: Space, trials: int) -> dict[int, int]:
 class StagedProposer:
     """Tier after tier: quasi-random points, then finer ones around the best, all other parameters held.
 
-    A tier opens once every trial of the tiers before it has ended, since its trials build on their best.
+    A tier opens once every trial of the tiers before it has ended, since its trials build on their best. What is left
+    of the trials of a tier that has no further configuration goes to the next one.
     """
 
     def __init__(self, space: Space, *, direction: Direction, trials: int, seed: int) -> None:
@@ -43,25 +46,36 @@ class StagedProposer:
         self._direction = direction
         self._seed = seed
         self._shares = share_among_tiers(space, trials - 1)
+        self._distinct = Distinct(space)
         self._lines: list[str] = []
-        self._announced: set[int] = set()
+        self._said: set[str] = set()
 
     def propose(self, records: Sequence[TrialRecord], pending: Sequence[Params]) -> tuple[Params, str] | None:
         """See `Proposer.propose`."""
-        starts = [r for r in records if r.tier == "start"]
         own = [r for r in records if r.tier != "start"]
-        index = len(own) + len(pending)
-        if index == 0:
-            return self._space.default(), "default"
-        first = 1
+        default = self._space.default()
+        is_default_due = all(r.params != default for r in records if r.tier == "start")
+        if not own and is_default_due:
+            return None if pending else (default, "default")
+        taken = {key_of(params) for params in (*(r.params for r in records), *pending)}
+        carried = 0 if is_default_due else 1
         for tier, share in self._shares.items():
-            if index < first + share:
-                if len(own) < first or any(not r.state.final for r in own[:first]):
-                    return None
-                return self._in_tier(
-                    tier, index - first, share, before=[*starts, *own[:first]], now=records
-                ), tier_label(tier)
-            first += share
+            label, allowed = tier_label(tier), share + carried
+            done = sum(r.tier == label for r in own)
+            if not done and any(not r.state.final for r in own):
+                return None
+            is_over = any(r.tier == tier_label(later) for r in own for later in self._shares if later > tier)
+            if not is_over and done + len(pending) < allowed:
+                params = self._in_tier(tier, done + len(pending), allowed, records=records, taken=taken)
+                if params is not None:
+                    return params, label
+                self._say(
+                    f"{label} is used up: all its configurations have been tried with the rest held",
+                    once=f"end {label}",
+                )
+            if pending and not is_over:
+                return None  # what comes next builds on how these end
+            carried = allowed - done
         return None
 
     def settle(self, params: Params) -> None:
@@ -73,22 +87,28 @@ class StagedProposer:
         return lines
 
     def _in_tier(
-        self, tier: int, index: int, share: int, *, before: Sequence[TrialRecord], now: Sequence[TrialRecord]
-    ) -> dict[str, ParamValue]:
-        base = best_of(before, self._direction)
+        self, tier: int, index: int, share: int, *, records: Sequence[TrialRecord], taken: Set[Key]
+    ) -> dict[str, ParamValue] | None:
+        """A point of the tier that was not tried yet; None if there is none. Nothing but the tier moves."""
+        base = best_of([r for r in records if r.tier != tier_label(tier)], self._direction)
         base_params = base.params if base else self._space.default()
-        if tier not in self._announced:
-            self._announced.add(tier)
-            of = f"trial {base.number}" if base else "the default"
-            names = ", ".join(d.name for d in self._space.in_tier(tier))
-            self._lines.append(f"{tier_label(tier)} opens: {names}; {share} trials, the rest held as in {of}")
-        names_in_tier = [d.name for d in self._space.in_tier(tier)]
         tier_space = Space(self._space.in_tier(tier))
+        of = f"trial {base.number}" if base else "the default"
+        names = ", ".join(tier_space.names)
+        line = f"{tier_label(tier)} opens: {names}; {share} trials, the rest held as in {of}"
+        self._say(line, once=tier_label(tier))
         units = sobol(index, 1, dimensions=len(tier_space), seed=derived_seed(self._seed, tier))[0]
         if index >= (share + 1) // 2:
-            best = best_of(now, self._direction)
+            best = best_of(records, self._direction)
             assert best is not None or base is None
             middle = np.array(tier_space.to_units(best.params if best else base_params))
             units = np.clip(middle + _ZOOM * (2 * units - 1), 0.0, 1.0)
         moved = {d.name: d.from_unit(u) for d, u in zip(tier_space, units, strict=True)}
-        return self._space.complete({**base_params, **{name: moved[name] for name in names_in_tier}})
+        params = self._space.complete({**base_params, **moved})
+        rng = generator(self._seed, len(taken), _DISTINCT_PURPOSE)
+        return self._distinct.untried(params, taken=taken, rng=rng, moving=tier_space.names)
+
+    def _say(self, line: str, *, once: str) -> None:
+        if once not in self._said:
+            self._said.add(once)
+            self._lines.append(line)
