@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,12 +18,15 @@ import pytest
 import torch
 
 from tests.contracts.strategy_contract import Make, StrategyContract
+from tests.report.simulate import simulate
+from tests.sweep.parts import EPOCHS, strategy, sweep
 from tests.test_layering import LATE, LAYERS, OWNERS
 from tuner.cli.main import COMMANDS, cli
 from tuner.data import sources
 from tuner.data.load import load_training_data
 from tuner.models.module import initial_values, load_values, to_module
-from tuner.records import Direction, EpochsFinished, TrialFinished
+from tuner.records import Direction, EpochsFinished, TrialFinished, TrialRecord, TrialState
+from tuner.report.leaderboard import leaderboard
 from tuner.search import registry
 from tuner.search.strategy import Strategy
 from tuner.spec.model import SearchSpec, SweepSpec
@@ -254,6 +258,24 @@ def test_the_source_of_the_page_is_read_like_any_other(tmp_path: Path, monkeypat
     data = load_training_data(SweepSpec(study="s", data={"source": "data.jsonl"}, root=str(tmp_path)))
     assert data.info.class_names == ("x", "y")
     assert data.info.feature_names == ("a", "b")
+
+
+def test_the_format_of_the_page_survives_what_a_study_has_no_value_for() -> None:
+    ended = simulate(trials=12, seed=1, pruned=0.25, failed=0.25).study
+    running = TrialRecord(number=12, params={"learning_rate": 0.1}, seed=0, state=TrialState.RUNNING)
+    study = replace(ended, records=(*ended.records, running))
+    assert {r.state for r in study.records} >= {TrialState.FAILED, TrialState.PRUNED, TrialState.RUNNING}
+    frame = leaderboard(study)
+    text = namespace_of("format")["to_latex"](frame, study)
+    assert text.count(" & ") == (len(frame.columns) - 1) * (len(frame) + 1)
+    assert not re.search(r"\b(nan|None|<NA>)\b", text)
+
+
+def test_the_listener_of_the_page_hears_every_epoch(tmp_path: Path) -> None:
+    sent: list[tuple[str, int, float]] = []
+    tracker = namespace_of("listener")["Tracker"](lambda name, epoch, m: sent.append((name, epoch, m["dev metric"])))
+    sweep(tmp_path, strategy(trials=3), watcher=tracker).run()
+    assert [entry[:2] for entry in sent] == [(f"trial {n}", e) for n in range(3) for e in range(1, EPOCHS + 1)]
 
 
 def test_the_format_of_the_page_disarms_what_it_prints() -> None:

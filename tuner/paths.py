@@ -117,6 +117,16 @@ class StudyPaths:
         return self.folder / "finalists"
 
     @property
+    def told(self) -> Path:
+        """Of how many epochs of each trial the listeners have been told."""
+        return self.folder / "trials.told"
+
+    @property
+    def finalists_told(self) -> Path:
+        """The same of the finalists' re-trainings."""
+        return self.folder / "finalists.told"
+
+    @property
     def tables(self) -> Path:
         """Arrays that streamed tables were turned into, for all workers."""
         return self.folder / "tables"

@@ -19,6 +19,10 @@ Json: TypeAlias = Any
 Task: TypeAlias = Literal["classification", "multi_label", "regression"]
 
 
+FINALIST = "finalist"
+"""The tier of a finalist's re-training."""
+
+
 class Direction(StrEnum):
     """Whether larger or smaller values of the objective's dev metric are better."""
 
@@ -138,6 +142,12 @@ class TrialJob:
     """Stop after this many finished epochs (earlier when early stopping or the last epoch says so)."""
     folder: str
     """Absolute path of the trial's own folder: see `tuner.paths.TrialPaths`."""
+    name: str = ""
+    """How people are told of it; `trial 3` unless given."""
+
+    @property
+    def shown(self) -> str:
+        return self.name or f"trial {self.trial}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,6 +245,14 @@ class TrialRecord:
     """UTC, ISO 8601, when its state became final."""
     facts: Mapping[str, Json] = field(default_factory=dict)
     """Further facts by name, JSON values: gradient norms, share of dead units, training path, device."""
+
+    @property
+    def name(self) -> str:
+        """How people are told of it: `trial 3`, or `finalist 35, seed 2 of 3` for a re-training of trial 35."""
+        if self.tier != FINALIST:
+            return f"trial {self.number}"
+        seed, seeds = self.facts.get("repeat"), self.facts.get("repeats")
+        return f"finalist {self.facts.get('repeat_of')}" + (f", seed {seed} of {seeds}" if seed and seeds else "")
 
     @property
     def objectives(self) -> Mapping[str, float]:

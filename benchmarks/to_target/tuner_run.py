@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from to_target.best import Best
 
-from tuner.records import TrialRecord
+from tuner.records import EpochResult, TrialRecord
 from tuner.spec.reader import read_sweep
 from tuner.sweep.run import RunOptions, run_sweep
 from tuner.sweep.watcher import Watcher
@@ -24,12 +24,11 @@ class AtTarget(Watcher):
     def __init__(self, target: float) -> None:
         self.best = Best(target)
 
-    def progressed(self, records: Sequence[TrialRecord]) -> None:
-        for record in records:
-            if record.best is None or self.best.reached:
-                continue
-            if self.best.saw(record.best.dev_metric, time.time()):
-                os.kill(os.getpid(), signal.SIGINT)
+    def epochs(self, record: TrialRecord, results: Sequence[EpochResult]) -> None:
+        if record.best is None or self.best.reached:
+            return
+        if self.best.saw(record.best.dev_metric, time.time()):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def main(job: dict) -> None:  # type: ignore[type-arg]

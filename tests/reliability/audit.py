@@ -40,6 +40,7 @@ def audit(rig: Rig, *, complete: bool, like: Rig | None) -> None:
     _audit_attempts(rig, records)
     for run in rig.runs:
         _audit_resume(rig, run, records)
+    _audit_epochs(rig)
     if complete:
         _audit_end(rig, records)
     if like is not None:
@@ -75,6 +76,16 @@ def _audit_resume(rig: Rig, run: Run, records: Sequence[TrialRecord]) -> None:
     for number, place in run.went_on.items():
         assert place == run.places.get(number, (0, 0)) or number in diverged
         assert number not in ended
+
+
+def _audit_epochs(rig: Rig) -> None:
+    """A listener hears of each epoch once, in order; but for the last one before a kill, which it may hear again."""
+    repeated = 0
+    for epochs in rig.heard().values():
+        assert sorted(set(epochs)) == list(range(1, max(epochs) + 1))
+        assert epochs == sorted(epochs)
+        repeated += len(epochs) - len(set(epochs))
+    assert repeated <= sum(run.command.poll() == -9 for run in rig.runs)
 
 
 def _audit_end(rig: Rig, records: Sequence[TrialRecord]) -> None:

@@ -241,6 +241,15 @@ class Rig:
         except StudyNotFoundError:
             return ()
 
+    def heard(self) -> dict[tuple[str, int], list[int]]:
+        """The epochs that a listener heard of over all runs, by (trials or finalists, number)."""
+        found: dict[tuple[str, int], list[int]] = {}
+        file = self.paths.folder / "heard"
+        for line in file.read_text().splitlines() if file.exists() else ():
+            study, number, epoch = line.split()
+            found.setdefault((study, int(number)), []).append(int(epoch))
+        return found
+
     def checkpoints(self) -> dict[int, Place]:
         """Where each trial's checkpoint stands."""
         found = {number: read_checkpoint(self.paths.trial(number)) for number in self._folders()}

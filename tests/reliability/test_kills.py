@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from tests.reliability.launch import Zygote, launch
 from tests.reliability.rig import Place, Rig
 from tests.reliability.test_signals import long_epochs
 from tuner.faults import POINTS
+from tuner.store.reader import read_study
+from tuner.sweep.finalists import best_trials
 
 KILLS_PER_STUDY = 5
 SOAK = int(os.environ.get("TUNER_SOAK", "0"))
@@ -126,3 +129,26 @@ def test_soak(tmp_path: Path, zygote: Zygote, undisturbed: Rig, seed: int) -> No
     rig.resume()
     rig.audit(like=undisturbed)
     shutil.rmtree(tmp_path)
+
+
+def test_a_listener_hears_of_each_epoch_once_over_kills_pauses_and_finalists(quick_rig: Rig) -> None:
+    rig = quick_rig
+    rig.sweep(
+        training={"epochs": 4, "batch_size": 128},
+        search={"trials": 9, "strategy": "random", "pruner": "asha"},
+        finalists={"count": 2, "seeds": 2},
+    )
+    in_the_search = ("after_create:1", "checkpoint_written:4", "checkpoint_written:7", "before_tell:1")
+    for point in (*in_the_search, "after_create:1", "checkpoint_written:2"):
+        run = rig.start(fault=point)
+        assert run.wait() == -9, f"{point} was not passed: {run.err[-1000:]}"
+        rig.audit()
+    rig.resume()
+    rig.audit(complete=True)
+    study = read_study(rig.paths, study="study")
+    trained = {("trials", r.number): r.epochs for r in study.records}
+    trained |= {("finalists", r.number): r.epochs for r in study.finalists}
+    assert rig.heard() == {key: list(range(1, epochs + 1)) for key, epochs in trained.items()}
+    names = re.findall(r"^(finalist \d+, seed \d of \d) complete", "".join(r.err for r in rig.runs), re.MULTILINE)
+    best = [r.number for r in best_trials(study.records, direction=study.direction, count=2)]
+    assert sorted(names) == sorted(f"finalist {n}, seed {seed} of 2" for n in best for seed in (1, 2))

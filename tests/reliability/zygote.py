@@ -1,7 +1,8 @@
 """A process that has everything imported, and forks into `tuner` commands: a run then starts in milliseconds.
 
 The commands that it forks are processes of their own, and die like any other. Their runs write the tables of the
-reports, but draw no plots, which would take most of their time. Requests and answers are lines of
+reports, but draw no plots, which would take most of their time; and each epoch that a listener hears of is written into
+the file `heard` beside the log. Requests and answers are lines of
 JSON: {"run": arguments, "cwd": ..., "env": ..., "stdout": ..., "stderr": ...} -> {"pid": ...}, and {"poll": pid} ->
 {"code": exit code or null}.
 """
@@ -12,6 +13,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 PRELOADED = (
@@ -35,11 +37,27 @@ def main() -> None:
     from tuner.report import write
 
     write.write_reports = write.write_tables
+    _listen()
     print("{}", flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         answer = _poll(request["poll"]) if "poll" in request else _run(request)
         print(json.dumps(answer), flush=True)
+
+
+def _listen() -> None:
+    """Have a listener in every run."""
+    from tuner.records import EpochResult, TrialRecord
+    from tuner.sweep import run
+    from tuner.sweep.log import LogFile
+
+    class Listener(LogFile):
+        def epochs(self, record: TrialRecord, results: Sequence[EpochResult]) -> None:
+            study = "finalists" if record.tier == "finalist" else "trials"
+            with self._path.with_name("heard").open("a") as file:
+                file.write("".join(f"{study} {record.number} {result.epoch}\n" for result in results))
+
+    run.LogFile = Listener  # type: ignore[misc]
 
 
 def _poll(pid: int) -> dict[str, Any]:

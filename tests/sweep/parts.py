@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner.execute.executor import Executor
 from tuner.execute.scripted import Curve, ScriptedExecutor
-from tuner.records import Direction, Params, TrialRecord, TrialState
+from tuner.records import Direction, EpochResult, Params, TrialRecord, TrialState
 from tuner.search.registry import open_strategy
 from tuner.search.strategy import Decision, Strategy
 from tuner.spec.model import DataSpec, LimitsSpec, SearchSpec, SweepSpec, TrainingSpec
@@ -17,6 +17,7 @@ from tuner.store.memory import MemoryStore
 from tuner.store.store import StudyStore
 from tuner.sweep.loop import Sweep
 from tuner.sweep.stop import StopRequest
+from tuner.sweep.told import Told
 from tuner.sweep.watcher import Watcher
 
 EPOCHS = 4
@@ -59,10 +60,16 @@ class Notes(Watcher):
         self.begun: list[int] = []
         self.over: list[TrialRecord] = []
         self.lines: list[str] = []
+        self.heard: list[tuple[int, int]] = []
+        """(trial, epoch), in the order in which it was told."""
         self._on_end = on_end
 
     def started(self, records: Sequence[TrialRecord]) -> None:
         self.begun += [record.number for record in records]
+
+    def epochs(self, record: TrialRecord, results: Sequence[EpochResult]) -> None:
+        assert record.epochs >= results[-1].epoch
+        self.heard += [(record.number, result.epoch) for result in results]
 
     def ended(self, record: TrialRecord) -> None:
         self._on_end(record)
@@ -81,6 +88,7 @@ def sweep(
     executor: Executor | None = None,
     watcher: Watcher | None = None,
     stop: StopRequest | None = None,
+    told: Told | None = None,
     width: int = 2,
     **limits: Any,
 ) -> Sweep:
@@ -92,6 +100,7 @@ def sweep(
         limits=LimitsSpec(**limits),
         watcher=watcher or Watcher(),
         stop=stop or StopRequest(),
+        told=told,
     )
 
 

@@ -16,6 +16,8 @@ from tuner.execute.scripted import ProcessKilledError, ScriptedExecutor
 from tuner.records import EpochResult, Params, TrialEvent, TrialJob, TrialRecord, TrialState
 from tuner.store.memory import MemoryStore
 from tuner.sweep.stop import StopRequest
+from tuner.sweep.told import Told
+from tuner.sweep.watcher import Watchers
 
 
 class KilledError(BaseException):
@@ -82,6 +84,8 @@ class Crashes(RuleBasedStateMachine):
         self.trained: Counter[tuple[float, int]] = Counter()
         self.told: dict[int, TrialRecord] = {}
         self.complete = False
+        self.heard = Told()
+        self.listener = Notes()
 
     def run(self, *, seed: int = 0, kill_after: int | None = None, stop_after: int | None = None) -> None:
         rng, fuse, stop = random.Random(seed), Fuse(kill_after), StopRequest()
@@ -113,8 +117,9 @@ class Crashes(RuleBasedStateMachine):
         executor = Executor(curve, epochs=EPOCHS, width=3)
         executor.checkpoints = self.checkpoints
         plan = strategy(trials=self.total, pruner=self.pruner)
+        watchers = Watchers([self.listener, Notes(on_end=announce)])
         running = sweep(
-            Path("/nowhere"), plan, store=store, executor=executor, watcher=Notes(on_end=announce), stop=stop
+            Path("/nowhere"), plan, store=store, executor=executor, watcher=watchers, stop=stop, told=self.heard
         )
         try:
             self.complete = running.run()
@@ -173,6 +178,16 @@ class Crashes(RuleBasedStateMachine):
     def diverges(self, x: float) -> bool:
         """A trial that diverges has no checkpoint of the epoch in which it does."""
         return 0.4 < x < 0.5
+
+    @invariant()
+    def a_listener_hears_of_each_epoch_once_and_in_order(self) -> None:
+        heard: dict[int, list[int]] = {}
+        for trial, epoch in self.listener.heard:
+            heard.setdefault(trial, []).append(epoch)
+        assert all(epochs == list(range(1, len(epochs) + 1)) for epochs in heard.values())
+        if self.complete:
+            expected = {record.number: record.epochs for record in self.database.records if record.epochs}
+            assert {trial: len(epochs) for trial, epochs in heard.items()} == expected
 
     @invariant()
     def a_complete_sweep_is_the_undisturbed_one(self) -> None:

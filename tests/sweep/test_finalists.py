@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.sweep.parts import EPOCHS, Notes, accuracy, strategy, sweep
 from tuner.execute.scripted import ScriptedExecutor
-from tuner.records import Direction, EpochResult, TrialRecord, TrialState
+from tuner.records import FINALIST, Direction, EpochResult, TrialRecord, TrialState
 from tuner.spec.model import LimitsSpec
 from tuner.store.memory import MemoryStore
-from tuner.sweep.finalists import FINALIST, FinalistStrategy, best_trials
+from tuner.sweep.finalists import FinalistStrategy, best_trials
 from tuner.sweep.loop import Sweep
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.watcher import Watcher
@@ -39,10 +41,10 @@ def test_the_best_are_complete_and_of_equals_the_earlier(direction: Direction, e
 def retrain(
     finalists: Sequence[TrialRecord], store: MemoryStore, *, seeds: int, stop: StopRequest, watcher: Watcher
 ) -> bool:
-    plan = FinalistStrategy(finalists, seeds=seeds, epochs=EPOCHS)
+    plan = FinalistStrategy(finalists, seeds=seeds, epochs=EPOCHS, before=store.records())
     running = Sweep(
         plan, store, ScriptedExecutor(accuracy, epochs=EPOCHS, width=2), folders=lambda n: Path(f"/nowhere/{n}"),
-        limits=LimitsSpec(), watcher=watcher, stop=stop, facts=lambda n: {"repeat_of": plan.repeats(n).number},
+        limits=LimitsSpec(), watcher=watcher, stop=stop, facts=plan.facts,
     )  # fmt: skip
     return running.run()
 
@@ -70,3 +72,29 @@ def test_each_is_trained_once_on_each_fresh_seed_and_a_resume_goes_on(tmp_path: 
     seeds = {r.seed for r in store.records()}
     assert len(seeds) == 6
     assert not seeds & {r.seed for r in search.records()}
+
+
+def test_more_seeds_for_fewer_trials_add_to_what_was_trained_before() -> None:
+    finalists = [replace(record(n, 0.5), params={"x": n / 10}) for n in (4, 2, 7)]
+    store, notes = MemoryStore(study="s/finalists"), Notes()
+    for chosen, seeds in ((finalists, 3), (finalists[:2], 5), (finalists[:2], 5), (finalists[:1], 2)):
+        store = MemoryStore(study="s/finalists", records=store.records())
+        assert retrain(chosen, store, seeds=seeds, stop=StopRequest(), watcher=notes)
+    assert Counter(r.facts["repeat_of"] for r in store.records()) == {4: 5, 2: 5, 7: 3}
+    assert [r.params["x"] for r in store.records()] == [r.facts["repeat_of"] / 10 for r in store.records()]
+    assert len({r.seed for r in store.records()}) == 13
+    assert [r.name for r in notes.over[:4]] == [
+        "finalist 4, seed 1 of 3", "finalist 2, seed 1 of 3", "finalist 7, seed 1 of 3", "finalist 4, seed 2 of 3",
+    ]  # fmt: skip
+    assert [r.name for r in notes.over[9:]] == [
+        "finalist 4, seed 4 of 5", "finalist 2, seed 4 of 5", "finalist 4, seed 5 of 5", "finalist 2, seed 5 of 5",
+    ]  # fmt: skip
+    assert len(set(notes.heard)) == len(notes.heard) == 13 * EPOCHS
+
+
+def test_when_the_best_have_changed_the_new_ones_are_trained_again_too() -> None:
+    store = MemoryStore(study="s/finalists")
+    for chosen in ([record(1, 0.5), record(2, 0.5)], [record(3, 0.6), record(1, 0.5)]):
+        store = MemoryStore(study="s/finalists", records=store.records())
+        assert retrain(chosen, store, seeds=2, stop=StopRequest(), watcher=Watcher())
+    assert Counter(r.facts["repeat_of"] for r in store.records()) == {1: 2, 2: 2, 3: 2}

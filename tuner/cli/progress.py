@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tuner.records import TrialRecord, TrialState
+from tuner.records import FINALIST, EpochResult, TrialRecord, TrialState
 from tuner.report.escape import visible, visible_lines
 from tuner.spec.check_loop import known_direction
 from tuner.spec.model import SweepSpec
@@ -78,16 +78,20 @@ class Standing:
     def update(self, records: Sequence[TrialRecord]) -> None:
         for record in records:
             self.running[record.number] = record
-            self.confirming = record.tier == "finalist"
+            self.confirming = record.tier == FINALIST
 
     def end(self, record: TrialRecord) -> None:
         self.running.pop(record.number, None)
         self._finished_here += 1
-        self.ended = record.number + 1 if record.tier == "finalist" else self.ended + 1
+        if record.tier == FINALIST:
+            self.ended = record.number + 1
+            self.finalists = max(self.finalists, self.ended)
+        else:
+            self.ended += 1
 
     def better(self, record: TrialRecord, *, maximise: bool) -> bool:
         """Whether this is the best COMPLETE trial so far; remembered if so."""
-        if record.value is None or record.state is not TrialState.COMPLETE or record.tier == "finalist":
+        if record.value is None or record.state is not TrialState.COMPLETE or record.tier == FINALIST:
             return False
         before = self.best.value if self.best else None
         if before is None or (record.value > before if maximise else record.value < before):
@@ -140,15 +144,14 @@ class LiveProgress(Watcher):
             expand=True,
         )
         self._task = self._bar.add_task(escape(spec.study), total=self._standing.total, eta="")
-        self.live = Live(self._render(), console=console, refresh_per_second=4, transient=True)
+        self.live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
     def started(self, records: Sequence[TrialRecord]) -> None:
         self._standing.update(records)
         self._refresh()
 
-    def progressed(self, records: Sequence[TrialRecord]) -> None:
-        self._standing.update(records)
-        self._refresh()
+    def epochs(self, record: TrialRecord, results: Sequence[EpochResult]) -> None:
+        self._standing.update([record])  # shown at the next redraw: of many small trials epochs come by the hundred
 
     def ended(self, record: TrialRecord) -> None:
         self._standing.end(record)
@@ -168,14 +171,14 @@ class LiveProgress(Watcher):
             total=standing.finalists if standing.confirming else standing.total,
             eta="" if left is None else f"about {_short(left)} left",
         )
-        self.live.update(self._render())
 
     def _render(self) -> Group:
+        """Called by the thread that redraws."""
         standing = self._standing
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for name in ("trial", "tier", "epoch", "train loss", "dev loss", "dev"):
             table.add_column(name, justify="left" if name == "tier" else "right")
-        running = sorted((r for r in standing.running.values() if r.epochs), key=lambda r: r.number)
+        running = sorted((r for r in list(standing.running.values()) if r.epochs), key=lambda r: r.number)
         waiting = len(standing.running) - len(running)
         for record in running[:SHOWN_RUNNING]:
             last = record.last
@@ -183,7 +186,10 @@ class LiveProgress(Watcher):
                 f"{last.train_loss:.4f}", f"{last.dev_loss:.4f}", f"{last.dev_metric:.4f}",
             )  # fmt: skip
             table.add_row(
-                str(record.number), escape(visible(record.tier)), f"{record.epochs}/{standing.epochs}", *figures
+                record.name.removeprefix("trial "),
+                escape(visible(record.tier)),
+                f"{record.epochs}/{standing.epochs}",
+                *figures,
             )
         parts: list[object] = [self._bar]
         if standing.best is not None:
@@ -201,7 +207,7 @@ def _ending(record: TrialRecord) -> str:
     value = "-" if record.value is None else f"{record.value:.4f}"
     params = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
     return (
-        f"trial {record.number} {record.state}: dev {value}, {record.epochs} epochs, {record.seconds:.1f} s "
+        f"{record.name} {record.state}: dev {value}, {record.epochs} epochs, {record.seconds:.1f} s "
         f"({record.reason}) {params}"
     )
 

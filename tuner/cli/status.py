@@ -60,6 +60,7 @@ def summarise(data: StudyData, location: Location) -> dict[str, Any]:
         "elapsed_seconds": data.facts.get("elapsed_seconds"),
         "best": _shown(best) if best else None,
         "running": [_shown(record) for record in data.records if record.state is TrialState.RUNNING],
+        "running_finalists": [_shown(record) for record in data.finalists if record.state is TrialState.RUNNING],
         "next": _next(state, data),
     }
 
@@ -81,6 +82,7 @@ def best_record(data: StudyData) -> TrialRecord | None:
 def _shown(record: TrialRecord) -> dict[str, Any]:
     return {
         "trial": record.number,
+        "name": record.name,
         "state": record.state.value,
         "value": record.value,
         "best_epoch": record.best.epoch if record.best else None,
@@ -137,7 +139,7 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
 
     def progress(trial: Mapping[str, Any]) -> str:
         reached = metric_text(trial["value"], metric=summary["metric"])
-        return f"trial {trial['trial']}, epoch {trial['epoch']} of {trial['to_epoch']}, best so far {reached}"
+        return f"{trial['name']}, epoch {trial['epoch']} of {trial['to_epoch']}, best so far {reached}"
 
     trials, best = summary["trials"], summary["best"]
     counts = ", ".join(f"{trials[state]} {state.value}" for state in TrialState if trials[state]) or "none yet"
@@ -159,9 +161,10 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         reached = metric_text(best["value"], metric=summary["metric"])
         lines.append(line("best", f"{reached} {summary['metric']}, trial {best['trial']}, epoch {best['best_epoch']}"))
         lines += [line("", f"{name} = {value_text(value)}") for name, value in best["params"].items()]
-    lines += [line("" if i else "running", progress(trial)) for i, trial in enumerate(summary["running"][:12])]
-    if len(summary["running"]) > 12:
-        lines.append(line("", f"and {len(summary['running']) - 12} more"))
+    running = [*summary["running"], *summary["running_finalists"]]
+    lines += [line("" if i else "running", progress(trial)) for i, trial in enumerate(running[:12])]
+    if len(running) > 12:
+        lines.append(line("", f"and {len(running) - 12} more"))
     return [*lines, line("next", summary["next"])]
 
 

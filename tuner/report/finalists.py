@@ -52,9 +52,12 @@ class Finals:
     def winner(self) -> Finalist:
         """The smallest network among those whose mean lies within one standard error of the best mean."""
         best = self.finalists[0]
-        error = 0.0 if self.seed_sd is None else self.seed_sd * math.sqrt(2 / len(best.values))
-        near = [f for f in self.finalists if abs(f.mean - best.mean) <= error]
+        near = [f for f in self.finalists if abs(f.mean - best.mean) <= self._error_of_difference(f, best)]
         return min(near, key=lambda f: (f.record.num_parameters, f.record.number))
+
+    def _error_of_difference(self, a: Finalist, b: Finalist) -> float:
+        """Standard error of the difference of their means; they may have different numbers of seeds."""
+        return 0.0 if self.seed_sd is None else self.seed_sd * math.sqrt(1 / len(a.values) + 1 / len(b.values))
 
 
 def finals(study: StudyData) -> Finals | None:
@@ -70,10 +73,9 @@ def finals(study: StudyData) -> Finals | None:
         return None
     sign = 1.0 if study.direction is Direction.MAXIMIZE else -1.0
     sd, freedom = _pooled_sd(list(values.values()))
-    best_mean = max(sign * float(np.mean(v)) for v in values.values())
+    best = max(values.values(), key=lambda v: sign * float(np.mean(v)))
     finalists = [
-        _finalist(trials[t], v, sd=sd, freedom=freedom, behind=best_mean - sign * float(np.mean(v)), rivals=len(values))
-        for t, v in values.items()
+        _finalist(trials[t], v, sd=sd, freedom=freedom, best=best, rivals=len(values)) for t, v in values.items()
     ]
     finalists.sort(key=lambda f: (-sign * f.mean, f.record.num_parameters))
     first = min(finalists, key=lambda f: (-sign * f.search_value, f.record.num_parameters, f.record.number))
@@ -113,18 +115,19 @@ def _largest_range(means: int, freedom: int) -> float:
 
 
 def _finalist(
-    record: TrialRecord, values: list[float], *, sd: float | None, freedom: int, behind: float, rivals: int
+    record: TrialRecord, values: list[float], *, sd: float | None, freedom: int, best: list[float], rivals: int
 ) -> Finalist:
     mean = float(np.mean(values))
     half = None if sd is None else half_width_of_mean(sd, len(values), freedom)
     reach = 0.0
     if sd is not None and rivals > 1:
-        reach = _largest_range(rivals, freedom) * sd / math.sqrt(len(values))
+        # Tukey's range, as Kramer widened it for means over unequal numbers of seeds.
+        reach = _largest_range(rivals, freedom) * sd * math.sqrt((1 / len(values) + 1 / len(best)) / 2)
     return Finalist(
         record=record,
         values=tuple(values),
         mean=mean,
         sd=float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
         interval=None if half is None else Interval(mean - half, mean + half),
-        tied=behind <= reach,
+        tied=abs(float(np.mean(best)) - mean) <= reach,
     )

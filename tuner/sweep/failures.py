@@ -35,6 +35,6 @@ class FailureCount:
         if self._count >= self._limit:
             raise FailureLimitError(
                 f"the last {self._count} trials failed in the same way, so the sweep was stopped: {record.reason}\n"
-                f"see the whole story in the log of trial {record.number}, mend the cause and run again with "
+                f"see the whole story in the log of {record.name}, mend the cause and run again with "
                 "--retry-failed; or raise limits.consecutive_failures"
             )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from tuner.records import Direction, TrialRecord
+from tuner.records import FINALIST, Direction, Json, TrialRecord
 from tuner.report.ranking import rank_trials
 from tuner.search.strategy import Decision, Start
-
-FINALIST = "finalist"
-"""The tier of a finalist's re-training."""
 
 
 def best_trials(records: Sequence[TrialRecord], *, direction: Direction, count: int) -> list[TrialRecord]:
@@ -20,26 +18,47 @@ def best_trials(records: Sequence[TrialRecord], *, direction: Direction, count: 
 class FinalistStrategy:
     """Implements `search.strategy.Strategy`: each finalist trained to the end on each fresh seed, once.
 
-    Re-training number i repeats finalist i modulo their count, so that all finalists have a first seed before any
-    has a second.
+    What was trained before counts, whichever trials were the finalists then: of each, only the seeds that are missing
+    are trained. All finalists have a first seed before any has a second.
     """
 
-    def __init__(self, finalists: Sequence[TrialRecord], *, seeds: int, epochs: int) -> None:
-        self.finalists = tuple(finalists)
+    def __init__(
+        self, finalists: Sequence[TrialRecord], *, seeds: int, epochs: int, before: Sequence[TrialRecord] = ()
+    ) -> None:
+        """
+        Args:
+            finalists: The best trials.
+            seeds: Fresh seeds that each of them shall have.
+            epochs: Of a full training.
+            before: The re-trainings that there are.
+        """
         self.seeds = seeds
         self.epochs = epochs
+        self.num_before = len(before)
+        trained = Counter(record.facts.get("repeat_of") for record in before)
+        self._left = [
+            (finalist, seed)
+            for seed in range(1, seeds + 1)
+            for finalist in finalists
+            if trained[finalist.number] < seed
+        ]
 
     @property
     def total(self) -> int:
-        return len(self.finalists) * self.seeds
+        """Re-trainings, those before included."""
+        return self.num_before + len(self._left)
 
-    def repeats(self, number: int) -> TrialRecord:
-        """The finalist that a re-training repeats."""
-        return self.finalists[number % len(self.finalists)]
+    def facts(self, number: int) -> Mapping[str, Json]:
+        """What is remembered of a re-training: the trial that it repeats, and which of its seeds it is."""
+        finalist, seed = self._left[number - self.num_before]
+        return {"repeat_of": finalist.number, "repeat": seed, "repeats": self.seeds}
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
-        numbers = range(len(records), min(self.total, len(records) + room))
-        return [Start(params=self.repeats(n).params, to_epoch=self.epochs, tier=FINALIST) for n in numbers]
+        begun = len(records) - self.num_before
+        return [
+            Start(params=finalist.params, to_epoch=self.epochs, tier=FINALIST)
+            for finalist, _ in self._left[begun : begun + room]
+        ]
 
     def explain(self) -> tuple[str, ...]:
         return ()

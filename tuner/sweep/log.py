@@ -17,8 +17,7 @@ class LogFile(Watcher):
 
     def ended(self, record: TrialRecord) -> None:
         value = "no value" if record.value is None else f"dev {record.value:.6g}"
-        name = "finalist" if record.tier == "finalist" else "trial"
-        self.said(f"{name} {record.number} {record.state}: {value}, {record.epochs} epochs ({record.reason})")
+        self.said(f"{record.name} {record.state}: {value}, {record.epochs} epochs ({record.reason})")
 
     def said(self, line: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

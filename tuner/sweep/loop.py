@@ -29,6 +29,7 @@ from tuner.spec.model import LimitsSpec
 from tuner.store.store import StudyStore
 from tuner.sweep.failures import FailureCount
 from tuner.sweep.stop import StopRequest
+from tuner.sweep.told import Told
 from tuner.sweep.watcher import Watcher
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Sweep:
         limits: LimitsSpec,
         watcher: Watcher,
         stop: StopRequest,
+        told: Told | None = None,
         facts: Callable[[int], Mapping[str, Json]] | None = None,
         trial_seed: int | None = None,
     ) -> None:
@@ -67,6 +69,7 @@ class Sweep:
             limits: When a trial or the sweep is given up.
             watcher: Is told.
             stop: Ends the sweep from outside.
+            told: Which epochs the watcher was told of in earlier runs.
             facts: First facts of a new trial, by its number.
             trial_seed: The seed of every trial, instead of each one's own.
         """
@@ -78,6 +81,7 @@ class Sweep:
         self.folders = folders
         self.limits = limits
         self.watcher = watcher
+        self.told = told or Told()
         self.stop = stop
         self._failures = FailureCount(limit=limits.consecutive_failures)
         self._retried: Counter[int] = Counter()
@@ -101,6 +105,7 @@ class Sweep:
             StorageError: the disk or the database cannot take results.
             DataError, UserCodeError: a worker could not be replaced.
         """
+        self.told.trust(self.store.records())
         with self.stop.training():
             try:
                 complete = self._train(again)
@@ -168,24 +173,26 @@ class Sweep:
             seed=record.seed,
             to_epoch=record.to_epoch,
             folder=str(self.folders(record.number)),
+            name=record.name,
         )
 
     def _handle(self, events: Sequence[TrialEvent]) -> None:
-        progressed: dict[int, TrialRecord] = {}
         ended: list[TrialRecord] = []
         again: list[TrialRecord] = []
         for event in events:
             match event:
-                case TrialStarted() | EpochsFinished():
-                    self._note_start(event)
-                    progressed[event.trial] = self.store.record(event)
+                case TrialStarted():
+                    self._note_start(event, self.store.record(event))
+                    continue
+                case EpochsFinished():
+                    self._tell_epochs(event)
                     continue
                 case TrialFailed(retryable=True) if self._ending:
                     event = TrialInterrupted(trial=event.trial)  # the next run tries it again
                 case TrialFailed(retryable=True) if self._retried[event.trial] < self.limits.retries:
                     self._retried[event.trial] += 1
                     again.append(self.store.advance(event.trial, self._record(event.trial).to_epoch))
-                    self.watcher.said(f"trial {event.trial} is tried again: {event.message}")
+                    self.watcher.said(f"{again[-1].name} is tried again: {event.message}")
                     continue
                 case TrialFailed():
                     self._log_failure(event)
@@ -193,18 +200,23 @@ class Sweep:
             record = self.store.record(event)
             if record.state.final:
                 ended.append(record)
-        if progressed:
-            self.watcher.progressed(list(progressed.values()))
         self._go_on(again)
         self._announce(ended)
 
-    def _note_start(self, event: TrialEvent) -> None:
-        if isinstance(event, TrialStarted) and event.trial in self._continued:
+    def _tell_epochs(self, event: EpochsFinished) -> None:
+        """Tell of epochs before the trial's end is stored: of one that has ended no executor speaks again."""
+        record = self.store.record(event)
+        if results := self.told.new(event.trial, event.results):
+            self.watcher.epochs(record, results)
+            self.told.note(event.trial, results[-1].epoch)
+
+    def _note_start(self, event: TrialStarted, record: TrialRecord) -> None:
+        if event.trial in self._continued:
             self._continued.discard(event.trial)
             where = f"after epoch {event.from_epoch}" if event.from_epoch else "from its start"
             if event.from_step:
                 where = f"after step {event.from_step} of epoch {event.from_epoch + 1}"
-            self.watcher.said(f"trial {event.trial} goes on {where}")
+            self.watcher.said(f"{record.name} goes on {where}")
 
     def _record(self, trial: int) -> TrialRecord:
         return self.store.records()[trial]
@@ -239,8 +251,8 @@ class Sweep:
         while self._active and time.monotonic() < deadline:
             self._handle(self.executor.events(WAIT_SECONDS))
         for trial in sorted(self._active):
-            log.warning("trial %d did not end in time; it goes on from its last checkpoint", trial)
-            self.store.record(TrialInterrupted(trial=trial))
+            record = self.store.record(TrialInterrupted(trial=trial))
+            log.warning("%s did not end in time; it goes on from its last checkpoint", record.name)
         self._active = set()
         self.store.flush()
 

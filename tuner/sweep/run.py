@@ -28,6 +28,7 @@ from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.study import check_matches, describe, dev_noise, differences, failed_trials, set_aside, sweep_up
+from tuner.sweep.told import Told
 from tuner.sweep.watcher import Watcher, Watchers
 
 if TYPE_CHECKING:  # the database's libraries are imported while the workers load the data
@@ -172,11 +173,12 @@ class StudyRun:
         keep = max(KEEP_WEIGHTS, finalists)
         keeper = Keeper(self.paths.trial, direction=store.direction, keep=keep, objectives=objectives)
         keeper.tidy(store.records())
-        sweep = self._sweep(strategy, store, executor, keeper)(
-            folders=lambda n: self.paths.trial(n).folder, trial_seed=self.spec.search.trial_seed
-        )
         try:
-            return sweep.run(failed_trials(store) if self.options.retry_failed else ())
+            with closing(Told(self.paths.told)) as told:
+                sweep = self._sweep(strategy, store, executor, keeper)(
+                    folders=lambda n: self.paths.trial(n).folder, told=told, trial_seed=self.spec.search.trial_seed
+                )
+                return sweep.run(failed_trials(store) if self.options.retry_failed else ())
         finally:
             store.set("elapsed_seconds", time.monotonic() - began)
             store.flush()
@@ -202,21 +204,24 @@ class StudyRun:
         chosen = best_trials(store.records(), direction=store.direction, count=rule.count)
         if not chosen:
             return True
-        strategy = FinalistStrategy(chosen, seeds=rule.seeds, epochs=self.spec.training.epochs)
         with self._open(executor, self.finalists) as finals:
-            repeated = [r.facts.get("repeat_of") for r in finals.records()]
-            if repeated != [strategy.repeats(n).number for n in range(len(repeated))]:
-                self.watcher.said("the best trials are no longer the finalists that were trained again")
-                return True
-            if len(repeated) < strategy.total:
-                self.watcher.said(f"training the best {len(chosen)} trials again on {rule.seeds} fresh seeds each")
+            strategy = FinalistStrategy(
+                chosen, seeds=rule.seeds, epochs=self.spec.training.epochs, before=finals.records()
+            )
+            if missing := strategy.total - strategy.num_before:
+                known = f"; {missing} trainings are missing to that" if strategy.num_before else ""
+                self.watcher.said(
+                    f"training the best {len(chosen)} trials again on {rule.seeds} fresh seeds each{known}"
+                )
             keeper = Keeper(self.paths.finalist, direction=store.direction, keep=strategy.total)
             keeper.tidy(finals.records())
-            sweep = self._sweep(strategy, finals, executor, keeper)(
-                folders=lambda n: self.paths.finalist(n).folder,
-                facts=lambda n: {"repeat_of": strategy.repeats(n).number},
-            )
-            return sweep.run()
+            with closing(Told(self.paths.finalists_told)) as told:
+                sweep = self._sweep(strategy, finals, executor, keeper)(
+                    folders=lambda n: self.paths.finalist(n).folder,
+                    told=told,
+                    facts=strategy.facts,
+                )
+                return sweep.run()
 
     def _report(self) -> None:
         """Write the reports; after a signal only the tables, since whoever sent it may not wait for plots."""

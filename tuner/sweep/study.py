@@ -84,11 +84,11 @@ def versions() -> dict[str, str]:
 
 
 def set_aside(paths: StudyPaths) -> None:
-    """Move the folders of an earlier study's trials out of the way, under a name with the time."""
+    """Move the files of an earlier study's trials out of the way, under a name with the time."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    for folder in (paths.trials, paths.finalists):
-        if folder.exists():
-            folder.rename(folder.with_name(f"{folder.name}.{stamp}"))
+    for path in (paths.trials, paths.finalists, paths.told, paths.finalists_told):
+        if path.exists():
+            path.rename(path.with_name(f"{path.name}.{stamp}"))
 
 
 def sweep_up(paths: StudyPaths) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from tuner.records import TrialRecord
+from tuner.records import EpochResult, TrialRecord
 
 log = logging.getLogger(__name__)
 
@@ -16,8 +16,13 @@ class Watcher:
     def started(self, records: Sequence[TrialRecord]) -> None:
         """Trials were created, or sent on."""
 
-    def progressed(self, records: Sequence[TrialRecord]) -> None:
-        """Trials have finished epochs."""
+    def epochs(self, record: TrialRecord, results: Sequence[EpochResult]) -> None:
+        """A trial has finished these epochs, in order; `record` is how it stands now.
+
+        Each epoch of each trial is told once, over all runs of the study: what a resumed trial trains again is not
+        told again, and what was trained but not told when a run was killed is told by the next one. The same holds for
+        finalists: their `tier` is `finalist`, their numbers are their own.
+        """
 
     def ended(self, record: TrialRecord) -> None:
         """A trial has its final state, and the database holds it."""
@@ -35,8 +40,8 @@ class Watchers(Watcher):
     def started(self, records: Sequence[TrialRecord]) -> None:
         self._each("started", records)
 
-    def progressed(self, records: Sequence[TrialRecord]) -> None:
-        self._each("progressed", records)
+    def epochs(self, record: TrialRecord, results: Sequence[EpochResult]) -> None:
+        self._each("epochs", record, results)
 
     def ended(self, record: TrialRecord) -> None:
         self._each("ended", record)
@@ -44,10 +49,10 @@ class Watchers(Watcher):
     def said(self, line: str) -> None:
         self._each("said", line)
 
-    def _each(self, verb: str, argument: object) -> None:
+    def _each(self, verb: str, *arguments: object) -> None:
         for watcher in list(self._watchers):
             try:
-                getattr(watcher, verb)(argument)
+                getattr(watcher, verb)(*arguments)
             except Exception as error:
                 self._watchers.remove(watcher)
                 log.warning("%s failed and is left out: %s", type(watcher).__name__, error)

@@ -75,7 +75,7 @@ class Run:
         if found is None:
             return
         if found.state_format != program.state_format:
-            log.warning("trial %d starts anew: its checkpoint is of another way to train", self.job.trial)
+            log.warning("%s starts anew: its checkpoint is of another way to train", self.job.shown)
             return
         self._check_fits(found, program.state(row))
         try:
@@ -106,7 +106,7 @@ class Run:
 
     def _misfit(self, difference: str) -> StudyMismatchError:
         return StudyMismatchError(
-            f"trial {self.job.trial} cannot go on: its checkpoint does not fit {self.task.spec.model.kind}, which must "
+            f"{self.job.shown} cannot go on: its checkpoint does not fit {self.task.spec.model.kind}, which must "
             f"have changed ({difference}); put it back as it was, or start anew with --fresh"
         )
 

@@ -36,7 +36,7 @@ class FunctionSession:
     def __init__(self, course: Course) -> None:
         """Call the function for a trial."""
         spec, job = course.task.spec, course.job
-        self._trial = job.trial
+        self._shown = job.shown
         self._function = load_trainer(spec)
         self._error: BaseException | None = None
         self._handle = TrialHandle(
@@ -81,7 +81,7 @@ class FunctionSession:
         self._handle.end()
         self._thread.join(END_SECONDS)
         if self._thread.is_alive():
-            log.warning("the trainer of trial %d trains on, though its trial has ended", self._trial)
+            log.warning("the trainer of %s trains on, though its trial has ended", self._shown)
 
 
 def load_trainer(spec: SweepSpec) -> Callable[[TrialHandle], object]:

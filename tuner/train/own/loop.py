@@ -141,7 +141,7 @@ class OwnLoop:
         if course.began_anew:
             self.task.warn_once(
                 "began anew",
-                f"trial {course.job.trial} began again at epoch 1: your {self.task.path} does not go on from its "
+                f"{course.job.shown} began again at epoch 1: your {self.task.path} does not go on from its "
                 "checkpoint folder, so each pause costs its epochs again; `search.pruner: none` never pauses",
             )
         return [self._after(course, session)]
