@@ -8,7 +8,8 @@ from ruamel.yaml import YAML
 
 from tests.report.simulate import SimulatedStudy, simulate
 from tuner.paths import StudyPaths
-from tuner.report.best import final_choice, one_trial_sweep, write_best
+from tuner.report.best import one_trial_sweep, write_best
+from tuner.report.choice import final_choice
 from tuner.spec.model import SweepSpec
 from tuner.spec.reader import read_sweep
 from tuner.store.reader import StudyData

@@ -77,7 +77,7 @@ def best(
 
 
 def _chosen(data: StudyData, trial: int | None) -> tuple[TrialRecord, str]:
-    from tuner.report.best import final_choice
+    from tuner.report.choice import final_choice
 
     if trial is not None:
         for record in data.records:

@@ -47,7 +47,7 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
         raise TunerError(f"{data.name} was not made by tuner, so its search space is not known here")
     space = space_from_json(data.facts["space"])
     given, folder = _sweep_file(study, data, space)
-    winners = _winners(data)
+    winners = winners_of_study(data)
     changes = _changes(space, winners)
     if not changes:
         raise TunerError(f"nothing to refine: the best trials of {data.name} are spread over all of the space")
@@ -66,15 +66,20 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
     click.echo(str(target))
 
 
-def _winners(data: StudyData) -> list[Params]:
+def winners_of_study(data: StudyData) -> list[Params]:
+    """Parameters of the best trials; the final choice comes first, since the new study starts with it."""
     from tuner.records import TrialState
+    from tuner.report.choice import final_choice
     from tuner.search.rounds import winners_of
 
     finished = [record for record in data.records if record.state is TrialState.COMPLETE]
     winners = winners_of(finished, data.direction)
     if len(winners) < 3:
         raise TunerError(f"{data.name} has {len(winners)} finished trials; to refine, at least 3 are needed")
-    return winners
+    choice = final_choice(data)
+    assert choice is not None  # of these winners, or a finalist
+    click.echo(f"the new study starts with trial {choice.record.number}, {choice.why}", err=True)
+    return [choice.record.params, *(params for params in winners if params != choice.record.params)]
 
 
 def _say(data: StudyData, changes: Sequence[Refinement]) -> None:

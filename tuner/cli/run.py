@@ -121,6 +121,8 @@ def _conclude(study: str, options: object, outcome: object, *, as_json: bool) ->
     else:
         analysis = Analysis(data, where.paths)
         print_report(analysis, top=10)
+        if analysis.choice is not None:
+            click.echo(f"best: trial {analysis.choice.record.number}, {analysis.choice.why}", err=True)
         cost = analysis.cost
         if cost.epochs_spared:
             total = cost.epochs + cost.epochs_spared

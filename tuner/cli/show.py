@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import UsageError
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, TrialRecord
+
+if TYPE_CHECKING:
+    from tuner.store.reader import StudyData
 
 MAX_ROWS = 12
 """Rows of a learning curve that are shown; the first, the best and the last are always among them."""
@@ -36,14 +39,23 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
     Example: tuner show digits 17
     """
     location = locate(study, results=results, store=store)
-    record, metric = _find(location, number, finalist=finalist)
+    record, data = _find(location, number, finalist=finalist)
     files = location.paths.finalist(number) if finalist else location.paths.trial(number)
     curve = read_curve(files)
     if as_json:
-        values = {**asdict(record), "curve": [asdict(result) for result in curve], "folder": str(files.folder)}
+        from tuner.report.choice import choice_so_far
+
+        choice = choice_so_far(data)
+        values = {
+            **asdict(record),
+            "name": record.name,
+            "best_of_study": {"trial": choice.record.number, "why": choice.why} if choice else None,
+            "curve": [asdict(result) for result in curve],
+            "folder": str(files.folder),
+        }
         click.echo(json.dumps(_strict(values), indent=2))
         return
-    for line in _lines(record, curve, files, metric=metric):
+    for line in _lines(record, curve, files, study=data):
         click.echo(line)
 
 
@@ -81,8 +93,8 @@ def read_curve(files: TrialPaths) -> list[EpochResult]:
         return []
 
 
-def _find(location: Location, number: int, *, finalist: bool) -> tuple[TrialRecord, str]:
-    """The trial and the metric's name.
+def _find(location: Location, number: int, *, finalist: bool) -> tuple[TrialRecord, StudyData]:
+    """The trial and its study.
 
     Raises:
         UsageError: there is no trial of that number.
@@ -93,20 +105,31 @@ def _find(location: Location, number: int, *, finalist: bool) -> tuple[TrialReco
     records = data.finalists if finalist else data.records
     for record in records:
         if record.number == number:
-            return record, data.metric
+            return record, data
     kind = "re-training of a finalist" if finalist else "trial"
     known = f"they are numbered 0 to {records[-1].number}" if records else "there is none yet"
     raise UsageError(f'study "{location.study}" has no {kind} {number}; {known}')
 
 
-def _lines(record: TrialRecord, curve: Sequence[EpochResult], files: TrialPaths, *, metric: str) -> Iterator[str]:
+def _lines(record: TrialRecord, curve: Sequence[EpochResult], files: TrialPaths, *, study: StudyData) -> Iterator[str]:
+    from tuner.report.choice import choice_so_far
     from tuner.report.escape import visible
     from tuner.report.numbers import count_text, duration_text, metric_text, moment_text, value_text
 
     def line(name: str, text: str) -> str:
         return f"{click.style(f'{visible(name):<16}', bold=True)} {visible(text)}"
 
-    yield line("trial", f"{record.number}, {record.state.value}{f': {record.reason}' if record.reason else ''}")
+    metric = study.metric
+    kind, _, rest = record.name.partition(" ")
+    yield line(kind, f"{rest}, {record.state.value}{f': {record.reason}' if record.reason else ''}")
+    choice = choice_so_far(study)
+    if choice is not None and kind == "trial":
+        which = "this one" if choice.record.number == record.number else f"trial {choice.record.number}"
+        yield line("best", f"{which}, {choice.why}")
+        for repeat in study.finalists:
+            if repeat.facts.get("repeat_of") == record.number:
+                reached = metric_text(repeat.value, metric=metric)
+                yield line("trained again", f"{repeat.name}: {reached} (show {repeat.number} --finalist)")
     yield line("tier", record.tier)
     for name, value in record.params.items():
         yield line(name, value_text(value))

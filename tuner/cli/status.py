@@ -38,8 +38,10 @@ def status(study: str, as_json: bool, results: Path, store: str | None) -> None:
 
 def summarise(data: StudyData, location: Location) -> dict[str, Any]:
     """The state of a study as one JSON value."""
+    from tuner.report.choice import choice_so_far
+
     counts = Counter(record.state for record in data.records)
-    best = best_record(data)
+    best = choice_so_far(data)
     state = _state(data)
     return {
         "study": data.name,
@@ -58,25 +60,11 @@ def summarise(data: StudyData, location: Location) -> dict[str, Any]:
         "epochs": sum(record.epochs for record in data.records),
         "training_seconds": sum(record.seconds for record in data.records),
         "elapsed_seconds": data.facts.get("elapsed_seconds"),
-        "best": _shown(best) if best else None,
+        "best": {**_shown(best.record), "why": best.why} if best else None,
         "running": [_shown(record) for record in data.records if record.state is TrialState.RUNNING],
         "running_finalists": [_shown(record) for record in data.finalists if record.state is TrialState.RUNNING],
         "next": _next(state, data),
     }
-
-
-def best_record(data: StudyData) -> TrialRecord | None:
-    """The trial with the best dev metric so far: of those trained to their end, or else of those under way."""
-    for states in ({TrialState.COMPLETE}, {TrialState.RUNNING, TrialState.PAUSED}):
-        best: TrialRecord | None = None
-        for record in data.records:
-            if record.state in states and record.value is not None:
-                assert best is None or best.value is not None
-                if best is None or data.direction.better(record.value, best.value):  # type: ignore[arg-type]
-                    best = record
-        if best is not None:
-            return best
-    return None
 
 
 def _shown(record: TrialRecord) -> dict[str, Any]:
@@ -160,6 +148,7 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
     if best is not None:
         reached = metric_text(best["value"], metric=summary["metric"])
         lines.append(line("best", f"{reached} {summary['metric']}, trial {best['trial']}, epoch {best['best_epoch']}"))
+        lines.append(line("", best["why"]))
         lines += [line("", f"{name} = {value_text(value)}") for name, value in best["params"].items()]
     running = [*summary["running"], *summary["running_finalists"]]
     lines += [line("" if i else "running", progress(trial)) for i, trial in enumerate(running[:12])]

@@ -65,7 +65,7 @@ def _touch(data: StudyData, location: Location) -> dict[str, Any]:
     from multiprocessing import get_context
 
     from tuner.execute.numeric import set_numeric_environment
-    from tuner.report.best import final_choice
+    from tuner.report.choice import final_choice
     from tuner.spec.model import SweepSpec
     from tuner.store.book import utc_now
 

@@ -18,6 +18,7 @@ from tuner.diagnose.intervals import Interval
 from tuner.diagnose.next_step import Evidence, Step, next_step
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochResult, TrialRecord
+from tuner.report.choice import Choice, final_choice
 from tuner.report.cost import Cost, cost_of
 from tuner.report.curves import read_curves
 from tuner.report.facts import data_count, full_epochs, num_train_measured, sweep_value, target_error
@@ -53,9 +54,15 @@ class Analysis:
     def statistics(self) -> StudyStatistics:
         return study_statistics(self.study, self.paths)
 
+    @cached_property
+    def choice(self) -> Choice | None:
+        """The best trial and why it is that."""
+        return final_choice(self.study)
+
     @property
     def best(self) -> TrialRecord | None:
-        return self.statistics.best
+        """The final choice; without finalists, the first in rank."""
+        return None if self.choice is None else self.choice.record
 
     @cached_property
     def finals(self) -> Finals | None:

@@ -6,16 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.paths import StudyPaths
 from tuner.records import Json, ParamValue, TrialRecord
+from tuner.report.choice import final_choice
 from tuner.report.escape import visible
 from tuner.report.files import write_atomically
-from tuner.report.finalists import finals
-from tuner.report.numbers import metric_text
-from tuner.report.ranking import best_trial
 from tuner.report.space import completed, study_space
 from tuner.spec.dump import to_yaml
 from tuner.spec.moving import move_paths, stated_sweep
@@ -24,26 +21,6 @@ from tuner.store.reader import StudyData
 
 _NAME_LENGTH = 100
 """Of a study, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The configuration that a study ends with."""
-
-    record: TrialRecord
-    why: str
-
-
-def final_choice(study: StudyData) -> Choice | None:
-    """The finalist chosen on fresh seeds, or before there are finalists the best finished trial; None without one."""
-    decided = finals(study)
-    if decided is not None:
-        winner = decided.winner
-        mean = metric_text(winner.mean, metric=study.metric)
-        why = f"chosen of {len(decided.finalists)} finalists: mean dev {study.metric} {mean} on fresh seeds"
-        return Choice(winner.record, why)
-    best = best_trial(study.records, direction=study.direction)
-    return None if best is None else Choice(best, f"best dev {study.metric} of the finished trials")
 
 
 def best_params(study: StudyData, record: TrialRecord) -> dict[str, ParamValue]:

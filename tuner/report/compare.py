@@ -14,7 +14,6 @@ from tuner.records import Direction, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.dev_scores import load_dev_scores
 from tuner.report.numbers import count_text, difference_text, duration_text, metric_text, value_text
-from tuner.report.ranking import best_trial
 from tuner.report.resampling import Array
 
 _RESAMPLES = 2000
@@ -55,7 +54,7 @@ def side(analysis: Analysis, *, trial: int | None) -> Side:
     """
     study = analysis.study
     if trial is None:
-        best = best_trial(study.records, direction=study.direction)
+        best = analysis.best
         if best is None:
             raise UsageError(f"study {study.name} has no finished trial to compare yet")
         return Side(name=study.name, analysis=analysis, record=best, whole_study=True)

@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 
 from tuner.diagnose.intervals import CONFIDENCE, Interval
 from tuner.records import Direction, TrialRecord
+from tuner.report.choice import chosen_finalist, fresh_values, pooled_sd
 from tuner.store.reader import StudyData
 
 
@@ -47,36 +48,23 @@ class Finals:
     overstatement: float
     """By how much the search's best dev metric exceeds the mean of fresh trainings of the same configuration."""
     overstatement_interval: Interval | None
-
-    @property
-    def winner(self) -> Finalist:
-        """The smallest network among those whose mean lies within one standard error of the best mean."""
-        best = self.finalists[0]
-        near = [f for f in self.finalists if abs(f.mean - best.mean) <= self._error_of_difference(f, best)]
-        return min(near, key=lambda f: (f.record.num_parameters, f.record.number))
-
-    def _error_of_difference(self, a: Finalist, b: Finalist) -> float:
-        """Standard error of the difference of their means; they may have different numbers of seeds."""
-        return 0.0 if self.seed_sd is None else self.seed_sd * math.sqrt(1 / len(a.values) + 1 / len(b.values))
+    winner: Finalist
+    """The study's final choice: see `tuner.report.choice`."""
 
 
 def finals(study: StudyData) -> Finals | None:
     """Summarise the finalists; None before there is one with a result."""
     trials = {r.number: r for r in study.records}
-    values: dict[int, list[float]] = {}
-    for repeat in study.finalists:
-        original = repeat.facts.get("repeat_of")
-        if original in trials and repeat.value is not None and math.isfinite(repeat.value):
-            values.setdefault(original, []).append(repeat.value)
-    values = {t: v for t, v in values.items() if trials[t].value is not None}
+    values = fresh_values(study)
     if not values:
         return None
     sign = 1.0 if study.direction is Direction.MAXIMIZE else -1.0
-    sd, freedom = _pooled_sd(list(values.values()))
+    sd, freedom = pooled_sd(list(values.values()))
     best = max(values.values(), key=lambda v: sign * float(np.mean(v)))
     finalists = [
         _finalist(trials[t], v, sd=sd, freedom=freedom, best=best, rivals=len(values)) for t, v in values.items()
     ]
+    chosen = chosen_finalist(values, trials, direction=study.direction)
     finalists.sort(key=lambda f: (-sign * f.mean, f.record.num_parameters))
     first = min(finalists, key=lambda f: (-sign * f.search_value, f.record.num_parameters, f.record.number))
     overstated = sign * (first.search_value - first.mean)
@@ -86,20 +74,13 @@ def finals(study: StudyData) -> Finals | None:
         seed_sd=sd,
         overstatement=overstated,
         overstatement_interval=None if half is None else Interval(overstated - half, overstated + half),
+        winner=next(f for f in finalists if f.record.number == chosen),
     )
 
 
 def half_width_of_mean(sd: float, count: int, freedom: int) -> float:
     """Half the width of the interval of a mean over `count` seeds."""
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(count)
-
-
-def _pooled_sd(groups: list[list[float]]) -> tuple[float | None, int]:
-    freedom = sum(len(v) - 1 for v in groups)
-    if freedom == 0:
-        return None, 0
-    squares = sum(float(((np.array(v) - np.mean(v)) ** 2).sum()) for v in groups)
-    return math.sqrt(squares / freedom), freedom
 
 
 @cache

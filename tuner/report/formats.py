@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from tuner.imports import require
+from tuner.report.choice import final_choice
 from tuner.report.escape import markdown_cell, spreadsheet_cell, visible
 from tuner.report.numbers import metric_text, value_text
 from tuner.store.reader import StudyData
@@ -39,15 +40,17 @@ def to_tsv(frame: pd.DataFrame, study: StudyData) -> str:
 
 
 def to_json(frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] = ()) -> str:
-    """An object with the study's name and objective, and `trials`: one object for each row; missing values are null.
+    """An object with the study's name and objective, `best`, and `trials`: one object for each row; null for missing.
 
     With `lines` it has a `summary` too.
     """
+    choice = final_choice(study)
     rows = [{str(name): _plain(cell) for name, cell in row.items()} for row in frame.to_dict(orient="records")]
     document = {
         "study": study.name,
         "metric": study.metric,
         "direction": study.direction.value,
+        "best": None if choice is None else {"trial": choice.record.number, "why": choice.why},
         **({"summary": list(lines)} if lines else {}),
         "trials": rows,
     }

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from tuner.diagnose.intervals import Interval
 from tuner.records import Direction, TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.best import best_params, final_choice
+from tuner.report.best import best_params
 from tuner.report.escape import visible
 from tuner.report.finalists import Finalist
 from tuner.report.numbers import count_text, difference_text, duration_text, metric_text, number_of, objective_text
@@ -230,7 +230,7 @@ def _cost(analysis: Analysis) -> Iterable[tuple[str, str]]:
 
 def _choice(analysis: Analysis) -> dict[str, str] | None:
     """The final choice: its title, and its parameters as YAML (JSON values are YAML)."""
-    choice = final_choice(analysis.study)
+    choice = analysis.choice
     if choice is None:
         return None
     params = best_params(analysis.study, choice.record)

@@ -24,7 +24,7 @@ class Summary:
     """A study's report in words."""
 
     headline: str
-    """The best trial and its dev metric."""
+    """The best trial, its dev metric and, where finalists chose it, why."""
     diagnosis: str
     """Bias, variance, both or neither; empty if that is not known."""
     next_step: str
@@ -61,10 +61,16 @@ def summarise(analysis: Analysis) -> Summary:
 
 
 def _headline(analysis: Analysis) -> str:
-    study, best = analysis.study, analysis.best
-    if best is None:
+    study, choice = analysis.study, analysis.choice
+    if choice is None:
         running = sum(not r.state.final for r in study.records)
         return f"No trial has finished yet ({len(study.records)} begun, {running} under way)."
+    best, leader = choice.record, analysis.statistics.best
+    if choice.on_fresh_seeds:
+        led = ""
+        if leader is not None and leader.number != best.number:
+            led = f" Trial {leader.number} led the search, with {metric_text(leader.value, metric=study.metric)}."
+        return f"Best: trial {best.number}, {choice.why}, {_size(best)}.{led}"
     interval = analysis.statistics.intervals.get(best.number)
     within = ""
     if interval is not None:
