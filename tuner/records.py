@@ -106,6 +106,8 @@ class DataInfo:
     sha256: str = ""
     """Of the train and dev examples as read and split, before normalisation, so that a study notices when its data
     changes; the same on every machine."""
+    test_sha256: str | None = None
+    """The same of the test examples; None if there are none."""
     notes: tuple[str, ...] = ()
     """What the preparation did that a user should know: filled values, dropped rows, overlaps, imbalance."""
 

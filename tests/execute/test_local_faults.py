@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import pytest
 
 from tests.contracts.executor_contract import TERMINAL, curve, drain, ends, figures, starts
 from tests.execute.processes import eventually, group, parent_of, zombies
-from tests.execute.sweeps import local_executor, make_job, user_sweep
-from tuner.errors import DataError, TunerError, UserCodeError
+from tests.execute.sweeps import local_executor, make_job, small_sweep, user_sweep
+from tuner.errors import DataError, StudyMismatchError, TunerError, UserCodeError
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.local import LocalExecutor
 from tuner.paths import StudyPaths, TrialPaths
@@ -273,7 +274,7 @@ def test_what_a_trial_started_ends_with_its_worker_and_no_zombie_is_left(
 COORDINATOR = """
 import sys, time
 from pathlib import Path
-from tests.execute.sweeps import local_executor, make_job, user_sweep
+from tests.execute.sweeps import local_executor, make_job, small_sweep, user_sweep
 if __name__ == "__main__":
     folder, fault = Path(sys.argv[1]), sys.argv[2]
     executor = local_executor(user_sweep(fault=fault, epochs=1000, slow=0.01), folder)
@@ -384,6 +385,17 @@ def test_data_and_code_that_cannot_be_loaded_are_refused_in_the_worker_s_words(
     finally:
         executor.close()
     assert not (tmp_path / "small").exists()
+
+
+def test_workers_that_load_different_data_end_the_run(tmp_path: Path) -> None:
+    (tmp_path / "drawn.py").write_text(
+        "import numpy as np\n\ndef load():\n    draw = np.random.default_rng()\n"
+        "    return draw.normal(size=(90, 3)), np.arange(90) % 3\n"
+    )
+    with closing(local_executor(small_sweep(source=f"{tmp_path}/drawn.py:load"), tmp_path / "small")) as executor:
+        assert executor.facts.data["num_train"] > 0
+        with pytest.raises(StudyMismatchError, match="a worker has loaded other data than the one before it"):
+            list(iter(lambda: executor.events(1.0), None))
 
 
 def test_what_several_workers_say_is_passed_on_once(

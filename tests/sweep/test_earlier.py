@@ -104,7 +104,7 @@ def test_the_search_starts_with_what_was_learned(results: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "training", "said"),
     [
-        ({"sha256": "b"}, {}, "data: the examples are not those"),
+        ({"sha256": "b"}, {}, "data: the train and dev examples are not those"),
         (DATA, {"epochs": 5}, "training.epochs: was 3, is 5"),
         (DATA, {"optimizer": "adam"}, "training.optimizer: was sgd, is adam"),
     ],

@@ -13,7 +13,9 @@ from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import DataError, TunerError, UsageError
 
 if TYPE_CHECKING:
-    from tuner.records import Params
+    from collections.abc import Mapping
+
+    from tuner.records import Json, Params
     from tuner.spec.model import SweepSpec
     from tuner.store.reader import StudyData
 
@@ -91,7 +93,7 @@ def _touch(data: StudyData, location: Location) -> dict[str, Any]:
     set_numeric_environment(1)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            found = pool.submit(_evaluate, spec, dict(record.params), weights).result()
+            found = pool.submit(_evaluate, spec, dict(record.params), weights, data.facts["data"]).result()
         except BrokenProcessPool as error:
             raise TunerError("the evaluating process died") from error
     return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
@@ -103,8 +105,12 @@ def _own_code(data: StudyData) -> str | None:
     return next((key for key in ("command", "trainer") if sweep.get(key) is not None), None)
 
 
-def _evaluate(spec: SweepSpec, params: Params, weights_path: Path) -> dict[str, Any]:
-    """Value, interval and seconds of stored weights on the test set."""
+def _evaluate(spec: SweepSpec, params: Params, weights_path: Path, known: Mapping[str, Json]) -> dict[str, Any]:
+    """Value, interval and seconds of stored weights on the test set, if the data are those that are known.
+
+    Raises:
+        StudyMismatchError: they are not.
+    """
     import time
 
     import torch
@@ -116,9 +122,9 @@ def _evaluate(spec: SweepSpec, params: Params, weights_path: Path) -> dict[str, 
 
     torch.set_num_threads(1)
     began = time.perf_counter()
-    task = Task(spec, load_training_data(spec), torch.device("cpu"))
+    task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
     weights = torch.load(weights_path, weights_only=True)
-    split = load_test_split(spec)
+    split = load_test_split(spec, known=known)
     value = float(score(task, params, weights, split).metric[0])
     outputs = outputs_of(task, params, weights, split)
     low, high = resampled_interval(task, outputs, split.targets, value=value, resamples=RESAMPLES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +12,33 @@ import torch
 from tuner.data.dataset import DataInfo, Fold, Split, TrainingData
 from tuner.data.examples import Examples
 from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
+from tuner.data.identity import require_same_data
 from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
 from tuner.data.parts import Parts, read_parts
 from tuner.data.preparation import Preparation, fit_preparation
 from tuner.data.shift import contrast, drawn_at_random, note_on_contrast, part_of
+from tuner.records import Json
 from tuner.spec.model import SweepSpec
 
 
-def load_training_data(spec: SweepSpec, *, kept_in: Path | None = None) -> TrainingData:
+def load_training_data(
+    spec: SweepSpec, *, kept_in: Path | None = None, known: Mapping[str, Json] | None = None
+) -> TrainingData:
     """Read, split and prepare the data of a sweep; the same file, seed and settings always give the same tensors.
 
     Args:
         spec: The sweep file.
         kept_in: Folder for arrays of a table that is streamed, shared by the study's workers; temporary if None.
+        known: The facts of the data that a study was trained on, which these are to be.
 
     Raises:
         DataError: the data cannot be read or used; one line that names file, column and row where they are known.
+        StudyMismatchError: they are not the data that are known.
         UserCodeError: the user's own function failed.
         MissingExtraError: the format needs a package that is not installed.
     """
     parts = read_parts(spec.data, root=Path(spec.root), kept_in=kept_in)
+    require_same_parts(parts, known, source=spec.data.source)
     preparation = fit_preparation(parts.train, normalise=spec.data.normalise)
     train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]))
@@ -40,14 +48,40 @@ def load_training_data(spec: SweepSpec, *, kept_in: Path | None = None) -> Train
     return TrainingData(train, dev, info, folds)
 
 
-def measure_training_part(spec: SweepSpec) -> tuple[Examples, Preparation]:
+def measure_training_part(spec: SweepSpec, *, known: Mapping[str, Json] | None = None) -> tuple[Examples, Preparation]:
     """The training examples of a sweep as read, and what is measured on them.
 
     Raises:
         DataError: the data cannot be read or used.
+        StudyMismatchError: they are not the data that are known.
     """
-    train = read_parts(spec.data, root=Path(spec.root)).train
+    parts = read_parts(spec.data, root=Path(spec.root))
+    require_same_parts(parts, known, source=spec.data.source)
+    train = parts.train
     return train, fit_preparation(train, normalise=spec.data.normalise)
+
+
+def require_same_parts(parts: Parts, known: Mapping[str, Json] | None, *, source: str) -> None:
+    """Compare what was read with what a study was trained on, before anything is computed from it.
+
+    Raises:
+        StudyMismatchError: they differ.
+    """
+    if known:
+        require_same_data(known, _identity(parts), source=source)
+
+
+def _identity(parts: Parts) -> dict[str, Json]:
+    """The facts that tell these data from others; fields of `DataInfo`."""
+    return {
+        "num_train": min((len(own) for own, _ in parts.folds), default=len(parts.train)),
+        "num_dev": len(parts.dev),
+        "num_test": len(parts.test) if parts.test else 0,
+        "class_names": parts.train.class_names,
+        "target_names": parts.train.target_names,
+        "sha256": data_sha256(parts.train, parts.dev),
+        "test_sha256": parts.test.sha256 if parts.test else None,
+    }
 
 
 def _compared(info: DataInfo, parts: Parts, train: Split, dev: Split) -> DataInfo:
@@ -70,20 +104,15 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) 
         task=train.task,
         input_shape=input_shape,
         num_outputs=len(train.class_names) or train.targets.shape[1],
-        num_train=min((len(own) for own, _ in parts.folds), default=len(train)),
-        num_dev=len(parts.dev),
-        num_test=len(parts.test) if parts.test else 0,
         folds=len(parts.folds),
-        class_names=train.class_names,
         feature_names=preparation.feature_names(train) if len(input_shape) == 1 else (),
-        target_names=train.target_names,
         target_mean=tuple(preparation.target_mean.ravel().tolist()),
         target_std=tuple(preparation.target_std.ravel().tolist()),
         dev_in_train=copies[("dev", "train")],
         test_in_train=copies.get(("test", "train"), 0),
         test_in_dev=copies.get(("test", "dev"), 0),
-        sha256=data_sha256(train, parts.dev),
         notes=(*parts.notes, *notes_on_parts(train, parts.dev, preparation), *notes_on_overlaps(overlaps)),
+        **_identity(parts),
     )
 
 

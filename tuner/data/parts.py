@@ -10,7 +10,7 @@ import numpy as np
 
 from tuner.data.content import Arrays, Content, Contents, StoredTable, Table
 from tuner.data.examples import DEV, TEST, TRAIN, Examples
-from tuner.data.fingerprint import Hashes, input_hashes
+from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
 from tuner.data.folds import Positions, fold_positions
 from tuner.data.sources import read_contents
 from tuner.data.split import split_examples
@@ -21,12 +21,14 @@ from tuner.spec.model import DataSpec
 class SealedExamples:
     """Examples that are set aside for the one final test. Only `tuner.data.test_set` opens them."""
 
-    __slots__ = ("__examples", "input_hashes")
+    __slots__ = ("__examples", "input_hashes", "sha256")
 
     def __init__(self, examples: Examples) -> None:
         self.__examples = examples
         self.input_hashes: Hashes = input_hashes(examples)
         """A hash of each example's inputs, to find copies of test examples among the others."""
+        self.sha256 = data_sha256(examples)
+        """Of all of them, to notice when they are others."""
 
     def __len__(self) -> int:
         return len(self.input_hashes)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tuner.data.dataset import Split
+from tuner.data.load import require_same_parts
 from tuner.data.parts import read_parts
 from tuner.data.preparation import fit_preparation
 from tuner.errors import DataError
+from tuner.records import Json
 from tuner.spec.model import SweepSpec
 
 
-def load_test_split(spec: SweepSpec) -> Split:
+def load_test_split(spec: SweepSpec, *, known: Mapping[str, Json] | None = None) -> Split:
     """The test examples, prepared with what was measured on the training part.
+
+    Args:
+        spec: The sweep file.
+        known: The facts of the data that the study was trained on.
 
     Raises:
         DataError: the sweep has no test part, or its data cannot be read.
+        StudyMismatchError: the data are not those that are known.
     """
     parts = read_parts(spec.data, root=Path(spec.root))
+    require_same_parts(parts, known, source=spec.data.source)
     if parts.test is None:
         raise DataError(
             "there are no test examples; give data.test a file, or data.split a share, as {train: 0.6, dev: 0.2, "

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from tuner.errors import TunerError
+from tuner.data.identity import what_differs
+from tuner.errors import StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
 from tuner.execute.fork_server import fork_server
@@ -201,7 +202,7 @@ class LocalExecutor:
                     case ("ready", TaskFacts() as facts):
                         worker.ready = True
                         self._early_deaths = 0
-                        self._facts = self._facts or facts
+                        self._take_facts(facts)
                     case ("refused", TunerError() as error):
                         self._failure = self._failure or error
                     case ("checked",):
@@ -216,6 +217,17 @@ class LocalExecutor:
         except EOFError:
             found += self._after_death(worker)
         return found
+
+    def _take_facts(self, facts: TaskFacts) -> None:
+        """Keep what the first worker found; what others have loaded, now or in a dead one's place, must equal it."""
+        if self._facts is None:
+            self._facts = facts
+        elif lines := what_differs(self._facts.data, facts.data):
+            listed = "\n".join(f"  {line}" for line in lines)
+            self._failure = self._failure or StudyMismatchError(
+                f"a worker has loaded other data than the one before it:\n{listed}\n"
+                "leave files alone while a sweep runs; a function must return the same examples each time, so seed it"
+            )
 
     def _note(self, worker: Worker, event: TrialEvent) -> None:
         match event:

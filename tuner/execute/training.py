@@ -13,10 +13,9 @@ import numpy as np
 import torch
 
 from tuner.data.load import load_training_data
-from tuner.errors import DataError
 from tuner.execute.facts import TaskFacts
 from tuner.imports import load_object
-from tuner.models.weights_file import read_weights
+from tuner.models.weights_file import read_weights, weights_sha256
 from tuner.paths import StudyPaths
 from tuner.records import Json
 from tuner.spec.model import SweepSpec
@@ -69,7 +68,7 @@ def facts_of(task: Task | OwnTask) -> TaskFacts:
         direction=task.direction,
         data=data,
         code=_code_hash(task.spec),
-        weights=_weights_hash(task.spec),
+        weights=weights_sha256(task.spec),
         device=str(task.device),
         calibration=calibrate(task.device),
     )
@@ -83,17 +82,6 @@ def _code_hash(spec: SweepSpec) -> str:
     except TypeError:  # a callable without a file of its own
         file = None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
-
-
-def _weights_hash(spec: SweepSpec) -> str:
-    if spec.model.init_from is None:
-        return ""
-    path = Path(spec.root, spec.model.init_from)
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"model.init_from: {path} cannot be read: {error.strerror}") from error
 
 
 def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:

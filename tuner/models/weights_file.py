@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from tuner.errors import DataError, TunerError
 from tuner.imports import require
+from tuner.spec.model import SweepSpec
 
 _NESTED = ("state_dict", "model_state_dict", "model")
 """Where other programs keep the weights inside a checkpoint."""
@@ -31,6 +33,22 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     except OSError as error:
         raise DataError(f"model.init_from: no such file: {path}") from error
     return _read_weights(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+def weights_sha256(spec: SweepSpec) -> str:
+    """SHA-256 of the file that `model.init_from` names; empty without one.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if spec.model.init_from is None:
+        return ""
+    path = Path(spec.root, spec.model.init_from)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"model.init_from: {path} cannot be read: {error.strerror}") from error
 
 
 @lru_cache(maxsize=2)

@@ -46,7 +46,9 @@ def write_best(study: StudyData, paths: StudyPaths) -> None:
         )
         write_atomically(paths.best / "sweep.yaml", to_yaml(sweep, heading=heading))
     if _copy(paths.trial(record.number).weights, paths.best / "weights.pt") and sweep is not None:
-        write_atomically(paths.best / "predict.py", _PREDICT)
+        data = study.facts.get("data")
+        hashes = {key: str(data[key]) for key in ("sha256",) if data.get(key)} if isinstance(data, Mapping) else {}
+        write_atomically(paths.best / "predict.py", _PREDICT.replace("KNOWN = {}", f"KNOWN = {hashes!r}"))
 
 
 def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> dict[str, Json] | None:
@@ -115,7 +117,9 @@ from tuner.spec.reader import read_sweep
 
 HERE = Path(__file__).parent
 SPEC = read_sweep(HERE / "sweep.yaml").spec
-DATA = load_training_data(SPEC)
+KNOWN = {}
+"""The hash of the examples that the network was trained on: others are refused."""
+DATA = load_training_data(SPEC, known=KNOWN)
 WEIGHTS = torch.load(HERE / "weights.pt", weights_only=True)
 NETWORK = load_network(SPEC, settings_for(SPEC, build_space(SPEC).default()), DATA.info, WEIGHTS)
 

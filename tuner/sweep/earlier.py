@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner.data.identity import what_differs
 from tuner.errors import StudyMismatchError
 from tuner.paths import StudyPaths
 from tuner.records import Json, Params, TrialRecord, TrialState
@@ -66,7 +67,7 @@ def earlier_trials(
 
 
 def breaking_changes(snapshot: Json, spec: SweepSpec, before: Json, data: Mapping[str, Json]) -> list[str]:
-    """What makes trials of a study incomparable with those of this sweep file, a line each.
+    """What makes trials of a study incomparable with those of this sweep file and its data, a line each.
 
     Args:
         snapshot: The sweep file's values that the study was run with.
@@ -77,9 +78,7 @@ def breaking_changes(snapshot: Json, spec: SweepSpec, before: Json, data: Mappin
     from tuner.spec.changes import diff_sweeps
 
     changes = [change.line for change in diff_sweeps(snapshot, spec) if change.breaks]
-    if before is not None and before.get("sha256") != data.get("sha256"):
-        changes.append("data: the examples are not those that the study was trained on (their hash differs)")
-    return changes
+    return [*changes, *what_differs(before, data)]
 
 
 def _comparable(study: StudyData, spec: SweepSpec, data: Mapping[str, Json]) -> SweepSpec:

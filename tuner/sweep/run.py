@@ -100,7 +100,7 @@ class StudyRun:
                 executor.check_model()
             with self._open(executor, self.spec.study, fresh=options.fresh) as store:
                 fault_point("after_claim")
-                check_matches(store, self.spec, facts.data)
+                check_matches(store, self.spec, facts)
                 if store.get("sweep") is None:  # a new study: files of trials are of one that is no more
                     set_aside(self.paths)
                     if options.fresh:

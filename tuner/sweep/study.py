@@ -19,8 +19,8 @@ from tuner.store.store import StudyStore
 from tuner.sweep.earlier import breaking_changes
 
 
-def check_matches(store: StudyStore, spec: SweepSpec, data: Mapping[str, Json]) -> None:
-    """Make sure that the study in the store is the sweep file's.
+def check_matches(store: StudyStore, spec: SweepSpec, facts: TaskFacts) -> None:
+    """Make sure that the study in the store is the sweep file's, and was trained on these data.
 
     Raises:
         StudyMismatchError: it differs in what makes trials comparable; the message says where.
@@ -28,12 +28,15 @@ def check_matches(store: StudyStore, spec: SweepSpec, data: Mapping[str, Json]) 
     snapshot = store.get("sweep")
     if snapshot is None:
         return
-    changes = breaking_changes(snapshot, spec, store.get("data"), data)
+    changes = breaking_changes(snapshot, spec, store.get("data"), facts.data)
+    if store.get("weights") not in (None, facts.weights):
+        changes.append(f"model.init_from: {spec.model.init_from} is not the file that the trials started from")
     if changes:
         listed = "\n".join(f"  {line}" for line in changes)
         raise StudyMismatchError(
-            f'the sweep file no longer matches study "{spec.study}":\n{listed}\n'
-            "give the study another name, or use --fresh to start it anew (the old one is set aside)"
+            f'the sweep file, or what it names, no longer matches study "{spec.study}":\n{listed}\n'
+            "put back what has changed, give the study another name, or use --fresh to start it anew (the old one is "
+            "set aside)"
         )
 
 
@@ -67,8 +70,6 @@ def differences(store: StudyStore, spec: SweepSpec, facts: TaskFacts) -> list[st
     found = [f"{name} was {before[name]}, is {now[name]}" for name in names if before[name] != now[name]]
     if store.get("code") not in (None, facts.code):
         found.append(f"the file of {spec.model.kind} has changed")
-    if store.get("weights") not in (None, facts.weights):
-        found.append(f"the weights in {spec.model.init_from} have changed")
     return found
 
 

@@ -13,7 +13,7 @@ from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
 from tuner.diagnose.intervals import auroc_interval, wilson_interval
 from tuner.models.ensemble import load_network
-from tuner.records import Params, TrialJob
+from tuner.records import Json, Params, TrialJob
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.metrics import Scores
@@ -34,15 +34,24 @@ def score(task: Task, params: Params, weights: Mapping[str, Tensor], split: Spli
     return task.scorer(split.targets)(outputs_of(task, params, weights, split).unsqueeze(0))
 
 
-def evaluate_weights(spec: SweepSpec, params: Params, weights_path: Path) -> tuple[float, float]:
+def evaluate_weights(
+    spec: SweepSpec, params: Params, weights_path: Path, *, known: Mapping[str, Json] | None = None
+) -> tuple[float, float]:
     """(dev loss, dev metric) of the weights in a file.
 
+    Args:
+        spec: The sweep file.
+        params: Of the trial.
+        weights_path: Its weights.
+        known: The facts of the data that the study was trained on, which these are to be.
+
     Raises:
+        StudyMismatchError: they are not.
         OSError: the file cannot be read.
         RuntimeError: its tensors are not those of the network that the parameters describe.
     """
     torch.set_num_threads(1)
-    task = Task(spec, load_training_data(spec), torch.device("cpu"))
+    task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
     weights = torch.load(weights_path, weights_only=True)
     job = TrialJob(trial=0, params=params, seed=0, to_epoch=0, folder="")
     scores = task.dev_scores(task.dev_outputs(task.member(job), weights))

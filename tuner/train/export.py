@@ -8,6 +8,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -89,8 +90,10 @@ def export_folder(spec: SweepSpec, params: Params, weights: Path, info: DataInfo
 
     Raises:
         DataError: the data, whose preparation is measured again, cannot be read.
+        StudyMismatchError: they are not those that the network was trained on.
         TunerError: the network has parts that cannot be exported.
     """
+    preparation = _preparation(spec, info)
     folder.mkdir(parents=True, exist_ok=True)
     with _quietly("torch.export"):
         program = torch.export.export(
@@ -99,7 +102,7 @@ def export_folder(spec: SweepSpec, params: Params, weights: Path, info: DataInfo
             dynamic_shapes=({0: torch.export.Dim("examples", min=1)},),
         )
         torch.export.save(program, folder / "network.pt2")
-    (folder / "preparation.json").write_text(json.dumps(_preparation(spec, info), indent=1), encoding="utf-8")
+    (folder / "preparation.json").write_text(json.dumps(preparation, indent=1), encoding="utf-8")
     shutil.copyfile(str(standalone.__file__), folder / "predict.py")
 
 
@@ -114,7 +117,7 @@ def _example(info: DataInfo) -> Tensor:
 
 def _preparation(spec: SweepSpec, info: DataInfo) -> dict[str, object]:
     """What was measured on the training part, as JSON."""
-    train, found = measure_training_part(spec)
+    train, found = measure_training_part(spec, known=asdict(info))
     return {
         "task": info.task,
         "shape": list(train.numbers.shape[1:]),
