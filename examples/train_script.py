@@ -20,7 +20,7 @@ parser.add_argument("--width", type=int, default=64)
 parser.add_argument("--activation", choices=["relu", "tanh"], default="relu")
 parser.add_argument("--seed", type=int, default=0)
 arguments = parser.parse_args()
-epochs = int(os.environ.get("TUNER_EPOCHS", "12"))  # train so far, then end
+to_epoch = int(os.environ.get("TUNER_TO_EPOCH", "12"))  # train so far, then end; TUNER_EPOCHS is the full training
 checkpoint = Path(os.environ.get("TUNER_CHECKPOINT_DIR", ".")) / "digits.npz"
 
 # The handwritten digits that come with scikit-learn: 64 pixels and the label in each row.
@@ -68,7 +68,7 @@ def train_epoch(epoch: int) -> None:
             weights[name] = weights[name] + velocity[name]
 
 
-for epoch in range(finished + 1, epochs + 1):
+for epoch in range(finished + 1, to_epoch + 1):
     train_epoch(epoch)
     if "TUNER_CHECKPOINT_DIR" in os.environ:  # before the report: what is reported is then never lost
         new = checkpoint.with_name("new.npz")

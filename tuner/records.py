@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 ParamValue: TypeAlias = bool | int | float | str
 Params: TypeAlias = Mapping[str, ParamValue]
@@ -58,6 +58,10 @@ class TrialState(StrEnum):
         return self not in (TrialState.RUNNING, TrialState.PAUSED)
 
 
+SPENT_SECONDS = "spent_seconds"
+"""The fact of a trial that failed which holds its seconds up to then."""
+
+
 class FailureReason(StrEnum):
     """Why a trial failed; the first word of its record's `reason`."""
 
@@ -68,6 +72,7 @@ class FailureReason(StrEnum):
     OUT_OF_MEMORY = "out of memory"
     TIMEOUT = "timeout"
     STALLED = "stalled"
+    NO_REPORT = "no report"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +116,12 @@ class DataInfo:
     notes: tuple[str, ...] = ()
     """What the preparation did that a user should know: filled values, dropped rows, overlaps, imbalance."""
 
+    if not TYPE_CHECKING:  # a name that is not there is mypy's to find in our own code
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """A user's factory that asks for another name hears which there are."""
+            raise AttributeError(f"the data have no {name!r}; they have: {', '.join(type(self).__dataclass_fields__)}")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochResult:
@@ -121,7 +132,7 @@ class EpochResult:
     """
 
     epoch: int
-    """Number of finished epochs, from 1."""
+    """Number of finished epochs, from 1; 0 in a curve file is what own training code measured before its first step."""
     train_loss: float
     dev_loss: float
     train_metric: float
@@ -275,8 +286,10 @@ class TrialRecord:
 
     @property
     def seconds(self) -> float:
-        """Training and evaluation seconds spent on it."""
-        return self.last.seconds if self.last else 0.0
+        """Training and evaluation seconds spent on it, with those of an epoch that a failure cut short if known."""
+        spent = self.facts.get(SPENT_SECONDS)
+        trained = self.last.seconds if self.last else 0.0
+        return max(trained, float(spent)) if isinstance(spent, int | float) else trained
 
     @property
     def value(self) -> float | None:

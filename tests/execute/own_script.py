@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 rate, fault = float(sys.argv[1]), sys.argv[2]
-epochs = int(os.environ["TUNER_EPOCHS"]) if fault != "ignores all" else 4
+epochs = int(os.environ["TUNER_TO_EPOCH"]) if fault != "ignores all" else 4
 folder = Path(os.environ["TUNER_CHECKPOINT_DIR"])
 first = 1
 if os.environ.get("TUNER_RESUME") and fault != "ignores all":
@@ -49,6 +49,12 @@ for epoch in range(first, epochs + 1):
     }
     if fault == "from zero":
         report["epoch"] -= 1
+    if fault == "measures first" and epoch == 1:
+        print(json.dumps({**report, "epoch": 0, "score": 99.0}))
+    if fault == "batches":
+        print(json.dumps({"epoch": epoch, "batch": 7, "score": 0.5}))
+    if fault == "rounds":
+        print(f"epoch={epoch} score={value:.4f}")
     if fault == "silent":
         report.pop("score")
     if fault != "ignores all":

@@ -24,10 +24,15 @@ def train(trial: TrialHandle) -> None:
                     value = float("nan")
                 case "stops":
                     return
+                case "twice":
+                    trial.report(epoch, score=0.5)
                 case "no metric":
                     trial.report(epoch, loss=1.0)
                 case "hang":
                     time.sleep(600)
+        if fault == "measures first" and epoch == 1:
+            trial.report(0, score=99.0)
+            (trial.checkpoint_dir / "told").write_text(f"{trial.to_epoch} of {trial.epochs}")
         if fault == "slow":
             time.sleep(0.2)
         if fault == "saves first":  # and looks at nothing

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tuner.execute.executor import Executor
 from tuner.execute.inline import InlineExecutor
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
+    Direction,
     EpochsFinished,
     FailureReason,
     TrialEvent,
@@ -33,8 +35,12 @@ from tuner.records import (
     TrialInterrupted,
     TrialJob,
     TrialPaused,
+    TrialRecord,
+    TrialState,
 )
+from tuner.spec.command import parse_command
 from tuner.spec.model import SweepSpec
+from tuner.store.folding import fold
 from tuner.train.own import command
 
 HERE = Path(__file__).parent
@@ -105,11 +111,12 @@ def executor(tmp_path: Path) -> Iterator[Executor]:
         ("nan", FailureReason.DIVERGED, "score became nan in epoch 2", False),
         ("skips", FailureReason.ERROR, "it reported epoch 3 after epoch 1; report each epoch, counted from 1", False),
         (
-            "from zero", FailureReason.ERROR,
-            "it reported epoch 0; epochs count from 1, the number of finished ones: report epoch + 1", False,
+            "batches", FailureReason.ERROR,
+            "it reported epoch 1 twice, with score 0.5 and then 0.01; report each epoch once, at its end, and leave "
+            "score out of what else you report with an epoch", False,
         ),
         (
-            "silent", FailureReason.ERROR,
+            "silent", FailureReason.NO_REPORT,
             'the command ended without a report: it must print a line such as {"epoch": 1, "score": 0.9} after each '
             "epoch, or append it to the file $TUNER_REPORT", False,
         ),
@@ -121,6 +128,71 @@ def test_what_goes_wrong_with_a_program_is_said(
     end = ends(train(executor, make_job(tmp_path, 0, fault=fault)))[0]
     assert isinstance(end, TrialFailed)
     assert (end.reason, end.message, end.retryable) == (reason, words, retryable)
+
+
+def test_epoch_0_is_the_value_before_training_shown_in_the_curve_and_never_ranked(
+    executor: Executor, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path, 0, fault="measures first")
+    events = train(executor, replace(job, to_epoch=2)) + train(executor, job)
+    assert [result.epoch for result in curve(events, 0)] == [1, 2, 3, 4]
+    lines = TrialPaths(Path(job.folder)).curve.read_text().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["0", "1", "2", "3", "4"]
+
+
+def test_epochs_that_count_from_zero_are_told_at_the_first_pause_or_at_the_end(
+    executor: Executor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = (
+        "the command ended one epoch early, and its first report was epoch 0, which stands for the network before "
+        "training; epochs count from 1, the number of finished ones: report epoch + 1"
+    )
+    end = ends(train(executor, make_job(tmp_path, 0, fault="from zero", to_epoch=2)))[0]
+    assert isinstance(end, TrialFailed)
+    assert (end.reason, end.message) == (FailureReason.NO_REPORT, said)
+    assert isinstance(ends(train(executor, make_job(tmp_path, 1, fault="from zero")))[1], TrialFinished)
+    assert [r.getMessage() for r in caplog.records] == [f"trial 1: {said}"]
+
+
+def test_reports_of_an_epoch_that_differ_by_rounding_are_one(executor: Executor, tmp_path: Path) -> None:
+    job = replace(make_job(tmp_path, 0), params={"learning_rate": 0.123456, "fault": "rounds"})
+    events = train(executor, job)
+    assert isinstance(ends(events)[0], TrialFinished)
+    assert [result.dev_metric for result in curve(events, 0)] == [0.1235, 0.2469, 0.3704, 0.4938]
+
+
+def test_a_program_is_told_the_length_of_the_full_training_and_where_to_stop_this_time(tmp_path: Path) -> None:
+    spec = command_sweep(command="python -S show.py {epochs} {to_epoch} {params}", root=str(tmp_path))
+    (tmp_path / "show.py").write_text(
+        "import os, sys\nnames = ['TUNER_EPOCHS', 'TUNER_TO_EPOCH']\n"
+        "print(*sys.argv[1:3], *(os.environ[name] for name in names), file=open('shown', 'w'))\n"
+        "print('epoch=1 score=1', 'epoch=2 score=1', sep='\\n')\n"
+    )
+    executor = InlineExecutor(spec, StudyPaths(tmp_path / "small"))
+    train(executor, make_job(tmp_path / "small", 0, to_epoch=2))
+    executor.close()
+    assert (tmp_path / "shown").read_text().split() == [str(EPOCHS), "2", str(EPOCHS), "2"]
+
+
+def test_a_trial_that_fails_before_its_first_epoch_has_taken_time(executor: Executor, tmp_path: Path) -> None:
+    end = ends(train(executor, make_job(tmp_path, 0, fault="silent")))[0]
+    assert isinstance(end, TrialFailed)
+    running = TrialRecord(number=0, params={}, seed=0, state=TrialState.RUNNING)
+    assert fold(running, end, direction=Direction.MAXIMIZE, now="").seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("value", "command", "arguments"),
+    [
+        (True, "t {amp:--amp}", ["t", "--amp"]),
+        (False, "t {amp:--amp} -x", ["t", "-x"]),
+        (False, "t {amp:--amp|--no-amp}", ["t", "--no-amp"]),
+        (True, "t amp={amp:on|off} {amp}", ["t", "amp=on", "true"]),
+        ("", "t {amp} --name={amp} ''", ["t", "--name=", ""]),
+    ],
+)
+def test_switches_are_given_or_left_out(value: bool | str, command: str, arguments: list[str]) -> None:
+    assert parse_command(command).fill({"amp": value}, given={}) == arguments
 
 
 @pytest.mark.parametrize("fault", ["file", "words"])

@@ -54,6 +54,11 @@ def executor(tmp_path: Path) -> Iterator[Executor]:
         ("exit", FailureReason.EXITED, "sys.exit(3)", "sys.exit(3)"),
         ("nan", FailureReason.DIVERGED, "score became nan in epoch 2", ""),
         (
+            "twice", FailureReason.ERROR,
+            "it reported epoch 2 twice, with score 0.5 and then 0.02; report each epoch once, at its end, and leave "
+            "score out of what else you report with an epoch", "",
+        ),
+        (
             "no metric", FailureReason.ERROR,
             "a report needs score, the objective's metric; got loss", "trial.report(epoch, loss=1.0)",
         ),
@@ -66,6 +71,16 @@ def test_what_goes_wrong_in_a_function_is_said(
     assert isinstance(end, TrialFailed)
     assert (end.reason, end.message) == (reason, words)
     assert line in end.traceback
+
+
+def test_epoch_0_is_no_epoch_and_the_handle_says_how_far_to_train(executor: Executor, tmp_path: Path) -> None:
+    job = make_job(tmp_path, 0, to_epoch=2, fault="measures first")
+    events = train(executor, job)
+    assert isinstance(ends(events)[0], TrialPaused)
+    assert [result.epoch for result in curve(events, 0)] == [1, 2]
+    files = TrialPaths(Path(job.folder))
+    assert [line.split(",")[0] for line in files.curve.read_text().splitlines()[1:]] == ["0", "1", "2"]
+    assert (files.own_checkpoint / "told").read_text() == f"2 of {EPOCHS}"
 
 
 def test_a_function_that_returns_early_has_finished_its_trial(executor: Executor, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_a_factory_gets_values_of_its_own(root: Path) -> None:
     values = settings_for(spec, {"dropout": 0.1})
     build_module(spec, values, INFO, seed=0)
     assert values["dropout"] == 0.1
+
+
+def test_a_factory_that_asks_the_data_for_another_name_hears_which_there_are() -> None:
+    with pytest.raises(
+        AttributeError, match=r"the data have no 'num_classes'; they have: task, input_shape, num_outputs"
+    ):
+        INFO.num_classes  # type: ignore[attr-defined]  # noqa: B018
+    assert pickle.loads(pickle.dumps(INFO)) == INFO
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.spec.helpers import HEAD, read, warnings_of
+from tuner.spec.reader import parse_sweep
 
 CUSTOM = "model: net.py:build\n"
 
@@ -51,6 +54,9 @@ CUSTOM = "model: net.py:build\n"
         (CUSTOM + "space: {width: {low: 1, high: 10000, tier: 2}}",
          ["4:9: space.width: is linear over 4 decades: nearly all trials fall into the upper decade; "
           "add `log: true`"]),
+        (CUSTOM + "space: {width: {low: 1, high: 9}}",
+         ["4:9: space.width: is a hyperparameter of your own without a tier, searched in tier 2; "
+          "add `tier: 1`, 2, 3 or regularisation"]),
         (CUSTOM + "space: {learning_rat: {low: 0.1, high: 1.0, tier: 2}}",
          ["4:9: space.learning_rat: is passed to your model as a hyperparameter of your own. "
           'Did you mean "learning_rate"?']),
@@ -102,3 +108,24 @@ def test_errors_do_not_hide_behind_warnings_of_the_same_value() -> None:
     with pytest.raises(Exception, match="must be at most high") as caught:
         warnings_of("space: {learning_rate: {low: 50, high: 20}}")
     assert "survives" not in str(caught.value)
+
+
+LOOP = "study: s\nobjective: {metric: accuracy}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # What holds for our networks is no rule for the user's own code.
+        ("command: t {params}\nspace: {learning_rate: {low: 0.1, high: 40}, activation: {choices: [relu, mish]}}", []),
+        ("command: t {params}\nspace: {batch_size: {low: 1, high: 2}}\ntraining: {learning_rate: 20}", []),
+        ("command: t {params}\nspace: {dropout: {low: 0, high: 2}}", []),
+        ("command: t {params} {to_epoch} {epochs}\nspace: {batch_size: {}}", []),
+        ("command: t {params} {to_epoch}\nspace: {batch_size: {}}\nsearch: {pruner: none}", []),
+        ("command: t {params} {to_epoch}\nspace: {batch_size: {}}",
+         ["s.yaml:3:10: command: has {to_epoch}, where a trial may only pause: a schedule that is laid out over it "
+          "ends at the first pause; add {epochs}, of the full training, for schedules"]),
+    ],
+)  # fmt: skip
+def test_warnings_of_own_training_code(text: str, expected: list[str]) -> None:
+    assert list(parse_sweep(LOOP + text + "\n", name="s.yaml", root=Path("/sweeps"))[1]) == expected

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from tuner.cli.main import run_command_line
+from tuner.errors import FailureLimitError
+from tuner.records import TrialRecord, TrialState
+from tuner.sweep.failures import FailureCount
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,12 +76,61 @@ def test_a_rehearsal_says_what_a_script_does_wrong(folder: Path, capsys: pytest.
     )
     assert run_command_line(["check", "s.yaml"]) == 1
     assert (
-        "FAIL reports: it reported epoch 0; epochs count from 1, the number of finished ones: report epoch + 1\n"
+        "FAIL reports: the command ended one epoch early, and its first report was epoch 0, which stands for the "
+        "network before training; epochs count from 1, the number of finished ones: report epoch + 1\n"
         in capsys.readouterr().out
     )
     Path("t.py").unlink()
     assert run_command_line(["check", "s.yaml"]) == 6
     assert f"command: there is no file t.py in {folder}, where the command runs" in capsys.readouterr().err
+
+
+UNAWARE = """
+import sys, time
+print("started")
+for epoch in range(1, 7):
+    time.sleep(0.2)
+    print(f"epoch={epoch} accuracy={epoch / 10}" if sys.argv[1] == "reports" else f"epoch {epoch}: 0.5", flush=True)
+"""
+
+
+def unaware(what: str) -> str:
+    """The sweep file of a script that knows of no pause."""
+    Path("t.py").write_text(UNAWARE)
+    Path("s.yaml").write_text(
+        f"study: s\ncommand: python -S t.py {what} {{learning_rate}}\nobjective: {{metric: accuracy}}\n"
+        "space: {learning_rate: {}}\ntraining: {epochs: 6}\nsearch: {trials: 9}\n"
+    )
+    return "s.yaml"
+
+
+def test_a_rehearsal_says_that_a_script_begins_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["check", unaware("reports"), "--workers", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "ok   goes on after a pause: no: it begins again at epoch 1" in said
+    seconds = re.search(r"est\. (\d+) s on 1 cpu worker", said)
+    assert seconds is not None
+    assert int(seconds[1]) >= 9 * 6 * 0.2 - 1
+
+
+def test_the_first_trial_that_ends_without_a_report_stops_the_sweep(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(["run", unaware("nothing"), "--engine", "inline"]) == 7
+    said = capsys.readouterr().err
+    assert re.search(r"trial 0 failed: dev -, 0 epochs, [1-9]\d*\.\d s \(no report: the command ended", said)
+    assert "in vain, so the sweep was stopped: no report: the command ended without a report" in said
+    assert len(list((folder / "results" / "s" / "trials").iterdir())) == 1
+
+
+def test_where_others_report_a_trial_that_does_not_is_a_failure_like_any_other() -> None:
+    silent = TrialRecord(number=3, params={}, seed=0, state=TrialState.FAILED, reason="no report: it was silent")
+    failures = FailureCount(limit=3)
+    failures.anything_reported = True
+    failures.add(silent)
+    failures.anything_reported = False
+    with pytest.raises(FailureLimitError, match="trial 3 has trained for"):
+        failures.add(silent)
 
 
 def test_a_sweep_of_a_training_function(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

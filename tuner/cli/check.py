@@ -61,7 +61,7 @@ def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: st
     if spec.loop is not None:
         if spec.has_data:
             _print_data(found)
-        click.echo(f"{spec.loop}: two epochs of the default configuration")
+        click.echo(f"{spec.loop}: the default configuration, an epoch and a second start")
     else:
         _print_data(found)
         click.echo(f"baseline: a guess has {found.facts.metric} {found.baseline:.4f} on the dev set")

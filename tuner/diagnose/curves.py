@@ -67,6 +67,7 @@ def curve_flags(
         noise_sd: Standard deviation of the dev metric from the size of the dev set.
         reason: Why the trial ended; one that diverged says so.
     """
+    curve = [result for result in curve if result.epoch]  # epoch 0 was measured before training
     flags = [*_signal_flags(facts or {})]
     if reason.startswith("diverged"):
         flags.insert(0, Flag(FlagKind.DIVERGED, reason))

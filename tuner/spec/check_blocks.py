@@ -138,10 +138,11 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
             findings.error(("training", "lr_decay"), f"must be at most 1 with schedule {training.schedule}")
     if training.warmup_epochs > training.epochs:
         findings.error(("training", "warmup_epochs"), f"must be at most training.epochs ({training.epochs})")
-    if training.learning_rate is not None and training.learning_rate > HIGHEST_LEARNING_RATE:
+    is_high = training.learning_rate is not None and training.learning_rate > HIGHEST_LEARNING_RATE
+    if is_high and spec.loop is None:
         rule = "is a learning rate that hardly any network survives"
         findings.warn(("training", "learning_rate"), rule, remedy="write 1 or less")
-    if isinstance(training.batch_size, int) and training.batch_size > LARGE_BATCH:
+    if isinstance(training.batch_size, int) and training.batch_size > LARGE_BATCH and spec.loop is None:
         rule = "is a very large mini-batch"
         findings.warn(("training", "batch_size"), rule, remedy="write `full` for all of the training set")
     kinds = [name for name in training.model_fields_set if name.startswith("augment_")]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from tuner.spec.command import ALL_PARAMS, GIVEN, parse_command
+from tuner.records import ParamValue
+from tuner.spec.command import ALL_PARAMS, GIVEN, Command, parse_command
 from tuner.spec.defaults import fixed_for_loop
 from tuner.spec.findings import Findings
 from tuner.spec.hyperparameters import HYPERPARAMETERS
@@ -67,12 +69,34 @@ def _check_command(spec: SweepSpec, text: str, findings: Findings) -> None:
             known = [*values, *GIVEN]
             remedy = did_you_mean(name, known) or f"known: {', '.join(known)}"
             findings.error(("command",), rule, remedy=remedy, got="")
+    _check_switches(spec, command, findings)
+    if "to_epoch" in command.names and "epochs" not in command.names and spec.search.pruner != "none":
+        rule = (
+            "has {to_epoch}, where a trial may only pause: a schedule that is laid out over it ends at the first pause"
+        )
+        findings.warn(("command",), rule, remedy="add {epochs}, of the full training, for schedules", got="")
     for name in spec.space or {}:
         if name in GIVEN:
             findings.error(("space", name), f"is {GIVEN[name]} in a command", remedy="rename it", at_key=True)
         elif name not in command.names and ALL_PARAMS not in command.names:
             remedy = f"add {{{name}}} to it, or {{params}} for all as JSON"
             findings.error(("space", name), "is not used by the command", remedy=remedy, at_key=True)
+
+
+def _check_switches(spec: SweepSpec, command: Command, findings: Findings) -> None:
+    """What stands for true and false needs a hyperparameter that is one or the other."""
+    fixed = fixed_for_loop(spec)
+    for name in command.switches:
+        part, known = (spec.space or {}).get(name), HYPERPARAMETERS.get(name)
+        values: Sequence[ParamValue] = (fixed[name],) if name in fixed else ()
+        if part is not None:
+            values = part.choices or (known.choices if known else ())
+        elif name not in fixed and name not in GIVEN:
+            continue  # said already
+        if not values or not all(isinstance(value, bool) for value in values):
+            rule = f"has words for true and false in the placeholder of {name}, which is neither"
+            remedy = f"write {{{name}}} for its value, or `choices: [true, false]`"
+            findings.error(("command",), rule, remedy=remedy, got="")
 
 
 def check_metric(spec: SweepSpec, findings: Findings) -> bool:

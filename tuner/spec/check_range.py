@@ -15,8 +15,18 @@ HIGHEST_MOMENTUM = 0.999
 HIGHEST_LEARNING_RATE = 10.0
 
 
-def check_range(path: KeyPath, part: DimensionSpec, known: Hyperparameter | None, findings: Findings) -> None:
-    """Check `low`, `high`, `step`, `type` and `log`."""
+def check_range(
+    path: KeyPath, part: DimensionSpec, known: Hyperparameter | None, findings: Findings, *, own_code: bool = False
+) -> None:
+    """Check `low`, `high`, `step`, `type` and `log`.
+
+    Args:
+        path: Of the dimension.
+        part: What is written there.
+        known: What its name says of it.
+        findings: Takes what is wrong.
+        own_code: Whether the user's own training code reads it: what our networks survive is no rule there.
+    """
     if known is None:
         missing = [key for key in ("low", "high") if getattr(part, key) is None]
         if missing:
@@ -39,6 +49,8 @@ def check_range(path: KeyPath, part: DimensionSpec, known: Hyperparameter | None
         _check_whole(path, part, findings)
     _check_step(path, part, low, high, findings)
     _check_scale(path, part, known, low, high, findings)
+    if not own_code:
+        _check_survival(path, known, high, findings)
 
 
 def _check_known(path: KeyPath, part: DimensionSpec, known: Hyperparameter, findings: Findings) -> bool:
@@ -117,6 +129,10 @@ def _check_scale(
     elif known is None and not is_log and MANY_DECADES <= decades < math.inf:
         rule = f"is linear over {decades:.0f} decades: nearly all trials fall into the upper decade"
         findings.warn(path, rule, remedy="add `log: true`", at_key=True)
+
+
+def _check_survival(path: KeyPath, known: Hyperparameter | None, high: float, findings: Findings) -> None:
+    """Warn of values that our training rarely survives."""
     if known and known.scale == "log1m" and path[-1] != "beta2" and high > HIGHEST_MOMENTUM:
         rule = f"averages over more than {1 / (1 - HIGHEST_MOMENTUM):.0f} steps above {HIGHEST_MOMENTUM:g}"
         findings.warn((*path, "high"), rule, remedy=f"write {HIGHEST_MOMENTUM:g} or less")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from tuner.spec.check_choices import check_choices
 from tuner.spec.check_range import check_range
-from tuner.spec.defaults import resolve_dimension, searched_optimizers
+from tuner.spec.defaults import OWN_TIER, resolve_dimension, searched_optimizers
 from tuner.spec.findings import Findings
 from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.knowledge import OPTIMIZERS, Hyperparameter
@@ -32,7 +33,7 @@ def check_dimensions(spec: SweepSpec, findings: Findings) -> dict[str, Dimension
         path: KeyPath = ("space", name)
         if not _check_name(name, part, spec, findings):
             continue
-        known = HYPERPARAMETERS.get(name)
+        known = _known(name, part, spec)
         _check_used(name, known, part, spec, findings)
         _check_not_fixed(name, spec, findings)
         if findings.is_unusable(path):
@@ -40,7 +41,7 @@ def check_dimensions(spec: SweepSpec, findings: Findings) -> dict[str, Dimension
         if part.choices is not None or (known and known.kind == "categorical"):
             check_choices(path, part, known, findings)
         else:
-            check_range(path, part, known, findings)
+            check_range(path, part, known, findings, own_code=spec.loop is not None)
         if findings.num_errors > before:
             continue
         dimension = resolve_dimension(name, part, spec=spec)
@@ -49,6 +50,16 @@ def check_dimensions(spec: SweepSpec, findings: Findings) -> dict[str, Dimension
             continue
         sound[name] = dimension
     return sound
+
+
+def _known(name: str, part: DimensionSpec, spec: SweepSpec) -> Hyperparameter | None:
+    """What a name says of a dimension: to the user's own training code, nothing of which words or values it takes."""
+    known = HYPERPARAMETERS.get(name)
+    if known is None or spec.loop is None:
+        return known
+    if known.kind == "categorical" and part.choices is not None:
+        return None
+    return replace(known, bounds=None if known.scale == "linear" else known.bounds)
 
 
 def rule_of(dimension: Dimension) -> str:
@@ -82,10 +93,13 @@ def _check_name(name: str, part: DimensionSpec, spec: SweepSpec, findings: Findi
         findings.error(path, "is a column of the leaderboard", remedy="rename your hyperparameter", at_key=True)
         return False
     likely = nearest(name, known, cutoff=SURE)
-    if part.tier is None:
-        remedy = f'Did you mean "{likely}"?' if likely else "add `tier: 1`, 2, 3 or regularisation"
-        findings.error(path, "is a hyperparameter of your own and needs a tier", remedy=remedy, at_key=True)
+    if part.tier is None and likely:
+        rule = "is a hyperparameter of your own and has no tier"
+        findings.error(path, rule, remedy=f'Did you mean "{likely}"? If not, add `tier: {OWN_TIER}`', at_key=True)
         return False
+    if part.tier is None:
+        rule = f"is a hyperparameter of your own without a tier, searched in tier {OWN_TIER}"
+        findings.warn(path, rule, remedy="add `tier: 1`, 2, 3 or regularisation", at_key=True)
     if likely:
         rule = "is passed to your model as a hyperparameter of your own"
         findings.warn(path, rule, remedy=f'Did you mean "{likely}"?', at_key=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from tuner.records import Params, ParamValue
 
 GIVEN: Mapping[str, str] = {
-    "epochs": "the epoch to train to, as $TUNER_EPOCHS",
+    "epochs": "the epochs of the full training, as $TUNER_EPOCHS",
+    "to_epoch": "the epoch to train to this time, as $TUNER_TO_EPOCH",
     "seed": "the trial's seed, as $TUNER_SEED",
     "trial": "the trial's number, as $TUNER_TRIAL",
     "checkpoint_dir": "the trial's own folder, as $TUNER_CHECKPOINT_DIR",
@@ -20,8 +21,25 @@ GIVEN: Mapping[str, str] = {
 """The placeholders that are no hyperparameters."""
 ALL_PARAMS = "params"
 
-_Piece = tuple[str, str | None]
-"""Text, and the name of the placeholder behind it."""
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """`{name}`, which becomes a value, or `{name:--on|--off}`, which becomes a word for true or for false."""
+
+    name: str
+    words: tuple[str, str] | None = None
+    """For true and for false; None for the value itself."""
+
+    def fill(self, values: Params) -> str:
+        value = values[self.name]
+        return _text(value) if self.words is None else self.words[0 if value else 1]
+
+    def __str__(self) -> str:
+        return f"{{{self.name}{':' + '|'.join(self.words) if self.words else ''}}}"
+
+
+_Piece = tuple[str, Placeholder | None]
+"""Text, and the placeholder behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +51,35 @@ class Command:
     @property
     def names(self) -> tuple[str, ...]:
         """The placeholders, in order, each once."""
-        return tuple(dict.fromkeys(name for pieces in self.arguments for _, name in pieces if name is not None))
+        return tuple(dict.fromkeys(found.name for found in self._placeholders))
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The names of placeholders that say words for true and false."""
+        return tuple(dict.fromkeys(found.name for found in self._placeholders if found.words is not None))
+
+    @property
+    def _placeholders(self) -> list[Placeholder]:
+        return [found for pieces in self.arguments for _, found in pieces if found is not None]
 
     def fill_nothing(self) -> list[str]:
         """The arguments as they are written."""
-        return ["".join(text + (f"{{{name}}}" if name is not None else "") for text, name in a) for a in self.arguments]
+        return ["".join(text + (str(found) if found else "") for text, found in a) for a in self.arguments]
 
     def fill(self, values: Params, *, given: Mapping[str, ParamValue]) -> list[str]:
-        """The arguments for one trial.
+        """The arguments for one trial; one that is nothing but placeholders, and empty, is left out.
 
         Args:
             values: All hyperparameters.
             given: A value for each name of `GIVEN` but `params`.
         """
-        texts = {name: _text(value) for name, value in {**values, **given}.items()}
-        texts[ALL_PARAMS] = json.dumps(dict(values))
-        return [
-            "".join(text + (texts[name] if name is not None else "") for text, name in pieces)
-            for pieces in self.arguments
-        ]
+        known: Params = {**values, **given, ALL_PARAMS: json.dumps(dict(values))}
+        filled = []
+        for pieces in self.arguments:
+            argument = "".join(text + (found.fill(known) if found else "") for text, found in pieces)
+            if argument or all(found is None for _, found in pieces):
+                filled.append(argument)
+        return filled
 
 
 def parse_command(text: str) -> Command:
@@ -75,11 +103,21 @@ def _pieces(argument: str) -> tuple[_Piece, ...]:
         found = list(string.Formatter().parse(argument))
     except ValueError as error:
         raise ValueError(rule) from error
-    if any(name is not None and (specification or conversion) for _, name, specification, conversion in found):
+    if any(name is not None and (conversion or _is_format(words or "")) for _, name, words, conversion in found):
         raise ValueError(f"has a placeholder with a format in {argument}")
     if any(name == "" for _, name, *_ in found):
         raise ValueError(rule)
-    return tuple((text, name) for text, name, *_ in found)
+    return tuple((text, None if name is None else _placeholder(name, words or "")) for text, name, words, _ in found)
+
+
+def _is_format(words: str) -> bool:
+    """Whether a placeholder has a format such as `.3f`, and no option to give or to leave out."""
+    return words != "" and not words.startswith(("-", "+", "|")) and not words[0].isalpha()
+
+
+def _placeholder(name: str, words: str) -> Placeholder:
+    on, _, off = words.partition("|")
+    return Placeholder(name, (on, off) if words else None)
 
 
 def _text(value: ParamValue) -> str:

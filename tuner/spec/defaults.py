@@ -12,6 +12,8 @@ from tuner.spec.knowledge import Hyperparameter
 from tuner.spec.model import DimensionSpec, SweepSpec
 from tuner.spec.space import REGULARISATION_TIER, Dimension, Kind, Scale, Space
 
+OWN_TIER = 2
+"""Of a hyperparameter of the user's own that has no tier in the sweep file."""
 UNDECAYED = ("constant", "one_cycle")
 """Schedules that do not read `lr_decay`."""
 
@@ -94,7 +96,7 @@ def resolve_dimension(name: str, given: DimensionSpec, *, spec: SweepSpec) -> Di
     low, high = _range(given, known, optimizers)
     choices = _choices(given, known)
     kind = "categorical" if choices else given.type or (known.kind if known else _kind_as_written(given))
-    tier = given.tier or (known.tier if known else 1)
+    tier = given.tier or (known.tier if known else OWN_TIER)
     dimension = Dimension(
         name=name,
         kind=kind,

@@ -180,7 +180,8 @@ def _hyperparameters() -> str:
 ## Known hyperparameters
 
 Each may be searched by naming it in `space:`, fixed under `training:` (those of a network: under `model:`), or left at
-its default. A hyperparameter of your own model needs a `tier:`; it reaches your factory by its name.
+its default. A hyperparameter of your own is searched in tier 2 unless it has a `tier:`; it reaches your factory by its
+name.
 
 """
     columns = ("name", "tier", "standard range", "scale", "default", "for", "meaning")

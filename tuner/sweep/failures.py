@@ -15,6 +15,8 @@ class FailureCount:
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
+        self.anything_reported = False
+        """Whether a trial of the study has reported an epoch; if not, code that reports nothing never will."""
         self._kind = ""
         self._count = 0
 
@@ -22,13 +24,18 @@ class FailureCount:
         """Take note of how a trial ended. A divergence is the configuration's fault and does not count.
 
         Raises:
-            FailureLimitError: it was one failure too many.
+            FailureLimitError: it was one failure too many, or none of the study's trials reports anything.
         """
         if record.state is not TrialState.FAILED:
             self._kind, self._count = "", 0
             return
         if record.reason.startswith(FailureReason.DIVERGED):
             return
+        if record.reason.startswith(FailureReason.NO_REPORT) and not self.anything_reported:
+            raise FailureLimitError(
+                f"{record.name} has trained for {record.seconds:.1f} s in vain, so the sweep was stopped: "
+                f"{record.reason}\nmend it, look with `tuner check`, and run again with --retry-failed"
+            )
         kind = _NUMBER.sub("#", record.reason)
         self._count = self._count + 1 if kind == self._kind else 1
         self._kind = kind

@@ -121,6 +121,7 @@ class Sweep:
 
     def _train(self, again: Sequence[TrialRecord]) -> bool:
         """Train until the strategy has nothing more to do (True), or a stop is requested."""
+        self._failures.anything_reported = any(record.epochs for record in self.store.records())
         self._go_on([self.store.advance(r.number, r.to_epoch) for r in (*self.store.interrupted(), *again)])
         while not self.stop.requested:
             room = self.executor.room()
@@ -185,6 +186,7 @@ class Sweep:
                     self._note_start(event, self.store.record(event))
                     continue
                 case EpochsFinished():
+                    self._failures.anything_reported = True
                     self._tell_epochs(event)
                     continue
                 case TrialFailed(retryable=True) if self._ending:

@@ -26,7 +26,7 @@ class DimensionSpec(Part):
     type: Literal["float", "int"] | None = None
     """Kind of number; taken from the hyperparameter's name, else from how `low` and `high` are written."""
     tier: Literal[1, 2, 3, "regularisation"] | None = None
-    """Priority; known hyperparameters have theirs by name, your own need one."""
+    """Priority; known hyperparameters have theirs by name, your own are in tier 2 if it is left out."""
     default: Value | None = None
     """Value in the first trial and while its tier is not open; a known hyperparameter has one by name, else the
     middle."""

@@ -133,7 +133,8 @@ def environment_of(course: Course) -> dict[str, str]:
     """The program's environment: that of the worker, and what it needs to know."""
     paths, job, device = course.paths, course.job, course.task.device
     variables = {
-        "TUNER_EPOCHS": str(job.to_epoch),
+        "TUNER_EPOCHS": str(course.task.spec.training.epochs),
+        "TUNER_TO_EPOCH": str(job.to_epoch),
         "TUNER_SEED": str(job.seed),
         "TUNER_TRIAL": str(job.trial),
         "TUNER_CHECKPOINT_DIR": str(paths.own_checkpoint),
@@ -156,7 +157,8 @@ def arguments_of(course: Course) -> list[str]:
     spec, job = course.task.spec, course.job
     assert spec.command is not None
     given: dict[str, ParamValue] = {
-        "epochs": job.to_epoch,
+        "epochs": spec.training.epochs,
+        "to_epoch": job.to_epoch,
         "seed": job.seed,
         "trial": job.trial,
         "checkpoint_dir": str(course.paths.own_checkpoint),

@@ -21,6 +21,8 @@ from tuner.train.own.task import OwnTask
 log = logging.getLogger(__name__)
 
 PAUSE = "pause"
+ROUNDING = 1e-3
+"""Two reports of one epoch whose metrics differ by a smaller share say the same."""
 
 
 @dataclass(slots=True)
@@ -32,8 +34,12 @@ class Course:
     curve: list[EpochResult] = field(default_factory=list)
     """All epochs that were reported; a trial that was not ended in time may be ahead of its job."""
     began: float = field(default_factory=time.monotonic)
+    before: EpochResult | None = None
+    """Epoch 0, a measurement before the first step: shown in the curve, and never ranked."""
     last_reported: int = 0
     """The epoch of this attempt's last report."""
+    _told: dict[int, float] = field(default_factory=dict)
+    """The metric of each epoch that this attempt has reported."""
     began_anew: bool = False
     """Whether this attempt went back to epochs that are known: it does not go on from a checkpoint."""
     _seconds_before: float = 0.0
@@ -45,6 +51,8 @@ class Course:
         found = _read(course.paths.progress)
         if found is not None and found.get("seed") == job.seed and found.get("params") == dict(job.params):
             course.curve = [EpochResult(**result) for result in found["curve"]]
+            if before := found.get("before"):
+                course.before = EpochResult(**before)
         elif course.paths.own_checkpoint.exists():
             shutil.rmtree(course.paths.own_checkpoint)
         with storing(course.paths.own_checkpoint):
@@ -79,10 +87,18 @@ class Course:
     def add(self, report: Report) -> EpochResult | None:
         """Take a report in; its result if the coordinator does not know it and the job asks for it.
 
+        What an earlier attempt reported of an epoch holds: the search has decided by it.
+
         Raises:
-            ReportError: an epoch is missing before it.
+            ReportError: an epoch is missing before it, or it contradicts another report of this attempt.
         """
         number = report.epoch
+        self._check_agrees(report)
+        if number == 0:
+            if self.before is None:
+                self.before = result_of(report, metric=self.task.metric_name, seconds=self.seconds)
+                self._write()
+            return None
         if number > len(self.curve) + 1:
             before = f"epoch {self.last_reported or len(self.curve)}" if self.curve else "no epoch"
             raise ReportError(f"it reported epoch {number} after {before}; report each epoch, counted from 1")
@@ -94,6 +110,23 @@ class Course:
         self.curve.append(result)
         self._write()
         return result if number <= self.job.to_epoch else None
+
+    def _check_agrees(self, report: Report) -> None:
+        """Make sure that this attempt has told nothing else of the epoch, apart from rounding."""
+        name, value = self.task.metric_name, report.values[self.task.metric_name]
+        first = self._told.setdefault(report.epoch, value)
+        if math.isclose(first, value, rel_tol=ROUNDING) or (math.isnan(first) and math.isnan(value)):
+            return
+        raise ReportError(
+            f"it reported epoch {report.epoch} twice, with {name} {first:g} and then {value:g}; report each epoch "
+            f"once, at its end, and leave {name} out of what else you report with an epoch"
+        )
+
+    @property
+    def counts_from_zero(self) -> bool:
+        """Whether it looks as if the first epoch was reported as epoch 0: one is missing at the end."""
+        is_one_short = self.before is not None and self.epoch == self.job.to_epoch - 1
+        return is_one_short and (self.epoch == 0 or self.job.to_epoch < self.task.spec.training.epochs)
 
     @property
     def end(self) -> str | None:
@@ -130,10 +163,11 @@ class Course:
             "seed": self.job.seed,
             "params": dict(self.job.params),
             "curve": [asdict(result) for result in self.curve],
+            "before": asdict(self.before) if self.before else None,
         }
         with replacing(self.paths.progress) as path:
             path.write_text(json.dumps(values), encoding="utf-8")
-        write_curve(self.paths, self.curve)
+        write_curve(self.paths, [*([self.before] if self.before else []), *self.curve])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -43,6 +43,7 @@ class FunctionSession:
             params=loop_values(spec, job.params),
             seed=job.seed,
             epochs=spec.training.epochs,
+            to_epoch=job.to_epoch,
             checkpoint_dir=course.paths.own_checkpoint,
             device=course.task.device,
             data=course.task.data,

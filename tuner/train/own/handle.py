@@ -27,7 +27,8 @@ class TrialHandle:
     Attributes:
         params: The hyperparameters by name: those searched, and those that the sweep file fixes.
         seed: Of the trial. PyTorch, NumPy and `random` are seeded with it before the function is called.
-        epochs: Epochs of the full training, to lay out a schedule over; `should_stop()` says when to end.
+        epochs: Epochs of the full training, to lay out a schedule over.
+        to_epoch: The epoch to train to this time, where `should_stop()` becomes true; the trial may go on later.
         checkpoint_dir: A folder of the trial's own. What is written there is there when the trial goes on.
         data: The train and dev examples on the device, where the sweep file has a `data:` block; else None.
         device: Where to train.
@@ -39,6 +40,7 @@ class TrialHandle:
         params: Mapping[str, ParamValue],
         seed: int,
         epochs: int,
+        to_epoch: int,
         checkpoint_dir: Path,
         device: torch.device,
         data: TrainingData | None,
@@ -47,6 +49,7 @@ class TrialHandle:
         self.params = dict(params)
         self.seed = seed
         self.epochs = epochs
+        self.to_epoch = to_epoch
         self.checkpoint_dir = checkpoint_dir
         self.device = device
         self.data = data
@@ -61,7 +64,7 @@ class TrialHandle:
         """Report a finished epoch; then ask `should_stop()`.
 
         Args:
-            epoch: The number of finished epochs, from 1.
+            epoch: The number of finished epochs, from 1; 0 for a measurement before the first step, never ranked.
             metrics: The objective's metric by its name, and what else there is: `train_` and its name, `loss`,
                 `train_loss`, `learning_rate`.
 

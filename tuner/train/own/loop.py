@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Literal, Protocol
 
 from tuner.records import (
+    SPENT_SECONDS,
     EpochResult,
     EpochsFinished,
     FailureReason,
@@ -27,6 +28,8 @@ from tuner.train.own.task import OwnTask
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
+BEGAN_ANEW = "began anew"
+"""The kind of warning that code does not go on from its checkpoint folder."""
 Why = Literal["paused", "trained", "interrupted"]
 """Why the user's code should end: it is where it was sent, its trial is trained, or the whole sweep stops."""
 _Events = Generator[list[TrialEvent], None, list[TrialEvent]]
@@ -91,7 +94,7 @@ class OwnLoop:
         """Ask the user's code to end."""
         self._interrupted = True
 
-    def epochs(self) -> Iterator[list[TrialEvent]]:
+    def epochs(self) -> Generator[list[TrialEvent], None, None]:
         """Train until all jobs have ended; yields often, so that the owner can call `interrupt`."""
         while self._jobs:
             job = self._jobs[0]
@@ -133,18 +136,21 @@ class OwnLoop:
             except ReportError as error:
                 story = "".join(traceback.format_exception(error)) if self.task.path == "trainer" else ""
                 return [_failed(course, FailureReason.ERROR, str(error), story)]
+            if course.began_anew:
+                self._warn_of_new_beginning(course)
             yield _told(course, results)
             if problem := course.divergence:
                 return [_failed(course, FailureReason.DIVERGED, problem)]
             if (results or session.can_be_killed) and course.end is None and (late := course.overtime):
                 return [_failed(course, FailureReason.TIMEOUT, late)]
-        if course.began_anew:
-            self.task.warn_once(
-                "began anew",
-                f"{course.job.shown} began again at epoch 1: your {self.task.path} does not go on from its "
-                "checkpoint folder, so each pause costs its epochs again; `search.pruner: none` never pauses",
-            )
         return [self._after(course, session)]
+
+    def _warn_of_new_beginning(self, course: Course) -> None:
+        self.task.warn_once(
+            BEGAN_ANEW,
+            f"{course.job.shown} began again at epoch 1: your {self.task.path} does not go on from its "
+            "checkpoint folder, so each pause costs its epochs again; `search.pruner: none` never pauses",
+        )
 
     def _after(self, course: Course, session: Session) -> TrialEvent:
         """How the trial stands when the user's code has ended."""
@@ -155,9 +161,13 @@ class OwnLoop:
         failure = session.failure()
         if failure is not None:
             reason, message, from_outside = failure
-            return TrialFailed(trial=course.job.trial, reason=reason, message=message, retryable=from_outside)
+            return _failed(course, reason, message, retryable=from_outside)
+        if course.counts_from_zero:
+            return _failed(course, FailureReason.NO_REPORT, self.task.miscount)
         if not course.epoch:
-            return _failed(course, FailureReason.ERROR, self.task.silence)
+            return _failed(course, FailureReason.NO_REPORT, self.task.silence)
+        if course.before is not None and course.epoch == course.job.to_epoch - 1:
+            self.task.warn_once("counts from zero", f"{course.job.shown}: {self.task.miscount}")
         reason_text = f"the {self.task.path} ended by itself after epoch {course.epoch}"
         return TrialFinished(trial=course.job.trial, reason=reason_text, facts=self._facts())
 
@@ -180,5 +190,10 @@ def _told(course: Course, results: Sequence[EpochResult]) -> list[TrialEvent]:
     return [EpochsFinished(trial=course.job.trial, results=tuple(results))] if results else []
 
 
-def _failed(course: Course, reason: FailureReason, message: str, story: str = "") -> TrialEvent:
-    return TrialFailed(trial=course.job.trial, reason=reason, message=message, traceback=story)
+def _failed(
+    course: Course, reason: FailureReason, message: str, story: str = "", *, retryable: bool = False
+) -> TrialEvent:
+    facts = {SPENT_SECONDS: round(course.seconds, 3)}
+    return TrialFailed(
+        trial=course.job.trial, reason=reason, message=message, traceback=story, retryable=retryable, facts=facts
+    )

@@ -24,6 +24,7 @@ class Report:
     """One epoch, as the user's code reported it."""
 
     epoch: int
+    """Number of finished epochs; 0 for a measurement before the first step."""
     values: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -35,8 +36,6 @@ def make_report(epoch: object, values: Mapping[str, object], *, metric: str) -> 
     """
     if isinstance(epoch, bool) or not isinstance(epoch, int | float) or epoch != int(epoch) or epoch < 0:
         raise ReportError(f"epoch must be the number of finished epochs, got {epoch!r}")
-    if epoch == 0:
-        raise ReportError("it reported epoch 0; epochs count from 1, the number of finished ones: report epoch + 1")
     if metric not in values:
         got = ", ".join(values) or "nothing"
         raise ReportError(f"a report needs {metric}, the objective's metric; got {got}")

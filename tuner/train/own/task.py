@@ -54,6 +54,14 @@ class OwnTask:
             f'{{"epoch": 1, "{self.metric_name}": 0.9}} after each epoch, or append it to the file $TUNER_REPORT'
         )
 
+    @property
+    def miscount(self) -> str:
+        """What is wrong with code that ends by itself one epoch early, and has reported an epoch 0."""
+        return (
+            f"the {self.path} ended one epoch early, and its first report was epoch 0, which stands for the network "
+            "before training; epochs count from 1, the number of finished ones: report epoch + 1"
+        )
+
     def has_said(self, kind: str) -> bool:
         """Whether there was a warning of this kind."""
         return kind in self._said
