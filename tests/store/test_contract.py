@@ -11,7 +11,6 @@ from tests.contracts.store_contract import SPACE, StoreContract, StoreHome
 from tests.store.conftest import PostgresServer
 from tuner.paths import StudyPaths
 from tuner.records import Direction
-from tuner.store import opening
 from tuner.store.memory import MemoryStore
 from tuner.store.optuna_store import OptunaStore, open_store
 
@@ -89,18 +88,5 @@ class TestJournal(StoreContract):
     @pytest.fixture
     def home(self, tmp_path: Path) -> Iterator[StoreHome]:
         home = ApiHome(tmp_path / "digits", str(tmp_path / "studies.journal"))
-        yield home
-        home.close()
-
-
-class TestUnknownTables(StoreContract):
-    """A version of Optuna whose tables are not those that we know."""
-
-    num_examples = 4
-
-    @pytest.fixture
-    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreHome]:
-        monkeypatch.setattr(opening, "tables_as_expected", lambda: False)
-        home = ApiHome(tmp_path / "digits", None)
         yield home
         home.close()

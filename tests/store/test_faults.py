@@ -22,6 +22,7 @@ from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
 from tuner.records import TrialFinished, TrialState
 from tuner.store import writer
+from tuner.store.pending import PendingFolder
 from tuner.store.reader import read_study
 
 HOLDER = """
@@ -165,8 +166,6 @@ def test_pending_results_never_undo_what_was_stored_since(paths: StudyPaths) -> 
         store.record(TrialFinished(trial=0, reason="all epochs"))
         train(store, 1, [0.6])
         newer = store.records()
-    from tuner.store.pending import PendingFolder
-
     PendingFolder(paths.pending, "digits").keep({record.number: record for record in older}, {})
     PendingFolder(paths.pending, "another study").keep({0: older[0]}, {})
     with reopen(paths) as store:

@@ -185,11 +185,20 @@ def test_passwords_are_hidden(url: str, shown: str) -> None:
 
 
 def test_optuna_has_the_tables_that_we_know() -> None:
-    assert tables.tables_as_expected()
+    tables.check_tables(shown="study.db")
     storage = optuna.storages.RDBStorage("sqlite://")
     assert storage.get_head_version() == sqlite_file.SCHEMA_VERSION
     assert set(storage.get_all_versions()) == {sqlite_file.SCHEMA_VERSION, *sqlite_file.OLDER_SCHEMAS}
     storage.engine.dispose()
+
+
+def test_an_optuna_with_other_tables_is_refused_with_the_remedy_and_makes_nothing(
+    paths: StudyPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tables._COLUMNS, "trials", {"trial_id", "number"})  # type: ignore[index]
+    with pytest.raises(StorageError, match=r'table trials: datetime_complete, .*pip install "optuna>=5,<6"'):
+        reopen(paths)
+    assert not paths.folder.exists()
 
 
 OPENER = """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -17,7 +18,7 @@ from tuner.records import EpochResult, Json, TrialRecord, TrialState
 
 STATE_ATTRIBUTE = "tuner"
 STUDY_ATTRIBUTE = "tuner"
-"""Study attribute with the format's version and the metric's name."""
+"""Study attribute with the format's version, the metric's name and the study's identity: see `study_mark`."""
 LEASE_ATTRIBUTE = "tuner:lease"
 """Study system attribute that names the process which runs the study."""
 METRIC_NAMES_ATTRIBUTE = "study:metric_names"
@@ -29,6 +30,17 @@ MAX_ATTRIBUTE_BYTES = 60_000
 
 _NOT_A_JSON_NUMBER = "$float"
 _EPOCH_FIELDS = tuple(field.name for field in fields(EpochResult))
+
+
+def study_mark(metric: str) -> dict[str, Json]:
+    """What marks a study as ours, and tells it from others that bear its name before or after it."""
+    return {"format": FORMAT, "metric": metric, "identity": secrets.token_hex(8)}
+
+
+def identity_of(mark: Json) -> str:
+    """A study's identity by its mark; empty for a study of plain Optuna's, or of an earlier version of tuner."""
+    identity = mark.get("identity") if isinstance(mark, Mapping) else None
+    return identity if isinstance(identity, str) else ""
 
 
 def encode(value: Json) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.errors import MissingExtraError
 from tuner.records import Direction
-from tuner.store.codec import FORMAT, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE
+from tuner.store.codec import METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, study_mark
 from tuner.store.database import cause_of
 from tuner.store.locations import DatabaseLocation
 from tuner.store.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, check_version, on_network_file_system
@@ -169,7 +169,7 @@ def new_study(storage: BaseStorage, study: str, *, direction: Direction, metric:
     with quiet_optuna():
         study_id = storage.create_new_study([StudyDirection[direction.name]], study)
     storage.set_study_system_attr(study_id, METRIC_NAMES_ATTRIBUTE, [metric])
-    storage.set_study_user_attr(study_id, STUDY_ATTRIBUTE, {"format": FORMAT, "metric": metric})
+    storage.set_study_user_attr(study_id, STUDY_ATTRIBUTE, study_mark(metric))
 
 
 @contextmanager

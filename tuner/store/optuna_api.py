@@ -1,4 +1,4 @@
-"""A study behind Optuna's public storage interface: journal files, and databases whose tables we do not know.
+"""A study behind Optuna's public storage interface: in a journal file.
 
 Slower than `tuner.store.rdb`, and bound to Optuna's rule that a finished trial never changes: such a trial takes no
 further facts and cannot be tried again.
@@ -198,6 +198,7 @@ def rename_study(storage: BaseStorage, study: str, new_name: str) -> None:
             copy = new_name + name.removeprefix(study)
             optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=storage, to_study_name=copy)
             optuna.delete_study(study_name=name, storage=storage)
+            storage.set_study_system_attr(storage.get_study_id_from_name(copy), LEASE_ATTRIBUTE, None)
 
 
 def _json(text: str) -> Json:

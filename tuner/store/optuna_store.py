@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from optuna.exceptions import OptunaError
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,13 +14,13 @@ from tuner.paths import StudyPaths
 from tuner.records import Direction, Json, Params, TrialRecord
 from tuner.spec.space import Space
 from tuner.store.book import RecordBook
-from tuner.store.codec import FORMAT, STUDY_ATTRIBUTE, decode, encode
+from tuner.store.codec import STUDY_ATTRIBUTE, decode, encode, identity_of, study_mark
 from tuner.store.database import Database
 from tuner.store.distributions import StoredSpace
 from tuner.store.lease import Lease
 from tuner.store.locations import find_database
 from tuner.store.opening import open_database
-from tuner.store.pending import PendingFolder
+from tuner.store.pending import PendingFolder, newer_records
 from tuner.store.writer import Writer, as_storage_error, patiently
 
 
@@ -43,8 +43,10 @@ class OptunaStore(RecordBook):
         records, facts = database.load()
         mark = facts.pop(STUDY_ATTRIBUTE, None)
         check_metric(mark, metric, study=study, shown=shown)
-        files, kept, kept_facts = pending.read()
-        replayed = _newer(kept, {record.number: record for record in records})
+        mine = mark if identity_of(mark) else study_mark(metric)
+        files, kept, kept_facts = replace(pending, identity=identity_of(mark)).read()
+        kept_facts.pop(STUDY_ATTRIBUTE, None)
+        replayed = newer_records(kept, {record.number: record for record in records})
         known = {record.number: record for record in records} | replayed
         super().__init__(
             study=study,
@@ -55,9 +57,9 @@ class OptunaStore(RecordBook):
         )
         self._space = space
         self._closed = False
-        self._writer = Writer(database, pending=pending, shown=shown)
-        if mark is None:  # a study of plain Optuna's
-            self._writer.put_fact(STUDY_ATTRIBUTE, encode({"format": FORMAT, "metric": metric}))
+        self._writer = Writer(database, pending=replace(pending, identity=identity_of(mine)), shown=shown)
+        if mine is not mark:  # a study of plain Optuna's, or of an earlier version
+            self._writer.put_fact(STUDY_ATTRIBUTE, encode(mine))
         for record in replayed.values():
             self._writer.put(record)
         for key, text in kept_facts.items():
@@ -109,8 +111,9 @@ def open_store(
         seed: Seed of the search; the trials' seeds follow from it.
         url: An Optuna database to use instead of `study.db` in the folder.
         create: Create the study if there is none.
-        fresh: Set a study of that name aside within its database, under a name with the time, and begin a new one.
-            The trials' folders are the caller's to set aside.
+        fresh: Set a study of that name aside within its database, under a name with the time, and begin a new one;
+            what waits in the folder to be written into the old one is, before. The trials' folders are the caller's to
+            set aside.
 
     Raises:
         StudyNotFoundError: there is no such study, and none is to be created.
@@ -124,8 +127,9 @@ def open_store(
 
         def open_() -> Database:
             return open_database(
-                location, study, direction=direction, metric=metric, space=stored_space, create=create, fresh=fresh
-            )
+                location, study, direction=direction, metric=metric, space=stored_space, create=create,
+                set_aside=paths.pending if fresh else None,
+            )  # fmt: skip
 
         # A lock is waited for; a server that does not answer now is more likely mistyped than about to start.
         database = open_() if location.kind == "server" else patiently(open_, shown=shown)
@@ -175,13 +179,3 @@ def check_metric(mark: Json, metric: str, *, study: str, shown: str) -> None:
             f'study "{study}" in {shown} was made for {mark["metric"]}, the sweep file asks for {metric}; '
             "name the study anew, or use --fresh"
         )
-
-
-def _newer(kept: Mapping[int, TrialRecord], stored: Mapping[int, TrialRecord]) -> dict[int, TrialRecord]:
-    """Those of the kept records that say more than the stored ones."""
-    newer = {}
-    for number, record in kept.items():
-        before = stored.get(number)
-        if before is None or (not before.state.final and (record.state.final or record.epochs >= before.epochs)):
-            newer[number] = record
-    return newer

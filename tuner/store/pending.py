@@ -6,12 +6,13 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tuner.errors import StorageError
 from tuner.records import TrialRecord
-from tuner.store.codec import record_from_json, record_to_json
+from tuner.store.codec import STUDY_ATTRIBUTE, identity_of, record_from_json, record_to_json
+from tuner.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class PendingFolder:
 
     folder: Path
     study: str
+    identity: str = ""
+    """Of the study; a name may be given again, and another study must not get these results. Empty if not known."""
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this process's file."""
 
@@ -29,6 +32,7 @@ class PendingFolder:
             return ""
         content = {
             "study": self.study,
+            "identity": self.identity,
             "records": [record_to_json(record) for record in records.values()],
             "facts": dict(facts),
         }
@@ -59,7 +63,9 @@ class PendingFolder:
         for path in sorted(self.folder.glob("*.json"), key=lambda p: p.stat().st_mtime_ns):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
-                if content["study"] != self.study:
+                if content["study"] != self.study or (
+                    self.identity and content.get("identity", "") not in ("", self.identity)
+                ):
                     continue
                 found = [record_from_json(value) for value in content["records"]]
             except (OSError, ValueError, KeyError, TypeError) as error:
@@ -68,6 +74,31 @@ class PendingFolder:
             facts.update(content["facts"])
             files.append(path)
         return files, records, facts
+
+
+def store_pending(database: Database, pending: PendingFolder) -> None:
+    """Write what waits for a study into it; its lease is ours.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    records, facts = database.load()
+    pending = replace(pending, identity=identity_of(facts.get(STUDY_ATTRIBUTE)))
+    files, kept, kept_facts = pending.read()
+    if files:
+        database.write(list(newer_records(kept, {r.number: r for r in records}).values()), kept_facts)
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def newer_records(kept: Mapping[int, TrialRecord], stored: Mapping[int, TrialRecord]) -> dict[int, TrialRecord]:
+    """Those of the kept records that say more than the stored ones."""
+    newer = {}
+    for number, record in kept.items():
+        before = stored.get(number)
+        if before is None or (not before.state.final and (record.state.final or record.epochs >= before.epochs)):
+            newer[number] = record
+    return newer
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """Optuna's tables as SQLAlchemy Core knows them, and what is asked of them.
 
-They are private to Optuna: `tables_as_expected` compares them with what is assumed here, and
-`tuner.store.optuna_api` is used where they differ.
+They are private to Optuna: `check_tables` compares them with what is assumed here, and a version of Optuna that has
+others is refused before it writes.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import optuna
 from optuna.storages._rdb import models
 from sqlalchemy import Connection, Enum, String, Table, Update, bindparam, select, type_coerce, update
 
+from tuner.errors import StorageError
 from tuner.store.rows import TrialRows
 
 _TABLES: Mapping[str, Table] = models.BaseModel.metadata.tables
@@ -34,12 +36,20 @@ _COLUMNS = {
 }
 
 
-def tables_as_expected() -> bool:
-    """Whether this version of Optuna has the tables that this module writes."""
-    return all(
-        name in _TABLES and {column.name for column in _TABLES[name].columns} == columns
-        for name, columns in _COLUMNS.items()
-    )
+def check_tables(*, shown: str) -> None:
+    """Make sure that this version of Optuna has the tables that this module writes.
+
+    Raises:
+        StorageError: it has others; the message says what to install.
+    """
+    for name, columns in _COLUMNS.items():
+        found = {column.name for column in _TABLES[name].columns} if name in _TABLES else set()
+        if found != columns:
+            differing = ", ".join(sorted(found ^ columns)) if found else "is missing"
+            raise StorageError(
+                f"{shown}: Optuna {optuna.__version__} keeps studies in other tables than this version of tuner knows "
+                f'(table {name}: {differing}); upgrade tuner, or run: pip install "optuna>=5,<6"'
+            )
 
 
 TRIALS, PARAMS = _TABLES["trials"], _TABLES["trial_params"]

@@ -85,9 +85,9 @@ def versions() -> dict[str, str]:
 
 
 def set_aside(paths: StudyPaths) -> None:
-    """Move the files of an earlier study's trials out of the way, under a name with the time."""
+    """Move an earlier study's files, and results that wait for it, out of the way, under names with the time."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    for path in (paths.trials, paths.finalists, paths.told, paths.finalists_told):
+    for path in (paths.trials, paths.finalists, paths.told, paths.finalists_told, paths.pending):
         if path.exists():
             path.rename(path.with_name(f"{path.name}.{stamp}"))
 
