@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST = $(BIN)/python -m pytest -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test soak check lint types bench docs clean
+.PHONY: help install sweep quick test deep mutants soak check lint types bench docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,8 +24,18 @@ $(STAMP): pyproject.toml constraints.txt
 sweep: install  ## Run sweeps/digits.yaml (or continue it) and print the ranked table
 	@$(BIN)/tuner run sweeps/digits.yaml
 
+quick: install  ## Run what is tested in under a minute: what one runs while writing
+	$(PYTEST) -q -m "not slow and not deep and not gpu"
+
 test: install  ## Run the test suite
-	$(BIN)/python -m pytest -n auto
+	$(PYTEST) -m "not deep"
+
+deep: install  ## Run the rest: matrices, races, and each property on three times the examples; says how long each part takes
+	TUNER_DEPTH=deep bash tests/in_parts.sh $(PYTEST)
+
+mutants: install  ## Put 200 faults in at random, and list those that no test sees (an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,mutants]"
+	$(BIN)/python -m tests.mutants --count 200 --seed 0
 
 soak: install  ## Kill real runs at 200 random moments, and compare what comes of them (half an hour)
 	TUNER_SOAK=200 $(BIN)/python -m pytest -n auto -q tests/reliability/test_kills.py -k soak

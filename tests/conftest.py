@@ -1,7 +1,18 @@
-"""One thread for every test process, and the numeric environment of the workers, before torch is imported."""
+"""One thread for every test process, and the numeric environment of the workers, before torch is imported.
 
+It also tells which tests take over a second of a processor and do not say so (`pytest.mark.slow` or `deep`).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.depth import examples
 from tuner.execute.numeric import set_numeric_environment
 
 set_numeric_environment(1)
@@ -14,5 +25,44 @@ torch.set_num_threads(1)
 library(wait=True)  # or the first test's workers would have a compiler at work beside them
 
 # No test fails because the machine is busy.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "untimed", deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("untimed")
+
+UNMARKED_SECONDS = 1.0
+"""Processor time above which a test carries a mark."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: tests wait for processes of theirs."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    before = _processor_seconds()
+    try:
+        yield
+    finally:
+        item.user_properties.append(("processor_seconds", _processor_seconds() - before))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that grew slow, the slowest first."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    taken = {r.nodeid: dict(r.user_properties).get("processor_seconds", 0.0) for r in reports if r.when == "call"}
+    marked = {r.nodeid for r in reports if {"slow", "deep"} & set(r.keywords)}
+    grown = sorted(
+        ((s, name) for name, s in taken.items() if s > UNMARKED_SECONDS and name not in marked), reverse=True
+    )
+    if grown:
+        terminalreporter.section(f"over {UNMARKED_SECONDS:g} s of a processor, and not marked slow or deep")
+        for seconds, name in grown:
+            terminalreporter.line(f"{seconds:5.1f} s  {name}")
+
+
+def _processor_seconds() -> float:
+    """What this process and those of its children that have ended used."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

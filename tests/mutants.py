@@ -1,0 +1,271 @@
+"""Which faults the tests would not see: `make mutants` puts 200 of them in, one at a time, and lists those that pass.
+
+The faults are Cosmic Ray's (operators, comparisons, numbers, booleans, decorators, loops), drawn at random by a seed
+over the places where one can be, never chosen by hand. Each is put into a copy of the repository, in a process that
+was forked from one with the libraries imported, and the tests of its part run until the first that fails. A fault that
+makes them hang is found as well. Annotations and `__all__` are left out, since nothing runs them.
+
+    python -m tests.mutants [--count 200] [--seed 0] [--only tuner/search] [--seconds 60] [--processes 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import importlib
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).parents[1]
+PARTS: dict[str, tuple[str, ...]] = {
+    "tuner/search": ("tests/search", "tests/sweep/test_loop.py", "tests/sweep/test_stop.py"),
+    "tuner/diagnose": ("tests/diagnose", "tests/report/test_summary.py"),
+    "tuner/report/ranking.py": ("tests/report",),
+    "tuner/report/statistics.py": ("tests/report",),
+    "tuner/report/resampling.py": ("tests/report",),
+    "tuner/report/ties.py": ("tests/report",),
+    "tuner/report/overstatement.py": ("tests/report",),
+    "tuner/train/early_stopping.py": ("tests/train/test_early_stopping.py", "tests/train/test_cohort.py"),
+    "tuner/train/optimizers.py": ("tests/train/test_optimizers.py", "tests/train/test_golden.py"),
+    "tuner/train/lion.py": ("tests/train/test_optimizers.py",),
+    "tuner/train/schedule.py": ("tests/train/test_schedule.py", "tests/train/test_golden.py"),
+    "tuner/train/losses.py": ("tests/train/test_losses.py", "tests/train/test_metrics.py"),
+    "tuner/data/split.py": ("tests/data/test_split.py", "tests/data/test_load.py"),
+    "tuner/data/folds.py": ("tests/data/test_folds.py",),
+    "tuner/store": ("tests/store",),
+}
+"""Where faults are put, and the tests that shall see them."""
+Place = tuple[int, int]
+"""A line and a column."""
+WAITED = 20
+"""A fault's tests have so many times their processor seconds on the clock, in case they wait for ever."""
+IMPORTED = ("alembic.command", "hypothesis", "matplotlib.pyplot", "optuna", "pandas", "pytest", "scipy.stats",
+            "sklearn.datasets", "sqlalchemy", "torch")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mutant:
+    """One fault: the n-th place in a file where an operator of Cosmic Ray's applies."""
+
+    file: str
+    line: int
+    column: int
+    operator: str
+    occurrence: int
+
+    def code(self) -> str:
+        """The file with the fault in it."""
+        from cosmic_ray.mutating import mutate_code
+        from cosmic_ray.plugins import get_operator
+
+        found = mutate_code(
+            (ROOT / self.file).read_text(encoding="utf-8"), get_operator(self.operator)(), self.occurrence
+        )
+        assert found is not None
+        return str(found)
+
+    def compiles(self) -> bool:
+        """Whether it is Python at all; nobody would need a test for the others."""
+        try:
+            compile(self.code(), self.file, "exec")
+        except SyntaxError:
+            return False
+        return True
+
+    def change(self) -> str:
+        """The line as it was and as it is."""
+        before = (ROOT / self.file).read_text(encoding="utf-8").splitlines()
+        lines = difflib.unified_diff(before, self.code().splitlines(), n=0, lineterm="")
+        return "  ".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+
+
+def python_files() -> list[str]:
+    found = [
+        p for part in PARTS for p in ([ROOT / part] if part.endswith(".py") else sorted((ROOT / part).glob("*.py")))
+    ]
+    return [str(p.relative_to(ROOT)) for p in found]
+
+
+def never_run(tree: ast.Module) -> list[tuple[Place, Place]]:
+    """From where to where the annotations go: nothing evaluates them."""
+    parts = [p for node in ast.walk(tree) for p in (getattr(node, "annotation", None), getattr(node, "returns", None))]
+    return [
+        ((p.lineno, p.col_offset), (p.end_lineno or p.lineno, p.end_col_offset or 0))
+        for p in parts
+        if isinstance(p, ast.expr)
+    ]
+
+
+def mutants_of(file: str) -> Iterator[Mutant]:
+    """Every fault that could be put into a file."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.plugins import get_operator, operator_names
+
+    text = (ROOT / file).read_text(encoding="utf-8")
+    silent = never_run(ast.parse(text))
+    tree = get_ast(text)
+    for name in operator_names():
+        kind = get_operator(name)
+        if kind.arguments() or name.endswith("NoOp"):
+            continue
+        places = (start for node in ast_nodes(tree) for start, _ in kind().mutation_positions(node))
+        for occurrence, (line, column) in enumerate(places):
+            if not any(begin <= (line, column) < end for begin, end in silent):
+                yield Mutant(file, line, column, name, occurrence)
+
+
+def draw(count: int, seed: int, only: str) -> list[Mutant]:
+    """So many faults at different places: first the place, then one of the faults that fit it."""
+    places: dict[tuple[str, int, int], list[Mutant]] = {}
+    for file in python_files():
+        if file.startswith(only):
+            for mutant in mutants_of(file):
+                places.setdefault((mutant.file, mutant.line, mutant.column), []).append(mutant)
+    rng = random.Random(seed)
+    chosen = rng.sample(sorted(places), len(places))
+    drawn = (rng.choice(sorted(places[place])) for place in chosen)
+    return list(islice((mutant for mutant in drawn if mutant.compiles()), count))
+
+
+@dataclass(slots=True)
+class Trial:
+    """A fault that is being tried: its copy of the repository, and the process that runs the tests there."""
+
+    mutant: Mutant
+    copy: Path
+    pid: int
+    deadline: float
+
+    def ended(self) -> bool | None:
+        """Whether the tests passed; None while they run. Tests that a fault makes hang have found it."""
+        done, status = os.waitpid(self.pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        if time.monotonic() < self.deadline:
+            return None
+        os.killpg(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        return False
+
+
+def begin(mutant: Mutant, copy: Path, *, seconds: float) -> Trial:
+    """Put the fault in, and start the tests of its part."""
+    (copy / mutant.file).write_text(mutant.code(), encoding="utf-8")
+    pid = start_tests(copy, tests_for(mutant.file), seconds=seconds)
+    return Trial(mutant, copy, pid, time.monotonic() + WAITED * seconds)
+
+
+def tests_for(file: str) -> tuple[str, ...]:
+    return next(tests for part, tests in PARTS.items() if file.startswith(part))
+
+
+def start_tests(copy: Path, tests: Sequence[str], *, seconds: float) -> int:
+    """A forked process that runs them until the first that fails, with so many seconds of a processor."""
+    pid = os.fork()
+    if pid == 0:
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
+        run_tests(copy, tests)
+    return pid
+
+
+def refuse_unsound(copy: Path, files: Sequence[str], *, seconds: float) -> None:
+    """Where the tests fail or take too long without a fault, every fault would count as found."""
+    for tests in sorted({tests_for(file) for file in files}):
+        _, status = os.waitpid(start_tests(copy, tests, seconds=seconds / 2), 0)
+        if code := os.waitstatus_to_exitcode(status):
+            sys.exit(f"{' '.join(tests)} end with {code} without any fault, or take over {seconds / 2:g} s:\n"
+                     + (copy / "output").read_text(errors="replace")[-2000:])  # fmt: skip
+
+
+def run_tests(copy: Path, tests: Sequence[str]) -> NoReturn:
+    """In the forked process: run them until the first that fails, and exit as pytest says."""
+    code = 1
+    try:
+        os.setsid()
+        with (copy / "output").open("wb") as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+        os.chdir(copy)
+        sys.path.insert(0, str(copy))
+        sys.modules.pop("tests", None)  # the copy's is meant, not the one that this file is in
+        import pytest
+
+        code = int(
+            pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-n", "0", "-m", "not slow and not deep", *tests])
+        )
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def try_all(
+    mutants: Sequence[Mutant], folder: Path, *, processes: int, seconds: float
+) -> Iterator[tuple[Mutant, bool]]:
+    """Each fault, and whether the tests passed with it, as they end."""
+    free = [copy_of(folder / str(number)) for number in range(processes)]
+    refuse_unsound(free[0], [mutant.file for mutant in mutants], seconds=seconds)
+    waiting, running = list(reversed(mutants)), list[Trial]()
+    while waiting or running:
+        while waiting and free:
+            running.append(begin(waiting.pop(), free.pop(), seconds=seconds))
+        time.sleep(0.05)
+        for trial in tuple(running):
+            if (passed := trial.ended()) is not None:
+                running.remove(trial)
+                file = trial.mutant.file
+                shutil.copy(ROOT / file, trial.copy / file)
+                free.append(trial.copy)
+                yield trial.mutant, passed
+
+
+def copy_of(folder: Path) -> Path:
+    """The repository without what was made in it."""
+    made = shutil.ignore_patterns(".git", ".venv", "results", ".*_cache", "__pycache__", ".hypothesis")
+    shutil.copytree(ROOT, folder, ignore=made)
+    return folder
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="a part or a file")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of a processor, for one fault")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
+    sys.dont_write_bytecode = True
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in IMPORTED:
+        importlib.import_module(name)
+    drawn = draw(asked.count, asked.seed, asked.only)
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for mutant, passed in try_all(drawn, Path(folder), processes=asked.processes, seconds=asked.seconds):
+            survivors += passed
+            print(f"{'SURVIVED' if passed else 'killed'} {mutant.file}:{mutant.line}  {mutant.change()}", flush=True)
+    killed = len(drawn) - survivors
+    print(f"{killed} of {len(drawn)} killed ({killed / len(drawn):.1%}), {survivors} survived; seed {asked.seed}")
+
+
+if __name__ == "__main__":
+    main()
