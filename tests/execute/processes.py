@@ -1,10 +1,15 @@
-"""What processes there are, from `/proc`."""
+"""What processes there are, from `/proc`, and how one of them stands."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from tuner.execute.signals import ENDING
 
 
 def group(leader: int) -> list[int]:
@@ -60,3 +65,17 @@ def _all() -> dict[int, tuple[str, int, int]]:
             state, ppid, pgid, *_ = stat.rpartition(")")[2].split()
             found[int(entry.name)] = (state, int(ppid), int(pgid))
     return found
+
+
+def surroundings() -> tuple[bool, str, set[int]]:
+    """What a process that users' code starts would inherit, or be refused."""
+    daemon = multiprocessing.current_process().daemon
+    ignored = {number for number in ENDING if signal.getsignal(number) is signal.SIG_IGN}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return daemon, os.environ.get("PYTHONSAFEPATH", ""), ignored | {int(number) for number in blocked}
+
+
+def leave_a_child() -> str:
+    """Start a program, and leave it behind; the process id of this one."""
+    os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
+    return str(os.getpid())

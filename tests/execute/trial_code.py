@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -146,9 +147,31 @@ def commit(fault: str) -> None:
                 os.fork()
         case "leave a child":
             subprocess.Popen(["sleep", "600"])
+        case "start and terminate":
+            start_and_terminate()
         case "interrupt":
             raise KeyboardInterrupt
         case "" | "raise in training":
             pass
         case _:
             raise AssertionError(f"no such fault: {fault}")
+
+
+def start_and_terminate() -> None:
+    """Print how children of several kinds end that are sent SIGTERM: their exit codes."""
+    print("start method", multiprocessing.get_start_method())
+    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    forked.start()
+    forked.terminate()
+    forked.join(30)
+    print("forked:", forked.exitcode)
+    forked.kill()
+    with subprocess.Popen(["sleep", "600"]) as program:
+        program.terminate()
+        print("program:", program.wait(30))
+    script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        shell.terminate()
+        print("trap:", shell.wait(30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -9,10 +10,11 @@ import time
 
 import pytest
 
+from tuner.execute.signals import ENDING
 from tuner.sweep.stop import StopRequest
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDING)
 def test_the_first_signal_in_training_asks_and_the_second_ends_at_once(number: signal.Signals) -> None:
     stop = StopRequest()
     with stop.on_signals(), stop.training():
@@ -24,7 +26,7 @@ def test_the_first_signal_in_training_asks_and_the_second_ends_at_once(number: s
     assert caught.value.code == 128 + number
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_ends_at_once_while_there_is_nothing_to_save(number: signal.Signals) -> None:
     stop = StopRequest()
     with stop.on_signals():
@@ -37,10 +39,31 @@ def test_a_signal_ends_at_once_while_there_is_nothing_to_save(number: signal.Sig
 
 
 def test_the_handlers_are_put_back() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in ENDING]
     with StopRequest().on_signals():
-        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] != before
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        assert [signal.getsignal(number) for number in ENDING] != before
+    assert [signal.getsignal(number) for number in ENDING] == before
+
+
+def test_a_hangup_that_nohup_has_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest().on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_forked_child_heeds_signals_as_usual() -> None:
+    with StopRequest().on_signals():
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        child.start()
+        child.terminate()
+        child.join(30)
+        ended = child.exitcode
+        child.kill()
+    assert ended == -signal.SIGTERM
 
 
 def test_other_threads_may_run_sweeps_without_signals() -> None:

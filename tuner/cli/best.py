@@ -15,7 +15,7 @@ from tuner.errors import TunerError, UsageError
 from tuner.paths import TrialPaths
 
 if TYPE_CHECKING:
-    from tuner.records import DataInfo, TrialRecord
+    from tuner.records import DataInfo, Params, TrialRecord
     from tuner.spec.model import SweepSpec
     from tuner.store.reader import StudyData
 
@@ -171,10 +171,11 @@ def _reproduce(location: Location) -> str | None:
 
 
 def _verify(data: StudyData, record: TrialRecord, weights: Path) -> None:
-    from tuner.train.evaluate import evaluate_weights
+    from tuner.execute.apart import run_apart
+    from tuner.execute.devices import WorkerPlace
 
-    spec = _spec(data)
-    _, metric = evaluate_weights(spec, record.params, weights, known=data.facts.get("data"))
+    known = data.facts.get("data")
+    metric = run_apart(_dev_metric, WorkerPlace("cpu", 1, None), _spec(data), dict(record.params), weights, known)
     ranked = record.value
     assert ranked is not None
     if not math.isclose(metric, ranked, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
@@ -183,6 +184,13 @@ def _verify(data: StudyData, record: TrialRecord, weights: Path) -> None:
             "the code or the file has changed since"
         )
     click.echo(f"verified: {weights.name} of trial {record.number} scores dev {data.metric} {metric:.6g}", err=True)
+
+
+def _dev_metric(spec: SweepSpec, params: Params, weights: Path, known: Any) -> float:
+    """Of stored weights; runs in a process of its own, since it imports the user's code."""
+    from tuner.train.evaluate import evaluate_weights
+
+    return evaluate_weights(spec, params, weights, known=known)[1]
 
 
 def _spec(data: StudyData) -> SweepSpec:

@@ -62,11 +62,8 @@ def test(study: str, again: bool, as_json: bool, results: Path, store: str | Non
 
 def _touch(data: StudyData, location: Location) -> dict[str, Any]:
     """Evaluate the final choice in a process of its own, since that imports the user's code."""
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
-
-    from tuner.execute.numeric import set_numeric_environment
+    from tuner.execute.apart import run_apart
+    from tuner.execute.devices import WorkerPlace
     from tuner.report.choice import final_choice
     from tuner.spec.model import SweepSpec
     from tuner.store.book import utc_now
@@ -90,12 +87,7 @@ def _touch(data: StudyData, location: Location) -> dict[str, Any]:
         raise TunerError(
             f"the weights of trial {record.number} are not at {weights}; train it again from best/sweep.yaml"
         )
-    set_numeric_environment(1)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            found = pool.submit(_evaluate, spec, dict(record.params), weights, data.facts["data"]).result()
-        except BrokenProcessPool as error:
-            raise TunerError("the evaluating process died") from error
+    found = run_apart(_evaluate, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, data.facts["data"])
     return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
 
 

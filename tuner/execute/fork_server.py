@@ -6,6 +6,7 @@ milliseconds. The server never imports users' code.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,9 @@ import sys
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from types import TracebackType
+
+from tuner.execute.helpers import become_ordinary, helpers
+from tuner.execute.signals import ENDING
 
 _ARRAYS = ("ubyte", "ubyte.gz", ".npy", ".npz")
 """Ends of the names of sources that are read without pandas."""
@@ -30,14 +34,18 @@ def fork_server(*, source: str) -> ForkServerContext:
     else:
         readers = [] if source.endswith(_ARRAYS) else ["pandas"]
     context.set_forkserver_preload([__name__, "tuner.execute.worker", *readers])
-    forkserver.ensure_running()
+    with helpers():
+        forkserver.ensure_running()
     return context
 
 
 def _shield() -> None:
     """Leave the terminal's and the job's process group: its signals are for the coordinator alone."""
     os.setsid()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)  # a worker is born so, and never without a handler
+    become_ordinary()
+    atexit.register(os._exit, 0)  # it has nothing to clean up, and whoever waits for its end need not wait for that
     server, usual = os.getpid(), sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

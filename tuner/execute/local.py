@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from tuner.data.identity import what_differs
-from tuner.errors import StudyMismatchError, TunerError
+from tuner.errors import DataError, StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
 from tuner.execute.fork_server import fork_server
@@ -34,6 +34,8 @@ from tuner.spec.model import SweepSpec
 
 log = logging.getLogger(__name__)
 
+WATCH_SECONDS = 1.0
+"""While workers load, it is looked so often whether one has stalled."""
 MAX_EARLY_DEATHS = 3
 """So many workers may die in a row before one of them has loaded the data."""
 MAX_WORDS = 4000
@@ -72,7 +74,8 @@ class LocalExecutor:
     @property
     def facts(self) -> TaskFacts:
         while self._facts is None:
-            self._ready_events += self._receive_all(None)
+            self._ready_events += self._receive_all(WATCH_SECONDS)
+            self._watch_all()
             if self._failure is not None:
                 raise self._failure
         return self._facts
@@ -113,8 +116,7 @@ class LocalExecutor:
         found += self._receive_all(0.0 if found else timeout_seconds)
         if self._failure is not None and not found:
             raise self._failure
-        for worker in self.workers:
-            worker.watch(self.spec.limits)
+        self._watch_all()
         self._dispatch()
         return found
 
@@ -184,7 +186,11 @@ class LocalExecutor:
     def _start(self, number: int, place: WorkerPlace) -> Worker:
         return Worker(number, place, WorkerProcess(self._context, self.spec, self.paths, number=number, place=place))
 
-    def _receive_all(self, timeout_seconds: float | None) -> list[TrialEvent]:
+    def _watch_all(self) -> None:
+        for worker in self.workers:
+            worker.watch(self.spec.limits)
+
+    def _receive_all(self, timeout_seconds: float) -> list[TrialEvent]:
         wait([source for worker in self.workers for source in worker.process.waitables], timeout_seconds)
         return [event for worker in list(self.workers) for event in self._receive(worker)]
 
@@ -253,7 +259,9 @@ class LocalExecutor:
             self.workers.remove(worker)
         else:
             self.workers[self.workers.index(worker)] = self._start(worker.number, worker.place)
-        if not worker.ready:
+        if not worker.ready and worker.stalled:
+            self._failure = self._failure or _loading_stalled(self.spec.limits.stall_seconds, words)
+        elif not worker.ready:
             self._count_early_death(cause, words)
         if worker.is_checking:  # one configuration may be to blame, and its trial will tell
             log.warning("the first look at %s killed its worker: %s", self.spec.model.kind, cause)
@@ -291,8 +299,20 @@ class LocalExecutor:
     def _count_early_death(self, cause: str, words: bytes) -> None:
         self._early_deaths += 1
         if self._early_deaths >= MAX_EARLY_DEATHS and self._failure is None:
-            text = words.decode(errors="replace").partition("\nExtension modules:")[0].strip()[-MAX_WORDS:]
-            said = f"; it printed last:\n{text}" if text else ""
             self._failure = TunerError(
-                f"{self._early_deaths} workers were lost one after the other while they loaded the data: {cause}{said}"
+                f"{self._early_deaths} workers were lost one after the other while they loaded the data: {cause}"
+                f"{_last_words(words)}"
             )
+
+
+def _loading_stalled(seconds: float, words: bytes) -> DataError:
+    return DataError(
+        f"a worker was still importing your code or loading the data after {seconds:g} s; raise limits.stall_seconds "
+        f"if it takes so long{_last_words(words)}"
+    )
+
+
+def _last_words(words: bytes) -> str:
+    """What a worker printed last, for the end of an error message."""
+    text = words.decode(errors="replace").partition("\nExtension modules:")[0].strip()[-MAX_WORDS:]
+    return f"; it printed last:\n{text}" if text else ""

@@ -43,11 +43,11 @@ class Worker:
 
     def watch(self, limits: LimitsSpec) -> None:
         """Kill it if one of its trials has trained for longer than it may, or it has long been silent; note why."""
-        if not self.ready or not self.jobs:
+        if self.ready and not self.jobs:
             return
         now = time.monotonic()
         quiet = now - self.told
-        if limits.trial_seconds is not None and quiet > OVERTIME_SECONDS:
+        if self.jobs and limits.trial_seconds is not None and quiet > OVERTIME_SECONDS:
             spent = quiet / len(self.jobs) - OVERTIME_SECONDS
             late = [t for t in self.jobs if self.seconds.get(t, 0.0) + spent > limits.trial_seconds]
             self.overtime = frozenset(late)

@@ -8,8 +8,8 @@ Messages to a worker: ("check",), ("train", jobs), ("join", jobs), ("interrupt",
 from __future__ import annotations
 
 import faulthandler
-import fcntl
 import logging
+import multiprocessing
 import os
 import queue
 import signal
@@ -18,15 +18,16 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import StorageError, StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace
+from tuner.execute.lifeline import end_with_parent
 from tuner.execute.printed import Printed
 from tuner.execute.runner import CohortRunner
+from tuner.execute.signals import leave_to_coordinator
 from tuner.execute.training import facts_of, open_task, write_dev_targets
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import EpochsFinished, TrialEvent, TrialJob
@@ -44,9 +45,9 @@ def worker_main(
 ) -> None:
     """Entry point of a worker process."""
     os.setsid()  # its own group: Ctrl-C at a terminal reaches the coordinator alone, and its children end with it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _end_with_coordinator()
+    leave_to_coordinator()
+    multiprocessing.set_start_method(None, force=True)  # ours is for our workers: users' processes start as usual
+    end_with_parent()
     printed.take_over()
     faulthandler.enable()
     link = Link(connection)
@@ -72,21 +73,6 @@ def _open(link: Link, spec: SweepSpec, paths: StudyPaths, place: WorkerPlace) ->
     return None
 
 
-def _end_with_coordinator() -> None:
-    """Have the kernel kill this process group when the coordinator dies, even in the middle of a long step.
-
-    The coordinator holds the only other end of a pipe on which nothing is ever sent. Where the kernel cannot send
-    a signal of our choice when that end is closed (other than Linux), `Link` notices it.
-    """
-    parent = parent_process()
-    assert parent is not None
-    if hasattr(fcntl, "F_SETSIG"):
-        pipe = parent.sentinel
-        fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
-
-
 class Link:
     """The worker's end of the connection. What comes is read at once, so that the coordinator's sends never block."""
 
@@ -95,8 +81,12 @@ class Link:
         self._sending = threading.Lock()
         self._inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         # A process that users' code forks must not hold the connection open, nor send on it.
-        os.register_at_fork(after_in_child=connection.close)
+        os.register_at_fork(after_in_child=self._leave)
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def _leave(self) -> None:
+        self._sending = threading.Lock()  # another thread may have held it when the child was forked
+        self._connection.close()
 
     def send(self, *message: Any) -> None:
         with self._sending:

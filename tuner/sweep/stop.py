@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from tuner.execute.signals import ENDING, handle, restore
 
 
 class StopRequest:
@@ -35,7 +35,7 @@ class StopRequest:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within the block SIGINT and SIGTERM are heeded: a first one in training asks to stop, others end at once.
+        """Within the block signals that end a run are heeded: a first one in training asks to stop, others end at once.
 
         Raises:
             SystemExit: with the exit code of the signal, where it ends the program.
@@ -44,18 +44,19 @@ class StopRequest:
             yield
             return
 
-        def handle(number: int, frame: FrameType | None) -> None:
+        def heed(number: int, frame: FrameType | None) -> None:
             if self._training and self.signal is None:
                 self.signal = number
             else:
                 raise SystemExit(128 + number)
 
-        before = {number: signal.signal(number, handle) for number in SIGNALS}
+        # `nohup` has SIGHUP ignored, and that is to stay so.
+        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+        before = handle([number for number in ENDING if number not in ignored], heed)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            restore(before)
 
     @contextmanager
     def after(self, seconds: float | None) -> Iterator[None]:

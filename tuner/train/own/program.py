@@ -42,7 +42,7 @@ class Program:
                 process_group=0,
                 pass_fds=[lifeline],
             )
-            _kill_when_closed(lifeline, group=self._process.pid)
+            kill_when_closed(lifeline, group=self._process.pid)
         except OSError as error:
             os.close(self._held)
             raise UserCodeError(_why_not(error, arguments[0], folder)) from error
@@ -88,16 +88,16 @@ class Program:
         os.close(self._held)
 
 
-def _kill_when_closed(lifeline: int, *, group: int) -> None:
-    """Have the kernel kill the group when the other end of a pipe is closed, which this process alone holds.
+def kill_when_closed(pipe: int, *, group: int) -> None:
+    """Have the kernel kill a process group when the other end of a pipe is closed, on which nothing is ever sent.
 
-    The program has its end open for as long as it lives; nothing is ever sent. Linux only: elsewhere a program
-    outlives a worker that is killed, until it next prints.
+    The group has its own end open for as long as it lives. Linux only: elsewhere a program outlives a worker that is
+    killed, until it next prints.
     """
     if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -group)
-        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, -group)
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _why_not(error: OSError, program: str, folder: Path) -> str:
