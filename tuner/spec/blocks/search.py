@@ -68,7 +68,9 @@ class LimitsSpec(Part):
     trial_seconds: Annotated[float, Field(gt=0)] | None = None
     """A trial that has trained longer fails with reason `timeout`."""
     stall_seconds: Annotated[float, Field(gt=0)] = 600.0
-    """A trial that does no step for so long, or whose own code reports nothing, fails with reason `stalled`."""
+    """A trial that does no step for so long, or whose own code reports nothing, fails with reason `stalled`.
+
+    A worker that loads for so long ends the run."""
     consecutive_failures: Annotated[int, Field(ge=1)] = 3
     """So many trials in a row that fail in the same way stop the sweep (exit code 7). Divergence does not count."""
     retries: Annotated[int, Field(ge=0)] = 1
