@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from tuner.data.identity import what_differs
-from tuner.errors import DataError, StudyMismatchError, TunerError
+from tuner.errors import StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
 from tuner.execute.fork_server import fork_server
@@ -19,7 +19,7 @@ from tuner.execute.numeric import set_numeric_environment
 from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS, WorkerProcess
-from tuner.execute.watched import Worker
+from tuner.execute.watched import Worker, loading_failed, loading_stalled
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
     EpochsFinished,
@@ -38,8 +38,6 @@ WATCH_SECONDS = 1.0
 """While workers load, it is looked so often whether one has stalled."""
 MAX_EARLY_DEATHS = 3
 """So many workers may die in a row before one of them has loaded the data."""
-MAX_WORDS = 4000
-"""Characters of a worker's last words in an error message."""
 
 
 class LocalExecutor:
@@ -260,7 +258,7 @@ class LocalExecutor:
         else:
             self.workers[self.workers.index(worker)] = self._start(worker.number, worker.place)
         if not worker.ready and worker.stalled:
-            self._failure = self._failure or _loading_stalled(self.spec.limits.stall_seconds, words)
+            self._failure = self._failure or loading_stalled(self.spec.limits.stall_seconds, words)
         elif not worker.ready:
             self._count_early_death(cause, words)
         if worker.is_checking:  # one configuration may be to blame, and its trial will tell
@@ -299,20 +297,4 @@ class LocalExecutor:
     def _count_early_death(self, cause: str, words: bytes) -> None:
         self._early_deaths += 1
         if self._early_deaths >= MAX_EARLY_DEATHS and self._failure is None:
-            self._failure = TunerError(
-                f"{self._early_deaths} workers were lost one after the other while they loaded the data: {cause}"
-                f"{_last_words(words)}"
-            )
-
-
-def _loading_stalled(seconds: float, words: bytes) -> DataError:
-    return DataError(
-        f"a worker was still importing your code or loading the data after {seconds:g} s; raise limits.stall_seconds "
-        f"if it takes so long{_last_words(words)}"
-    )
-
-
-def _last_words(words: bytes) -> str:
-    """What a worker printed last, for the end of an error message."""
-    text = words.decode(errors="replace").partition("\nExtension modules:")[0].strip()[-MAX_WORDS:]
-    return f"; it printed last:\n{text}" if text else ""
+            self._failure = loading_failed(self._early_deaths, cause, words)

@@ -6,11 +6,14 @@ import time
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from tuner.errors import DataError, TunerError
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.planner import PlannedJob
 from tuner.execute.process import WorkerProcess
 from tuner.spec.model import LimitsSpec
 
+MAX_WORDS = 4000
+"""Characters of a worker's last words in an error message."""
 OVERTIME_SECONDS = 1.0
 """A trial that is over its time limit is given so long to end itself."""
 
@@ -54,3 +57,24 @@ class Worker:
         self.stalled = not self.overtime and now - self.heard > limits.stall_seconds
         if self.overtime or self.stalled:
             self.process.kill()
+
+
+def loading_stalled(seconds: float, words: bytes) -> DataError:
+    """The error of a run one of whose workers loads for too long."""
+    return DataError(
+        f"a worker was still importing your code or loading the data after {seconds:g} s; raise limits.stall_seconds "
+        f"if it takes so long{_last_words(words)}"
+    )
+
+
+def loading_failed(deaths: int, cause: str, words: bytes) -> TunerError:
+    """The error of a run whose workers die while they load, one after the other."""
+    return TunerError(
+        f"{deaths} workers were lost one after the other while they loaded the data: {cause}{_last_words(words)}"
+    )
+
+
+def _last_words(words: bytes) -> str:
+    """What a worker printed last, for the end of an error message."""
+    text = words.decode(errors="replace").partition("\nExtension modules:")[0].strip()[-MAX_WORDS:]
+    return f"; it printed last:\n{text}" if text else ""
