@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tuner.errors import SweepFileError
 from tuner.records import Params, ParamValue, TrialRecord
 from tuner.search.strategy import Decision, Start, Strategy
-from tuner.spec.space import Space
+from tuner.spec.space import Dimension, Space
 
 TIER = "start"
 
@@ -26,12 +26,19 @@ def start_configurations(start: Sequence[Mapping[str, ParamValue]], space: Space
                 problems.append(f"search.start[{index}]: {name} is not searched; remove it or add it to space")
             elif not space[name].contains(value):
                 problems.append(f"search.start[{index}].{name}: must lie within its range in space, got {value!r}")
-        params = space.complete(given)
+        params = space.complete({n: _typed(v, space[n]) if n in space.names else v for n, v in given.items()})
         if params not in found:
             found.append(params)
     if problems:
         raise SweepFileError(problems)
     return found
+
+
+def _typed(value: ParamValue, dimension: Dimension) -> ParamValue:
+    """A number as the dimension's own kind: 64.0 as 64 for whole numbers, 1 as 1.0 for others."""
+    if isinstance(value, bool | str) or dimension.kind == "categorical":
+        return value
+    return int(value) if dimension.kind == "int" and float(value).is_integer() else float(value)
 
 
 class StartFirst:

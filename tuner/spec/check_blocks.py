@@ -130,6 +130,10 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
     if is_own(training.loss):
         _check_own_loss(spec, findings)
     _warn_ignored(spec, findings)
+    for name in training.model_fields_set & HYPERPARAMETERS.keys():
+        value = getattr(training, name)
+        if value is not None and not is_own(str(value)):
+            check_value(("training", name), value, HYPERPARAMETERS[name], findings)
     if training.lr_decay and not findings.is_unusable(("training", "schedule")):
         if training.schedule in UNDECAYED:
             rule = f"has no effect with schedule {training.schedule}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tuner.records import ParamValue
 from tuner.spec.findings import Findings
-from tuner.spec.knowledge import Hyperparameter
+from tuner.spec.knowledge import HIGHEST_FLOAT, Hyperparameter
 from tuner.spec.model import DimensionSpec
 from tuner.spec.names import did_you_mean
-from tuner.spec.problems import KeyPath, show_value
+from tuner.spec.problems import KeyPath, plain_number, show_value
 
 
 def check_choices(path: KeyPath, part: DimensionSpec, known: Hyperparameter | None, findings: Findings) -> None:
@@ -46,7 +46,12 @@ def check_value(path: KeyPath, value: ParamValue, known: Hyperparameter, finding
     elif known.kind == "int" and not float(value).is_integer():
         findings.error(path, "must be a whole number", remedy=f"write {round(value)}")
     elif known.bounds is not None and not known.bounds.hold(value):
-        findings.error(path, f"must be {known.bounds}", remedy=share_remedy(value, known))
+        if known.bounds.reason and value > known.bounds.high:
+            findings.error(path, f"must be at most {plain_number(known.bounds.high)}", remedy=known.bounds.reason)
+        else:
+            findings.error(path, f"must be {known.bounds}", remedy=share_remedy(value, known))
+    elif value > HIGHEST_FLOAT:
+        findings.error(path, f"must be at most {HIGHEST_FLOAT:g}", remedy="training is in float32")
     elif known.name == "kernel_size" and value % 2 == 0:
         findings.error(path, "must be odd", remedy=f"write {int(value) + 1}")
 

@@ -8,7 +8,7 @@ from tuner.records import ParamValue
 from tuner.spec.check_space import rule_of
 from tuner.spec.defaults import fixed_values
 from tuner.spec.findings import Findings
-from tuner.spec.model import SweepSpec
+from tuner.spec.model import DimensionSpec, SweepSpec
 from tuner.spec.names import did_you_mean
 from tuner.spec.problems import KeyPath, show_value
 from tuner.spec.space import Dimension, Space
@@ -20,7 +20,10 @@ def check_conditions(spec: SweepSpec, sound: Mapping[str, Dimension], findings: 
     for name, part in given.items():
         for other, wanted in part.when.items():
             path: KeyPath = ("space", name, "when", other)
-            if other == name:
+            if wanted == []:
+                rule = "lists no value, so that it never holds"
+                findings.error(path, rule, remedy=f"list values of {other}, or remove the condition", got="")
+            elif other == name:
                 findings.error(path, "cannot depend on itself", remedy="remove it", at_key=True)
             elif other not in given:
                 _report_unsearched(path, other, spec, findings)
@@ -29,6 +32,29 @@ def check_conditions(spec: SweepSpec, sound: Mapping[str, Dimension], findings: 
     for circle in _circles({name: [w for w in part.when if w != name] for name, part in given.items()}):
         rule = f"goes in a circle: {' -> '.join((*circle, circle[0]))}"
         findings.error(("space", circle[0], "when"), rule, remedy="remove one `when`", at_key=True)
+    _check_together(given, findings)
+
+
+def _check_together(given: Mapping[str, DimensionSpec], findings: Findings) -> None:
+    """Check that the conditions of a dimension and of those that it depends on can hold at once."""
+    for name in given:
+        allowed: dict[str, list[ParamValue]] = {}
+        for ancestor in _with_ancestors(name, given):
+            for other, wanted in given[ancestor].when.items():
+                values = wanted if isinstance(wanted, list) else [wanted]
+                allowed[other] = [value for value in allowed.get(other, values) if value in values]
+        never = next((other for other, values in allowed.items() if not values), None)
+        if never is not None and all(wanted != [] for part in given.values() for wanted in part.when.values()):
+            rule = f"never holds: what it depends on asks for another {never}"
+            findings.error(("space", name, "when"), rule, remedy="remove one of the conditions", at_key=True)
+
+
+def _with_ancestors(name: str, given: Mapping[str, DimensionSpec]) -> list[str]:
+    """A dimension and all that its conditions name, directly or not."""
+    found = [name]
+    for one in found:
+        found += [other for other in given[one].when if other in given and other not in found]
+    return found
 
 
 def _report_unsearched(path: KeyPath, other: str, spec: SweepSpec, findings: Findings) -> None:

@@ -131,7 +131,12 @@ def _check_reported(spec: SweepSpec, findings: Findings) -> None:
     elif not re.fullmatch(PARAMETER_NAME, metric) or metric == "epoch":
         rule = "must be a name of letters, digits and `_`, and not `epoch`"
         findings.refuse(("objective", "metric"), rule, remedy="rename it")
-    elif spec.objective.direction is None and known_direction(metric) is None:
+    elif (direction := spec.objective.direction) is not None:
+        right = known_direction(metric)
+        if right not in (None, direction):
+            rule = f"must be {right} for {metric}"
+            findings.error(("objective", "direction"), rule, remedy="leave it out, or report it under another name")
+    elif known_direction(metric) is None:
         rule = f"is required for {show_value(metric)}, a metric of yours"
         findings.error(("objective", "direction"), rule, remedy="write maximize or minimize", got="")
 

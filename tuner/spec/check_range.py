@@ -11,6 +11,10 @@ from tuner.spec.model import DimensionSpec
 from tuner.spec.problems import KeyPath
 
 MANY_DECADES = 3.0
+MOST_EXACT_INTEGER = 2**53
+HIGHEST_OWN = 1e150
+"""Of a range of the user's own: its square is still a number."""
+MOST_STEPS = 1e9
 HIGHEST_MOMENTUM = 0.999
 HIGHEST_LEARNING_RATE = 10.0
 
@@ -40,6 +44,8 @@ def check_range(
     elif not _check_known(path, part, known, findings):
         return
     low, high = _ends(part, known)
+    if not _check_size(path, part, known, findings):
+        return
     if low > high:
         _report_empty(path, part, low, high, findings)
         return
@@ -65,6 +71,20 @@ def _check_known(path: KeyPath, part: DimensionSpec, known: Hyperparameter, find
     if known.name == "kernel_size" and part.step is not None and part.step % 2:
         findings.error((*path, "step"), "must be even, so that kernels stay odd", remedy="write 2")
     return findings.num_errors == before
+
+
+def _check_size(path: KeyPath, part: DimensionSpec, known: Hyperparameter | None, findings: Findings) -> bool:
+    """Whether the ends are numbers that a search can calculate with."""
+    most = MOST_EXACT_INTEGER if _is_int(part, known) else HIGHEST_OWN
+    for key in ("low", "high"):
+        value = getattr(part, key)
+        if value is not None and abs(value) > most:
+            what = (
+                "up to which whole numbers are exact" if most == MOST_EXACT_INTEGER else "beyond which ranges overflow"
+            )
+            findings.error((*path, key), f"must lie between -{most:g} and {most:g}, {what}")
+            return False
+    return True
 
 
 def _ends(part: DimensionSpec, known: Hyperparameter | None) -> tuple[float, float]:
@@ -101,6 +121,10 @@ def _check_step(path: KeyPath, part: DimensionSpec, low: float, high: float, fin
     if part.step is None or low == high:
         return
     steps = (high - low) / part.step
+    if steps > MOST_STEPS:
+        rule = f"makes more than {MOST_STEPS:,.0f} values"
+        findings.error((*path, "step"), rule, remedy="leave it out for a continuum")
+        return
     if steps < 1 - 1e-9:
         findings.error((*path, "step"), f"must be at most high - low ({high - low:g})")
     elif not math.isclose(steps, round(steps), rel_tol=1e-9):

@@ -67,7 +67,8 @@ def rule_of(dimension: Dimension) -> str:
     if dimension.kind == "categorical":
         return f"must be one of the choices {', '.join(show_value(c) for c in dimension.choices)}"
     number = "a whole number" if dimension.kind == "int" else "a number"
-    return f"must be {number} from {dimension.low:g} to {dimension.high:g}, its range"
+    steps = f" in steps of {dimension.step:g}" if dimension.step else ""
+    return f"must be {number} from {dimension.low:g} to {dimension.high:g}{steps}, its range"
 
 
 def _check_name(name: str, part: DimensionSpec, spec: SweepSpec, findings: Findings) -> bool:

@@ -167,6 +167,8 @@ def _default(
         usual = known.default_for(*used_by) if known.searched_default is None else known.searched_default
         if dimension.contains(usual):
             return usual
+        if dimension.step is not None and not isinstance(usual, str) and dimension.low <= usual <= dimension.high:
+            return dimension.from_unit(dimension.to_unit(usual))  # the nearest of its grid
         if known.tier == REGULARISATION_TIER and dimension.ordered:
             return _lightest(dimension)
     return dimension.from_unit(0.5) if dimension.ordered else dimension.choices[0]

@@ -82,7 +82,7 @@ _ALL = (
         low=32,
         high=256,
         scale="log",
-        bounds=Bounds(low=1),
+        bounds=Bounds(low=1, high=1_000_000_000, reason="write `full` for all of the training set"),
         in_default_space=True,
         description="Examples in a mini-batch; `full` is all of the training set.",
     ),

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from tuner.records import ParamValue
 from tuner.spec.space import Kind, Scale
 
+HIGHEST_FLOAT = 1e30
+"""Of a hyperparameter without bounds of its own: training is in float32, which ends at 3e38."""
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion")
 
 
@@ -19,13 +21,15 @@ class Bounds:
     high: float = float("inf")
     open_low: bool = False
     open_high: bool = False
+    reason: str = ""
+    """Why there is an upper end, where that is not evident."""
 
     def hold(self, value: float) -> bool:
         above = value > self.low if self.open_low else value >= self.low
         return above and (value < self.high if self.open_high else value <= self.high)
 
     def __str__(self) -> str:
-        if self.high == float("inf"):
+        if self.high == float("inf") or self.reason:
             return f"greater than {self.low:g}" if self.open_low else f"at least {self.low:g}"
         return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tuner.spec.knowledge import Bounds, Hyperparameter
 
@@ -25,6 +26,8 @@ _CNN = frozenset({"cnn"})
 _CONVOLUTIONAL = frozenset({"cnn", "resnet", "conv1d"})
 _RECURRENT = frozenset({"recurrent"})
 _TRANSFORMER = frozenset({"transformer"})
+_UNITS = Bounds(low=1, high=1_000_000, reason="the weights of a wider layer fit no memory")
+_LAYERS = Bounds(low=1, high=1000, reason="no network that is deeper is trained in useful time")
 _NORMED = _MLP | _CONVOLUTIONAL
 _ACTIVATED = _NORMED | _TRANSFORMER
 
@@ -37,7 +40,7 @@ NETWORK_HYPERPARAMETERS = (
         low=8,
         high=64,
         scale="log",
-        bounds=Bounds(low=1),
+        bounds=_UNITS,
         models=_CONVOLUTIONAL,
         in_default_space=True,
         description="Channels of the first convolution; each further one has twice as many.",
@@ -50,7 +53,7 @@ NETWORK_HYPERPARAMETERS = (
         low=16,
         high=256,
         scale="log",
-        bounds=Bounds(low=1),
+        bounds=_UNITS,
         models=_MLP | _CNN | _RECURRENT,
         in_default_space=True,
         description="Width of each hidden dense layer, or of a recurrent layer's state.",
@@ -63,7 +66,7 @@ NETWORK_HYPERPARAMETERS = (
         choices=(2, 4, 8),
         low=1,
         high=8,
-        bounds=Bounds(low=1),
+        bounds=_UNITS,
         models=_TRANSFORMER,
         in_default_space=True,
         description="Attention heads of each block.",
@@ -77,7 +80,7 @@ NETWORK_HYPERPARAMETERS = (
         low=4,
         high=64,
         scale="log",
-        bounds=Bounds(low=1),
+        bounds=_UNITS,
         models=_TRANSFORMER,
         in_default_space=True,
         description="Units of each attention head; times `heads` it is the width of the network.",
@@ -90,7 +93,7 @@ NETWORK_HYPERPARAMETERS = (
         model_defaults={"recurrent": 1},
         low=1,
         high=4,
-        bounds=Bounds(low=0),
+        bounds=replace(_LAYERS, low=0),
         models=_MLP | _RECURRENT | _TRANSFORMER,
         in_default_space=True,
         description="Number of hidden layers; a transformer's are blocks, an mlp without any is linear regression.",
@@ -102,7 +105,7 @@ NETWORK_HYPERPARAMETERS = (
         default=2,
         low=1,
         high=3,
-        bounds=Bounds(low=1),
+        bounds=_LAYERS,
         models=_CONVOLUTIONAL,
         in_default_space=True,
         description="Number of convolutions (resnet: stages), each with its pooling while the image can be halved.",
@@ -116,7 +119,7 @@ NETWORK_HYPERPARAMETERS = (
         low=3,
         high=5,
         step=2,
-        bounds=Bounds(low=1),
+        bounds=Bounds(low=1, high=1001, reason="no image is larger than a wider kernel"),
         models=_CONVOLUTIONAL,
         description="Width and height of the convolutions' kernels; odd.",
     ),

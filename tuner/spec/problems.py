@@ -60,6 +60,11 @@ def show_value(value: object) -> str:
     return describe(str(value).lower() if isinstance(value, bool) else str(value))
 
 
+def plain_number(value: float) -> str:
+    """A number as people write it: `1,000,000`, not `1e+06`."""
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e16 and float(value).is_integer() else f"{value:g}"
+
+
 def quoted(text: str) -> str:
     """A text in the quotes that it has in YAML."""
     return json.dumps(text[: MAX_SHOWN + 1], ensure_ascii=False)

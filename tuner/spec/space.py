@@ -109,12 +109,19 @@ class Dimension:
         return min(self.high, max(self.low, float(f"{value:.12g}")))
 
     def contains(self, value: ParamValue) -> bool:
-        """Whether the value is one that a search of this dimension may propose (grids are not checked)."""
+        """Whether the value is one that a search of this dimension may propose."""
         if self.kind == "categorical":
             return any(value == c and type(value) is type(c) for c in self.choices)
         if isinstance(value, bool | str):
             return False
-        return self.low <= value <= self.high and (self.kind == "float" or float(value).is_integer())
+        is_whole = self.kind == "float" or float(value).is_integer()
+        return self.low <= value <= self.high and is_whole and self._is_on_grid(float(value))
+
+    def _is_on_grid(self, value: float) -> bool:
+        if self._grid is None or self.low == self.high:
+            return True
+        steps = (value - self.low) / self._grid
+        return abs(steps - round(steps)) <= 1e-6 * max(1.0, abs(steps))
 
     @property
     def _grid(self) -> float | None:

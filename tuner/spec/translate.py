@@ -13,7 +13,7 @@ from tuner.spec.findings import Findings
 from tuner.spec.hyperparameters import HYPERPARAMETERS
 from tuner.spec.model import SweepSpec
 from tuner.spec.names import STUDY_NAME_RULE, did_you_mean, nearest
-from tuner.spec.problems import KeyPath, describe
+from tuner.spec.problems import KeyPath, describe, plain_number
 
 _RULES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda c: "is required",
@@ -32,7 +32,7 @@ _RULES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than": lambda c: f"must be greater than {c['gt']:g}",
     "greater_than_equal": lambda c: f"must be at least {c['ge']:g}",
     "less_than": lambda c: f"must be less than {c['lt']:g}",
-    "less_than_equal": lambda c: f"must be at most {c['le']:g}",
+    "less_than_equal": lambda c: f"must be at most {plain_number(c['le'])}",
     "literal_error": lambda c: f"must be {c['expected'].replace(chr(39), '`')}",
 }
 _SURE = 0.85
@@ -65,8 +65,10 @@ def _report(details: ErrorDetails, findings: Findings) -> None:
             rule = _rule_of_hyperparameter(path, kind) or _RULES[kind](details.get("ctx", {}))
             got = "" if kind == "too_short" else None
             findings.refuse(path, rule, remedy=_remedy(kind, path, value, details.get("ctx", {})), got=got)
+        case "class_weight":
+            findings.refuse((*path, details["ctx"]["name"]), details["msg"])
         case kind:  # our own errors say the rule themselves
-            got = "" if kind == "setting_twice" else None
+            got = "" if kind == "setting_twice" or (kind == "objectives" and value == []) else None
             findings.refuse(path, details["msg"], remedy=_remedy(kind, path, value, details.get("ctx", {})), got=got)
 
 

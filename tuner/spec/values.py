@@ -63,6 +63,8 @@ def is_own(name: str) -> bool:
     return all(name.rpartition(":")[::2])
 
 
+HIGHEST_WEIGHT = 1e6
+"""Of a class: beyond, one example of it outweighs all the others in a sum of float32."""
 LOSS_NAMES = ("auto", "cross_entropy", "binary_cross_entropy", "mse")
 
 
@@ -88,12 +90,25 @@ def _require_batch_size(value: object) -> object:
     raise PydanticCustomError("batch_size", "must be a whole number of at least 1, or `full`")
 
 
+def _require_tier(value: object) -> object:
+    if value == "regularisation" or (isinstance(value, int) and not isinstance(value, bool) and value in (1, 2, 3)):
+        return value
+    raise PydanticCustomError("tier", "must be 1, 2, 3 or `regularisation`")
+
+
 def _require_class_weights(value: object) -> object:
     if value == "balanced":
         return value
     if isinstance(value, dict) and value:
-        return {str(name): _require_positive(weight) for name, weight in value.items()}
+        return {str(name): _require_weight(str(name), weight) for name, weight in value.items()}
     raise PydanticCustomError("class_weights", "must be `balanced`, or weights such as {sick: 5, healthy: 1}")
+
+
+def _require_weight(name: str, value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= HIGHEST_WEIGHT:
+        return value
+    rule = f"must be a number greater than 0 and at most {HIGHEST_WEIGHT:,.0f}"
+    raise PydanticCustomError("class_weight", "{rule}", {"rule": rule, "name": name})
 
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -117,6 +132,13 @@ ClassWeights = Annotated[
     ),
 ]
 """The classes are named as the data name them; 0 and "0" are one name."""
+Seed = Annotated[int, Field(ge=0)]
+"""What generators of random numbers take: 0 or more."""
+Tier = Annotated[
+    Literal[1, 2, 3, "regularisation"],
+    BeforeValidator(_require_tier),
+    WithJsonSchema({"enum": [1, 2, 3, "regularisation"]}),
+]
 Values = Annotated[ParamValue | list[ParamValue], BeforeValidator(_require_values)]
 BatchSize = Annotated[
     int | Literal["full"],

@@ -71,6 +71,8 @@ class ObjectiveSpec(Part):
     def _first_of_list(cls, values: Any) -> Any:
         if not isinstance(values, list):
             return values
-        if not values or not isinstance(values[0], dict):
+        if not values:
+            raise PydanticCustomError("objectives", "must name at least one objective, as in [{metric: accuracy}]")
+        if not isinstance(values[0], dict):
             raise PydanticCustomError("objectives", "must be a mapping, or a list of mappings")
         return {**values[0], "others": values[1:]}

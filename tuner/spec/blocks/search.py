@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuner.spec.values import Part, Value
+from tuner.spec.values import Part, Seed, Value
+
+MOST_TRIALS = 1_000_000
+MOST_ROUNDS = 20
+"""Each round keeps about a third of a range or more: after twenty, floats no longer tell its ends apart."""
 
 StrategyName = Literal["priority", "staged", "tpe", "gp", "cmaes", "qmc", "random", "grid"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
@@ -29,15 +33,15 @@ class StopSpec(Part):
 class SearchSpec(Part):
     """How configurations are chosen."""
 
-    trials: Annotated[int, Field(ge=1)] = 64
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = 64
     """Total number of trials of the study, over all runs, whatever their end."""
     strategy: StrategyName = "priority"
     """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`."""
     pruner: PrunerName | None = None
     """`median`, `asha`, `hyperband` or `none`; left out: the strategy's own rule."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the search and of every trial."""
-    trial_seed: Annotated[int, Field(ge=0)] | None = None
+    trial_seed: Seed | None = None
     """Seed of every trial, instead of one drawn from `seed` and the trial's number: to train one trial over again."""
     regularisation: Literal["on_variance", "always"] = "on_variance"
     """Open weight decay, L1 and dropout when the best trials show variance, or search them from the start."""
@@ -49,7 +53,7 @@ class SearchSpec(Part):
     `priority`, `tpe` and `gp`."""
     stop: StopSpec | None = None
     """When to end the search early."""
-    refine: Annotated[int, Field(ge=0)] = 0
+    refine: Annotated[int, Field(ge=0, le=MOST_ROUNDS)] = 0
     """So many times the space is zoomed around the best trials; each round has an equal share of the trials."""
 
 
@@ -58,7 +62,7 @@ class FinalistsSpec(Part):
 
     count: Annotated[int, Field(ge=1)] = 5
     """How many of the best trials."""
-    seeds: Annotated[int, Field(ge=1)] = 3
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     """Fresh seeds for each."""
 
 

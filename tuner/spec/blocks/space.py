@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuner.spec.values import Number, Part, PositiveNumber, Value, Values
+from tuner.spec.values import Number, Part, PositiveNumber, Tier, Value, Values
 
 
 class DimensionSpec(Part):
@@ -25,7 +25,7 @@ class DimensionSpec(Part):
     """Distance between neighbouring values; a continuum if left out (integers: 1)."""
     type: Literal["float", "int"] | None = None
     """Kind of number; taken from the hyperparameter's name, else from how `low` and `high` are written."""
-    tier: Literal[1, 2, 3, "regularisation"] | None = None
+    tier: Tier | None = None
     """Priority; known hyperparameters have theirs by name, your own are in tier 2 if it is left out."""
     default: Value | None = None
     """Value in the first trial and while its tier is not open; a known hyperparameter has one by name, else the

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from tuner.spec.values import BatchSize, ClassWeights, Loss, Optimizer, Part
 
+MOST_EPOCHS = 1_000_000
+
 
 class EarlyStoppingSpec(Part):
     """End a trial when its dev metric no longer improves; the best epoch's weights are kept in any case."""
@@ -26,7 +28,7 @@ class TrainingSpec(Part):
     Adam that never forgets its largest second moment (1904.09237). `nadam`: Adam with Nesterov's momentum. `lion`: the
     sign of a momentum, with decoupled decay (2302.06675). Or [yours](your-code.md#a-loss-a-metric-an-optimiser):
     `file.py:function`."""
-    epochs: Annotated[int, Field(ge=1)] = 30
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 30
     """Epochs of a full training."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """Step size alpha; 0.01 (Adam's kind and RMSprop: 0.001, Lion: 0.0001) unless fixed or searched."""
