@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,15 +16,25 @@ from tuner.errors import UserCodeError
 from tuner.models.build import build_module, network_of
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.exact import TrialLinear
+from tuner.models.rewritten import rewritten
 from tuner.spec.defaults import settings_for
 
 INFO = digits().info
 
 FACTORIES = """
+import random
+
+import numpy
+import torch
 from torch import nn
 
 def linear(params, data):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, data.num_outputs), nn.Dropout(params["dropout"]))
+
+def drawn(params, data):
+    made = nn.Linear(1, 1)
+    made.drawn = (float(torch.rand(())), float(numpy.random.rand()), random.random())
+    return made
 
 def wrong(params, data):
     return "a string"
@@ -58,12 +70,28 @@ def test_a_users_module_is_the_same_for_the_same_seed_and_leaves_the_generator_a
     assert not torch.equal(first.state_dict()["1.weight"], other.state_dict()["1.weight"])
 
 
-def test_a_users_module_gets_keyed_dropout_and_exact_layers(root: Path) -> None:
+def test_a_users_module_is_left_as_it_is(root: Path) -> None:
     module = build("linear", root, dropout=0.25)
+    assert [type(part) for part in module] == [nn.Flatten, nn.Linear, nn.Dropout]  # type: ignore[union-attr]
+
+
+def test_a_copy_that_is_stacked_gets_keyed_dropout_and_exact_layers(root: Path) -> None:
+    module = build("linear", root, dropout=0.25)
+    names = list(module.state_dict())
+    module = rewritten(module)
     assert [float(d.scale) for d in keyed_dropouts(module)] == [pytest.approx(4 / 3)]
     assert isinstance(module[1], TrialLinear)  # type: ignore[index]
-    plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Dropout(0.25))
-    assert list(module.state_dict()) == list(plain.state_dict())
+    assert list(module.state_dict()) == names
+
+
+def test_every_generator_is_seeded_for_the_trial(root: Path) -> None:
+    states = torch.get_rng_state(), np.random.get_state()[1], random.getstate()
+    first, again, other = (build("drawn", root, seed=seed).drawn for seed in (1, 1, 2))
+    assert first == again
+    assert all(a != b for a, b in zip(first, other, strict=True))
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])
+    assert random.getstate() == states[2]
 
 
 def test_a_factory_gets_values_of_its_own(root: Path) -> None:

@@ -24,7 +24,7 @@ def plan_of_epoch(epoch: int, *, steps: int = 4) -> EpochPlan:
 def test_swa_is_the_mean_over_the_ends_of_the_epochs_from_its_start() -> None:
     settings = settings_of(averaging="swa", swa_start=0.5, epochs=6)
     weights = torch.zeros(1, 3)
-    average = WeightAverage([settings], {"w": weights})
+    average = WeightAverage([settings], lambda: {"w": weights})
     ends = []
     for epoch in range(6):
         plan = plan_of_epoch(epoch)
@@ -47,7 +47,7 @@ def test_ema_takes_the_first_weights_whole_and_then_decays() -> None:
 def test_the_average_is_in_place_only_within_the_block() -> None:
     settings = settings_of(averaging="swa", swa_start=0.0)
     weights, count = torch.ones(1, 2), torch.tensor([3])
-    average = WeightAverage([settings], {"w": weights, "count": count})
+    average = WeightAverage([settings], lambda: {"w": weights, "count": count})
     weights.fill_(5.0)
     with average.in_place():
         assert weights.tolist() == [[1.0, 1.0]]

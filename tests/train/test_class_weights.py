@@ -94,7 +94,7 @@ def test_a_step_is_that_of_the_library_with_these_weights(smoothing: float) -> N
         program.save_best([0])
         found = program.best_weights(0)
         for name, value in expected.items():
-            assert torch.allclose(found[name], value, atol=1e-6), (program.path, name)
+            assert torch.allclose(found[name], value, atol=1e-6), (program.path(0), name)
 
 
 def test_weights_raise_the_recall_of_a_rare_class(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_why_trials_are_not_fused_is_logged_once(tmp_path: Path, caplog: pytest.
 def test_a_metric_alone_leaves_trials_fused(tmp_path: Path) -> None:
     task = make_task(metric="user_parts.py:tensor_metric")
     assert task.metric.name == "tensor_metric"
-    assert task.program([task.member(job) for job in jobs(tmp_path, CONFIGURATIONS)]).path == "stacked"
+    assert task.program([task.member(job) for job in jobs(tmp_path, CONFIGURATIONS)]).path(0) == "stacked"
 
 
 def test_a_metric_with_the_name_of_ours_is_not_taken_for_it() -> None:

@@ -186,3 +186,24 @@ class Counting(nn.Module):
 
 def counting(params: Mapping[str, object], data: DataInfo) -> nn.Module:
     return Counting()
+
+
+class Warming(nn.Module):
+    """Counts its steps, where it is asked to."""
+
+    def __init__(self, *, warm: bool) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.warm = warm
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x.flatten(1))
+        if not self.warm:
+            return y
+        self.steps += self.training
+        return y * min(1.0, self.steps / 5)
+
+
+def warming(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Warming(warm=bool(params.get("warm", False)))

@@ -11,13 +11,13 @@ from torch import nn
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
 from tuner.models.cnn import cnn, resnet
-from tuner.models.dropout import dropout_rates, keyed_dropouts, replace_dropout
-from tuner.models.exact import make_exact
-from tuner.models.keyed import key
+from tuner.models.dropout import dropout_rates, keyed_dropouts
+from tuner.models.generators import generators_kept, seed_generators
 from tuner.models.layers import Network
 from tuner.models.lightning import build_by_signature, is_lightning
 from tuner.models.mlp import linear, mlp
 from tuner.models.module import draw_weights, initial_values, load_values, module_shapes, to_module
+from tuner.models.rewritten import rewritten
 from tuner.models.sequences import conv1d, recurrent, transformer
 from tuner.models.transfer import Transfer, freeze, load_pretrained, trains_in_parts, transfer_of
 from tuner.records import DataInfo, ParamValue
@@ -53,9 +53,8 @@ def build_module(
     Where the sweep asks for it, the weights are those of `model.init_from` and parts are frozen (`models.transfer`);
     not so with `pretrained=False`, for a module that stored weights go into.
 
-    Dropout layers are `KeyedDropout`: those of a built-in network at the trial's rate, those of a user's module at
-    the rate that the factory gave them. What is no description is made exact (`models.exact`). A LightningModule stays
-    as it is.
+    Dropout layers of a built-in network are `KeyedDropout` at the trial's rate. A user's module is as its factory made
+    it, with PyTorch's, NumPy's and Python's generators seeded for the trial.
 
     Raises:
         UserCodeError: the factory cannot be imported, raises, or returns no module.
@@ -89,14 +88,11 @@ def _initialised(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
         module = to_module(network, dropout=_dropout_rates(values, network.num_dropouts))
         load_values(module, network, initial_values(network, seed=seed, init=str(values["init"])))
         return module
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, "init"))
+    with generators_kept():
+        seed_generators(seed, "init", device=torch.device("cpu"))
         made = _made(spec, values, info)
-    if is_lightning(type(made)):
-        return made  # Lightning trains it as it is, alone
-    make_exact(made)
-    made = replace_dropout(made)
     if spec.model.kind in MODULES:
+        made = rewritten(made)
         dropouts = keyed_dropouts(made)
         for dropout, rate in zip(dropouts, _dropout_rates(values, len(dropouts)), strict=True):
             dropout.set_rate(rate)

@@ -58,6 +58,8 @@ class TrialBatchNorm(_BatchNorm):
         if self.running_mean is None or self.running_var is None:
             return
         assert self.momentum is not None
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
         self.running_mean.mul_(1 - self.momentum).add_(mean.detach(), alpha=self.momentum)
         unbiased = self.momentum * count / max(count - 1, 1)
         self.running_var.mul_(1 - self.momentum).add_(variance.detach(), alpha=unbiased)

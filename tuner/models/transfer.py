@@ -205,6 +205,13 @@ def has_norms(module: nn.Module) -> bool:
     return any(isinstance(layer, _Holding) for layer in module.modules())
 
 
+def make_held_norms_exact(module: nn.Module) -> None:
+    """What `models.exact` does to batch norms, for those that `freeze` has seen."""
+    for layer in module.modules():
+        if type(layer) in _LIBRARYS and layer.momentum is not None:
+            layer.__class__ = _HoldingTrialBatchNorm
+
+
 def hold_norms(module: nn.Module, factors: Mapping[str, float]) -> None:
     """Let each batch norm normalise by its running statistics, and keep them, while its scale is not trained."""
     for name, layer in module.named_modules():
@@ -230,6 +237,10 @@ class _HoldingBatchNorm2d(_Holding, nn.BatchNorm2d):
     pass
 
 
+class _HoldingBatchNorm3d(_Holding, nn.BatchNorm3d):
+    pass
+
+
 class _HoldingTrialBatchNorm(_Holding, TrialBatchNorm):
     pass
 
@@ -237,8 +248,10 @@ class _HoldingTrialBatchNorm(_Holding, TrialBatchNorm):
 _HOLDING: Mapping[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm1d: _HoldingBatchNorm1d,
     nn.BatchNorm2d: _HoldingBatchNorm2d,
+    nn.BatchNorm3d: _HoldingBatchNorm3d,
     TrialBatchNorm: _HoldingTrialBatchNorm,
 }
+_LIBRARYS = (_HoldingBatchNorm1d, _HoldingBatchNorm2d, _HoldingBatchNorm3d)
 
 
 def _is_weight(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -36,18 +36,19 @@ def new_shares(settings: Settings, step_S: npt.NDArray[np.int64]) -> npt.NDArray
 class WeightAverage:
     """The averages of K trials; their parameters and the running statistics of their norms alike."""
 
-    def __init__(self, settings: Sequence[Settings], live: Mapping[str, Tensor]) -> None:
+    def __init__(self, settings: Sequence[Settings], live: Callable[[], Mapping[str, Tensor]]) -> None:
         """Begin with the present values.
 
         Args:
             settings: Of the trials; all of them average in the same way, or none does.
-            live: What is averaged, by name: tensors of shape (K, ...) that training changes in place.
+            live: Gives what is averaged, by name: tensors of shape (K, ...), as they are at the time.
         """
         self.active = settings[0].averaging != "none"
         """Whether there is anything to do."""
         self._settings = settings
-        self._live = {name: t.detach() for name, t in live.items() if t.is_floating_point()} if self.active else {}
-        self.tensors = {name: t.clone() for name, t in self._live.items()}
+        self._live = live
+        started = live() if self.active else {}
+        self.tensors = {n: t.detach().clone() for n, t in started.items() if t.is_floating_point() or t.is_complex()}
         """The averages by name; part of the trials' state."""
         self._plan: EpochPlan | None = None
 
@@ -61,10 +62,11 @@ class WeightAverage:
         if not self._shares_SK[number].any():
             return
         share_K = torch.from_numpy(self._shares_SK[number])
+        live = self._live()
         for name, average in self.tensors.items():
             share = share_K.to(average.device).view(-1, *[1] * (average.dim() - 1))
             # As a sum of products, which is the new value itself at a share of 1.
-            average.mul_(1.0 - share).add_(self._live[name] * share)
+            average.mul_(1.0 - share).add_(live[name] * share)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -77,13 +79,20 @@ class WeightAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
+        if not self.tensors:
+            return
+        live = self._live()
         for name, average in self.tensors.items():
-            kept = self._live[name].clone()
-            self._live[name].copy_(average)
+            kept = live[name].clone()
+            live[name].copy_(average)
             average.copy_(kept)
 
 
 def average_of_module(settings: Settings, module: nn.Module) -> WeightAverage:
     """The average of one trial's plain module."""
-    state = module.state_dict()  # detached, and sharing memory with the module
-    return WeightAverage([settings], {name: t.unsqueeze(0) for name, t in state.items()})
+
+    def live() -> dict[str, Tensor]:
+        # Detached, and sharing memory with the module, which may by now hold other tensors than at its start.
+        return {name: t.unsqueeze(0) for name, t in module.state_dict().items() if isinstance(t, Tensor)}
+
+    return WeightAverage([settings], live)

@@ -87,7 +87,7 @@ def check_outputs(task: Task, module: nn.Module, batch: Split) -> Check:
     expected = (len(batch), task.info.num_outputs)
     try:
         with torch.no_grad():
-            shape = tuple(module.eval()(batch.inputs).shape)
+            shape = tuple(module.eval()(batch.inputs.clone()).shape)
     except Exception as error:  # a user's module may raise anything
         return Check("forward pass", False, f"{type(error).__name__}: {error}", "mend the module's forward")
     if shape == expected and not any(p.requires_grad for p in module.parameters()):
@@ -111,7 +111,7 @@ def check_pretrained(task: Task, module: nn.Module) -> Check:
 def check_initial_loss(task: Task, module: nn.Module, batch: Split) -> Check:
     """A fresh network should be about as wrong as a guess: log(classes), or the variance of the targets."""
     with torch.no_grad():
-        loss = float(task.batch_loss(module.eval()(batch.inputs), batch.targets))
+        loss = float(task.batch_loss(module.eval()(batch.inputs.clone()), batch.targets))
     if task.parts.loss is not None:
         return Check(
             "initial loss", math.isfinite(loss), f"{loss:.3f}, by a loss of yours", "it must be a finite number"
@@ -140,7 +140,7 @@ def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
     ]
     module.zero_grad()
-    task.batch_loss(module.train()(batch.inputs), batch.targets).backward()  # type: ignore[no-untyped-call]
+    task.batch_loss(module.train()(batch.inputs.clone()), batch.targets).backward()  # type: ignore[no-untyped-call]
     for handle in handles:
         handle.remove()
     norms = {n: float(p.grad.norm()) for n, p in module.named_parameters() if p.grad is not None and p.dim() > 1}
@@ -222,7 +222,7 @@ def _costs(task: Task, member: Member, batch: Split, *, learning_rate: float) ->
     costs: list[float] = []
     for _ in range(FALLING_STEPS + 1):
         optimizer.zero_grad()
-        cost = task.batch_loss(module(batch.inputs), batch.targets)
+        cost = task.batch_loss(module(batch.inputs.clone()), batch.targets)
         cost.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         costs.append(float(cost.detach()))
@@ -245,7 +245,7 @@ def check_overfits(task: Task, member: Member, batch: Split) -> Check:
     losses = []
     for _ in range(OVERFIT_STEPS):
         optimizer.zero_grad()
-        loss = task.batch_loss(module(inputs), targets)
+        loss = task.batch_loss(module(inputs.clone()), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))

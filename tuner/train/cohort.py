@@ -7,6 +7,7 @@ members are checkpointed and may be interrupted.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -105,7 +106,7 @@ class Cohort:
                     trial=run.job.trial,
                     worker=self.worker,
                     device=str(self.task.device),
-                    path=self._running.path,
+                    path=self._running.path(row),
                     cohort_width=len(self._runs),
                     from_epoch=run.epoch,
                     from_step=run.step,
@@ -148,10 +149,11 @@ class Cohort:
         events: list[TrialEvent] = []
         for row in rows:
             run = self._runs[row]
-            facts: dict[str, Json] = {"path": program.path}
+            facts: dict[str, Json] = {"path": program.path(row)}
             for name, layers in signals.items():
                 if run.has_trained or name != "gradient_norms":
-                    facts[name] = {layer: values[row] for layer, values in layers.items()}
+                    own = {layer: values[row] for layer, values in layers.items()}
+                    facts[name] = {layer: value for layer, value in own.items() if not math.isnan(value)}
             facts |= trade_offs(self.task, run)
             reason = run.end
             assert reason is not None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tuner.errors import TunerError, UserCodeError
 from tuner.imports import load_object
 from tuner.models.build import build_module
+from tuner.models.generators import generators_kept
 from tuner.models.lightning import is_lightning
 from tuner.records import Params, ParamValue, TrialJob
 from tuner.spec.defaults import build_space, fixed_for_loop, settings_for
@@ -79,6 +80,7 @@ def check_contract(task: Task, params: Params | None = None) -> None:
         what = "a prediction for each target" if task.info.task == "regression" else "a logit for each class or label"
         given = f"outputs of shape {shape} for {len(inputs)} examples"
         raise UserCodeError(f"{kind} gives {given}; give {what}: {expected}")
+    outputs = _outputs(module.train(), inputs, kind=kind)
     if not outputs.requires_grad:
         raise UserCodeError(
             f"{kind} gives outputs without a gradient, so nothing can learn from a batch; look for detach(), .data, "
@@ -110,7 +112,7 @@ def _built(spec: SweepSpec, values: Mapping[str, ParamValue], task: Task) -> nn.
 
 def _outputs(module: nn.Module, inputs: Tensor, *, kind: str) -> Tensor:
     try:
-        outputs = module(inputs)
+        outputs = module(inputs.clone())  # which are the module's to change
     except Exception as error:
         shape = tuple(inputs.shape)
         raise UserCodeError(f"{kind} fails for inputs of shape {shape}: {told(error)}") from error
@@ -131,7 +133,7 @@ def _read_by_factory(spec: SweepSpec, values: Mapping[str, ParamValue], task: Ta
     factory = load_object(spec.model.kind, root=Path(spec.root))
     assert callable(factory)
     params = ReadParams(dict(values))
-    with torch.random.fork_rng(devices=[]):
+    with generators_kept():
         factory(params, task.info)
     return params.read
 

@@ -17,7 +17,7 @@ from tuner.records import Json, Params, TrialJob
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.metrics import Scores
-from tuner.train.program import evaluation_chunks
+from tuner.train.program import copied_chunks
 from tuner.train.task import Task
 
 
@@ -25,7 +25,7 @@ from tuner.train.task import Task
 def outputs_of(task: Task, params: Params, weights: Mapping[str, Tensor], split: Split) -> Tensor:
     """The outputs of a trial's plain module with these weights, shape (examples, outputs); of its folds the mean."""
     module = load_network(task.spec, settings_for(task.spec, params), task.info, weights).to(task.device)
-    outputs = [module(chunk.to(task.device)) for chunk in evaluation_chunks(split.inputs)]
+    outputs = [module(chunk.to(task.device)) for chunk in copied_chunks(split.inputs)]
     return torch.cat(outputs).view(len(split), task.info.num_outputs)
 
 

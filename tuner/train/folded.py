@@ -47,12 +47,16 @@ class FoldedProgram:
     def __init__(self, program: Program, *, folds: int) -> None:
         self.program = program
         self.folds = folds
-        self.path = program.path
-        self.state_format = f"{program.state_format}, {folds} folds"
         self.whole_epochs = program.whole_epochs
 
     def _rows(self, trials: Sequence[int]) -> list[int]:
         return [trial * self.folds + fold for trial in trials for fold in range(self.folds)]
+
+    def path(self, row: int) -> str:
+        return self.program.path(row * self.folds)
+
+    def state_format(self, row: int) -> str:
+        return f"{self.program.state_format(row * self.folds)}, {self.folds} folds"
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         self.program.train_steps(plan, first, last)

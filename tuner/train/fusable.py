@@ -47,14 +47,14 @@ def unfusable_reason(member: Member, train: Split, *, loss: str, num_outputs: in
     found = []
     try:
         for fused in (True, False):
-            program = ModuleProgram(twins, train, loss=loss, num_outputs=num_outputs, device=device, fusable=False)
-            if program.difference:
-                return program.difference
+            program = ModuleProgram(twins, train, loss=loss, num_outputs=num_outputs, device=device, fused=fused)
+            if apart := difference(program.modules):
+                return apart
             before = copy.deepcopy(program.modules[0])
             with warnings.catch_warnings():
                 # What `vmap` runs one by one, for want of a rule, gains nothing.
                 warnings.filterwarnings("error", "There is a performance drop", UserWarning)
-                program.take_gradients(plan, fused=fused)
+                program.take_gradients(plan)
                 outputs = program.outputs(next(evaluation_chunks(train.inputs)))
             if difference([before, program.modules[0]]):
                 return "it keeps what its forward pass computes in plain attributes"
@@ -65,7 +65,7 @@ def unfusable_reason(member: Member, train: Split, *, loss: str, num_outputs: in
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     for what, ours, theirs in zip(("gradient", "output"), *found, strict=True):
         scale = theirs.abs().max().clamp_min(1e-12)
-        apart = float(((ours - theirs).abs().max() / scale).item())
-        if not apart <= (0.0 if on_cpu else 1e-4):
-            return f"the fused step differs from the plain one by {apart:.1e} of the {what}"
+        share = float(((ours - theirs).abs().max() / scale).item())
+        if not share <= (0.0 if on_cpu else 1e-4):
+            return f"the fused step differs from the plain one by {share:.1e} of the {what}"
     return None

@@ -31,7 +31,7 @@ def gradient_errors(module: nn.Module, batch: Split, *, loss: Callable[[Tensor, 
     targets = targets.double() if targets.is_floating_point() else targets
 
     def cost() -> Tensor:
-        return loss(module(inputs), targets)
+        return loss(module(inputs.clone()), targets)
 
     with torch.no_grad():
         if not torch.equal(cost(), cost()):

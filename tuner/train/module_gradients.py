@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from tuner.models.dropout import KeyedDropout, keyed_dropouts
-from tuner.models.keyed import seed_module
 from tuner.train.losses import mean_loss, sum_of_mean_losses
 from tuner.train.program import RowState
 from tuner.train.rows import RowLayout
@@ -25,7 +24,6 @@ class ModuleGradients(Protocol):
         targets: Tensor,
         *,
         dropout_keys_LK: Tensor,
-        seeds: Sequence[tuple[int, int]],
     ) -> None:
         """Compute the gradients of each trial's mean loss into the rows of gradients.
 
@@ -33,16 +31,15 @@ class ModuleGradients(Protocol):
             inputs: A batch for each trial, (K, B, *input_shape).
             targets: Theirs.
             dropout_keys_LK: The keys of each dropout layer; int32.
-            seeds: Each trial's seed and global step: key what a module draws by itself.
         """
         ...
 
     def outputs(self, inputs: Tensor) -> Tensor:
-        """Each trial's outputs on the same examples in evaluation mode, (K, examples, ...)."""
+        """Each trial's outputs on the same examples, (K, examples, ...)."""
         ...
 
     def buffers(self, row: int) -> RowState:
-        """The buffers of one trial's state dict, sharing memory with it."""
+        """One trial's buffers, sharing memory with it; but for those of its dropout layers."""
         ...
 
 
@@ -73,22 +70,17 @@ class SingleModules:
                 parameter.data = value
                 parameter.grad = grad if parameter.requires_grad else None
 
-    def compute(
-        self, inputs: Tensor, targets: Tensor, *, dropout_keys_LK: Tensor, seeds: Sequence[tuple[int, int]]
-    ) -> None:
+    def compute(self, inputs: Tensor, targets: Tensor, *, dropout_keys_LK: Tensor) -> None:
         self._g_KP.zero_()
-        for row, (module, (seed, step)) in enumerate(zip(self.modules, seeds, strict=True)):
-            if not module.training:
-                module.train()
+        for row, module in enumerate(self.modules):
             for layer, dropout in enumerate(self._dropouts[row]):
                 dropout.start_step(dropout_keys_LK[layer, row])
-            seed_module(seed, step, self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                 outputs = module(inputs[row])
             torch.autograd.backward(mean_loss(outputs.float(), targets[row], loss=self.loss))
 
     def outputs(self, inputs: Tensor) -> Tensor:
-        return torch.stack([module.eval()(inputs) for module in self.modules])
+        return torch.stack([module(inputs.clone()) for module in self.modules])
 
     def buffers(self, row: int) -> RowState:
         return _buffers_of(self.modules[row])
@@ -124,16 +116,12 @@ class FusedModules:
                 self._grads[name] = layout.view(g_KP, place)
         stacks = [dict(module.named_buffers()) for module in modules]
         self._buffers = {name: torch.stack([stack[name] for stack in stacks]) for name in stacks[0]}
-        self._persistent = list(_buffers_of(self.base))
+        self._kept = list(_buffers_of(self.base))
         named = self.base.named_modules()
         self._dropouts = {f"{name}.key".lstrip("."): m for name, m in named if isinstance(m, KeyedDropout)}
         """Each dropout layer by the name of the buffer with its key."""
 
-    def compute(
-        self, inputs: Tensor, targets: Tensor, *, dropout_keys_LK: Tensor, seeds: Sequence[tuple[int, int]]
-    ) -> None:
-        if not self.base.training:
-            self.base.train()
+    def compute(self, inputs: Tensor, targets: Tensor, *, dropout_keys_LK: Tensor) -> None:
         for layer, (name, dropout) in enumerate(self._dropouts.items()):
             dropout.calls = 0
             self._buffers[name].copy_(dropout_keys_LK[layer])
@@ -147,8 +135,7 @@ class FusedModules:
             target.zero_() if grad is None else target.copy_(grad)
 
     def outputs(self, inputs: Tensor) -> Tensor:
-        self.base.eval()
-        found: Tensor = vmap(self._call, in_dims=(0, 0, None))(self._parameters, self._buffers, inputs)
+        found: Tensor = vmap(self._call, in_dims=(0, 0, None))(self._parameters, self._buffers, inputs.clone())
         return found
 
     def _call(self, parameters: RowState, buffers: RowState, inputs: Tensor) -> Tensor:
@@ -156,9 +143,10 @@ class FusedModules:
         return outputs
 
     def buffers(self, row: int) -> RowState:
-        return {name: self._buffers[name][row] for name in self._persistent}
+        return {name: self._buffers[name][row] for name in self._kept}
 
 
 def _buffers_of(module: nn.Module) -> RowState:
-    """What a module's state dict holds besides its parameters."""
-    return {n: t for n, t in module.state_dict(keep_vars=True).items() if not isinstance(t, nn.Parameter)}
+    """A module's buffers, but for those of its dropout layers."""
+    owned = {id(buffer) for dropout in keyed_dropouts(module) for buffer in dropout.buffers()}
+    return {name: buffer for name, buffer in module.named_buffers() if id(buffer) not in owned}

@@ -38,7 +38,7 @@ class Member:
     network: Network | None
     """The description, for a built-in network."""
     make_module: Callable[[], nn.Module]
-    """Builds the trial's own `nn.Module` with its initial weights and keyed dropout; the same each time."""
+    """Builds the trial's own `nn.Module` with its initial weights; the same each time."""
     pretrained: bool = False
     """Whether the initial weights come from a file; they are then those of the module alone."""
     transfer: Transfer | None = None
@@ -67,6 +67,14 @@ class EpochPlan:
             step_SK=self.step_SK[:, only],
         )
 
+    def rows(self, rows: list[int]) -> EpochPlan:
+        """The plan of some of the trials."""
+        return EpochPlan(
+            order_KN=self.order_KN[rows],
+            learning_rate_SK=self.learning_rate_SK[:, rows],
+            step_SK=self.step_SK[:, rows],
+        )
+
 
 def class_shares(targets: Tensor, num_classes: int) -> Tensor:
     """Classes as a probability for each: one-hot float32 of shape (examples, classes)."""
@@ -76,6 +84,11 @@ def class_shares(targets: Tensor, num_classes: int) -> Tensor:
 def evaluation_chunks(inputs: Tensor) -> Iterator[Tensor]:
     """The examples in the portions in which they are evaluated; those on disk are read one portion at a time."""
     return (inputs[first : first + EVALUATION_ROWS] for first in range(0, len(inputs), EVALUATION_ROWS))
+
+
+def copied_chunks(inputs: Tensor) -> Iterator[Tensor]:
+    """The same as copies, for modules that may change their inputs where they lie."""
+    return (chunk.clone() for chunk in evaluation_chunks(inputs))
 
 
 def num_steps(num_train: int, batch_size: int) -> int:
@@ -91,12 +104,16 @@ def num_steps(num_train: int, batch_size: int) -> int:
 class Program(Protocol):
     """K trials that advance together; K is fixed, rows come and go by making a program of another width."""
 
-    path: str
-    """`stacked`, `vmap`, `plain` or `lightning`: how the trials are trained."""
-    state_format: str
-    """Programs of one format can load each other's states."""
     whole_epochs: bool
     """Its epochs are trained in one piece only."""
+
+    def path(self, row: int) -> str:
+        """How one of the trials is trained: `stacked`, `vmap`, `plain` or `lightning`."""
+        ...
+
+    def state_format(self, row: int) -> str:
+        """Of one trial's state: programs load states of their own format."""
+        ...
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         """Do the epoch's steps from `first` up to, not including, `last`."""
@@ -134,7 +151,7 @@ class Program(Protocol):
         ...
 
     def gradient_norms(self) -> dict[str, Tensor]:
-        """The L2 norm of each weight's last gradient by parameter name, shape (K,).
+        """The L2 norm of each weight's last gradient by parameter name, shape (K,); NaN where a trial has none.
 
         As the optimiser saw it: with penalties, clipped.
         """

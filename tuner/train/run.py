@@ -74,7 +74,7 @@ class Run:
         found, self.found = self.found, None
         if found is None:
             return
-        if found.state_format != program.state_format:
+        if found.state_format != program.state_format(row):
             log.warning("%s starts anew: its checkpoint is of another way to train", self.job.shown)
             return
         self._check_fits(found, program.state(row))
@@ -155,7 +155,7 @@ class Run:
             self.paths,
             Checkpoint(
                 state=program.state(row),
-                state_format=program.state_format,
+                state_format=program.state_format(row),
                 curve=tuple(self.curve),
                 step=self.step,
                 epoch_seconds=self.epoch_seconds,

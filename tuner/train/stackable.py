@@ -6,16 +6,19 @@ hold: their structure, and the numbers, words and functions that they keep as pl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import zip_longest
-from types import FunctionType
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tuner.models.dropout import KeyedDropout
+from tuner.train.attributes import attributes_of, own_attributes, structure_of, tensors_of
 
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+def signature(module: nn.Module) -> Hashable:
+    """What must be equal for modules to be trained as one: all but the values of their tensors and rates of dropout."""
+    rates = {f"{name}.p".lstrip(".") for name, part in module.named_modules() if type(part) is nn.Dropout}
+    others = {name: value for name, value in attributes_of(module).items() if name not in rates}
+    return structure_of(module), tuple(others.items())
 
 
 def difference(modules: Sequence[nn.Module]) -> str | None:
@@ -30,52 +33,21 @@ def difference(modules: Sequence[nn.Module]) -> str | None:
 def _difference(first: nn.Module, other: nn.Module) -> str | None:
     for (name, a), (other_name, b) in zip_longest(first.named_modules(), other.named_modules(), fillvalue=("", None)):
         if name != other_name or type(a) is not type(b) or a is None or b is None:
-            where = name or other_name or "the top"
-            if type(a).__qualname__ == type(b).__qualname__:
-                return (
-                    f"each module has a class {type(a).__name__} of its own, at {where}: define it outside the factory"
-                )
-            return f"modules of the same shape key differ in structure, at {where}"
-        mine, theirs = _own_attributes(a), _own_attributes(b)
+            return _of_structure(a, b, where=name or other_name or "the top")
+        mine, theirs = dict(own_attributes(a)), dict(own_attributes(b))
         for attribute in sorted(mine.keys() | theirs.keys()):
-            if not _same(mine.get(attribute), theirs.get(attribute)):
+            if mine.get(attribute) != theirs.get(attribute):
                 where = f"{name}.{attribute}" if name else attribute
                 return f"modules keep different values in {where}, which is no parameter or buffer"
-        shapes = [[(n, t.shape, t.requires_grad) for n, t in m.named_parameters(recurse=False)] for m in (a, b)]
-        if shapes[0] != shapes[1]:
+        if tensors_of(a) != tensors_of(b):
             return f"modules of the same shape key differ in their parameters, at {name or 'the top'}"
     return None
 
 
-def _own_attributes(module: nn.Module) -> Mapping[str, object]:
-    if isinstance(module, KeyedDropout):
-        return {}  # it counts its calls, and differs in nothing else
-    return {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
-
-
-def _same(a: object, b: object) -> bool:
-    """Whether two attributes have one value; False in doubt."""
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.shape == b.shape and torch.equal(a, b)
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, nn.Module) and isinstance(b, nn.Module):
-        return _difference(a, b) is None
-    if isinstance(a, FunctionType) and isinstance(b, FunctionType):
-        return a.__code__ is b.__code__ and _same(_captured(a), _captured(b))
-    if isinstance(a, bool | int | float | complex | str | bytes | frozenset | set | torch.Size | torch.dtype):
-        return a == b
-    attributes = [vars(value) for value in (a, b) if hasattr(value, "__dict__")]
-    return len(attributes) == 2 and _same(*attributes)
-
-
-def _captured(function: FunctionType) -> list[object]:
-    """What a function made in a factory remembers of it."""
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    return [cells, function.__defaults__, function.__kwdefaults__]
+def _of_structure(a: nn.Module | None, b: nn.Module | None, *, where: str) -> str:
+    if type(a).__qualname__ != type(b).__qualname__:
+        return f"modules of the same shape key differ in structure, at {where}"
+    own = f"each module has a class {type(a).__name__} of its own, at {where}"
+    if a is not None and hasattr(a, "parametrizations"):
+        return f"{own}: torch.nn.utils.parametrize makes one for each"
+    return f"{own}: define it outside the factory"

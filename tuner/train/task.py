@@ -25,9 +25,9 @@ from tuner.train.class_weights import resolve_class_weights
 from tuner.train.folded import FoldedProgram, FoldScores, fold_orders, fold_seed
 from tuner.train.losses import mean_loss
 from tuner.train.metrics import METRICS, Evaluation, Scores, check_measured, resolve_loss, resolve_metric
-from tuner.train.plain import make_optimizer
-from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, evaluation_chunks
+from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, copied_chunks
 from tuner.train.settings import Settings, resolve_settings
+from tuner.train.torch_optimizers import make_optimizer
 from tuner.train.user_parts import UserEvaluation, load_user_parts, try_parts
 from tuner.train.ways import Ways
 
@@ -213,7 +213,7 @@ class Task:
     def _outputs(self, member: Member, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         module = member.make_module().to(self.device).eval()
         module.load_state_dict(weights)
-        found = torch.cat([module(chunk) for chunk in evaluation_chunks(inputs)])
+        found = torch.cat([module(chunk) for chunk in copied_chunks(inputs)])
         return found.view(len(inputs), self.info.num_outputs)
 
     def dev_scores(self, outputs: Tensor) -> list[Scores]:

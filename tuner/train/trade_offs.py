@@ -51,7 +51,7 @@ def _cost(name: str, module: nn.Module, task: Task) -> float:
 def flops(module: nn.Module, inputs: torch.Tensor) -> int:
     """Floating-point operations of the matrix products and convolutions of one forward pass."""
     with FlopCounterMode(display=False) as counter:
-        module(inputs)
+        module(inputs.clone())
     return int(counter.get_total_flops())
 
 
@@ -61,7 +61,7 @@ def latency_ms(module: nn.Module, inputs: torch.Tensor) -> float:
     taken = []
     for _ in range(_REPEATS + 1):
         began = time.perf_counter()
-        module(inputs)
+        module(inputs.clone())
         if inputs.device.type == "cuda":
             torch.cuda.synchronize(inputs.device)
         taken.append(1e3 * (time.perf_counter() - began))

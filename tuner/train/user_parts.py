@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tuner.data.dataset import Split
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
 from tuner.spec.model import SweepSpec
@@ -19,6 +20,7 @@ from tuner.spec.values import is_own
 from tuner.train.metrics import Scores
 from tuner.train.own.reports import as_number
 from tuner.train.plain import PlainProgram
+from tuner.train.plain_trial import PlainTrial
 from tuner.train.program import Member, RowState
 from tuner.train.settings import Settings
 
@@ -152,14 +154,14 @@ class UserEvaluation:
         return Scores(loss, np.where(np.isnan(loss), np.nan, metric))
 
 
-class UserProgram(PlainProgram):
-    """The plain loop with a loss or an optimiser of the user's."""
+class UserTrial(PlainTrial):
+    """The plain loop around one trial, with a loss or an optimiser of the user's."""
 
-    def __init__(self, members: Sequence[Member], *arguments: object, parts: UserParts, **options: object) -> None:
+    def __init__(self, member: Member, train: Split, *, parts: UserParts, **options: object) -> None:
         self._parts = parts
         if parts.optimizer is not None:
             self.state_format = "optimizer of the user's"
-        super().__init__(members, *arguments, **options)  # type: ignore[arg-type]
+        super().__init__(member, train, **options)  # type: ignore[arg-type]
 
     def _new_optimizer(self, module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
         if self._parts.optimizer is None:
@@ -174,34 +176,48 @@ class UserProgram(PlainProgram):
             return super()._mean_loss(outputs, targets)
         return self._parts.loss_of(outputs, targets)
 
-    def _set_rate(self, row: int, rate: float) -> None:
+    def _set_rate(self, rate: float) -> None:
         """Each group's own rate, times what the schedule makes of the trial's learning rate."""
         if self._parts.optimizer is None:
-            super()._set_rate(row, rate)
+            super()._set_rate(rate)
             return
-        share = rate / self.members[row].settings.learning_rate
-        for group in self._optimizers[row].param_groups:
+        share = rate / self.member.settings.learning_rate
+        for group in self.optimizer.param_groups:
             if group["tuner_first_rate"] is not None:
                 group["lr"] = group["tuner_first_rate"] * share
 
-    def _optimizer_state(self, row: int) -> RowState:
+    def _optimizer_state(self) -> RowState:
         if self._parts.optimizer is None:
-            return super()._optimizer_state(row)
+            return super()._optimizer_state()
         file = io.BytesIO()
-        torch.save(self._optimizers[row].state_dict(), file)
+        torch.save(self.optimizer.state_dict(), file)
         text = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
         return {f"whole.{len(text)}": text}  # as long as it happens to be: no shape that must fit
 
-    def _load_optimizer(self, row: int, state: Mapping[str, Tensor]) -> None:
+    def _load_optimizer(self, state: Mapping[str, Tensor]) -> None:
         if self._parts.optimizer is None:
-            super()._load_optimizer(row, state)
+            super()._load_optimizer(state)
             return
         (whole,) = state.values()
         text = whole.cpu().numpy().tobytes()
-        self._optimizers[row].load_state_dict(torch.load(io.BytesIO(text), weights_only=True))
+        self.optimizer.load_state_dict(torch.load(io.BytesIO(text), weights_only=True))
 
-    def _of(self, members: Sequence[Member]) -> PlainProgram:
+
+class UserProgram(PlainProgram):
+    """The plain loop with a loss or an optimiser of the user's."""
+
+    def __init__(self, members: Sequence[Member], train: Split, *, parts: UserParts, **options: object) -> None:
+        self._parts = parts
+        super().__init__(members, train, **options)  # type: ignore[arg-type]
+
+    def _open(self, member: Member) -> PlainTrial:
+        return UserTrial(
+            member, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
+            parts=self._parts,
+        )  # fmt: skip
+
+    def _of(self, members: Sequence[Member], trials: Sequence[PlainTrial]) -> PlainProgram:
         return UserProgram(
             members, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
-            parts=self._parts,
+            trials=trials, parts=self._parts,
         )  # fmt: skip

@@ -1,7 +1,8 @@
-"""Users' own modules: many trials in one forward and backward through `torch.func`, or one after the other.
+"""Users' own modules: many trials in one forward and backward through `torch.func`.
 
-Parameters and optimiser state are rows, as in the stacked program, and the same row optimisers update them; the two
-ways to compute gradients (`train.module_gradients`) give the same bits.
+The modules are rewritten copies (`models.rewritten`), of which it is known that they compute what the modules as
+written do (`train.fusable`). Parameters and optimiser state are rows, as in the stacked program, and the same row
+optimisers update them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
+from tuner.models.rewritten import rewritten
 from tuner.models.transfer import hold_norms
 from tuner.train.averaging import WeightAverage
 from tuner.train.batches import BatchChanges
@@ -24,7 +26,6 @@ from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
 from tuner.train.rates import RowRates
 from tuner.train.rows import RowLayout, module_parameters
-from tuner.train.stackable import difference
 from tuner.train.step import BatchStep
 from tuner.train.tables import StepTables, step_tables
 
@@ -37,7 +38,6 @@ SCRIPT_AFTER_RUNS = 10
 class ModuleProgram:
     """See `train.program.Program`. K modules with parameters of one set of shapes."""
 
-    state_format = "module rows"
     whole_epochs = False
 
     def __init__(
@@ -48,11 +48,11 @@ class ModuleProgram:
         loss: str,
         num_outputs: int,
         device: torch.device,
-        fusable: bool,
         half: bool = False,
+        fused: bool | None = None,
         modules: Sequence[nn.Module] = (),
     ) -> None:
-        """Stack users' modules.
+        """Stack users' modules, which are alike in all but their tensors (`train.stackable`).
 
         Args:
             members: The trials.
@@ -60,20 +60,18 @@ class ModuleProgram:
             loss: `cross_entropy` or `mse`.
             num_outputs: Classes or regression targets.
             device: Where to train.
-            fusable: The modules may run under `vmap`; they do where they are alike and enough of them to gain.
             half: Run the forward under autocast to bfloat16.
-            modules: Those of the first members, if they exist already; the others are built.
+            fused: Run the modules under `vmap`, or one after the other, which gives the same bits; None for what is
+                quicker.
+            modules: Those of the first members, if they exist already, rewritten; the others are built.
         """
         self.members = tuple(members)
         self.train = train
         self.loss = loss
         self.num_outputs = num_outputs
         self.device = device
-        self.fusable = fusable
         self.half = half
-        self.modules = [*modules, *(m.make_module().to(device) for m in members[len(modules) :])]
-        self.difference = difference(self.modules)
-        """Why these modules cannot run as one, though each could with its like."""
+        self.modules = [*modules, *(rewritten(m.make_module()).to(device) for m in members[len(modules) :])]
         settings = [m.settings for m in members]
         self.batch_size = settings[0].batch_size
         self.layout = RowLayout(module_parameters(self.modules[0]))
@@ -84,31 +82,41 @@ class ModuleProgram:
         self.g_KP = torch.zeros_like(self.p_KP)
         self.moments = {name: torch.zeros_like(self.p_KP) for name in self.optimizer.moments}
         narrowest = 1 if device.type == "cpu" else MIN_WIDTH_CUDA
-        self._gradients = self._open(fused=fusable and self.difference is None and len(members) >= narrowest)
+        self._asked = fused
+        self.fused = len(members) >= narrowest if fused is None else fused
+        kind = FusedModules if self.fused else SingleModules
+        self._gradients: ModuleGradients = kind(
+            self.modules, self.layout, self.p_KP, self.g_KP, loss=loss, device=device, half=half
+        )
         self.best_KP = self.p_KP.clone()
         self._best_buffers = [self._buffers(row) for row in range(len(members))]
-        self._average = WeightAverage(settings, {"parameters": self.p_KP})
+        self._average = WeightAverage(settings, lambda: {"parameters": self.p_KP})
         self._buffer_averages = [
-            WeightAverage([s], {name: t.unsqueeze(0) for name, t in self._gradients.buffers(row).items()})
-            for row, s in enumerate(settings)
+            WeightAverage([s], partial(self._unsqueezed_buffers, row)) for row, s in enumerate(settings)
         ]
         self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
         self._targets = class_shares(train.targets, num_outputs) if self._changes.soft_labels else train.targets
+        self._trains = False
+        """Whether `train()` was called since the last evaluation, or since a row was loaded."""
         self._plan: EpochPlan | None = None
         self._tables: StepTables | None = None
         self._steps: dict[int, BatchStep] = {}
 
-    def _open(self, *, fused: bool) -> ModuleGradients:
-        """Choose how gradients are computed, and move the modules' parameters into the rows."""
-        self.path = "vmap" if fused else "plain"
-        kind = FusedModules if fused else SingleModules
-        return kind(self.modules, self.layout, self.p_KP, self.g_KP, loss=self.loss, device=self.device, half=self.half)
+    def path(self, row: int) -> str:
+        return "vmap"
+
+    def state_format(self, row: int) -> str:
+        return "module rows"
+
+    def _unsqueezed_buffers(self, row: int) -> RowState:
+        return {name: t.unsqueeze(0) for name, t in self._gradients.buffers(row).items()}
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         if plan is not self._plan:
             self._prepare(plan)
         assert self._tables is not None
-        if self.path == "vmap":
+        self._set_mode(training=True)
+        if self.fused:
             for batch_size, tables, begin, end in self._tables.parts(first, last):
                 self._step(batch_size).run(tables, begin, end)
             return
@@ -138,13 +146,12 @@ class ModuleProgram:
             inputs,
             targets,
             dropout_keys_LK=torch.empty(0) if keys is None else keys[number],
-            seeds=[(m.seed, int(step)) for m, step in zip(self.members, plan.step_SK[number], strict=True)],
         )
 
-    def take_gradients(self, plan: EpochPlan, *, fused: bool) -> None:
-        """Compute the gradients of the epoch's first step in the given way, and change nothing else."""
-        self._gradients = self._open(fused=fused)
+    def take_gradients(self, plan: EpochPlan) -> None:
+        """Compute the gradients of the epoch's first step, and change nothing else."""
         self._prepare(plan)
+        self._set_mode(training=True)
         self._compute_gradients(plan, 0)
 
     def _prepare(self, plan: EpochPlan) -> None:
@@ -159,7 +166,17 @@ class ModuleProgram:
         )
         for module, shares in zip(self.modules, self._rates.begin(plan), strict=False):
             hold_norms(module, shares)
-            module.train()
+            self._trains = False
+
+    def _set_mode(self, *, training: bool) -> None:
+        """Call `train()` before an epoch and after an evaluation, `eval()` before one, as a plain loop does."""
+        if training and not self._trains:
+            for module in self.modules:
+                module.train()
+        elif not training:
+            for module in self.modules:
+                module.eval()
+        self._trains = training
 
     def _step(self, batch_size: int) -> BatchStep:
         """A fused step, made on first use."""
@@ -177,7 +194,6 @@ class ModuleProgram:
                     x.view(*shape, *x.shape[1:]),
                     y.view(*shape, *y.shape[1:]),
                     dropout_keys_LK=keys[0] if keys else torch.empty(0),
-                    seeds=(),
                 )
                 self._update(scalars_RK)
 
@@ -207,6 +223,7 @@ class ModuleProgram:
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
         with self._averages_in_place():
+            self._set_mode(training=False)
             found = [
                 self._gradients.outputs(chunk).view(len(self.members), len(chunk), self.num_outputs)
                 for chunk in evaluation_chunks(inputs)
@@ -239,6 +256,7 @@ class ModuleProgram:
 
     @torch.no_grad()
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
+        self._trains = False
         for name, tensor in self._rows().items():
             tensor[row] = state[name].to(self.device)
         for name, buffer in self._gradients.buffers(row).items():
@@ -258,12 +276,13 @@ class ModuleProgram:
     def best_weights(self, row: int) -> RowState:
         module = self.modules[row]
         places = dict(zip(module.parameters(), self.layout.parameters, strict=True))
+        buffers = {id(buffer): name for name, buffer in module.named_buffers()}
         found: RowState = {}
         for name, tensor in module.state_dict(keep_vars=True).items():
             if isinstance(tensor, nn.Parameter):  # a tied parameter has several names and one place
                 value = self.layout.view(self.best_KP[row : row + 1], places[tensor])[0]
             else:
-                value = self._best_buffers[row][name]
+                value = self._best_buffers[row][buffers[id(tensor)]]
             found[name] = value.detach().cpu().clone()
         return found
 
@@ -275,7 +294,7 @@ class ModuleProgram:
             num_outputs=self.num_outputs,
             device=self.device,
             half=self.half,
-            fusable=self.fusable,
+            fused=self._asked,
             modules=[self.modules[row] for row in keep],
         )
         for new, old in enumerate(keep):

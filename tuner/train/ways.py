@@ -10,20 +10,30 @@ import torch
 from tuner.data.dataset import TrainingData
 from tuner.data.stored import is_streamed
 from tuner.errors import TunerError, UserCodeError
+from tuner.models.build import build_module
 from tuner.models.lightning import is_lightning
+from tuner.models.rewritten import rewritten
+from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.spec.networks import MODELS
 from tuner.spec.values import is_own
 from tuner.train.fusable import unfusable_reason
+from tuner.train.fusion import PER_TRIAL, fusion_key
+from tuner.train.grouped import Group, GroupedProgram
 from tuner.train.lightning.program import LightningProgram
 from tuner.train.metrics import Loss
 from tuner.train.plain import PlainProgram
 from tuner.train.program import Member, Program
+from tuner.train.stackable import difference, signature
 from tuner.train.stacked.program import StackedProgram
 from tuner.train.user_parts import UserParts, UserProgram
 from tuner.train.vmapped import ModuleProgram
 
 log = logging.getLogger(__name__)
+
+
+AS_WRITTEN = "as written"
+"""The group of the trials that the plain loop trains."""
 
 
 class Ways:
@@ -39,7 +49,8 @@ class Ways:
         self._device = device
         self._half = half
         self._is_lightning: bool | None = None
-        self._unfusable: dict[str, str | None] = {}
+        self._verdicts: dict[Group, str | None] = {}
+        """Why trials of a group cannot be fused, None where they can."""
         self._said: set[str] = set()
 
     def program(self, members: Sequence[Member]) -> Program:
@@ -68,13 +79,34 @@ class Ways:
             return PlainProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
         if members[0].network is not None:
             return StackedProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
-        reason = self._why_not_fused(members[0])
-        program = ModuleProgram(
-            members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, fusable=reason is None
-        )
-        if reason := reason or program.difference:
-            self._alone(kind, reason)
-        return program
+        return GroupedProgram(members, self._group_of, self._open_group)
+
+    def _group_of(self, member: Member) -> Group:
+        """The stack that a user's module is trained in, or the plain loop."""
+        module = member.make_module()
+        key = fusion_key(self._spec, member.settings.model), signature(module)
+        if key not in self._verdicts:
+            self._verdicts[key] = self._has_no_like(member) or unfusable_reason(
+                member, self._data.train, loss=self._loss, num_outputs=self._data.info.num_outputs
+            )
+        if reason := self._verdicts[key]:
+            self._alone(self._spec.model.kind, reason)
+            return AS_WRITTEN
+        return key
+
+    def _has_no_like(self, member: Member) -> str | None:
+        """What a module keeps of the values that differ among the trials of a stack, if it keeps any."""
+        default = settings_for(self._spec, build_space(self._spec).default())
+        values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
+        usual = build_module(self._spec, values, self._data.info, seed=member.seed)
+        return difference([rewritten(member.make_module()), rewritten(usual)])
+
+    def _open_group(self, group: Group, members: Sequence[Member]) -> Program:
+        kind = PlainProgram if group == AS_WRITTEN else ModuleProgram
+        return kind(
+            members, self._data.train, loss=self._loss, num_outputs=self._data.info.num_outputs, device=self._device,
+            half=self._half,
+        )  # fmt: skip
 
     def is_lightning(self, member: Member) -> bool:
         """Whether the task's modules are LightningModules; found out once.
@@ -95,15 +127,6 @@ class Ways:
         if reason not in self._said:
             log.warning("%s is trained one trial at a time: %s", what, reason)
             self._said.add(reason)
-
-    def _why_not_fused(self, member: Member) -> str | None:
-        """Why a module like this cannot be fused; found out once for each kind of module."""
-        signature = repr(member.make_module())
-        if signature not in self._unfusable:
-            self._unfusable[signature] = unfusable_reason(
-                member, self._data.train, loss=self._loss, num_outputs=self._data.info.num_outputs
-            )
-        return self._unfusable[signature]
 
 
 def refuse_with_lightning(spec: SweepSpec, member: Member, *, folds: int) -> None:

@@ -10,14 +10,12 @@ from torch import Tensor, nn
 
 from tuner.data.dataset import Split
 from tuner.train.lightning.fit import Fit
-from tuner.train.program import EpochPlan, Member, RowState, evaluation_chunks
+from tuner.train.program import EpochPlan, Member, RowState, copied_chunks
 
 
 class LightningProgram:
     """See `train.program.Program`. Each trial has a module and a Trainer of its own."""
 
-    path = "lightning"
-    state_format = "lightning"
     whole_epochs = True
 
     def __init__(
@@ -30,6 +28,12 @@ class LightningProgram:
         self.half = half
         self._fits = [Fit(m, train=train, dev=dev, device=device, half=half) for m in members]
 
+    def path(self, row: int) -> str:
+        return "lightning"
+
+    def state_format(self, row: int) -> str:
+        return "lightning"
+
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         assert (first, last) == (0, len(plan.step_SK)), "a Trainer trains whole epochs"
         for row, fit in enumerate(self._fits):
@@ -40,9 +44,7 @@ class LightningProgram:
         found = []
         for fit in self._fits:
             with _evaluating(fit.module.to(self.device)) as module:
-                chunks = [
-                    module(chunk).float().view(len(chunk), self.num_outputs) for chunk in evaluation_chunks(inputs)
-                ]
+                chunks = [module(chunk).float().view(len(chunk), self.num_outputs) for chunk in copied_chunks(inputs)]
             found.append(torch.cat(chunks))
         return torch.stack(found)
 

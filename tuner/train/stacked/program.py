@@ -35,8 +35,6 @@ from tuner.train.tables import StepTables, step_tables
 class StackedProgram:
     """See `train.program.Program`. State lives in tensors of shape (K, ...); steps are replayed tapes."""
 
-    path = "stacked"
-    state_format = "stacked"
     whole_epochs = False
 
     def __init__(
@@ -93,7 +91,7 @@ class StackedProgram:
                 self.p_KP[row] = self.layout.pack(values, added_outputs=added)
         names = {p: f"{p.layer}.{p.name}" for p in self.layout.parameters}
         self._rates = RowRates(members, self.layout, names, device=device)
-        self._average = WeightAverage(settings, {"parameters": self.p_KP, **self.statistics})
+        self._average = WeightAverage(settings, lambda: {"parameters": self.p_KP, **self.statistics})
         self._seeds = [m.seed for m in members]
         self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
         self._dropout = self._dropout_inputs(settings)
@@ -117,6 +115,12 @@ class StackedProgram:
         self._plan: EpochPlan | None = None
 
     # Training
+
+    def path(self, row: int) -> str:
+        return "stacked"
+
+    def state_format(self, row: int) -> str:
+        return "stacked"
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         if plan is not self._plan:

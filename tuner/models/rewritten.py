@@ -1,0 +1,20 @@
+"""Copies of modules whose layers compute the same bits alone and in a stack, and draw dropout by key.
+
+A user's module is trained as its code says (`train.plain`). Only copies that are trained as rows of a stack are
+rewritten, once it is known that these compute what the module as written does (`train.fusable`).
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from tuner.models.dropout import replace_dropout
+from tuner.models.exact import make_exact
+from tuner.models.transfer import make_held_norms_exact
+
+
+def rewritten(module: nn.Module) -> nn.Module:
+    """The module with exact layers (`models.exact`) and keyed dropout, in place, or what replaces it."""
+    make_exact(module)
+    make_held_norms_exact(module)
+    return replace_dropout(module)
