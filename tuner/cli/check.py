@@ -16,12 +16,20 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sweep", type=click.Path(path_type=Path))
 @click.option("--no-import", is_flag=True, help="Only read and check the file: no data, no code of yours.")
-@click.option("--gradients", is_flag=True, help="Compare every gradient with a numerical one, in float64.")
+@click.option(
+    "--gradients/--no-gradients", default=None,
+    help="Compare gradients with numerical ones, in float64; by default if the network or the loss is yours.",
+)  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), help="Plan for so many workers.")
 @click.option("--devices", help="Where to train: cpu, cuda, cuda:0, mps.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the sweep file; repeatable.")
 def check(
-    sweep: Path, no_import: bool, gradients: bool, workers: int | None, devices: str | None, overrides: tuple[str, ...]
+    sweep: Path,
+    no_import: bool,
+    gradients: bool | None,
+    workers: int | None,
+    devices: str | None,
+    overrides: tuple[str, ...],
 ) -> None:
     """Check a sweep file, and rehearse its sweep.
 
@@ -48,7 +56,7 @@ def check(
         _rehearse(spec, gradients=gradients, workers=workers, devices=devices)
 
 
-def _rehearse(spec: object, *, gradients: bool, workers: int | None, devices: str | None) -> None:
+def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devices: str | None) -> None:
     from tuner.execute.devices import worker_places
     from tuner.execute.preflight import plan, preflight
     from tuner.report.escape import visible

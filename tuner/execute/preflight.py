@@ -64,7 +64,7 @@ class Plan:
     """Estimated, if every trial trains all its epochs."""
 
 
-def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool) -> Preflight:
+def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None) -> Preflight:
     """Rehearse a sweep in a new process.
 
     Raises:
@@ -90,7 +90,7 @@ def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
     return Plan(len(jobs), len(cohorts), max(len(c.jobs) for c in cohorts), seconds)
 
 
-def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool) -> Preflight:
+def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None) -> Preflight:
     from tuner.execute.training import facts_of, open_task
     from tuner.train.checks import baseline, run_checks
     from tuner.train.contract import check_contract

@@ -13,7 +13,8 @@ from torch import nn
 from tuner.data.dataset import Split
 from tuner.models.transfer import taken_from_file
 from tuner.records import TrialJob
-from tuner.train.gradient_check import gradient_errors, without_dropout
+from tuner.spec.values import is_own
+from tuner.train.gradient_check import TOGETHER, Float64Error, gradient_errors, without_dropout
 from tuner.train.program import Member
 from tuner.train.task import Task
 
@@ -21,6 +22,8 @@ SMOOTH_ERROR = 1e-6
 """Relative error of a gradient in float64 below which it is right beyond doubt."""
 WRONG_ERROR = 1e-3
 """Above which it is wrong, unless a kink (ReLU) lies within the step."""
+GRADIENT_SECONDS = 20.0
+"""So long the tensors of a large network are looked at one by one."""
 OVERFIT_STEPS = 200
 FALLING_STEPS = 20
 FALLING_EXAMPLES = 256
@@ -45,13 +48,13 @@ class Check:
     """What to do if it did not pass."""
 
 
-def run_checks(task: Task, job: TrialJob, *, gradients: bool) -> list[Check]:
+def run_checks(task: Task, job: TrialJob, *, gradients: bool | None) -> list[Check]:
     """All checks of one trial's network, dropout off.
 
     Args:
         task: The sweep's task.
         job: The configuration to check, usually the default one; it is not trained.
-        gradients: Compare every parameter's gradient with a numerical one.
+        gradients: Compare gradients with numerical ones; None: if the network or its loss is the user's.
     """
     member = task.member(job)
     size = min(member.settings.batch_size, len(task.data.train), 64)
@@ -65,6 +68,8 @@ def run_checks(task: Task, job: TrialJob, *, gradients: bool) -> list[Check]:
         return found
     found.append(_tried("initial loss", lambda: check_initial_loss(task, module, batch)))
     found.append(_tried("scale per layer", lambda: check_scales(task, module, batch)))
+    if gradients is None:
+        gradients = is_own(task.spec.model.kind) or is_own(task.spec.training.loss)
     if gradients:
         found.append(_tried("gradients", lambda: check_gradients(task, member, batch)))
     many = Split(task.data.train.inputs[:FALLING_EXAMPLES], task.data.train.targets[:FALLING_EXAMPLES])
@@ -160,14 +165,23 @@ def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
 
 def check_gradients(task: Task, member: Member, batch: Split) -> Check:
     """Every parameter group's gradient is that of the loss: see `train.gradient_check`."""
-    errors = gradient_errors(member.make_module(), batch, loss=task.batch_loss)
-    worst = max(errors, key=lambda n: errors[n])
-    wrong = [name for name, error in errors.items() if error >= WRONG_ERROR]
-    shown = _listed([f"{name} {error:.0e}" for name, error in errors.items()])
+    try:
+        errors = gradient_errors(member.make_module(), batch, loss=task.batch_loss, seconds=GRADIENT_SECONDS)
+    except Float64Error as error:
+        return Check("gradients", True, f"not checked, since the forward pass does not run in float64: {error}")
+    worst = max(errors, key=lambda n: (errors[n].relative, n != TOGETHER))
+    wrong = [name for name, error in errors.items() if error.relative >= WRONG_ERROR]
+    alone = {name: error for name, error in errors.items() if name != TOGETHER}
+    shown = _listed([f"{name} {error.relative:.0e}" for name, error in alone.items() if error.is_seen])
+    notes = ["a kink such as ReLU's can cause up to 1e-3"] if errors[worst].relative >= SMOOTH_ERROR else []
+    if unseen := sum(not error.is_seen for error in alone.values()):
+        notes.append(f"{unseen} vanish beside the rounding of the loss")
+    if rest := sum(p.requires_grad for p in member.make_module().parameters()) - len(alone):
+        notes.append(f"{rest} more only together, since {GRADIENT_SECONDS:g} s were over")
+    found = f"worst relative error {errors[worst].relative:.1e} ({worst})"
     return Check(
         "gradients", not wrong,
-        f"worst relative error {errors[worst]:.1e} ({worst}), in float64 over {len(errors)} tensors: {shown}"
-        + ("" if errors[worst] < SMOOTH_ERROR else "; a kink such as ReLU's can cause up to 1e-3"),
+        "; ".join([f"{found}, in float64 over {len(alone)} tensors: {shown}", *notes]),
         f"the gradient of {worst} is not that of its loss: look for detach(), in-place changes, or a custom backward",
     )  # fmt: skip
 
