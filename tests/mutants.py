@@ -52,7 +52,7 @@ Place = tuple[int, int]
 """A line and a column."""
 WAITED = 20
 """A fault's tests have so many times their processor seconds on the clock, in case they wait for ever."""
-IMPORTED = ("alembic.command", "hypothesis", "matplotlib.pyplot", "optuna", "pandas", "pytest", "scipy.stats",
+IMPORTED = ("alembic.command", "matplotlib.pyplot", "optuna", "pandas", "scipy.stats",
             "sklearn.datasets", "sqlalchemy", "torch")  # fmt: skip
 
 
