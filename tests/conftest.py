@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.depth import examples
+from tests.depth import at_depth
 from tuner.execute.numeric import set_numeric_environment
 
 set_numeric_environment(1)
@@ -26,7 +26,7 @@ library(wait=True)  # or the first test's workers would have a compiler at work 
 
 # No test fails because the machine is busy.
 settings.register_profile(
-    "untimed", deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow]
+    "untimed", deadline=None, max_examples=at_depth(100), suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("untimed")
 

@@ -7,6 +7,6 @@ import os
 DEEP = os.environ.get("TUNER_DEPTH") == "deep"
 
 
-def examples(count: int) -> int:
+def at_depth(count: int) -> int:
     """How many examples a property is tried on, of those that a deep look takes."""
     return count if DEEP else max(5, count // 3)

@@ -22,6 +22,7 @@ search: {trials: 2, strategy: grid, pruner: none}
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_on_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(400, 6)).astype(np.float32)
@@ -52,6 +53,7 @@ search: {trials: 2, strategy: grid, pruner: none}
 """
 
 
+@pytest.mark.slow
 def test_a_cross_validated_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

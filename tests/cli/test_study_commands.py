@@ -96,6 +96,7 @@ def test_status_as_json(study: StudyPaths, results: Path) -> None:
     assert summary["epochs"] == 10
 
 
+@pytest.mark.slow
 def test_status_names_the_process_that_runs_it(paths: StudyPaths, results: Path) -> None:
     script = """
 import sys
@@ -277,6 +278,7 @@ def test_sparkline() -> None:
     assert len(sparkline([float(n) for n in range(1000)])) <= 60
 
 
+@pytest.mark.slow
 def test_dashboard_answers_on_loopback_alone(study: StudyPaths, results: Path) -> None:
     pytest.importorskip("optuna_dashboard", reason="the dashboard is not installed (extra: dashboard)")
     with socket.socket() as free:

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.data.helpers import load, sweep
+from tests.depth import at_depth
 from tuner.data.dataset import TrainingData
 from tuner.data.test_set import load_test_split
 from tuner.errors import TunerError
@@ -62,7 +63,8 @@ def loaded_or_refused(root: Path, data: dict[str, Any]) -> tuple[TrainingData | 
         return None, str(error)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=at_depth(150), deadline=None)
 @given(
     text=tables() | st.text(max_size=80),
     encoding=st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16"]),

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.helpers import examples, load, load_csv, sweep
+from tests.depth import at_depth
 from tuner.data.folds import fold_positions
 from tuner.data.test_set import load_test_split
 from tuner.errors import DataError
 
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=at_depth(30), deadline=None)
 
 
 @few

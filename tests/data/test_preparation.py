@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from tests.data.helpers import examples, load, load_csv, rows
+from tests.depth import at_depth
 from tuner.data.preparation import fit_preparation
 from tuner.errors import DataError
 
 seeds = st.integers(0, 2**32 - 1)
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=at_depth(40), deadline=None)
 
 
 @few
@@ -57,6 +58,7 @@ def test_without_normalising_numbers_stay_and_the_bytes_of_images_lie_between_0_
     assert prepared.inputs.ravel().tolist() == pytest.approx([0, 0.2, 1])
 
 
+@pytest.mark.slow
 @few
 @given(seed=seeds, value=st.floats(-1e30, 1e30))
 def test_what_the_dev_part_holds_changes_nothing_in_training(seed: int, value: float, tmp_path_factory) -> None:

@@ -23,6 +23,7 @@ def patients(rng: np.random.Generator, number: int) -> Part:
     return Part(inputs=inputs, targets=np.zeros(len(groups)), groups=groups)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["examples", "groups"])
 def test_parts_of_one_distribution_are_rarely_told_apart(kind: str) -> None:
     alarms = 0
@@ -58,6 +59,7 @@ def test_a_handful_of_examples_tells_nothing() -> None:
     assert contrast(part(rng, 300), part(rng, 8, shift=9.0)) is None
 
 
+@pytest.mark.slow
 def test_the_notes_say_so_where_dev_examples_are_given_apart(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, mean in (("train", 20.0), ("same", 20.0), ("warm", 23.0)):

@@ -9,12 +9,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.data.helpers import examples, load_csv, rows
+from tests.depth import at_depth
 from tuner.data.examples import DEV, TEST, TRAIN, Examples
 from tuner.data.split import apportion, auto_share, split_examples
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec, SplitSpec
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=at_depth(60), deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 
 

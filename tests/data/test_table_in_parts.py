@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.helpers import load, sweep
+from tests.depth import at_depth
 from tuner.data import kept
 from tuner.data.examples import Examples
 from tuner.data.load import load_training_data
@@ -97,7 +98,8 @@ def changing_tables(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return "\n".join([";".join(names), *lines] if header else lines), data
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=at_depth(100), deadline=None)
 @given(drawn=changing_tables())
 def test_a_table_in_parts_is_the_table_as_a_whole(
     drawn: tuple[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
@@ -134,6 +136,7 @@ def patients(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("source", ["t.csv", "t.csv.gz", "t.parquet", "folder.parquet"])
 @pytest.mark.parametrize("data", [{}, {"missing": "drop"}, {"target": "visits"}, {"group": "visits", "seed": 4}])
 def test_formats_give_the_examples_and_the_tensors_of_memory(source: str, data: dict[str, Any], patients: Path) -> None:
@@ -208,6 +211,7 @@ def folders(tables: Path) -> list[str]:
     return sorted(path.name for path in tables.iterdir() if path.is_dir())
 
 
+@pytest.mark.slow
 def test_arrays_are_written_once_for_all_processes(patients: Path, tables: Path) -> None:
     with multiprocessing.get_context("fork").Pool(2) as pool:
         found = pool.starmap(keep, [(patients, tables)] * 4)
@@ -219,6 +223,7 @@ def test_arrays_are_written_once_for_all_processes(patients: Path, tables: Path)
     assert (tables / folder / "numbers").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_what_a_crash_leaves_and_what_is_damaged_is_made_anew(patients: Path, tables: Path) -> None:
     sha256 = keep(patients, tables)
     (folder,) = folders(tables)
@@ -229,6 +234,7 @@ def test_what_a_crash_leaves_and_what_is_damaged_is_made_anew(patients: Path, ta
     assert folders(tables) == [folder]
 
 
+@pytest.mark.slow
 def test_a_table_that_changes_is_read_anew_and_the_old_arrays_go_when_unused(patients: Path, tables: Path) -> None:
     sha256 = keep(patients, tables)
     lines = (patients / "t.csv").read_text().splitlines()
@@ -250,6 +256,7 @@ def in_a_child(root: Path) -> str:
     return str(list(kept._temporary.values())[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["fork", "spawn"])
 def test_temporary_arrays_go_with_the_process(way: str, patients: Path) -> None:
     with multiprocessing.get_context(way).Pool(1) as pool:
@@ -260,6 +267,7 @@ def test_temporary_arrays_go_with_the_process(way: str, patients: Path) -> None:
     assert not Path(folder).exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_nothing_is_said(patients: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")

@@ -12,6 +12,7 @@ def findings(records: tuple[TrialRecord, ...], space: Space = SPACE) -> dict[str
     return {i.name: i.finding for i in importances(records, space=space, direction=Direction.MAXIMIZE)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trials", "studies"), [(25, 150), (64, 80)])
 def test_pure_noise_cannot_be_told_from_anything(trials: int, studies: int) -> None:
     quiet = 0

@@ -34,6 +34,7 @@ def spread(metric: str) -> tuple[float, float]:
     return float(np.mean(found)), float(np.std(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "auroc", "rmse", "r2"])
 def test_it_is_the_spread_over_samples(metric: str) -> None:
     mean, deviation = spread(metric)

@@ -165,6 +165,7 @@ def test_a_trial_times_out_in_the_middle_of_a_long_epoch(start: Open, job: Calla
     assert "still in an epoch" in failed.message
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_mid_cohort_is_replaced_and_its_trials_go_on(
     start: Open, job: Callable[..., TrialJob], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -211,6 +212,7 @@ def _begun(executor: LocalExecutor) -> bool:
     return executor.workers[0].ready and len(executor.workers[0].jobs) == 2
 
 
+@pytest.mark.slow
 def test_the_fork_server_may_be_killed(start: Open, job: Callable[..., TrialJob], tmp_path: Path) -> None:
     executor = start(epochs=6, slow=SLOW)
     jobs = [job(trial, to_epoch=6) for trial in range(2)]

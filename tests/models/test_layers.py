@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.depth import at_depth
 from tests.models.networks import cnns, mlps, module_with
 from tuner.errors import DataError
 from tuner.models.cnn import cnn, resnet
@@ -44,7 +45,7 @@ def test_a_rounded_width_is_the_next_multiple_of_the_grid(width: int) -> None:
 
 
 @given(NETWORKS, st.integers(0, 2**31))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=at_depth(40), deadline=None)
 def test_a_network_and_its_module_have_the_same_parameters(network: Network, seed: int) -> None:
     values = initial_values(network, seed=seed)
     module = module_with(network, values)
@@ -59,7 +60,7 @@ def test_a_network_and_its_module_have_the_same_parameters(network: Network, see
 
 
 @given(NETWORKS, st.integers(0, 2**31))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=at_depth(40), deadline=None)
 def test_only_weights_are_decayed(network: Network, seed: int) -> None:
     for parameter in network.parameters():
         is_norm = isinstance(network.layers[parameter.layer], BatchNorm | LayerNorm)
@@ -76,7 +77,7 @@ def test_the_last_layer_is_dense_and_no_dropout_follows_the_hidden_ones(network:
 
 
 @given(mlps(), st.integers(0, 2**31), st.integers(1, 8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_depth(60), deadline=None)
 def test_a_rounded_mlp_computes_the_same_function(network: Network, seed: int, batch: int) -> None:
     """Zeros in the place of all that rounding adds leave the outputs as they are, batch norm included.
 
@@ -89,7 +90,7 @@ def test_a_rounded_mlp_computes_the_same_function(network: Network, seed: int, b
 
 
 @given(cnns(), st.integers(0, 2**31))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=at_depth(25), deadline=None)
 def test_a_rounded_cnn_computes_the_same_function(network: Network, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     check_rounding(network, seed, torch.randn(3, *network.input_shape, generator=draw))
@@ -230,7 +231,7 @@ def test_a_residual_mlp_whose_branches_are_silent_hands_its_first_hidden_layer_t
 
 
 @given(NETWORKS, st.integers(0, 1000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=at_depth(25), deadline=None)
 def test_orthogonal_weights_keep_the_length_of_what_goes_through_up_to_their_gain(network: Network, seed: int) -> None:
     for parameter, value in initial_values(network, seed=seed, init="orthogonal").items():
         if not parameter.decayed:

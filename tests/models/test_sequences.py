@@ -94,6 +94,7 @@ def waves() -> TrainingData:
     return TrainingData(Split(x[:120], y[:120]), Split(x[120:], y[120:]), info(12, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODULES)
 def test_the_first_trial_of_the_default_settings_learns_and_passes_all_checks(model: str, tmp_path: Path) -> None:
     task = make_task(waves(), model=model, optimizer="adam", epochs=20, batch_size=16)

@@ -31,6 +31,7 @@ def test_eight_runs_that_start_at_once_make_one_study(request: pytest.FixtureReq
     rig.audit(complete=True)
 
 
+@pytest.mark.deep
 def test_sixteen_workers_lose_nothing_while_others_read(rig: Rig, quick_rigs: Callable[[str], Rig]) -> None:
     epochs = 20
     rig.sweep(training={"epochs": epochs, "batch_size": 128, "fuse": "off"})
@@ -59,6 +60,7 @@ def test_sixteen_workers_lose_nothing_while_others_read(rig: Rig, quick_rigs: Ca
     assert len(run.announced) == 20
 
 
+@pytest.mark.slow
 def test_the_dashboard_may_be_open_during_a_run(rig: Rig, quick_rigs: Callable[[str], Rig]) -> None:
     pytest.importorskip("optuna_dashboard", reason="the dashboard is not installed (extra: dashboard)")
     quick = quick_rigs(rig.folder.name)

@@ -46,6 +46,7 @@ FAULTS = {
 """What a trial's code may do, and how the trial's reason begins."""
 
 
+@pytest.mark.slow
 def test_whatever_a_trial_does_it_ends_with_a_reason_and_the_sweep_goes_on(rig: Rig) -> None:
     rig.sweep(
         model=f"{CODE}:build_fault",
@@ -69,6 +70,7 @@ def test_whatever_a_trial_does_it_ends_with_a_reason_and_the_sweep_goes_on(rig: 
     assert not [row for row in rig.leaderboard() if row["rank"] and row["state"] != "complete"]
 
 
+@pytest.mark.slow
 def test_prints_of_users_code_are_in_the_logs_and_not_in_the_results(rig: Rig) -> None:
     rig.sweep(**user_code("print"))
     run = rig.start("--json", engine="local")

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.reliability.rig import Rig, states
 from tests.reliability.test_storage import Hostile
 from tuner.records import TrialState
@@ -37,6 +39,7 @@ READING = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_users_code_is_imported_in_workers_alone_and_what_it_says_commands_nothing(
     rig: Rig, quick_rigs: Callable[[str], Rig]
 ) -> None:

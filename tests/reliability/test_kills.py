@@ -36,6 +36,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Rig
     return rig
 
 
+@pytest.mark.slow
 def test_killed_at_every_fault_point_a_study_ends_as_if_nothing_had_been(
     quick_rigs: Callable[[str], Rig], undisturbed: Rig
 ) -> None:
@@ -55,6 +56,7 @@ BETWEEN_CHECKPOINTS = {"checkpoint_between"}
 """Points that only trials pass that are long enough for a second checkpoint."""
 
 
+@pytest.mark.slow
 def test_killed_at_every_moment_of_a_checkpoint_long_trials_go_on_from_the_one_before(
     quick_rigs: Callable[[str], Rig],
 ) -> None:

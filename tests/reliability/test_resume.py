@@ -85,6 +85,7 @@ def test_other_versions_than_those_of_the_study_are_warned_of(quick_rig: Rig) ->
     assert "torch was 1.13.1, is " in " ".join(run.err.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fuse", ["auto", "off"])
 def test_a_module_of_another_shape_is_said_when_its_trials_are_to_go_on(quick_rig: Rig, fuse: str) -> None:
     module = quick_rig.folder / "model.py"

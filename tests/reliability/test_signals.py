@@ -37,6 +37,7 @@ def long_epochs(hurry: Path) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(rig: Rig) -> None:
     rig.sweep(**SLOW)
     run = rig.start("--fresh", "--set", "search.seed=0", engine="local")
@@ -58,6 +59,7 @@ def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(rig: Rig
     rig.audit(complete=True)
 
 
+@pytest.mark.slow
 def test_an_interrupted_confirmation_says_so_and_how_to_go_on(rig: Rig) -> None:
     rig.sweep(**{**SLOW, "search": {"trials": 1}})
     rig.resume()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contracts.strategy_contract import CONDITIONAL, EPOCHS, Game, quality
+from tests.depth import at_depth
 from tests.search.test_stock_strategies import maker
 from tests.spec.strategies import categorical_dimensions, float_dimensions, int_dimensions
 from tuner.records import Direction, Params, ParamValue, TrialRecord
@@ -112,7 +113,7 @@ def spaces() -> st.SearchStrategy[Space]:
     return st.tuples(*kinds).map(lambda dimensions: Space(dimensions))
 
 
-@settings(max_examples=30)
+@settings(max_examples=at_depth(30))
 @given(space=spaces(), data=st.data())
 def test_a_repeated_proposal_moves_in_what_is_open_alone(space: Space, data: st.DataObject) -> None:
     distinct = Distinct(space)

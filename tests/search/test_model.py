@@ -13,6 +13,7 @@ from scipy.optimize import approx_fprime
 from scipy.stats import norm
 
 from tests.contracts.strategy_contract import CONDITIONAL, CONTINUOUS, DISCRETE
+from tests.depth import at_depth
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.search import gp
 from tuner.search.acquisition import Candidates, log_expected_improvement
@@ -212,7 +213,7 @@ class TestObservations:
 
 
 class TestEffort:
-    @settings(max_examples=30)
+    @settings(max_examples=at_depth(30))
     @given(st.integers(1, 400), st.integers(1, 64))
     def test_it_stays_within_its_share(self, trials: int, decisions: int) -> None:
         records = [record(n, 0.5) for n in range(trials)]

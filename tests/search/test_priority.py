@@ -29,10 +29,12 @@ from tuner.spec.space import Space
     [maker("priority"), maker("priority", "asha"), maker("priority", "none")],
     ids=["priority", "priority+asha", "priority+none"],
 )
+@pytest.mark.slow
 class TestPriority(StrategyContract):
     trials = 22
 
 
+@pytest.mark.slow
 class TestSeveralRounds(StrategyContract):
     trials = 24
 
@@ -251,6 +253,7 @@ def test_regularisation_always_opens_it_with_the_others() -> None:
     assert len({record.params["weight_decay"] for record in game.records[:12]}) > 2
 
 
+@pytest.mark.slow
 def test_diverging_configurations_are_avoided() -> None:
     def curve(params: Params, epoch: int) -> float:
         # The best is next to the cliff.
@@ -289,6 +292,7 @@ def explorer(earlier: list[TrialRecord], *, target_error: float = 0.0) -> Explor
     )
 
 
+@pytest.mark.slow
 def test_an_earlier_study_replaces_the_opening_and_is_not_repeated() -> None:
     earlier, _ = played(trials=30)
     game = Game(quality, direction=Direction.MAXIMIZE)

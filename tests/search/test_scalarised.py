@@ -42,6 +42,7 @@ def maker(strategy: str, **blocks: Any) -> Make:
     return make
 
 
+@pytest.mark.slow
 class TestSeveralObjectives(StrategyContract):
     trials = 13
 
@@ -119,6 +120,7 @@ def accuracy(params: Params, epoch: int) -> float:
     return float(0.95 - 0.6 * np.exp(-size / 40) - 0.05 * np.log10(rate / 0.03) ** 2) * (1 - 0.5 / (1 + epoch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["priority", "tpe"])
 def test_the_front_is_covered_from_small_to_large(strategy: str) -> None:
     spec = sweep(strategy, trials=40, epochs=9, objective=TWO)

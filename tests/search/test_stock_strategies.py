@@ -46,6 +46,7 @@ class TestStock(StrategyContract):
     pass
 
 
+@pytest.mark.deep
 class TestGaussianProcess(StrategyContract):
     trials = 13
 
@@ -70,6 +71,7 @@ class TestStaged(StrategyContract):
         return maker("staged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["tpe", "gp"])
 def test_optunas_samplers_learn_from_earlier_trials(strategy: str) -> None:
     spec = SweepSpec(

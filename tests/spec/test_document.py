@@ -120,6 +120,7 @@ def test_an_alias_bomb_stays_small() -> None:
     assert len(document.values) < 200
 
 
+@pytest.mark.slow
 def test_a_text_of_too_many_values_is_given_up() -> None:
     text = "\n".join(f"k{i}: [1, 2, 3]" for i in range(6000))
     (problem,) = problems(text)

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from tests.depth import at_depth
 from tests.spec.strategies import sweep_values
 from tuner.errors import SweepFileError
 from tuner.spec.changes import diff_sweeps, space_from_json, space_to_json
@@ -21,7 +23,7 @@ from tuner.spec.reader import parse_sweep
 
 ROOT = Path("/sweeps")
 SWEEPS = sorted(Path(__file__).parents[2].joinpath("sweeps").glob("*.yaml"))
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=at_depth(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def to_yaml(values: Any) -> str:
@@ -50,6 +52,7 @@ def is_message(line: str) -> bool:
     return line.startswith(("s.yaml:", "--set ", "... and ")) and line.isprintable()
 
 
+@pytest.mark.slow
 @SLOW
 @given(sweep_values())
 def test_what_is_written_is_read_back_equal(values: dict[str, Any]) -> None:
@@ -98,7 +101,8 @@ def _mutate(draw: st.DrawFn, value: Any) -> Any:
     return draw(anything)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.slow
+@settings(max_examples=at_depth(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_change_of_its_values_gives_a_traceback(data: st.DataObject) -> None:
     values = YAML(typ="safe", pure=True).load(data.draw(st.sampled_from(SWEEPS)))
@@ -107,7 +111,8 @@ def test_no_change_of_its_values_gives_a_traceback(data: st.DataObject) -> None:
     assert all(is_message(line) for line in errors_of(to_yaml(values)))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.slow
+@settings(max_examples=at_depth(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_change_of_its_text_gives_a_traceback(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(SWEEPS)).read_text()
@@ -120,7 +125,7 @@ def test_no_change_of_its_text_gives_a_traceback(data: st.DataObject) -> None:
     assert all(is_message(line) for line in errors_of(text))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=at_depth(100), deadline=None)
 @given(st.lists(st.text(max_size=20) | st.from_regex(r"[a-z_.]{1,20}=[^\n]{0,10}", fullmatch=True), max_size=3))
 def test_no_override_gives_a_traceback(overrides: list[str]) -> None:
     assert all(is_message(line) for line in errors_of("study: s\ndata: {source: a}\n", overrides=overrides))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.depth import at_depth
 from tuner.diagnose.bounds import winners_on_bounds
 from tuner.search.zoom import zoom
 from tuner.spec.defaults import build_space
@@ -50,7 +52,8 @@ def winners(space: Space, rng: random.Random) -> list[dict[str, object]]:
     return [space.from_units([unit + rng.uniform(-spread, spread) for unit in centre]) for _ in range(5)]
 
 
-@settings(max_examples=25)
+@pytest.mark.slow
+@settings(max_examples=at_depth(25))
 @given(st.randoms(use_true_random=False))
 def test_three_times_refined_is_still_sound_and_holds_the_winner(rng: random.Random) -> None:
     text = SWEEP

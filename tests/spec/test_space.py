@@ -50,6 +50,7 @@ def test_numbers_keep_their_order(dimension: Dimension, a: float, b: float) -> N
     assert dimension.to_unit(first) <= dimension.to_unit(second)
 
 
+@pytest.mark.slow
 @given(st.one_of(int_dimensions(), categorical_dimensions()))
 def test_every_one_of_few_values_owns_a_place(dimension: Dimension) -> None:
     assert dimension.num_values is not None

@@ -32,6 +32,7 @@ def test_it_is_read_without_a_warning(path: Path) -> None:
     assert space.contains(space.default())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
 def test_its_data_and_its_network_pass_the_checks_of_tuner_check(path: Path, tmp_path: Path) -> None:
     spec = read_sweep(path).spec

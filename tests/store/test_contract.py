@@ -72,6 +72,7 @@ class TestSqlite(StoreContract):
         home.close()
 
 
+@pytest.mark.slow
 class TestPostgres(StoreContract):
     @pytest.fixture
     def home(self, tmp_path: Path, postgres: PostgresServer) -> Iterator[StoreHome]:
@@ -84,6 +85,7 @@ class ApiHome(DatabaseHome):
     may_change_finished = False
 
 
+@pytest.mark.slow
 class TestJournal(StoreContract):
     @pytest.fixture
     def home(self, tmp_path: Path) -> Iterator[StoreHome]:

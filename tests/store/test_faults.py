@@ -173,6 +173,7 @@ def test_pending_results_never_undo_what_was_stored_since(paths: StudyPaths) -> 
     assert len(list(paths.pending.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_database_is_sound(elsewhere: Elsewhere, paths: StudyPaths) -> None:
     """What was flushed is there; the rest may be. (The whole sweep is tortured elsewhere.)"""
     script = """
@@ -207,6 +208,7 @@ while True:
     connection.close()
 
 
+@pytest.mark.slow
 class TestPostgres:
     """A real server, with a database of its own for each test."""
 
@@ -285,6 +287,7 @@ class TestPostgres:
             found = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
         assert found == (0,)
 
+    @pytest.mark.deep
     def test_one_of_eight_that_start_at_once_runs_the_study(
         self, elsewhere: Elsewhere, paths: StudyPaths, tmp_path: Path, url: str
     ) -> None:

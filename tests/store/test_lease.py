@@ -33,6 +33,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_second_process_is_told_who_runs_the_study_and_takes_over_from_the_dead(
     elsewhere: Elsewhere, paths: StudyPaths
 ) -> None:

@@ -242,6 +242,7 @@ def race(elsewhere: Elsewhere, paths: StudyPaths, go: Path, url: str = "") -> li
     return said
 
 
+@pytest.mark.deep
 def test_one_of_eight_that_start_at_once_runs_the_study(
     elsewhere: Elsewhere, paths: StudyPaths, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def test_seed_fits_every_generator() -> None:
     assert max(seeds) < 2**32
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=30), JSON | st.integers(5_000, 40_000).map("x".__mul__), max_size=12))
 def test_facts_fit_an_attribute_and_are_read_back(facts: dict[str, object]) -> None:
     kept = merge_facts({}, facts)

@@ -72,6 +72,7 @@ def test_finalists_lie_beside_their_study(paths: StudyPaths) -> None:
     assert same(read_study(paths, study="digits").finalists, wanted)
 
 
+@pytest.mark.slow
 def test_log_of_a_killed_process_is_read(paths: StudyPaths) -> None:
     script = """
 import os, signal, sys
@@ -201,6 +202,7 @@ def test_optuna_reads_what_we_wrote(paths: StudyPaths) -> None:
     assert complete.distributions["batch_size"] == optuna.distributions.CategoricalDistribution((32, 64, 128))
 
 
+@pytest.mark.slow
 def test_times_are_utc_whatever_the_time_zone(paths: StudyPaths) -> None:
     script = """
 import sys

@@ -64,6 +64,7 @@ def last_quarter_cut(path: Path) -> None:
         file.truncate(path.stat().st_size * 3 // 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [zeroed_header, truncated, last_quarter_cut, *(garbage_in_page(number) for number in range(30, 90, 6))],

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.depth import at_depth
 from tests.sweep.parts import EPOCHS, Notes, accuracy, strategy, sweep
 from tuner.execute.scripted import ProcessKilledError, ScriptedExecutor
 from tuner.records import EpochResult, Params, TrialEvent, TrialJob, TrialRecord, TrialState
@@ -225,6 +227,8 @@ class CrashesWithPruning(Crashes):
 
 
 TestCrashes = Crashes.TestCase
-TestCrashes.settings = settings(max_examples=60, stateful_step_count=12, deadline=None)
+TestCrashes.settings = settings(max_examples=at_depth(60), stateful_step_count=12, deadline=None)
+TestCrashes.pytestmark = [pytest.mark.slow]
 TestCrashesWithPruning = CrashesWithPruning.TestCase
-TestCrashesWithPruning.settings = settings(max_examples=30, stateful_step_count=12, deadline=None)
+TestCrashesWithPruning.settings = settings(max_examples=at_depth(30), stateful_step_count=12, deadline=None)
+TestCrashesWithPruning.pytestmark = [pytest.mark.slow]

@@ -17,6 +17,7 @@ from tuner.store.reader import read_study
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.deep
 def test_the_shipped_sweep(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -32,6 +32,7 @@ def small(name: str, folder: Path) -> Path:
     return folder / f"{name}.yaml"
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_script(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = str(small("command", folder))
     assert run_command_line(["run", sweep, "--engine", "inline", "-q", "--json"]) == 0
@@ -60,6 +61,7 @@ def test_a_sweep_of_a_script(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert chosen["dev_accuracy"] == best["dev_accuracy"]
 
 
+@pytest.mark.slow
 def test_a_rehearsal_of_a_script(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = small("command", folder)
     assert run_command_line(["check", str(sweep)]) == 0

@@ -18,6 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.depth import at_depth
 from tests.train.cohorts import curves, figures, jobs, make_task, run_cohort
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult
@@ -68,7 +69,7 @@ def test_what_is_written_is_read(paths: TrialPaths) -> None:
 @given(
     st.dictionaries(st.text(max_size=5), st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()))
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=at_depth(25), deadline=None)
 def test_any_parameters_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, params: dict[str, object]
 ) -> None:
@@ -145,7 +146,7 @@ def test_a_damaged_file_is_named_and_the_one_before_is_used(
 
 
 @given(place=st.integers(0, 10**6), flipped=st.integers(1, 255))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=at_depth(50), deadline=None)
 def test_no_changed_byte_is_overlooked(tmp_path_factory: pytest.TempPathFactory, place: int, flipped: int) -> None:
     paths = TrialPaths(tmp_path_factory.getbasetemp() / "changed byte")
     write_checkpoint(paths, checkpoint())

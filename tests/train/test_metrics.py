@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from tests.depth import at_depth
 from tuner.errors import SweepFileError
 from tuner.records import Direction
 from tuner.spec.model import METRICS as NAMED
@@ -20,7 +21,7 @@ REGRESSION = [name for name, metric in METRICS.items() if "regression" in metric
 seeds = st.integers(0, 2**32 - 1)
 num_trials = st.integers(1, 9)
 num_examples = st.integers(1, 70)
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=at_depth(30), deadline=None)
 
 
 def classification_case(

@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.depth import at_depth
 from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
 from tuner.models.layers import Activation, Dense, Dropout, Network
@@ -64,7 +65,7 @@ def whole_step(program: StackedProgram) -> ReplayedStep:
     scale=st.floats(-3, 3),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_step_writes_the_same_bits_from_any_state(
     widths: list[int], activation: str, optimizer: str, extras: dict[str, object], loss: str, batch_size: int,
     trials: int, long: int, scale: float, seed: int, monkeypatch: pytest.MonkeyPatch,

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.depth import at_depth
 from tests.train.trials import settings_of
 from tuner.train.optimizers import ROW_OPTIMIZERS, RowOptimizer
 from tuner.train.plain import make_optimizer
@@ -93,7 +94,7 @@ def problem(trials: Sequence[Settings], seed: int) -> tuple[Tensor, Tensor, np.n
 
 
 @given(cohorts(), st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=at_depth(40), deadline=None)
 def test_rows_follow_torch_optim(trials: list[Settings], seed: int) -> None:
     starts, grads, rates = problem(trials, seed)
     rows = by_rows(trials, starts, grads, rates)
@@ -104,7 +105,7 @@ def test_rows_follow_torch_optim(trials: list[Settings], seed: int) -> None:
 
 
 @given(cohorts(), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=at_depth(20), deadline=None)
 def test_a_row_does_not_feel_its_neighbours(trials: list[Settings], seed: int) -> None:
     starts, grads, rates = problem(trials, seed)
     rows = by_rows(trials, starts, grads, rates)

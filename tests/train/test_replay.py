@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.depth import at_depth
 from tests.models.networks import cnns, mlps
 from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
@@ -105,7 +106,7 @@ def test_what_a_recording_cannot_hold_stays_with_python(step: Callable[[Tensor, 
     extras=st.sampled_from([{}, {"l1": 1e-3, "weight_decay": 1e-2}, {"dropout": 0.3}]),
     num_trials=st.integers(1, 3),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_recorded_networks_train_alike(
     network: Network, optimizer: str, extras: dict[str, float], num_trials: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.depth import at_depth
 from tests.models.networks import cnns, mlps
 from tuner.models.layers import WIDTH_GRID, Network, Parameter
 from tuner.models.module import initial_values
@@ -40,7 +41,7 @@ def test_places_are_aligned_disjoint_and_sorted_by_decay(given_parameters: list[
 
 
 @given(NETWORKS, st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=at_depth(40), deadline=None)
 def test_what_is_packed_is_unpacked(network: Network, seed: int) -> None:
     layout = RowLayout(network.rounded().parameters())
     values = {p: v + 0.5 for p, v in initial_values(network, seed=seed).items()}
@@ -54,7 +55,7 @@ def test_what_is_packed_is_unpacked(network: Network, seed: int) -> None:
 
 
 @given(mlps())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=at_depth(30), deadline=None)
 def test_outputs_that_rounding_adds_are_impossible_classes(network: Network) -> None:
     rounded = network.rounded()
     layout = RowLayout(rounded.parameters())

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.depth import at_depth
 from tests.train.cohorts import digits, jobs, make_spec, make_task, run_cohort
 from tests.train.trials import settings_of
 from tuner.records import Params, TrialFinished
@@ -54,7 +55,7 @@ def test_what_is_a_vector_over_trials_never_splits_a_cohort(first: Params, secon
 
 
 @given(st.lists(VECTORS, min_size=2, max_size=4))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=at_depth(10), deadline=None)
 def test_trials_of_one_key_train_together(tmp_path_factory: pytest.TempPathFactory, trials: list[Params]) -> None:
     task = make_task(epochs=1, settings={"hidden_units": 16})
     events = run_cohort(task, jobs(tmp_path_factory.mktemp("cohort"), trials, to_epoch=1))

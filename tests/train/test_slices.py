@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.depth import at_depth
 from tests.train.cohorts import digits, figures, jobs, make_spec, make_task, run_cohort
 from tests.train.test_exactness import PATHS, TWO_LAYERS, per_trial
 from tests.train.test_folds import folded
@@ -150,7 +151,7 @@ def test_interrupted_in_mid_epoch_and_resumed_the_bits_are_the_same(
     assert_same_files(members, whole)
 
 
-@settings(max_examples=12)
+@settings(max_examples=at_depth(12))
 @given(seed=st.integers(0, 2**32))
 def test_members_that_were_stopped_at_different_steps_go_on_together(
     seed: int, tmp_path_factory: pytest.TempPathFactory

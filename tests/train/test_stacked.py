@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.depth import at_depth
 from tests.models.networks import cnns, mlps
 from tests.train.trials import member_of, plan_of, relative_difference, set_dropout_keys, settings_of
 from tuner.data.dataset import Split
@@ -89,7 +90,7 @@ def norms_single_values(network: Network) -> bool:
     num_trials=st.integers(1, 3),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=at_depth(80), deadline=None)
 def test_gradients_are_those_of_autograd(
     network: Network, loss: str, dropout: float, num_trials: int, seed: int
 ) -> None:
@@ -150,7 +151,7 @@ def test_running_statistics_are_those_of_the_library(spatial: bool, batch_size: 
 
 
 @given(network=st.one_of(mlps(), cnns()), size=st.integers(1, 300), seed=st.integers(0, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=at_depth(30), deadline=None)
 def test_evaluation_is_that_of_the_plain_module_with_dropout_off(network: Network, size: int, seed: int) -> None:
     assume(not norms_single_values(network))
     trial = settings_of(learning_rate=0.01, batch_size=8, num_train=NUM_TRAIN, dropout=0.5)

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.helpers import load, sweep
+from tests.depth import at_depth
 from tests.train.cohorts import curves, figures, jobs, make_spec, run_cohort
 from tuner.data.dataset import Split, TrainingData
 from tuner.data.test_set import load_test_split
@@ -106,7 +107,7 @@ def test_streamed_training_gives_the_bits_of_training_in_memory(folder: Path, mo
 
 
 @given(count=st.integers(1, 3 * WINDOW * BLOCK), seed=st.integers(0, 9))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=at_depth(10), deadline=None)
 def test_an_epoch_visits_every_example_once_and_reads_few_blocks_at_a_time(count: int, seed: int) -> None:
     order = block_order(seed, 0, count)
     assert torch.equal(order.sort().values, torch.arange(count))
