@@ -236,7 +236,8 @@ class TrialRecord:
 
     number: int
     params: Params
-    seed: int
+    seed: int | None
+    """None for a trial that plain Optuna made."""
     state: TrialState
     tier: str = ""
     """The part of the search that proposed it: `default`, `tier 1` .. `tier 3`, `regularisation`, `all`, `start`."""
@@ -266,6 +267,16 @@ class TrialRecord:
             return f"trial {self.number}"
         seed, seeds = self.facts.get("repeat"), self.facts.get("repeats")
         return f"finalist {self.facts.get('repeat_of')}" + (f", seed {seed} of {seeds}" if seed and seeds else "")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether tuner trained it, and so knows its epochs, its size and its seed."""
+        return self.seed is not None
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether its epochs are known: a trial of plain Optuna's has those that it reported, or none."""
+        return self.is_ours or len(self.rungs) > 1
 
     @property
     def objectives(self) -> Mapping[str, float]:

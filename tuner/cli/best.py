@@ -64,7 +64,7 @@ def best(
 
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
-    record, why = _traded(data, objective, within) if objective or within else _chosen(data, trial)
+    record, why = _traded(data, objective, within) if objective or within else _chosen(data, trial, location)
     weights = _weights(location, record)
     if weights_only:
         click.echo(str(_existing(weights, record)))
@@ -76,7 +76,8 @@ def best(
         _verify(data, record, _existing(weights, record))
 
 
-def _chosen(data: StudyData, trial: int | None) -> tuple[TrialRecord, str]:
+def _chosen(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
+    from tuner.cli.command_line import study_command
     from tuner.report.choice import final_choice
 
     if trial is not None:
@@ -87,7 +88,9 @@ def _chosen(data: StudyData, trial: int | None) -> tuple[TrialRecord, str]:
         raise UsageError(f"study {data.name} has no trial {trial}; its trials: {last}")
     choice = final_choice(data)
     if choice is None:
-        raise TunerError(f"no trial of {data.name} has finished yet; see how it stands with: tuner status {data.name}")
+        raise TunerError(
+            f"no trial of {data.name} has finished yet; see how it stands with: {study_command('status', location)}"
+        )
     return choice.record, choice.why
 
 
@@ -144,7 +147,7 @@ def _print(
             "state": record.state.value,
             f"dev_{data.metric}": record.value,
             "params": params,
-            "parameters": record.num_parameters,
+            "parameters": record.num_parameters or None,
             "seed": record.seed,
             "weights": str(weights) if weights.is_file() else None,
             **_own_files(location, record),
@@ -166,8 +169,9 @@ def _reproduce(location: Location) -> str | None:
     sweep = location.paths.best / "sweep.yaml"
     if not sweep.is_file():
         return None
-    shown = sweep.relative_to(Path.cwd()) if sweep.is_relative_to(Path.cwd()) else sweep
-    return f"tuner run {shown}"
+    from tuner.cli.command_line import run_command
+
+    return run_command(sweep, location)
 
 
 def _verify(data: StudyData, record: TrialRecord, weights: Path) -> None:

@@ -1,9 +1,12 @@
-"""The command that a user typed, as it is said again: to go on with a run, in a shell, with no password in it."""
+"""The commands that are said to a user: complete, quoted for a shell, with no password in them."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
+
+from tuner.cli.locate import Location
 
 _ONCE = ("--fresh", "--retry-failed")
 """What was done when the run began, and would be done over again."""
@@ -11,9 +14,37 @@ _ONCE = ("--fresh", "--retry-failed")
 
 def command_to_go_on(arguments: Sequence[str]) -> str:
     """The command that goes on with the run that these arguments of `tuner` began; `***` stands for a password."""
-    from tuner.store.locations import hide_password
+    from tuner.report.shell import shell_command
 
-    return shlex.join(["tuner", *(hide_password(argument) for argument in arguments if argument not in _ONCE)])
+    return shell_command(*(argument for argument in arguments if argument not in _ONCE))
+
+
+def stored_command(command: object) -> str | None:
+    """The command that goes on with a study, as the study's database has it; None if it holds none.
+
+    Whoever made the database wrote it: each of its words is quoted anew, so that a shell runs `tuner` and nothing else.
+    """
+    try:
+        words = shlex.split(command) if isinstance(command, str) else []
+    except ValueError:
+        return None
+    return shlex.join(words) if words[:2] == ["tuner", "run"] else None
+
+
+def study_command(verb: str, location: Location, *arguments: str) -> str:
+    """A command on a study: `tuner VERB STUDY ARGUMENTS`, with where the study lies."""
+    from tuner.report.shell import shell_command
+
+    results = {} if location.is_folder else {"results": location.results}
+    return shell_command(verb, location.argument, *arguments, **results, store=location.store_url)
+
+
+def run_command(sweep: Path, location: Location) -> str:
+    """What runs a sweep file that belongs to a study, beside it."""
+    from tuner.report.shell import shell_command
+
+    shown = sweep.relative_to(Path.cwd()) if sweep.is_relative_to(Path.cwd()) else sweep
+    return shell_command("run", shown, results=location.results, store=location.store_url)
 
 
 def say_how_to_go_on(command: str, *, signal: int | None) -> str:

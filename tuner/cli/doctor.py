@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -131,6 +132,7 @@ def _back_up(location: Location, target: Path) -> int:
 
 
 def _repair(location: Location, target: Path) -> int:
+    from tuner.cli.command_line import study_command
     from tuner.store.salvage import salvage
 
     saved = salvage(_file(location), target)
@@ -138,7 +140,8 @@ def _repair(location: Location, target: Path) -> int:
     lost = [f"trial {number}" for number in saved.lost]
     lost += [f"{saved.num_unnamed} trials whose numbers cannot be read"] if saved.num_unnamed else []
     click.echo(f"saved {saved.num_trials} trials; lost: {', '.join(lost) or 'none'}", err=True)
-    click.echo(f"look at it with: tuner status {location.study} --store {target}", err=True)
+    command = study_command("status", replace(location, store_url=str(target)))
+    click.echo(f"look at it with: {command}", err=True)
     if not saved.num_trials:
         raise TunerError("no trial could be read whole")
     return 0

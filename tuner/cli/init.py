@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from pathlib import Path
 
 import click
@@ -22,6 +21,7 @@ def init(file: Path, source: str, model: str, force: bool) -> None:
 
     FILE is sweep.yaml if left out; the study takes its name. Example: tuner init digits.yaml --data sklearn/digits
     """
+    from tuner.report.shell import shell_command
     from tuner.spec.reader import parse_sweep
     from tuner.spec.starter import starter_text
 
@@ -37,4 +37,4 @@ def init(file: Path, source: str, model: str, force: bool) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
-    click.echo(f"wrote {file}; look it over, then: tuner run {shlex.quote(str(file))}", err=True)
+    click.echo(f"wrote {file}; look it over, then: {shell_command('run', file)}", err=True)

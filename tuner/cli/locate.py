@@ -24,6 +24,11 @@ class Location:
     paths: StudyPaths
     store_url: str | None = None
     """An Optuna storage URL given with `--store`; None for `study.db` in the folder."""
+    results: Path = Path("results")
+    """The folder of all studies, as it was given."""
+    argument: str = ""
+    """What names the study on a command line: its name, or its folder as it was given."""
+    is_folder: bool = False
 
 
 def location_options(command: Command) -> Command:
@@ -54,7 +59,11 @@ def locate(study: str, *, results: Path, store: str | None = None) -> Location:
             f" Did you mean {' or '.join(near)}?" if near else f" Known studies: {', '.join(sorted(known)) or 'none'}."
         )
         raise StudyNotFoundError(f'no study "{name}" in {results}/.{hint}')
-    return Location(name, StudyPaths(folder.resolve()), store)
+    is_folder = folder != results / name
+    return Location(
+        name, StudyPaths(folder.resolve()), store, results=results, argument=study if is_folder else name,
+        is_folder=is_folder,
+    )  # fmt: skip
 
 
 def _name_and_folder(study: str, results: Path) -> tuple[str, Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.locate import locate, location_options
+from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import StudyMismatchError, TunerError, UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
     if not data.facts.get("space"):
         raise TunerError(f"{data.name} was not made by tuner, so its search space is not known here")
     space = space_from_json(data.facts["space"])
-    given, folder = _sweep_file(study, data, space)
+    given, folder = _sweep_file(study, data, space, location)
     winners = winners_of_study(data)
     changes = _changes(space, winners)
     if not changes:
@@ -105,12 +105,13 @@ def _next_name(name: str) -> str:
     return f"{found[1]}-{int(found[2]) + 1}" if found else f"{name}-2"
 
 
-def _sweep_file(study: str, data: StudyData, space: Space) -> tuple[str, Path]:
+def _sweep_file(study: str, data: StudyData, space: Space, location: Location) -> tuple[str, Path]:
     """The sweep file as the user wrote it, or else its values as the study keeps them; and its folder.
 
     Raises:
         StudyMismatchError: the user's file is not what the study has searched.
     """
+    from tuner.cli.command_line import study_command
     from tuner.spec.changes import diff_spaces
     from tuner.spec.defaults import build_space
     from tuner.spec.dump import to_yaml
@@ -128,6 +129,6 @@ def _sweep_file(study: str, data: StudyData, space: Space) -> tuple[str, Path]:
         listed = "\n".join(f"  {change.line}" for change in changes)
         raise StudyMismatchError(
             f'{path} is not what study "{data.name}" has searched:\n{listed}\n'
-            f"run it first, or refine what was searched: tuner refine {data.name}"
+            f"run it first, or refine what was searched: {study_command('refine', location)}"
         )
     return file.text, path.parent

@@ -105,7 +105,7 @@ def run(
 
 def _conclude(study: str, options: object, outcome: object, *, as_json: bool) -> int:
     """Print the table and where everything lies; the exit code."""
-    from tuner.cli.command_line import say_how_to_go_on
+    from tuner.cli.command_line import say_how_to_go_on, study_command
     from tuner.cli.locate import locate
     from tuner.report.analysis import Analysis
     from tuner.report.terminal import print_report
@@ -133,7 +133,7 @@ def _conclude(study: str, options: object, outcome: object, *, as_json: bool) ->
         click.echo(say_how_to_go_on(options.command, signal=outcome.signal), err=True)
         return 128 + outcome.signal if outcome.signal else 0
     if not outcome.any_complete:
-        raise TunerError(f"no trial was trained to its end; see the reasons with: tuner report {study}")
+        raise TunerError(f"no trial was trained to its end; see the reasons with: {study_command('report', where)}")
     return 0
 
 

@@ -55,7 +55,7 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
         }
         click.echo(json.dumps(_strict(values), indent=2))
         return
-    for line in _lines(record, curve, files, study=data):
+    for line in _lines(record, curve, files, study=data, location=location):
         click.echo(line)
 
 
@@ -111,7 +111,15 @@ def _find(location: Location, number: int, *, finalist: bool) -> tuple[TrialReco
     raise UsageError(f'study "{location.study}" has no {kind} {number}; {known}')
 
 
-def _lines(record: TrialRecord, curve: Sequence[EpochResult], files: TrialPaths, *, study: StudyData) -> Iterator[str]:
+def _lines(
+    record: TrialRecord,
+    curve: Sequence[EpochResult],
+    files: TrialPaths,
+    *,
+    study: StudyData,
+    location: Location,
+) -> Iterator[str]:
+    from tuner.cli.command_line import study_command
     from tuner.report.choice import choice_so_far
     from tuner.report.escape import visible
     from tuner.report.numbers import count_text, duration_text, metric_text, moment_text, value_text
@@ -129,19 +137,24 @@ def _lines(record: TrialRecord, curve: Sequence[EpochResult], files: TrialPaths,
         for repeat in study.finalists:
             if repeat.facts.get("repeat_of") == record.number:
                 reached = metric_text(repeat.value, metric=metric)
-                yield line("trained again", f"{repeat.name}: {reached} (show {repeat.number} --finalist)")
-    yield line("tier", record.tier)
+                command = study_command("show", location, str(repeat.number), "--finalist")
+                yield line("trained again", f"{repeat.name}: {reached}   ({command})")
+    if record.tier:
+        yield line("tier", record.tier)
     for name, value in record.params.items():
         yield line(name, value_text(value))
     if record.best is not None:
         best = metric_text(record.best.dev_metric, metric=metric)
         train = metric_text(record.best.train_metric, metric=metric)
         yield line(f"dev {metric}", f"{best} at epoch {record.best.epoch} (train {train})")
-    yield line("epochs", f"{record.epochs} of {record.to_epoch}, in {duration_text(record.seconds)}")
+    epochs = str(record.epochs) if record.has_epochs else "not known"
+    of = f" of {record.to_epoch}" if record.is_ours else ""
+    yield line("epochs", f"{epochs}{of}, in {duration_text(record.seconds)}")
     if record.num_parameters:
         yield line("parameters", count_text(record.num_parameters))
-    yield line("seed", str(record.seed))
-    yield line("attempts", str(record.attempts))
+    if record.is_ours:
+        yield line("seed", str(record.seed))
+        yield line("attempts", str(record.attempts))
     for name, stamp in (("started", record.started), ("ended", record.ended)):
         if stamp:
             yield line(name, moment_text(stamp))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +57,13 @@ def summarise(data: StudyData, location: Location) -> dict[str, Any]:
         },
         "finalists": len(data.finalists),
         "tier": data.records[-1].tier if data.records else "",
-        "epochs": sum(record.epochs for record in data.records),
+        "epochs": sum(record.epochs for record in data.records if record.has_epochs),
         "training_seconds": sum(record.seconds for record in data.records),
         "elapsed_seconds": data.facts.get("elapsed_seconds"),
         "best": {**_shown(best.record), "why": best.why} if best else None,
         "running": [_shown(record) for record in data.records if record.state is TrialState.RUNNING],
         "running_finalists": [_shown(record) for record in data.finalists if record.state is TrialState.RUNNING],
-        "next": _next(state, data),
+        "next": _next(state, data, location),
     }
 
 
@@ -73,8 +73,8 @@ def _shown(record: TrialRecord) -> dict[str, Any]:
         "name": record.name,
         "state": record.state.value,
         "value": record.value,
-        "best_epoch": record.best.epoch if record.best else None,
-        "epoch": record.epochs,
+        "best_epoch": record.best.epoch if record.best and record.has_epochs else None,
+        "epoch": record.epochs if record.has_epochs else None,
         "to_epoch": record.to_epoch,
         "tier": record.tier,
         "params": dict(record.params),
@@ -104,18 +104,22 @@ def _state(data: StudyData) -> str:
     return "stopped" if total is not None and len(data.records) < total else "finished"
 
 
-def _next(state: str, data: StudyData) -> str:
-    command = data.facts.get("command")
-    again = command if isinstance(command, str) and command.startswith("tuner run") else "tuner run SWEEP"
+def _next(state: str, data: StudyData, location: Location) -> str:
+    from tuner.cli.command_line import stored_command, study_command
+
+    again = stored_command(data.facts.get("command")) or study_command("run", replace(location, argument="SWEEP"))
+    report = study_command("report", location)
+    if data.facts.get("sweep") is None:
+        return report  # a study that tuner did not make
     match state:
         case "running":
-            return f"tuner report {data.name}   (the ranking so far)"
+            return f"{report}   (the ranking so far)"
         case "interrupted":
             return f"{again}   (goes on from the last checkpoints)"
         case "stopped":
             return f"{again}   (runs the trials that are left)"
         case _:
-            return f"tuner report {data.name}"
+            return report
 
 
 def _lines(summary: Mapping[str, Any]) -> list[str]:
@@ -131,6 +135,7 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
 
     trials, best = summary["trials"], summary["best"]
     counts = ", ".join(f"{trials[state]} {state.value}" for state in TrialState if trials[state]) or "none yet"
+    epochs = f"{number_of(summary['epochs'], 'epoch')}, " if summary["epochs"] else ""
     total = "" if trials["total"] is None else f" of {trials['total']}"
     lines = [
         line("study", f"{summary['study']}   ({summary['database']})"),
@@ -138,7 +143,7 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         line("trials", f"{trials['begun']}{total}: {counts}"),
         line(
             "training",
-            f"{number_of(summary['epochs'], 'epoch')}, {duration_text(summary['training_seconds'])} of training",
+            f"{epochs}{duration_text(summary['training_seconds'])} of training",
         ),
     ]
     if summary["tier"]:
@@ -147,7 +152,8 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         lines.append(line("finalists", f"{number_of(summary['finalists'], 're-training')} on fresh seeds"))
     if best is not None:
         reached = metric_text(best["value"], metric=summary["metric"])
-        lines.append(line("best", f"{reached} {summary['metric']}, trial {best['trial']}, epoch {best['best_epoch']}"))
+        epoch = "" if best["best_epoch"] is None else f", epoch {best['best_epoch']}"
+        lines.append(line("best", f"{reached} {summary['metric']}, trial {best['trial']}{epoch}"))
         lines.append(line("", best["why"]))
         lines += [line("", f"{name} = {value_text(value)}") for name, value in best["params"].items()]
     running = [*summary["running"], *summary["running_finalists"]]

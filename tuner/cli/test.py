@@ -62,6 +62,7 @@ def test(study: str, again: bool, as_json: bool, results: Path, store: str | Non
 
 def _touch(data: StudyData, location: Location) -> dict[str, Any]:
     """Evaluate the final choice in a process of its own, since that imports the user's code."""
+    from tuner.cli.command_line import study_command
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
     from tuner.report.choice import final_choice
@@ -70,7 +71,9 @@ def _touch(data: StudyData, location: Location) -> dict[str, Any]:
 
     choice = final_choice(data)
     if choice is None:
-        raise TunerError(f"no trial of {data.name} has finished yet; see how it stands with: tuner status {data.name}")
+        raise TunerError(
+            f"no trial of {data.name} has finished yet; see how it stands with: {study_command('status', location)}"
+        )
     if not isinstance(data.facts.get("sweep"), dict):
         raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
     if loop := _own_code(data):

@@ -89,7 +89,7 @@ def _rows(a: Side, b: Side, difference: float, interval: Interval | None) -> Ite
         yield from _budget_rows(a, b, metric)
     for quantity, pair in (
         ("gap between train and dev", [difference_text(_gap(s), metric=metric) for s in (a, b)]),
-        ("parameters", [count_text(s.record.num_parameters) for s in (a, b)]),
+        ("parameters", [count_text(s.record.num_parameters) if s.record.num_parameters else "–" for s in (a, b)]),
         ("best epoch", [str(s.record.best.epoch if s.record.best else "–") for s in (a, b)]),
         ("epochs", [str(s.record.epochs) for s in (a, b)]),
         ("training time", [duration_text(s.record.seconds) for s in (a, b)]),

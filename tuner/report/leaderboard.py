@@ -47,7 +47,7 @@ def leaderboard(study: StudyData, *, notes: Mapping[int, TrialNote] | None = Non
     rows += [columns.row(r, rank=None, note=(notes or {}).get(r.number)) for r in apart]
     names = columns.names(with_notes=notes is not None)
     frame = pd.DataFrame.from_records(rows, columns=names)
-    integers = ["rank", "trial", "parameters", "best_epoch", "epochs"]
+    integers = ["rank", "trial", "parameters", "best_epoch", "epochs", "seed"]
     return frame.astype(dict.fromkeys(integers, "Int64"))
 
 
@@ -106,8 +106,8 @@ class _Columns:
             "gap": _number(gap(record, direction=self.direction)),
             **{column: record.params.get(name) for name, column in self.params.items()},
             "parameters": record.num_parameters or None,
-            "best_epoch": best.epoch if best else None,
-            "epochs": record.epochs,
+            "best_epoch": best.epoch if best and record.has_epochs else None,
+            "epochs": record.epochs if record.has_epochs else None,
             "seconds": round(record.seconds, 3),
             "reason": record.reason,
             "tier": record.tier,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -20,6 +21,7 @@ from tuner.report.escape import visible
 from tuner.report.finalists import Finalist
 from tuner.report.numbers import count_text, difference_text, duration_text, metric_text, number_of, objective_text
 from tuner.report.page_table import page_table
+from tuner.report.shell import shell_command
 from tuner.report.summary import Summary, summarise
 
 SECTIONS = (("best", "The best trials"), ("search", "The search"), ("params", "Hyperparameters"))
@@ -243,12 +245,12 @@ def _choice(analysis: Analysis) -> dict[str, str] | None:
 def _commands(analysis: Analysis) -> str:
     if analysis.best is None or analysis.paths is None:
         return ""
-    lines = [f"tuner best {shlex.quote(analysis.study.name)} --verify    # the stored weights, evaluated again"]
+    folder, store = analysis.paths.folder.parent, analysis.study.store_url
+    command = partial(shell_command, results=Path(folder.name), store=store)
+    lines = [f"{command('best', analysis.study.name, '--verify')}    # the stored weights, evaluated again"]
     sweep = analysis.paths.best / "sweep.yaml"
     if sweep.exists():
-        lines.append(
-            f"tuner run {shlex.quote(str(sweep.relative_to(analysis.paths.folder.parent.parent)))}    # trains it again"
-        )
+        lines.append(f"{command('run', sweep.relative_to(folder.parent))}    # trains it again")
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def read_study_name(path: Path) -> str:
     try:
         name = top_level_scalar(_read_text(path), "study")
     except YAMLError as error:
-        raise SweepFileError([f"{path}: is not valid YAML; see: tuner check {path}"]) from error
+        raise SweepFileError([f"{path}: is not valid YAML; see: tuner check {shlex.quote(str(path))}"]) from error
     if name is None:
         raise SweepFileError([f"{path}: study: is required; add `study: NAME`"])
     if not isinstance(name, str) or not re.fullmatch(STUDY_NAME, name) or len(name) > MAX_STUDY_NAME:

@@ -106,7 +106,8 @@ class RecordBook(ABC):
     def advance(self, trial: int, to_epoch: int) -> TrialRecord:
         record = self._records[trial]
         assert record.state not in (TrialState.COMPLETE, TrialState.PRUNED), f"trial {trial} is {record.state.value}"
-        return self._put(replace(record, state=TrialState.RUNNING, to_epoch=to_epoch, reason="", ended=""))
+        seed = trial_seed(self._seed, trial, stream=self._stream) if record.seed is None else record.seed
+        return self._put(replace(record, state=TrialState.RUNNING, to_epoch=to_epoch, seed=seed, reason="", ended=""))
 
     def record(self, event: TrialEvent) -> TrialRecord:
         record = fold(self._records[event.trial], event, direction=self.direction, now=utc_now())

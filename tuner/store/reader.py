@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Json, TrialRecord
 from tuner.store.codec import LEASE_ATTRIBUTE, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, decode
 from tuner.store.lease import Lease
-from tuner.store.locations import find_database
+from tuner.store.locations import DatabaseLocation, find_database
 from tuner.store.rows import TrialRows, records_from_rows
 from tuner.store.sqlite_file import check_header, check_schema, read_file
 
@@ -32,6 +32,8 @@ class StudyData:
     facts["repeat_of"], the trial that it repeats."""
     facts: Mapping[str, Json]
     """The study's facts by key: `sweep` (the sweep file's values), `versions`, `data`, `tests`, ..."""
+    store_url: str | None = None
+    """Its database, if that was given; None for `study.db` in its folder."""
     lease: Lease | None = None
     """Who runs it, or ran it last without a word of goodbye: see `Lease.alive`."""
 
@@ -48,7 +50,10 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> Stud
         StudyNotFoundError: there is no such database, or no such study in it (the message names those there are).
         StorageError: the database cannot be read.
     """
-    location = find_database(paths, url=url)
+    return replace(_read(find_database(paths, url=url), study), store_url=url)
+
+
+def _read(location: DatabaseLocation, study: str) -> StudyData:
     match location.kind:
         case "sqlite":
             if not location.path.exists():

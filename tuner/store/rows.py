@@ -131,7 +131,7 @@ class PlainTrial:
         return TrialRecord(
             number=self.number,
             params=self.params,
-            seed=0,
+            seed=None,
             state=state,
             reason=FailureReason.ERROR.value if state is TrialState.FAILED else "",
             rungs=tuple(rungs),

@@ -168,6 +168,7 @@ class Sweep:
         self.executor.submit([self._job(record) for record in records])
 
     def _job(self, record: TrialRecord) -> TrialJob:
+        assert record.seed is not None  # the store gives one to whatever is sent on
         return TrialJob(
             trial=record.number,
             params=record.params,
