@@ -79,3 +79,12 @@ def leave_a_child() -> str:
     """Start a program, and leave it behind; the process id of this one."""
     os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
     return str(os.getpid())
+
+
+def say_and_sleep(said: str) -> None:
+    """Start a program, write the id of this process to a file, and sleep until killed."""
+    os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
+    path = Path(said)
+    path.with_suffix(".part").write_text(str(os.getpid()))
+    path.with_suffix(".part").rename(path)
+    time.sleep(600)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests.execute.processes import eventually, group
-from tests.reliability.launch import wait_for
+from tests.reliability.launch import launch, wait_for
 from tests.reliability.rig import MARK, Rig, states
 from tuner.records import TrialState
 
@@ -186,3 +188,31 @@ def test_a_run_survives_the_death_of_what_it_started(rig: Rig, role: str) -> Non
         assert re.search(r"worker \d was lost with \d trials in training|trial \d+ is tried again", run.err)
     assert states(rig) == [TrialState.COMPLETE] * rig.trials
     rig.audit(complete=True)
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    terminal = Path(os.ttyname(theirs))
+    rig = Rig(tmp_path / "study")
+    rig.sweep(**SLOW)
+    command = launch(["run", "sweep.yaml"], cwd=rig.folder, env={}, stdout=terminal, stderr=terminal)
+    os.close(theirs)
+    try:
+        assert eventually(lambda: _shown(ours) and bool(rig.checkpoints()), seconds=120.0)
+        os.close(ours)
+        os.killpg(command.pid, signal.SIGHUP)
+        assert wait_for(command) == 129
+    finally:
+        if command.poll() is None:
+            os.killpg(command.pid, signal.SIGKILL)
+    assert not group(command.pid)
+    assert TrialState.RUNNING not in states(rig)
+    assert states(rig).count(TrialState.PAUSED) == len(rig.checkpoints()) > 0
+
+
+def _shown(terminal: int) -> bool:
+    """Read what is there, or the program would wait for room; True."""
+    while select.select([terminal], [], [], 0.0)[0]:
+        os.read(terminal, 65536)
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -41,6 +42,15 @@ def restore(before: Mapping[signal.Signals, Any]) -> None:
 def leave_to_coordinator() -> None:
     """Go on whatever signal comes: a job's end is told to all of its processes, and the coordinator sees to ours."""
     handle(ENDING, _nothing)
+
+
+def leave_closed_terminal() -> None:
+    """Write nowhere from now on, where standard output or errors go to a terminal, or a pipe, that is no more."""
+    for number in (1, 2):
+        look = select.poll()
+        look.register(number, 0)
+        if any(events & (select.POLLHUP | select.POLLERR) for _, events in look.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from tuner.execute.signals import ENDING, handle, restore
+from tuner.execute.signals import ENDING, handle, leave_closed_terminal, restore
 
 
 class StopRequest:
@@ -45,6 +45,8 @@ class StopRequest:
             return
 
         def heed(number: int, frame: FrameType | None) -> None:
+            if number == signal.SIGHUP:
+                leave_closed_terminal()  # or else the first line to be shown would fail, and end the run
             if self._training and self.signal is None:
                 self.signal = number
             else:

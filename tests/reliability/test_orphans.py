@@ -1,0 +1,103 @@
+"""No process is left behind: not by a command that is killed, and not by one that ends by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.execute.processes import eventually, group, marked
+from tests.reliability.launch import ROOT, launch, wait_for
+from tests.reliability.rig import MARK, Rig
+from tests.reliability.test_signals import SLOW
+from tuner.execute.signals import ENDING
+
+DATA = """
+import os, pathlib, subprocess, time
+from sklearn.datasets import load_digits
+
+HERE = pathlib.Path(__file__).parent
+
+def load():
+    if (HERE / "hang").exists():
+        subprocess.Popen(["sleep", "600"])
+        (HERE / "hangs").write_text(str(os.getpid()))
+        time.sleep(600)
+    return load_digits(return_X_y=True)
+"""
+APART = """
+import sys
+from tests.execute.processes import say_and_sleep
+from tuner.execute.apart import run_apart
+from tuner.execute.devices import WorkerPlace
+if __name__ == "__main__":
+    run_apart(say_and_sleep, WorkerPlace("cpu", 1, None), sys.argv[1])
+"""
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Iterator[list[int]]:
+    """Process ids to be killed if the test fails."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
+        for member in group(pid):
+            os.kill(member, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [*ENDING, signal.SIGKILL])
+def test_work_apart_ends_with_whoever_wanted_it(tmp_path: Path, left: list[int], number: signal.Signals) -> None:
+    script, said = tmp_path / "wants.py", tmp_path / "said"
+    script.write_text(APART)
+    with subprocess.Popen(
+        [sys.executable, str(script), str(said)], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
+    ) as wants:
+        assert eventually(said.exists, seconds=60.0)
+        left.append(int(said.read_text()))
+        assert len(group(left[0])) == 2
+        wants.send_signal(number)
+        assert wants.wait(60.0) in (-number, 128 + number)
+    assert eventually(lambda: not group(left[0]), seconds=5.0)
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_takes_its_process_along(quick_rig: Rig, left: list[int]) -> None:
+    rig = quick_rig
+    (rig.folder / "mine.py").write_text(DATA)
+    rig.sweep(data={"source": "mine.py:load"}, search={"trials": 1})
+    rig.resume()
+    (rig.folder / "hang").touch()
+    for arguments, number in (
+        (("test", "study"), signal.SIGKILL),
+        (("best", "study", "--verify"), signal.SIGTERM),
+        (("check", "sweep.yaml"), signal.SIGHUP),
+        (("lr-find", "sweep.yaml"), signal.SIGUSR1),
+        (("confirm", "study", "--workers", "1"), signal.SIGTERM),
+    ):
+        said = rig.folder / "hangs"
+        command = launch(
+            arguments, cwd=rig.folder, env={MARK: str(rig.folder)}, stdout=rig.folder / "out", stderr=rig.folder / "err"
+        )
+        assert eventually(said.exists, seconds=120.0), (arguments, (rig.folder / "err").read_text())
+        left.append(int(said.read_text()))
+        os.kill(command.pid, number)
+        assert abs(wait_for(command)) in (number, 128 + number)
+        assert eventually(lambda: not marked(f"{MARK}={rig.folder}"), seconds=5.0), arguments
+        said.unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["by itself", "by a signal"])
+def test_nothing_of_a_run_is_left_when_its_command_returns(rig: Rig, ending: str) -> None:
+    rig.sweep(**{**SLOW, "search": {"trials": 1 if ending == "by itself" else 6}})
+    run = rig.start(engine="local")
+    if ending == "by a signal":
+        rig.wait_until(lambda: bool(rig.checkpoints()))
+        rig.kill("coordinator", signal.SIGTERM)
+    run.wait()
+    assert rig.processes() == []
