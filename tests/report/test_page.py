@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -98,6 +100,18 @@ def test_hostile_text_stays_text() -> None:
     assert "<script>alert" not in text
     assert text.count("<script>") == 1
     assert "\x1b" not in text
+
+
+def test_a_browser_runs_the_one_script_of_ours_and_no_other(page_text: str) -> None:
+    policy = re.search('<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page_text)
+    script = re.search("<script>(.*)</script>", page_text, flags=re.DOTALL)
+    assert policy
+    assert script
+    rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    assert not re.search(r"<[^>]* on\w+=|javascript:", page_text), "what the policy would forbid of our own"
 
 
 @pytest.mark.parametrize(

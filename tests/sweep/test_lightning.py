@@ -44,8 +44,8 @@ def test_the_shipped_sweep(
     states = [r.state for r in study.records]
     assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
     assert all(r.facts["gradient_norms"] for r in study.records if r.state is TrialState.COMPLETE)
-    assert run_command_line(["best", "lightning", "--verify", "--export", "winner"]) == 0
+    assert run_command_line(["best", "sweep.yaml", "--verify", "--export", "winner"]) == 0
     assert f"scores dev accuracy {best['dev_accuracy']:.6g}" in capsys.readouterr().err
-    assert run_command_line(["test", "lightning"]) == 0
+    assert run_command_line(["test", "sweep.yaml"]) == 0
     assert run_command_line(["lr-find", "sweep.yaml"]) == 6
     assert "use Lightning's own Tuner.lr_find" in capsys.readouterr().err

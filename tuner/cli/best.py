@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli.locate import Location, locate, location_options
+from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import TunerError, UsageError
 from tuner.paths import TrialPaths
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tuner.spec.model import SweepSpec
     from tuner.store.reader import StudyData
 
+_EXPORTS = ("", ".onnx", ".safetensors")
 TOLERANCE = 1e-6
 """Relative difference of dev scores that rounding explains."""
 
@@ -40,6 +42,7 @@ TOLERANCE = 1e-6
     help="Write the network: FILE.onnx and FILE.safetensors need the extra of that name; any other name is a folder "
     "that predicts by itself.",
 )  # fmt: skip
+@allow_code_option
 @location_options
 def best(
     study: str,
@@ -51,6 +54,7 @@ def best(
     weights_only: bool,
     verify: bool,
     export: Path | None,
+    allow_code: bool,
     results: Path,
     store: str | None,
 ) -> None:
@@ -70,10 +74,17 @@ def best(
         click.echo(str(_existing(weights, record)))
     else:
         _print(data, record, why, weights, location, format_name=format_name, params_only=params_only)
+    if not verify and export is None:
+        return
+    if export is not None and export.suffix not in _EXPORTS:
+        raise UsageError(f'"{export}": end the name in .onnx or .safetensors, or name a folder')
+    _existing(weights, record)
+    needs_sweep = verify or (export is not None and export.suffix != ".safetensors")
+    spec = trained_sweep(study, data, location, allow_code=allow_code) if needs_sweep else None
     if export is not None:
-        _export(data, record, _existing(weights, record), export)
-    if verify:
-        _verify(data, record, _existing(weights, record))
+        _export(spec, data, record, weights, export)
+    if verify and spec is not None:
+        _verify(spec, data, record, weights)
 
 
 def _chosen(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
@@ -174,12 +185,12 @@ def _reproduce(location: Location) -> str | None:
     return run_command(sweep, location)
 
 
-def _verify(data: StudyData, record: TrialRecord, weights: Path) -> None:
+def _verify(spec: SweepSpec, data: StudyData, record: TrialRecord, weights: Path) -> None:
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
 
     known = data.facts.get("data")
-    metric = run_apart(_dev_metric, WorkerPlace("cpu", 1, None), _spec(data), dict(record.params), weights, known)
+    metric = run_apart(_dev_metric, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, known)
     ranked = record.value
     assert ranked is not None
     if not math.isclose(metric, ranked, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
@@ -197,33 +208,20 @@ def _dev_metric(spec: SweepSpec, params: Params, weights: Path, known: Any) -> f
     return evaluate_weights(spec, params, weights, known=known)[1]
 
 
-def _spec(data: StudyData) -> SweepSpec:
-    """The study's sweep file."""
-    from tuner.spec.model import SweepSpec
-
-    sweep = data.facts.get("sweep")
-    if not isinstance(sweep, dict):
-        raise TunerError(f"{data.name} was not made by tuner, so its data and network are not known here")
-    spec = SweepSpec.model_validate(sweep)
-    root = data.facts.get("root")
-    return spec.model_copy(update={"root": root}) if isinstance(root, str) else spec
-
-
-def _export(data: StudyData, record: TrialRecord, weights: Path, target: Path) -> None:
-    if target.suffix == ".safetensors":
+def _export(spec: SweepSpec | None, data: StudyData, record: TrialRecord, weights: Path, target: Path) -> None:
+    """Write the network; without a sweep only its weights can be."""
+    if spec is None:
         from tuner.train.export import export_safetensors
 
         export_safetensors(weights, target)
     elif target.suffix == ".onnx":
         from tuner.train.export import export_onnx
 
-        export_onnx(_spec(data), record.params, weights, _data_info(data), target)
-    elif target.suffix:
-        raise UsageError(f'"{target}": end the name in .onnx or .safetensors, or name a folder')
+        export_onnx(spec, record.params, weights, _data_info(data), target)
     else:
         from tuner.train.export import export_folder
 
-        export_folder(_spec(data), record.params, weights, _data_info(data), target)
+        export_folder(spec, record.params, weights, _data_info(data), target)
     click.echo(f"written: {target}", err=True)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from tuner.cli.locate import locate, location_options
-from tuner.errors import TunerError, UsageError
+from tuner.cli.trained import allow_code_option, trained_sweep
+from tuner.errors import TunerError
 from tuner.records import TrialState
 
 
@@ -17,6 +18,7 @@ from tuner.records import TrialState
 @click.option("--seeds", type=click.IntRange(1), help="Fresh seeds for each; 3 unless the sweep says.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
 @click.option("--devices", help="Where to train: cpu, cuda, cuda:0, mps; the best there is by default.")
+@allow_code_option
 @location_options
 @click.pass_obj
 def confirm(
@@ -26,6 +28,7 @@ def confirm(
     seeds: int | None,
     workers: int | None,
     devices: str | None,
+    allow_code: bool,
     results: Path,
     store: str | None,
 ) -> int:
@@ -38,17 +41,15 @@ def confirm(
     from tuner.cli.progress import open_progress
     from tuner.report.analysis import Analysis
     from tuner.report.terminal import print_report
-    from tuner.spec.model import FinalistsSpec, SweepSpec
+    from tuner.spec.model import FinalistsSpec
     from tuner.store.reader import read_study
     from tuner.sweep.run import RunOptions, run_sweep
 
     where = locate(study, results=results, store=store)
     data = read_study(where.paths, study=where.study, url=where.store_url)
-    if not isinstance(data.facts.get("sweep"), dict):
-        raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
-    spec = SweepSpec.model_validate(data.facts["sweep"]).model_copy(update={"root": data.facts.get("root", ".")})
     if not any(record.state is TrialState.COMPLETE for record in data.records):
         raise TunerError(f"no trial of {data.name} has finished, so there is none to train again")
+    spec = trained_sweep(study, data, where, allow_code=allow_code)
     rule = spec.finalists or FinalistsSpec()
     rule = FinalistsSpec(count=count or rule.count, seeds=seeds or rule.seeds)
     spec = spec.model_copy(update={"finalists": rule})

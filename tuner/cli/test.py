@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli.locate import Location, locate, location_options
+from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import DataError, TunerError, UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ RESAMPLES = 1000
 @click.argument("study")
 @click.option("--again", is_flag=True, help="Use the test set once more; that is recorded, and shown for good.")
 @click.option("--json", "as_json", is_flag=True, help="Print the stored evaluations as JSON.")
+@allow_code_option
 @location_options
-def test(study: str, again: bool, as_json: bool, results: Path, store: str | None) -> None:
+def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path, store: str | None) -> None:
     """Evaluate the final choice of STUDY on the test set, once.
 
     The figure, its interval, the time and the configuration are stored in the study and shown in its reports. A
@@ -41,7 +43,7 @@ def test(study: str, again: bool, as_json: bool, results: Path, store: str | Non
     stored = data.facts.get("tests")
     tests: list[dict[str, Any]] = list(stored) if isinstance(stored, list) else []
     if not tests or again:
-        tests.append(_touch(data, location))
+        tests.append(_touch(study, data, location, allow_code=allow_code))
         _remember(data, location, tests)
     elif not as_json:
         click.echo("the test set has been used; this is what was found then (--again uses it once more)", err=True)
@@ -60,13 +62,12 @@ def test(study: str, again: bool, as_json: bool, results: Path, store: str | Non
         click.echo(f"the test set was used {len(tests)} times: only the first figure is unbiased", err=True)
 
 
-def _touch(data: StudyData, location: Location) -> dict[str, Any]:
+def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool) -> dict[str, Any]:
     """Evaluate the final choice in a process of its own, since that imports the user's code."""
     from tuner.cli.command_line import study_command
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
     from tuner.report.choice import final_choice
-    from tuner.spec.model import SweepSpec
     from tuner.store.book import utc_now
 
     choice = final_choice(data)
@@ -83,13 +84,13 @@ def _touch(data: StudyData, location: Location) -> dict[str, Any]:
         )
     if not int((data.facts.get("data") or {}).get("num_test", 0)):
         raise DataError("there are no test examples; give data.test a file, or data.split a share, before the search")
-    spec = SweepSpec.model_validate(data.facts["sweep"]).model_copy(update={"root": data.facts.get("root", ".")})
     record = choice.record
     weights = location.paths.trial(record.number).weights
     if not weights.is_file():
         raise TunerError(
             f"the weights of trial {record.number} are not at {weights}; train it again from best/sweep.yaml"
         )
+    spec = trained_sweep(study, data, location, allow_code=allow_code)
     found = run_apart(_evaluate, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, data.facts["data"])
     return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
+from pydantic import ValidationError
 
 from tuner.diagnose.intervals import Interval
 from tuner.records import Direction, TrialState
@@ -23,6 +26,8 @@ from tuner.report.numbers import count_text, difference_text, duration_text, met
 from tuner.report.page_table import page_table
 from tuner.report.shell import shell_command
 from tuner.report.summary import Summary, summarise
+from tuner.spec.model import SweepSpec
+from tuner.spec.own_code import named_code
 
 SECTIONS = (("best", "The best trials"), ("search", "The search"), ("params", "Hyperparameters"))
 
@@ -51,8 +56,12 @@ def render_page(analysis: Analysis, plots: Sequence[PagePlot]) -> str:
         lstrip_blocks=True,
         finalize=_printable,
     )
-    # Style and script are files of ours, put in as they are.
-    return environment.get_template("report.html.j2").render(page=_context(analysis, plots))
+    # Style and script are files of ours, put in as they are; the browser runs the one script that has this hash.
+    script = environment.get_template("report.js").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("report.html.j2").render(
+        page=_context(analysis, plots), script=Markup(script), script_hash=Markup(f"sha256-{digest}")
+    )
 
 
 def _printable(value: Any) -> Any:
@@ -247,11 +256,20 @@ def _commands(analysis: Analysis) -> str:
         return ""
     folder, store = analysis.paths.folder.parent, analysis.study.store_url
     command = partial(shell_command, results=Path(folder.name), store=store)
-    lines = [f"{command('best', analysis.study.name, '--verify')}    # the stored weights, evaluated again"]
+    study = "SWEEP.yaml" if _names_code(analysis) else analysis.study.name
+    lines = [f"{command('best', study, '--verify')}    # the stored weights, evaluated again"]
     sweep = analysis.paths.best / "sweep.yaml"
     if sweep.exists():
         lines.append(f"{command('run', sweep.relative_to(folder.parent))}    # trains it again")
     return "\n".join(lines)
+
+
+def _names_code(analysis: Analysis) -> bool:
+    """Whether the sweep names code of the user's, which commands run only where a sweep file names it too."""
+    try:
+        return bool(named_code(SweepSpec.model_validate(analysis.study.facts.get("sweep"))))
+    except ValidationError:
+        return False
 
 
 def _versions(analysis: Analysis) -> Iterable[tuple[str, str]]:

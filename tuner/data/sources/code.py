@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,12 +17,11 @@ from tuner.data.named import INPUT_NAMES, PART_NAMES, TARGET_NAMES, contents_fro
 from tuner.errors import DataError, TunerError, UserCodeError
 from tuner.imports import load_object
 from tuner.spec.model import DataSpec
-
-_TARGET = re.compile(r".*[\w.]:\w+")
+from tuner.spec.own_code import FUNCTION
 
 
 def matches(location: str, path: Path) -> bool:
-    return _TARGET.fullmatch(location) is not None and not path.exists()
+    return FUNCTION.fullmatch(location) is not None and not path.exists()
 
 
 def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:

@@ -1,0 +1,145 @@
+"""The sweep of a study for the commands that load its data or its network: code is run only if the user names it.
+
+What a database says is data. A study's folder may have been sent by somebody, and so may the file that its database
+names; a sweep file that is given to the command is the user's word.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from tuner.cli.locate import Location
+from tuner.errors import StudyMismatchError, UsageError
+
+if TYPE_CHECKING:
+    from tuner.spec.model import SweepSpec
+    from tuner.store.reader import StudyData
+
+Command = TypeVar("Command", bound=Callable[..., object])
+_SWEEP_FILES = (".yaml", ".yml")
+
+
+def allow_code_option(command: Command) -> Command:
+    """Add `--allow-code`."""
+    return click.option(
+        "--allow-code", is_flag=True,
+        help="Run the code that the study's database names, without a sweep file of yours; its files are printed.",
+    )(command)  # fmt: skip
+
+
+def trained_sweep(study: str, data: StudyData, location: Location, *, allow_code: bool) -> SweepSpec:
+    """The sweep that a study was trained by, if the user names the code in it.
+
+    Args:
+        study: As the user typed it; a sweep file names the code, and the folder that paths start at.
+        data: The study.
+        location: Where it lies.
+        allow_code: Take the database's word; which files that means is printed.
+
+    Raises:
+        UsageError: tuner did not make the study, or it needs code that only its database names.
+        StudyMismatchError: the sweep file names other code, the weights to start from are others, or the study is of
+            another version of tuner.
+    """
+    from tuner.spec.own_code import named_code
+
+    spec = _recorded(data)
+    path = Path(study)
+    named: Mapping[str, str] = {}
+    if path.suffix in _SWEEP_FILES:
+        from tuner.spec.reader import read_sweep
+
+        file = read_sweep(path).spec
+        named, spec = named_code(file), spec.model_copy(update={"root": file.root})
+    needed = {key: name for key, name in named_code(spec).items() if named.get(key) != name}
+    if needed and allow_code:
+        click.echo("\n".join(["running the code that the study names:", *_listed(spec)]), err=True)
+    elif needed and named:
+        lines = "\n".join(f"  {key}: was {name}, is {named.get(key, 'left out')}" for key, name in needed.items())
+        raise StudyMismatchError(f'{path} does not name the code that study "{data.name}" was trained by:\n{lines}')
+    elif needed:
+        listed = "\n".join(_listed(spec))
+        raise UsageError(
+            f'study "{data.name}" needs code that only its database names, and that is no reason to run it:\n{listed}\n'
+            f"name it by your own sweep file: {_again(study, data, location)}\n"
+            f"or, if you have looked at these files: {shlex.join(['tuner', *_typed(), '--allow-code'])}"
+        )
+    _require_start(spec, data)
+    return spec
+
+
+def _require_start(spec: SweepSpec, data: StudyData) -> None:
+    """Refuse other weights in the file of `model.init_from`; where it is gone, what needs it says so."""
+    if spec.model.init_from is None or not Path(spec.root, spec.model.init_from).is_file():
+        return
+    from tuner.models.weights_file import weights_sha256
+
+    if data.facts.get("weights") not in (None, weights_sha256(spec)):
+        raise StudyMismatchError(
+            f"model.init_from: {spec.model.init_from} is not the file that the trials of {data.name} started from; "
+            "put it back as it was"
+        )
+
+
+def _recorded(data: StudyData) -> SweepSpec:
+    """The sweep file's values that the study keeps."""
+    from pydantic import ValidationError
+
+    from tuner.spec.model import SweepSpec
+
+    sweep, root = data.facts.get("sweep"), data.facts.get("root")
+    if not isinstance(sweep, dict):
+        raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
+    try:
+        spec = SweepSpec.model_validate(sweep)
+    except ValidationError as error:
+        raise StudyMismatchError(
+            f"{data.name} was made by another version of tuner, with other keys in its sweep file"
+        ) from error
+    return spec.model_copy(update={"root": root if isinstance(root, str) else "."})
+
+
+def _listed(spec: SweepSpec) -> list[str]:
+    """What the sweep names, and the files that this means, with their hashes."""
+    from tuner.spec.own_code import code_files, named_code
+
+    files = [f"  {Path(spec.root, file).resolve()} (SHA-256 {digest})" for file, digest in code_files(spec).items()]
+    return [*(f"  {key}: {name}" for key, name in named_code(spec).items()), *files]
+
+
+def _typed() -> list[str]:
+    """The arguments of this command."""
+    arguments = click.get_current_context().obj
+    return list(arguments) if isinstance(arguments, tuple) else [str(click.get_current_context().info_name)]
+
+
+def _again(study: str, data: StudyData, location: Location) -> str:
+    """This command with the sweep file in the place of the study."""
+    sweep = _sweep_file(data, location) or "SWEEP.yaml"
+    arguments = [sweep if argument == study else argument for argument in _typed()]
+    if Path(study).is_dir() and "--results" not in arguments:
+        arguments += ["--results", str(Path(study).parent)]
+    return shlex.join(["tuner", *arguments])
+
+
+def _sweep_file(data: StudyData, location: Location) -> str | None:
+    """The file that the study was run by, if it is there, is still of this study, and is not in the study's folder."""
+    from tuner.errors import SweepFileError
+    from tuner.spec.reader import read_study_name
+
+    command = data.facts.get("command")
+    for word in command.split() if isinstance(command, str) else ():
+        path = Path(word.strip("'\""))
+        if path.suffix in _SWEEP_FILES and path.is_file():
+            try:
+                is_it = read_study_name(path) == data.name
+            except SweepFileError:
+                continue
+            if is_it and not path.resolve().is_relative_to(location.paths.folder):
+                return str(path)
+    return None
