@@ -98,13 +98,21 @@ def test_every_command_is_looked_at() -> None:
     assert {arguments[0] for arguments in (*RUNNING, *READING)} | WITHOUT_A_STUDY == set(COMMANDS)
 
 
+@pytest.mark.slow
+def test_what_only_reads_runs_nothing(sent: Path) -> None:
+    everything: dict[str, Any] = {}
+    for key in ("data.test", "model", "objective.metric", "training.loss"):
+        everything |= KEYS[key]
+    for parts in (everything, KEYS["command"]):
+        forge(sent, **parts)
+        for arguments in READING:
+            run_command_line(arguments)
+            assert not has_run(sent), arguments
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_no_command_runs_what_a_database_names(key: str, sent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     forge(sent, **KEYS[key])
-    for arguments in READING:
-        run_command_line(arguments)
-        assert not has_run(sent), arguments
-    capsys.readouterr()
     for arguments in RUNNING:
         assert run_command_line(arguments) == 2
         said = capsys.readouterr().err
@@ -123,6 +131,7 @@ def test_the_command_to_type_instead_is_said(sent: Path, capsys: pytest.CaptureF
     ]
 
 
+@pytest.mark.slow
 def test_code_runs_when_the_user_names_it(sent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (sent / "net.py").write_text(
         "from torch import nn\n\ndef build(params, data):\n    return nn.Sequential(nn.Linear(4, 3))\n"

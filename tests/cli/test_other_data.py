@@ -59,6 +59,7 @@ def study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StudyPaths]
     save_coins(folder / "coins.csv", decimals=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READING)
 def test_a_table_that_was_saved_anew_is_refused_and_nothing_is_stored(
     name: str, study: StudyPaths, capsys: pytest.CaptureFixture[str]
@@ -76,6 +77,7 @@ def test_a_table_that_was_saved_anew_is_refused_and_nothing_is_stored(
     assert not Path("exported").exists()
 
 
+@pytest.mark.slow
 def test_put_back_the_table_is_known_again(study: StudyPaths) -> None:
     for name in ("verify", "export"):
         assert run_command_line(READING[name]) == 0

@@ -112,7 +112,7 @@ def _first_files(spec: SweepSpec, root: Path) -> Iterator[tuple[Path, Sequence[P
                 module = name.rpartition(":")[0]
                 places = [root, Path.cwd()]
                 files = [(root / module).resolve()] if module.endswith(".py") else _modules(module, places)
-                yield from ((file, [*places, file.parent]) for file in files)
+                yield from ((file, [file.parent, *places]) for file in files)
 
 
 def _files_of_command(words: Sequence[str], folder: Path) -> Iterator[tuple[Path, Sequence[Path]]]:
