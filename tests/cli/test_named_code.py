@@ -126,7 +126,7 @@ def test_the_command_to_type_instead_is_said(sent: Path, capsys: pytest.CaptureF
     forge(sent, model={"kind": FUNCTION})
     assert run_command_line(["best", "results/sent", "--verify"]) == 2
     assert capsys.readouterr().err.splitlines()[-2:] == [
-        "name it by your own sweep file: tuner best sweep.yaml --verify --results results",
+        "name it by your own sweep file: tuner best sweep.yaml --verify",
         "or, if you have looked at these files: tuner best results/sent --verify --allow-code",
     ]
 

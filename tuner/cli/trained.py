@@ -6,7 +6,6 @@ names; a sweep file that is given to the command is the user's word.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -63,11 +62,13 @@ def trained_sweep(study: str, data: StudyData, location: Location, *, allow_code
         lines = "\n".join(f"  {key}: was {name}, is {named.get(key, 'left out')}" for key, name in needed.items())
         raise StudyMismatchError(f'{path} does not name the code that study "{data.name}" was trained by:\n{lines}')
     elif needed:
+        from tuner.report.shell import shell_command
+
         listed = "\n".join(_listed(spec))
         raise UsageError(
             f'study "{data.name}" needs code that only its database names, and that is no reason to run it:\n{listed}\n'
             f"name it by your own sweep file: {_again(study, data, location)}\n"
-            f"or, if you have looked at these files: {shlex.join(['tuner', *_typed(), '--allow-code'])}"
+            f"or, if you have looked at these files: {shell_command(*_typed(), '--allow-code')}"
         )
     _require_start(spec, data)
     return spec
@@ -120,11 +121,13 @@ def _typed() -> list[str]:
 
 def _again(study: str, data: StudyData, location: Location) -> str:
     """This command with the sweep file in the place of the study."""
+    from tuner.report.shell import shell_command
+
     sweep = _sweep_file(data, location) or "SWEEP.yaml"
     arguments = [sweep if argument == study else argument for argument in _typed()]
-    if Path(study).is_dir() and "--results" not in arguments:
+    if location.is_folder and location.paths.folder.parent != Path("results").resolve():
         arguments += ["--results", str(Path(study).parent)]
-    return shlex.join(["tuner", *arguments])
+    return shell_command(*arguments)
 
 
 def _sweep_file(data: StudyData, location: Location) -> str | None:

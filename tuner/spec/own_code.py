@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import tuner
 from tuner.spec.command import parse_command
 from tuner.spec.model import OWN_MODEL, SweepSpec
 from tuner.spec.networks import MODELS
@@ -18,7 +17,7 @@ from tuner.spec.values import is_own
 
 _INSTALLED = tuple(
     Path(path).resolve()
-    for path in {str(Path(tuner.__file__).parent), *(sysconfig.get_path(n) for n in ("stdlib", "purelib", "platlib"))}
+    for path in {str(Path(__file__).parents[1]), *(sysconfig.get_path(n) for n in ("stdlib", "purelib", "platlib"))}
 )
 """What lies below is no code of the user's, even if it lies in the user's folder."""
 _MOST_FILES = 400
