@@ -89,20 +89,15 @@ def _require_start(spec: SweepSpec, data: StudyData) -> None:
 
 def _recorded(data: StudyData) -> SweepSpec:
     """The sweep file's values that the study keeps."""
-    from pydantic import ValidationError
-
-    from tuner.spec.model import SweepSpec
+    from tuner.spec.own_code import recorded_sweep
 
     sweep, root = data.facts.get("sweep"), data.facts.get("root")
     if not isinstance(sweep, dict):
         raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
-    try:
-        spec = SweepSpec.model_validate(sweep)
-    except ValidationError as error:
-        raise StudyMismatchError(
-            f"{data.name} was made by another version of tuner, with other keys in its sweep file"
-        ) from error
-    return spec.model_copy(update={"root": root if isinstance(root, str) else "."})
+    spec = recorded_sweep(sweep, root=root if isinstance(root, str) else ".")
+    if spec is None:
+        raise StudyMismatchError(f"{data.name} was made by another version of tuner, with other keys in its sweep file")
+    return spec
 
 
 def _listed(spec: SweepSpec) -> list[str]:

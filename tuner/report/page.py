@@ -14,7 +14,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
-from pydantic import ValidationError
 
 from tuner.diagnose.intervals import Interval
 from tuner.records import Direction, TrialState
@@ -26,8 +25,7 @@ from tuner.report.numbers import count_text, difference_text, duration_text, met
 from tuner.report.page_table import page_table
 from tuner.report.shell import shell_command
 from tuner.report.summary import Summary, summarise
-from tuner.spec.model import SweepSpec
-from tuner.spec.own_code import named_code
+from tuner.spec.own_code import named_code, recorded_sweep
 
 SECTIONS = (("best", "The best trials"), ("search", "The search"), ("params", "Hyperparameters"))
 
@@ -266,10 +264,8 @@ def _commands(analysis: Analysis) -> str:
 
 def _names_code(analysis: Analysis) -> bool:
     """Whether the sweep names code of the user's, which commands run only where a sweep file names it too."""
-    try:
-        return bool(named_code(SweepSpec.model_validate(analysis.study.facts.get("sweep"))))
-    except ValidationError:
-        return False
+    spec = recorded_sweep(analysis.study.facts.get("sweep"))
+    return spec is not None and bool(named_code(spec))
 
 
 def _versions(analysis: Analysis) -> Iterable[tuple[str, str]]:

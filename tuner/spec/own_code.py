@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from tuner.records import Json
 from tuner.spec.command import parse_command
 from tuner.spec.model import OWN_MODEL, SweepSpec
 from tuner.spec.networks import MODELS
@@ -23,6 +26,14 @@ _INSTALLED = tuple(
 _MOST_FILES = 400
 FUNCTION = re.compile(r".*[\w.]:\w+")
 """What a source of data looks like that is a function: `package.module:function`, `path/to/file.py:function`."""
+
+
+def recorded_sweep(values: Json, *, root: str = ".") -> SweepSpec | None:
+    """The sweep that a study keeps the values of; None if it is none of this version of tuner."""
+    try:
+        return SweepSpec.model_validate(values).model_copy(update={"root": root})
+    except ValidationError:
+        return None
 
 
 def named_code(spec: SweepSpec) -> dict[str, str]:
