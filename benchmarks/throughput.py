@@ -38,7 +38,8 @@ import torch  # noqa: E402
 from baselines import Configuration, lean_task, prepare_lean, run_typical  # noqa: E402
 
 from tuner.data.load import load_training_data  # noqa: E402
-from tuner.execute.devices import available_cores, worker_places  # noqa: E402
+from tuner.execute.cores import available_cores  # noqa: E402
+from tuner.execute.devices import worker_places  # noqa: E402
 from tuner.execute.local import LocalExecutor  # noqa: E402
 from tuner.paths import StudyPaths  # noqa: E402
 from tuner.report.write import write_page, write_tables  # noqa: E402

@@ -64,7 +64,8 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
     from tuner.spec.model import SweepSpec
 
     assert isinstance(spec, SweepSpec)
-    places = worker_places([d.strip() for d in devices.split(",")] if devices else [], workers=workers)
+    chosen = [d.strip() for d in devices.split(",")] if devices else []
+    places = worker_places(chosen, workers=workers, own_code=spec.loop is not None)
     found = preflight(spec, places[0], gradients=gradients)
     if spec.loop is not None:
         if spec.has_data:

@@ -12,10 +12,9 @@ from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from tuner.errors import TunerError
-from tuner.execute.devices import WorkerPlace
+from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.helpers import become_ordinary, helpers
 from tuner.execute.lifeline import end_with_parent
-from tuner.execute.numeric import set_numeric_environment
 
 T = TypeVar("T")
 
@@ -31,7 +30,7 @@ def run_apart(work: Callable[..., T], place: WorkerPlace, *arguments: object) ->
     Raises:
         TunerError: `work` raised it, or the process died; then the message says how.
     """
-    set_numeric_environment(place.threads)
+    prepare_environment(place)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     # Not a daemon in multiprocessing's sense: those may have no children, and users' code may want some.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.errors import UsageError
+from tuner.execute.cores import cores_to_pin, num_cores
+from tuner.execute.numeric import limit_threads, set_numeric_environment, threads_wanted
+
+WORKERS_PER_CORE = 16
+"""More are refused: each holds a copy of the libraries, and a program's start costs more than its training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,38 +20,48 @@ class WorkerPlace:
     device: str
     """A torch device: `cpu`, `cuda:0`, `mps`."""
     threads: int
-    """CPU threads that torch may use; results on CPU are bit-equal for one."""
+    """CPU threads that torch may use; what tuner trains has one, for which results on the CPU are bit-equal."""
     core: int | None
     """The core that it is pinned to, where the platform allows."""
+    own_code: bool = False
+    """Whether training code of the user's own runs there: its environment is the user's."""
 
 
-def available_cores() -> list[int]:
-    """The CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def worker_places(devices: Sequence[str], *, workers: int | None = None) -> list[WorkerPlace]:
+def worker_places(devices: Sequence[str], *, workers: int | None = None, own_code: bool = False) -> list[WorkerPlace]:
     """Places for the workers.
 
     Args:
         devices: From `--devices`; empty for the best that is there: CUDA, then MPS, then the CPU.
         workers: How many in all; by default one for each accelerator, or one for each core.
+        own_code: Whether training code of the user's own runs there, which shares the cores.
 
     Raises:
-        UsageError: a device that is not there.
+        UsageError: a device that is not there, or far more workers than cores.
     """
     chosen = list(devices) or _best_devices()
     for device in chosen:
         _check(device)
-    cores = available_cores()
-    if chosen == ["cpu"]:
-        count = workers or len(cores)
-        pinned = count <= len(cores) and count > 1
-        return [WorkerPlace("cpu", 1, cores[i] if pinned else None) for i in range(count)]
-    count = workers or len(chosen)
-    return [WorkerPlace(chosen[i % len(chosen)], 1, None) for i in range(count)]
+    cores = num_cores()
+    if workers is not None and workers > WORKERS_PER_CORE * cores:
+        raise UsageError(
+            f"{workers} workers are too many: there are {cores} cores; --workers may be {WORKERS_PER_CORE} for each, "
+            f"{WORKERS_PER_CORE * cores} in all"
+        )
+    on_cpu = chosen == ["cpu"]
+    count = workers or (cores if on_cpu else len(chosen))
+    threads = (threads_wanted() or max(1, cores // count)) if own_code else 1
+    pinned = cores_to_pin(count) if on_cpu and threads == 1 else None
+    return [
+        WorkerPlace(chosen[i % len(chosen)], threads, pinned[i] if pinned else None, own_code) for i in range(count)
+    ]
+
+
+def prepare_environment(place: WorkerPlace) -> None:
+    """Set the environment that processes of a place inherit, before torch is imported."""
+    if not place.own_code:
+        set_numeric_environment(place.threads)
+    elif place.threads < num_cores():
+        limit_threads(place.threads)
 
 
 def _best_devices() -> list[str]:

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from tuner.data.identity import what_differs
 from tuner.errors import StudyMismatchError, TunerError
-from tuner.execute.devices import WorkerPlace
+from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.facts import TaskFacts
 from tuner.execute.fork_server import fork_server
-from tuner.execute.numeric import set_numeric_environment
 from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS, WorkerProcess
@@ -51,7 +50,7 @@ class LocalExecutor:
         """Start the workers; they load the data while the caller goes on."""
         self.spec = spec
         self.paths = paths
-        set_numeric_environment(places[0].threads)
+        prepare_environment(places[0])
         self._context = fork_server(source=spec.data.source)
         self._pending: list[PlannedJob] = []
         self._alone: set[int] = set()

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tuner.errors import UsageError
-from tuner.execute.devices import worker_places
+from tuner.execute.devices import prepare_environment, worker_places
 from tuner.execute.executor import Executor
 from tuner.paths import StudyPaths
 from tuner.spec.model import SweepSpec
 
 
 def _inline(spec: SweepSpec, paths: StudyPaths, devices: Sequence[str], workers: int | None) -> Executor:
-    from tuner.execute.numeric import set_numeric_environment
-
-    place = worker_places(devices, workers=1)[0]
-    set_numeric_environment(place.threads)
+    place = worker_places(devices, workers=1, own_code=spec.loop is not None)[0]
+    prepare_environment(place)
     from tuner.execute.inline import InlineExecutor
 
     return InlineExecutor(spec, paths, device=place.device, threads=place.threads)
@@ -24,7 +22,7 @@ def _inline(spec: SweepSpec, paths: StudyPaths, devices: Sequence[str], workers:
 def _local(spec: SweepSpec, paths: StudyPaths, devices: Sequence[str], workers: int | None) -> Executor:
     from tuner.execute.local import LocalExecutor
 
-    return LocalExecutor(spec, paths, worker_places(devices, workers=workers))
+    return LocalExecutor(spec, paths, worker_places(devices, workers=workers, own_code=spec.loop is not None))
 
 
 def begin_to_load(engine: str, spec: SweepSpec, *, devices: Sequence[str] = (), workers: int | None = None) -> None:
@@ -36,9 +34,8 @@ def begin_to_load(engine: str, spec: SweepSpec, *, devices: Sequence[str] = (), 
     if engine != "local":
         return
     from tuner.execute.fork_server import fork_server
-    from tuner.execute.numeric import set_numeric_environment
 
-    set_numeric_environment(worker_places(devices, workers=workers)[0].threads)
+    prepare_environment(worker_places(devices, workers=workers, own_code=spec.loop is not None)[0])
     fork_server(source=spec.data.source)
 
 
