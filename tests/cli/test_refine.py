@@ -13,9 +13,9 @@ from tuner.cli.refine import refine
 from tuner.errors import StudyMismatchError, TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Params, TrialFinished
-from tuner.spec.changes import space_to_json
 from tuner.spec.defaults import build_space
 from tuner.spec.reader import read_sweep
+from tuner.spec.space_values import space_to_json
 from tuner.store.optuna_store import open_store
 
 SWEEP = """\

@@ -133,12 +133,15 @@ def _back_up(location: Location, target: Path) -> int:
 
 def _repair(location: Location, target: Path) -> int:
     from tuner.cli.command_line import study_command
+    from tuner.report.escape import visible
     from tuner.store.salvage import salvage
 
     saved = salvage(_file(location), target)
     click.echo(str(target))
     lost = [f"trial {number}" for number in saved.lost]
     lost += [f"{saved.num_unnamed} trials whose numbers cannot be read"] if saved.num_unnamed else []
+    for line in saved.left_out:
+        click.echo(f"left out: {visible(line)}", err=True)
     click.echo(f"saved {saved.num_trials} trials; lost: {', '.join(lost) or 'none'}", err=True)
     command = study_command("status", replace(location, store_url=str(target)))
     click.echo(f"look at it with: {command}", err=True)

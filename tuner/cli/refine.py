@@ -36,16 +36,16 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
     Example: tuner refine sweeps/digits.yaml, then tuner run sweeps/digits-2.yaml
     """
     from tuner.report.files import write_atomically
-    from tuner.spec.changes import space_from_json
     from tuner.spec.reader import parse_sweep
     from tuner.spec.rewrite import rewrite_sweep
-    from tuner.store.reader import read_study
+    from tuner.store.reader import read_study, sweep_of
 
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
-    if not data.facts.get("space"):
+    space = data.space
+    if space is None or "sweep" not in data.facts:
         raise TunerError(f"{data.name} was not made by tuner, so its search space is not known here")
-    space = space_from_json(data.facts["space"])
+    total = sweep_of(data).search.trials
     given, folder = _sweep_file(study, data, space, location)
     winners = winners_of_study(data)
     changes = _changes(space, winners)
@@ -62,7 +62,7 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
         write_atomically(target, text)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
-    _say(data, changes)
+    _say(data, changes, total=total)
     click.echo(str(target))
 
 
@@ -82,9 +82,7 @@ def winners_of_study(data: StudyData) -> list[Params]:
     return [choice.record.params, *(params for params in winners if params != choice.record.params)]
 
 
-def _say(data: StudyData, changes: Sequence[Refinement]) -> None:
-    sweep = data.facts.get("sweep")
-    total = sweep["search"]["trials"] if isinstance(sweep, dict) else 0
+def _say(data: StudyData, changes: Sequence[Refinement], *, total: int) -> None:
     ended = sum(record.state.final for record in data.records)
     if ended < total:
         click.echo(f"{data.name} is not finished: {ended} of {total} trials have ended", err=True)

@@ -40,8 +40,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
 
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
-    stored = data.facts.get("tests")
-    tests: list[dict[str, Any]] = list(stored) if isinstance(stored, list) else []
+    tests: list[dict[str, Any]] = list(data.facts.get("tests", []))
     if not tests or again:
         tests.append(_touch(study, data, location, allow_code=allow_code))
         _remember(data, location, tests)
@@ -69,15 +68,15 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
     from tuner.execute.devices import WorkerPlace
     from tuner.report.choice import final_choice
     from tuner.store.book import utc_now
+    from tuner.store.reader import sweep_of
 
     choice = final_choice(data)
     if choice is None:
         raise TunerError(
             f"no trial of {data.name} has finished yet; see how it stands with: {study_command('status', location)}"
         )
-    if not isinstance(data.facts.get("sweep"), dict):
-        raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
-    if loop := _own_code(data):
+    spec = sweep_of(data)
+    if loop := spec.loop:
         raise UsageError(
             f"{data.name} is trained by your own {loop}, which has its own test data; the final choice is trial "
             f"{choice.record.number}, with what it left in {location.paths.trial(choice.record.number).own_checkpoint}"
@@ -93,12 +92,6 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
     spec = trained_sweep(study, data, location, allow_code=allow_code)
     found = run_apart(_evaluate, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, data.facts["data"])
     return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
-
-
-def _own_code(data: StudyData) -> str | None:
-    """The key of the sweep file that names own training code."""
-    sweep = data.facts["sweep"]
-    return next((key for key in ("command", "trainer") if sweep.get(key) is not None), None)
 
 
 def _evaluate(spec: SweepSpec, params: Params, weights_path: Path, known: Mapping[str, Json]) -> dict[str, Any]:
@@ -135,7 +128,7 @@ def _evaluate(spec: SweepSpec, params: Params, weights_path: Path, known: Mappin
 def _remember(data: StudyData, location: Location, tests: list[dict[str, Any]]) -> None:
     """Store the evaluations in the study, and write its reports again."""
     from tuner.report.write import write_reports
-    from tuner.spec.changes import space_from_json
+    from tuner.spec.space import Space
     from tuner.store.optuna_store import open_store
     from tuner.store.reader import read_study
 
@@ -144,7 +137,7 @@ def _remember(data: StudyData, location: Location, tests: list[dict[str, Any]]) 
         study=location.study,
         direction=data.direction,
         metric=data.metric,
-        space=space_from_json(data.facts["space"]),
+        space=data.space or Space(()),
         url=location.store_url,
         create=False,
     )

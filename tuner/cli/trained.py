@@ -42,12 +42,13 @@ def trained_sweep(study: str, data: StudyData, location: Location, *, allow_code
 
     Raises:
         UsageError: tuner did not make the study, or it needs code that only its database names.
-        StudyMismatchError: the sweep file names other code, the weights to start from are others, or the study is of
-            another version of tuner.
+        StudyMismatchError: the sweep file names other code, or the weights to start from are others.
+        StorageError: what the study keeps is damaged, or of another version of tuner.
     """
     from tuner.spec.own_code import named_code
+    from tuner.store.reader import sweep_of
 
-    spec = _recorded(data)
+    spec = sweep_of(data)
     path = Path(study)
     named: Mapping[str, str] = {}
     if path.suffix in _SWEEP_FILES:
@@ -85,19 +86,6 @@ def _require_start(spec: SweepSpec, data: StudyData) -> None:
             f"model.init_from: {spec.model.init_from} is not the file that the trials of {data.name} started from; "
             "put it back as it was"
         )
-
-
-def _recorded(data: StudyData) -> SweepSpec:
-    """The sweep file's values that the study keeps."""
-    from tuner.spec.own_code import recorded_sweep
-
-    sweep, root = data.facts.get("sweep"), data.facts.get("root")
-    if not isinstance(sweep, dict):
-        raise UsageError(f"{data.name} was not made by tuner, so its data and network are not known here")
-    spec = recorded_sweep(sweep, root=root if isinstance(root, str) else ".")
-    if spec is None:
-        raise StudyMismatchError(f"{data.name} was made by another version of tuner, with other keys in its sweep file")
-    return spec
 
 
 def _listed(spec: SweepSpec) -> list[str]:

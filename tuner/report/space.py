@@ -12,16 +12,12 @@ from tuner.store.reader import StudyData
 def study_space(study: StudyData) -> Space:
     """The study's dimensions, in tier order.
 
-    From the fact `space` (a list of the fields of `Dimension`). Without it, as in a study that plain Optuna made,
+    Where it does not say them, as in a study that plain Optuna made,
     each parameter that a trial has becomes a tier 1 dimension over the values seen.
     """
-    from tuner.spec.changes import space_from_json
-
-    try:
-        stated = space_from_json(study.facts["space"])
-    except (KeyError, TypeError, ValueError, AttributeError):  # no such fact, or one of another tool's
+    if study.space is None:
         return _observed_space(study.records)
-    return Space(tuple(sorted(stated, key=lambda d: d.tier)))
+    return Space(tuple(sorted(study.space, key=lambda d: d.tier)))
 
 
 def _observed_space(records: Iterable[TrialRecord]) -> Space:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-
-from pydantic import ValidationError
+from dataclasses import dataclass
 
 from tuner.records import Json, ParamValue
 from tuner.spec.defaults import build_space, fixed_values, settings_for
 from tuner.spec.model import SweepSpec
+from tuner.spec.snapshot import sweep_from_snapshot
 from tuner.spec.space import Dimension, Space
 from tuner.spec.values import Part
 
@@ -27,30 +26,6 @@ class Change:
     """Whether trials from before and after it cannot be compared, so that one study must not hold both."""
 
 
-def space_to_json(space: Space) -> Json:
-    """The dimensions as values that a study can keep."""
-    return [
-        asdict(d) | {"choices": list(d.choices), "when": {name: list(values) for name, values in d.when.items()}}
-        for d in space
-    ]
-
-
-def space_from_json(values: Json) -> Space:
-    """The inverse of `space_to_json`."""
-    return Space(
-        tuple(
-            Dimension(
-                **v
-                | {
-                    "choices": tuple(v["choices"]),
-                    "when": {name: tuple(allowed) for name, allowed in v["when"].items()},
-                }
-            )
-            for v in values
-        )
-    )
-
-
 def diff_sweeps(snapshot: Json, spec: SweepSpec) -> list[Change]:
     """All differences in what two sweep files mean: a value that is written out and equals its default is none.
 
@@ -59,8 +34,8 @@ def diff_sweeps(snapshot: Json, spec: SweepSpec) -> list[Change]:
         spec: The one of now.
     """
     try:
-        old = SweepSpec.model_validate(snapshot)
-    except ValidationError:
+        old = sweep_from_snapshot(snapshot)
+    except ValueError:
         return [Change("the study was made by another version of tuner, with other keys in its sweep file", True)]
     return [
         *_part_changes("data", old.data, spec.data, breaks=lambda _: True),

@@ -43,9 +43,17 @@ def moved_path(target: str, *, root: Path, folder: Path) -> str:
     place, colon, name = target.rpartition(":")
     is_function = bool(colon) and place.endswith(".py")
     path = root / (place if is_function else target)
-    if not path.exists() or Path(target).is_absolute():
+    if Path(target).is_absolute() or not _exists(path):
         return target
     return os.path.relpath(path, folder) + (f":{name}" if is_function else "")
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; no for what can be no path."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def stated_sweep(sweep: Mapping[str, Json]) -> dict[str, Json]:

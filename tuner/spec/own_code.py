@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from tuner.records import Json
 from tuner.spec.command import parse_command
 from tuner.spec.model import OWN_MODEL, SweepSpec
 from tuner.spec.networks import MODELS
+from tuner.spec.snapshot import sweep_from_snapshot
 from tuner.spec.values import is_own
 
 _INSTALLED = tuple(
@@ -31,8 +30,8 @@ FUNCTION = re.compile(r".*[\w.]:\w+")
 def recorded_sweep(values: Json, *, root: str = ".") -> SweepSpec | None:
     """The sweep that a study keeps the values of; None if it is none of this version of tuner."""
     try:
-        return SweepSpec.model_validate(values).model_copy(update={"root": root})
-    except ValidationError:
+        return sweep_from_snapshot(values, root=root)
+    except ValueError:
         return None
 
 

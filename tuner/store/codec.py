@@ -9,12 +9,32 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from tuner.records import EpochResult, Json, TrialRecord, TrialState
+from tuner.store.shapes import (
+    Shape,
+    StoredValueError,
+    count,
+    either,
+    finite,
+    list_of,
+    mapping_of,
+    moment,
+    number,
+    one_of,
+    parts,
+    positive,
+    scalar,
+    seed,
+    shown,
+    text,
+    whole,
+)
 
 STATE_ATTRIBUTE = "tuner"
 STUDY_ATTRIBUTE = "tuner"
@@ -28,8 +48,39 @@ FORMAT = 1
 MAX_ATTRIBUTE_BYTES = 60_000
 """Longest JSON text of one attribute: MySQL's TEXT holds 65,535 bytes."""
 
+MAX_DEPTH = 100
+"""No value of ours is nested nearly so deeply, and many a program is lost at some ten times that."""
+
 _NOT_A_JSON_NUMBER = "$float"
+_ENDLESS = 10**300
+_MANY_DIGITS = re.compile(r"\d{300}")
 _EPOCH_FIELDS = tuple(field.name for field in fields(EpochResult))
+_EPOCH = whole(**dict.fromkeys(_EPOCH_FIELDS, number) | {"epoch": positive, "seconds": finite}, exact=True)
+_STATE = whole(
+    state=one_of(tuple(state.value for state in TrialState)),
+    to_epoch=count,
+    num_parameters=count,
+    attempts=count,
+    started=moment,
+    ended=moment,
+)
+_BY_LAYER = either(number, mapping_of(number))
+TRIAL_FACTS = parts(
+    objectives=mapping_of(number),
+    violation=number,
+    cohort_width=count,
+    worker=text,
+    device=text,
+    path=text,
+    repeat_of=count,
+    fold_scores=list_of(number),
+    dead_units=_BY_LAYER,
+    gradient_norms=_BY_LAYER,
+)
+"""The facts of a trial that are read; the others are shown, whatever they are."""
+_PENDING = whole(
+    number=count, params=mapping_of(scalar), rungs=list_of(list_of(number, length=2)), attributes=mapping_of(text)
+)
 
 
 def study_mark(metric: str) -> dict[str, Json]:
@@ -54,11 +105,37 @@ def encode(value: Json) -> str:
         return json.dumps(_strict(value), allow_nan=False, separators=(",", ":"), default=_plain)
 
 
-def decode(text: str) -> Json:
-    """The value of a text of `encode`, or of any other JSON text."""
-    if _NOT_A_JSON_NUMBER in text:
-        return json.loads(text, object_hook=_special_float)
-    return json.loads(text)
+def decode(stored: object) -> Json:
+    """The value of a text of `encode`, or of any other JSON text.
+
+    Raises:
+        StoredValueError: it is no JSON, or none of ours: nested deeply, with numbers of hundreds of digits.
+    """
+    if not isinstance(stored, str):
+        raise StoredValueError(f"it must be JSON text, got {shown(stored)}")
+    hook = _special_float if _NOT_A_JSON_NUMBER in stored else None
+    try:
+        value = json.loads(stored, object_hook=hook)
+    except RecursionError:
+        raise StoredValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise StoredValueError(f"it is not JSON ({str(error)[:100]}): {shown(stored)}") from None
+    if stored.count("[") + stored.count("{") > MAX_DEPTH or _MANY_DIGITS.search(stored):
+        _check_extent(value)
+    return value
+
+
+def _check_extent(value: Json) -> None:
+    """Make sure that a value is not nested too deeply, and that a float can hold each of its whole numbers."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise StoredValueError("it is nested too deeply")
+        if any(type(part) is int and abs(part) >= _ENDLESS for part in level):
+            raise StoredValueError("it holds a number of too many digits")
+        inner = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = [part for parts in inner for part in parts]
 
 
 def _plain(value: Any) -> Json:
@@ -82,7 +159,12 @@ def _strict(value: Json) -> Json:
 
 
 def _special_float(found: dict[str, Json]) -> Json:
-    return float(found[_NOT_A_JSON_NUMBER]) if found.keys() == {_NOT_A_JSON_NUMBER} else found
+    if found.keys() != {_NOT_A_JSON_NUMBER}:
+        return found
+    name = found[_NOT_A_JSON_NUMBER]
+    if name not in ("nan", "inf", "-inf"):
+        raise ValueError("$float must be nan, inf or -inf")
+    return float(name)
 
 
 def attributes(record: TrialRecord) -> dict[str, str]:
@@ -116,33 +198,69 @@ def attributes(record: TrialRecord) -> dict[str, str]:
 def record_from_attributes(
     number: int, params: Mapping[str, Any], texts: Mapping[str, str], rungs: tuple[tuple[int, float], ...]
 ) -> TrialRecord:
-    """The record whose `attributes` these are."""
-    state = decode(texts[STATE_ATTRIBUTE])
-    return TrialRecord(
+    """The record whose `attributes` these are.
+
+    Raises:
+        StoredValueError: they are no record's.
+    """
+    state = _attribute(texts, STATE_ATTRIBUTE, _STATE)
+    best, last = (
+        EpochResult(**found) if (found := _attribute(texts, key, _EPOCH, default=None)) is not None else None
+        for key in ("best", "last")
+    )
+    record = TrialRecord(
         number=number,
         params=params,
-        seed=decode(texts["seed"]),
+        seed=_attribute(texts, "seed", seed),
         state=TrialState(state["state"]),
-        tier=decode(texts["tier"]),
-        reason=decode(texts["reason"]) if "reason" in texts else "",
+        tier=_attribute(texts, "tier", text),
+        reason=_attribute(texts, "reason", text, default=""),
         to_epoch=state["to_epoch"],
         rungs=rungs,
-        best=_decode_epoch(texts.get("best")),
-        last=_decode_epoch(texts.get("last")),
+        best=best,
+        last=last,
         num_parameters=state["num_parameters"],
         attempts=state["attempts"],
         started=state["started"],
         ended=state["ended"],
-        facts=decode(texts["facts"]) if "facts" in texts else {},
+        facts=_attribute(texts, "facts", TRIAL_FACTS, default={}),
     )
+    if (problem := _contradiction(record)) is not None:
+        raise StoredValueError(problem)
+    return record
+
+
+def _contradiction(record: TrialRecord) -> str | None:
+    """What in a record cannot be true together with the rest."""
+    best, last = record.best, record.last
+    if (best is None or not math.isfinite(best.dev_metric)) and (best or record.state is TrialState.COMPLETE):
+        return "best: it must have a finite dev metric"
+    if best is not None and (last is None or last.epoch < best.epoch):
+        return "best: its epoch lies after the last one"
+    epochs = [epoch for epoch, _ in record.rungs]
+    if epochs != sorted(set(epochs)) or not all(math.isfinite(value) for _, value in record.rungs):
+        return "its intermediate values must be finite, and one for each step"
+    return None
+
+
+_MISSING: Json = object()
+
+
+def _attribute(texts: Mapping[str, str], key: str, shape: Shape, *, default: Json = _MISSING) -> Json:
+    if key not in texts:
+        if default is _MISSING:
+            raise StoredValueError(f'it has no attribute "{key}"')
+        return default
+    try:
+        value = decode(texts[key])
+        shape(value, key)
+    except StoredValueError as error:
+        raise StoredValueError(f'attribute "{key}": {error}') from None
+    return value
 
 
 def _encode_epoch(result: EpochResult) -> str:
     return encode({name: getattr(result, name) for name in _EPOCH_FIELDS})
-
-
-def _decode_epoch(text: str | None) -> EpochResult | None:
-    return EpochResult(**decode(text)) if text is not None else None
 
 
 def record_to_json(record: TrialRecord) -> Json:
@@ -156,6 +274,11 @@ def record_to_json(record: TrialRecord) -> Json:
 
 
 def record_from_json(value: Json) -> TrialRecord:
-    """The inverse of `record_to_json`."""
+    """The inverse of `record_to_json`.
+
+    Raises:
+        StoredValueError: the value is none of its results.
+    """
+    _PENDING(value, "a pending record")
     rungs = tuple((int(epoch), float(best)) for epoch, best in value["rungs"])
     return record_from_attributes(value["number"], value["params"], value["attributes"], rungs)

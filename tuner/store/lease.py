@@ -12,10 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from tuner.store.codec import decode
+from tuner.store.shapes import StoredValueError, count, moment, text, whole
+
 EXPIRY_SECONDS = 60.0
 """After so long without a sign of life, the lease of a process that we cannot look at is void."""
 BEAT_SECONDS = 15.0
 """How often an owner gives a sign of life."""
+
+_LEASE = whole(exact=True, token=text, host=text, boot=text, pid=count, process_started=text, since=moment, beat=moment)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +57,11 @@ class Lease:
     def from_json(cls, text: str) -> Self | None:
         """The lease of a text; None if it is none that we can read (which then binds nobody)."""
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError):
+            values = decode(text)
+            _LEASE(values, "the lease")
+        except StoredValueError:
             return None
+        return cls(**values) if values["beat"] else None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

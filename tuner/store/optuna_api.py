@@ -19,10 +19,12 @@ from optuna.trial import TrialState as OptunaState
 
 from tuner.errors import StorageError
 from tuner.records import Direction, Json, TrialRecord, TrialState
-from tuner.store.codec import LEASE_ATTRIBUTE, attributes, decode, encode
+from tuner.store.codec import LEASE_ATTRIBUTE, attributes, encode
 from tuner.store.database import LeaseLostError
 from tuner.store.distributions import StoredSpace, internal
+from tuner.store.facts import read_facts
 from tuner.store.lease import BEAT_SECONDS, Lease
+from tuner.store.reader import reading
 from tuner.store.rows import OPTUNA_STATE, Timestamp, TrialRows, records_from_rows
 
 
@@ -55,13 +57,15 @@ class ApiDatabase:
 
     def load(self) -> tuple[list[TrialRecord], dict[str, Json]]:
         trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-        records = records_from_rows(rows_of(trials), direction=self._direction)
+        texts = {key: encode(value) for key, value in self._storage.get_study_user_attrs(self._study_id).items()}
+        with reading(self._shown):
+            records = records_from_rows(rows_of(trials), direction=self._direction)
+            facts, _ = read_facts(texts)
         self._trials = {trial.number: trial for trial in trials}
         for record, trial in zip(records, trials, strict=True):
             if record.state.final and not trial.state.is_finished():
                 self._write_trial(record)  # the process died between the attributes and the state
-        facts = self._storage.get_study_user_attrs(self._study_id)
-        return records, {key: decode(encode(value)) for key, value in facts.items()}
+        return records, facts
 
     def write(self, records: Sequence[TrialRecord], facts: Mapping[str, str]) -> None:
         self._keep_lease()

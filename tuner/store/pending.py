@@ -11,8 +11,11 @@ from pathlib import Path
 
 from tuner.errors import StorageError
 from tuner.records import TrialRecord
-from tuner.store.codec import STUDY_ATTRIBUTE, identity_of, record_from_json, record_to_json
+from tuner.store.codec import STUDY_ATTRIBUTE, decode, identity_of, record_from_json, record_to_json
 from tuner.store.database import Database
+from tuner.store.shapes import list_of, mapping, mapping_of, text, whole
+
+_CONTENT = whole(study=text, records=list_of(mapping), facts=mapping_of(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,16 @@ class PendingFolder:
         facts: dict[str, str] = {}
         for path in sorted(self.folder.glob("*.json"), key=lambda p: p.stat().st_mtime_ns):
             try:
-                content = json.loads(path.read_text(encoding="utf-8"))
+                content = decode(path.read_text(encoding="utf-8"))
+                _CONTENT(content, "the file")
                 if content["study"] != self.study or (
                     self.identity and content.get("identity", "") not in ("", self.identity)
                 ):
                     continue
                 found = [record_from_json(value) for value in content["records"]]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                for fact in content["facts"].values():
+                    decode(fact)
+            except (OSError, ValueError) as error:
                 raise StorageError(f"{path} holds no pending results ({error}); move it away to go on") from error
             records.update((record.number, record) for record in found)
             facts.update(content["facts"])

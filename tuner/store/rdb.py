@@ -18,10 +18,12 @@ from sqlalchemy import Connection, Engine, Table, Update, delete, insert, select
 
 from tuner.errors import StorageError
 from tuner.records import Direction, Json, TrialRecord, TrialState
-from tuner.store.codec import LEASE_ATTRIBUTE, attributes, decode
+from tuner.store.codec import LEASE_ATTRIBUTE, attributes
 from tuner.store.database import LeaseLostError
 from tuner.store.distributions import StoredSpace
+from tuner.store.facts import read_facts
 from tuner.store.lease import BEAT_SECONDS, Lease
+from tuner.store.reader import reading
 from tuner.store.rows import OPTUNA_STATE, records_from_rows
 from tuner.store.tables import (
     ATTRIBUTES,
@@ -92,9 +94,11 @@ class RelationalDatabase:
         self._beat_at = monotonic()
 
     def load(self) -> tuple[list[TrialRecord], dict[str, Json]]:
-        with self._engine.begin() as connection:
+        with self._engine.begin() as connection, reading(self._shown):
             rows = read_rows(connection, self._study_id)
             facts = read_study_attributes(connection, FACTS, self._study_id)
+            found, _ = read_facts(facts)
+            records = records_from_rows(rows, direction=self._direction)
         texts: dict[int, dict[str, str]] = defaultdict(dict)
         for trial_id, key, text in rows.attributes:
             texts[trial_id][key] = text
@@ -102,7 +106,6 @@ class RelationalDatabase:
         for trial_id, step, *_ in rows.intermediate_values:
             epochs[trial_id].add(step)
         valued = {trial_id for trial_id, *_ in rows.values}
-        records = records_from_rows(rows, direction=self._direction)
         self._facts = set(facts)
         self._written = {
             record.number: _Written(
@@ -110,7 +113,7 @@ class RelationalDatabase:
             )
             for record, (trial_id, *_) in zip(records, rows.trials, strict=True)
         }
-        return records, {key: decode(text) for key, text in facts.items()}
+        return records, found
 
     def write(self, records: Sequence[TrialRecord], facts: Mapping[str, str]) -> None:
         with self._engine.begin() as connection:

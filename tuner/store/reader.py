@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from tuner.errors import StorageError, StudyNotFoundError
+from tuner.errors import StorageError, StudyNotFoundError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Json, TrialRecord
+from tuner.spec.space import Space
 from tuner.store.codec import LEASE_ATTRIBUTE, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, decode
+from tuner.store.facts import read_facts
 from tuner.store.lease import Lease
 from tuner.store.locations import DatabaseLocation, find_database
-from tuner.store.rows import TrialRows, records_from_rows
-from tuner.store.sqlite_file import check_header, check_schema, read_file
+from tuner.store.rows import TrialRows, direction_of, records_from_rows
+from tuner.store.shapes import StoredValueError
+from tuner.store.sqlite_file import MEND, check_header, check_schema, read_file
+
+if TYPE_CHECKING:
+    from tuner.spec.model import SweepSpec
 
 FINALISTS = "finalists"
 
@@ -31,7 +39,12 @@ class StudyData:
     """Re-trainings of the best trials on fresh seeds, from the sibling study `<name>/finalists`; each has
     facts["repeat_of"], the trial that it repeats."""
     facts: Mapping[str, Json]
-    """The study's facts by key: `sweep` (the sweep file's values), `versions`, `data`, `tests`, ..."""
+    """The study's facts by key: `sweep` (the sweep file's values), `versions`, `data`, `tests`, ...; checked, see
+    `tuner.store.facts`."""
+    space: Space | None = None
+    """What was searched; None for a study that tuner did not make, or has only begun."""
+    database: str = ""
+    """Where it was read, as it is shown."""
     store_url: str | None = None
     """Its database, if that was given; None for `study.db` in its folder."""
     lease: Lease | None = None
@@ -48,7 +61,7 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> Stud
 
     Raises:
         StudyNotFoundError: there is no such database, or no such study in it (the message names those there are).
-        StorageError: the database cannot be read.
+        StorageError: the database cannot be read, or what it holds is damaged.
     """
     return replace(_read(find_database(paths, url=url), study), store_url=url)
 
@@ -59,7 +72,7 @@ def _read(location: DatabaseLocation, study: str) -> StudyData:
             if not location.path.exists():
                 raise StudyNotFoundError(f'no study "{study}": there is no database {location.path}')
             check_header(location.path)
-            return read_file(location.path, lambda connection: _read_sqlite(connection, study, shown=str(location)))
+            return read_file(location.path, lambda connection: read_connection(connection, study, shown=str(location)))
         case "server":
             from tuner.store.server import read_server_study
 
@@ -83,22 +96,59 @@ def study_data(
     """A study from what its database holds; attributes are JSON texts by key.
 
     Raises:
-        StorageError: it has several objectives.
+        StorageError: it has several objectives, or something in it is not what it should be.
     """
     if len(directions) != 1:
         raise StorageError(f'study "{name}" in {shown} has {len(directions)} objectives; tuner reads studies with one')
-    direction = Direction(directions[0].lower())
-    ours = decode(user_attributes.get(STUDY_ATTRIBUTE, "{}"))
-    names = decode(system_attributes.get(METRIC_NAMES_ATTRIBUTE, "null")) or ["value"]
-    return StudyData(
-        name=name,
-        direction=direction,
-        metric=ours.get("metric", names[0]),
-        records=tuple(records_from_rows(rows, direction=direction)),
-        finalists=tuple(records_from_rows(finalists, direction=direction)) if finalists else (),
-        facts={key: decode(text) for key, text in user_attributes.items() if key != STUDY_ATTRIBUTE},
-        lease=Lease.from_json(system_attributes.get(LEASE_ATTRIBUTE, "")),
-    )
+    with reading(shown):
+        direction = direction_of(directions[0])
+        facts, space = read_facts(user_attributes)
+        mark = facts.pop(STUDY_ATTRIBUTE, {})
+        return StudyData(
+            name=name,
+            direction=direction,
+            metric=mark.get("metric") or _metric_name(system_attributes),
+            records=tuple(records_from_rows(rows, direction=direction)),
+            finalists=tuple(records_from_rows(finalists, direction=direction, noun="finalist")) if finalists else (),
+            facts=facts,
+            space=space,
+            database=shown,
+            lease=Lease.from_json(system_attributes.get(LEASE_ATTRIBUTE, "")),
+        )
+
+
+def sweep_of(study: StudyData) -> SweepSpec:
+    """The sweep file that a study was run with.
+
+    Raises:
+        UsageError: tuner did not make the study.
+        StorageError: what it keeps is no sweep file of this version of tuner.
+    """
+    from tuner.spec.snapshot import sweep_from_snapshot
+
+    if "sweep" not in study.facts:
+        raise UsageError(f"{study.name} was not made by tuner, so its data and network are not known here")
+    try:
+        return sweep_from_snapshot(study.facts["sweep"], root=study.facts.get("root", "."))
+    except ValueError as error:
+        raise StorageError(
+            f'{study.database}: the study\'s fact "sweep" is damaged, or of another version of tuner: {error}'
+        ) from error
+
+
+def _metric_name(system_attributes: Mapping[str, str]) -> str:
+    """The objective's name in a study that tuner did not make."""
+    names = decode(system_attributes.get(METRIC_NAMES_ATTRIBUTE, "null"))
+    return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else "value"
+
+
+@contextmanager
+def reading(database: str) -> Iterator[None]:
+    """Within the block stored values are read; one that is damaged is told with its database and what helps."""
+    try:
+        yield
+    except StoredValueError as error:
+        raise StorageError(f"{database} is damaged: {error}; {MEND}") from error
 
 
 def study_not_found(study: str, known: list[str], *, shown: str) -> StudyNotFoundError:
@@ -106,6 +156,7 @@ def study_not_found(study: str, known: list[str], *, shown: str) -> StudyNotFoun
     import difflib
     from pathlib import Path
 
+    known = [name for name in known if isinstance(name, str)]  # in a damaged database, anything
     near = difflib.get_close_matches(study, known, n=1)
     main = [name for name in known if not name.endswith("/finalists")]
     if len(main) == 1 and Path(shown).name == "study.db" and Path(shown).parent.name == study:
@@ -118,7 +169,8 @@ def study_not_found(study: str, known: list[str], *, shown: str) -> StudyNotFoun
     return StudyNotFoundError(f'no study "{study}" in {shown}.{hint}')
 
 
-def _read_sqlite(connection: sqlite3.Connection, study: str, *, shown: str) -> StudyData:
+def read_connection(connection: sqlite3.Connection, study: str, *, shown: str) -> StudyData:
+    """Read a study from an open SQLite file; see `read_study`."""
     check_schema(connection, shown=shown)
     connection.execute("BEGIN")  # one moment for all tables, while a sweep goes on writing
     ids = dict(connection.execute("SELECT study_name, study_id FROM studies"))

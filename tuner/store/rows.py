@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, TypeAlias
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeAlias
 
-from tuner.errors import StorageError
 from tuner.records import Direction, EpochResult, FailureReason, ParamValue, TrialRecord, TrialState
-from tuner.store.codec import STATE_ATTRIBUTE, record_from_attributes
+from tuner.store.codec import STATE_ATTRIBUTE, decode, record_from_attributes
+from tuner.store.shapes import StoredValueError, count, finite, refuse, shown, text
 
 Timestamp: TypeAlias = str | datetime | None
 
@@ -50,72 +49,149 @@ class TrialRows:
     """(trial id, value, type) of the first objective."""
 
 
-def records_from_rows(rows: TrialRows, *, direction: Direction) -> list[TrialRecord]:
-    """All trials of a study, by number."""
+_SPECIAL = {"FINITE": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What reading a row may raise where another program, or a fault, has written it."""
+
+
+def records_from_rows(rows: TrialRows, *, direction: Direction, noun: str = "trial") -> list[TrialRecord]:
+    """All trials of a study, by number; the noun names one in an error.
+
+    Raises:
+        StoredValueError: a row holds something else than it should.
+    """
+    trials = [_Trial(*row) for row in rows.trials]
+    names = {trial.trial_id: f"{noun} {shown(trial.number)}" for trial in trials}
+    _check_numbers(trials)
     params: dict[int, dict[str, ParamValue]] = defaultdict(dict)
     for trial_id, name, value, distribution in rows.params:
-        params[trial_id][name] = _reader_of(distribution)(value)
+        with _Reading(trial_id, names, f'parameter "{name}"'):
+            text(name, "its name")
+            params[trial_id][name] = _reader_of(distribution)(value)
     attributes: dict[int, dict[str, str]] = defaultdict(dict)
-    for trial_id, key, text in rows.attributes:
-        attributes[trial_id][key] = text
+    for trial_id, key, stored in rows.attributes:
+        attributes[trial_id][key] = stored
     rungs: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for trial_id, step, number, kind in rows.intermediate_values:
-        rungs[trial_id].append((step, number if kind == "FINITE" and number is not None else _SPECIAL[kind]))
-    values = {
-        trial_id: number if kind == "FINITE" and number is not None else _SPECIAL[kind]
-        for trial_id, number, kind in rows.values
-    }
+        with _Reading(trial_id, names, "an intermediate value"):
+            count(step, "its step")
+            rungs[trial_id].append((step, _measured(number, kind)))
+    values: dict[int, float] = {}
+    for trial_id, number, kind in rows.values:
+        with _Reading(trial_id, names, "its value"):
+            values[trial_id] = _measured(number, kind)
     records = []
-    for trial_id, number, state, started, ended in rows.trials:
-        texts = attributes.get(trial_id, {})
-        points = tuple(rungs.get(trial_id, ()))
-        if STATE_ATTRIBUTE in texts:
-            records.append(_our_record(number, params.get(trial_id, {}), texts, points))
-        else:
-            plain = PlainTrial(number, state, params.get(trial_id, {}), points, values.get(trial_id), started, ended)
-            records.append(plain.record(direction))
+    for trial in trials:
+        with _Reading(trial.trial_id, names):
+            texts, mine = attributes.get(trial.trial_id, {}), params.get(trial.trial_id, {})
+            points = tuple(rungs.get(trial.trial_id, ()))
+            records.append(
+                record_from_attributes(trial.number, mine, texts, points)
+                if STATE_ATTRIBUTE in texts
+                else PlainTrial(trial, mine, points, values.get(trial.trial_id)).record(direction)
+            )
     return records
 
 
-def _our_record(
-    number: int, params: Mapping[str, ParamValue], texts: Mapping[str, str], rungs: tuple[tuple[int, float], ...]
-) -> TrialRecord:
-    try:
-        return record_from_attributes(number, params, texts, rungs)
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"trial {number} has attributes that tuner did not write ({error!r})") from error
+def direction_of(stored: object) -> Direction:
+    """The direction that Optuna names: `MAXIMIZE` or `MINIMIZE`.
+
+    Raises:
+        StoredValueError: it is neither.
+    """
+    for direction in Direction:
+        if stored == direction.name:
+            return direction
+    raise refuse("the direction of the study", "MAXIMIZE or MINIMIZE", stored)
 
 
-_SPECIAL = {"FINITE": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+class _Trial(NamedTuple):
+    """A row of the table of trials."""
+
+    trial_id: int
+    number: int
+    state: str
+    started: Timestamp
+    ended: Timestamp
+
+
+def _check_numbers(trials: Sequence[_Trial]) -> None:
+    known: set[int] = set()
+    for trial in trials:
+        with _Reading(trial.trial_id, {}):
+            count(trial.number, "its number")
+            if trial.number in known:
+                raise StoredValueError(f"another one has its number, {trial.number}")
+            known.add(trial.number)
+
+
+class _Reading:
+    """Names the trial and the row in the error of reading it; a generator's context would cost more than most rows."""
+
+    __slots__ = ("_names", "_part", "_trial_id")
+
+    def __init__(self, trial_id: int, names: Mapping[int, str], part: str = "") -> None:
+        self._trial_id, self._names, self._part = trial_id, names, part
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _UNREADABLE):
+            why = str(error) if isinstance(error, StoredValueError) else f"it cannot be read ({_brief(error)})"
+            trial = self._names.get(self._trial_id, f"the trial with id {shown(self._trial_id)}")
+            part = f", {self._part}" if self._part else ""
+            raise StoredValueError(f"{trial}{part}: {why}", trial_id=self._trial_id) from error
+
+
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {shown(str(error))}"
+
+
+def _measured(number: object, kind: str) -> float:
+    """A value or an intermediate value from its two columns."""
+    if kind == "FINITE" and number is not None:
+        finite(number, "its number")
+        assert isinstance(number, int | float)
+        return float(number)
+    return _SPECIAL[kind]
 
 
 @cache
 def _reader_of(distribution: str) -> Callable[[float], ParamValue]:
     """How a parameter under a distribution (JSON) is read from the number that Optuna stores."""
-    parsed = json.loads(distribution)
+    parsed = decode(distribution)
     name = parsed["name"]
     if name == "CategoricalDistribution":
         choices = [c if isinstance(c, bool | int | float | str) else str(c) for c in parsed["attributes"]["choices"]]
-        return lambda index: choices[int(index)]
-    return int if name.startswith("Int") else float
+        return partial(_choice, choices)
+    return partial(_number, int if name.startswith("Int") else float)
+
+
+def _choice(choices: Sequence[ParamValue], index: float) -> ParamValue:
+    if index not in range(len(choices)):
+        raise refuse("its value", f"the place of one of {len(choices)} choices", index)
+    return choices[int(index)]
+
+
+def _number(kind: type[int] | type[float], value: float) -> ParamValue:
+    finite(value, "its value")
+    return kind(value)
 
 
 @dataclass(frozen=True, slots=True)
 class PlainTrial:
     """A trial of a study that tuner did not make: Optuna's facts, and nothing about epochs."""
 
-    number: int
-    state: str
+    row: _Trial
     params: Mapping[str, ParamValue]
     steps: tuple[tuple[int, float], ...]
     """(step, reported value)."""
     value: float | None
-    started: Timestamp
-    ended: Timestamp
 
     def record(self, direction: Direction) -> TrialRecord:
         """The record that comes closest: each report counts as a rung, measurements that there are not are NaN."""
-        state = _OPTUNA_STATES[self.state]
+        state = _OPTUNA_STATES[self.row.state]
         points = [(step, value) for step, value in self.steps if math.isfinite(value)]
         if self.value is not None and math.isfinite(self.value) and state is TrialState.COMPLETE:
             points.append((max((step for step, _ in self.steps), default=0) + (not self.steps), self.value))
@@ -129,7 +205,7 @@ class PlainTrial:
             rungs.append((step, best[1]))
         seconds = self._seconds()
         return TrialRecord(
-            number=self.number,
+            number=self.row.number,
             params=self.params,
             seed=None,
             state=state,
@@ -137,12 +213,12 @@ class PlainTrial:
             rungs=tuple(rungs),
             best=_unmeasured(best, seconds) if best else None,
             last=_unmeasured(points[-1], seconds) if points else None,
-            started=_iso(self.started),
-            ended=_iso(self.ended),
+            started=_iso(self.row.started),
+            ended=_iso(self.row.ended),
         )
 
     def _seconds(self) -> float:
-        started, ended = _iso(self.started), _iso(self.ended)
+        started, ended = _iso(self.row.started), _iso(self.row.ended)
         if not started or not ended:
             return 0.0
         return (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()

@@ -9,13 +9,15 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from tuner.errors import StorageError, UsageError
 from tuner.store.codec import STATE_ATTRIBUTE, STUDY_ATTRIBUTE
 from tuner.store.engines import create_sqlite_schema, put_in_place
+from tuner.store.reader import read_connection
+from tuner.store.shapes import StoredValueError
 from tuner.store.sqlite_file import check_study_file, explain, read_file
 
 Row: TypeAlias = tuple[Any, ...]
@@ -41,6 +43,8 @@ _TRIAL_TABLES = {
 }
 _NEEDED = {STATE_ATTRIBUTE, "seed", "tier"}
 """User attributes without which a trial of ours cannot be understood."""
+_MOST_TRIALS = 1_000_000
+"""No study has more; a larger number is damaged itself."""
 _BYTES_PER_ROW = 16
 """The least that a row takes; bounds the row ids where the largest cannot be read."""
 
@@ -55,6 +59,8 @@ class Salvage:
     """Numbers of the trials of which something could not be read."""
     num_unnamed: int
     """Further trials of which some part could be read, but not their numbers."""
+    left_out: tuple[str, ...] = ()
+    """What could be read and makes no sense, a line each: values that no program of ours has written."""
 
 
 def back_up(path: Path, target: Path) -> None:
@@ -91,6 +97,7 @@ def salvage(path: Path, target: Path) -> Salvage:
                 source.execute("PRAGMA writable_schema = ON")  # read on where the file is shorter than it says
                 result = _copy_rows(source, destination, limit=path.stat().st_size // _BYTES_PER_ROW)
                 destination.commit()
+            result = replace(result, **_weeded(part, result))
         except sqlite3.Error as error:
             raise StorageError(f"nothing can be saved: {explain(path, error)}") from error
         if not result.studies:
@@ -156,7 +163,8 @@ def _copy_rows(source: sqlite3.Connection, destination: sqlite3.Connection, *, l
     for name, columns in _TRIAL_TABLES.items():
         _write(destination, name, columns, [row for row in parts[name].found if row[1] in whole])
     numbers = {row[2] for row in trials if row[0] in whole}
-    lost = set(range(max((row[2] for row in trials), default=-1) + 1)) - numbers
+    known_numbers = [row[2] for row in trials if isinstance(row[2], int) and row[2] < _MOST_TRIALS]
+    lost = set(range(max(known_numbers, default=-1) + 1)) - numbers
     unnamed = {row[1] for rows in parts.values() for row in rows.found} - {row[0] for row in trials}
     return Salvage(tuple(known.values()), len(whole), tuple(sorted(lost)), len(unnamed))
 
@@ -178,6 +186,44 @@ def _whole_trials(trials: list[Row], parts: dict[str, _Rows], ours: set[int]) ->
         if study_id in ours and not needed <= keys[trial_id]:
             whole.discard(trial_id)
     return whole
+
+
+def _weeded(part: Path, saved: Salvage) -> dict[str, Any]:
+    """Remove from the new file what could be read and makes no sense: trials as a whole, and facts of studies."""
+    left_out: list[str] = []
+    lost = set(saved.lost)
+    with closing(sqlite3.connect(part)) as file:
+        for study in sorted(saved.studies, reverse=True):  # finalists before the study that they are read with
+            while (error := _first_error(file, study)) is not None:
+                left_out.append(str(error))
+                if error.trial_id is not None:
+                    found = file.execute("SELECT number FROM trials WHERE trial_id = ?", (error.trial_id,)).fetchone()
+                    lost |= {found[0]} if found else set()
+                    for table in ("trials", *_TRIAL_TABLES):
+                        file.execute(f"DELETE FROM {table} WHERE trial_id = ?", (error.trial_id,))
+                else:
+                    study_id = "(SELECT study_id FROM studies WHERE study_name = ?)"
+                    file.execute(
+                        f"DELETE FROM study_user_attributes WHERE study_id = {study_id} AND key = ?",
+                        (study, error.fact),
+                    )
+                file.commit()
+        ((num_trials,),) = file.execute("SELECT count(*) FROM trials")
+    return {"left_out": tuple(left_out), "num_trials": num_trials, "lost": tuple(sorted(lost))}
+
+
+def _first_error(file: sqlite3.Connection, study: str) -> StoredValueError | None:
+    """What the reader of studies refuses; it goes from one to the next as they are removed."""
+    try:
+        read_connection(file, study, shown="the database")
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, StoredValueError) and (cause.trial_id, cause.fact) != (None, None):
+            return cause
+        raise StorageError(f"nothing can be saved: {error}") from error
+    finally:
+        file.rollback()
+    return None
 
 
 def _read_table(source: sqlite3.Connection, table: str, columns: tuple[str, ...], limit: int) -> _Rows:

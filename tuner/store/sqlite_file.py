@@ -72,13 +72,13 @@ def check_study_file(path: Path, *, thorough: bool) -> None:
         if thorough:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
-                raise StorageError(f"{path} is damaged: {found.splitlines()[-1]}; {_MEND}")
+                raise StorageError(f"{path} is damaged: {found.splitlines()[-1]}; {MEND}")
 
     check_header(path)
     read_file(path, check)
 
 
-_MEND = "`tuner doctor STUDY --repair FILE` writes what can be read into a new file"
+MEND = "`tuner doctor STUDY --repair FILE` writes what can be read into a new file"
 
 
 def check_header(path: Path) -> None:
@@ -211,9 +211,9 @@ def explain(path: Path | str, error: BaseException) -> str:
     """One line for an error of SQLite: the file, the cause and what helps."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(path, Path) and "malformed" in text:
-        return f"{path} is damaged ({_missing_bytes(path) or text}); {_MEND}"
+        return f"{path} is damaged ({_missing_bytes(path) or text}); {MEND}"
     if "not a database" in text:
-        return f"{path} is not a SQLite database, or is damaged ({text}); {_MEND}"
+        return f"{path} is not a SQLite database, or is damaged ({text}); {MEND}"
     if "full" in text:
         return f"disk full: {path} cannot grow"
     if "readonly" in text:

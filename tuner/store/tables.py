@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.storages._rdb import models
-from sqlalchemy import Connection, Enum, String, Table, Update, bindparam, select, type_coerce, update
+from sqlalchemy import Connection, DateTime, Enum, String, Table, Update, bindparam, select, type_coerce, update
 
 from tuner.errors import StorageError
 from tuner.store.rows import TrialRows
@@ -108,8 +108,9 @@ def read_rows(connection: Connection, study_id: int) -> TrialRows:
     """All rows of a study's trials, as lists."""
 
     def rows(table: Table, columns: Sequence[str], order: Sequence[str]) -> Any:
-        # Enumerations are read as their names, as the rows of the plain SQLite reader are.
-        chosen = [type_coerce(c, String) if isinstance(c.type, Enum) else c for c in (table.c[n] for n in columns)]
+        # Enumerations are read as their names and moments as they are, as the rows of the plain SQLite reader are.
+        found = (table.c[name] for name in columns)
+        chosen = [type_coerce(c, String) if isinstance(c.type, Enum | DateTime) else c for c in found]
         query = select(*chosen).order_by(*(table.c[name] for name in order))
         if table is TRIALS:
             query = query.where(TRIALS.c.study_id == study_id)

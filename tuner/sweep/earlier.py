@@ -83,6 +83,8 @@ def breaking_changes(snapshot: Json, spec: SweepSpec, before: Json, data: Mappin
 
 def _comparable(study: StudyData, spec: SweepSpec, data: Mapping[str, Json]) -> SweepSpec:
     """The earlier study's sweep file, if its trials can be compared with new ones; its space may be another."""
+    from tuner.store.reader import sweep_of
+
     snapshot = study.facts.get("sweep")
     if snapshot is None:
         raise StudyMismatchError(f'search.warm_start: study "{study.name}" was not made by tuner')
@@ -94,7 +96,7 @@ def _comparable(study: StudyData, spec: SweepSpec, data: Mapping[str, Json]) -> 
             f'search.warm_start: what study "{study.name}" measured says nothing of this sweep:\n{listed}\n'
             "list its best configurations under `search.start:` instead; `tuner best` prints them"
         )
-    return SweepSpec.model_validate(snapshot)
+    return sweep_of(study)
 
 
 def _within(space: Space, spec: SweepSpec, old: SweepSpec, params: Params) -> Params | None:

@@ -50,7 +50,7 @@ def describe(store: StudyStore, spec: SweepSpec, space: Space, facts: TaskFacts,
         facts: Of the data, of the user's model and of the weights that it starts from.
         command: What goes on with the study in a shell.
     """
-    from tuner.spec.changes import space_to_json
+    from tuner.spec.space_values import space_to_json
 
     store.set("sweep", spec.model_dump(mode="json"))
     store.set("root", spec.root)

@@ -1,0 +1,218 @@
+"""A database with any of its values altered: one line, with the file and the cause, or the command as ever."""
+
+from __future__ import annotations
+
+import io
+import random
+import sqlite3
+from contextlib import closing, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.store_contract import train
+from tests.reliability.alterations import Alteration, alterations, without_rules
+from tuner.cli.main import run_command_line
+from tuner.errors import StorageError, StudyNotFoundError
+from tuner.paths import StudyPaths
+from tuner.records import Direction, TrialFinished
+from tuner.spec.defaults import build_space
+from tuner.spec.reader import parse_sweep
+from tuner.spec.space_values import space_to_json
+from tuner.store.optuna_store import open_store
+from tuner.store.reader import StudyData, read_study
+
+NUM_TRIED = 600
+"""At least, of some ten thousand alterations."""
+SWEEP = """
+study: study
+data: {source: sklearn/digits}
+space:
+  learning_rate: {low: 1e-4, high: 1.0}
+  hidden_units: {low: 16, high: 64}
+  activation: {choices: [relu, tanh]}
+  dropout: {low: 0.0, high: 0.5, when: {activation: [relu]}}
+objective: {metric: accuracy, target_error: 0.02}
+training: {epochs: 3}
+search: {trials: 6}
+finalists: {count: 2, seeds: 2}
+"""
+DATA = {
+    "task": "classification", "input_shape": [1, 8, 8], "num_outputs": 10, "num_train": 100, "num_dev": 50,
+    "num_test": 50, "folds": 0, "class_names": ["0", "1"], "sha256": "ab", "notes": ["a note"], "train_dev_auroc": 0.6,
+}  # fmt: skip
+TEST = {
+    "value": 0.9, "interval": [0.8, 0.95], "examples": 50, "seconds": 1.0, "trial": 0, "params": {"learning_rate": 0.1},
+    "why": "best", "at": "2026-01-31T12:30:05.000001+00:00",
+}  # fmt: skip
+COMMANDS = (
+    ("status", "study"), ("status", "study", "--json"), ("report", "study"), ("report", "study", "--format", "json"),
+    ("report", "study", "--format", "csv"), ("report", "study", "--format", "markdown"),
+    ("report", "study", "-o", "report.parquet", "--format", "parquet"), ("best", "study"),
+    ("best", "study", "--format", "json"), ("show", "study", "0"), ("show", "study", "0", "--json"),
+    ("show", "study", "1", "--finalist"), ("logs", "study", "0"), ("compare", "study", "study:1"),
+    ("compare", "study", "study", "--json"), ("refine", "study", "-o", "next.yaml", "--force"), ("doctor", "study"),
+    ("test", "study"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The database of a finished study of six trials and four re-trainings, without the rules of its schema."""
+    paths = StudyPaths(tmp_path_factory.mktemp("sound") / "study")
+    spec, _ = parse_sweep(SWEEP, name="sweep.yaml", root=paths.folder.parent)
+    space = build_space(spec)
+    facts = {
+        "sweep": spec.model_dump(mode="json"), "root": str(paths.folder), "space": space_to_json(space), "data": DATA,
+        "versions": {"torch": "2"}, "code": "", "weights": "", "command": "tuner run sweep.yaml", "tests": [TEST],
+        "elapsed_seconds": 2.0,
+    }  # fmt: skip
+    for name, count in (("study", 6), ("study/finalists", 4)):
+        with open_store(paths, study=name, direction=Direction.MAXIMIZE, metric="accuracy", space=space) as store:
+            for key, value in facts.items() if name == "study" else ():
+                store.set(key, value)
+            for number in range(count):
+                params = space.default() | {"learning_rate": 0.1 + 0.01 * number}
+                known = {"repeat_of": number // 2} if name != "study" else {"dead_units": {"1": 0.1}}
+                store.start([(params, 3, "all")], facts=[known | {"gradient_norms": {"1": 1.0, "2": 2.0}}])
+                train(store, number, [0.5, 0.9 - 0.01 * number])
+                store.record(TrialFinished(trial=number, reason="all epochs", facts={"objectives": {"parameters": 9}}))
+    without_rules(paths.database)
+    return paths.database.read_bytes()
+
+
+@pytest.fixture
+def altered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyPaths:
+    monkeypatch.chdir(tmp_path)
+    paths = StudyPaths(tmp_path / "results" / "study")
+    paths.folder.mkdir(parents=True)
+    return paths
+
+
+def read(paths: StudyPaths) -> StudyData | None:
+    """The study; None if it is refused, in one line that names the file."""
+    try:
+        return read_study(paths, study="study")
+    except (StorageError, StudyNotFoundError) as error:
+        said = str(error)
+    assert str(paths.database) in said
+    assert len(said.splitlines()) == 1
+    assert len(said) < 1000
+    return None
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    """Exit code, and what was printed to stderr."""
+    out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        return run_command_line(list(arguments)), err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("share", "of_them"),
+    [pytest.param(1 / 16, 60, marks=pytest.mark.slow), pytest.param(1.0, 4, marks=pytest.mark.deep)],
+    ids=["some", "all"],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a metric of 1e308 is one, and has no mean
+def test_an_altered_database_is_refused_in_one_line_or_read_as_ever(
+    sound: bytes, altered: StudyPaths, share: float, of_them: int
+) -> None:
+    """Read each; on every so many of them, try all commands."""
+    altered.database.write_bytes(sound)
+    every = list(alterations(altered.database, trials=(1, 8)))
+    chosen = random.Random(0).sample(every, int(share * len(every)))
+    assert len(chosen) >= NUM_TRIED
+    refused = 0
+    for place, alteration in enumerate(chosen):
+        altered.database.write_bytes(sound)
+        alteration.apply(altered.database)
+        try:
+            is_read = read(altered) is not None
+            refused += not is_read
+            if place % of_them == 0:
+                _try_commands(is_read=is_read, pages=place % (20 * of_them) == 0)
+        except Exception as error:
+            raise AssertionError(alteration.name) from error
+    assert len(chosen) / 3 < refused < len(chosen)
+
+
+def _try_commands(*, is_read: bool, pages: bool) -> None:
+    for arguments in (*COMMANDS, *((("report", "study", "--format", "html"),) if pages else ())):
+        code, said = command(*arguments)
+        assert code in (range(7) if is_read else (4, 5)), (arguments, said)
+        assert "Traceback" not in said
+        assert "\x1b" not in said
+
+
+@pytest.mark.parametrize(
+    ("statement", "cause"),
+    [
+        ("UPDATE study_user_attributes SET value_json = '{oops' WHERE key = 'sweep'", 'fact "sweep": it is not JSON'),
+        ("UPDATE study_user_attributes SET value_json = '[[]]' WHERE key = 'space'", 'fact "space": it must be a list'),
+        (
+            "UPDATE study_user_attributes SET value_json = '{\"num_dev\": \"x\"}' WHERE key = 'data'",
+            "data.num_dev",
+        ),
+        ("UPDATE trial_user_attributes SET value_json = '7' WHERE key = 'tier' AND trial_id = 2", "trial 1: attri"),
+        (
+            "UPDATE trial_user_attributes SET value_json = '7' WHERE key = 'tier' AND trial_id = 8",
+            "finalist 1: attri",
+        ),
+        ("UPDATE trial_params SET distribution_json = '{}' WHERE trial_id = 2", 'trial 1, parameter "learning_rate"'),
+        ("UPDATE trial_params SET param_value = 9 WHERE param_name = 'activation'", "the place of one of 2 choices"),
+        ("UPDATE trials SET number = 0 WHERE trial_id = 2", "another one has its number, 0"),
+        ("UPDATE study_directions SET direction = 'UP'", "must be MAXIMIZE or MINIMIZE, got 'UP'"),
+        ("UPDATE trial_intermediate_values SET step = 'x'", "an intermediate value: its step must be a whole number"),
+    ],
+)
+def test_the_line_names_the_file_the_place_and_the_cause(
+    sound: bytes, altered: StudyPaths, statement: str, cause: str
+) -> None:
+    altered.database.write_bytes(sound)
+    Alteration("", statement).apply(altered.database)
+    before = altered.database.read_bytes()
+    for arguments in (("status", "study"), ("report", "study"), ("best", "study"), ("show", "study", "0")):
+        code, said = command(*arguments)
+        assert code == 5
+        assert f"{altered.database} is damaged: " in said
+        assert cause in said
+        assert len(said.splitlines()) == 1
+    assert altered.database.read_bytes() == before
+
+
+def test_a_run_refuses_it_as_a_reader_does(sound: bytes, altered: StudyPaths) -> None:
+    for statement in (
+        "UPDATE trial_user_attributes SET value_json = '{oops' WHERE key = 'best' AND trial_id = 2",
+        "UPDATE trials SET datetime_start = 'words' WHERE trial_id = 2; ",
+        "UPDATE study_user_attributes SET value_json = '[' WHERE key = 'versions'",
+    ):
+        altered.database.write_bytes(sound)
+        Alteration("", statement).apply(altered.database)
+        spec, _ = parse_sweep(SWEEP, name="sweep.yaml", root=altered.folder)
+        arguments = {"study": "study", "direction": Direction.MAXIMIZE, "metric": "accuracy"}
+        if read(altered) is None:
+            with pytest.raises(StorageError, match="is damaged"):
+                open_store(altered, space=build_space(spec), **arguments)  # type: ignore[arg-type]
+        else:
+            open_store(altered, space=build_space(spec), **arguments).close()  # type: ignore[arg-type]
+
+
+def test_doctor_leaves_out_what_is_damaged_and_saves_the_rest(sound: bytes, altered: StudyPaths) -> None:
+    altered.database.write_bytes(sound)
+    for statement in (
+        "UPDATE study_user_attributes SET value_json = '{oops' WHERE key = 'versions'",
+        "UPDATE trial_user_attributes SET value_json = '{}' WHERE key = 'best' AND trial_id = 2",
+        "UPDATE trial_params SET param_value = 'x' WHERE trial_id = 8",
+    ):
+        Alteration("", statement).apply(altered.database)
+    code, said = command("doctor", "study", "--repair", "mended.db")
+    assert code == 0, said
+    assert [line[:30] for line in said.splitlines() if "left out" in line] == [
+        "left out: trial 1, parameter \"", 'left out: the study\'s fact "ve', 'left out: trial 1: attribute "',
+    ]  # fmt: skip
+    with closing(sqlite3.connect("mended.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    mended = read_study(altered, study="study", url="mended.db")
+    assert [r.number for r in mended.records] == [0, 2, 3, 4, 5]
+    assert [r.number for r in mended.finalists] == [0, 2, 3]
+    assert "versions" not in mended.facts
