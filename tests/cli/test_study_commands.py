@@ -19,10 +19,12 @@ from click.testing import CliRunner, Result
 from tests.contracts.store_contract import SPACE, epoch_result, train
 from tests.store.processes import next_line, python_process
 from tests.store.studies import garbage_page, reopen
+from tuner.cli.best import best
 from tuner.cli.confirm import confirm
 from tuner.cli.doctor import doctor
 from tuner.cli.show import logs, show, sparkline
 from tuner.cli.status import status
+from tuner.cli.test import test as evaluate
 from tuner.errors import StorageError, StudyNotFoundError, TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import EpochResult, FailureReason, TrialFailed, TrialFinished, TrialPaused, TrialState
@@ -311,3 +313,13 @@ def _fetch(url: str) -> Any:
         except OSError:
             time.sleep(0.1)
     raise AssertionError(f"no answer from {url}")
+
+
+def test_a_test_figure_of_another_trial_is_marked_where_the_best_is_named(study: StudyPaths, results: Path) -> None:
+    with reopen(study) as store:
+        store.set("tests", [{"value": 0.91, "interval": [0.8, 0.95], "examples": 90, "trial": 0, "at": "2026-01-01"}])
+    said = "the test figure is trial 0's; the best is now trial 1, which was not tested"
+    for command in (status, best, evaluate):
+        assert said in call(command, "digits", "--results", results).output
+    assert "0.9100 accuracy, trial 0" in call(status, "digits", "--results", results).stdout
+    assert json.loads(call(status, "digits", "--results", results, "--json").stdout)["test"]["outdated"] == said

@@ -7,6 +7,7 @@ from tests.report.test_leaderboard import record, study
 from tuner.paths import StudyPaths
 from tuner.records import TrialState
 from tuner.report.analysis import Analysis
+from tuner.report.choice import final_choice
 from tuner.report.summary import summarise
 from tuner.store.reader import StudyData
 
@@ -72,6 +73,16 @@ def test_every_use_of_the_test_set_is_shown_for_good(mixed: SimulatedStudy) -> N
     twice = replace(mixed.study, facts={**mixed.study.facts, "tests": [use, use]})
     assert "use 2: " in text(twice)
     assert "used 2 times: only the first figure is unbiased" in text(twice)
+
+
+def test_a_test_figure_of_another_trial_than_the_best_of_now_is_marked(mixed: SimulatedStudy) -> None:
+    choice = final_choice(mixed.study)
+    assert choice is not None
+    best = choice.record.number
+    for trials, marked in (((best,), False), ((best + 1,), True), ((best + 1, best), False)):
+        tests = [{"value": 0.9, "interval": [0.8, 0.95], "trial": trial, "at": ""} for trial in trials]
+        said = text(replace(mixed.study, facts={**mixed.study.facts, "tests": tests}))
+        assert (f"The test figure is trial {best + 1}'s; the best is now trial {best}" in said) == marked
 
 
 def test_each_note_of_the_data_is_one_warning(mixed: SimulatedStudy) -> None:

@@ -64,6 +64,7 @@ def best(
 
     Example: tuner best digits --verify
     """
+    from tuner.report.choice import outdated_test
     from tuner.store.reader import read_study
 
     location = locate(study, results=results, store=store)
@@ -74,6 +75,8 @@ def best(
         click.echo(str(_existing(weights, record)))
     else:
         _print(data, record, why, weights, location, format_name=format_name, params_only=params_only)
+        if outdated := outdated_test(data):
+            click.echo(outdated, err=True)
     if not verify and export is None:
         return
     if export is not None and export.suffix not in _EXPORTS:

@@ -61,10 +61,21 @@ def summarise(data: StudyData, location: Location) -> dict[str, Any]:
         "training_seconds": sum(record.seconds for record in data.records),
         "elapsed_seconds": data.facts.get("elapsed_seconds"),
         "best": {**_shown(best.record), "why": best.why} if best else None,
+        "test": _test(data),
         "running": [_shown(record) for record in data.records if record.state is TrialState.RUNNING],
         "running_finalists": [_shown(record) for record in data.finalists if record.state is TrialState.RUNNING],
         "next": _next(state, data, location),
     }
+
+
+def _test(data: StudyData) -> dict[str, Any] | None:
+    """The last use of the test set."""
+    from tuner.report.choice import outdated_test, stored_tests
+
+    tests = stored_tests(data)
+    if not tests:
+        return None
+    return {key: tests[-1].get(key) for key in ("trial", "value", "at")} | {"outdated": outdated_test(data)}
 
 
 def _shown(record: TrialRecord) -> dict[str, Any]:
@@ -156,6 +167,10 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         lines.append(line("best", f"{reached} {summary['metric']}, trial {best['trial']}{epoch}"))
         lines.append(line("", best["why"]))
         lines += [line("", f"{name} = {value_text(value)}") for name, value in best["params"].items()]
+    if (test := summary["test"]) is not None:
+        figure = f"{metric_text(test['value'], metric=summary['metric'])} {summary['metric']}, trial {test['trial']}"
+        lines.append(line("test", figure))
+        lines += [line("", test["outdated"])] if test["outdated"] else []
     running = [*summary["running"], *summary["running_finalists"]]
     lines += [line("" if i else "running", progress(trial)) for i, trial in enumerate(running[:12])]
     if len(running) > 12:

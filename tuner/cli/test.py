@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
     The figure, its interval, the time and the configuration are stored in the study and shown in its reports. A
     second call prints what was stored: a test set that helps to choose is a dev set.
     """
+    from tuner.report.choice import outdated_test
     from tuner.report.numbers import metric_text, moment_text
     from tuner.store.reader import read_study
 
@@ -59,6 +61,8 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
         )
     if len(tests) > 1:
         click.echo(f"the test set was used {len(tests)} times: only the first figure is unbiased", err=True)
+    if outdated := outdated_test(replace(data, facts={**data.facts, "tests": tests})):
+        click.echo(outdated, err=True)
 
 
 def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool) -> dict[str, Any]:

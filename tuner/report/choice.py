@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from tuner.records import Direction, TrialRecord, TrialState
+from tuner.records import Direction, Json, TrialRecord, TrialState
 from tuner.report.numbers import metric_text
 from tuner.report.ranking import best_trial
 from tuner.store.reader import StudyData
@@ -34,6 +34,23 @@ def final_choice(study: StudyData) -> Choice | None:
         return Choice(record, why, on_fresh_seeds=True)
     best = best_trial(study.records, direction=study.direction)
     return None if best is None else Choice(best, f"best dev {study.metric} of the finished trials")
+
+
+def stored_tests(study: StudyData) -> list[Mapping[str, Json]]:
+    """The evaluations on the test set that the study remembers, in order."""
+    tests = study.facts.get("tests")
+    return [test for test in tests if isinstance(test, Mapping)] if isinstance(tests, list) else []
+
+
+def outdated_test(study: StudyData) -> str:
+    """What to say where the test figure is of another trial than the best of now; empty where it is not."""
+    tests, choice = stored_tests(study), final_choice(study)
+    if not tests or choice is None or any(test.get("trial") == choice.record.number for test in tests):
+        return ""
+    return (
+        f"the test figure is trial {tests[-1].get('trial')}'s; the best is now trial {choice.record.number}, which was "
+        "not tested"
+    )
 
 
 def choice_so_far(study: StudyData) -> Choice | None:

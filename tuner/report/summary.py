@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.importance import Finding
-from tuner.records import FailureReason, Json, TrialRecord, TrialState
+from tuner.records import FailureReason, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
+from tuner.report.choice import outdated_test, stored_tests
 from tuner.report.facts import fold_scores
 from tuner.report.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
 
@@ -230,7 +231,7 @@ def _reasons(analysis: Analysis) -> str:
 
 
 def _tests(analysis: Analysis) -> Iterator[str]:
-    tests = stored_tests(analysis)
+    tests = stored_tests(analysis.study)
     for number, test in enumerate(tests, start=1):
         value = metric_text(test.get("value"), metric=analysis.study.metric)
         interval = test.get("interval")
@@ -243,12 +244,8 @@ def _tests(analysis: Analysis) -> Iterator[str]:
         yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {moment}."
     if len(tests) > 1:
         yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
-
-
-def stored_tests(analysis: Analysis) -> list[Mapping[str, Json]]:
-    """The evaluations on the test set that the study remembers, in order."""
-    tests = analysis.study.facts.get("tests")
-    return [t for t in tests if isinstance(t, Mapping)] if isinstance(tests, list) else []
+    if outdated := outdated_test(analysis.study):
+        yield f"{outdated[0].upper()}{outdated[1:]}."
 
 
 def _warnings(analysis: Analysis) -> Iterator[str]:
