@@ -66,6 +66,8 @@ class FailureReason(StrEnum):
     """Why a trial failed; the first word of its record's `reason`."""
 
     DIVERGED = "diverged"
+    INFEASIBLE = "infeasible"
+    """Its network breaks a constraint on what is known before training, so that it was not trained."""
     ERROR = "error"
     KILLED = "killed"
     EXITED = "exited"

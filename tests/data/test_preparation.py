@@ -99,11 +99,32 @@ def test_a_column_that_never_changes_in_training_becomes_zero_everywhere(tmp_pat
     assert "columns with one value in all training examples are set to 0: b" in data.info.notes
 
 
-def test_a_target_that_never_changes_is_left_at_scale_one(tmp_path: Path) -> None:
-    data = load_csv(tmp_path, "x,y\n" + "".join(f"{i},2.5\n" for i in range(20)), task="regression")
-    assert data.info.target_std == (1.0,)
-    assert data.train.targets.abs().max() == 0
+def test_one_of_several_targets_that_never_changes_is_left_at_scale_one(tmp_path: Path) -> None:
+    text = "x,y,z\n" + "".join(f"{i},2.5,{i * i}\n" for i in range(20))
+    data = load_csv(tmp_path, text, target=["y", "z"], task="regression")
+    assert data.info.target_std[0] == 1.0
+    assert data.train.targets[:, 0].abs().max() == 0
     assert "the target y is the same in all training examples" in data.info.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "message"),
+    [
+        ("x,y\n" + "".join(f"{i},2.5\n" for i in range(20)), "regression", "the target y is the same in all training"),
+        ("x,z,y\n" + "".join(f"4,a,{i % 2}\n" for i in range(20)), "auto", "every input is the same in all training"),
+    ],
+)
+def test_data_of_which_nothing_can_be_learnt_are_refused(tmp_path: Path, text: str, task: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_csv(tmp_path, text, task=task)
+
+
+def test_labels_beyond_float64_stay_apart_and_amounts_are_refused(tmp_path: Path) -> None:
+    label = 2**62
+    data = load_csv(tmp_path, "x,y\n" + "".join(f"{i},{label + i % 2}\n" for i in range(40)))
+    assert data.info.class_names == (str(label), str(label + 1))
+    with pytest.raises(DataError, match="beyond 2\\*\\*53 that a float64 does not tell apart"):
+        load_csv(tmp_path, "x,y\n" + "".join(f"{i},{label + i}\n" for i in range(40)))
 
 
 def test_missing_numbers_become_the_mean_and_are_marked(tmp_path: Path) -> None:

@@ -134,6 +134,8 @@ def test_files_of_parts_may_order_their_columns_differently(tmp_path: Path) -> N
 REFUSED = {
     "no such target": ("a,price\n1,2\n", {"target": "pirce"}, 'data.target: data.csv has no column "pirce"; did you mean "price"?'),
     "no such group": ("a,b\n1,2\n", {"group": "zz"}, 'data.group: data.csv has no column "zz"; there are a, b'),
+    "last ignored": ("a,b\n1,2\n", {"ignore": ["b"]}, 'data.ignore: names "b", the last column of data.csv, which is predicted unless data.target names another; name the column to predict as data.target'),
+    "last is the group": ("a,b\n1,2\n", {"group": "b"}, 'data.group: names "b", the last column of data.csv, which is predicted unless data.target names another; name the column to predict as data.target'),
     "target ignored": ("a,b\n1,2\n", {"target": "b", "ignore": ["b"]}, 'data.target: "b" is also named by group, order or ignore; a column has one role'),
     "target only": (
         "a\n1\n2\n",

@@ -114,6 +114,21 @@ class WithCosts(Game):
         self.records[number] = replace(done, facts={**done.facts, "objectives": {"parameters": size}})
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_of_networks_that_were_not_trained_those_nearest_to_the_bound_look_best(measured: bool) -> None:
+    reason = "infeasible: parameters is 900, which breaks max: 100"
+    untrained = [
+        replace(record(n, None, violation=v), state=TrialState.FAILED, reason=reason, to_epoch=3)
+        for n, v in enumerate((2.0, 0.5, 9.0))
+    ]
+    records = [*untrained, record(3, 0.8), record(4, 0.6)] if measured else untrained
+    seen = scalarised(records, np.array([1.0]), direction=Direction.MAXIMIZE, others=())
+    values = [r.value for r in seen]
+    assert None not in values
+    assert sorted(range(len(values)), key=lambda n: -(values[n] or 0.0)) == [*((3, 4) if measured else ()), 1, 0, 2]
+    assert all(seen[n].state is TrialState.PRUNED for n in range(3))
+
+
 def accuracy(params: Params, epoch: int) -> float:
     """Saturates with the size; the learning rate has an optimum."""
     size, rate = float(params["hidden_units"]), float(params["learning_rate"])

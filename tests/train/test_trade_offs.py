@@ -12,8 +12,9 @@ from sklearn.metrics import f1_score
 
 from tests.train.cohorts import digits, jobs, make_spec, run_cohort
 from tuner.errors import SweepFileError
+from tuner.execute.runner import CohortRunner
 from tuner.paths import TrialPaths
-from tuner.records import Json, TrialFinished, TrialPaused
+from tuner.records import EpochsFinished, FailureReason, Json, TrialFailed, TrialFinished, TrialPaused
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import violation
 from tuner.train.task import Task
@@ -77,3 +78,24 @@ def test_violations_are_shares_of_the_bounds() -> None:
 def test_latency_grows_with_the_work() -> None:
     small, large = torch.nn.Linear(8, 8), torch.nn.Sequential(*[torch.nn.Linear(512, 512) for _ in range(8)])
     assert latency_ms(small, torch.zeros(4, 8)) < latency_ms(large, torch.zeros(256, 512))
+
+
+def test_a_network_that_breaks_a_constraint_is_not_trained_and_the_others_of_its_cohort_are(tmp_path: Path) -> None:
+    bounds = [{"metric": "parameters", "max": 1600}, {"metric": "flops", "min": 2000}]
+    runner = CohortRunner(task(constraints=bounds), worker="w", too_wide=lambda width: None)
+    widths = (20, 200, 10)
+    found = [
+        e for events in runner.train(jobs(tmp_path, [{**PARAMS, "hidden_units": n} for n in widths])) for e in events
+    ]
+    ends = {e.trial: e for e in found if isinstance(e, TrialFinished | TrialFailed)}
+    assert isinstance(ends[0], TrialFinished)
+    assert ends[0].facts["violation"] == 0
+    for trial, text in (
+        (1, "parameters is 15,010, which breaks max: 1,600"),
+        (2, "flops is 1,480, which breaks min: 2,000"),
+    ):
+        failed = ends[trial]
+        assert isinstance(failed, TrialFailed)
+        assert (failed.reason, failed.message) == (FailureReason.INFEASIBLE, f"{text}; it was not trained")
+        assert not any(isinstance(e, EpochsFinished) and e.trial == trial for e in found)
+    assert ends[1].facts["violation"] == pytest.approx((15010 - 1600) / 1600)

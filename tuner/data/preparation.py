@@ -156,6 +156,20 @@ def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
     )
 
 
+def check_learnable(train: Examples, preparation: Preparation) -> None:
+    """Check that inputs and targets of the training part differ from example to example.
+
+    Raises:
+        DataError: all inputs, or all targets, are the same.
+    """
+    varied_texts = any(len(texts) > 1 for texts in preparation.categories) or any(preparation.texts_marked)
+    if preparation.constant.all() and not preparation.marked and not varied_texts:
+        raise DataError("every input is the same in all training examples, so that nothing can be learnt from them")
+    if train.task == "regression" and (train.targets == train.targets[0]).all():
+        of = f" {', '.join(train.target_names)}" if train.target_names else ""
+        raise DataError(f"the target{of} is the same in all training examples, so that nothing can be learnt")
+
+
 def _check_finite(values: npt.NDArray[Any], names: list[str]) -> None:
     """Refuse what has overflown; `names` tell the positions of axis 1, where they have names."""
     if not np.isfinite(values).all():

@@ -246,6 +246,12 @@ def roles_of(facts: ColumnFacts, data: DataSpec, *, where: str) -> Roles:
             f"{where}: the last column, {quoted(last)}, would be predicted and is empty; fill it, or name the column "
             "to predict as data.target"
         )
+    if not data.target and last in {data.group, data.order, *data.ignore}:
+        key = "ignore" if last in data.ignore else "group" if last == data.group else "order"
+        raise DataError(
+            f"data.{key}: names {quoted(last)}, the last column of {where}, which is predicted unless data.target "
+            "names another; name the column to predict as data.target"
+        )
     left = [name for name in columns if name not in not_inputs]
     targets = _as_list(data.target) or left[-1:]
     if len(set(targets)) < len(targets):

@@ -105,7 +105,7 @@ def _is_whole(raw: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 def _looks_like_classes(raw: npt.NDArray[Any]) -> bool:
     if raw.dtype.kind not in "iuf":
         return True
-    if not _is_whole(raw).all():
+    if raw.dtype.kind == "f" and not _is_whole(raw).all():
         return False
     distinct = len(np.unique(raw))
     often = len(raw) >= LEAST_EXAMPLES_OF_AN_INTEGER_CLASS * distinct
@@ -170,12 +170,28 @@ def _as_numbers(raw: npt.NDArray[Any], names: tuple[str, ...], origin: Origin) -
     if columns.dtype.kind not in "biuf":
         columns = np.stack([_parsed(column, origin, several=columns.shape[1] > 1) for column in columns.T], axis=1)
     numbers = columns.astype(np.float64)
+    _check_exact(columns, numbers, names, origin)
     bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):
         row, column = (int(i) for i in bad[0])
         named = f" {names[column]}" if names else ""
         raise DataError(f"{origin.row(row)}: the target{named} is {numbers[row, column]}; give finite numbers")
     return numbers
+
+
+def _check_exact(
+    raw: npt.NDArray[Any], numbers: npt.NDArray[np.float64], names: tuple[str, ...], origin: Origin
+) -> None:
+    """Refuse whole numbers of which two become one as float64."""
+    if raw.dtype.kind not in "iu":
+        return
+    for column in range(raw.shape[1]):
+        if len(np.unique(raw[:, column])) > len(np.unique(numbers[:, column])):
+            named = f" {names[column]}" if names else ""
+            raise DataError(
+                f"{origin}: the target{named} holds whole numbers beyond 2**53 that a float64 does not tell apart; "
+                "subtract what they have in common, or set task: classification if they are labels"
+            )
 
 
 def _parsed(column: npt.NDArray[Any], origin: Origin, *, several: bool) -> npt.NDArray[np.float64]:

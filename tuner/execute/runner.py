@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import torch
@@ -15,6 +16,7 @@ from tuner.train.cohort import Cohort
 from tuner.train.own.open import open_loop
 from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
+from tuner.train.trade_offs import infeasible
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class CohortRunner:
         self._too_wide = too_wide
         self._cohort: Group | None = None
         self._waiting: list[list[TrialJob]] = []
+        self._refused: list[TrialEvent] = []
+        """What has not been told yet of jobs that are not worth training."""
         self._interrupted = False
 
     def join(self, jobs: Sequence[TrialJob]) -> None:
@@ -74,7 +78,7 @@ class CohortRunner:
         if self._waiting:
             self._waiting[-1] += jobs
         elif self._cohort is not None:
-            self._cohort.join(jobs)
+            self._cohort.join(self._feasible(jobs))
         else:
             self.queue(jobs)
 
@@ -104,7 +108,29 @@ class CohortRunner:
             else:
                 yield from self._train(group)
 
+    def _feasible(self, jobs: Sequence[TrialJob]) -> list[TrialJob]:
+        """The jobs worth training; that the others are not is told with the next events."""
+        left = []
+        for job in jobs:
+            refused = None
+            if isinstance(self.task, Task):
+                with suppress(Exception):  # what is wrong with a module is said when it is to be trained
+                    refused = infeasible(self.task, job)
+            if refused is None:
+                left.append(job)
+            else:
+                self._refused.append(refused)
+        return left
+
+    def _take_refused(self) -> list[TrialEvent]:
+        refused, self._refused = self._refused, []
+        return refused
+
     def _train(self, group: Sequence[TrialJob]) -> Iterator[list[TrialEvent]]:
+        group = self._feasible(group)
+        if not group:
+            yield self._take_refused()
+            return
         cohort = self._cohort = open_group(self.task, group, worker=self.worker)
         try:
             yield from self._epochs(cohort)
@@ -112,7 +138,7 @@ class CohortRunner:
         except (StorageError, StudyMismatchError):
             raise  # no fault of the trial's: on a full disk, or with a module that has changed, none can be trained
         except (Exception, SystemExit) as error:  # a user's module may raise anything
-            events = self._after(error, cohort.unfinished)
+            events = [*self._take_refused(), *self._after(error, cohort.unfinished)]
             traceback.clear_frames(error.__traceback__)
         finally:
             self._cohort = None
@@ -127,8 +153,10 @@ class CohortRunner:
             self.members = tuple(cohort.unfinished)
             events = next(epochs, None)
             if events is None:
-                return
-            yield events
+                break
+            yield [*self._take_refused(), *events]
+        if refused := self._take_refused():
+            yield refused
 
     def _after(self, error: BaseException, left: list[TrialJob]) -> list[TrialEvent]:
         out_of_memory = _is_out_of_memory(error)

@@ -81,7 +81,8 @@ def _code_hash(spec: SweepSpec) -> str:
         file = inspect.getsourcefile(load_object(spec.model.kind, root=Path(spec.root)))  # type: ignore[arg-type]
     except TypeError:  # a callable without a file of its own
         file = None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    # What is frozen into Python names a file that is not there.
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""
 
 
 def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:

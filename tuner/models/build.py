@@ -10,7 +10,7 @@ from torch import nn
 
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
-from tuner.models.cnn import cnn, resnet
+from tuner.models.cnn import cnn, image_shape, resnet
 from tuner.models.dropout import dropout_rates, keyed_dropouts
 from tuner.models.generators import generators_kept, seed_generators
 from tuner.models.layers import Network
@@ -18,7 +18,7 @@ from tuner.models.lightning import build_by_signature, is_lightning
 from tuner.models.mlp import linear, mlp
 from tuner.models.module import draw_weights, initial_values, load_values, module_shapes, to_module
 from tuner.models.rewritten import rewritten
-from tuner.models.sequences import conv1d, recurrent, transformer
+from tuner.models.sequences import conv1d, recurrent, sequence_shape, transformer
 from tuner.models.transfer import Transfer, freeze, load_pretrained, trains_in_parts, transfer_of
 from tuner.records import DataInfo, ParamValue
 from tuner.spec.model import SweepSpec
@@ -31,6 +31,19 @@ MODULES: Mapping[str, Callable[..., nn.Module]] = {
     "transformer": transformer,
 }
 """Those that are modules, trained as users' are: functions of the same."""
+
+
+def check_inputs(spec: SweepSpec, info: DataInfo) -> None:
+    """Check that a built-in model can take examples of this shape.
+
+    Raises:
+        DataError: it is for images or for sequences, and these are none.
+    """
+    kind = spec.model.kind
+    if kind in ("cnn", "resnet"):
+        image_shape(info.input_shape, model=kind)
+    elif kind in MODULES:
+        sequence_shape(info.input_shape, model=kind)
 
 
 def network_of(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> Network | None:

@@ -34,7 +34,7 @@ def cnn(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, ...], num
     Raises:
         DataError: the examples are no images.
     """
-    channels_in, height, width = _image_shape(input_shape, model="cnn")
+    channels_in, height, width = image_shape(input_shape, model="cnn")
     layers: list[Layer] = []
     for block in range(int(settings["conv_layers"])):
         channels = int(settings["channels"]) * 2**block
@@ -67,7 +67,7 @@ def resnet(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, ...], 
     Raises:
         DataError: the examples are no images.
     """
-    channels_in, height, width = _image_shape(input_shape, model="resnet")
+    channels_in, height, width = image_shape(input_shape, model="resnet")
     layers: list[Layer] = []
     for stage in range(int(settings["conv_layers"])):
         channels = int(settings["channels"]) * 2**stage
@@ -80,7 +80,12 @@ def resnet(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, ...], 
     return Network(tuple(layers), input_shape)
 
 
-def _image_shape(input_shape: tuple[int, ...], *, model: str) -> tuple[int, int, int]:
+def image_shape(input_shape: tuple[int, ...], *, model: str) -> tuple[int, int, int]:
+    """(channels, height, width) of examples that are images.
+
+    Raises:
+        DataError: they are none.
+    """
     if len(input_shape) != 3:
         raise DataError(
             f"model {model} needs images of shape (channels, height, width), got examples of shape {input_shape}; "

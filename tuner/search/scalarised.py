@@ -8,6 +8,7 @@ break a constraint look worse than all that keep it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.records import Direction, EpochResult, TrialRecord, TrialState
+from tuner.records import Direction, EpochResult, FailureReason, TrialRecord, TrialState
 from tuner.search.observe import usable_value
 from tuner.search.seeding import generator
 from tuner.search.strategy import Decision, Strategy
@@ -26,6 +27,8 @@ Array = NDArray[np.float64]
 _PURPOSE = 11
 _AUGMENTATION = 0.05
 """Share of the weighted sum: without it points that are dominated in one objective alone would look as good."""
+_MOST_VIOLATION = 10.0
+"""In shares of the bounds: beyond, one is as bad as another."""
 _LAST_LOOKS = 8
 """So many trade-offs must find nothing left to do before the search ends."""
 
@@ -88,9 +91,9 @@ def scalarised(
         others: The further objectives.
     """
     values = {r.number: value for r in records if (value := usable_value(r)) is not None}
-    if not values:
-        return list(records)
     sign = 1.0 if direction is Direction.MAXIMIZE else -1.0
+    if not values:
+        return [_as_measured(r, -sign * min(r.violation, _MOST_VIOLATION)) if _is_infeasible(r) else r for r in records]
     gains = sign * np.array(list(values.values()))
     best = float(gains.max())
     scale = best - float(np.median(gains)) or 1.0
@@ -101,17 +104,32 @@ def scalarised(
         return sign * (best - scale * float(weighted.max() + _AUGMENTATION * weighted.sum()))
 
     def penalised(_: float, *, violation: float) -> float:
-        return sign * (floor - scale * min(violation, 10.0))
+        return sign * (floor - scale * min(violation, _MOST_VIOLATION))
 
     seen = list(records)
     if others:
         seen = [_with_values(r, partial(traded, of_others=costs[r.number])) if r.number in costs else r for r in seen]
     kept = [sign * r.value for r in seen if r.number in values and r.violation == 0 and r.value is not None]
     floor = min(kept, default=best) - 0.5 * scale
+    seen = [_as_measured(r, penalised(0.0, violation=r.violation)) if _is_infeasible(r) else r for r in seen]
     return [
         _with_values(r, partial(penalised, violation=r.violation)) if r.violation and r.number in values else r
         for r in seen
     ]
+
+
+def _is_infeasible(record: TrialRecord) -> bool:
+    return record.state is TrialState.FAILED and record.reason.startswith(FailureReason.INFEASIBLE)
+
+
+def _as_measured(record: TrialRecord, value: float) -> TrialRecord:
+    """A trial that was not trained, as one that was given up at its first rung with this value."""
+    unknown = math.nan
+    result = EpochResult(
+        epoch=record.to_epoch, train_loss=unknown, dev_loss=unknown, train_metric=value, dev_metric=value,
+        learning_rate=unknown, seconds=0.0,
+    )  # fmt: skip
+    return replace(record, state=TrialState.PRUNED, best=result, last=result, rungs=((record.to_epoch, value),))
 
 
 def _relative_costs(records: Sequence[TrialRecord], others: Sequence[Objective]) -> dict[int, Array]:

@@ -21,7 +21,7 @@ class FailureCount:
         self._count = 0
 
     def add(self, record: TrialRecord) -> None:
-        """Take note of how a trial ended. A divergence is the configuration's fault and does not count.
+        """Take note of how a trial ended. What is its configuration's fault does not count.
 
         Raises:
             FailureLimitError: it was one failure too many, or none of the study's trials reports anything.
@@ -29,7 +29,7 @@ class FailureCount:
         if record.state is not TrialState.FAILED:
             self._kind, self._count = "", 0
             return
-        if record.reason.startswith(FailureReason.DIVERGED):
+        if record.reason.startswith((FailureReason.DIVERGED, FailureReason.INFEASIBLE)):
             return
         if record.reason.startswith(FailureReason.NO_REPORT) and not self.anything_reported:
             raise FailureLimitError(

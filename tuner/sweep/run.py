@@ -80,6 +80,10 @@ class StudyRun:
         self.paths = StudyPaths((options.results / spec.study).resolve())
         self.watcher = Watchers([watcher, LogFile(self.paths.log)])
         self.space = build_space(spec)
+        self._began = time.monotonic()
+        """When the search began: all its seconds of earlier runs before now."""
+        self._first_lines: list[str] = []
+        """What to say once there is a study."""
 
     def run(self) -> Outcome:
         """Search, train the finalists again, write the reports."""
@@ -98,6 +102,8 @@ class StudyRun:
             facts = executor.facts
             if self._is_new_model(facts):
                 executor.check_model()
+            # What keeps the search from being set up is said before there is a study.
+            strategy = None if options.confirm_only else self._strategy(facts)
             with self._open(executor, self.spec.study, fresh=options.fresh) as store:
                 fault_point("after_claim")
                 check_matches(store, self.spec, facts)
@@ -113,7 +119,7 @@ class StudyRun:
                     )
                 describe(store, self.spec, self.space, facts, command=options.command)
                 fault_point("after_describe")
-                complete = options.confirm_only or self._search(store, executor)
+                complete = strategy is None or self._search(strategy, store, executor)
                 if complete and self.spec.finalists is not None:
                     complete = self._confirm(store, executor)
                 any_complete = bool(best_trials(store.records(), direction=facts.direction, count=1))
@@ -155,19 +161,22 @@ class StudyRun:
             fresh=fresh,
         )
 
-    def _search(self, store: OptunaStore, executor: Executor) -> bool:
+    def _strategy(self, facts: TaskFacts) -> Strategy:
         from tuner.search.registry import open_strategy
 
-        began = time.monotonic() - float(store.get("elapsed_seconds") or 0.0)
-        earlier = self._earlier(executor.facts.data)
-        strategy = open_strategy(
+        return open_strategy(
             self.spec,
             self.space,
-            executor.facts.direction,
-            noise=partial(dev_noise, executor.facts.metric, executor.facts.data),
-            elapsed_seconds=lambda: time.monotonic() - began,
-            earlier=earlier,
+            facts.direction,
+            noise=partial(dev_noise, facts.metric, facts.data),
+            elapsed_seconds=lambda: time.monotonic() - self._began,
+            earlier=self._earlier(facts.data),
         )
+
+    def _search(self, strategy: Strategy, store: OptunaStore, executor: Executor) -> bool:
+        self._began = time.monotonic() - float(store.get("elapsed_seconds") or 0.0)
+        for line in self._first_lines:
+            self.watcher.said(line)
         finalists = self.spec.finalists.count if self.spec.finalists else 0
         objectives = further_objectives(self.spec)
         keep = max(KEEP_WEIGHTS, finalists)
@@ -180,7 +189,7 @@ class StudyRun:
                 )
                 return sweep.run(failed_trials(store) if self.options.retry_failed else ())
         finally:
-            store.set("elapsed_seconds", time.monotonic() - began)
+            store.set("elapsed_seconds", time.monotonic() - self._began)
             store.flush()
 
     def _earlier(self, data: Mapping[str, Json]) -> tuple[TrialRecord, ...]:
@@ -190,7 +199,7 @@ class StudyRun:
         )
         if earlier is None:
             return ()
-        self.watcher.said(earlier.line)
+        self._first_lines.append(earlier.line)
         return earlier.records
 
     def _sweep(self, strategy: Strategy, store: OptunaStore, executor: Executor, keeper: Keeper) -> partial[Sweep]:

@@ -100,10 +100,9 @@ def sweep_up(paths: StudyPaths) -> None:
 
 
 def failed_trials(store: StudyStore) -> list[TrialRecord]:
-    """Trials that failed for a reason that may have been mended: all but those that diverged."""
-    return [
-        r for r in store.records() if r.state is TrialState.FAILED and not r.reason.startswith(FailureReason.DIVERGED)
-    ]
+    """Trials that failed for a reason that may have been mended: not those whose own configuration is the reason."""
+    own = (FailureReason.DIVERGED, FailureReason.INFEASIBLE)
+    return [r for r in store.records() if r.state is TrialState.FAILED and not r.reason.startswith(own)]
 
 
 def dev_noise(metric: str, data: Mapping[str, Json], records: Sequence[TrialRecord]) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tuner.data.dataset import Split, TrainingData
 from tuner.data.stored import is_streamed
 from tuner.errors import DataError
-from tuner.models.build import build_module, network_of, transfer_for
+from tuner.models.build import build_module, check_inputs, network_of, transfer_for
 from tuner.models.ensemble import parted_weights
 from tuner.models.keyed import batch_order
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
@@ -74,6 +74,7 @@ class Task:
         self.parts = load_user_parts(spec)
         first = Split(self.data.train.inputs[:TRIED], self.data.train.targets[:TRIED])
         try_parts(self.parts, torch.zeros(len(first), data.info.num_outputs, device=device) + 0.01, first.targets)
+        check_inputs(spec, data.info)
         _check_techniques(spec, data.info)
         self.class_weights = resolve_class_weights(spec.training, data)
         self.half = spec.training.precision == "bf16" and device.type == "cuda"
