@@ -108,6 +108,7 @@ def _conclude(study: str, options: object, outcome: object, *, as_json: bool) ->
     from tuner.cli.command_line import say_how_to_go_on, study_command
     from tuner.cli.locate import locate
     from tuner.report.analysis import Analysis
+    from tuner.report.escape import visible
     from tuner.report.terminal import print_report
     from tuner.store.reader import read_study
     from tuner.sweep.run import Outcome, RunOptions
@@ -128,6 +129,8 @@ def _conclude(study: str, options: object, outcome: object, *, as_json: bool) ->
             total = cost.epochs + cost.epochs_spared
             click.echo(f"pruning spared {cost.epochs_spared} of {total} epochs ({cost.share_spared:.0%})", err=True)
         if outcome.signal is None:
+            if outcome.complete and outcome.search_end:
+                click.echo(f"finished: {visible(outcome.search_end)}", err=True)
             click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
     if not outcome.complete:
         click.echo(say_how_to_go_on(options.command, signal=outcome.signal), err=True)

@@ -39,23 +39,26 @@ def status(study: str, as_json: bool, results: Path, store: str | None) -> None:
 def summarise(data: StudyData, location: Location) -> dict[str, Any]:
     """The state of a study as one JSON value."""
     from tuner.report.choice import choice_so_far
+    from tuner.store.standing import state_of, total_finalists, total_trials
 
     counts = Counter(record.state for record in data.records)
     best = choice_so_far(data)
-    state = _state(data)
+    state, reason = state_of(data)
     return {
         "study": data.name,
         "database": _database(location),
         "metric": data.metric,
         "direction": data.direction.value,
         "state": state,
+        "reason": reason,
         "owner": {**asdict(data.lease), "alive": data.lease.alive} if data.lease else None,
         "trials": {
-            "total": _total(data),
+            "total": total_trials(data.facts),
             "begun": len(data.records),
             **{state.value: counts[state] for state in TrialState},
         },
         "finalists": len(data.finalists),
+        "finalists_total": total_finalists(data),
         "tier": data.records[-1].tier if data.records else "",
         "epochs": sum(record.epochs for record in data.records if record.has_epochs),
         "training_seconds": sum(record.seconds for record in data.records),
@@ -98,25 +101,9 @@ def _database(location: Location) -> str:
     return str(find_database(location.paths, url=location.store_url))
 
 
-def _total(data: StudyData) -> int | None:
-    """The number of trials that the sweep asks for, if that is known."""
-    sweep = data.facts.get("sweep")
-    search = sweep.get("search") if isinstance(sweep, Mapping) else None
-    total = search.get("trials") if isinstance(search, Mapping) else None
-    return total if isinstance(total, int) else None
-
-
-def _state(data: StudyData) -> str:
-    total = _total(data)
-    if data.lease is not None and data.lease.alive:
-        return "running"
-    if any(not record.state.final for record in data.records):
-        return "interrupted"
-    return "stopped" if total is not None and len(data.records) < total else "finished"
-
-
 def _next(state: str, data: StudyData, location: Location) -> str:
     from tuner.cli.command_line import stored_command, study_command
+    from tuner.store.standing import what_is_left
 
     again = stored_command(data.facts.get("command")) or study_command("run", replace(location, argument="SWEEP"))
     report = study_command("report", location)
@@ -125,10 +112,8 @@ def _next(state: str, data: StudyData, location: Location) -> str:
     match state:
         case "running":
             return f"{report}   (the ranking so far)"
-        case "interrupted":
-            return f"{again}   (goes on from the last checkpoints)"
-        case "stopped":
-            return f"{again}   (runs the trials that are left)"
+        case "interrupted" | "stopped":
+            return f"{again}   ({what_is_left(data)})"
         case _:
             return report
 
@@ -160,7 +145,9 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
     if summary["tier"]:
         lines.append(line("tier", summary["tier"]))
     if summary["finalists"]:
-        lines.append(line("finalists", f"{number_of(summary['finalists'], 're-training')} on fresh seeds"))
+        more = summary["finalists_total"] - summary["finalists"]
+        of_all = f" of {summary['finalists_total']}" if more > 0 else ""
+        lines.append(line("finalists", f"{summary['finalists']}{of_all} re-trainings on fresh seeds"))
     if best is not None:
         reached = metric_text(best["value"], metric=summary["metric"])
         epoch = "" if best["best_epoch"] is None else f", epoch {best['best_epoch']}"
@@ -185,6 +172,4 @@ def _state_text(summary: Mapping[str, Any]) -> str:
     who = f"process {owner['pid']} on {owner['host']}" if owner else ""
     if summary["state"] == "running":
         return f"running in {who} since {moment_text(owner['since'])}"
-    if summary["state"] == "interrupted" and owner:
-        return f"interrupted: {who} ended without a word"
-    return str(summary["state"])
+    return f"{summary['state']}: {summary['reason']}" if summary["reason"] else str(summary["state"])

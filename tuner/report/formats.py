@@ -18,6 +18,7 @@ from tuner.report.choice import final_choice
 from tuner.report.escape import markdown_cell, spreadsheet_cell, visible
 from tuner.report.numbers import metric_text, value_text
 from tuner.store.reader import StudyData
+from tuner.store.standing import state_of
 
 Formatter = Callable[[pd.DataFrame, StudyData], str | bytes]
 
@@ -44,12 +45,14 @@ def to_json(frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] = ())
 
     With `lines` it has a `summary` too.
     """
-    choice = final_choice(study)
+    choice, (state, reason) = final_choice(study), state_of(study)
     rows = [{str(name): _plain(cell) for name, cell in row.items()} for row in frame.to_dict(orient="records")]
     document = {
         "study": study.name,
         "metric": study.metric,
         "direction": study.direction.value,
+        "state": state,
+        "reason": reason,
         "best": None if choice is None else {"trial": choice.record.number, "why": choice.why},
         **({"summary": list(lines)} if lines else {}),
         "trials": rows,

@@ -13,6 +13,8 @@ from tuner.report.analysis import Analysis
 from tuner.report.choice import outdated_test, stored_tests
 from tuner.report.facts import fold_scores
 from tuner.report.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
+from tuner.store.reader import StudyData
+from tuner.store.standing import state_of, what_is_left
 
 _FRONT_SHOWN = 8
 """Members of the Pareto front that are told one by one."""
@@ -26,6 +28,8 @@ class Summary:
 
     headline: str
     """The best trial, its dev metric and, where finalists chose it, why."""
+    standing: str
+    """Why the search ended, or what is left of the study; empty where that is not known."""
     diagnosis: str
     """Bias, variance, both or neither; empty if that is not known."""
     next_step: str
@@ -42,7 +46,7 @@ class Summary:
     @property
     def lines(self) -> tuple[str, ...]:
         """All sentences, the most important first."""
-        first = (self.headline, self.diagnosis, self.next_step)
+        first = (self.headline, self.standing, self.diagnosis, self.next_step)
         return tuple(line for line in (*first, *self.certainty, *self.test, *self.advice, *self.warnings) if line)
 
 
@@ -52,6 +56,7 @@ def summarise(analysis: Analysis) -> Summary:
     change = f"{step.key}: {step.change}" if step.key else step.change
     return Summary(
         headline=_headline(analysis),
+        standing=_standing(analysis.study),
         diagnosis=_diagnosis(analysis),
         next_step=f"Next: {change} ({step.why}).",
         certainty=tuple(_certainty(analysis)),
@@ -79,6 +84,15 @@ def _headline(analysis: Analysis) -> str:
         within = f" (95 % interval {low} to {high})"
     value = metric_text(best.value, metric=study.metric)
     return f"Best: trial {best.number} with dev {study.metric} {value}{within}, {_size(best)}."
+
+
+def _standing(study: StudyData) -> str:
+    state, reason = state_of(study)
+    if state == "finished":
+        return f"The search has ended: {reason}." if reason else ""
+    if state == "running" or not reason:
+        return ""
+    return f"Not finished ({reason}): the next run {what_is_left(study)}."
 
 
 def _diagnosis(analysis: Analysis) -> str:

@@ -41,20 +41,21 @@ class StoppingStrategy:
         self._epochs = epochs
         self._noise = noise
         self._elapsed_seconds = elapsed_seconds
-        self._reason: str | None = None
+        self.reason: str | None = None
+        """The rule by which the search has stopped, with its figures; None while it goes on."""
         self._told = False
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """See `Strategy.decide`."""
-        self._reason = self._why_stop(records)
-        return self._end_with(records, room) if self._reason else self._inner.decide(records, room)
+        self.reason = self._why_stop(records)
+        return self._end_with(records, room) if self.reason else self._inner.decide(records, room)
 
     def explain(self) -> tuple[str, ...]:
         """See `Strategy.explain`."""
         lines = self._inner.explain()
-        if self._reason and not self._told:
+        if self.reason and not self._told:
             self._told = True
-            lines += (f"the search stops: {self._reason}",)
+            lines += (f"the search stops: {self.reason}",)
         return lines
 
     def _end_with(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:

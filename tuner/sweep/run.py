@@ -26,6 +26,7 @@ from tuner.sweep.finalists import FinalistStrategy, best_trials
 from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
+from tuner.sweep.standing import StandingNotes
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.study import check_matches, describe, dev_noise, differences, failed_trials, set_aside, sweep_up
 from tuner.sweep.told import Told
@@ -68,6 +69,8 @@ class Outcome:
     any_complete: bool
     """Whether there is a trial to rank."""
     signal: int | None
+    search_end: str
+    """Why the search ended, in words; empty before."""
 
 
 class StudyRun:
@@ -119,14 +122,25 @@ class StudyRun:
                     )
                 describe(store, self.spec, self.space, facts, command=options.command)
                 fault_point("after_describe")
-                complete = strategy is None or self._search(strategy, store, executor)
-                if complete and self.spec.finalists is not None:
-                    complete = self._confirm(store, executor)
+                notes = StandingNotes(store, self.stop, search_only_before=options.confirm_only)
+                with notes.of_stops():
+                    complete = strategy is None or self._search(strategy, store, executor, notes)
+                    if complete and self.spec.finalists is not None:
+                        notes.come_to("finalists")
+                        complete = self._confirm(store, executor)
+                    if complete:
+                        notes.come_to("done")
                 any_complete = bool(best_trials(store.records(), direction=facts.direction, count=1))
         fault_point("before_reports")
         self._report()
         fault_point("after_reports")
-        return Outcome(paths=self.paths, complete=complete, any_complete=any_complete, signal=self.stop.signal)
+        return Outcome(
+            paths=self.paths,
+            complete=complete,
+            any_complete=any_complete,
+            signal=self.stop.signal,
+            search_end=notes.now.search_end,
+        )
 
     def _is_new_model(self, facts: TaskFacts) -> bool:
         """Whether the model is the user's, and not the one whose trials the study has."""
@@ -173,7 +187,7 @@ class StudyRun:
             earlier=self._earlier(facts.data),
         )
 
-    def _search(self, strategy: Strategy, store: OptunaStore, executor: Executor) -> bool:
+    def _search(self, strategy: Strategy, store: OptunaStore, executor: Executor, notes: StandingNotes) -> bool:
         self._began = time.monotonic() - float(store.get("elapsed_seconds") or 0.0)
         for line in self._first_lines:
             self.watcher.said(line)
@@ -187,7 +201,10 @@ class StudyRun:
                 sweep = self._sweep(strategy, store, executor, keeper)(
                     folders=lambda n: self.paths.trial(n).folder, told=told, trial_seed=self.spec.search.trial_seed
                 )
-                return sweep.run(failed_trials(store) if self.options.retry_failed else ())
+                complete = sweep.run(failed_trials(store) if self.options.retry_failed else ())
+            if complete:
+                notes.come_to("finalists", search_end=_why_ended(strategy, store, trials=self.spec.search.trials))
+            return complete
         finally:
             store.set("elapsed_seconds", time.monotonic() - self._began)
             store.flush()
@@ -247,6 +264,16 @@ class StudyRun:
             raise StorageError(
                 f"the reports cannot be written: {error}; all results are stored, and the same command writes them"
             ) from error
+
+
+def _why_ended(strategy: Strategy, store: OptunaStore, *, trials: int) -> str:
+    """Why a search has nothing more to do."""
+    from tuner.search.stop import StoppingStrategy
+
+    if isinstance(strategy, StoppingStrategy) and strategy.reason is not None:
+        return f"by its own rule: {strategy.reason}"
+    begun = len(store.records())
+    return f"all {begun} trials" if begun >= trials else f"the space is exhausted: {begun} trials have tried all of it"
 
 
 def run_sweep(spec: SweepSpec, options: RunOptions, watcher: Watcher) -> Outcome:
