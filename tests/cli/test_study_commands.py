@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from tuner.cli.test import test as evaluate
 from tuner.errors import StorageError, StudyNotFoundError, TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import EpochResult, FailureReason, TrialFailed, TrialFinished, TrialPaused, TrialState
+from tuner.store.pending import PendingFolder
+from tuner.store.reader import read_study
+from tuner.store.standing import STANDING, Standing, state_of
 
 Run = Callable[..., Result]
 
@@ -121,7 +125,79 @@ sys.stdin.read()
 
 def test_status_of_a_study_without_trials(paths: StudyPaths, results: Path) -> None:
     reopen(paths).close()
-    assert "0: none yet" in call(status, "digits", "--results", results).stdout
+    said = call(status, "digits", "--results", results).stdout
+    assert "0: none yet" in said
+    assert "state     stopped\n" in said
+
+
+@pytest.mark.parametrize(
+    ("standing", "state", "then"),
+    [
+        (None, "stopped", "runs the trials that are left"),
+        (Standing(), "stopped", "runs the trials that are left"),
+        (Standing(stop="out of time"), "stopped: out of time", "runs the trials that are left"),
+        (
+            Standing(stage="finalists", stop="SIGTERM"),
+            "stopped: SIGTERM",
+            "the finalists that are left, 0 of 3 are done",
+        ),
+        (
+            Standing(stage="done", search_end="by its own rule: x"),
+            "finished: by its own rule: x",
+            "tuner report digits",
+        ),
+    ],
+)
+def test_status_says_what_is_left_and_why_it_ended(
+    paths: StudyPaths, results: Path, standing: Standing | None, state: str, then: str
+) -> None:
+    """Of a study with one trial of four, and finalists."""
+    with reopen(paths) as store:
+        store.set("sweep", {"search": {"trials": 4}, "finalists": {"count": 2, "seeds": 3}})
+        if standing is not None:
+            store.set(STANDING, standing.to_json())
+        store.start([(SPACE.default(), 1, "")])
+        train(store, 0, [0.5])
+        store.record(TrialFinished(trial=0, reason="all epochs"))
+    said = call(status, "digits", "--results", results).stdout
+    assert f"state     {state}\n" in said
+    assert then in said.splitlines()[-1]
+
+
+def test_status_of_an_old_study_waits_for_its_finalists(paths: StudyPaths, results: Path) -> None:
+    with reopen(paths) as store:
+        store.start([(SPACE.default(), 1, "")])
+        train(store, 0, [0.5])
+        store.record(TrialFinished(trial=0, reason="all epochs"))
+        for finalists, state in ((None, "finished"), ({"count": 2, "seeds": 3}, "stopped")):
+            store.set("sweep", {"search": {"trials": 1}, "finalists": finalists})
+            store.flush()
+            assert state_of(replace(read_study(paths, study="digits"), lease=None)) == (state, "")
+
+
+def test_why_a_run_stopped_is_read_from_what_waits_beside_a_full_database(paths: StudyPaths, results: Path) -> None:
+    with reopen(paths) as store:
+        store.set(STANDING, Standing().to_json())
+    fact = json.dumps(Standing(stop="disk full: study.db cannot grow").to_json())
+    PendingFolder(paths.pending, "digits").keep({}, {STANDING: fact})
+    assert "state     stopped: disk full: study.db cannot grow\n" in call(status, "digits", "--results", results).stdout
+
+
+OUTPUTS = {"closed": (">&-", 0), "nobody reads": ("| head -c 1 > /dev/null", 0), "full": ("> /dev/full", 5)}
+
+
+@pytest.mark.parametrize("how", OUTPUTS)
+def test_an_output_that_takes_nothing_changes_no_exit_code_unless_it_is_full(
+    study: StudyPaths, results: Path, how: str
+) -> None:
+    redirected, expected = OUTPUTS[how]
+    write_curve(study, 1, [epoch_result(e, 0.5 + e / 1e5) for e in range(1, 3000)])
+    command = shlex.join([sys.executable, "-m", "tuner", "show", "digits", "1", "--json", "--results", str(results)])
+    script = f"{command} {redirected}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == expected, done.stderr
+    assert "Traceback" not in done.stderr
+    assert ("standard output cannot be written: No space left on device" in done.stderr) == (how == "full")
 
 
 def test_mistyped_study_suggests_the_nearest(study: StudyPaths, results: Path) -> None:

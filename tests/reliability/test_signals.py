@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -58,6 +59,32 @@ def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(rig: Rig
     assert len(reached) == states(rig).count(TrialState.PAUSED) > 0
     rig.resume("--set", "search.seed=0", engine="local")
     assert rig.last.went_on == reached
+    rig.audit(complete=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_study_is_finished_when_its_finalists_are(quick_rig: Rig, number: signal.Signals) -> None:
+    rig = quick_rig
+    rig.sweep(
+        training={"epochs": 200, "batch_size": 128},
+        search={"trials": 2, "strategy": "random"},
+        finalists={"count": 2, "seeds": 3},
+    )
+    run = rig.start()
+    rig.wait_until("training the best 2 trials again")
+    rig.kill("coordinator", number)
+    assert run.wait() == 128 + number
+    said = rig.command("status", "study")[1]
+    assert re.search(rf"state     (stopped|interrupted): {number.name}\n", said)
+    assert re.search(
+        r"tuner run sweep.yaml --engine inline   \(trains the finalists that are left, \d of 6 are done\)", said
+    )
+    rig.resume()
+    assert "finished: all 2 trials\n" in rig.last.err
+    said = json.loads(rig.command("status", "study", "--json")[1])
+    assert (said["state"], said["reason"], said["finalists"]) == ("finished", "all 2 trials", 6)
+    assert "The search has ended: all 2 trials." in rig.command("report", "study", "--format", "md")[1]
     rig.audit(complete=True)
 
 

@@ -43,10 +43,41 @@ def test_a_disk_that_fills_ends_the_run_with_5_and_with_room_it_goes_on(
             assert "disk full" in run.err
             assert "Traceback" not in run.err
             assert mine.command("report", "study")[0] == 0
+            assert re.search(r"state     (stopped|interrupted): .*disk full", mine.command("status", "study")[1])
         assert TrialState.FAILED not in states(mine)
         mine.resume(engine=engine)
         assert any(place > (0, 0) for place in mine.last.went_on.values())
         mine.audit(complete=True)
+
+
+@needs_root
+def test_a_disk_that_is_full_before_the_first_trial_finishes_nothing(on_small_disk: Rig) -> None:
+    rig = on_small_disk
+    rig.sweep(search={"trials": 2, "strategy": "random"})
+    assert rig.start(fault="after_claim").wait() == -9  # there is a study, of which nothing is known yet
+    with rig.fill_disk():
+        run = rig.start()
+        assert run.wait() == 5
+        assert "disk full" in run.err
+        assert "state     stopped" in rig.command("status", "study")[1]
+    rig.resume()
+    assert "state     finished: all 2 trials\n" in rig.command("status", "study")[1]
+
+
+@pytest.mark.parametrize("what", ["database", "folder"])
+def test_a_study_that_is_removed_under_a_run_ends_it_at_the_next_write(quick_rig: Rig, what: str) -> None:
+    rig = quick_rig
+    rig.sweep(training={"epochs": 1_000_000, "batch_size": 128}, search={"trials": 2, "strategy": "random"})
+    run = rig.start()
+    rig.wait_until(lambda: bool(rig.checkpoints()))
+    if what == "database":
+        rig.paths.database.unlink()
+    else:
+        rig.paths.folder.rename(rig.folder / "moved")
+    assert run.wait(seconds=60) == 5
+    assert "study.db was removed or replaced during the run, so there is nothing to go on with" in run.err
+    assert "is kept in" not in run.err
+    assert not rig.paths.pending.exists()
 
 
 @needs_root

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,8 @@ def test_full_disk_loses_nothing(small_disk: Path) -> None:
             store.annotate(0, {"note": f"{number} " * 1000})
             store.flush()
     assert full.value.exit_code == 5
-    store.record(TrialFinished(trial=0, reason="all epochs"))
+    with pytest.raises(StorageError):  # at once, and yet it is kept
+        store.record(TrialFinished(trial=0, reason="all epochs"))
     wanted = store.records()
     with pytest.raises(StorageError):
         store.close()
@@ -295,3 +297,16 @@ class TestPostgres:
         assert said.count("running\n") == 1
         assert sum("is run by process" in line for line in said) == 7
         assert len(read_study(paths, study="digits", url=url).records) == 1
+
+
+def test_a_lock_of_the_process_that_runs_the_study_is_said_to_be_its(
+    paths: StudyPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been suspended in a transaction: there is nothing to wait for."""
+    monkeypatch.setattr("tuner.store.engines.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("tuner.store.writer.PATIENCE_SECONDS", 0.0)
+    with reopen(paths), closing(sqlite3.connect(paths.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match=rf"is run by process {os.getpid()} on .* holds the database's lock"):
+            reopen(paths)
+        other.execute("ROLLBACK")

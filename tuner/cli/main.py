@@ -7,12 +7,12 @@ the command, so that `tuner --help` and `tuner status` answer at once.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
+from tuner.cli.output import exit_code, lasting_output
 from tuner.errors import TunerError
 
 COMMANDS = {
@@ -67,7 +67,11 @@ def cli(debug: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    sys.exit(run_command_line(list(sys.argv[1:] if arguments is None else arguments)))
+    with lasting_output() as output:
+        code = run_command_line(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        code = exit_code(code, output)
+    sys.exit(code)
 
 
 def run_command_line(arguments: list[str]) -> int:
@@ -90,10 +94,6 @@ def run_command_line(arguments: list[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 130
-    except BrokenPipeError:
-        # The reader of our output has gone (`tuner report | head`); Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 if __name__ == "__main__":

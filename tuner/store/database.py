@@ -14,6 +14,10 @@ class LeaseLostError(StorageError):
     """Another process runs the study now."""
 
 
+class DatabaseGoneError(StorageError):
+    """The database was removed, moved or replaced under a run: there is nothing to write to, nor to go on with."""
+
+
 class Database(Protocol):
     """One study in one database, used by one thread at a time."""
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tuner.errors import MissingExtraError
 from tuner.records import Direction
 from tuner.store.codec import METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, study_mark
-from tuner.store.database import cause_of
+from tuner.store.database import DatabaseGoneError, cause_of
 from tuner.store.locations import DatabaseLocation
 from tuner.store.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, check_version, on_network_file_system
 
@@ -31,9 +31,23 @@ CREATION_ATTEMPTS = 20
 
 
 def sqlite_engine(path: Path) -> Engine:
-    """Connections to a SQLite file for its one writer: write-ahead log, durable commits, write locks from the start."""
+    """Connections to an existing SQLite file for its one writer: write-ahead log, durable, write locks from the start.
+
+    A transaction that finds another file in its place, or none, raises `DatabaseGoneError`: SQLite would write on into
+    a file that nobody can find any more.
+    """
+    made = _identity(path)
+
+    def check_in_place() -> None:
+        if _identity(path) != made:
+            raise DatabaseGoneError(f"{path} was removed or replaced during the run, so there is nothing to go on with")
+
+    def connect() -> sqlite3.Connection:
+        check_in_place()
+        return _connect(path)
+
     # With a creator, the path needs no quoting in a URL: it may hold `?`, `%` and braces.
-    engine = create_engine("sqlite://", creator=lambda: _connect(path), poolclass=QueuePool, pool_size=1)
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=1)
     journal = "DELETE" if on_network_file_system(path) else "WAL"
 
     @event.listens_for(engine, "connect")
@@ -44,6 +58,7 @@ def sqlite_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
+        check_in_place()
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
@@ -186,6 +201,15 @@ def quiet_optuna() -> Iterator[None]:
 def _rdb_storage(url: str, engine_arguments: dict[str, Any]) -> RDBStorage:
     with quiet_optuna():
         return RDBStorage(url, engine_kwargs=engine_arguments)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What another file at the path has not; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path, *, isolation: Literal["DEFERRED"] | None = None) -> sqlite3.Connection:

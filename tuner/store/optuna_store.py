@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from optuna.exceptions import OptunaError
 from sqlalchemy.exc import SQLAlchemyError
 
-from tuner.errors import StudyMismatchError
+from tuner.errors import StorageError, StudyMismatchError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Json, Params, TrialRecord
 from tuner.spec.space import Space
@@ -21,6 +22,7 @@ from tuner.store.lease import Lease
 from tuner.store.locations import find_database
 from tuner.store.opening import open_database
 from tuner.store.pending import PendingFolder, newer_records
+from tuner.store.reader import read_lease
 from tuner.store.writer import Writer, as_storage_error, patiently
 
 
@@ -131,11 +133,15 @@ def open_store(
                 set_aside=paths.pending if fresh else None,
             )  # fmt: skip
 
+        def name_owner() -> None:
+            if location.kind == "sqlite":
+                check_not_run(location.path, study)
+
         # A lock is waited for; a server that does not answer now is more likely mistyped than about to start.
-        database = open_() if location.kind == "server" else patiently(open_, shown=shown)
+        database = open_() if location.kind == "server" else patiently(open_, shown=shown, on_busy=name_owner)
         try:
             check_direction(database.directions(), direction, study=study, shown=shown)
-            patiently(lambda: database.claim(Lease.mine()), shown=shown)
+            patiently(lambda: database.claim(Lease.mine()), shown=shown, on_busy=name_owner)
             return OptunaStore(
                 database,
                 study=study,
@@ -153,6 +159,22 @@ def open_store(
             raise
     except (SQLAlchemyError, OptunaError, sqlite3.Error, OSError, RuntimeError) as error:
         raise as_storage_error(error, shown=shown) from error
+
+
+def check_not_run(path: Path, study: str) -> None:
+    """Make sure that the lock of a SQLite file is not held by a process that runs the study: it may be suspended.
+
+    Raises:
+        StorageError: it is; the message names it.
+    """
+    owner = None
+    with suppress(StorageError):  # what cannot be read now is waited for
+        owner = read_lease(path, study=study)
+    if owner is not None and owner.alive:
+        raise StorageError(
+            f"the study in {path} is run by {owner}, which holds the database's lock; wait for it, or stop it "
+            "(`kill -CONT` wakes one that is suspended), before running it here"
+        )
 
 
 def check_direction(found: list[str], wanted: Direction, *, study: str, shown: str) -> None:

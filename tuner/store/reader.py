@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.errors import StorageError, StudyNotFoundError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Json, TrialRecord
 from tuner.spec.space import Space
-from tuner.store.codec import LEASE_ATTRIBUTE, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, decode
+from tuner.store.codec import LEASE_ATTRIBUTE, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, decode, identity_of
 from tuner.store.facts import read_facts
 from tuner.store.lease import Lease
 from tuner.store.locations import DatabaseLocation, find_database
+from tuner.store.pending import PendingFolder
 from tuner.store.rows import TrialRows, direction_of, records_from_rows
 from tuner.store.shapes import StoredValueError
 from tuner.store.sqlite_file import MEND, check_header, check_schema, read_file
@@ -47,12 +49,16 @@ class StudyData:
     """Where it was read, as it is shown."""
     store_url: str | None = None
     """Its database, if that was given; None for `study.db` in its folder."""
+    identity: str = ""
+    """What no other study of its name has; empty for one that plain Optuna made."""
     lease: Lease | None = None
     """Who runs it, or ran it last without a word of goodbye: see `Lease.alive`."""
 
 
 def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> StudyData:
     """Read a study, whoever made it; nothing is created or changed.
+
+    Facts that its last run could not write any more (why it ended, on a full disk) are read from beside the database.
 
     Args:
         paths: The study's folder.
@@ -63,10 +69,16 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> Stud
         StudyNotFoundError: there is no such database, or no such study in it (the message names those there are).
         StorageError: the database cannot be read, or what it holds is damaged.
     """
-    return replace(_read(find_database(paths, url=url), study), store_url=url)
+    found = replace(_read_database(find_database(paths, url=url), study=study), store_url=url)
+    with suppress(StorageError, StoredValueError):  # such a file is for the next run to tell of
+        _, _, waiting = PendingFolder(paths.pending, study, found.identity).read()
+        waiting.pop(STUDY_ATTRIBUTE, None)
+        newer, space = read_facts(waiting)
+        return replace(found, facts={**found.facts, **newer}, space=space or found.space)
+    return found
 
 
-def _read(location: DatabaseLocation, study: str) -> StudyData:
+def _read_database(location: DatabaseLocation, *, study: str) -> StudyData:
     match location.kind:
         case "sqlite":
             if not location.path.exists():
@@ -81,6 +93,20 @@ def _read(location: DatabaseLocation, study: str) -> StudyData:
             from tuner.store.journal_file import read_journal_study
 
             return read_journal_study(location, study=study)
+
+
+def read_lease(path: Path, *, study: str) -> Lease | None:
+    """Who runs a study of a SQLite file, or ran it last without a word of goodbye; works while the file is locked."""
+
+    def read(connection: sqlite3.Connection) -> str:
+        found = connection.execute(
+            "SELECT value_json FROM study_system_attributes JOIN studies USING (study_id) "
+            "WHERE study_name = ? AND key = ?",
+            (study, LEASE_ATTRIBUTE),
+        ).fetchone()
+        return found[0] if found else ""
+
+    return Lease.from_json(read_file(path, read))
 
 
 def study_data(
@@ -113,6 +139,7 @@ def study_data(
             facts=facts,
             space=space,
             database=shown,
+            identity=identity_of(mark),
             lease=Lease.from_json(system_attributes.get(LEASE_ATTRIBUTE, "")),
         )
 
@@ -154,7 +181,6 @@ def reading(database: str) -> Iterator[None]:
 def study_not_found(study: str, known: list[str], *, shown: str) -> StudyNotFoundError:
     """The error for a study that a database does not hold."""
     import difflib
-    from pathlib import Path
 
     known = [name for name in known if isinstance(name, str)]  # in a damaged database, anything
     near = difflib.get_close_matches(study, known, n=1)

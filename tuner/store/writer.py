@@ -17,7 +17,7 @@ from typing import TypeVar
 from tuner.errors import StorageError
 from tuner.faults import fault_point
 from tuner.records import TrialRecord
-from tuner.store.database import Database, cause_of, root_of
+from tuner.store.database import Database, DatabaseGoneError, cause_of, root_of
 from tuner.store.lease import BEAT_SECONDS
 from tuner.store.locations import hide_password
 from tuner.store.pending import PendingFolder
@@ -53,16 +53,24 @@ class Writer:
         self._thread.start()
 
     def put(self, record: TrialRecord, *, progress_only: bool = False) -> None:
-        """Queue a record."""
+        """Queue a record.
+
+        Raises:
+            StorageError: an earlier one could not be written; the next `flush` keeps this one, too.
+        """
         with self._wake:
             self._records[record.number] = record
             self._schedule(PROGRESS_DELAY_SECONDS if progress_only else DELAY_SECONDS)
+            if self._failure is not None:
+                raise self._failure
 
     def put_fact(self, key: str, text: str) -> None:
-        """Queue a fact of the study."""
+        """Queue a fact of the study; raises as `put` does."""
         with self._wake:
             self._facts[key] = text
             self._schedule(DELAY_SECONDS)
+            if self._failure is not None:
+                raise self._failure
 
     def flush(self) -> None:
         """Wait until all that was queued is durable.
@@ -76,7 +84,8 @@ class Writer:
             while self._failure is None and (self._records or self._facts or self._writing):
                 self._wake.wait()
             if self._failure is not None:
-                self._pending.keep(self._records, self._facts)
+                if not isinstance(self._failure, DatabaseGoneError):
+                    self._pending.keep(self._records, self._facts)
                 raise self._failure
 
     def close(self) -> None:
@@ -147,14 +156,27 @@ class Writer:
         with suppress(Exception):
             self._database.close()  # on a full disk, this makes room: SQLite's write-ahead log is removed
         with self._wake:
-            kept = self._pending.keep(self._records, self._facts)
+            is_gone = isinstance(error, DatabaseGoneError)
+            kept = "" if is_gone else self._pending.keep(self._records, self._facts)
             self._failure = as_storage_error(error, shown=self._shown, note=kept)
             self._failure.__cause__ = error
             self._wake.notify_all()
 
 
-def patiently(call: Callable[[], Result], *, shown: str, on_retry: Callable[[], object] = lambda: None) -> Result:
+def patiently(
+    call: Callable[[], Result],
+    *,
+    shown: str,
+    on_busy: Callable[[], object] = lambda: None,
+    on_retry: Callable[[], object] = lambda: None,
+) -> Result:
     """Call until the database is not busy, for up to `PATIENCE_SECONDS`; warns once in the log.
+
+    Args:
+        call: What to do.
+        shown: The database, for messages.
+        on_busy: Called once if it is busy; may know that there is nothing to wait for, and raise.
+        on_retry: Called before each further attempt.
 
     Raises:
         Exception: what the last call raised.
@@ -169,7 +191,11 @@ def patiently(call: Callable[[], Result], *, shown: str, on_retry: Callable[[], 
         except StorageError:
             raise
         except Exception as error:
-            if cause_of(error) != "busy" or time.monotonic() + pause > deadline:
+            if cause_of(error) != "busy":
+                raise
+            if not retrying:
+                on_busy()
+            if time.monotonic() + pause > deadline:
                 raise
             if not retrying:
                 _log.warning(
