@@ -15,8 +15,9 @@ from torch import nn
 
 from tests.train import written_modules
 from tests.train.cohorts import curves, digits, figures, jobs, make_task, run_cohort
+from tuner.errors import TunerError
 from tuner.models.keyed import batch_order, key
-from tuner.records import EpochResult, Params
+from tuner.records import EpochResult, Params, TrialStarted
 
 FILE = "tests/train/written_modules.py"
 EPOCHS, BATCH_SIZE = 3, 32
@@ -93,3 +94,45 @@ def test_neither_neighbours_nor_a_second_training_change_it(name: str, tmp_path:
     assert torch.equal(data.dev.inputs, before[1])
     (alone,) = trained(name, tmp_path / "alone", fuse="off").values()
     assert figures(alone) == figures(together[0])
+
+
+FUSED = {"Net", "HeldNorm", "ChangesInputs", "CountsUnsaved", "Dropping", "NumpyWeights"}
+"""Those that compute the same as rows."""
+REASONS = {
+    "ShortWeights": "its forward reaches for the data of a tensor, past what autograd sees",
+    "CountsPasses": "its forward changes passes, which is no parameter or buffer",
+    "CountsInBuffer": "as a row of a stack it trains inner.weight otherwise than its own code does",
+    "Skipping": "its forward draws random numbers itself, from NumPy's generator",
+    "Spectral": "its parameter spectrum holds complex64 numbers, and rows hold float32",
+    "DropsInEvaluation": "its dropout is on in evaluation",
+    "RaisesRate": "its code sets the rate of a dropout layer",
+    "ReadsRate": "it looks at the rate of a dropout layer",
+    "Averaged": "torch.func has no rule for aten::lerp_, and would run it for one trial after the other",
+    "Permuted": "its parameter order holds int64 numbers, and rows hold float32",
+    "Narrow": "its parameter body.weight holds bfloat16 numbers, and rows hold float32",
+    "HasVersion": "it saves more than parameters and buffers, in _extra_state",
+}
+
+
+@pytest.mark.parametrize("name", HABITS)
+def test_it_is_fused_only_where_that_gives_the_same(name: str, tmp_path: Path) -> None:
+    task = make_task(model=f"{FILE}:{name}", batch_size=BATCH_SIZE, epochs=EPOCHS)
+    events = run_cohort(task, jobs(tmp_path / "fused", [CONFIGURATION] * 2))
+    assert {e.path for e in events if isinstance(e, TrialStarted)} == {"vmap" if name in FUSED else "plain"}
+    if name == "Dropping":
+        return  # other masks
+    written = trained(name, tmp_path / "written", count=2, fuse="off")
+    for trial, curve in curves(events).items():
+        expected = [(r.dev_loss, r.train_loss) for r in written[trial]]
+        assert [(r.dev_loss, r.train_loss) for r in curve] == [pytest.approx(pair, rel=1e-5) for pair in expected]
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_why_it_is_not_fused_is_said(name: str, tmp_path: Path) -> None:
+    with pytest.raises(TunerError) as found:
+        trained(name, tmp_path, fuse="require")
+    assert str(found.value) == f"fuse: require, but {FILE}:{name} cannot be fused: {REASONS[name]}"
+
+
+def test_every_habit_is_either_fused_or_has_a_reason() -> None:
+    assert FUSED | set(REASONS) == set(HABITS)

@@ -207,3 +207,61 @@ class Warming(nn.Module):
 
 def warming(params: Mapping[str, object], data: DataInfo) -> nn.Module:
     return Warming(warm=bool(params.get("warm", False)))
+
+
+class Reset(nn.Module):
+    """Does something else in each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.scale = 1.0
+
+    def train(self, mode: bool = True) -> Reset:
+        self.scale *= 0.9 if mode else 1.0
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1)) * self.scale
+
+
+def reset(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Reset()
+
+
+PASSES = 0
+
+
+class CountingOutside(nn.Module):
+    """Counts in a global."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        global PASSES
+        PASSES += 1
+        return self.layer(x.flatten(1))
+
+
+def counting_outside(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return CountingOutside()
+
+
+class CountingOnItsClass(nn.Module):
+    """Counts for all of its kind."""
+
+    passes = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        type(self).passes += 1
+        return self.layer(x.flatten(1))
+
+
+def counting_on_its_class(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return CountingOnItsClass()

@@ -9,6 +9,10 @@ from tuner.models.keyed import call_multiplier, dropout_field, dropout_threshold
 from tuner.models.layers import rounded_width
 
 
+class UnreadableRateError(RuntimeError):
+    """A module's own code asks for the rate of a layer that has one for each trial."""
+
+
 class KeyedDropout(nn.Module):
     """Inverted dropout with the masks of the stacked program.
 
@@ -28,6 +32,15 @@ class KeyedDropout(nn.Module):
         self.register_buffer("scale", torch.empty(()), persistent=False)
         self.set_rate(rate)
         self.calls = 0
+
+    @property
+    def p(self) -> float:
+        """The rate of `nn.Dropout`.
+
+        Raises:
+            UnreadableRateError: always.
+        """
+        raise UnreadableRateError("trials of one stack have rates of their own")
 
     def start_step(self, key: Tensor | int) -> None:
         """Draw the masks of another step."""
@@ -67,13 +80,13 @@ def replace_dropout(module: nn.Module, *, rate: float | None = None) -> nn.Modul
     """Replace every `nn.Dropout` inside a module by a `KeyedDropout`, in place.
 
     Args:
-        module: The user's module; other dropout classes (whole channels, alpha dropout) are left alone.
+        module: The user's module; dropout in place and of other classes (whole channels, alpha dropout) is left alone.
         rate: The rate for all of them; each keeps its own if None.
 
     Returns:
         The module (or its replacement, if it is itself an `nn.Dropout`).
     """
-    if type(module) is nn.Dropout:
+    if type(module) is nn.Dropout and not module.inplace:
         return KeyedDropout(module.p if rate is None else rate)
     for name, child in module.named_children():
         setattr(module, name, replace_dropout(child, rate=rate))

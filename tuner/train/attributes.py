@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Set
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 
 import numpy as np
 import torch
@@ -22,10 +22,8 @@ from tuner.models.dropout import KeyedDropout
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-_MOST_DEEP = 12
-"""So many values within values are looked into."""
-
-Seen = frozenset[int]
+_MOST_VALUES = 5000
+"""So many values within one are looked at; what lies beyond is taken for itself."""
 
 
 def attributes_of(module: nn.Module) -> dict[str, Hashable]:
@@ -36,13 +34,13 @@ def attributes_of(module: nn.Module) -> dict[str, Hashable]:
     return found
 
 
-def own_attributes(module: nn.Module, seen: Seen = frozenset()) -> Iterator[tuple[str, Hashable]]:
+def own_attributes(module: nn.Module) -> Iterator[tuple[str, Hashable]]:
     """Those of one module, without its parts."""
     if isinstance(module, KeyedDropout):
         return  # it counts its calls, and differs in nothing else
     for name, value in vars(module).items():
         if name not in _OF_EVERY_MODULE or (name in _HOOKS and value):
-            yield name, frozen([*value.values()] if name in _HOOKS else value, seen | {id(module)})
+            yield name, frozen([*value.values()] if name in _HOOKS else value)
 
 
 def structure_of(module: nn.Module) -> Hashable:
@@ -56,62 +54,81 @@ def tensors_of(module: nn.Module) -> Hashable:
     return *parameters, *((n, b.shape, b.dtype) for n, b in module.named_buffers(recurse=False))
 
 
-def frozen(value: object, seen: Seen = frozenset()) -> Hashable:
+def frozen(value: object) -> Hashable:
     """A hashable stand-in that is equal for equal values; of what cannot be looked into, one of its own."""
-    if id(value) in seen or len(seen) > _MOST_DEEP:
-        return "seen"
-    within = seen | {id(value)}
-    kind = type(value)
-    match value:
-        case None | bool() | int() | str() | bytes() | torch.dtype() | torch.device() | type():
-            return kind, value
-        case float() | complex():
-            return kind, repr(value)  # in which NaN is itself
-        case Tensor():
-            return kind, value.shape, value.dtype, _digest(value.detach().cpu())
-        case np.ndarray():
-            return kind, value.shape, str(value.dtype), hashlib.sha1(value.tobytes()).digest()
-        case np.generic():
-            return kind, repr(value)
-        case Mapping():
-            return kind, tuple((frozen(k, within), frozen(v, within)) for k, v in value.items())
-        case list() | tuple() | deque():
-            return kind, tuple(frozen(item, within) for item in value)
-        case Set():
-            return kind, frozenset(frozen(item, within) for item in value)
-        case nn.Module():
-            parts = ((name, type(part), tuple(own_attributes(part, within))) for name, part in value.named_modules())
-            return kind, tuple(parts)
-        case _:
-            return _of_object(value, within)
+    return _Freezing().of(value)
 
 
-def _of_object(value: object, seen: Seen) -> Hashable:
-    """Of functions, generators, and objects of other classes."""
-    kind = type(value)
-    match value:
-        case FunctionType():
-            cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
-            return kind, value.__code__, frozen([cells, value.__defaults__, value.__kwdefaults__], seen)
-        case MethodType():
-            return kind, frozen(value.__func__, seen), frozen(value.__self__, seen)
-        case BuiltinFunctionType():
-            return kind, value
-        case partial():
-            return kind, frozen([value.func, value.args, value.keywords], seen)
-        case torch.Generator():
-            return kind, _digest(value.get_state())
-        case random.Random():
-            return kind, value.getstate()
-        case np.random.Generator():
-            return kind, frozen(value.bit_generator.state, seen)
-        case np.random.RandomState():
-            return kind, frozen(value.get_state(), seen)
-    slots = [n for base in kind.__mro__ for n in _slots(base) if hasattr(value, n)]
-    if hasattr(value, "__dict__") or slots:
-        own = {**{name: getattr(value, name) for name in slots}, **getattr(value, "__dict__", {})}
-        return kind, frozen(own, seen)
-    return kind, id(value), _repr(value)
+class _Freezing:
+    """One value, with all that is in it."""
+
+    def __init__(self) -> None:
+        self._within: set[int] = set()
+        self._left = _MOST_VALUES
+
+    def of(self, value: object) -> Hashable:
+        kind = type(value)
+        match value:
+            case None | bool() | int() | str() | bytes() | torch.dtype() | torch.device() | type():
+                return kind, value
+            case float() | complex() | np.generic():
+                return kind, repr(value)  # in which NaN is itself
+        self._left -= 1
+        if self._left < 0:
+            return kind, id(value)
+        if id(value) in self._within:
+            return "within"
+        self._within.add(id(value))
+        try:
+            return kind, self._inside(value)
+        finally:
+            self._within.remove(id(value))
+
+    def _inside(self, value: object) -> Hashable:
+        match value:
+            case Tensor():
+                return value.shape, value.dtype, _digest(value.detach().cpu())
+            case np.ndarray():
+                return value.shape, str(value.dtype), hashlib.sha1(value.tobytes()).digest()
+            case Mapping():
+                return tuple((self.of(k), self.of(v)) for k, v in value.items())
+            case list() | tuple() | deque():
+                return tuple(self.of(item) for item in value)
+            case Set():
+                return frozenset(self.of(item) for item in value)
+            case nn.Module():
+                parts = ((name, type(part), vars(part)) for name, part in value.named_modules())
+                return tuple((n, kind, self.of(_own(values))) for n, kind, values in parts)
+            case FunctionType():
+                cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+                return value.__code__, self.of([cells, value.__defaults__, value.__kwdefaults__])
+            case MethodType():
+                return self.of(value.__func__), self.of(value.__self__)
+            case partial():
+                return self.of([value.func, value.args, value.keywords])
+        return self._of_object(value)
+
+    def _of_object(self, value: object) -> Hashable:
+        """Of generators, and of objects of other classes."""
+        match value:
+            case torch.Generator():
+                return _digest(value.get_state())
+            case random.Random():
+                return value.getstate()
+            case np.random.Generator():
+                return self.of(value.bit_generator.state)
+            case np.random.RandomState():
+                return self.of(value.get_state())
+            case BuiltinFunctionType():
+                return id(value)
+        slots = [name for base in type(value).__mro__ for name in _slots(base) if hasattr(value, name)]
+        if hasattr(value, "__dict__") or slots:
+            return self.of({**{name: getattr(value, name) for name in slots}, **getattr(value, "__dict__", {})})
+        return id(value), _repr(value)
+
+
+def _own(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if name not in _OF_EVERY_MODULE}
 
 
 def _slots(kind: type) -> tuple[str, ...]:
@@ -120,9 +137,9 @@ def _slots(kind: type) -> tuple[str, ...]:
     return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
-def _is_filled(cell: object) -> bool:
+def _is_filled(cell: CellType) -> bool:
     try:
-        cell.cell_contents  # type: ignore[attr-defined]  # noqa: B018
+        cell.cell_contents  # noqa: B018
     except ValueError:
         return False
     return True
@@ -141,3 +158,48 @@ def _repr(value: object) -> str:
         return repr(value)
     except Exception:
         return ""
+
+
+def surroundings_of(module: nn.Module) -> dict[str, Hashable]:
+    """What the code of a module's own classes sees outside it: class attributes, what functions enclose, globals."""
+    kinds = {base for part in module.modules() for base in type(part).__mro__ if not _is_librarys(base.__module__)}
+    found: dict[str, Hashable] = {}
+    functions: list[FunctionType] = []
+    for kind in sorted(kinds, key=lambda k: k.__qualname__):
+        for name, value in vars(kind).items():
+            if isinstance(value, FunctionType):
+                functions.append(value)
+            elif not name.startswith("__") and not callable(value) and not hasattr(value, "__get__"):
+                found[f"{kind.__name__}.{name}"] = frozen(value)
+    known: set[int] = set()
+    while functions and len(known) < _MOST_FUNCTIONS:
+        function = functions.pop()
+        if id(function) in known or _is_librarys(function.__module__ or ""):
+            continue
+        known.add(id(function))
+        seen = dict(_enclosed(function))
+        for name, value in seen.items():
+            if isinstance(value, FunctionType):
+                functions.append(value)
+            elif not isinstance(value, ModuleType | type | BuiltinFunctionType | nn.Module):
+                found[name] = frozen(value)
+    return found
+
+
+def _enclosed(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """The globals and the enclosed variables that a function may read, by name."""
+    code = function.__code__
+    for name in code.co_names:
+        if name in function.__globals__:
+            yield name, function.__globals__[name]
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        if _is_filled(cell) and name != "__class__":
+            yield name, cell.cell_contents
+
+
+def _is_librarys(module: str) -> bool:
+    return module.partition(".")[0] in _LIBRARIES
+
+
+_LIBRARIES = frozenset({"torch", "numpy", "builtins", "tuner", "math", "typing", "random", "collections", "functools"})
+_MOST_FUNCTIONS = 500

@@ -1,71 +1,80 @@
-"""Whether a user's module can be trained as one with its like: tried out, and where it cannot be, said in words."""
+"""What keeps a user's module from being trained as rows of a stack, said in the field's words."""
 
 from __future__ import annotations
 
-import copy
+import logging
 import re
-import warnings
 
-import numpy as np
 import torch
 from torch import nn
 
-from tuner.data.dataset import Split
+from tuner.models.dropout import UnreadableRateError
 from tuner.models.transfer import has_norms
-from tuner.train.program import EpochPlan, Member, evaluation_chunks
-from tuner.train.stackable import difference
-from tuner.train.vmapped import ModuleProgram
+from tuner.train.program import Member
+
+log = logging.getLogger(__name__)
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NUM_TWINS = 4
-"""So many copies of a module are tried to see whether it can be stacked."""
+
+_IN_WORDS: tuple[tuple[str, str], ...] = (
+    (
+        r"\.item\(\)|data-dependent control flow|Boolean value of Tensor",
+        "its forward takes a number out of a tensor (item(), float(), an `if` on a tensor), and trials differ in it",
+    ),
+    (
+        r"accessing `data`|incompatible tensor type|set_data",
+        "its forward reaches for the data of a tensor, past what autograd sees",
+    ),
+    (r"random operation|randomness", "its forward draws random numbers itself"),
+    (
+        r"inplace arithmetic|in-place|inplace",
+        "its forward changes a tensor in place that is one for all trials by one that is not",
+    ),
+    (
+        r"dynamic|nonzero|masked_select|data-dependent",
+        "its forward picks elements by their values, so that shapes differ among trials",
+    ),
+    (
+        r"data pointer|doesn't have storage|numpy|tolist",
+        "its forward leaves PyTorch (NumPy, lists of numbers), which sees one trial at a time",
+    ),
+    (r"autograd\.Function|setup_context", "it has an autograd.Function without a rule for several trials at once"),
+)
+"""Patterns of what the library says, and what that means."""
 
 
-def unfusable_reason(member: Member, train: Split, *, loss: str, num_outputs: int) -> str | None:
-    """Why a user's module cannot be trained as one with its like, or None if it can.
-
-    Takes one step of twins of the module, on different batches, fused and one by one, and compares: gradients and
-    outputs must be the same bits on a CPU, and agree to 1e-4 of their size on a GPU.
-    """
-    device = train.inputs.device
-    on_cpu = device.type == "cpu"
-    if on_cpu and any(isinstance(m, _CONVOLUTIONS) for m in member.make_module().modules()):
+def plainly_unfusable(member: Member, module: nn.Module) -> str | None:
+    """Why a module cannot be stacked, as far as its parts alone tell; None where it has to be tried."""
+    parts = list(module.modules())
+    for name, parameter in module.named_parameters():
+        if parameter.dtype != torch.float32:
+            kind = str(parameter.dtype).removeprefix("torch.")
+            return f"its parameter {name} holds {kind} numbers, and rows hold float32"
+    if any(isinstance(part, nn.RNNBase) for part in parts):
+        return "torch.func has no rule for recurrent layers"
+    if next(module.parameters()).device.type == "cpu" and any(isinstance(part, _CONVOLUTIONS) for part in parts):
         return "stacked convolutions are slower than single ones on a CPU"
     transfer = member.transfer
-    if transfer is not None and transfer.unfreeze_every_epochs is not None and has_norms(member.make_module()):
+    if transfer is not None and transfer.unfreeze_every_epochs is not None and has_norms(module):
         return "its batch norms thaw epoch by epoch"
-    if any(isinstance(m, nn.RNNBase) for m in member.make_module().modules()):
-        return "torch.func has no rule for recurrent layers"
-    twins = [member] * NUM_TWINS
-    size = min(member.settings.batch_size, len(train))
-    batch = torch.arange(size, device=device)
-    plan = EpochPlan(
-        order_KN=torch.stack([(batch + row * size) % len(train) for row in range(len(twins))]),
-        learning_rate_SK=np.full((1, len(twins)), member.settings.learning_rate),
-        step_SK=np.zeros((1, len(twins)), dtype=np.int64),
-    )
-    found = []
-    try:
-        for fused in (True, False):
-            program = ModuleProgram(twins, train, loss=loss, num_outputs=num_outputs, device=device, fused=fused)
-            if apart := difference(program.modules):
-                return apart
-            before = copy.deepcopy(program.modules[0])
-            with warnings.catch_warnings():
-                # What `vmap` runs one by one, for want of a rule, gains nothing.
-                warnings.filterwarnings("error", "There is a performance drop", UserWarning)
-                program.take_gradients(plan)
-                outputs = program.outputs(next(evaluation_chunks(train.inputs)))
-            if difference([before, program.modules[0]]):
-                return "it keeps what its forward pass computes in plain attributes"
-            found.append((program.g_KP, outputs))
-    except Exception as error:  # whatever a user's module raises under vmap is a reason not to use it
-        if slow := re.search(r"batching rule for (aten::\w+)", str(error)):
-            return f"torch.func has no rule for {slow[1]}, and would run it for one trial after the other"
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    for what, ours, theirs in zip(("gradient", "output"), *found, strict=True):
-        scale = theirs.abs().max().clamp_min(1e-12)
-        share = float(((ours - theirs).abs().max() / scale).item())
-        if not share <= (0.0 if on_cpu else 1e-4):
-            return f"the fused step differs from the plain one by {share:.1e} of the {what}"
+    known = {
+        *dict(module.named_parameters(remove_duplicate=False)),
+        *dict(module.named_buffers(remove_duplicate=False)),
+    }
+    if more := [name for name in module.state_dict() if name not in known]:
+        return f"it saves more than parameters and buffers, in {more[0]}"
     return None
+
+
+def in_words(error: BaseException) -> str:
+    """What a module that fails in a stack, and not by itself, does there."""
+    text = str(error)
+    log.debug("a stack of modules failed", exc_info=error)
+    if isinstance(error, UnreadableRateError):
+        return "it looks at the rate of a dropout layer"
+    if slow := re.search(r"batching rule for (aten::\w+)", text):
+        return f"torch.func has no rule for {slow[1]}, and would run it for one trial after the other"
+    for pattern, words in _IN_WORDS:
+        if re.search(pattern, text):
+            return words
+    return f"it fails for several trials at once ({type(error).__name__}), and not for one"

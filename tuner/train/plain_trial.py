@@ -62,13 +62,13 @@ class PlainTrial:
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         """Do the steps from `first` up to, not including, `last`, of this trial's own plan."""
-        self._begin(plan, first)
+        self.begin(plan, first)
         for number in range(first, last):
             self._step(number)
         num_steps = len(plan.step_SK)
         self._generators = GeneratorStates.now(self.device) if last < num_steps else None
 
-    def _begin(self, plan: EpochPlan, first: int) -> None:
+    def begin(self, plan: EpochPlan, first: int) -> None:
         """Begin an epoch, or go on with it."""
         (epoch,) = epochs_of(plan)
         if first == 0 or self._generators is None:

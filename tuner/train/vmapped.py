@@ -51,6 +51,7 @@ class ModuleProgram:
         half: bool = False,
         fused: bool | None = None,
         modules: Sequence[nn.Module] = (),
+        script_after: int = SCRIPT_AFTER_RUNS,
     ) -> None:
         """Stack users' modules, which are alike in all but their tensors (`train.stackable`).
 
@@ -64,6 +65,7 @@ class ModuleProgram:
             fused: Run the modules under `vmap`, or one after the other, which gives the same bits; None for what is
                 quicker.
             modules: Those of the first members, if they exist already, rewritten; the others are built.
+            script_after: See `replay.ReplayedStep`; on a CPU.
         """
         self.members = tuple(members)
         self.train = train
@@ -71,6 +73,7 @@ class ModuleProgram:
         self.num_outputs = num_outputs
         self.device = device
         self.half = half
+        self._script_after = script_after if device.type == "cpu" else None
         self.modules = [*modules, *(rewritten(m.make_module()).to(device) for m in members[len(modules) :])]
         settings = [m.settings for m in members]
         self.batch_size = settings[0].batch_size
@@ -148,11 +151,11 @@ class ModuleProgram:
             dropout_keys_LK=torch.empty(0) if keys is None else keys[number],
         )
 
-    def take_gradients(self, plan: EpochPlan) -> None:
-        """Compute the gradients of the epoch's first step, and change nothing else."""
-        self._prepare(plan)
-        self._set_mode(training=True)
-        self._compute_gradients(plan, 0)
+    def named_tensors(self, row: int) -> tuple[RowState, RowState]:
+        """A trial's parameters and its buffers by name, sharing memory with it."""
+        names = [name for name, _ in self.modules[0].named_parameters()]
+        views = (self.layout.view(self.p_KP[row : row + 1], place)[0] for place in self.layout.parameters)
+        return dict(zip(names, views, strict=True)), self._gradients.buffers(row)
 
     def _prepare(self, plan: EpochPlan) -> None:
         self._plan = plan
@@ -206,7 +209,7 @@ class ModuleProgram:
                 after=partial(self._take_averages, first) if self._average.active else None,
                 state=[self.p_KP, *self.moments.values(), *buffers],
                 num_trials=len(self.members),
-                script_after=SCRIPT_AFTER_RUNS if self.device.type == "cpu" else None,
+                script_after=self._script_after,
             )
         return self._steps[batch_size]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -11,19 +13,20 @@ from tuner.data.dataset import TrainingData
 from tuner.data.stored import is_streamed
 from tuner.errors import TunerError, UserCodeError
 from tuner.models.build import build_module
+from tuner.models.keyed import key
 from tuner.models.lightning import is_lightning
 from tuner.models.rewritten import rewritten
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.spec.networks import MODELS
 from tuner.spec.values import is_own
-from tuner.train.fusable import unfusable_reason
 from tuner.train.fusion import PER_TRIAL, fusion_key
 from tuner.train.grouped import Group, GroupedProgram
 from tuner.train.lightning.program import LightningProgram
 from tuner.train.metrics import Loss
 from tuner.train.plain import PlainProgram
 from tuner.train.program import Member, Program
+from tuner.train.proof import difference_as_rows
 from tuner.train.stackable import difference, signature
 from tuner.train.stacked.program import StackedProgram
 from tuner.train.user_parts import UserParts, UserProgram
@@ -84,15 +87,13 @@ class Ways:
     def _group_of(self, member: Member) -> Group:
         """The stack that a user's module is trained in, or the plain loop."""
         module = member.make_module()
-        key = fusion_key(self._spec, member.settings.model), signature(module)
-        if key not in self._verdicts:
-            self._verdicts[key] = self._has_no_like(member) or unfusable_reason(
-                member, self._data.train, loss=self._loss, num_outputs=self._data.info.num_outputs
-            )
-        if reason := self._verdicts[key]:
+        group = fusion_key(self._spec, member.settings.model), signature(module)
+        if group not in self._verdicts:
+            self._verdicts[group] = self._has_no_like(member) or self._proof(member)
+        if reason := self._verdicts[group]:
             self._alone(self._spec.model.kind, reason)
             return AS_WRITTEN
-        return key
+        return group
 
     def _has_no_like(self, member: Member) -> str | None:
         """What a module keeps of the values that differ among the trials of a stack, if it keeps any."""
@@ -100,6 +101,14 @@ class Ways:
         values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
         usual = build_module(self._spec, values, self._data.info, seed=member.seed)
         return difference([rewritten(member.make_module()), rewritten(usual)])
+
+    def _proof(self, member: Member) -> str | None:
+        """Why a module cannot be trained as a row; found out by this trial, and one of another seed."""
+        seed = key(member.seed, "twin")
+        build = partial(build_module, self._spec, member.settings.model, self._data.info, seed=seed)
+        twin = replace(member, seed=seed, make_module=build)
+        num_outputs = self._data.info.num_outputs
+        return difference_as_rows([member, twin], self._data.train, loss=self._loss, num_outputs=num_outputs)
 
     def _open_group(self, group: Group, members: Sequence[Member]) -> Program:
         kind = PlainProgram if group == AS_WRITTEN else ModuleProgram
