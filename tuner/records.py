@@ -180,6 +180,8 @@ class TrialStarted:
     num_parameters: int
     from_step: int = 0
     """Steps of the next epoch that are in the checkpoint too."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each file of the user's code that trains it, by path."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -64,7 +64,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     space = build_space(spec)
     facts = {
         "sweep": spec.model_dump(mode="json"), "root": str(paths.folder), "space": space_to_json(space), "data": DATA,
-        "versions": {"torch": "2"}, "code": "", "weights": "", "command": "tuner run sweep.yaml", "tests": [TEST],
+        "versions": {"torch": "2"}, "code_files": {"net.py": "ab"}, "code:1a2b3c4d": {"net.py": "ab"}, "weights": "",
+        "command": "tuner run sweep.yaml", "tests": [TEST],
         "elapsed_seconds": 2.0,
     }  # fmt: skip
     for name, count in (("study", 6), ("study/finalists", 4)):

@@ -105,7 +105,7 @@ def test_a_module_of_another_shape_is_said_when_its_trials_are_to_go_on(quick_ri
     run = quick_rig.start()
     assert run.wait() == 4
     said = " ".join(run.err.split())
-    assert "the file of model.py:build has changed" in said
+    assert "your code has changed (model.py)" in said
     assert re.search(r"trial \d cannot go on: its checkpoint does not fit model.py:build.*was of shape.*--fresh", said)
     assert TrialState.FAILED not in states(quick_rig)
     assert quick_rig.checkpoints() == reached

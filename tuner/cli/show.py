@@ -44,12 +44,14 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
     curve = read_curve(files)
     if as_json:
         from tuner.report.choice import choice_so_far
+        from tuner.report.code import versions_of
 
         choice = choice_so_far(data)
         values = {
             **asdict(record),
             "name": record.name,
             "best_of_study": {"trial": choice.record.number, "why": choice.why} if choice else None,
+            "code": versions_of(data, record),
             "curve": [asdict(result) for result in curve],
             "folder": str(files.folder),
         }
@@ -121,8 +123,10 @@ def _lines(
 ) -> Iterator[str]:
     from tuner.cli.command_line import study_command
     from tuner.report.choice import choice_so_far
+    from tuner.report.code import versions_of
     from tuner.report.escape import visible
     from tuner.report.numbers import count_text, duration_text, metric_text, moment_text, value_text
+    from tuner.spec.code_versions import CODE_FACT
 
     def line(name: str, text: str) -> str:
         return f"{click.style(f'{visible(name):<16}', bold=True)} {visible(text)}"
@@ -158,8 +162,11 @@ def _lines(
     for name, stamp in (("started", record.started), ("ended", record.ended)):
         if stamp:
             yield line(name, moment_text(stamp))
+    for version, code in versions_of(study, record).items():
+        yield line("code", f"{version}: {', '.join(f'{file} {digest[:12]}' for file, digest in code.items())}")
     for name, value in record.facts.items():
-        yield line(name, _fact(value))
+        if name != CODE_FACT:
+            yield line(name, _fact(value))
     if curve:
         yield ""
         yield line(f"dev {metric}", sparkline([result.dev_metric for result in curve]))

@@ -45,7 +45,8 @@ def trained_sweep(study: str, data: StudyData, location: Location, *, allow_code
         StudyMismatchError: the sweep file names other code, or the weights to start from are others.
         StorageError: what the study keeps is damaged, or of another version of tuner.
     """
-    from tuner.spec.own_code import named_code
+    from tuner.spec.code_versions import changed_files
+    from tuner.spec.own_code import code_files, named_code
     from tuner.store.reader import sweep_of
 
     spec = sweep_of(data)
@@ -72,6 +73,11 @@ def trained_sweep(study: str, data: StudyData, location: Location, *, allow_code
             f"or, if you have looked at these files: {shell_command(*_typed(), '--allow-code')}"
         )
     _require_start(spec, data)
+    if changed := changed_files(data.facts.get("code_files"), code_files(spec)):
+        said = (
+            f"your code has changed since {data.name} was run last ({', '.join(changed)}): the figure is of this code"
+        )
+        click.echo(f"{click.style('warning:', fg='yellow')} {said}", err=True)
     return spec
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tuner.records import Direction, Json
 
@@ -19,7 +19,7 @@ class TaskFacts:
     device: str
     calibration: Mapping[str, float]
     """`overhead_seconds` of one small tensor operation, `flops_per_second` of a matrix product, on one worker."""
-    code: str = ""
-    """SHA-256 of the file with the user's model; empty for a built-in one."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each file of the user's code, by path; see `tuner.spec.own_code`."""
     weights: str = ""
     """SHA-256 of the file that `model.init_from` names; empty without one."""

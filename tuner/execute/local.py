@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from tuner.records import (
     TrialJob,
     TrialStarted,
 )
+from tuner.spec.code_versions import changed_files
 from tuner.spec.model import SweepSpec
 
 log = logging.getLogger(__name__)
@@ -225,7 +227,11 @@ class LocalExecutor:
         """Keep what the first worker found; what others have loaded, now or in a dead one's place, must equal it."""
         if self._facts is None:
             self._facts = facts
-        elif lines := what_differs(self._facts.data, facts.data):
+            return
+        if files := changed_files(self._facts.code, facts.code):
+            log.warning("your code changed while the sweep ran (%s): trials may not be comparable", ", ".join(files))
+            self._facts = replace(self._facts, code=facts.code)
+        if lines := what_differs(self._facts.data, facts.data):
             listed = "\n".join(f"  {line}" for line in lines)
             self._failure = self._failure or StudyMismatchError(
                 f"a worker has loaded other data than the one before it:\n{listed}\n"

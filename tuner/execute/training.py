@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -59,6 +57,7 @@ def facts_of(task: Task | OwnTask) -> TaskFacts:
             data=task.data_facts,
             device=str(task.device),
             calibration={},
+            code=task.code,
         )
     data: Mapping[str, Json] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in asdict(task.info).items()
@@ -67,22 +66,11 @@ def facts_of(task: Task | OwnTask) -> TaskFacts:
         metric=task.metric.name,
         direction=task.direction,
         data=data,
-        code=_code_hash(task.spec),
+        code=task.code,
         weights=weights_sha256(task.spec),
         device=str(task.device),
         calibration=calibrate(task.device),
     )
-
-
-def _code_hash(spec: SweepSpec) -> str:
-    if spec.model.kind in MODELS:
-        return ""
-    try:
-        file = inspect.getsourcefile(load_object(spec.model.kind, root=Path(spec.root)))  # type: ignore[arg-type]
-    except TypeError:  # a callable without a file of its own
-        file = None
-    # What is frozen into Python names a file that is not there.
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""
 
 
 def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:

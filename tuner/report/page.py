@@ -25,7 +25,8 @@ from tuner.report.numbers import count_text, difference_text, duration_text, met
 from tuner.report.page_table import page_table
 from tuner.report.shell import shell_command
 from tuner.report.summary import Summary, summarise
-from tuner.spec.own_code import named_code, recorded_sweep
+from tuner.spec.own_code import named_code
+from tuner.spec.snapshot import sweep_from_snapshot
 
 SECTIONS = (("best", "The best trials"), ("search", "The search"), ("params", "Hyperparameters"))
 
@@ -264,8 +265,10 @@ def _commands(analysis: Analysis) -> str:
 
 def _names_code(analysis: Analysis) -> bool:
     """Whether the sweep names code of the user's, which commands run only where a sweep file names it too."""
-    spec = recorded_sweep(analysis.study.facts.get("sweep"))
-    return spec is not None and bool(named_code(spec))
+    try:
+        return bool(named_code(sweep_from_snapshot(analysis.study.facts.get("sweep"))))
+    except ValueError:
+        return False
 
 
 def _versions(analysis: Analysis) -> Iterable[tuple[str, str]]:

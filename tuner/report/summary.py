@@ -11,6 +11,7 @@ from tuner.diagnose.importance import Finding
 from tuner.records import FailureReason, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.choice import outdated_test, stored_tests
+from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores
 from tuner.report.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
 from tuner.store.reader import StudyData
@@ -266,6 +267,8 @@ def _warnings(analysis: Analysis) -> Iterator[str]:
     data = analysis.study.facts.get("data")
     if isinstance(data, Mapping):
         yield from (str(note) for note in data.get("notes") or ())
+    if mixed := mixed_code(analysis.study):
+        yield mixed
 
 
 def _size(record: TrialRecord) -> str:

@@ -6,15 +6,13 @@ import ast
 import hashlib
 import re
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from tuner.records import Json
 from tuner.spec.command import parse_command
 from tuner.spec.model import OWN_MODEL, SweepSpec
 from tuner.spec.networks import MODELS
-from tuner.spec.snapshot import sweep_from_snapshot
 from tuner.spec.values import is_own
 
 _INSTALLED = tuple(
@@ -22,17 +20,11 @@ _INSTALLED = tuple(
     for path in {str(Path(__file__).parents[1]), *(sysconfig.get_path(n) for n in ("stdlib", "purelib", "platlib"))}
 )
 """What lies below is no code of the user's, even if it lies in the user's folder."""
-_MOST_FILES = 400
+_MOST_FILES = 300
+_MOST_BYTES = 2**22
+"""A command may name data as well; what is larger is no code."""
 FUNCTION = re.compile(r".*[\w.]:\w+")
 """What a source of data looks like that is a function: `package.module:function`, `path/to/file.py:function`."""
-
-
-def recorded_sweep(values: Json, *, root: str = ".") -> SweepSpec | None:
-    """The sweep that a study keeps the values of; None if it is none of this version of tuner."""
-    try:
-        return sweep_from_snapshot(values, root=root)
-    except ValueError:
-        return None
 
 
 def named_code(spec: SweepSpec) -> dict[str, str]:
@@ -82,6 +74,8 @@ def read_code(file: Path) -> tuple[str, tuple[tuple[int, str], ...]] | None:
     """A file's SHA-256, and the modules that it imports as (dots before the name, name); None if it cannot be read."""
     try:
         stamp = file.stat()
+        if stamp.st_size > _MOST_BYTES:
+            return None
         return _read(file, stamp.st_mtime_ns, stamp.st_size, stamp.st_ino)
     except OSError:
         return None
@@ -132,7 +126,7 @@ def _files_of_command(words: Sequence[str], folder: Path) -> Iterator[tuple[Path
             yield from ((file, [folder]) for file in _modules(f"{word}.__main__", [folder]))
         elif "{" not in word:
             file = (folder / word).resolve()
-            if file.is_file():
+            if file.is_file() and (before or file.is_relative_to(folder)):  # the program may be Python itself
                 yield file, [file.parent, folder]
 
 
@@ -155,10 +149,3 @@ def _is_the_users(file: Path) -> bool:
 
 def _shown(file: Path, root: Path) -> str:
     return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
-
-
-def version_of(files: Mapping[str, str]) -> str:
-    """A short name for these contents of these files; empty for none."""
-    if not files:
-        return ""
-    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:8]

@@ -73,6 +73,7 @@ TRIAL_FACTS = parts(
     device=text,
     path=text,
     repeat_of=count,
+    code=list_of(text),
     fold_scores=list_of(number),
     dead_units=_BY_LAYER,
     gradient_norms=_BY_LAYER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuner.records import Json
+from tuner.spec.code_versions import VERSION_PREFIX
 from tuner.spec.space import Space
 from tuner.spec.space_values import space_from_json
 from tuner.store.codec import STUDY_ATTRIBUTE, decode
@@ -63,6 +64,7 @@ _DATA = parts(
     test_in_dev=count,
     train_dev_auroc=optional(number),
     sha256=text,
+    test_sha256=optional(text),
     notes=list_of(text),
 )
 _TEST = whole(
@@ -73,7 +75,7 @@ _STUDY: Mapping[str, Shape] = {
     "root": text,
     "data": _DATA,
     "versions": mapping_of(text),
-    "code": text,
+    "code_files": mapping_of(text),
     "weights": text,
     "command": text,
     "elapsed_seconds": finite,
@@ -98,6 +100,8 @@ def read_facts(texts: Mapping[str, str]) -> tuple[dict[str, Json], Space | None]
             try:
                 if key == STUDY_ATTRIBUTE:
                     MARK(value, key)
+                elif key.startswith(VERSION_PREFIX):
+                    mapping_of(text)(value, key)
                 elif key in _STUDY:
                     _STUDY[key](value, key)
                 elif key == "space":

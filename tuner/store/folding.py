@@ -22,6 +22,7 @@ from tuner.records import (
     TrialStarted,
     TrialState,
 )
+from tuner.spec.code_versions import CODE_FACT, version_of
 from tuner.store.codec import MAX_ATTRIBUTE_BYTES, decode, encode
 
 MAX_REASON_CHARACTERS = 2000
@@ -64,6 +65,7 @@ def fold(record: TrialRecord, event: TrialEvent, *, direction: Direction, now: s
                         "device": event.device,
                         "path": event.path,
                         "cohort_width": event.cohort_width,
+                        **_code(record, event),
                     },
                 ),
             )
@@ -93,6 +95,13 @@ def fold(record: TrialRecord, event: TrialEvent, *, direction: Direction, now: s
             )
         case TrialInterrupted():
             return replace(record, state=TrialState.PAUSED)
+
+
+def _code(record: TrialRecord, event: TrialStarted) -> dict[str, Json]:
+    """The versions of the user's code that a trial was trained by, in order: it may go on by another."""
+    before = list(record.facts.get(CODE_FACT) or ())
+    version = version_of(event.code)
+    return {CODE_FACT: [*before, version]} if version and before[-1:] != [version] else {}
 
 
 def end(record: TrialRecord, state: TrialState, reason: str, now: str) -> TrialRecord:

@@ -57,6 +57,7 @@ class Sweep:
         stop: StopRequest,
         told: Told | None = None,
         facts: Callable[[int], Mapping[str, Json]] | None = None,
+        trained_by: Callable[[Mapping[str, str]], None] | None = None,
         trial_seed: int | None = None,
     ) -> None:
         """Bring the parts together.
@@ -71,10 +72,12 @@ class Sweep:
             stop: Ends the sweep from outside.
             told: Which epochs the watcher was told of in earlier runs.
             facts: First facts of a new trial, by its number.
+            trained_by: Is told of the files of the user's code that a trial is trained by, with their hashes.
             trial_seed: The seed of every trial, instead of each one's own.
         """
         self.trial_seed = trial_seed
         self.facts = facts
+        self.trained_by = trained_by
         self.strategy = strategy
         self.store = store
         self.executor = executor
@@ -184,6 +187,8 @@ class Sweep:
         for event in events:
             match event:
                 case TrialStarted():
+                    if self.trained_by is not None:
+                        self.trained_by(event.code)
                     self._note_start(event, self.store.record(event))
                     continue
                 case EpochsFinished():

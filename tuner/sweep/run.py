@@ -28,7 +28,16 @@ from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
 from tuner.sweep.standing import StandingNotes
 from tuner.sweep.stop import StopRequest
-from tuner.sweep.study import check_matches, describe, dev_noise, differences, failed_trials, set_aside, sweep_up
+from tuner.sweep.study import (
+    CodeVersions,
+    check_matches,
+    describe,
+    dev_noise,
+    differences,
+    failed_trials,
+    set_aside,
+    sweep_up,
+)
 from tuner.sweep.told import Told
 from tuner.sweep.watcher import Watcher, Watchers
 
@@ -87,6 +96,7 @@ class StudyRun:
         """When the search began: all its seconds of earlier runs before now."""
         self._first_lines: list[str] = []
         """What to say once there is a study."""
+        self.code: CodeVersions | None = None
 
     def run(self) -> Outcome:
         """Search, train the finalists again, write the reports."""
@@ -122,6 +132,7 @@ class StudyRun:
                     )
                 describe(store, self.spec, self.space, facts, command=options.command)
                 fault_point("after_describe")
+                self.code = CodeVersions(store)
                 notes = StandingNotes(store, self.stop, search_only_before=options.confirm_only)
                 with notes.of_stops():
                     complete = strategy is None or self._search(strategy, store, executor, notes)
@@ -154,7 +165,7 @@ class StudyRun:
             study = read_study(self.paths, study=self.spec.study, url=self.options.store_url)
         except (StudyNotFoundError, StorageError):  # what is wrong with a database is said when it is opened
             return True
-        return bool(study.facts.get("code") != facts.code)
+        return bool(study.facts.get("code_files") != facts.code)
 
     @property
     def finalists(self) -> str:
@@ -221,7 +232,10 @@ class StudyRun:
 
     def _sweep(self, strategy: Strategy, store: OptunaStore, executor: Executor, keeper: Keeper) -> partial[Sweep]:
         watcher = Watchers([self.watcher, keeper])
-        return partial(Sweep, strategy, store, executor, limits=self.spec.limits, watcher=watcher, stop=self.stop)
+        return partial(
+            Sweep, strategy, store, executor, limits=self.spec.limits, watcher=watcher, stop=self.stop,
+            trained_by=self.code.keep if self.code else None,
+        )  # fmt: skip
 
     def _confirm(self, store: OptunaStore, executor: Executor) -> bool:
         """Train the finalists on fresh seeds, as far as that has not been done; returns whether it is done."""

@@ -13,6 +13,7 @@ from tuner.errors import StudyMismatchError
 from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
+from tuner.spec.code_versions import VERSION_PREFIX, changed_files, version_of
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.store.store import StudyStore
@@ -57,7 +58,7 @@ def describe(store: StudyStore, spec: SweepSpec, space: Space, facts: TaskFacts,
     store.set("space", space_to_json(space))
     store.set("data", dict(facts.data))
     store.set("versions", versions())
-    store.set("code", facts.code)
+    store.set("code_files", dict(facts.code))
     store.set("weights", facts.weights)
     if command:
         store.set("command", command)
@@ -68,9 +69,24 @@ def differences(store: StudyStore, spec: SweepSpec, facts: TaskFacts) -> list[st
     before, now = store.get("versions") or {}, versions()
     names = [name for name in before if name in now and name != "platform"]  # that has the kernel's version in it
     found = [f"{name} was {before[name]}, is {now[name]}" for name in names if before[name] != now[name]]
-    if store.get("code") not in (None, facts.code):
-        found.append(f"the file of {spec.model.kind} has changed")
+    if changed := changed_files(store.get("code_files"), facts.code):
+        found.append(f"your code has changed ({', '.join(changed)})")
     return found
+
+
+class CodeVersions:
+    """The versions of the user's code, each with its files and their hashes once: trials have only their names."""
+
+    def __init__(self, store: StudyStore) -> None:
+        self._store = store
+        self._known: set[str] = set()
+
+    def keep(self, files: Mapping[str, str]) -> None:
+        """Remember the files that a trial is trained by."""
+        version = version_of(files)
+        if version and version not in self._known:
+            self._known.add(version)
+            self._store.set(f"{VERSION_PREFIX}{version}", dict(files))
 
 
 def versions() -> dict[str, str]:

@@ -111,6 +111,7 @@ class Cohort:
                     from_epoch=run.epoch,
                     from_step=run.step,
                     num_parameters=self.task.num_parameters(run.member),
+                    code=self.task.code,
                 )
             )
             if run.curve:

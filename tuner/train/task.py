@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from tuner.models.keyed import batch_order
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
+from tuner.spec.own_code import code_files
 from tuner.train.blocks import block_order
 from tuner.train.class_weights import resolve_class_weights
 from tuner.train.folded import FoldedProgram, FoldScores, fold_orders, fold_seed
@@ -96,6 +98,11 @@ class Task:
         if not self.folds and not self.streams:
             self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
         self.ways = Ways(spec, self.data, self.parts, loss=self.loss, device=device, half=self.half)
+
+    @cached_property
+    def code(self) -> Mapping[str, str]:
+        """SHA-256 of each file of the user's code, by path, as it was loaded."""
+        return code_files(self.spec)
 
     def scorer(self, targets: Tensor) -> Callable[[Tensor], Scores]:
         """What scores outputs for examples with these targets."""

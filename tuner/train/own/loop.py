@@ -112,6 +112,7 @@ class OwnLoop:
             TrialStarted(
                 trial=course.job.trial, worker=self.worker, device=str(self.task.device), path=path,
                 cohort_width=1, from_epoch=len(known), num_parameters=0,
+                code=self.task.code_now,
             )
         ]  # fmt: skip
         if known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 
 import torch
 
@@ -12,6 +13,7 @@ from tuner.data.dataset import TrainingData
 from tuner.records import Direction, Json
 from tuner.spec.check_loop import known_direction
 from tuner.spec.model import SweepSpec
+from tuner.spec.own_code import code_files
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,16 @@ class OwnTask:
         if data is not None:
             self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info)
         self._said: set[str] = set()
+
+    @cached_property
+    def code(self) -> Mapping[str, str]:
+        """SHA-256 of each file of the user's code, by path, as it was loaded."""
+        return code_files(self.spec)
+
+    @property
+    def code_now(self) -> Mapping[str, str]:
+        """The same of what a trial that begins now is trained by: a command reads its files each time."""
+        return code_files(self.spec) if self.path == "command" else self.code
 
     @property
     def data_facts(self) -> Mapping[str, Json]:
