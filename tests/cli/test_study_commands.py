@@ -392,8 +392,9 @@ def _fetch(url: str) -> Any:
 
 
 def test_a_test_figure_of_another_trial_is_marked_where_the_best_is_named(study: StudyPaths, results: Path) -> None:
+    test = {"value": 0.91, "interval": [0.8, 0.95], "examples": 90, "trial": 0, "params": {}}
     with reopen(study) as store:
-        store.set("tests", [{"value": 0.91, "interval": [0.8, 0.95], "examples": 90, "trial": 0, "at": "2026-01-01"}])
+        store.set("tests", [test | {"at": "2026-01-31T12:30:05+00:00"}])
     said = "the test figure is trial 0's; the best is now trial 1, which was not tested"
     for command in (status, best, evaluate):
         assert said in call(command, "digits", "--results", results).output
