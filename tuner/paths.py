@@ -1,9 +1,58 @@
-"""Where everything of a study lies on disk; no other file joins these names."""
+"""Where everything of a study lies on disk, and what may be written there; no other file joins these names."""
 
 from __future__ import annotations
 
+import os
+import re
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp")
+"""The name of a file that `beside` names."""
+
+
+class LinkInStudyError(OSError):
+    """Something in a study's folder is a link, or no ordinary file: what is written there would go elsewhere."""
+
+    def __init__(self, path: Path | str, what: str) -> None:
+        super().__init__(
+            f"{path} is {what}; inside a study's folder nothing is written or removed through such a thing. "
+            "Remove it, or put the whole folder of the study elsewhere and make that folder the link"
+        )
+
+
+def own_place(path: Path) -> Path:
+    """The path, once it is certain that what is written there, or removed, lies in the study's folder itself.
+
+    Args:
+        path: In the folder of a study, which is given without links: `StudyPaths(folder.resolve())`.
+
+    Raises:
+        LinkInStudyError: a part of it is a link, or what is there is neither an ordinary file nor a folder.
+    """
+    if os.path.realpath(path) != os.path.normpath(path.absolute()):
+        link = next((part for part in (*reversed(path.parents), path) if part.is_symlink()), path)
+        raise LinkInStudyError(link, f"a link to {os.path.realpath(link)}")
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return path  # not there yet; whoever writes will say what keeps it from being there
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise LinkInStudyError(path, "a named pipe, a socket or a device")
+    return path
+
+
+def beside(path: Path) -> Path:
+    """Where a file of this process is written before it takes the place of `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def left_beside(folder: Path, *, named: Callable[[str], bool]) -> list[Path]:
+    """Such files in a folder, for files of certain names: of processes that were killed, if no other writes there."""
+    found = ((path, _TEMPORARY.fullmatch(path.name)) for path in folder.glob(".*.tmp"))
+    return [path for path, match in found if match and named(match["name"])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +111,12 @@ class TrialPaths:
         """What the trial printed, and the traceback that ended it."""
         return self.folder / "log.txt"
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """All that is written for the trial."""
+        checkpoints = (self.checkpoint, self.previous_checkpoint, self.new_checkpoint, self.own_checkpoint)
+        return (*checkpoints, self.progress, self.report, self.curve, self.weights, self.predictions, self.log)
+
 
 @dataclass(frozen=True, slots=True)
 class StudyPaths:
@@ -72,6 +127,11 @@ class StudyPaths:
     @property
     def database(self) -> Path:
         return self.folder / "study.db"
+
+    @property
+    def database_files(self) -> tuple[Path, ...]:
+        """The database, and what SQLite writes beside it."""
+        return tuple(self.folder / f"{self.database.name}{end}" for end in ("", "-wal", "-shm", "-journal"))
 
     @property
     def log(self) -> Path:
@@ -135,6 +195,29 @@ class StudyPaths:
     def pending(self) -> Path:
         """Events that the database could not take yet."""
         return self.folder / "pending"
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """All that is written for the study itself."""
+        reports = (self.leaderboard_csv, self.leaderboard_md, self.leaderboard_json, self.report_html, self.plots)
+        best = (self.best / name for name in ("", "params.yaml", "sweep.yaml", "weights.pt", "predict.py"))
+        trials = (self.trials, self.finalists, self.told, self.finalists_told)
+        return (*self.database_files, self.log, self.dev_targets, *reports, *best, *trials, self.tables, self.pending)
+
+    def check_places(self) -> None:
+        """Make sure that all that will be written lies in the folder itself, before anything is.
+
+        Raises:
+            LinkInStudyError: something leads elsewhere.
+        """
+        for place in self.places:
+            own_place(place)
+        for trials in (self.trials, self.finalists):
+            for folder in trials.iterdir() if trials.is_dir() else ():
+                own_place(folder)
+                for place in TrialPaths(folder).places:
+                    if place.is_symlink() or not (place.is_file() or place.is_dir() or not place.exists()):
+                        own_place(place)
 
     def trial(self, number: int) -> TrialPaths:
         return TrialPaths(self.trials / f"{number:04d}")

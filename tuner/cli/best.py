@@ -43,6 +43,7 @@ TOLERANCE = 1e-6
     "that predicts by itself.",
 )  # fmt: skip
 @allow_code_option
+@click.option("--force", is_flag=True, help="With --export: overwrite what is there.")
 @location_options
 def best(
     study: str,
@@ -55,6 +56,7 @@ def best(
     verify: bool,
     export: Path | None,
     allow_code: bool,
+    force: bool,
     results: Path,
     store: str | None,
 ) -> None:
@@ -67,6 +69,8 @@ def best(
     from tuner.report.choice import outdated_test
     from tuner.store.reader import read_study
 
+    if export is not None and not force and (export.exists() or export.is_symlink()):
+        raise UsageError(f"{export} exists; give another name, or --force to overwrite it")
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
     record, why = _traded(data, objective, within) if objective or within else _chosen(data, trial, location)

@@ -81,14 +81,14 @@ def _print(comparison: Comparison, sides: list[Side]) -> None:
 
 def _draw(sides: list[Side], path: Path) -> None:
     from tuner.errors import UsageError
-    from tuner.report.files import write_atomically
+    from tuner.report.files import write_output
     from tuner.report.plots.comparison import comparison
     from tuner.report.plots.style import to_png, to_svg
 
     match path.suffix:
         case ".png":
-            write_atomically(path, to_png(comparison(*sides)))
+            write_output(path, to_png(comparison(*sides)))
         case ".svg":
-            write_atomically(path, to_svg(comparison(*sides), prefix="comparison"))
+            write_output(path, to_svg(comparison(*sides), prefix="comparison"))
         case _:
             raise UsageError(f'"{path}": a plot is a .png or .svg file')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -21,6 +20,7 @@ def init(file: Path, source: str, model: str, force: bool) -> None:
 
     FILE is sweep.yaml if left out; the study takes its name. Example: tuner init digits.yaml --data sklearn/digits
     """
+    from tuner.report.files import write_output
     from tuner.report.shell import shell_command
     from tuner.spec.reader import parse_sweep
     from tuner.spec.starter import starter_text
@@ -30,11 +30,8 @@ def init(file: Path, source: str, model: str, force: bool) -> None:
     study = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "sweep"
     text = starter_text(file=str(file), study=study[:100], source=source, model=model)
     parse_sweep(text, name="tuner init", root=file.parent)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
+        write_output(file, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
     click.echo(f"wrote {file}; look it over, then: {shell_command('run', file)}", err=True)

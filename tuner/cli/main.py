@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import click
 
 from tuner.cli.output import exit_code, lasting_output
-from tuner.errors import TunerError
+from tuner.errors import StorageError, TunerError
+from tuner.paths import LinkInStudyError
 
 COMMANDS = {
     "init": "tuner.cli.init:init",
@@ -92,6 +93,9 @@ def run_command_line(arguments: list[str]) -> int:
 
         click.echo(f"{click.style('error:', fg='red', bold=True)} {visible_lines(str(error))}", err=True)
         return error.exit_code
+    except LinkInStudyError as error:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        return StorageError.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 130
 

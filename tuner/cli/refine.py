@@ -35,7 +35,7 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
 
     Example: tuner refine sweeps/digits.yaml, then tuner run sweeps/digits-2.yaml
     """
-    from tuner.report.files import write_atomically
+    from tuner.report.files import write_output
     from tuner.spec.reader import parse_sweep
     from tuner.spec.rewrite import rewrite_sweep
     from tuner.store.reader import read_study, sweep_of
@@ -59,7 +59,7 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
     text = rewrite_sweep(given, study=new_name, space=space, changes=changes, start=winners[0], folders=folders)
     parse_sweep(text, name=str(target), root=folders[1])
     try:
-        write_atomically(target, text)
+        write_output(target, text)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
     _say(data, changes, total=total)

@@ -109,10 +109,10 @@ def _formatted(analysis: Analysis, frame: pd.DataFrame, format_name: str, *, exc
 
 def _put_out(content: str | bytes, format_name: str, output: Path | None) -> None:
     from tuner.report.escape import visible_lines
-    from tuner.report.files import write_atomically
+    from tuner.report.files import write_output
 
     if output is not None:
-        write_atomically(output, content)
+        write_output(output, content)
     elif isinstance(content, str):
         # Data for a program stay as they are; a terminal would obey the control characters in them.
         sys.stdout.write(visible_lines(content) if sys.stdout.isatty() else content)

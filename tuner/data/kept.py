@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,9 +14,12 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 
 from tuner.errors import DataError
+from tuner.paths import own_place
 
 _WHOLE = "files.json"
 """Names and sizes of the files of a folder that is whole."""
+_OURS = re.compile(r"[0-9a-f]{32}(\.tmp)?")
+"""The names of the folders that are made here; what bears another is not ours to remove."""
 _temporary: dict[str, Path] = {}
 _held: list[int] = []
 """Descriptors that tell other processes, by their locks, that a folder is in use."""
@@ -43,13 +47,14 @@ def made_once(make: Callable[[Path], None], *, key: str, within: Path | None) ->
     """
     if within is None:
         if key not in _temporary:
-            _temporary[key] = Path(tempfile.mkdtemp(prefix="tuner-"))
+            _temporary[key] = Path(tempfile.mkdtemp(prefix="tuner-")).resolve()
             # Not by atexit, which the children of multiprocessing do not run.
             Finalize(None, shutil.rmtree, args=(_temporary[key], True), exitpriority=0)
         within = _temporary[key]
     try:
+        own_place(within / key)
         within.mkdir(parents=True, exist_ok=True)
-        with (within / "making.lock").open("w") as lock:
+        with own_place(within / "making.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             folder = within / key
             if not _is_whole(folder):
@@ -93,7 +98,7 @@ def _is_whole(folder: Path) -> bool:
 def _remove_unused(within: Path) -> None:
     """Remove folders of other files or settings, or half of one, unless a process reads them."""
     for folder in within.iterdir():
-        if folder.is_dir() and not _is_in_use(folder):
+        if _OURS.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink() and not _is_in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 

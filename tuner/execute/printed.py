@@ -12,6 +12,8 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
 
+from tuner.paths import own_place
+
 MAX_BYTES = 2**18
 """Of what is printed between two deliveries, so much is kept: the end."""
 
@@ -67,7 +69,7 @@ def append(log: Path, text: bytes) -> None:
     if text:
         with suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("ab") as file:
+            with own_place(log).open("ab") as file:
                 file.write(text)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tuner.paths import StudyPaths
+from tuner.paths import StudyPaths, beside, own_place
 from tuner.records import Json, ParamValue, TrialRecord
 from tuner.report.choice import final_choice
 from tuner.report.escape import visible
@@ -93,13 +92,14 @@ def _copy(source: Path, target: Path) -> bool:
     """Copy a file so that the target is whole at any moment; False if there is no source."""
     if not source.is_file():
         return False
+    own_place(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = beside(target)
     try:
-        shutil.copyfile(source, beside)
-        beside.replace(target)
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return True
 
 

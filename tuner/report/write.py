@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from tuner.paths import StudyPaths
+from tuner.paths import StudyPaths, own_place
 from tuner.report.analysis import Analysis
 from tuner.report.best import write_best
 from tuner.report.files import write_atomically
@@ -42,9 +42,10 @@ def html_report(analysis: Analysis, *, plots: Path | None = None) -> str:
 
     Args:
         analysis: What to report.
-        plots: A folder to write its figures to as well, as PNG files; those of an earlier report are replaced.
+        plots: A folder to write its figures to as well, as PNG files; those of an earlier report are replaced, and what
+            bears no mark of ours stays.
     """
-    from tuner.report.plots.style import to_png, to_svg
+    from tuner.report.plots.style import is_ours, to_png, to_svg
     from tuner.report.plots.table import drawn
 
     page_plots: list[PagePlot] = []
@@ -56,7 +57,7 @@ def html_report(analysis: Analysis, *, plots: Path | None = None) -> str:
             write_atomically(plots / f"{plot.name}.png", to_png(figure), sync=False)
             written.add(f"{plot.name}.png")
     if plots is not None and plots.is_dir():
-        for old in plots.glob("*.png"):
-            if old.name not in written:
+        for old in own_place(plots).glob("*.png"):
+            if old.name not in written and is_ours(old):
                 old.unlink(missing_ok=True)
     return render_page(analysis, page_plots)

@@ -11,7 +11,7 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 
 from tuner.errors import StorageError
-from tuner.paths import StudyPaths
+from tuner.paths import LinkInStudyError, StudyPaths, own_place
 from tuner.records import Direction
 from tuner.store import engines, optuna_api
 from tuner.store.database import Database
@@ -181,6 +181,12 @@ def open_for_dashboard(paths: StudyPaths, *, study: str, url: str | None) -> Bas
 def _prepare_file(location: DatabaseLocation, study: str, *, direction: Direction, metric: str, create: bool) -> None:
     """Make sure that there is a SQLite file, that it is a sound study database, and that it can be written."""
     path = location.path
+    if location.own:
+        try:
+            for file in StudyPaths(path.parent).database_files:
+                own_place(file)
+        except LinkInStudyError as error:
+            raise StorageError(str(error)) from error
     if path.exists():
         check_study_file(path, thorough=True)
         check_writable(path)

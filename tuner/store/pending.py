@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tuner.errors import StorageError
+from tuner.paths import own_place
 from tuner.records import TrialRecord
 from tuner.store.codec import STUDY_ATTRIBUTE, decode, identity_of, record_from_json, record_to_json
 from tuner.store.database import Database
@@ -41,6 +42,7 @@ class PendingFolder:
         }
         path = self.folder / f"{self.token}.json"
         try:
+            own_place(path)
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 _write_durably(path, json.dumps(content))
@@ -50,7 +52,7 @@ class PendingFolder:
         except OSError as error:
             return (
                 f"; {len(records)} trials have results that could not be kept in {self.folder} either "
-                f"({error.strerror}): they go on from their checkpoints"
+                f"({error.strerror or error}): they go on from their checkpoints"
             )
         return f"; what could not be written is kept in {path} and is stored when the study is next run"
 
@@ -63,7 +65,7 @@ class PendingFolder:
         files: list[Path] = []
         records: dict[int, TrialRecord] = {}
         facts: dict[str, str] = {}
-        for path in sorted(self.folder.glob("*.json"), key=lambda p: p.stat().st_mtime_ns):
+        for path in sorted(own_place(self.folder).glob("*.json"), key=lambda p: p.stat().st_mtime_ns):
             try:
                 content = decode(path.read_text(encoding="utf-8"))
                 _CONTENT(content, "the file")

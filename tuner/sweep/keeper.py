@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 
-from tuner.paths import TrialPaths
+from tuner.paths import TrialPaths, left_beside, own_place
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.report.ranking import rank_trials
 from tuner.spec.objectives import Objective, pareto_front
@@ -48,7 +48,8 @@ class Keeper(Watcher):
 
     def ended(self, record: TrialRecord) -> None:
         files = self._files(record.number)
-        half_written = files.folder.glob(".*.tmp")  # by a process that was killed
+        own_place(files.folder)
+        half_written = left_beside(files.folder, named={path.name for path in files.places}.__contains__)
         for path in (files.checkpoint, files.previous_checkpoint, files.new_checkpoint, *half_written):
             path.unlink(missing_ok=True)
         files.progress.unlink(missing_ok=True)
@@ -66,5 +67,6 @@ class Keeper(Watcher):
 
 def _forget(files: TrialPaths) -> None:
     """Remove a trial's weights, and what the user's own code checkpointed."""
+    own_place(files.folder)
     files.weights.unlink(missing_ok=True)
     shutil.rmtree(files.own_checkpoint, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tuner.paths import own_place
 from tuner.records import TrialRecord
 from tuner.sweep.watcher import Watcher
 
@@ -21,5 +22,5 @@ class LogFile(Watcher):
 
     def said(self, line: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        with self._path.open("a", encoding="utf-8") as file:
+        with own_place(self._path).open("a", encoding="utf-8") as file:
             file.write(f"{now} {line}\n")

@@ -15,7 +15,7 @@ from tuner.errors import StorageError, StudyNotFoundError
 from tuner.execute.facts import TaskFacts
 from tuner.execute.open import begin_to_load, open_executor
 from tuner.faults import fault_point
-from tuner.paths import StudyPaths
+from tuner.paths import LinkInStudyError, StudyPaths
 from tuner.records import Json, TrialRecord
 from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
@@ -101,6 +101,7 @@ class StudyRun:
     def run(self) -> Outcome:
         """Search, train the finalists again, write the reports."""
         options = self.options
+        self._check_places()
         begin_to_load(options.engine, self.spec, devices=options.devices, workers=options.workers)
         # Imported while the workers load torch; alembic, because Optuna imports it to make a database.
         import alembic.command  # noqa: F401
@@ -125,6 +126,9 @@ class StudyRun:
                     if options.fresh:
                         self._open(executor, self.finalists, fresh=True).close()
                 sweep_up(self.paths)
+                folder = self.options.results / self.spec.study
+                if folder.is_symlink():
+                    self.watcher.said(f"{folder} is a link: all files of the study are written to {self.paths.folder}")
                 if changed := differences(store, self.spec, facts):
                     log.warning(
                         "since this study was run last, %s; trials from now on may not be comparable with those before",
@@ -152,6 +156,17 @@ class StudyRun:
             signal=self.stop.signal,
             search_end=notes.now.search_end,
         )
+
+    def _check_places(self) -> None:
+        """Make sure that all that is written goes into the study's folder.
+
+        Raises:
+            StorageError: something in it leads elsewhere.
+        """
+        try:
+            self.paths.check_places()
+        except LinkInStudyError as error:
+            raise StorageError(str(error)) from error
 
     def _is_new_model(self, facts: TaskFacts) -> bool:
         """Whether the model is the user's, and not the one whose trials the study has."""

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from tuner.diagnose.noise import standard_error
 from tuner.errors import StudyMismatchError
 from tuner.execute.facts import TaskFacts
-from tuner.paths import StudyPaths
+from tuner.paths import StudyPaths, left_beside, own_place
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.spec.code_versions import VERSION_PREFIX, changed_files, version_of
 from tuner.spec.model import SweepSpec
@@ -110,9 +110,14 @@ def set_aside(paths: StudyPaths) -> None:
 
 def sweep_up(paths: StudyPaths) -> None:
     """Remove the files of reports that an earlier run was killed over."""
-    for folder in (paths.folder, paths.plots, paths.best):
-        for path in folder.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
+    ours = {path.name for path in paths.places}
+    half_written = [
+        *left_beside(own_place(paths.folder), named=ours.__contains__),
+        *left_beside(own_place(paths.best), named=ours.__contains__),
+        *left_beside(own_place(paths.plots), named=lambda name: name.endswith(".png")),
+    ]
+    for path in half_written:
+        path.unlink(missing_ok=True)
 
 
 def failed_trials(store: StudyStore) -> list[TrialRecord]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tuner.paths import own_place
 from tuner.records import EpochResult, TrialRecord
 
 _EPOCHS = struct.Struct("<I")
@@ -56,6 +57,6 @@ class Told:
 
     def _open(self, file: Path) -> int:
         if self._descriptor is None:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            own_place(file).parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         return self._descriptor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tuner.errors import StorageError
-from tuner.paths import TrialPaths
+from tuner.paths import LinkInStudyError, TrialPaths, beside, own_place
 from tuner.records import EpochResult
 
 NO_ROOM_BYTES = 2**20
@@ -28,10 +27,10 @@ _COLUMNS = tuple(f.name for f in fields(EpochResult))
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path that becomes `path` when the block ends well; the folder is made if it is missing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = beside(path)
     try:
         with storing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            own_place(path).parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             temporary.replace(path)
     finally:
@@ -50,6 +49,8 @@ def storing(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # torch's writer of files
             raise
+        if isinstance(error, LinkInStudyError):
+            raise StorageError(str(error)) from error
         folder = next(folder for folder in path.parents if folder.exists())
         cause = "disk full" if shutil.disk_usage(folder).free < NO_ROOM_BYTES else str(error)
         raise StorageError(

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tuner.faults import fault_point
-from tuner.paths import TrialPaths
+from tuner.paths import TrialPaths, own_place
 from tuner.records import EpochResult
 from tuner.train.artefacts import storing
 from tuner.train.early_stopping import Patience
@@ -89,6 +89,7 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
     torch.save(values, body)
     data = body.getvalue()
     with storing(paths.checkpoint):
+        own_place(paths.new_checkpoint)
         paths.folder.mkdir(parents=True, exist_ok=True)
         with paths.new_checkpoint.open("wb") as file:
             file.write(_MAGIC + hashlib.sha256(data).hexdigest().encode() + b"\n" + data)

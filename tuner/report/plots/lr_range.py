@@ -8,7 +8,8 @@ from pathlib import Path
 from matplotlib.ticker import NullFormatter
 
 from tuner.diagnose.lr_range import Suggestion, smoothed
-from tuner.report.plots.style import BLUE, GREEN, GREY, new_figure, styled
+from tuner.report.files import write_output
+from tuner.report.plots.style import BLUE, GREEN, GREY, new_figure, styled, to_png
 
 
 def write_lr_range(path: Path, rates: Sequence[float], losses: Sequence[float], suggestion: Suggestion | None) -> None:
@@ -31,4 +32,4 @@ def write_lr_range(path: Path, rates: Sequence[float], losses: Sequence[float], 
         axes.set_xlabel("learning rate")
         axes.set_ylabel("training loss")
         axes.legend(loc="lower left")
-        figure.savefig(path, format="png", dpi=160)
+        write_output(path, to_png(figure))

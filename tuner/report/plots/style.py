@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -20,6 +21,11 @@ INK = "#010203"
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY = "#8A8F98"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY)
+
+_MARK = "tuner"
+"""In the PNG files of ours, as the software that wrote them."""
+_HEAD_BYTES = 4096
+"""The mark is in the first so many bytes of a file."""
 
 WIDTH_INCHES = 4.4
 """Drawn at this width, text has a readable size when the figure fills a page of 400 pixels."""
@@ -124,9 +130,18 @@ def to_svg(figure: Figure, *, prefix: str) -> str:
     return svg.replace(INK, "currentColor")
 
 
+def is_ours(png: Path) -> bool:
+    """Whether a PNG file was written by `to_png`."""
+    try:
+        with png.open("rb") as file:
+            return f"tEXtSoftware\0{_MARK}".encode() in file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+
+
 def to_png(figure: Figure) -> bytes:
-    """The figure as a PNG on white."""
+    """The figure as a PNG on white, with our mark in it: see `is_ours`."""
     with styled():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=140, facecolor="white", metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=140, facecolor="white", metadata={"Software": _MARK})
     return buffer.getvalue()

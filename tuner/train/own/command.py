@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tuner.errors import UserCodeError
+from tuner.paths import own_place
 from tuner.records import FailureReason, ParamValue
 from tuner.spec.command import parse_command
 from tuner.spec.defaults import loop_values
@@ -56,6 +57,7 @@ class CommandSession:
         self._is_over = False
         self._last_words = ""
         """The last line of standard error."""
+        own_place(self._report_file.parent)
         self._report_file.unlink(missing_ok=True)
         self._program = Program(arguments_of(course), environment_of(course), folder=folder_of(course.task.spec))
 
@@ -103,7 +105,7 @@ class CommandSession:
         has_ended = self._program.exit_code is not None
         texts = self._program.read(timeout_seconds)
         if texts:
-            with storing(self._log), self._log.open("ab") as log:
+            with storing(self._log), own_place(self._log).open("ab") as log:
                 log.write(b"".join(texts.values()))
         self._is_over = has_ended and not texts
         if errors := self._lines("errors", texts.get("errors", b"")):

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.paths import TrialPaths
+from tuner.paths import TrialPaths, own_place
 from tuner.records import EpochResult, TrialJob
 from tuner.train.artefacts import replacing, storing, write_curve
 from tuner.train.early_stopping import Patience
@@ -54,8 +54,10 @@ class Course:
             if before := found.get("before"):
                 course.before = EpochResult(**before)
         elif course.paths.own_checkpoint.exists():
-            shutil.rmtree(course.paths.own_checkpoint)
+            with storing(course.paths.own_checkpoint):
+                shutil.rmtree(own_place(course.paths.own_checkpoint))
         with storing(course.paths.own_checkpoint):
+            own_place(course.paths.own_checkpoint)
             course.paths.own_checkpoint.mkdir(parents=True, exist_ok=True)
         course._seconds_before = course.curve[-1].seconds if course.curve else 0.0
         return course
