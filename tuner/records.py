@@ -283,6 +283,12 @@ class TrialRecord:
         return self.is_ours or len(self.rungs) > 1
 
     @property
+    def unsaved(self) -> str | None:
+        """What its network answered with besides its weights, and no file holds."""
+        found = self.facts.get("unsaved")
+        return found if isinstance(found, str) else None
+
+    @property
     def objectives(self) -> Mapping[str, float]:
         """What was measured beside the metric, by name, for further objectives and for constraints."""
         found = self.facts.get("objectives")

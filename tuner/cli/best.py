@@ -89,9 +89,9 @@ def best(
     needs_sweep = verify or (export is not None and export.suffix != ".safetensors")
     spec = trained_sweep(study, data, location, allow_code=allow_code) if needs_sweep else None
     if export is not None:
-        _export(spec, data, record, weights, export)
+        _export(spec, data, whole(record), weights, export)
     if verify and spec is not None:
-        _verify(spec, data, record, weights)
+        _verify(spec, data, whole(record), weights)
 
 
 def _chosen(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
@@ -128,6 +128,20 @@ def _traded(data: StudyData, objective: str | None, within: tuple[str, ...]) -> 
 
 def _weights(location: Location, record: TrialRecord) -> Path:
     return location.paths.trial(record.number).weights
+
+
+def whole(record: TrialRecord) -> TrialRecord:
+    """The trial itself, where its weights are all of its network.
+
+    Raises:
+        TunerError: it kept something that no file holds.
+    """
+    if record.unsaved is not None:
+        raise TunerError(
+            f"the weights of trial {record.number} do not give its score again: {record.unsaved}, which no file can "
+            "hold; keep it in a buffer, a number or get_extra_state, and train it again"
+        )
+    return record
 
 
 def _existing(weights: Path, record: TrialRecord) -> Path:
@@ -197,7 +211,9 @@ def _verify(spec: SweepSpec, data: StudyData, record: TrialRecord, weights: Path
     from tuner.execute.devices import WorkerPlace
 
     known = data.facts.get("data")
-    metric = run_apart(_dev_metric, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, known)
+    metric = run_apart(
+        _dev_metric, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, record.seed or 0, known
+    )
     ranked = record.value
     assert ranked is not None
     if not math.isclose(metric, ranked, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
@@ -208,11 +224,11 @@ def _verify(spec: SweepSpec, data: StudyData, record: TrialRecord, weights: Path
     click.echo(f"verified: {weights.name} of trial {record.number} scores dev {data.metric} {metric:.6g}", err=True)
 
 
-def _dev_metric(spec: SweepSpec, params: Params, weights: Path, known: Any) -> float:
+def _dev_metric(spec: SweepSpec, params: Params, weights: Path, seed: int, known: Any) -> float:
     """Of stored weights; runs in a process of its own, since it imports the user's code."""
     from tuner.train.evaluate import evaluate_weights
 
-    return evaluate_weights(spec, params, weights, known=known)[1]
+    return evaluate_weights(spec, params, weights, seed=seed, known=known)[1]
 
 
 def _export(spec: SweepSpec | None, data: StudyData, record: TrialRecord, weights: Path, target: Path) -> None:

@@ -67,6 +67,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
 
 def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool) -> dict[str, Any]:
     """Evaluate the final choice in a process of its own, since that imports the user's code."""
+    from tuner.cli.best import whole
     from tuner.cli.command_line import study_command
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
@@ -87,7 +88,7 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
         )
     if not int((data.facts.get("data") or {}).get("num_test", 0)):
         raise DataError("there are no test examples; give data.test a file, or data.split a share, before the search")
-    record = choice.record
+    record = whole(choice.record)
     weights = location.paths.trial(record.number).weights
     if not weights.is_file():
         raise TunerError(
@@ -110,13 +111,14 @@ def _evaluate(spec: SweepSpec, params: Params, weights_path: Path, known: Mappin
 
     from tuner.data.load import load_training_data
     from tuner.data.test_set import load_test_split
+    from tuner.models.packed import read_trained
     from tuner.train.evaluate import outputs_of, resampled_interval, score
     from tuner.train.task import Task
 
     torch.set_num_threads(1)
     began = time.perf_counter()
     task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
-    weights = torch.load(weights_path, weights_only=True)
+    weights = read_trained(weights_path)
     split = load_test_split(spec, known=known)
     value = float(score(task, params, weights, split).metric[0])
     outputs = outputs_of(task, params, weights, split)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.models.build import build_module
+from tuner.models.packed import load_trained
 from tuner.records import DataInfo, ParamValue
 from tuner.spec.model import SweepSpec
 
@@ -58,10 +59,10 @@ def load_network(
     """
     if not info.folds:
         module = build_module(spec, values, info, seed=0, pretrained=False)
-        module.load_state_dict(dict(weights))
+        load_trained(module, weights)
         return module.eval()
     networks = []
     for own in parted_weights(weights, folds=info.folds):
         networks.append(build_module(spec, values, info, seed=0, pretrained=False))
-        networks[-1].load_state_dict(own)
+        load_trained(networks[-1], own)
     return FoldEnsemble(networks, info.task).eval()

@@ -112,6 +112,7 @@ import torch
 
 from tuner.data.load import load_training_data
 from tuner.models.ensemble import load_network
+from tuner.models.packed import read_trained
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.reader import read_sweep
 
@@ -120,7 +121,7 @@ SPEC = read_sweep(HERE / "sweep.yaml").spec
 KNOWN = {}
 """The hash of the examples that the network was trained on: others are refused."""
 DATA = load_training_data(SPEC, known=KNOWN)
-WEIGHTS = torch.load(HERE / "weights.pt", weights_only=True)
+WEIGHTS = read_trained(HERE / "weights.pt")
 NETWORK = load_network(SPEC, settings_for(SPEC, build_space(SPEC).default()), DATA.info, WEIGHTS)
 
 

@@ -11,10 +11,10 @@ from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tuner.errors import StorageError
+from tuner.models.packed import save_weights
 from tuner.paths import LinkInStudyError, TrialPaths, beside, own_place
 from tuner.records import EpochResult
 
@@ -69,7 +69,7 @@ def write_curve(paths: TrialPaths, curve: Sequence[EpochResult]) -> None:
 def write_weights(paths: TrialPaths, weights: Mapping[str, Tensor]) -> None:
     """A state dict; load it with `torch.load(path, weights_only=True)`."""
     with replacing(paths.weights) as path:
-        torch.save(dict(weights), path)
+        save_weights(weights, path)
 
 
 def write_predictions(paths: TrialPaths, predictions: Tensor) -> None:

@@ -34,6 +34,15 @@ def attributes_of(module: nn.Module) -> dict[str, Hashable]:
     return found
 
 
+def plain_attributes(module: nn.Module) -> Iterator[tuple[str, object]]:
+    """Their values themselves, by dotted names, without hooks."""
+    for part_name, part in module.named_modules():
+        if not isinstance(part, KeyedDropout):
+            for name, value in vars(part).items():
+                if name not in _OF_EVERY_MODULE:
+                    yield f"{part_name}.{name}".lstrip("."), value
+
+
 def own_attributes(module: nn.Module) -> Iterator[tuple[str, Hashable]]:
     """Those of one module, without its parts."""
     if isinstance(module, KeyedDropout):

@@ -155,6 +155,8 @@ class Cohort:
                 if run.has_trained or name != "gradient_norms":
                     own = {layer: values[row] for layer, values in layers.items()}
                     facts[name] = {layer: value for layer, value in own.items() if not math.isnan(value)}
+            if not run.look_at_state(program, row):
+                facts["unsaved"] = run.unsaved
             facts |= trade_offs(self.task, run)
             reason = run.end
             assert reason is not None
@@ -220,7 +222,7 @@ class Cohort:
             if late := run.overtime:
                 failed.append(row)
                 events.append(_failed(run, FailureReason.TIMEOUT, late))
-            elif run.end is not None:
+            elif run.end is not None and (run.end != PAUSE or run.look_at_state(program, row)):
                 done.append(row)
         if improved:
             program.save_best(improved)

@@ -13,6 +13,7 @@ from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
 from tuner.diagnose.intervals import auroc_interval, wilson_interval
 from tuner.models.ensemble import load_network
+from tuner.models.packed import read_trained
 from tuner.records import Json, Params, TrialJob
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
@@ -35,7 +36,7 @@ def score(task: Task, params: Params, weights: Mapping[str, Tensor], split: Spli
 
 
 def evaluate_weights(
-    spec: SweepSpec, params: Params, weights_path: Path, *, known: Mapping[str, Json] | None = None
+    spec: SweepSpec, params: Params, weights_path: Path, *, seed: int = 0, known: Mapping[str, Json] | None = None
 ) -> tuple[float, float]:
     """(dev loss, dev metric) of the weights in a file.
 
@@ -43,6 +44,7 @@ def evaluate_weights(
         spec: The sweep file.
         params: Of the trial.
         weights_path: Its weights.
+        seed: Of the trial; a module that draws in evaluation draws as it did then.
         known: The facts of the data that the study was trained on, which these are to be.
 
     Raises:
@@ -52,8 +54,8 @@ def evaluate_weights(
     """
     torch.set_num_threads(1)
     task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
-    weights = torch.load(weights_path, weights_only=True)
-    job = TrialJob(trial=0, params=params, seed=0, to_epoch=0, folder="")
+    weights = read_trained(weights_path)
+    job = TrialJob(trial=0, params=params, seed=seed, to_epoch=0, folder="")
     scores = task.dev_scores(task.dev_outputs(task.member(job), weights))
     return float(np.mean([s.loss for s in scores])), float(np.mean([s.metric for s in scores]))
 

@@ -18,6 +18,7 @@ from tuner.data.load import measure_training_part
 from tuner.errors import TunerError
 from tuner.imports import require
 from tuner.models.ensemble import load_network
+from tuner.models.packed import MARK, read_trained
 from tuner.records import DataInfo, Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
@@ -56,10 +57,16 @@ def export_safetensors(weights: Path, target: Path) -> None:
 
     Raises:
         MissingExtraError: safetensors is not installed.
+        TunerError: there is more to the network than tensors.
     """
     safetensors = require("safetensors.torch", extra="safetensors")
-    tensors = torch.load(weights, map_location="cpu", weights_only=True)
-    safetensors.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, str(target))
+    found = read_trained(weights)
+    if others := [name for name, value in found.items() if MARK in name or not isinstance(value, Tensor)]:
+        raise TunerError(
+            f"the network holds more than tensors ({', '.join(others).replace(MARK, '')}), which safetensors cannot: "
+            "take weights.pt, or a folder"
+        )
+    safetensors.save_file({name: tensor.contiguous() for name, tensor in found.items()}, str(target))
 
 
 def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path) -> None:
@@ -107,8 +114,8 @@ def export_folder(spec: SweepSpec, params: Params, weights: Path, info: DataInfo
 
 
 def _predictor(spec: SweepSpec, params: Params, weights: Path, info: DataInfo) -> Predictor:
-    tensors = torch.load(weights, map_location="cpu", weights_only=True)
-    return Predictor(load_network(spec, settings_for(spec, params), info, tensors), info).eval()
+    trained = load_network(spec, settings_for(spec, params), info, read_trained(weights))
+    return Predictor(trained, info).eval()
 
 
 def _example(info: DataInfo) -> Tensor:

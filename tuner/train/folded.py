@@ -71,6 +71,9 @@ class FoldedProgram:
         for r, own in zip(self._rows([row]), parted_weights(state, folds=self.folds), strict=True):
             self.program.load_state(r, own)
 
+    def unsaved(self, row: int) -> str | None:
+        return next(filter(None, (self.program.unsaved(r) for r in self._rows([row]))), None)
+
     def save_best(self, rows: Sequence[int]) -> None:
         self.program.save_best(self._rows(rows))
 

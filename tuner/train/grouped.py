@@ -94,6 +94,10 @@ class GroupedProgram:
         program, place = self._at(row)
         program.load_state(place, state)
 
+    def unsaved(self, row: int) -> str | None:
+        program, place = self._at(row)
+        return program.unsaved(place)
+
     def save_best(self, rows: Sequence[int]) -> None:
         for row in rows:
             program, place = self._at(row)

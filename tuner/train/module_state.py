@@ -2,42 +2,177 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import random
+from collections import deque
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tuner.models.packed import ATTRIBUTES, EXTRA, MARK, UnsavedError, load_trained, packed
+from tuner.train.attributes import frozen, plain_attributes
 from tuner.train.program import RowState
 
+MODE = f"{MARK}mode"
+"""Whether each part is in training mode."""
 _UNSAVED = "unsaved."
 """Before the names of buffers that a module's state dict leaves out."""
 
 
-def module_state(module: nn.Module) -> RowState:
-    """A copy of a module's whole state, on the CPU."""
-    saved = module_weights(module)
-    left_out = {n: b for n, b in module.named_buffers() if n not in saved}
-    return saved | {f"{_UNSAVED}{name}": _copy(buffer) for name, buffer in left_out.items()}
+class ModuleState:
+    """A module's weights, buffers, extra state, modes, and the plain attributes that it has changed since it was built.
+
+    Attributes may be numbers, texts, tensors, arrays, generators and collections of these. A module that has changed
+    anything else has a state that cannot be written down; `unsaved` says what it is.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._built = _seen(module)
+
+    def taken(self) -> RowState:
+        """A copy of it all, on the CPU."""
+        weights = self.weights()
+        left_out = {n: _copy(b) for n, b in self._module.named_buffers() if n not in weights}
+        modes = torch.tensor([part.training for part in self._module.modules()], dtype=torch.uint8)
+        return weights | {f"{_UNSAVED}{name}": b for name, b in left_out.items()} | {MODE: modes}
+
+    def weights(self) -> RowState:
+        """What another module of the kind needs to answer as this one: its state dict, and changed attributes."""
+        saved = self._module.state_dict()
+        found = {name: _copy(value) for name, value in saved.items() if isinstance(value, Tensor)}
+        extra = {name: value for name, value in saved.items() if not isinstance(value, Tensor)}
+        for name, values in ((EXTRA, extra), (ATTRIBUTES, self._changed())):
+            if values and not self.unsaved():
+                found[name] = packed(values)
+        return found
+
+    def unsaved(self) -> str | None:
+        """What of it cannot be written down, in words, or None."""
+        saved = self._module.state_dict()
+        try:
+            packed({name: value for name, value in saved.items() if not isinstance(value, Tensor)})
+        except UnsavedError as error:
+            return f"its extra state holds {error}"
+        if gone := self._built.keys() - dict(plain_attributes(self._module)).keys():
+            return f"it has removed {min(gone)}"
+        held = {id(tensor) for tensor in (*self._module.parameters(), *self._module.buffers())}
+        for name, value in self._changed().items():
+            try:
+                if _holds(value, held):
+                    raise UnsavedError("parameters among other values")
+                packed({name: value})
+            except UnsavedError as error:
+                return f"{name} has changed, and holds {error}"
+        return None
+
+    def _changed(self) -> dict[str, Any]:
+        now = _seen(self._module)
+        return {n: value for n, value in plain_attributes(self._module) if now[n] != self._built.get(n)}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `taken` returned.
+
+        Raises:
+            RuntimeError: it is that of another module.
+        """
+        load_trained(self._module, {n: t for n, t in state.items() if not n.startswith(_UNSAVED) and n != MODE})
+        for name, buffer in self._module.named_buffers():
+            if (value := state.get(f"{_UNSAVED}{name}")) is not None:
+                buffer.copy_(value)
+        if MODE in state:
+            for part, trains in zip(self._module.modules(), state[MODE].tolist(), strict=True):
+                part.training = bool(trains)
+
+
+@contextmanager
+def leaving_no_trace(module: nn.Module) -> Iterator[None]:
+    """Within the block the module answers; its buffers and plain attributes are then what they were before."""
+    parts = list(module.modules())
+    attributes = [dict(vars(part)) for part in parts]
+    buffers = [{name: (b, None if b is None else b.clone()) for name, b in part._buffers.items()} for part in parts]
+    values = [(value, frozen(value), _copied(value)) for _, value in plain_attributes(module)]
+    try:
+        yield
+    finally:
+        for part, own, held in zip(parts, attributes, buffers, strict=True):
+            for name in vars(part).keys() - own.keys():
+                del vars(part)[name]
+            vars(part).update(own)
+            part._buffers.clear()
+            for name, (buffer, kept) in held.items():
+                part._buffers[name] = buffer
+                if buffer is not None and kept is not None and not torch.equal(buffer, kept):
+                    buffer.copy_(kept)
+        for value, was, copied in values:
+            if frozen(value) != was:
+                _put_back(value, copied)
+
+
+def _copied(value: object) -> object:
+    """A copy of what can be changed where it lies."""
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, _CHANGEABLE):
+        return copy.deepcopy(value)
+    return None
+
+
+_CHANGEABLE = (list, dict, set, deque, Tensor, np.ndarray, np.random.Generator, random.Random)
 
 
 @torch.no_grad()
-def load_module_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put back what `module_state` took.
+def _put_back(value: object, copied: Any) -> None:
+    match value:
+        case torch.Generator():
+            value.set_state(copied)
+        case Tensor():
+            value.copy_(copied)
+        case np.ndarray():
+            value[...] = copied
+        case np.random.Generator():
+            value.bit_generator.state = copied.bit_generator.state
+        case random.Random():
+            value.setstate(copied.getstate())
+        case list() | deque():
+            value.clear()
+            value.extend(copied)
+        case dict() | set():
+            value.clear()
+            value.update(copied)
 
-    Raises:
-        RuntimeError: it is that of another module.
-    """
-    saved = {name: t for name, t in state.items() if not name.startswith(_UNSAVED)}
-    others = {name: value for name, value in module.state_dict().items() if not isinstance(value, Tensor)}
-    module.load_state_dict({**others, **saved})
-    for name, buffer in module.named_buffers():
-        if (value := state.get(f"{_UNSAVED}{name}")) is not None:
-            buffer.copy_(value)
+
+def _seen(module: nn.Module) -> dict[str, Hashable]:
+    """The plain attributes as values that can be compared; parameters and buffers among them change by training."""
+    held = {id(tensor): "own" for tensor in (*module.parameters(), *module.buffers())}
+    return {name: frozen(_without(value, held)) for name, value in plain_attributes(module)}
 
 
-def module_weights(module: nn.Module) -> RowState:
-    """A copy of the tensors of a module's state dict, on the CPU."""
-    return {name: _copy(value) for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+def _without(value: object, held: Mapping[int, str]) -> object:
+    """The value with what training changes anyway replaced by a word, and with the weights of modules in it."""
+    if id(value) in held:
+        return held[id(value)]
+    if isinstance(value, nn.Module):
+        hidden = {n: t for n, t in value.state_dict(keep_vars=True).items() if id(t) not in held}
+        return value, hidden
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value).__name__, [_without(item, held) for item in value]
+    if isinstance(value, dict):
+        return {key: _without(item, held) for key, item in value.items()}
+    return value
+
+
+def _holds(value: object, held: set[int]) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_holds(item, held) for item in value)
+    if isinstance(value, dict):
+        return any(_holds(item, held) for item in value.values())
+    return id(value) in held
 
 
 def _copy(tensor: Tensor) -> Tensor:

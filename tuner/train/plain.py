@@ -78,6 +78,9 @@ class PlainProgram:
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
         self.trials[row].load_state(state)
 
+    def unsaved(self, row: int) -> str | None:
+        return self.trials[row].unsaved()
+
     def save_best(self, rows: Sequence[int]) -> None:
         for row in rows:
             self.trials[row].save_best()

@@ -15,7 +15,7 @@ from tuner.train.averaging import average_of_module
 from tuner.train.batches import BatchChanges
 from tuner.train.losses import mean_loss
 from tuner.train.max_norm import limit_norms
-from tuner.train.module_state import load_module_state, module_state, module_weights
+from tuner.train.module_state import ModuleState, leaving_no_trace
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, copied_chunks
 from tuner.train.rates import ModuleRates, epochs_of
 from tuner.train.settings import Settings
@@ -25,9 +25,9 @@ from tuner.train.torch_optimizers import make_optimizer
 class PlainTrial:
     """A plain PyTorch loop around a module, in which nothing is replaced.
 
-    `train()` is called before an epoch, and before it goes on from a checkpoint; `eval()` before an evaluation. The
-    generators are seeded for the trial before each epoch and each evaluation. A batch is a copy, the
-    module's to change.
+    `train()` is called before an epoch and `eval()` before an evaluation; a checkpoint holds which of them came last.
+    The generators are seeded for the trial before each epoch and each evaluation. A batch is a copy, the module's to
+    change.
     """
 
     state_format = "torch.optim"
@@ -48,9 +48,10 @@ class PlainTrial:
         self._rates = ModuleRates(member.transfer, self.module)
         self._dropouts = keyed_dropouts(self.module)
         """Of a built-in network; a user's module has none."""
-        self._best = module_weights(self.module)
+        self._state = ModuleState(self.module)
+        self._best = self._state.weights()
         self._trains = False
-        """Whether `train()` was called since its last evaluation, or since it was loaded."""
+        """Whether `train()` was called since its last evaluation."""
         self._generators: GeneratorStates | None = None
         """Where they stand in the middle of an epoch, while others may draw."""
         self._plan: EpochPlan | None = None
@@ -84,8 +85,7 @@ class PlainTrial:
                 self._keys_SL = keys[:, :, 0].tolist()
             self._rates.begin(epoch)
         if not self._trains:
-            self.module.train()
-            self._trains = True
+            self._to_train()
 
     def _step(self, number: int) -> None:
         settings, module, optimizer = self.member.settings, self.module, self.optimizer
@@ -144,12 +144,21 @@ class PlainTrial:
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
         """In evaluation mode, shape (examples, outputs)."""
+        if self.average.active and not self._trains:
+            self._to_train()
         self._trains = False
         with self.average.in_place():
             self.module.eval()
             seed_generators(self.member.seed, "evaluation", device=self.device)
-            chunks = [self.module(chunk).view(len(chunk), self.num_outputs) for chunk in copied_chunks(inputs)]
+            with leaving_no_trace(self.module):
+                chunks = [self.module(chunk).view(len(chunk), self.num_outputs) for chunk in copied_chunks(inputs)]
+            if self.average.active:
+                self._to_train()  # what `eval()` made of the average is undone before the weights return
         return torch.cat(chunks)
+
+    def _to_train(self) -> None:
+        self.module.train()
+        self._trains = True
 
     @torch.no_grad()
     def dead_shares(self, inputs: Tensor) -> list[float]:
@@ -179,11 +188,12 @@ class PlainTrial:
 
     def state(self) -> RowState:
         """A copy of all that it needs to go on."""
-        module = {f"module.{name}": t for name, t in module_state(self.module).items()}
+        module = {f"module.{name}": t for name, t in self._state.taken().items()}
         best = {f"best.{name}": t.clone() for name, t in self._best.items()}
         moments = {f"optimizer.{name}": t for name, t in self._optimizer_state().items()}
         average = {f"average.{name}": t[0].cpu().clone() for name, t in self.average.tensors.items()}
         drawn = {} if self._generators is None else self._generators.tensors()
+        module["trains"] = torch.tensor(self._trains)
         return module | best | moments | average | {f"generators.{name}": t for name, t in drawn.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -192,14 +202,14 @@ class PlainTrial:
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
 
-        load_module_state(self.module, part("module."))
+        self._state.restore(part("module."))
         self._best = part("best.")
         for name, average in self.average.tensors.items():
             average[0] = state[f"average.{name}"].to(self.device)
         self._load_optimizer(part("optimizer."))
         drawn = part("generators.")
         self._generators = GeneratorStates.of_tensors(drawn) if drawn else None
-        self._trains = False
+        self._trains = bool(state.get("trains", False))
 
     def _optimizer_state(self) -> RowState:
         return {
@@ -217,10 +227,16 @@ class PlainTrial:
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**whole, "state": values})
 
+    def unsaved(self) -> str | None:
+        """What of the module's state cannot be written down, in words, or None."""
+        return self._state.unsaved()
+
     def save_best(self) -> None:
-        """Remember the present weights as the best."""
+        """Remember the present weights as the best: those of training mode, which `eval()` may change as it pleases."""
+        if not self._trains:
+            self._to_train()
         with self.average.in_place():
-            self._best = module_weights(self.module)
+            self._best = self._state.weights()
 
     def best_weights(self) -> RowState:
         """Those that were remembered last."""

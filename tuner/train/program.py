@@ -138,6 +138,10 @@ class Program(Protocol):
         """Give one trial a state that `state` returned."""
         ...
 
+    def unsaved(self, row: int) -> str | None:
+        """What of a trial's state cannot be written down, so that it can neither be paused nor go on after a crash."""
+        ...
+
     def save_best(self, rows: Sequence[int]) -> None:
         """Remember the present parameters and buffers of these trials as their best."""
         ...

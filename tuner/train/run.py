@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tuner.errors import StudyMismatchError
 from tuner.faults import fault_point
+from tuner.models.packed import MARK
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, Json, TrialJob
 from tuner.train.artefacts import write_curve, write_predictions, write_weights
@@ -46,6 +47,8 @@ class Run:
     """Whether an epoch of this job is finished: a resumed trial may already be where it was sent."""
     found: Checkpoint | None = None
     """Where to go on from, until `resume` has."""
+    unsaved: str | None = None
+    """What no checkpoint can hold of its state: it goes on to its last epoch, whatever its job says."""
 
     @classmethod
     def of(cls, job: TrialJob, task: Task) -> Run:
@@ -100,7 +103,7 @@ class Run:
             StudyMismatchError: it is not.
         """
         for name, tensor in fresh.items():
-            if name in found.state and found.state[name].shape != tensor.shape:
+            if MARK not in name and name in found.state and found.state[name].shape != tensor.shape:
                 was, now = tuple(found.state[name].shape), tuple(tensor.shape)
                 raise self._misfit(f"{name} was of shape {was}, is of shape {now}")
 
@@ -134,7 +137,7 @@ class Run:
             return f"early stopping at epoch {self.epoch}"
         if self.epoch >= self.member.settings.epochs:
             return "all epochs"
-        return PAUSE if self.epoch >= self.job.to_epoch else None
+        return PAUSE if self.epoch >= self.job.to_epoch and self.unsaved is None else None
 
     @property
     def overtime(self) -> str | None:
@@ -150,7 +153,19 @@ class Run:
         if self.curve:
             write_curve(self.paths, self.curve)
 
+    def look_at_state(self, program: Program, row: int) -> bool:
+        """Whether the trial may rest, or be left: its state can be written down. Where it cannot, that is said once."""
+        if self.unsaved is None and (reason := program.unsaved(row)) is not None:
+            self.unsaved = reason
+            self.task.say_once(
+                f"{self.task.spec.model.kind} is trained without pauses, and from its start after a crash: {reason}, "
+                "which no checkpoint can hold; keep it in a buffer, a number or get_extra_state"
+            )
+        return self.unsaved is None
+
     def write_checkpoint(self, program: Program, row: int) -> None:
+        if not self.look_at_state(program, row):
+            return
         self.synced_seconds = write_checkpoint(
             self.paths,
             Checkpoint(

@@ -17,7 +17,9 @@ from tuner.data.stored import is_streamed
 from tuner.errors import DataError
 from tuner.models.build import build_module, check_inputs, network_of, transfer_for
 from tuner.models.ensemble import parted_weights
+from tuner.models.generators import seed_generators
 from tuner.models.keyed import batch_order
+from tuner.models.packed import load_trained
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
@@ -97,6 +99,7 @@ class Task:
         self._sample = sample.inputs
         if not self.folds and not self.streams:
             self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
+        self._said: set[str] = set()
         self.ways = Ways(spec, self.data, self.parts, loss=self.loss, device=device, half=self.half)
 
     @cached_property
@@ -201,6 +204,12 @@ class Task:
                 best = result
         return best
 
+    def say_once(self, warning: str) -> None:
+        """Log what is true of all trials, once."""
+        if warning not in self._said:
+            log.warning("%s", warning)
+            self._said.add(warning)
+
     def divergence(self, result: EpochResult) -> str | None:
         """What is wrong with a result that says the training diverged, or None."""
         for name, loss in (("training", result.train_loss), ("dev", result.dev_loss)):
@@ -213,14 +222,16 @@ class Task:
     @torch.no_grad()
     def dev_outputs(self, member: Member, weights: Mapping[str, Tensor]) -> Tensor:
         """Outputs on the dev set of the member's module with these weights, shape (dev examples, outputs)."""
-        if not self.folds:
-            return self._outputs(member, weights, self.data.dev.inputs)
+        if not self.folds:  # all that a trial is scored on, so that a module which draws draws the same
+            return self._outputs(member, weights, self._evaluated)[: self._num_dev]
         parts = zip(member.folds, parted_weights(weights, folds=len(self.folds)), self.folds, strict=True)
         return torch.cat([self._outputs(own, w, self.data.train.inputs[fold.dev]) for own, w, fold in parts])
 
     def _outputs(self, member: Member, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        module = member.make_module().to(self.device).eval()
-        module.load_state_dict(weights)
+        module = member.make_module().to(self.device)
+        load_trained(module, weights)
+        module.eval()
+        seed_generators(member.seed, "evaluation", device=self.device)
         found = torch.cat([module(chunk) for chunk in copied_chunks(inputs)])
         return found.view(len(inputs), self.info.num_outputs)
 

@@ -269,6 +269,9 @@ class ModuleProgram:
             average[0] = state[f"average_buffer.{name}"].to(self.device)
 
     @torch.no_grad()
+    def unsaved(self, row: int) -> str | None:
+        return None
+
     def save_best(self, rows: Sequence[int]) -> None:
         index = torch.tensor(rows, device=self.device)
         with self._averages_in_place():

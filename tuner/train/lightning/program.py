@@ -68,6 +68,9 @@ class LightningProgram:
         for text in part("lightning.").values():
             fit.load_lightning_state(text.cpu().numpy().tobytes())
 
+    def unsaved(self, row: int) -> str | None:
+        return None
+
     def save_best(self, rows: Sequence[int]) -> None:
         for row in rows:
             self._fits[row].keep_best()

@@ -263,6 +263,9 @@ class StackedProgram:
         for name, tensor in self._rows().items():
             tensor[row] = state[name].to(self.device)
 
+    def unsaved(self, row: int) -> str | None:
+        return None
+
     def save_best(self, rows: Sequence[int]) -> None:
         index = torch.tensor(rows, device=self.device)
         with self._average.in_place():
