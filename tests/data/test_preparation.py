@@ -165,7 +165,7 @@ def test_categories_are_those_of_the_training_part(tmp_path: Path) -> None:
         ),
         (
             "a,b,y\n" + rows("1,1e200,u", "2,-1e200,v"),
-            "column b holds numbers that are too large to compute with; scale it down",
+            "data.csv, row 1: column b is 1e+200, which is too large to compute with; correct it, or scale it",
         ),
     ],
 )

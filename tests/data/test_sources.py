@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 import struct
 import subprocess
 import sys
@@ -107,6 +108,40 @@ def test_the_header_is_found(text: str, columns: tuple[str, ...], tmp_path: Path
     assert (*plain, *data.info.target_names) == columns
     assert sum(counts(data)) == 20
     assert any("no header" in note for note in data.info.notes) == (columns[0] == "column_1")
+
+
+def test_a_truncated_gzip_file_is_called_so(tmp_path: Path) -> None:
+    whole = gzip.compress(("a,y\n" + "".join(f"{i * 7919 % 1000},{'uv'[i % 2]}\n" for i in range(3000))).encode())
+    for content in (whole[: len(whole) // 2], whole[:200] + b"\xff" * 40 + whole[240:]):
+        (tmp_path / "data.csv.gz").write_bytes(content)
+        with pytest.raises(DataError, match=r"^data.csv.gz is a damaged or truncated gzip file: "):
+            load(tmp_path, source="data.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npz", b"just a text\n", "a.npz is no NumPy file: it begins with b'just a text"),
+        ("a.npy", b"1,2,3\n", "a.npy is no NumPy file: it begins with b'1,2,3"),
+        ("a.npz", b"", "a.npz is no NumPy file: it begins with b''"),
+        ("a.npz", b"PK\x03\x04 and no more", "a.npz is no NumPy file: "),
+        ("a.npy", pickle.dumps([1, 2]), "a.npy holds Python objects, which could run code when read"),
+    ],
+)
+def test_what_is_no_numpy_file_is_called_what_it_is(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as error:
+        load(tmp_path, source=name)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("shape", [(10**12, 10**5), (2**62, 2**62), (10**6, 10**6)])
+def test_an_array_that_claims_to_be_huge_is_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+        file.write(bytes(80))
+    with pytest.raises(DataError, match=r"^a.npy "):
+        load(tmp_path, source="a.npy")
 
 
 def test_a_table_may_be_gzipped(tmp_path: Path) -> None:

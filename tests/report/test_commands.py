@@ -148,6 +148,41 @@ def test_best_says_when_weights_are_not_there(results: list[str], capsys: pytest
     assert run_command_line(["best", "simulated", *results, "--trial", "4000"]) == 2
 
 
+@pytest.mark.parametrize("content", [b"", b"forged", b"\x80\x04not whole", b"PK\x03\x04"])
+def test_damaged_weights_are_named_and_run_no_code(
+    results: list[str], mixed_paths: StudyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    pytest.importorskip("safetensors.torch")
+    weights = mixed_paths.trial(3).weights
+    weights.write_bytes(content)
+    target = str(tmp_path / "best.safetensors")
+    assert run_command_line(["best", "simulated", *results, "--trial", "3", "--params-only", "--export", target]) == 5
+    said = capsys.readouterr().err
+    assert f"{weights} holds no weights that can be read safely" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_column_is_asked_for_once(results: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["report", "simulated", *results, "--columns", "trial,state,trial"]) == 2
+    assert '--columns names "trial" twice' in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_named(results: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("/proc/nothing/report.csv", "/dev/null/report.csv"):
+        assert run_command_line(["report", "simulated", *results, "--format", "csv", "-o", place]) == 5
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {Path(place).parent}: ")
+        assert len(said.splitlines()) == 1
+
+
+def test_a_password_is_not_repeated_by_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["status", "study", "mysql://u:hu sh@h/d"], ["status", "mysql://u:hu sh@h/d"]):
+        assert run_command_line(arguments) in (2, 4)
+        said = capsys.readouterr().err
+        assert "mysql://u:***@h/d" in said
+        assert "hu sh" not in said
+
+
 def test_best_exports_safetensors(results: list[str], mixed_paths: StudyPaths, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
     import torch

@@ -14,7 +14,7 @@ import pytest
 from tests.contracts.store_contract import SPACE
 from tests.store.processes import Elsewhere, next_line
 from tests.store.studies import garbage_page, make_study, reopen, truncated, zeroed_header
-from tuner.errors import StorageError, StudyMismatchError, StudyNotFoundError, UsageError
+from tuner.errors import StorageError, StudyMismatchError, StudyNotFoundError, TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction
 from tuner.store import sqlite_file, tables
@@ -182,6 +182,59 @@ def test_database_in_memory_is_refused(paths: StudyPaths) -> None:
 )
 def test_passwords_are_hidden(url: str, shown: str) -> None:
     assert hide_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    "secret", ["hush", "hu sh", "hu:sh", "hu@sh", "hu/sh", "hu?sh", "hu#sh", "hu%20sh", "h\"'u\nsh", ""]
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:{}@127.0.0.1:1/db", "postgres+psycopg://:{}@h", "--store=mysql://u:{}@h/d?x=1",
+        "mssql://h/d?user=u&password={}&x=1", "mysql://h/d?PASSWD={}", "POSTGRESQL://user:{}@[::1]:5432/db",
+    ],
+)  # fmt: skip
+def test_whatever_the_password_is_made_of(url: str, secret: str) -> None:
+    assert hide_password(url.format(secret)) == url.format("***")
+
+
+@pytest.mark.parametrize(
+    "text", ["postgresql://u:hush", "a word://u:hush@h", "it has password='hu sh' in it", "pwd=hush"]
+)
+def test_passwords_are_hidden_in_texts_and_without_a_host(text: str) -> None:
+    assert "***" in hide_password(text)
+    assert "hu" not in hide_password(text)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://h:5432/d", "postgresql://[::1]:5432/d", "sqlite:///a:b/c", "http://h:80"]
+)
+def test_what_is_no_password_is_shown(url: str) -> None:
+    assert hide_password(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "words"),
+    [
+        ("wibble://u:hush@x", UsageError, 'no kind of database is called "wibble"'),
+        ("redis://x", UsageError, 'no kind of database is called "redis"'),
+        ("://", UsageError, "no kind of database"),
+        ("postgresql://u:hush@h:port/db", UsageError, "the port is a number"),
+        ("postgresql://u:hush", UsageError, "cannot be understood"),
+        ("postgresql+wibble://u:hush@h/db", UsageError, "cannot be understood"),
+        ("postgresql://u:hush@hush/hush@127.0.0.1:1/db", UsageError, "as %40"),
+        ("oracle://u:hush@h/d", StorageError, "run: pip install oracledb"),
+        ("mysql://u:hush@h/d", StorageError, "run: pip install mysqlclient"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_with_what_helps(
+    paths: StudyPaths, url: str, error: type[TunerError], words: str
+) -> None:
+    for use in (lambda: read_study(paths, study="study", url=url), lambda: reopen(paths, url=url)):
+        with pytest.raises(error) as found:
+            use()
+        assert words in str(found.value)
+        assert "hush" not in str(found.value)
 
 
 def test_optuna_has_the_tables_that_we_know() -> None:

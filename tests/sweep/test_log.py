@@ -20,3 +20,9 @@ def test_lines_of_several_runs_follow_each_other(tmp_path: Path) -> None:
         "round 2 of 2: the space is zoomed around the winners",
         "trial 3 failed: no value, 0 epochs (diverged: loss nan)",
     )
+
+
+def test_what_users_say_commands_no_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    LogFile(path).said("a choice \x1b[2J\x07 and\nanother line\u202e")
+    assert path.read_text().split(" ", 1)[1] == "a choice \\x1b[2J\\x07 and another line\\x202e\n"

@@ -7,6 +7,7 @@ the command, so that `tuner --help` and `tuner status` answer at once.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -84,20 +85,45 @@ def run_command_line(arguments: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
+        error.message = _hidden(error.message, arguments)  # type: ignore[misc]
         error.show()
         return error.exit_code
     except TunerError as error:
         if "--debug" in arguments:
             raise
-        from tuner.report.escape import visible_lines
-
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {visible_lines(str(error))}", err=True)
+        _say(str(error), arguments)
         return error.exit_code
     except LinkInStudyError as error:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        _say(str(error), arguments)
         return StorageError.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 130
+    except OSError as error:
+        if "--debug" in arguments or error.filename is None:
+            raise
+        _say(f"{os.fsdecode(error.filename)}: {error.strerror or error}", arguments)
+        return StorageError.exit_code
+    except MemoryError:
+        if "--debug" in arguments:
+            raise
+        _say("there is not enough memory; where it is limited (`ulimit -v`, a container), raise the limit", arguments)
+        return TunerError.exit_code
+
+
+def _say(error: str, arguments: Sequence[str]) -> None:
+    """Print an error, with nothing in it that a terminal obeys, and no password."""
+    from tuner.report.escape import visible_lines
+
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {visible_lines(_hidden(error, arguments))}", err=True)
+
+
+def _hidden(text: str, arguments: Sequence[str]) -> str:
+    """The text without the passwords in it: those of the command line are known as they were typed, spaces and all."""
+    from tuner.store.locations import hide_password, hide_passwords
+
+    for argument in arguments:
+        text = text.replace(argument, hide_password(argument)) if "://" in argument else text
+    return hide_passwords(text)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,10 @@ def _select(frame: pd.DataFrame, *, sort: str | None, reverse: bool, columns: st
     elif reverse:
         raise UsageError("--reverse turns the order of --sort around; add --sort COLUMN")
     if columns is not None:
-        frame = frame[[_column(frame, name.strip()) for name in columns.split(",")]]
+        names = [_column(frame, name.strip()) for name in columns.split(",")]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UsageError(f'--columns names "{twice[0]}" twice')
+        frame = frame[names]
     return frame
 
 

@@ -111,17 +111,17 @@ def _evaluate(spec: SweepSpec, params: Params, weights_path: Path, known: Mappin
 
     from tuner.data.load import load_training_data
     from tuner.data.test_set import load_test_split
-    from tuner.models.packed import read_trained
+    from tuner.models.packed import trained_weights
     from tuner.train.evaluate import outputs_of, resampled_interval, score
     from tuner.train.task import Task
 
     torch.set_num_threads(1)
     began = time.perf_counter()
     task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
-    weights = read_trained(weights_path)
     split = load_test_split(spec, known=known)
-    value = float(score(task, params, weights, split).metric[0])
-    outputs = outputs_of(task, params, weights, split)
+    with trained_weights(weights_path) as weights:
+        value = float(score(task, params, weights, split).metric[0])
+        outputs = outputs_of(task, params, weights, split)
     low, high = resampled_interval(task, outputs, split.targets, value=value, resamples=RESAMPLES)
     return {
         "value": value,

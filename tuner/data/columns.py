@@ -25,6 +25,9 @@ MOST_MIXED_CATEGORIES = 20
 MOST_DISTINCT_TEXTS = 10_000
 """Of all examples together; a column with more is refused before the training part is known."""
 
+LARGEST = 1e150
+"""The square of a larger number cannot be computed in 64 bits, and with it no standard deviation."""
+
 _AMOUNT = re.compile(r"[$€£¥]?\s*[-+]?\d+([.,]\d+)*\s*[%$€£¥]?")
 """A number as people write it: 1,5 or 1,234.50 or 12% or $3."""
 _DATES = (datetime.date, datetime.time, pd.Timestamp, pd.Timedelta, pd.Period)
@@ -65,15 +68,15 @@ class ColumnSurvey:
             origin: Of the rows, for messages.
 
         Raises:
-            DataError: they hold infinite numbers, lists, dates or characters that no text has.
+            DataError: they hold infinite or too large numbers, lists, dates or characters that no text has.
         """
         self._num_rows += len(column)
         if _is_numeric(column):
-            _check_infinite(self._name, as_numbers(column), origin)
+            _check_size(self._name, as_numbers(column), origin)
             return
         codes, values = self._distinct(column, origin)
         if all(isinstance(v, bool | int | float | Decimal) for v in values):
-            _check_infinite(self._name, _looked_up(np.array([float(v) for v in values]), codes), origin)
+            _check_size(self._name, _looked_up(np.array([float(v) for v in values]), codes), origin)
             return
         self._only_numbers = False
         texts = [str(v) for v in values]
@@ -186,10 +189,16 @@ def _looked_up(values: npt.NDArray[np.float64], codes: npt.NDArray[np.intp]) -> 
     return np.append(values, np.nan)[codes]
 
 
-def _check_infinite(name: str, values: npt.NDArray[np.float64], origin: Origin) -> None:
-    infinite = np.flatnonzero(np.isinf(values))
-    if len(infinite):
-        raise is_infinite(name, origin.row(int(infinite[0])))
+def _check_size(name: str, values: npt.NDArray[np.float64], origin: Origin) -> None:
+    with np.errstate(invalid="ignore"):
+        beyond = np.flatnonzero(np.abs(values) > LARGEST)
+    if len(beyond):
+        row, value = origin.row(int(beyond[0])), float(values[beyond[0]])
+        if np.isinf(value):
+            raise is_infinite(name, row)
+        raise DataError(
+            f"{row}: column {name} is {value:g}, which is too large to compute with; correct it, or scale it"
+        )
 
 
 def is_infinite(name: str, row: str) -> DataError:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import io
 import random
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from tuner.errors import StorageError
 
 MARK = "!"
 ATTRIBUTES = f"{MARK}attributes"
@@ -96,6 +99,31 @@ def read_trained(path: Path) -> dict[str, Any]:
     metadata = getattr(found, "_metadata", {}).get("", {})
     return {**found, **metadata.get(_METADATA, {})}
 
+
+@contextmanager
+def trained_weights(path: Path) -> Iterator[dict[str, Any]]:
+    """What `read_trained` finds; within the block it is put into the network.
+
+    Raises:
+        StorageError: the file is damaged or forged, or of another network.
+    """
+    try:
+        found = read_trained(path)
+    except Exception as error:  # a forged file may make the reader raise anything
+        words = str(error).strip().splitlines() or [""]
+        cause = f"{type(error).__name__}: {words[0][:200]}"
+        raise StorageError(f"{path} holds no weights that can be read safely ({cause}); {_AGAIN}") from None
+    try:
+        yield found
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        words = str(error).strip().splitlines()
+        cause = words[-1].strip()[:200].rstrip(".")
+        raise StorageError(f"{path} has the weights of another network ({cause}); {_AGAIN}") from None
+
+
+_AGAIN = "train the trial again from best/sweep.yaml in the study's folder"
 
 _SIMPLE = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 _BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")

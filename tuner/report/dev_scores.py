@@ -136,6 +136,6 @@ def _resampled(
 def _load(path: Path) -> NDArray[np.generic] | None:
     try:
         loaded: NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError, SyntaxError):  # damaged, or forged
         return None
     return loaded if loaded.ndim in (1, 2) else None

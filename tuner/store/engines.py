@@ -16,13 +16,13 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from sqlalchemy import Engine, QueuePool, create_engine, event, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from tuner.errors import MissingExtraError
+from tuner.errors import StorageError, UsageError
 from tuner.records import Direction
 from tuner.store.codec import METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, study_mark
 from tuner.store.database import DatabaseGoneError, cause_of
-from tuner.store.locations import DatabaseLocation
+from tuner.store.locations import DatabaseLocation, hide_password
 from tuner.store.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, check_version, on_network_file_system
 
 CONNECT_SECONDS = 5
@@ -68,14 +68,29 @@ def server_engine(url: str) -> Engine:
     """Connections to a database server, each tried before use.
 
     Raises:
-        MissingExtraError: its driver is not installed.
+        UsageError: the URL cannot be understood.
+        StorageError: its driver is not installed.
     """
     timeout = {"connect_timeout": CONNECT_SECONDS} if url.startswith(("postgresql+psycopg", "mysql")) else {}
     try:
         return create_engine(url, pool_pre_ping=True, pool_size=1, connect_args=timeout)
     except ImportError as error:
-        extra = 'pip install "tuner[postgres]"' if url.startswith("postgresql") else "pip install its package"
-        raise MissingExtraError(f"the driver of this database is not installed ({error}); run: {extra}") from error
+        raise StorageError(
+            f"{hide_password(url)}: the driver of this database is not installed ({error}); run: "
+            f"{_INSTALLS.get(error.name or '', f'pip install {error.name}')}"
+        ) from error
+    except (ArgumentError, ValueError):  # their words may have the password in them
+        raise UsageError(
+            f"--store {hide_password(url)} cannot be understood; "
+            "write postgresql://HOST:PORT/DATABASE, with USER:PASSWORD@ before the host; the port is a number"
+        ) from None
+
+
+_INSTALLS = {
+    "psycopg": 'pip install "tuner[postgres]"',
+    "MySQLdb": "pip install mysqlclient (or name another driver: mysql+pymysql://)",
+}
+"""How to get a driver whose package has another name."""
 
 
 def find_study(engine: Engine, study: str, *, shown: str) -> int | None:

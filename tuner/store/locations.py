@@ -10,6 +10,8 @@ from typing import Literal
 from tuner.errors import UsageError
 from tuner.paths import StudyPaths
 
+SERVERS = ("postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
+"""Kinds of servers that Optuna's tables can lie on."""
 _SQLITE = re.compile(r"^sqlite(\+\w+)?://(/(?P<path>[^?]*))?(\?.*)?$")
 
 
@@ -53,13 +55,50 @@ def find_database(paths: StudyPaths, *, url: str | None) -> DatabaseLocation:
                 f"--store {url}: a database in memory cannot hold a study; name a file: sqlite:///study.db"
             )
         return DatabaseLocation("sqlite", Path(name).absolute())
+    _check_server(url)
     return DatabaseLocation("server", paths.folder, _with_driver(url))
 
 
-def hide_password(text: str) -> str:
-    """A text with the passwords of all URLs in it replaced by `***`."""
-    text = re.sub(r"(://[^:/@\s]*:)\S*(?=@)", r"\1***", text)
-    return re.sub(r"(?i)([?&](?:password|passwd|sslpassword)=)[^&\s]*", r"\1***", text)
+def hide_password(argument: str) -> str:
+    """A URL with its password replaced by `***`, which may hold spaces, `@` and whatever else; or else a text."""
+    if not _URL.match(argument):
+        return hide_passwords(argument)
+    shown = _USER.sub(lambda found: f"{found[1]}{_without_password(found[2])}@", argument)
+    return _PARAMETER.sub(r"\1***", _NO_HOST.sub(r"\1***", shown))
+
+
+def hide_passwords(text: str) -> str:
+    """A text with the passwords of the URLs and settings in it replaced by `***`; each ends with its word."""
+    return _SETTING.sub(r"\1***", _IN_TEXT.sub(r"\1***", text))
+
+
+_IN_TEXT = re.compile(r"(://[^:/@\s]*:)\S*(?=@)")
+_URL = re.compile(r"(--[\w-]+=)?[A-Za-z][\w+.-]*://")
+_USER = re.compile(r"(://)(.*)@", re.DOTALL)
+_NO_HOST = re.compile(r"(://[^\[/:@]*:)(?!\*\*\*|\d+(?:[/?]|$))[^/]+")
+"""A user and a password, where the host was forgotten."""
+_NAMES = r"(?:password|passwd|pwd|sslpassword|secret|token)"
+_PARAMETER = re.compile(rf"(?i)([?&]{_NAMES}=)[^&]*")
+_SETTING = re.compile(rf"(?i)\b({_NAMES}=)(?:'[^']*'|\"[^\"]*\"|[^&\s]+)")
+
+
+def _without_password(user: str) -> str:
+    name, colon, _ = user.partition(":")
+    return f"{name}:***" if colon else user
+
+
+def _check_server(url: str) -> None:
+    """Make sure that a URL names a kind of server, and that its parts can be told apart."""
+    scheme, _, rest = url.partition("://")
+    kind = scheme.partition("+")[0]
+    if kind not in SERVERS:
+        known = ", ".join(f"{name}://" for name in SERVERS)
+        raise UsageError(
+            f'--store {hide_password(url)}: no kind of database is called "{kind}"; known are sqlite:///FILE, '
+            f"journal:///FILE, {known}"
+        )
+    if rest.partition("?")[0].count("@") > 1:
+        raise UsageError(f"--store {hide_password(url)}: write an @ in the user's name or the password as %40")
 
 
 def _with_driver(url: str) -> str:

@@ -19,7 +19,7 @@ from tuner.faults import fault_point
 from tuner.records import TrialRecord
 from tuner.store.database import Database, DatabaseGoneError, cause_of, root_of
 from tuner.store.lease import BEAT_SECONDS
-from tuner.store.locations import hide_password
+from tuner.store.locations import hide_passwords
 from tuner.store.pending import PendingFolder
 from tuner.store.sqlite_file import explain
 
@@ -210,8 +210,8 @@ def as_storage_error(error: BaseException, *, shown: str, note: str = "") -> Sto
     """The error that a user sees: the database, the cause, and what became of the results."""
     if isinstance(error, StorageError):
         return type(error)(f"{error}{note}")
-    return StorageError(f"{hide_password(explain(shown, root_of(error)))}{note}")
+    return StorageError(f"{hide_passwords(explain(shown, root_of(error)))}{note}")
 
 
 def _first_line(error: BaseException) -> str:
-    return hide_password(str(root_of(error)).strip().splitlines()[0]) if str(root_of(error)) else type(error).__name__
+    return hide_passwords(str(root_of(error)).strip().splitlines()[0]) if str(root_of(error)) else type(error).__name__

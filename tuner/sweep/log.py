@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tuner.paths import own_place
 from tuner.records import TrialRecord
+from tuner.report.escape import visible
 from tuner.sweep.watcher import Watcher
 
 
@@ -23,4 +24,4 @@ class LogFile(Watcher):
     def said(self, line: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with own_place(self._path).open("a", encoding="utf-8") as file:
-            file.write(f"{now} {line}\n")
+            file.write(f"{now} {visible(line)}\n")

@@ -13,7 +13,7 @@ from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
 from tuner.diagnose.intervals import auroc_interval, wilson_interval
 from tuner.models.ensemble import load_network
-from tuner.models.packed import read_trained
+from tuner.models.packed import trained_weights
 from tuner.records import Json, Params, TrialJob
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
@@ -49,14 +49,13 @@ def evaluate_weights(
 
     Raises:
         StudyMismatchError: they are not.
-        OSError: the file cannot be read.
-        RuntimeError: its tensors are not those of the network that the parameters describe.
+        StorageError: the file is damaged, or its tensors are not those of the network that the parameters describe.
     """
     torch.set_num_threads(1)
     task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
-    weights = read_trained(weights_path)
     job = TrialJob(trial=0, params=params, seed=seed, to_epoch=0, folder="")
-    scores = task.dev_scores(task.dev_outputs(task.member(job), weights))
+    with trained_weights(weights_path) as weights:
+        scores = task.dev_scores(task.dev_outputs(task.member(job), weights))
     return float(np.mean([s.loss for s in scores])), float(np.mean([s.metric for s in scores]))
 
 

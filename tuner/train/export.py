@@ -18,7 +18,7 @@ from tuner.data.load import measure_training_part
 from tuner.errors import TunerError
 from tuner.imports import require
 from tuner.models.ensemble import load_network
-from tuner.models.packed import MARK, read_trained
+from tuner.models.packed import MARK, trained_weights
 from tuner.records import DataInfo, Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
@@ -60,13 +60,13 @@ def export_safetensors(weights: Path, target: Path) -> None:
         TunerError: there is more to the network than tensors.
     """
     safetensors = require("safetensors.torch", extra="safetensors")
-    found = read_trained(weights)
-    if others := [name for name, value in found.items() if MARK in name or not isinstance(value, Tensor)]:
-        raise TunerError(
-            f"the network holds more than tensors ({', '.join(others).replace(MARK, '')}), which safetensors cannot: "
-            "take weights.pt, or a folder"
-        )
-    safetensors.save_file({name: tensor.contiguous() for name, tensor in found.items()}, str(target))
+    with trained_weights(weights) as found:
+        if others := [name for name, value in found.items() if MARK in name or not isinstance(value, Tensor)]:
+            raise TunerError(
+                f"the network holds more than tensors ({', '.join(others).replace(MARK, '')}), which safetensors "
+                "cannot: take weights.pt, or a folder"
+            )
+        safetensors.save_file({name: tensor.contiguous() for name, tensor in found.items()}, str(target))
 
 
 def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path) -> None:
@@ -114,8 +114,8 @@ def export_folder(spec: SweepSpec, params: Params, weights: Path, info: DataInfo
 
 
 def _predictor(spec: SweepSpec, params: Params, weights: Path, info: DataInfo) -> Predictor:
-    trained = load_network(spec, settings_for(spec, params), info, read_trained(weights))
-    return Predictor(trained, info).eval()
+    with trained_weights(weights) as found:
+        return Predictor(load_network(spec, settings_for(spec, params), info, found), info).eval()
 
 
 def _example(info: DataInfo) -> Tensor:

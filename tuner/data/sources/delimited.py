@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -82,7 +83,9 @@ def _refusing(where: str) -> Iterator[None]:
         raise DataError(f"{where} is empty") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise DataError(f"{where} is no table: {_cause(error)}; every row needs as many fields as the first") from error
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{where} is a damaged or truncated gzip file: {error}") from error
+    except UnicodeDecodeError as error:
         raise DataError(f"{where} is no UTF-8 text ({error}); save it as UTF-8 CSV") from error
 
 

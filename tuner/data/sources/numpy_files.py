@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,9 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
 
 def _read_archive(path: Path) -> Mapping[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise _unreadable(path, error) from error
 
 
@@ -44,11 +46,26 @@ def _read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:
     try:
         found: npt.NDArray[Any] = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
         return found
-    except (ValueError, EOFError) as error:
+    except _DAMAGED as error:
         raise _unreadable(path, error) from error
 
 
+_DAMAGED = (
+    ValueError, EOFError, MemoryError, OverflowError, NotImplementedError, SyntaxError, struct.error, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+"""What NumPy raises for a file that is damaged, forged, or none of its own."""
+_MAGIC = (b"\x93NUMPY", b"PK", b"\x80")
+"""How NPY files, NPZ archives and pickled objects begin."""
+
+
 def _unreadable(path: Path, error: Exception) -> DataError:
+    with path.open("rb") as file:
+        begin = file.read(20)
+    if not begin.startswith(_MAGIC):
+        return DataError(f"{path.name} is no NumPy file: it begins with {begin!r}")
+    if isinstance(error, MemoryError):
+        return DataError(f"{path.name} says that it holds an array that does not fit into memory: {error}")
     if "allow_pickle" in str(error):
         return DataError(f"{path.name} holds Python objects, which could run code when read; save plain arrays")
     return DataError(f"{path.name} is no NumPy file: {error}")
