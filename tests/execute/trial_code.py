@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import DataInfo
+from tuner.execute import memory
 
 _forked: list[bool] = []
 
@@ -155,6 +157,46 @@ def commit(fault: str) -> None:
             pass
         case _:
             raise AssertionError(f"no such fault: {fault}")
+
+
+ballast: weakref.WeakSet[Ballast] = weakref.WeakSet()
+"""The ballast of trials that is in memory still."""
+hoarded: dict[int, Tensor] = {}
+
+
+class Ballast(nn.Module):
+    """Refers to itself, so that it stays in memory until it is looked for."""
+
+    def __init__(self, mebibytes: int, owner: float = 0.0) -> None:
+        super().__init__()
+        self.owner = owner
+        self.held = torch.ones(mebibytes * 2**18)
+        self.register_forward_hook(self.look)
+        ballast.add(self)
+
+    def look(self, module: nn.Module, inputs: Any, outputs: Tensor) -> None:
+        pass
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def build_heavy(params: Mapping[str, Any], data: DataInfo) -> nn.Module:
+    """With some ballast; out of memory while that of another trial is there, if it is told so."""
+    owner = params["learning_rate"]
+    if params.get("crowded") and any(one.owner != owner for one in ballast):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB")
+    return nn.Sequential(Ballast(int(params["mebibytes"]), owner), nn.Flatten(), nn.Linear(64, data.num_outputs))
+
+
+def build_hoarding(params: Mapping[str, Any], data: DataInfo) -> nn.Module:
+    """Keeps memory for good; out of memory where another trial did."""
+    memory.WORN_BYTES["cpu"] = 2**24
+    if "owner" in params:  # a trial's own, and no default configuration's
+        hoarded.setdefault(params["owner"], torch.ones(2**25))
+    if len(hoarded) > 1:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB")
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, data.num_outputs))
 
 
 def start_and_terminate() -> None:

@@ -212,6 +212,9 @@ class LocalExecutor:
                         self._failure = self._failure or error
                     case ("checked",):
                         worker.is_checking = False
+                    case ("spent", int(trial)):
+                        worker.is_spent = True
+                        self._alone.add(trial)
                     case ("too wide", int(width)):
                         self.planner.too_wide(worker.key, width)
                     case ("log", int(level), str(text)):
@@ -272,6 +275,9 @@ class LocalExecutor:
             return []  # the run is over, and what became of its trials is for the next one to see
         if self._interrupted:
             return [TrialInterrupted(trial=trial) for trial in worker.jobs]
+        if worker.is_spent:
+            self._pending += worker.jobs.values()
+            return []
         if worker.overtime:
             self._pending += [p for trial, p in worker.jobs.items() if trial not in worker.overtime]
             cause = "it was still in an epoch when its time was over; limits.trial_seconds is "

@@ -6,12 +6,22 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from tuner.errors import StorageError, StudyMismatchError
-from tuner.records import FailureReason, TrialEvent, TrialFailed, TrialInterrupted, TrialJob
+from tuner.execute.memory import Memory
+from tuner.records import (
+    EpochsFinished,
+    FailureReason,
+    TrialEvent,
+    TrialFailed,
+    TrialInterrupted,
+    TrialJob,
+    TrialStarted,
+)
 from tuner.train.cohort import Cohort
 from tuner.train.own.open import open_loop
 from tuner.train.own.task import OwnTask
@@ -47,6 +57,14 @@ def open_group(task: Task | OwnTask, jobs: Sequence[TrialJob], *, worker: str) -
     return open_loop(task, jobs, worker=worker) if isinstance(task, OwnTask) else Cohort(task, jobs, worker=worker)
 
 
+class ProcessSpentError(Exception):
+    """A trial has too little memory here, where ended trials hold it: another process may have enough."""
+
+    def __init__(self, trial: int) -> None:
+        super().__init__(trial)
+        self.trial = trial
+
+
 class CohortRunner:
     """Trains groups of jobs of one fusion key; an error in a cohort ends the trial that causes it, not the others.
 
@@ -54,19 +72,28 @@ class CohortRunner:
     memory, they go on in halves.
     """
 
-    def __init__(self, task: Task | OwnTask, *, worker: str, too_wide: Callable[[int], None]) -> None:
+    def __init__(
+        self, task: Task | OwnTask, *, worker: str, too_wide: Callable[[int], None], is_replaceable: bool = False
+    ) -> None:
         """Train for a worker.
 
         Args:
             task: What is trained.
             worker: Its name, for events.
             too_wide: Told the width of a cohort that ran out of memory.
+            is_replaceable: Whether another process can go on where this one has no memory left.
         """
         self.task = task
         self.worker = worker
         self.members: tuple[TrialJob, ...] = ()
         """The jobs in training while the events that were yielded last came about."""
         self._too_wide = too_wide
+        self._is_replaceable = is_replaceable
+        self._memory = Memory(task.device)
+        self._tried_again: set[int] = set()
+        """Trials that ran out of memory by themselves, and began again with what ended ones had left removed."""
+        self._seen: set[int] = set()
+        """All trials that this process has trained."""
         self._cohort: Group | None = None
         self._waiting: list[list[TrialJob]] = []
         self._refused: list[TrialEvent] = []
@@ -98,6 +125,7 @@ class CohortRunner:
         Raises:
             StorageError: the trials' files cannot be written.
             StudyMismatchError: a checkpoint is of another module than the user's is now.
+            ProcessSpentError: the trials that have not ended are to go on in another process.
         """
         self._interrupted = False
         self._waiting = [list(jobs)]
@@ -107,6 +135,7 @@ class CohortRunner:
                 yield [TrialInterrupted(trial=job.trial) for job in group]
             else:
                 yield from self._train(group)
+                self._memory.tidy()
 
     def _feasible(self, jobs: Sequence[TrialJob]) -> list[TrialJob]:
         """The jobs worth training; that the others are not is told with the next events."""
@@ -138,37 +167,73 @@ class CohortRunner:
         except (StorageError, StudyMismatchError):
             raise  # no fault of the trial's: on a full disk, or with a module that has changed, none can be trained
         except (Exception, SystemExit) as error:  # a user's module may raise anything
-            events = [*self._take_refused(), *self._after(error, cohort.unfinished)]
+            left = cohort.unfinished
+            ended = _Ended.by(error)
             traceback.clear_frames(error.__traceback__)
         finally:
             self._cohort = None
         del cohort  # and with it its tensors, before the next ones are made
-        if self.task.device.type == "cuda":
-            torch.cuda.empty_cache()
-        yield events
+        yield [*self._take_refused(), *self._after(ended, left)]
 
     def _epochs(self, cohort: Group) -> Iterator[list[TrialEvent]]:
         epochs = cohort.epochs()
         while True:
             self.members = tuple(cohort.unfinished)
+            self._seen.update(job.trial for job in self.members)
             events = next(epochs, None)
             if events is None:
                 break
+            if not all(isinstance(event, TrialStarted | EpochsFinished) for event in events):
+                self._memory.tidy()  # a trial has left, and others may go on to join for hours
             yield [*self._take_refused(), *events]
         if refused := self._take_refused():
             yield refused
 
-    def _after(self, error: BaseException, left: list[TrialJob]) -> list[TrialEvent]:
+    def _after(self, ended: _Ended, left: list[TrialJob]) -> list[TrialEvent]:
+        if ended.reason is FailureReason.OUT_OF_MEMORY:
+            self._too_wide(len(left))
+            has_freed = self._memory.collect()
+            if len(left) == 1 and self._begins_again(left[0], has_freed=has_freed):
+                return []
+        elif self.task.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(left) > 1:
+            size = -(-len(left) // 2) if ended.reason is FailureReason.OUT_OF_MEMORY else 1
+            log.warning("a cohort of %d ended with %s; its trials go on %d at a time", len(left), ended.line, size)
+            self._waiting = [left[i : i + size] for i in range(0, len(left), size)] + self._waiting
+            return []
+        return [
+            TrialFailed(trial=job.trial, reason=ended.reason, message=ended.line, traceback=ended.story) for job in left
+        ]
+
+    def _begins_again(self, job: TrialJob, *, has_freed: bool) -> bool:
+        """Whether a trial that ran out of memory by itself goes on here, since that was not its own fault.
+
+        Raises:
+            ProcessSpentError: it is to go on in another process.
+        """
+        if has_freed and job.trial not in self._tried_again:
+            self._tried_again.add(job.trial)
+            self._waiting.insert(0, [job])
+            return True
+        if self._is_replaceable and self._memory.is_worn and self._seen > {job.trial}:
+            raise ProcessSpentError(job.trial)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What an error says that ended a group: it is told without its frames, which hold the group's tensors."""
+
+    reason: FailureReason
+    line: str
+    story: str
+
+    @classmethod
+    def by(cls, error: BaseException) -> _Ended:
         out_of_memory = _is_out_of_memory(error)
         if not out_of_memory and _has_lost_device(error):
             raise error  # nothing can be trained in this process any more
-        if out_of_memory:
-            self._too_wide(len(left))
-        if len(left) > 1:
-            size = -(-len(left) // 2) if out_of_memory else 1
-            log.warning("a cohort of %d ended with %s; its trials go on %d at a time", len(left), _line(error), size)
-            self._waiting = [left[i : i + size] for i in range(0, len(left), size)] + self._waiting
-            return []
         match error:
             case SystemExit():
                 reason = FailureReason.EXITED
@@ -176,8 +241,7 @@ class CohortRunner:
                 reason = FailureReason.OUT_OF_MEMORY
             case _:
                 reason = FailureReason.ERROR
-        text = "".join(traceback.format_exception(error))
-        return [TrialFailed(trial=job.trial, reason=reason, message=_line(error), traceback=text) for job in left]
+        return cls(reason, _line(error), "".join(traceback.format_exception(error)))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

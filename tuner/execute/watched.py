@@ -39,6 +39,8 @@ class Worker:
     """When it last sent something."""
     told: float = field(default_factory=time.monotonic)
     """When it last sent events."""
+    is_spent: bool = False
+    """Trials that have ended hold its memory, and it ends so that others can go on."""
     stalled: bool = False
     """We killed it, since it was silent for too long."""
     overtime: frozenset[int] = frozenset()

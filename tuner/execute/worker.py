@@ -2,12 +2,13 @@
 
 Messages to a worker: ("check",), ("train", jobs), ("join", jobs), ("interrupt",), ("close",). From a worker:
 ("ready", facts), ("checked",), ("refused", error), ("events", events), ("alive",), ("too wide", width),
-("log", level, text).
+("log", level, text), ("spent", trial).
 """
 
 from __future__ import annotations
 
 import faulthandler
+import gc
 import logging
 import multiprocessing
 import os
@@ -26,7 +27,7 @@ from tuner.errors import StorageError, StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.printed import Printed
-from tuner.execute.runner import CohortRunner
+from tuner.execute.runner import CohortRunner, ProcessSpentError
 from tuner.execute.signals import leave_to_coordinator
 from tuner.execute.training import facts_of, open_task, write_dev_targets
 from tuner.paths import StudyPaths, TrialPaths
@@ -44,6 +45,7 @@ def worker_main(
     connection: Connection, spec: SweepSpec, paths: StudyPaths, name: str, place: WorkerPlace, printed: Printed
 ) -> None:
     """Entry point of a worker process."""
+    gc.freeze()  # what the fork server has imported is not looked through for garbage
     os.setsid()  # its own group: Ctrl-C at a terminal reaches the coordinator alone, and its children end with it
     leave_to_coordinator()
     multiprocessing.set_start_method(None, force=True)  # ours is for our workers: users' processes start as usual
@@ -136,7 +138,9 @@ class _Server:
         self._paths = paths
         self._printed = printed
         self._pid = os.getpid()
-        self._runner = CohortRunner(task, worker=name, too_wide=lambda width: link.send("too wide", width))
+        self._runner = CohortRunner(
+            task, worker=name, too_wide=lambda width: link.send("too wide", width), is_replaceable=True
+        )
         self._first = True
 
     def serve(self) -> None:
@@ -148,6 +152,9 @@ class _Server:
                             return
                     except (StorageError, StudyMismatchError) as error:
                         self._link.send("refused", error)
+                        return
+                    except ProcessSpentError as spent:
+                        self._link.send("spent", spent.trial)
                         return
                 case ("check",):
                     self._check()
@@ -179,16 +186,18 @@ class _Server:
             self._printed.deliver([self._paths.log])
             write_dev_targets(self._task, self._paths)
         outbox = _Outbox(self._link)
-        for events in self._runner.train(jobs):
-            self._end_if_forked()
-            self._printed.deliver([TrialPaths(Path(job.folder)).log for job in self._runner.members])
-            outbox.add(events)
-            if not events and isinstance(self._task, Task):
-                self._link.send("alive")  # a slice of a long epoch is trained; users' own code reports by itself
-            for message in self._link.arrived():
-                if not self._heed(message):
-                    return False
-        outbox.send()
+        try:
+            for events in self._runner.train(jobs):
+                self._end_if_forked()
+                self._printed.deliver([TrialPaths(Path(job.folder)).log for job in self._runner.members])
+                outbox.add(events)
+                if not events and isinstance(self._task, Task):
+                    self._link.send("alive")  # a slice of a long epoch is trained; users' own code reports by itself
+                for message in self._link.arrived():
+                    if not self._heed(message):
+                        return False
+        finally:
+            outbox.send()
         return True
 
     def _heed(self, message: tuple[Any, ...]) -> bool:

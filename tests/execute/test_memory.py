@@ -1,0 +1,95 @@
+"""What an ended trial leaves in memory is no trouble to the next ones."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.contracts.executor_contract import drain, ends
+from tests.execute.sweeps import local_executor, make_job, small_sweep, user_sweep
+from tuner.execute import memory as module
+from tuner.execute.inline import InlineExecutor
+from tuner.execute.memory import GROWTH_BYTES, Memory, in_use
+from tuner.imports import load_object
+from tuner.paths import StudyPaths
+from tuner.records import FailureReason, TrialFailed, TrialFinished
+
+HERE = Path(__file__).parent
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_collector() -> Iterator[None]:
+    """Nothing but tuner looks for garbage."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+    gc.collect()
+
+
+@pytest.mark.parametrize(("share", "stays"), [(0.5, True), (1.5, False)])
+def test_garbage_is_collected_when_much_more_memory_is_in_use(share: float, stays: bool) -> None:
+    memory, held = Memory(CPU), load_object("trial_code.py:ballast", root=HERE)
+    heavy = load_object("trial_code.py:Ballast", root=HERE)
+    before = in_use(CPU)
+    heavy(int(GROWTH_BYTES * share) // 2**20)  # type: ignore[operator]
+    assert in_use(CPU) > before + GROWTH_BYTES * share * 0.9
+    memory.tidy()
+    assert len(held) == stays  # type: ignore[arg-type]
+    assert memory.collect() == stays
+    assert len(held) == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_the_networks_of_ended_trials_are_not_piled_up(tmp_path: Path) -> None:
+    spec = small_sweep(model="trial_code.py:build_heavy", epochs=1, fuse="off", mebibytes=GROWTH_BYTES // 2**20)
+    executor, held = InlineExecutor(spec, StudyPaths(tmp_path)), load_object("trial_code.py:ballast", root=HERE)
+    for trial in range(4):
+        job = make_job(tmp_path, trial, to_epoch=1)
+        executor.submit([job])
+        assert isinstance(ends(drain(executor, [job]))[trial], TrialFinished)
+    assert len(held) <= 1  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_trial_that_garbage_left_too_little_memory_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GROWTH_BYTES", 2**60)
+    spec = small_sweep(model="trial_code.py:build_heavy", epochs=1, fuse="off", mebibytes=32)
+    executor = InlineExecutor(spec, StudyPaths(tmp_path))
+    jobs = [make_job(tmp_path, 0, to_epoch=1), make_job(tmp_path, 1, to_epoch=1, crowded=1)]
+    executor.submit(jobs[:1])
+    drain(executor, jobs[:1])
+    assert len(load_object("trial_code.py:ballast", root=HERE))  # type: ignore[arg-type]
+    executor.submit(jobs[1:])
+    assert isinstance(ends(drain(executor, jobs[1:]))[1], TrialFinished)
+
+
+@pytest.mark.slow
+def test_a_trial_that_kept_memory_left_too_little_goes_on_in_a_fresh_process(tmp_path: Path) -> None:
+    executor = local_executor(small_sweep(model="trial_code.py:build_hoarding", epochs=1), tmp_path, workers=1)
+    jobs = [make_job(tmp_path, trial, to_epoch=1, owner=trial) for trial in range(2)]
+    try:
+        pids = []
+        for job in jobs:
+            executor.submit([job])
+            assert isinstance(ends(drain(executor, [job]))[job.trial], TrialFinished)
+            pids.append(executor.workers[0].process.pid)
+        assert pids[0] != pids[1]
+    finally:
+        executor.close()
+
+
+def test_a_trial_that_fits_nowhere_fails_at_once(tmp_path: Path) -> None:
+    executor = InlineExecutor(user_sweep(fault="memory"), StudyPaths(tmp_path))
+    job = make_job(tmp_path, 0, l1=1e-9)
+    executor.submit([job])
+    failed = ends(drain(executor, [job]))[0]
+    assert isinstance(failed, TrialFailed)
+    assert failed.reason is FailureReason.OUT_OF_MEMORY

@@ -1,0 +1,63 @@
+"""What ended trials have left in the memory of a process, and when that is looked for."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+GROWTH_BYTES = 2**26
+"""Garbage is collected when so much more is in use than after the last time: a look at all objects takes 50 ms."""
+FREED_BYTES = 2**24
+"""Having freed so much, a trial that ran out of memory is tried again."""
+WORN_BYTES = {"cpu": 2**29}
+"""So much more than at the start, with all garbage gone, was left by trials that have ended."""
+WORN_BYTES_ELSEWHERE = 2**26
+"""The same on an accelerator, where nothing but tensors counts."""
+
+
+class Memory:
+    """The memory of a device that this process uses.
+
+    A module that refers to itself, as one with a hook does, stays after its trial until Python looks for such cycles,
+    which it does by numbers of objects and not by their size.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._at_start = self._at_last = in_use(device)
+
+    def tidy(self) -> None:
+        """Collect garbage if a good deal of memory may be in it."""
+        if in_use(self._device) > self._at_last + GROWTH_BYTES:
+            self.collect()
+
+    def collect(self) -> bool:
+        """Collect garbage; whether that freed much."""
+        before = in_use(self._device)
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._at_last = in_use(self._device)
+        return before - self._at_last >= FREED_BYTES
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether ended trials still hold much that is no garbage, so that the next ones have too little."""
+        return self._at_last - self._at_start > WORN_BYTES.get(self._device.type, WORN_BYTES_ELSEWHERE)
+
+
+def in_use(device: torch.device) -> int:
+    """Bytes."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.current_allocated_memory()
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
