@@ -55,6 +55,11 @@ def left_beside(folder: Path, *, named: Callable[[str], bool]) -> list[Path]:
     return [path for path, match in found if match and named(match["name"])]
 
 
+def is_url(path: str) -> bool:
+    """Whether this names something on a server, which as a path would be a folder called `s3:`."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class TrialPaths:
     """The files of one trial."""

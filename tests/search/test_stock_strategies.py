@@ -11,7 +11,7 @@ from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, Make, St
 from tuner.records import Direction
 from tuner.search import registry
 from tuner.search.registry import open_strategy
-from tuner.search.strategy import Strategy
+from tuner.search.strategy import Start, Strategy
 from tuner.spec.model import DataSpec, SearchSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Space
 
@@ -89,6 +89,18 @@ def test_optunas_samplers_learn_from_earlier_trials(strategy: str) -> None:
         assert len(game.records) == 8
         means.append(fmean(record.value or 0.0 for record in game.records))
     assert means[1] > means[0] + 0.05
+
+
+def test_a_short_search_of_cheap_trials_is_not_asked_for_all_at_once() -> None:
+    strategy = "tpe"
+    games = {name: Game(quality, direction=Direction.MAXIMIZE) for name in (strategy, "random")}
+    for name, game in games.items():
+        game.play(maker(name)(CONTINUOUS, Direction.MAXIMIZE, trials=16, epochs=EPOCHS, seed=0), workers=16)
+        assert len(game.records) == 16
+    at_once = [sum(isinstance(d, Start) for d in decisions) for decisions in games[strategy].decisions]
+    assert max(at_once) == 4
+    of_model = [r.params for r in games[strategy].records][9:]  # four of the first ones may still be under way
+    assert all(params not in [r.params for r in games["random"].records] for params in of_model)
 
 
 def test_a_round_of_an_optuna_sampler_learns_from_the_rounds_before(monkeypatch: pytest.MonkeyPatch) -> None:

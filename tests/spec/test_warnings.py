@@ -66,6 +66,17 @@ CUSTOM = "model: net.py:build\n"
         ("space: {batch_size: {}, nesterov: {}}\nsearch: {trials: 9}",
          ["4:18: search.trials: is more than the 8 configurations of the space, got 9; the search ends when all are "
           "tried"]),
+        ("search: {trials: 8, strategy: tpe}",
+         ["3:18: search.trials: is so few that strategy tpe draws all of them at random, got 8; write 12 or more, or "
+          "use strategy priority"]),
+        ("model: {kind: mlp, hidden_layers: 1}\ntraining: {dropout: 0.5, dropout_last: 0.3}",
+         ["4:26: training.dropout_last: has no effect: the mlp has one dropout layer, whose rate is `dropout`; "
+          "remove it"]),
+        ("space: {hidden_layers: {low: 1, high: 3}, dropout: {}, dropout_last: {}}",
+         ["3:56: space.dropout_last: has no effect where hidden_layers is 1: the mlp has one dropout layer, whose rate "
+          "is `dropout` there; add `when: {hidden_layers: [2, 3]}`"]),
+        ("model: linear\ntraining: {dropout: 0.5}",
+         ["4:12: training.dropout: has no effect: the linear has no dropout layer; remove it"]),
         ("search: {trials: 3}\nfinalists: {count: 5}",
          ["4:20: finalists.count: is more than search.trials (3), got 5; raise trials, or lower count"]),
         ("search: {start: [{momentum: 0.8}, {momentum: 0.8}]}",
@@ -92,6 +103,10 @@ def test_warnings(text: str, expected: list[str]) -> None:
         "space: {optimizer: {}, beta1: {when: {optimizer: adam}}}",
         "training: {optimizer: rmsprop, momentum: 0.9, beta2: 0.99}",
         "training: {optimizer: adam, momentum: 0}",
+        "space: {hidden_layers: {low: 1, high: 3}, dropout_last: {when: {hidden_layers: [2, 3]}}}",
+        "model: transformer\ntraining: {dropout_last: 0.3}",
+        "search: {trials: 12, strategy: gp}",
+        "search: {trials: 4, strategy: random}",
         "training: {nesterov: false, optimizer: adam}",
         CUSTOM + "space: {width: {low: 1, high: 10000, log: true, tier: 2}}",
         CUSTOM + "space: {offset: {low: 0, high: 10000, tier: 2}}",

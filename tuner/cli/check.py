@@ -113,10 +113,12 @@ def _dimension(dimension: object) -> str:
 
     assert isinstance(dimension, Dimension)
     scale = {"linear": "", "log": ", log scale", "log1m": ", on log(1 - x)"}[dimension.scale]
+    steps = ", whole numbers" if dimension.kind == "int" else ""
+    steps = f"{steps}, in steps of {dimension.step:g}" if dimension.step else steps
     values = (
         ", ".join(str(c) for c in dimension.choices)
         if dimension.kind == "categorical"
-        else f"{dimension.low:g} to {dimension.high:g}{scale}"
+        else f"{dimension.low:g} to {dimension.high:g}{scale}{steps}"
     )
     when = "".join(f", when {k} is {' or '.join(map(str, v))}" for k, v in dimension.when.items())
     return f"{dimension.name}: {values}{when} (default {dimension.default})"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from tuner.errors import StudyNotFoundError
-from tuner.paths import StudyPaths
+from tuner.paths import StudyPaths, is_url
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -31,6 +32,25 @@ class Location:
     is_folder: bool = False
 
 
+class ResultsFolder(click.Path):
+    """Where all studies lie: a folder of this machine."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(
+        self, value: str | PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | PathLike[str]:
+        if is_url(str(value)):
+            self.fail(
+                f"{value} is a URL; give a folder of this machine (a mounted bucket is one), and copy it when the run "
+                "is done. A database of studies may lie on a server: --store URL",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 def location_options(command: Command) -> Command:
     """Add `--results` and `--store`, which say where studies lie."""
     command = click.option(
@@ -38,7 +58,7 @@ def location_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--results",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=ResultsFolder(),
         default=Path("results"),
         show_default=True,
         help="Folder of all studies.",

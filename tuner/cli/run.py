@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tuner.cli.locate import ResultsFolder
 from tuner.errors import TunerError, UsageError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -40,7 +41,7 @@ class Duration(click.ParamType[float]):
 )  # fmt: skip
 @click.option("--store", metavar="URL", help="Optuna storage URL instead of results/<study>/study.db.")
 @click.option(
-    "--results", type=click.Path(file_okay=False, path_type=Path), default=Path("results"), show_default=True,
+    "--results", type=ResultsFolder(), default=Path("results"), show_default=True,
     help="Folder of all studies.",
 )  # fmt: skip
 @click.option("--seed", type=int, help="Seed of the search, instead of the sweep file's.")

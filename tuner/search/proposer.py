@@ -50,6 +50,7 @@ class ProposerStrategy:
         rungs: tuple[int, ...],
         trials: int,
         seed: int,
+        at_once: int | None = None,
     ) -> None:
         """
         Args:
@@ -59,7 +60,9 @@ class ProposerStrategy:
             rungs: The epochs at which the pruner looks; the last is the full training.
             trials: Total number of trials of the study.
             seed: The search seed.
+            at_once: No trial is started while so many have not ended; as many as there is room for if None.
         """
+        self._at_once = at_once
         self._space = space
         self._proposer = proposer
         self._mirror = mirror
@@ -77,6 +80,8 @@ class ProposerStrategy:
         decisions = self._judge(records, room)
         room -= sum(isinstance(d, Advance) for d in decisions)
         pending: list[Params] = []
+        if self._at_once is not None:
+            room = min(room, self._at_once - sum(not r.state.final for r in records))
         for _ in range(min(room, self._trials - len(records))):
             start = self._start(records, pending)
             if start is None:

@@ -12,7 +12,7 @@ from tuner.records import Direction, TrialRecord
 from tuner.search.designs import grid
 from tuner.search.explorer import Explorer
 from tuner.search.observe import Noise, no_noise
-from tuner.search.optuna_samplers import SamplerName, make_pruner, make_sampler
+from tuner.search.optuna_samplers import SamplerName, cohort_limit, make_pruner, make_sampler
 from tuner.search.optuna_study import StudyMirror
 from tuner.search.priority import PriorityProposer, PriorityStrategy
 from tuner.search.proposer import ListProposer, OptunaProposer, Proposer, ProposerStrategy, QuasiRandomProposer
@@ -141,7 +141,8 @@ def _unknown(key: str, given: str, known: Sequence[str]) -> str:
 def _from_sampler(name: SamplerName) -> Factory:
     def factory(request: Request) -> tuple[Strategy, int]:
         mirror = _mirror(request, sampler=name)
-        return _with_rungs(request, OptunaProposer(mirror), mirror)
+        at_once = None if name == "random" else cohort_limit(request.trials)
+        return _with_rungs(request, OptunaProposer(mirror), mirror, at_once=at_once)
 
     return factory
 
@@ -185,13 +186,15 @@ def _priority(request: Request) -> tuple[Strategy, int]:
     return _with_rungs(request, PriorityProposer(explorer))
 
 
-def _with_rungs(request: Request, proposer: Proposer, mirror: StudyMirror | None = None) -> tuple[Strategy, int]:
+def _with_rungs(
+    request: Request, proposer: Proposer, mirror: StudyMirror | None = None, *, at_once: int | None = None
+) -> tuple[Strategy, int]:
     pruner = request.pruner or "none"
     if mirror is None and pruner != "none":
         mirror = _mirror(request, sampler="random")
     rungs = rungs_of(pruner, epochs=request.epochs)
     strategy = ProposerStrategy(
-        request.space, proposer, mirror=mirror, rungs=rungs, trials=request.trials, seed=request.seed
+        request.space, proposer, mirror=mirror, rungs=rungs, trials=request.trials, seed=request.seed, at_once=at_once
     )
     return strategy, rungs[0]
 
@@ -202,7 +205,7 @@ def _mirror(request: Request, *, sampler: SamplerName) -> StudyMirror:
         request.space,
         direction=request.direction,
         rungs=rungs_of(pruner, epochs=request.epochs),
-        sampler=make_sampler(sampler, request.space, seed=request.seed),
+        sampler=make_sampler(sampler, request.space, trials=request.trials, seed=request.seed),
         pruner=make_pruner(pruner, epochs=request.epochs),
         replay_asks=sampler == "cmaes",
         earlier=request.earlier,

@@ -19,6 +19,7 @@ from tuner.spec.check_blocks import (
 from tuner.spec.check_conditions import check_conditions, check_starts
 from tuner.spec.check_loop import check_loop
 from tuner.spec.check_objectives import check_trade_offs
+from tuner.spec.check_reading import check_readings
 from tuner.spec.check_space import check_dimensions
 from tuner.spec.defaults import build_space
 from tuner.spec.document import Document
@@ -65,6 +66,7 @@ def check_sweep(spec: SweepSpec, findings: Findings) -> None:
     space = build_space(spec) if whole and not (spec.loop and spec.space is None) else None
     if space is not None and len(space) == 0 and spec.space is None:
         findings.error(("space",), "is left out, and all of the default space is fixed", remedy="give a `space:`")
+    check_readings(spec, findings)
     check_starts(spec, sound if spec.space else {d.name: d for d in space or ()}, space, findings)
     check_search(spec, space, findings)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+from tuner.paths import is_url
+from tuner.spec.blocks.search import LEARNING_TRIALS
 from tuner.spec.check_choices import check_value
 from tuner.spec.check_loop import check_metric
 from tuner.spec.check_range import HIGHEST_LEARNING_RATE
-from tuner.spec.defaults import UNDECAYED, searched_optimizers
+from tuner.spec.defaults import UNDECAYED, resolve_dimension, searched_optimizers
 from tuner.spec.findings import Findings
 from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.model import SplitSpec, SweepSpec
@@ -34,6 +36,8 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
     """Check that there is data, the split, and that folds and dev examples do not contradict each other."""
     if not spec.has_data and spec.loop is None:
         findings.error(("data",), "is required", remedy=REQUIRED[("data",)], got="")
+    for name in ("source", "dev", "test"):
+        _check_local(("data", name), getattr(spec.data, name), findings)
     if spec.data.folds is not None and spec.data.dev is not None:
         rule = "cannot be combined with dev: a fold's dev examples are taken from the training examples"
         findings.error(("data", "folds"), rule, remedy="remove one of them", got="", at_key=True)
@@ -56,6 +60,15 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
     if spec.data.dev and spec.data.test:
         rule = "has no effect: the dev and test examples come from files of their own"
         findings.warn(("data", "split"), rule, remedy="remove it", at_key=True)
+
+
+def _check_local(path: KeyPath, value: str | None, findings: Findings) -> None:
+    """Check that what names a file or a folder is no URL."""
+    if value is not None and is_url(value):
+        remedy = "copy it here, or mount it, and give its path"
+        if path == ("data", "source"):
+            remedy += "; or read it in a function of yours, file.py:function"
+        findings.error(path, "must be on this machine, and is a URL", remedy=remedy)
 
 
 def check_model(spec: SweepSpec, findings: Findings) -> None:
@@ -88,6 +101,7 @@ def check_transfer(spec: SweepSpec, findings: Findings) -> None:
         rule = "has no effect without model.init_from"
         findings.warn(("model", "new_layers"), rule, remedy="remove it, or name a file of weights", at_key=True)
     every, epochs = spec.training.unfreeze_every_epochs, spec.training.epochs
+    _check_local(("model", "init_from"), spec.model.init_from, findings)
     if every is not None and every >= epochs:
         rule = f"never thaws a layer in {epochs} epochs"
         findings.warn(("training", "unfreeze_every_epochs"), rule, remedy="write a smaller number")
@@ -159,6 +173,7 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
                 rule = f"has no effect with averaging {training.averaging}"
                 findings.warn(("training", name), rule, remedy=f"add averaging: {kind}, or remove it", at_key=True)
     _check_early_stopping(spec, findings)
+    _check_dropout(spec, findings)
 
 
 def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
@@ -170,6 +185,47 @@ def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
         if known and getattr(spec.training, name) and known.optimizers.isdisjoint(optimizers):
             rule = f"has no effect with optimizer {' or '.join(optimizers)}"
             findings.warn(("training", name), rule, remedy="remove it", at_key=True)
+
+
+def _check_dropout(spec: SweepSpec, findings: Findings) -> None:
+    """Warn of rates of dropout layers that the network does not have."""
+    kind = spec.model.kind
+    if not is_builtin(kind) or spec.loop is not None or findings.is_unusable(("model",), ("space", "hidden_layers")):
+        return
+    depths = _depths(spec)
+    for name in ("dropout", "dropout_last"):
+        least = 2 if name == "dropout_last" else 1
+        lacking = [depth for depth in depths if depth < least]
+        at: KeyPath = ("space", name) if name in (spec.space or {}) else ("training", name)
+        is_given = at[0] == "space" or bool(getattr(spec.training, name))
+        part = (spec.space or {}).get(name)
+        if not is_given or not lacking or (part is not None and "hidden_layers" in part.when):
+            continue
+        layers = "no dropout layer" if max(lacking) == 0 else "one dropout layer, whose rate is `dropout`"
+        if len(lacking) == len(depths):
+            findings.warn(at, f"has no effect: the {kind} has {layers}", remedy="remove it", at_key=True)
+        else:
+            rest = f"where hidden_layers is {' or '.join(map(str, lacking))}: the {kind} has {layers} there"
+            deep = ", ".join(str(depth) for depth in depths if depth >= least)
+            remedy = f"add `when: {{hidden_layers: [{deep}]}}`" if at[0] == "space" else "search deeper networks alone"
+            findings.warn(at, f"has no effect {rest}", remedy=remedy, at_key=True)
+
+
+def _depths(spec: SweepSpec) -> list[int]:
+    """The numbers of dropout layers that networks of a built-in model may have."""
+    kind = spec.model.kind
+    if kind == "transformer":
+        return [3]  # two in each block and one at the end
+    if kind not in ("mlp", "recurrent"):
+        return [0 if kind == "linear" else 1]
+    part = (spec.space or {}).get("hidden_layers")
+    if part is None:
+        known = HYPERPARAMETERS["hidden_layers"]
+        if spec.space is None and "hidden_layers" not in spec.model.settings:
+            return list(range(int(known.low), int(known.high) + 1))
+        return [int(spec.model.settings.get("hidden_layers", known.default_for("sgd", kind)))]
+    dimension = resolve_dimension("hidden_layers", part, spec=spec)
+    return sorted(int(dimension.value_at(n)) for n in range(dimension.num_values or 0))
 
 
 def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:
@@ -199,6 +255,10 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
     elif search.warm_start is not None and search.strategy not in ("priority", "tpe", "gp"):
         rule = f"has no effect with strategy {search.strategy}"
         findings.warn(("search", "warm_start"), rule, remedy="write `strategy: priority`", at_key=True)
+    if search.strategy in ("tpe", "gp") and search.trials < LEARNING_TRIALS and search.warm_start is None:
+        rule = f"is so few that strategy {search.strategy} draws all of them at random"
+        remedy = f"write {LEARNING_TRIALS} or more, or use strategy priority"
+        findings.warn(("search", "trials"), rule, remedy=remedy)
     target = search.stop.target if search.stop else None
     if target is not None and spec.objective.metric in SHARE_METRICS and not 0 < target <= 1:
         remedy = f"write {target / 100:g} for {target:g} %" if 1 < target <= 100 else ""

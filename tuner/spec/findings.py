@@ -60,6 +60,11 @@ class Findings:
         self._errors.append(self._problem(path, rule, remedy, got, at_key))
         self._unusable.add(self.path_in_file(path))
 
+    def written(self, path: KeyPath) -> str:
+        """A value as it is written in the file, with its quotes; empty where it is not there."""
+        place = self._document.values.get(self.path_in_file(path))
+        return "" if place is None else place.text
+
     def is_unusable(self, *paths: KeyPath) -> bool:
         """Whether a value at, above or below one of these paths has been refused."""
         shown = [self.path_in_file(p) for p in paths]

@@ -76,6 +76,9 @@ One YAML file is the whole configuration of a sweep. `tuner init` writes one to 
 
 - Warnings are for what is allowed and probably not meant: a learning rate on a linear scale over three decades,
   momentum beyond 0.999, a setting that the chosen optimiser ignores.
+- Of a hyperparameter of your own, `low: 0` and `high: 1` are whole numbers, `0.0` and `1.0` all between; `1e3` is no
+  whole number. Choices are numbers with neighbours where they ascend, otherwise categories. Where this may surprise, a
+  warning says what was read and what to write instead.
 - Relative paths start at the folder of the sweep file.
 - `--set key.path=value` replaces a value for one command: `--set search.trials=8`, `--set model.hidden_units=32`,
   `--set 'space.learning_rate={{low: 1e-3, high: 1}}'`. A value of `null` leaves the key out.

@@ -9,6 +9,8 @@ from pydantic import Field
 from tuner.spec.values import Part, Seed, Value
 
 MOST_TRIALS = 1_000_000
+LEARNING_TRIALS = 12
+"""Of a search so short `tpe` and `gp` make no more than random draws: a model of fewer brings nothing (measured)."""
 MOST_ROUNDS = 20
 """Each round keeps about a third of a range or more: after twenty, floats no longer tell its ends apart."""
 
