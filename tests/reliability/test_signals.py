@@ -84,7 +84,7 @@ def test_a_study_is_finished_when_its_finalists_are(quick_rig: Rig, number: sign
     assert "finished: all 2 trials\n" in rig.last.err
     said = json.loads(rig.command("status", "study", "--json")[1])
     assert (said["state"], said["reason"], said["finalists"]) == ("finished", "all 2 trials", 6)
-    assert "The search has ended: all 2 trials." in rig.command("report", "study", "--format", "md")[1]
+    assert "The search has ended: all 2 trials." in rig.command("report", "study", "--format", "markdown")[1]
     rig.audit(complete=True)
 
 
