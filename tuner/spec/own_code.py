@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -51,7 +52,7 @@ def code_files(spec: SweepSpec) -> dict[str, str]:
     """The SHA-256 of each file of the user's code, by path: what the sweep names, and what that imports.
 
     Imports are read from the source, those inside functions too; a module whose name is made up at run time is not
-    seen. Paths are relative to the sweep file's folder where they lie below it. What is installed is left out.
+    seen. Paths are relative to the sweep file's folder. What is installed is left out.
     """
     root = Path(spec.root).resolve()
     todo = [(file, places) for file, places in _first_files(spec, root) if _is_the_users(file)]
@@ -67,7 +68,7 @@ def code_files(spec: SweepSpec) -> dict[str, str]:
         for level, name in names:
             folders = [file.parents[level - 1]] if level else places
             todo += [(f, places) for f in _modules(name, folders) if _is_the_users(f)]
-    return {_shown(file, root): found[file] for file in sorted(found)}
+    return {os.path.relpath(file, root): found[file] for file in sorted(found)}
 
 
 def read_code(file: Path) -> tuple[str, tuple[tuple[int, str], ...]] | None:
@@ -145,7 +146,3 @@ def _modules(name: str, folders: Sequence[Path]) -> Iterator[Path]:
 
 def _is_the_users(file: Path) -> bool:
     return not any(file.is_relative_to(folder) for folder in _INSTALLED)
-
-
-def _shown(file: Path, root: Path) -> str:
-    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
