@@ -102,7 +102,8 @@ def test_a_helper_of_the_model_that_changed_is_said(
     Path("helper.py").write_text("bias = bool(1)\n")
     assert run_command_line(["best", "s.yaml", "--verify"]) == 0
     assert (
-        "your code has changed since s was run last (helper.py): the figure is of this code" in capsys.readouterr().err
+        "your code has changed since trial 0 was trained (helper.py): the figure is of the code"
+        in capsys.readouterr().err
     )
     assert run_command_line(["run", "s.yaml", "--workers", "1", "-q", "-n", "2"]) == 0
     assert "your code has changed (helper.py)" in caplog.text

@@ -87,7 +87,7 @@ def best(
         raise UsageError(f'"{export}": end the name in .onnx or .safetensors, or name a folder')
     _existing(weights, record)
     needs_sweep = verify or (export is not None and export.suffix != ".safetensors")
-    spec = trained_sweep(study, data, location, allow_code=allow_code) if needs_sweep else None
+    spec = trained_sweep(study, data, location, allow_code=allow_code, record=record) if needs_sweep else None
     if export is not None:
         _export(spec, data, whole(record), weights, export)
     if verify and spec is not None:

@@ -94,7 +94,7 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
         raise TunerError(
             f"the weights of trial {record.number} are not at {weights}; train it again from best/sweep.yaml"
         )
-    spec = trained_sweep(study, data, location, allow_code=allow_code)
+    spec = trained_sweep(study, data, location, allow_code=allow_code, record=choice.record)
     found = run_apart(_evaluate, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, data.facts["data"])
     return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
 

@@ -16,6 +16,7 @@ from tuner.cli.locate import Location
 from tuner.errors import StudyMismatchError, UsageError
 
 if TYPE_CHECKING:
+    from tuner.records import TrialRecord
     from tuner.spec.model import SweepSpec
     from tuner.store.reader import StudyData
 
@@ -31,7 +32,9 @@ def allow_code_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
-def trained_sweep(study: str, data: StudyData, location: Location, *, allow_code: bool) -> SweepSpec:
+def trained_sweep(
+    study: str, data: StudyData, location: Location, *, allow_code: bool, record: TrialRecord | None = None
+) -> SweepSpec:
     """The sweep that a study was trained by, if the user names the code in it.
 
     Args:
@@ -39,6 +42,7 @@ def trained_sweep(study: str, data: StudyData, location: Location, *, allow_code
         data: The study.
         location: Where it lies.
         allow_code: Take the database's word; which files that means is printed.
+        record: The trial whose network is wanted; a warning says where the code is not the one that trained it.
 
     Raises:
         UsageError: tuner did not make the study, or it needs code that only its database names.
@@ -73,12 +77,20 @@ def trained_sweep(study: str, data: StudyData, location: Location, *, allow_code
             f"or, if you have looked at these files: {shell_command(*_typed(), '--allow-code')}"
         )
     _require_start(spec, data)
-    if changed := changed_files(data.facts.get("code_files"), code_files(spec)):
-        said = (
-            f"your code has changed since {data.name} was run last ({', '.join(changed)}): the figure is of this code"
-        )
+    before = _trained_by(data, record)
+    if changed := changed_files(before, code_files(spec)):
+        whose = "the study was run last" if record is None else f"{record.name} was trained"
+        said = f"your code has changed since {whose} ({', '.join(changed)}): the figure is of the code as it is now"
         click.echo(f"{click.style('warning:', fg='yellow')} {said}", err=True)
     return spec
+
+
+def _trained_by(data: StudyData, record: TrialRecord | None) -> Mapping[str, str] | None:
+    """The files of the user's code that the trial ended with, or that the study was run with last."""
+    from tuner.report.code import versions_of
+
+    versions = list(versions_of(data, record).values()) if record is not None else []
+    return versions[-1] if versions and versions[-1] else data.facts.get("code_files")
 
 
 def _require_start(spec: SweepSpec, data: StudyData) -> None:
