@@ -27,6 +27,7 @@ class StandingNotes:
         self._store = store
         self._stop = stop
         before = Standing.of({STANDING: store.get(STANDING)})
+        self._writes = not search_only_before or before is not None  # of a study that has no notes, none begin here
         self._moves = not search_only_before or (before is not None and before.stage != "search")
         self.now = replace(before, stop="") if search_only_before and before else Standing()
         if self._moves:
@@ -52,7 +53,8 @@ class StandingNotes:
 
     def _set(self, standing: Standing) -> None:
         self.now = standing
-        self._store.set(STANDING, standing.to_json())
+        if self._writes:
+            self._store.set(STANDING, standing.to_json())
 
 
 def _why_asked(stop: StopRequest) -> str:
