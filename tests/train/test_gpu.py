@@ -142,7 +142,7 @@ def test_a_cohort_that_does_not_fit_goes_on_in_halves(tmp_path: Path, caplog: py
     configurations: list[Params] = [{"learning_rate": 1e-4}] * 16
 
     def train(folder: str, count: int) -> list[object]:
-        runner = CohortRunner(task, worker="test")
+        runner = CohortRunner(task, worker="test", too_wide=lambda width: None)
         members = jobs(tmp_path / folder, configurations[:count], to_epoch=1)
         return [event for events in runner.train(members) for event in events]
 
