@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from tuner.records import Json
 from tuner.spec.check_blocks import (
     check_data,
+    check_dropout,
     check_model,
     check_objective,
     check_search,
@@ -61,6 +62,7 @@ def check_sweep(spec: SweepSpec, findings: Findings) -> None:
     check_trade_offs(spec, findings)
     check_training(spec, findings)
     sound = check_dimensions(spec, findings)
+    check_dropout(spec, sound, findings)
     check_conditions(spec, sound, findings)
     whole = len(sound) == len(spec.space or {}) and not findings.is_unusable(("space",))
     space = build_space(spec) if whole and not (spec.loop and spec.space is None) else None

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from tuner.paths import is_url
 from tuner.spec.blocks.search import LEARNING_TRIALS
 from tuner.spec.check_choices import check_value
 from tuner.spec.check_loop import check_metric
 from tuner.spec.check_range import HIGHEST_LEARNING_RATE
-from tuner.spec.defaults import UNDECAYED, resolve_dimension, searched_optimizers
+from tuner.spec.defaults import UNDECAYED, searched_optimizers
 from tuner.spec.findings import Findings
 from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.model import SplitSpec, SweepSpec
 from tuner.spec.names import did_you_mean, nearest
 from tuner.spec.networks import MODELS
 from tuner.spec.problems import KeyPath
-from tuner.spec.space import Space
+from tuner.spec.space import Dimension, Space
 from tuner.spec.translate import REQUIRED
 from tuner.spec.values import is_own
 
@@ -173,7 +174,6 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
                 rule = f"has no effect with averaging {training.averaging}"
                 findings.warn(("training", name), rule, remedy=f"add averaging: {kind}, or remove it", at_key=True)
     _check_early_stopping(spec, findings)
-    _check_dropout(spec, findings)
 
 
 def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
@@ -187,12 +187,19 @@ def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
             findings.warn(("training", name), rule, remedy="remove it", at_key=True)
 
 
-def _check_dropout(spec: SweepSpec, findings: Findings) -> None:
-    """Warn of rates of dropout layers that the network does not have."""
+def check_dropout(spec: SweepSpec, sound: Mapping[str, Dimension], findings: Findings) -> None:
+    """Warn of rates of dropout layers that the network does not have.
+
+    Args:
+        spec: The sweep file.
+        sound: The dimensions of `space:` without an error.
+        findings: What is found joins these.
+    """
     kind = spec.model.kind
-    if not is_builtin(kind) or spec.loop is not None or findings.is_unusable(("model",), ("space", "hidden_layers")):
+    is_sound = sound.keys() == (spec.space or {}).keys() and findings.num_errors == 0
+    if not is_builtin(kind) or spec.loop is not None or not is_sound:
         return
-    depths = _depths(spec)
+    depths = _depths(spec, sound.get("hidden_layers"))
     for name in ("dropout", "dropout_last"):
         least = 2 if name == "dropout_last" else 1
         lacking = [depth for depth in depths if depth < least]
@@ -211,21 +218,19 @@ def _check_dropout(spec: SweepSpec, findings: Findings) -> None:
             findings.warn(at, f"has no effect {rest}", remedy=remedy, at_key=True)
 
 
-def _depths(spec: SweepSpec) -> list[int]:
+def _depths(spec: SweepSpec, searched: Dimension | None) -> list[int]:
     """The numbers of dropout layers that networks of a built-in model may have."""
     kind = spec.model.kind
     if kind == "transformer":
         return [3]  # two in each block and one at the end
     if kind not in ("mlp", "recurrent"):
         return [0 if kind == "linear" else 1]
-    part = (spec.space or {}).get("hidden_layers")
-    if part is None:
+    if searched is None:
         known = HYPERPARAMETERS["hidden_layers"]
         if spec.space is None and "hidden_layers" not in spec.model.settings:
             return list(range(int(known.low), int(known.high) + 1))
         return [int(spec.model.settings.get("hidden_layers", known.default_for("sgd", kind)))]
-    dimension = resolve_dimension("hidden_layers", part, spec=spec)
-    return sorted(int(dimension.value_at(n)) for n in range(dimension.num_values or 0))
+    return sorted(int(searched.value_at(n)) for n in range(searched.num_values or 0))
 
 
 def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:
