@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST = $(BIN)/python -m pytest -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep quick test deep mutants soak check lint types bench docs clean
+.PHONY: help install sweep quick test deep exactness mutants soak check lint types bench docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test: install  ## Run the test suite
 
 deep: install  ## Run the rest: matrices, races, and each property on three times the examples; says how long each part takes
 	TUNER_DEPTH=deep bash tests/in_parts.sh $(PYTEST)
+
+exactness: install  ## Run the tests of what is promised bit for bit under other processors' instructions (RUNS="old busy": these alone)
+	$(BIN)/python tests/exactness.py $(RUNS)
 
 mutants: install  ## Put 200 faults in at random, and list those that no test sees (an hour)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,mutants]"

@@ -175,7 +175,7 @@ def test_commands_of_a_page_run_and_print_what_is_shown(page: str, tmp_path: Pat
                 continue
             assert shlex.split(command)[0] in ("tuner", "python"), command
             done = subprocess.run(
-                command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
+                command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
             )
             output = done.stdout + done.stderr
             assert done.returncode == 0, f"$ {command}\n{output}"

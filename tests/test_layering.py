@@ -197,5 +197,5 @@ for name in {modules!r}:
 loaded = {{name.split(".")[0] for name in set(sys.modules) - before}}
 print(*sorted(loaded - set(sys.stdlib_module_names) - {{"tuner"}}))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=600)
     assert set(done.stdout.split()) <= {"click", "colorama"}

@@ -128,5 +128,5 @@ def test_our_types_are_offered_to_others() -> None:
 
 @pytest.mark.parametrize("door", [[str(Path(sys.executable).with_name("tuner"))], [sys.executable, "-m", "tuner"]])
 def test_the_command_and_the_module_answer_alike(door: list[str]) -> None:
-    done = subprocess.run([*door, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([*door, "--version"], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout == f"tuner, version {PROJECT['version']}\n"

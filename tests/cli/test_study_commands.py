@@ -382,7 +382,7 @@ def test_dashboard_answers_on_loopback_alone(study: StudyPaths, results: Path) -
 def _fetch(url: str) -> Any:
     import time
 
-    for _ in range(100):
+    for _ in range(1200):
         try:
             with urllib.request.urlopen(url) as response:
                 return json.load(response)

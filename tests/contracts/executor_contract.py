@@ -29,7 +29,7 @@ from tuner.records import (
 
 EPOCHS = 4
 TERMINAL = (TrialPaused, TrialFinished, TrialFailed, TrialInterrupted)
-DEADLINE_SECONDS = 120.0
+DEADLINE_SECONDS = 300.0
 
 Figures = tuple[float, ...]
 

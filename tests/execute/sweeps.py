@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.contracts.executor_contract import EPOCHS
+from tests.contracts.executor_contract import EPOCHS, drain, ends
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.local import LocalExecutor
 from tuner.paths import StudyPaths
-from tuner.records import ParamValue, TrialJob
+from tuner.records import ParamValue, TrialEvent, TrialJob
 from tuner.spec.model import DataSpec, LimitsSpec, ModelSpec, SweepSpec, TrainingSpec
 
 
@@ -51,3 +52,17 @@ def make_job(folder: Path, trial: int, *, to_epoch: int = EPOCHS, **params: Para
 
 def local_executor(spec: SweepSpec, folder: Path, *, workers: int = 2) -> LocalExecutor:
     return LocalExecutor(spec, StudyPaths(folder), [WorkerPlace("cpu", 1, None)] * workers)
+
+
+def drain_stalled(executor: LocalExecutor, jobs: Sequence[TrialJob], *, stall_seconds: float) -> list[TrialEvent]:
+    """All events until each job has ended, of an executor whose one worker hangs and is ended for it.
+
+    The limit holds for that worker alone: the next one may take its time to start, however busy the machine is.
+    """
+    calm, worker = executor.spec, executor.workers[0].process.pid
+    limits = calm.limits.model_copy(update={"stall_seconds": stall_seconds})
+    executor.spec = calm.model_copy(update={"limits": limits})
+    events = drain(executor, jobs, until=lambda: worker not in [w.process.pid for w in executor.workers])
+    executor.spec = calm
+    left = [job for job in jobs if job.trial not in ends(events)]
+    return [*events, *(drain(executor, left) if left else [])]

@@ -6,13 +6,16 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -243,13 +246,19 @@ def test_a_restart_from_the_first_epoch_is_told_once(
 def test_a_program_in_a_long_epoch_is_ended_by_the_time_limit_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    executor = InlineExecutor(command_sweep(limits={"trial_seconds": 0.5}), StudyPaths(tmp_path))
+    executor = InlineExecutor(command_sweep(limits={"trial_seconds": 500.0}), StudyPaths(tmp_path))
     job = make_job(tmp_path, 0, fault="hang")
+    child_file = TrialPaths(Path(job.folder)).own_checkpoint / "child"
+
+    def late_once_it_hangs() -> float:
+        return time.monotonic() + (1000.0 if child_file.exists() and child_file.read_text() else 0.0)
+
+    monkeypatch.setattr("tuner.train.own.course.time", SimpleNamespace(monotonic=late_once_it_hangs))
     end = ends(train(executor, job))[0]
     assert isinstance(end, TrialFailed)
     assert end.reason is FailureReason.TIMEOUT
-    assert end.message.endswith("s and 1 epochs; limits.trial_seconds is 0.5")
-    child = int((TrialPaths(Path(job.folder)).own_checkpoint / "child").read_text())
+    assert re.search(r"s and [01] epochs; limits.trial_seconds is 500$", end.message)
+    child = int(child_file.read_text())
     assert eventually(lambda: not is_alive(child))
     executor.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.contracts.executor_contract import EPOCHS, curve, drain, ends, figures, starts
-from tests.execute.sweeps import local_executor
+from tests.execute.sweeps import drain_stalled, local_executor
 from tests.execute.test_commands import command_sweep, make_job, train
 from tests.execute.test_contract import RealContract
 from tuner.errors import UserCodeError
@@ -106,9 +106,11 @@ def test_one_that_does_not_look_whether_to_stop_is_stopped_at_its_next_report(
 
 
 def test_a_function_that_hangs_is_lost_with_its_worker(tmp_path: Path) -> None:
-    executor = local_executor(trainer_sweep(limits={"stall_seconds": 1.0}), tmp_path, workers=1)
-    executor.submit([make_job(tmp_path, 0, fault="hang"), make_job(tmp_path, 1)])
-    events = drain(executor, [make_job(tmp_path, 0), make_job(tmp_path, 1)])
+    executor = local_executor(trainer_sweep(), tmp_path, workers=1)
+    jobs = [make_job(tmp_path, 0, fault="hang"), make_job(tmp_path, 1)]
+    executor.submit(jobs)
+    events = drain(executor, jobs, until=(TrialPaths(Path(jobs[0].folder)).own_checkpoint / "epoch").exists)
+    events += drain_stalled(executor, jobs, stall_seconds=1.0)
     failed = ends(events)[0]
     assert isinstance(failed, TrialFailed)
     assert failed.reason is FailureReason.STALLED

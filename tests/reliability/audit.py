@@ -23,7 +23,7 @@ def audit(rig: Rig, *, complete: bool, like: Rig | None) -> None:
     assert not [run.err for run in rig.runs if "Traceback" in run.err]
     if not any(run.alive for run in rig.runs):
         # The fork server, and Python's own helper of it, notice a moment later that the run has ended.
-        assert eventually(lambda: not rig.processes(), seconds=10.0), rig.processes()
+        assert eventually(lambda: not rig.processes()), rig.processes()
     if rig.store_url is None:
         if not rig.paths.database.exists():
             assert not any(run.announced for run in rig.runs)

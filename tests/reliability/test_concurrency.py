@@ -71,13 +71,13 @@ def test_the_dashboard_may_be_open_during_a_run(rig: Rig, quick_rigs: Callable[[
     shown.touch()
     server = launch(("dashboard", "study", "--port", str(port)), cwd=rig.folder, env={}, stdout=shown, stderr=shown)
     try:
-        assert eventually(lambda: _ask(port, "/api/studies") is not None, seconds=120.0), shown.read_text()
+        assert eventually(lambda: _ask(port, "/api/studies") is not None), shown.read_text()
         run = quick.start()
         while run.alive:
             assert _ask(port, "/api/studies/1") is not None
         assert run.wait() == 0, run.err
         # It looks at the database anew every ten seconds.
-        assert eventually(lambda: _states(port) == ["Complete"] * 3, seconds=60.0), _states(port)
+        assert eventually(lambda: _states(port) == ["Complete"] * 3), _states(port)
     finally:
         server.kill()
         server.wait()

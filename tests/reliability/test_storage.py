@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.rig import Rig, small_disk, states
+from tests.reliability.test_signals import SLOW
 from tuner.records import TrialState
 
-LONG = {"training": {"epochs": 3000, "batch_size": 128}, "search": {"trials": 3, "strategy": "random"}}
-"""Trials that are long enough for checkpoints."""
+PATIENT = {**SLOW, "search": {"trials": 3, "strategy": "random"}}
+"""Trials that write checkpoints, and do not end before they are let."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
 
@@ -35,7 +36,7 @@ def test_a_disk_that_fills_ends_the_run_with_5_and_with_room_it_goes_on(
 ) -> None:
     mine = rig if engine == "local" else quick_rigs("quick")
     with small_disk(mine.folder / "results", mebibytes=8):
-        mine.sweep(**LONG)
+        mine.sweep(**PATIENT)
         run = mine.start(engine=engine)
         mine.wait_until(lambda: bool(mine.checkpoints()))
         with mine.fill_disk():
@@ -45,6 +46,7 @@ def test_a_disk_that_fills_ends_the_run_with_5_and_with_room_it_goes_on(
             assert mine.command("report", "study")[0] == 0
             assert re.search(r"state     (stopped|interrupted): .*disk full", mine.command("status", "study")[1])
         assert TrialState.FAILED not in states(mine)
+        mine.hurry()
         mine.resume(engine=engine)
         assert any(place > (0, 0) for place in mine.last.went_on.values())
         mine.audit(complete=True)
@@ -100,11 +102,12 @@ def test_on_a_read_only_disk_reports_work_and_a_run_ends_with_5_before_any_trial
 
 
 def test_a_lock_of_another_program_is_waited_for(quick_rig: Rig) -> None:
-    quick_rig.sweep(**LONG)
+    quick_rig.sweep(**PATIENT)
     run = quick_rig.start()
     quick_rig.wait_until(lambda: quick_rig.paths.database.exists() and TrialState.RUNNING in states(quick_rig))
     with quick_rig.lock_db():
         quick_rig.wait_until("cannot be written now")
+        quick_rig.hurry()
         time.sleep(1.0)
         assert run.alive
     assert run.wait() == 0
@@ -114,7 +117,7 @@ def test_a_lock_of_another_program_is_waited_for(quick_rig: Rig) -> None:
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(quick_rig: Rig, tmp_path: Path) -> None:
     rig = quick_rig
-    rig.sweep(training={"epochs": 2000, "batch_size": 128}, search={"trials": 1, "strategy": "random"})
+    rig.sweep(**{**PATIENT, "search": {"trials": 1, "strategy": "random"}})
     run = rig.start()
     damaged = rig.paths.trial(0)
     rig.wait_until(damaged.previous_checkpoint.exists)

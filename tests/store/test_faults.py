@@ -28,21 +28,47 @@ from tuner.store.reader import read_study
 
 HOLDER = """
 import sqlite3, sys, time
+from pathlib import Path
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)
-time.sleep(float(sys.argv[2]))
+while not Path(sys.argv[2]).exists():
+    time.sleep(0.01)
 connection.execute("ROLLBACK")
 """
 
 
-def hold_lock(elsewhere: Elsewhere, paths: StudyPaths, seconds: float) -> subprocess.Popen[str]:
-    """A process that holds the database's write lock for so long."""
-    holder = elsewhere(HOLDER, paths.database, seconds)
+def hold_lock(elsewhere: Elsewhere, paths: StudyPaths) -> subprocess.Popen[str]:
+    """A process that holds the database's write lock until the file `release` is there."""
+    holder = elsewhere(HOLDER, paths.database, release(paths))
     assert next_line(holder) == "locked\n"
     return holder
 
 
+def release(paths: StudyPaths) -> Path:
+    return paths.folder.parent / "release"
+
+
+class ReleaseAtWarning(logging.Handler):
+    """Has the lock given up as soon as it is warned of."""
+
+    def __init__(self, paths: StudyPaths) -> None:
+        super().__init__(logging.WARNING)
+        self.paths = paths
+
+    def emit(self, record: logging.LogRecord) -> None:
+        release(self.paths).touch()
+
+
+@pytest.fixture
+def released_at_warning(paths: StudyPaths) -> Iterator[None]:
+    logger, handler = logging.getLogger("tuner.store"), ReleaseAtWarning(paths)
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+
+
+@pytest.mark.usefixtures("released_at_warning")
 def test_lock_of_another_program_is_waited_for_with_one_warning(
     elsewhere: Elsewhere, paths: StudyPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -50,12 +76,10 @@ def test_lock_of_another_program_is_waited_for_with_one_warning(
     caplog.set_level(logging.WARNING, logger="tuner.store")
     with reopen(paths) as store:
         store.start([(SPACE.default(), 2, "")])
-        holder = hold_lock(elsewhere, paths, 2.0)
+        holder = hold_lock(elsewhere, paths)
         train(store, 0, [0.5, 0.6])
         store.record(TrialFinished(trial=0, reason="all epochs"))
-        began = time.monotonic()
         store.flush()
-        assert time.monotonic() - began > 0.5
         holder.wait()
     assert [record.getMessage().split(" (")[0] for record in caplog.records] == [
         f"{paths.database} cannot be written now"
@@ -63,12 +87,13 @@ def test_lock_of_another_program_is_waited_for_with_one_warning(
     assert read_study(paths, study="digits").records[0].state is TrialState.COMPLETE
 
 
+@pytest.mark.usefixtures("released_at_warning")
 def test_opening_waits_for_a_lock(
     elsewhere: Elsewhere, paths: StudyPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("tuner.store.engines.BUSY_SECONDS", 0.2)
     make_study(paths)
-    holder = hold_lock(elsewhere, paths, 1.0)
+    holder = hold_lock(elsewhere, paths)
     with reopen(paths) as store:
         assert len(store.records()) == 3
     assert holder.wait() == 0
@@ -82,7 +107,7 @@ def test_lock_that_is_never_given_up_keeps_the_results_in_a_file(
     monkeypatch.setattr(writer, "PATIENCE_SECONDS", 0.5)
     store = reopen(paths)
     store.start([(SPACE.default(), 2, "")])
-    holder = hold_lock(elsewhere, paths, 60)
+    holder = hold_lock(elsewhere, paths)
     train(store, 0, [0.5, 0.6])
     store.record(TrialFinished(trial=0, reason="all epochs"))
     store.set("verdict", "variance")

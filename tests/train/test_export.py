@@ -77,7 +77,7 @@ def test_onnxruntime_predicts_the_same(tmp_path: Path) -> None:
 def run_alone(folder: Path, argument: Path) -> pd.DataFrame:
     """Run a folder's predict.py from elsewhere, without tuner's path."""
     command = [sys.executable, str(folder / "predict.py"), str(argument)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env={"PATH": ""}, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env={"PATH": ""}, timeout=600)
     assert done.returncode == 0, done.stderr
     (folder / "found.csv").write_text(done.stdout)
     return pd.read_csv(folder / "found.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,21 @@ def test_violations_are_shares_of_the_bounds() -> None:
     assert violation(spec.constraints, {"flops": 150, "f1": 0.4}) == pytest.approx(0.5 + 0.2)
 
 
-def test_latency_grows_with_the_work() -> None:
-    small, large = torch.nn.Linear(8, 8), torch.nn.Sequential(*[torch.nn.Linear(512, 512) for _ in range(8)])
-    assert latency_ms(small, torch.zeros(4, 8)) < latency_ms(large, torch.zeros(256, 512))
+def test_latency_is_the_usual_time_of_a_pass_and_not_that_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = [9.0, 0.003, 0.002, 0.002, 7.0, 0.002, 0.001, 0.002]
+
+    class Timed(torch.nn.Module):
+        now, passes = 0.0, 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.now += taken[self.passes]
+            self.passes += 1
+            return x
+
+    module = Timed()
+    monkeypatch.setattr("tuner.train.trade_offs.time", SimpleNamespace(perf_counter=lambda: module.now))
+    assert latency_ms(module, torch.zeros(4, 8)) == pytest.approx(2.0)
+    assert module.passes == len(taken)
 
 
 def test_a_network_that_breaks_a_constraint_is_not_trained_and_the_others_of_its_cohort_are(tmp_path: Path) -> None:
