@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tuner.data.dataset import Split
@@ -20,6 +22,29 @@ from tuner.spec.model import SweepSpec
 from tuner.train.metrics import Scores
 from tuner.train.program import copied_chunks
 from tuner.train.task import Task
+
+PREDICTION_TOLERANCE = 1e-4
+"""Difference of dev predictions, as a share of the largest, that another way to compute them explains."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rescored:
+    """Stored weights on the dev set."""
+
+    loss: float
+    metric: float
+    predictions: NDArray[np.float32]
+    """As `predictions.npy` holds them."""
+
+    def agrees_with(self, path: Path) -> bool:
+        """Whether a trial's stored predictions are these, but for rounding; a file that is not there says nothing."""
+        try:
+            stored = np.load(path)
+        except (OSError, ValueError):
+            return False
+        if stored.shape != self.predictions.shape:
+            return False
+        return bool(np.abs(stored - self.predictions).max() <= PREDICTION_TOLERANCE * np.abs(stored).max())
 
 
 @torch.no_grad()
@@ -37,8 +62,8 @@ def score(task: Task, params: Params, weights: Mapping[str, Tensor], split: Spli
 
 def evaluate_weights(
     spec: SweepSpec, params: Params, weights_path: Path, *, seed: int = 0, known: Mapping[str, Json] | None = None
-) -> tuple[float, float]:
-    """(dev loss, dev metric) of the weights in a file.
+) -> Rescored:
+    """What the weights in a file score on the dev set, by the plain module, however they were trained.
 
     Args:
         spec: The sweep file.
@@ -55,8 +80,10 @@ def evaluate_weights(
     task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
     job = TrialJob(trial=0, params=params, seed=seed, to_epoch=0, folder="")
     with trained_weights(weights_path) as weights:
-        scores = task.dev_scores(task.dev_outputs(task.member(job), weights))
-    return float(np.mean([s.loss for s in scores])), float(np.mean([s.metric for s in scores]))
+        outputs = task.dev_outputs(task.member(job), weights)
+    scores = task.dev_scores(outputs)
+    loss, metric = float(np.mean([s.loss for s in scores])), float(np.mean([s.metric for s in scores]))
+    return Rescored(loss, metric, task.predictions(outputs).numpy())
 
 
 def resampled_interval(
