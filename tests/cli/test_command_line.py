@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from tuner.cli.command_line import command_to_go_on, say_how_to_go_on
+from tuner.cli.main import run_command_line
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,17 @@ def test_a_password_is_not_said_but_that_there_is_one(url: str) -> None:
     assert shlex.split(command)[-1] == url.replace("hu/sh", "***")
     assert say_how_to_go_on(command, signal=2).endswith(f"{command}   (with the password in the place of ***)")
     assert "***" not in say_how_to_go_on("tuner run s.yaml", signal=None)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ImportError("x.so: failed to map segment from shared object")])
+def test_too_little_memory_is_said_in_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tuner.cli.main.cli.main", fail)
+    assert run_command_line(["status", "study"]) == 1
+    said = capsys.readouterr().err
+    assert "there is not enough memory" in said
+    assert len(said.splitlines()) == 1

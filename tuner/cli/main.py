@@ -37,6 +37,9 @@ COMMANDS = {
 }
 """Each command, in the order of the help, and where it lies."""
 
+_NO_ROOM_FOR_A_LIBRARY = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")
+"""What the loader of shared libraries says where too little memory is left."""
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's module only when the command is asked for."""
@@ -103,8 +106,9 @@ def run_command_line(arguments: list[str]) -> int:
             raise
         _say(f"{os.fsdecode(error.filename)}: {error.strerror or error}", arguments)
         return StorageError.exit_code
-    except MemoryError:
-        if "--debug" in arguments:
+    except (MemoryError, ImportError) as error:
+        is_memory = isinstance(error, MemoryError) or any(words in str(error) for words in _NO_ROOM_FOR_A_LIBRARY)
+        if "--debug" in arguments or not is_memory:
             raise
         _say("there is not enough memory; where it is limited (`ulimit -v`, a container), raise the limit", arguments)
         return TunerError.exit_code
