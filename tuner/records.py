@@ -182,6 +182,8 @@ class TrialStarted:
     """Steps of the next epoch that are in the checkpoint too."""
     code: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each file of the user's code that trains it, by path."""
+    anew: bool = False
+    """What was reported of it before does not count: it was trained in a way that was wrong, or is no more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

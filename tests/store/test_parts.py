@@ -38,6 +38,20 @@ def test_epochs_repeated_after_an_old_checkpoint_are_known_already() -> None:
     assert (record.epochs, record.value, record.attempts) == (4, 0.8, 1)
 
 
+def test_what_was_reported_of_a_trial_that_begins_anew_does_not_count() -> None:
+    wrong = EpochsFinished(trial=0, results=tuple(epoch_result(e, 0.9) for e in (1, 2, 3)))
+    record = fold(running(rungs=((1, 0.9),)), wrong, direction=Direction.MAXIMIZE, now="")
+    restarted = TrialStarted(
+        trial=0, worker="w", device="cpu", path="plain", cohort_width=1, from_epoch=0, num_parameters=1, anew=True
+    )
+    record = fold(record, restarted, direction=Direction.MAXIMIZE, now="")
+    assert (record.epochs, record.best, record.rungs) == (0, None, ())
+    record = fold(
+        record, EpochsFinished(trial=0, results=(epoch_result(1, 0.7),)), direction=Direction.MAXIMIZE, now=""
+    )
+    assert (record.epochs, record.value) == (1, 0.7)
+
+
 def test_event_for_a_finished_trial_is_our_mistake() -> None:
     finished = TrialRecord(number=0, params={}, seed=1, state=TrialState.PRUNED)
     with pytest.raises(AssertionError, match="trial 0 is pruned"):

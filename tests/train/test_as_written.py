@@ -136,3 +136,17 @@ def test_why_it_is_not_fused_is_said(name: str, tmp_path: Path) -> None:
 
 def test_every_habit_is_either_fused_or_has_a_reason() -> None:
     assert FUSED | set(REASONS) == set(HABITS)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("mlp", "as a row of a stack"),
+        (f"{FILE}:Net", "as a row of a stack, which is proven to compute the same"),
+        (f"{FILE}:ReadsRate", "one trial at a time: it looks at the rate of a dropout layer"),
+    ],
+)
+def test_how_a_configuration_is_trained_is_told(model: str, words: str, tmp_path: Path) -> None:
+    task = make_task(model=model)
+    (job,) = jobs(tmp_path, [{}])
+    assert task.ways.told(task.member(job)) == words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from math import prod
 
@@ -265,3 +266,22 @@ class CountingOnItsClass(nn.Module):
 
 def counting_on_its_class(params: Mapping[str, object], data: DataInfo) -> nn.Module:
     return CountingOnItsClass()
+
+
+class Switched(nn.Module):
+    """Asks another module of the program what to do, where nobody would look for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        doubled = getattr(sys.modules[__name__], "SWITCH", [False])[0]
+        return self.layer(x.flatten(1)) * (2.0 if doubled else 1.0)
+
+
+SWITCH = [False]
+
+
+def switched(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Switched()

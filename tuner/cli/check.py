@@ -80,6 +80,8 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
         click.echo(f"  {mark} {result.name}: {visible(result.finding)}")
         if not result.passed:
             click.echo(f"       {result.advice}")
+    if found.way:
+        click.echo(f"trained {visible(found.way)}")
     planned = plan(spec, found.facts, num_workers=len(places))
     if not found.facts.calibration:
         estimate = "not estimated"

@@ -51,6 +51,8 @@ class Preflight:
     """The dev metric of a guess that ignores the inputs: the commonest class, or the mean. NaN for own training
     code."""
     checks: tuple[CheckResult, ...]
+    way: str = ""
+    """How the default configuration is trained, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None) -> Pr
         num_parameters=task.num_parameters(task.member(job)),
         baseline=baseline(task),
         checks=tuple(CheckResult(c.name, c.passed, c.finding, c.advice) for c in checks),
+        way=task.ways.told(task.member(job)),
     )
 
 

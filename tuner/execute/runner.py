@@ -25,6 +25,7 @@ from tuner.records import (
 from tuner.train.cohort import Cohort
 from tuner.train.own.open import open_loop
 from tuner.train.own.task import OwnTask
+from tuner.train.recheck import RowsDifferError
 from tuner.train.task import Task
 from tuner.train.trade_offs import infeasible
 
@@ -166,6 +167,10 @@ class CohortRunner:
             return
         except (StorageError, StudyMismatchError):
             raise  # no fault of the trial's: on a full disk, or with a module that has changed, none can be trained
+        except RowsDifferError:
+            self._waiting.insert(0, cohort.unfinished)  # how each is trained is decided again
+            yield self._take_refused()
+            return
         except (Exception, SystemExit) as error:  # a user's module may raise anything
             left = cohort.unfinished
             ended = _Ended.by(error)

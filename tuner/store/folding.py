@@ -53,6 +53,8 @@ def fold(record: TrialRecord, event: TrialEvent, *, direction: Direction, now: s
     assert not record.state.final, f"trial {record.number} is {record.state.value}, yet there came {event}"
     match event:
         case TrialStarted():
+            if event.anew:
+                record = replace(record, best=None, last=None, rungs=())
             return replace(
                 record,
                 state=TrialState.RUNNING,

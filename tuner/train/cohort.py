@@ -110,6 +110,7 @@ class Cohort:
                     cohort_width=len(self._runs),
                     from_epoch=run.epoch,
                     from_step=run.step,
+                    anew=run.began_anew or (run.is_fresh and self.task.found_out(self._running, row)),
                     num_parameters=self.task.num_parameters(run.member),
                     code=self.task.code,
                 )
@@ -151,6 +152,8 @@ class Cohort:
         for row in rows:
             run = self._runs[row]
             facts: dict[str, Json] = {"path": program.path(row)}
+            if (why := program.reason(row)) is not None:
+                facts["not_fused"] = why
             for name, layers in signals.items():
                 if run.has_trained or name != "gradient_norms":
                     own = {layer: values[row] for layer, values in layers.items()}

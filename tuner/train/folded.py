@@ -55,6 +55,9 @@ class FoldedProgram:
     def path(self, row: int) -> str:
         return self.program.path(row * self.folds)
 
+    def reason(self, row: int) -> str | None:
+        return self.program.reason(row * self.folds)
+
     def state_format(self, row: int) -> str:
         return f"{self.program.state_format(row * self.folds)}, {self.folds} folds"
 

@@ -6,17 +6,38 @@ So each trial has a group of its own choosing: a stack of the modules that are l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from tuner.train.plain import by_name
 from tuner.train.program import EpochPlan, Member, Program, RowState
+from tuner.train.recheck import Recheck, RowsDifferError
+from tuner.train.vmapped import ModuleProgram
 
-Group = Hashable
-Open = Callable[[Group, Sequence[Member]], Program]
-"""Makes the program of a group's members."""
+Group: TypeAlias = Hashable
+
+
+class Grouping(Protocol):
+    """What knows the groups."""
+
+    def group_of(self, member: Member) -> Group:
+        """What a trial is trained in."""
+        ...
+
+    def open_group(self, group: Group, members: Sequence[Member]) -> Program:
+        """The program of a group's members."""
+        ...
+
+    def recheck(self, members: Sequence[Member]) -> Recheck:
+        """The checks of a stack of these members."""
+        ...
+
+    def refuse(self, group: Group, reason: str) -> None:
+        """Fuse no trial of this group any more."""
+        ...
 
 
 class GroupedProgram:
@@ -27,8 +48,7 @@ class GroupedProgram:
     def __init__(
         self,
         members: Sequence[Member],
-        group_of: Callable[[Member], Group],
-        open_group: Open,
+        grouping: Grouping,
         *,
         programs: Mapping[Group, Program] | None = None,
         groups: Sequence[Group] = (),
@@ -37,21 +57,20 @@ class GroupedProgram:
 
         Args:
             members: The trials.
-            group_of: What a trial is trained with.
-            open_group: Makes the programs.
+            grouping: Says what each is trained in.
             programs: Those of the groups, if they exist already and hold these members in this order.
             groups: Of the members, if they are known.
         """
         self.members = tuple(members)
-        self._group_of = group_of
-        self._open_group = open_group
-        self._groups = [*groups] or [group_of(member) for member in members]
+        self._grouping = grouping
+        self._groups = [*groups] or [grouping.group_of(member) for member in members]
         self._rows: dict[Group, list[int]] = {}
         for row, group in enumerate(self._groups):
             self._rows.setdefault(group, []).append(row)
-        self._programs = programs or {
-            group: open_group(group, [self.members[row] for row in rows]) for group, rows in self._rows.items()
-        }
+        of_groups = {group: [self.members[row] for row in rows] for group, rows in self._rows.items()}
+        self._programs = programs or {group: grouping.open_group(group, own) for group, own in of_groups.items()}
+        stacks = [group for group, program in self._programs.items() if isinstance(program, ModuleProgram)]
+        self._checks = {group: grouping.recheck(of_groups[group]) for group in stacks}
         self._place = {row: (group, i) for group, rows in self._rows.items() for i, row in enumerate(rows)}
         self._plan: EpochPlan | None = None
         self._plans: dict[Group, EpochPlan] = {}
@@ -64,6 +83,10 @@ class GroupedProgram:
         program, place = self._at(row)
         return program.path(place)
 
+    def reason(self, row: int) -> str | None:
+        program, place = self._at(row)
+        return program.reason(place)
+
     def state_format(self, row: int) -> str:
         program, place = self._at(row)
         return program.state_format(place)
@@ -74,13 +97,30 @@ class GroupedProgram:
             is_whole = len(self._rows) == 1
             self._plans = {group: plan if is_whole else plan.rows(rows) for group, rows in self._rows.items()}
         for group, program in self._programs.items():
-            program.train_steps(self._plans[group], first, last)
+            if isinstance(program, ModuleProgram):
+                try:
+                    self._checks[group].train_steps(program, self._plans[group], first, last)
+                except RowsDifferError as error:
+                    self._grouping.refuse(group, str(error))
+                    raise
+            else:
+                program.train_steps(self._plans[group], first, last)
 
     def outputs(self, inputs: Tensor) -> Tensor:
-        if len(self._rows) == 1:
-            return next(iter(self._programs.values())).outputs(inputs)
-        found = {group: program.outputs(inputs) for group, program in self._programs.items()}
+        found = {group: self._outputs(group, program, inputs) for group, program in self._programs.items()}
+        if len(found) == 1:
+            return next(iter(found.values()))
         return torch.stack([found[group][place] for group, place in map(self._place.__getitem__, self._all_rows)])
+
+    def _outputs(self, group: Group, program: Program, inputs: Tensor) -> Tensor:
+        outputs = program.outputs(inputs)
+        if isinstance(program, ModuleProgram):
+            try:
+                self._checks[group].compare_outputs(program, inputs, outputs)
+            except RowsDifferError as error:
+                self._grouping.refuse(group, str(error))
+                raise
+        return outputs
 
     @property
     def _all_rows(self) -> range:
@@ -108,16 +148,16 @@ class GroupedProgram:
         return program.best_weights(place)
 
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> GroupedProgram:
-        new = [self._group_of(member) for member in joining]
+        new = [self._grouping.group_of(member) for member in joining]
         groups = [*(self._groups[row] for row in keep), *new]
         programs: dict[Group, Program] = {}
         for group in dict.fromkeys(groups):
             kept = [self._place[row][1] for row in keep if self._groups[row] == group]
             own = [member for member, its in zip(joining, new, strict=True) if its == group]
             known = self._programs.get(group)
-            programs[group] = self._open_group(group, own) if known is None else known.resized(kept, own)
+            programs[group] = self._grouping.open_group(group, own) if known is None else known.resized(kept, own)
         members = [*(self.members[row] for row in keep), *joining]
-        return GroupedProgram(members, self._group_of, self._open_group, programs=programs, groups=groups)
+        return GroupedProgram(members, self._grouping, programs=programs, groups=groups)
 
     def gradient_norms(self) -> dict[str, Tensor]:
         return self._by_name([program.gradient_norms() for program in self._programs.values()])

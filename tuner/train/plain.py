@@ -29,6 +29,7 @@ class PlainProgram:
         num_outputs: int,
         device: torch.device,
         half: bool = False,
+        reason: str | None = None,
         trials: Sequence[PlainTrial] = (),
     ) -> None:
         """Open the trials.
@@ -40,6 +41,7 @@ class PlainProgram:
             num_outputs: Classes, labels or regression targets.
             device: Where to train.
             half: Run the forward under autocast to bfloat16.
+            reason: Why they are not fused.
             trials: Those of the first members, if they exist already; the others are opened.
         """
         self.members = tuple(members)
@@ -48,12 +50,16 @@ class PlainProgram:
         self.num_outputs = num_outputs
         self.device = device
         self.half = half
+        self._reason = reason
         self.trials = [*trials, *(self._open(member) for member in members[len(trials) :])]
         self._plan: EpochPlan | None = None
         self._row_plans: list[EpochPlan] = []
 
     def path(self, row: int) -> str:
         return "plain"
+
+    def reason(self, row: int) -> str | None:
+        return self._reason
 
     def state_format(self, row: int) -> str:
         return self.trials[row].state_format
@@ -92,7 +98,7 @@ class PlainProgram:
         """A program of its own kind for other members, of whom the first have trials already."""
         return PlainProgram(
             members, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
-            trials=trials,
+            reason=self._reason, trials=trials,
         )  # fmt: skip
 
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> PlainProgram:

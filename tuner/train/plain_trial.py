@@ -87,23 +87,27 @@ class PlainTrial:
         if not self._trains:
             self._to_train()
 
-    def _step(self, number: int) -> None:
-        settings, module, optimizer = self.member.settings, self.module, self.optimizer
+    def compute_gradients(self, number: int) -> None:
+        """The gradients of one step of the epoch that was begun, with penalties, clipped."""
+        settings, module = self.member.settings, self.module
         inputs, targets = self._batch(number)
         for dropout, key in zip(self._dropouts, self._keys_SL[number] if self._dropouts else (), strict=True):
             dropout.start_step(key)
-        optimizer.zero_grad()
+        self.optimizer.zero_grad()
         loss = self._mean_loss(self._outputs(inputs), targets)
         if settings.l1:
             loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if p.dim() > 1)
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
+
+    def _step(self, number: int) -> None:
+        self.compute_gradients(number)
         self._set_rate(self._rate_S[number])
         self._rates.before()
-        optimizer.step()
-        if settings.max_norm is not None:
-            limit_norms(module, settings.max_norm)
+        self.optimizer.step()
+        if self.member.settings.max_norm is not None:
+            limit_norms(self.module, self.member.settings.max_norm)
         self._rates.after()
         if self.average.active:
             assert self._plan is not None

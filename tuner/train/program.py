@@ -111,6 +111,10 @@ class Program(Protocol):
         """How one of the trials is trained: `stacked`, `vmap`, `plain` or `lightning`."""
         ...
 
+    def reason(self, row: int) -> str | None:
+        """Why one of the trials is not fused, where fusing was asked for."""
+        ...
+
     def state_format(self, row: int) -> str:
         """Of one trial's state: programs load states of their own format."""
         ...

@@ -23,6 +23,7 @@ from tuner.models.dropout import keyed_dropouts
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import batch_order
 from tuner.models.rewritten import rewritten
+from tuner.train.agreement import SMALL, agrees, all_agree
 from tuner.train.fusable import in_words, plainly_unfusable
 from tuner.train.plain_trial import PlainTrial
 from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, RowState, num_steps
@@ -38,12 +39,6 @@ LEAST_STEPS = 6
 RECORDED_AFTER = 2
 STEP_SHARE = 0.02
 """Of the size of all parameters, which is what a step changes at most: however they are scaled, they move."""
-TOLERANCE = 1e-2
-"""Of what a tensor has changed by, or of outputs: an example at a kink may fall on its other side."""
-SMALL = 1e-3
-"""The same of what all parameters have changed by."""
-ROUNDING = 1e-5
-"""Of a tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,26 +221,12 @@ def _compare(own: _Stage, expected: _Stage, began: RowState) -> None:
     if name := first_change(modes, ours):
         raise DiffersError(f"train() or eval() treats {name.removeprefix('eval ')} otherwise in a stack")
     changes = {name: float((t - began[name]).norm()) for name, t in expected.parameters.items()}
-    whole = sum(change**2 for change in changes.values()) ** 0.5
-    for name, theirs in expected.parameters.items():
-        if not _agree(own.parameters[name], theirs, within=TOLERANCE * changes[name] + SMALL * whole):
-            raise DiffersError(f"as a row of a stack it trains {name} otherwise than its own code does")
-    for name, theirs in expected.buffers.items():
-        if name not in own.buffers or not _agree(own.buffers[name], theirs, within=SMALL * float(theirs.abs().max())):
-            raise DiffersError(f"as a row of a stack it leaves other values in its buffer {name}")
-    if not _agree(own.outputs, expected.outputs, within=TOLERANCE * float(expected.outputs.norm())):
+    if name := all_agree(own.parameters, expected.parameters, changes=changes):
+        raise DiffersError(f"as a row of a stack it trains {name} otherwise than its own code does")
+    if name := all_agree(own.buffers, expected.buffers, changes={}):
+        raise DiffersError(f"as a row of a stack it leaves other values in its buffer {name}")
+    if not agrees(own.outputs, expected.outputs, change=float(expected.outputs.norm()), whole=0.0):
         raise DiffersError("as a row of a stack it gives other outputs than its own code does")
-
-
-def _agree(ours: Tensor, theirs: Tensor, *, within: float) -> bool:
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        return False
-    if not theirs.is_floating_point():
-        return torch.equal(ours, theirs)
-    if torch.equal(ours, theirs):
-        return True
-    size = float(theirs.double().norm())
-    return float((ours.double() - theirs.double()).norm()) <= within + ROUNDING * size
 
 
 def _copies(tensors: RowState) -> RowState:

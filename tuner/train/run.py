@@ -45,6 +45,8 @@ class Run:
     """See `Checkpoint.synced_seconds`."""
     has_trained: bool = False
     """Whether an epoch of this job is finished: a resumed trial may already be where it was sent."""
+    began_anew: bool = False
+    """Whether it had trained, in another way, of which nothing counts."""
     found: Checkpoint | None = None
     """Where to go on from, until `resume` has."""
     unsaved: str | None = None
@@ -64,6 +66,11 @@ class Run:
         return len(self.curve)
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether nothing of it is trained."""
+        return self.epoch == self.step == 0
+
+    @property
     def seconds(self) -> float:
         """For how long it has trained, evaluations included."""
         return (self.curve[-1].seconds if self.curve else 0.0) + self.epoch_seconds
@@ -79,6 +86,7 @@ class Run:
             return
         if found.state_format != program.state_format(row):
             log.warning("%s starts anew: its checkpoint is of another way to train", self.job.shown)
+            self.began_anew = True
             return
         self._check_fits(found, program.state(row))
         try:

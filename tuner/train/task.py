@@ -161,6 +161,10 @@ class Task:
             return self.ways.program(members)
         return FoldedProgram(self.ways.program([own for m in members for own in m.folds]), folds=len(self.folds))
 
+    def found_out(self, program: Program, row: int) -> bool:
+        """Whether a trial was fused before it was found that it must not be."""
+        return self.ways.structures.was_found_out(program.reason(row))
+
     def num_parameters(self, member: Member) -> int:
         """Trainable and frozen parameters of the member's network."""
         if member.network is not None:

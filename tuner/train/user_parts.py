@@ -219,5 +219,5 @@ class UserProgram(PlainProgram):
     def _of(self, members: Sequence[Member], trials: Sequence[PlainTrial]) -> PlainProgram:
         return UserProgram(
             members, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
-            trials=trials, parts=self._parts,
+            reason=self._reason, trials=trials, parts=self._parts,
         )  # fmt: skip

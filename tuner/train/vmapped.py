@@ -108,6 +108,9 @@ class ModuleProgram:
     def path(self, row: int) -> str:
         return "vmap"
 
+    def reason(self, row: int) -> str | None:
+        return None
+
     def state_format(self, row: int) -> str:
         return "module rows"
 
@@ -150,6 +153,12 @@ class ModuleProgram:
             targets,
             dropout_keys_LK=torch.empty(0) if keys is None else keys[number],
         )
+
+    def gradients(self, row: int) -> RowState:
+        """The last gradients of a trial by the names of its parameters, as the optimiser saw them."""
+        names = [name for name, _ in self.modules[0].named_parameters()]
+        views = (self.layout.view(self.g_KP[row : row + 1], place)[0] for place in self.layout.parameters)
+        return dict(zip(names, views, strict=True))
 
     def named_tensors(self, row: int) -> tuple[RowState, RowState]:
         """A trial's parameters and its buffers by name, sharing memory with it."""
@@ -225,7 +234,7 @@ class ModuleProgram:
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
-        with self._averages_in_place():
+        with self.averages_in_place():
             self._set_mode(training=False)
             found = [
                 self._gradients.outputs(chunk).view(len(self.members), len(chunk), self.num_outputs)
@@ -234,7 +243,8 @@ class ModuleProgram:
         return torch.cat(found, dim=1)
 
     @contextmanager
-    def _averages_in_place(self) -> Iterator[None]:
+    def averages_in_place(self) -> Iterator[None]:
+        """Within the block averages of the weights are where the weights are, if there are any."""
         with ExitStack() as stack:
             for average in (self._average, *self._buffer_averages):
                 stack.enter_context(average.in_place())
@@ -274,7 +284,7 @@ class ModuleProgram:
 
     def save_best(self, rows: Sequence[int]) -> None:
         index = torch.tensor(rows, device=self.device)
-        with self._averages_in_place():
+        with self.averages_in_place():
             self.best_KP[index] = self.p_KP[index]
             for row in rows:
                 self._best_buffers[row] = self._buffers(row)

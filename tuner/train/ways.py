@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 
 import torch
 
 from tuner.data.dataset import TrainingData
 from tuner.data.stored import is_streamed
 from tuner.errors import TunerError, UserCodeError
-from tuner.models.build import build_module
-from tuner.models.keyed import key
 from tuner.models.lightning import is_lightning
-from tuner.models.rewritten import rewritten
-from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.spec.networks import MODELS
 from tuner.spec.values import is_own
-from tuner.train.fusion import PER_TRIAL, fusion_key
-from tuner.train.grouped import Group, GroupedProgram
+from tuner.train.grouped import GroupedProgram
 from tuner.train.lightning.program import LightningProgram
 from tuner.train.metrics import Loss
 from tuner.train.plain import PlainProgram
 from tuner.train.program import Member, Program
-from tuner.train.proof import difference_as_rows
-from tuner.train.stackable import difference, signature
 from tuner.train.stacked.program import StackedProgram
+from tuner.train.structures import Structures
 from tuner.train.user_parts import UserParts, UserProgram
-from tuner.train.vmapped import ModuleProgram
 
 log = logging.getLogger(__name__)
-
-
-AS_WRITTEN = "as written"
-"""The group of the trials that the plain loop trains."""
 
 
 class Ways:
@@ -52,9 +39,10 @@ class Ways:
         self._device = device
         self._half = half
         self._is_lightning: bool | None = None
-        self._verdicts: dict[Group, str | None] = {}
-        """Why trials of a group cannot be fused, None where they can."""
         self._said: set[str] = set()
+        self.structures = Structures(
+            spec, data, loss=loss, device=device, half=half, say=lambda reason: self._alone(spec.model.kind, reason)
+        )
 
     def program(self, members: Sequence[Member]) -> Program:
         """The way to train these members, which share a fusion key.
@@ -68,54 +56,34 @@ class Ways:
         if self.is_lightning(members[0]):
             self._alone(kind, "it is a LightningModule, which Lightning's Trainer trains with its own training_step")
             return LightningProgram(members, train, data.dev, num_outputs=num_outputs, device=device, half=half)
-        fuse = self._spec.training.fuse
+        fuse, streamed = self._spec.training.fuse, None
         if is_streamed(train.inputs):
             refusal = "data.stream reads inputs for one trial at a time; remove one of them"
-            self._alone(kind, "its data are streamed", refusal=refusal)
+            streamed = "its data are streamed"
+            self._alone(kind, streamed, refusal=refusal)
             fuse = "off"
         if reason := self._parts.trains:
             self._alone("the network", reason, refusal=f"trials cannot be fused: {reason}")
             return UserProgram(
-                members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, parts=self._parts
-            )
+                members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, reason=reason,
+                parts=self._parts,
+            )  # fmt: skip
         if fuse == "off":
-            return PlainProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
+            return PlainProgram(
+                members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, reason=streamed
+            )
         if members[0].network is not None:
             return StackedProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
-        return GroupedProgram(members, self._group_of, self._open_group)
+        return GroupedProgram(members, self.structures)
 
-    def _group_of(self, member: Member) -> Group:
-        """The stack that a user's module is trained in, or the plain loop."""
-        module = member.make_module()
-        group = fusion_key(self._spec, member.settings.model), signature(module)
-        if group not in self._verdicts:
-            self._verdicts[group] = self._has_no_like(member) or self._proof(member)
-        if reason := self._verdicts[group]:
-            self._alone(self._spec.model.kind, reason)
-            return AS_WRITTEN
-        return group
-
-    def _has_no_like(self, member: Member) -> str | None:
-        """What a module keeps of the values that differ among the trials of a stack, if it keeps any."""
-        default = settings_for(self._spec, build_space(self._spec).default())
-        values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
-        usual = build_module(self._spec, values, self._data.info, seed=member.seed)
-        return difference([rewritten(member.make_module()), rewritten(usual)])
-
-    def _proof(self, member: Member) -> str | None:
-        """Why a module cannot be trained as a row; found out by this trial, and one of another seed."""
-        seed = key(member.seed, "twin")
-        build = partial(build_module, self._spec, member.settings.model, self._data.info, seed=seed)
-        twin = replace(member, seed=seed, make_module=build)
-        num_outputs = self._data.info.num_outputs
-        return difference_as_rows([member, twin], self._data.train, loss=self._loss, num_outputs=num_outputs)
-
-    def _open_group(self, group: Group, members: Sequence[Member]) -> Program:
-        kind = PlainProgram if group == AS_WRITTEN else ModuleProgram
-        return kind(
-            members, self._data.train, loss=self._loss, num_outputs=self._data.info.num_outputs, device=self._device,
-            half=self._half,
-        )  # fmt: skip
+    def told(self, member: Member) -> str:
+        """How a trial is trained, in words."""
+        if self.is_lightning(member):
+            return "by Lightning's Trainer, one trial after the other"
+        program = self.program([*member.folds] or [member])
+        names = {"stacked": "as a row of a stack", "vmap": "as a row of a stack, which is proven to compute the same"}
+        reason = program.reason(0)
+        return names.get(program.path(0), "one trial at a time") + (f": {reason}" if reason else "")
 
     def is_lightning(self, member: Member) -> bool:
         """Whether the task's modules are LightningModules; found out once.

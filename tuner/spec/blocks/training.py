@@ -114,6 +114,7 @@ class TrainingSpec(Part):
     `{class: weight}` (1 where left out). Scaled so that the mean over the training examples is 1."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16`: automatic mixed precision on CUDA."""
-    fuse: Literal["auto", "off", "require"] = "auto"
+    fuse: Literal["auto", "off", "require", "verify"] = "auto"
     """Train same-shape trials as one stacked program when it pays, never, or always (an error says why if it cannot
-    be)."""
+    be). `verify`: as `auto`, with each trial of a module of yours checked against the module as written in every
+    epoch."""

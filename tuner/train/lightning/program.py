@@ -31,6 +31,9 @@ class LightningProgram:
     def path(self, row: int) -> str:
         return "lightning"
 
+    def reason(self, row: int) -> str | None:
+        return "Lightning's Trainer trains it"
+
     def state_format(self, row: int) -> str:
         return "lightning"
 

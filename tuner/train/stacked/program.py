@@ -119,6 +119,9 @@ class StackedProgram:
     def path(self, row: int) -> str:
         return "stacked"
 
+    def reason(self, row: int) -> str | None:
+        return None
+
     def state_format(self, row: int) -> str:
         return "stacked"
 

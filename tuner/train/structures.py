@@ -1,0 +1,127 @@
+"""Which users' modules are trained together as rows of a stack, which as written, and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+from tuner.data.dataset import TrainingData
+from tuner.models.build import build_module
+from tuner.models.keyed import key
+from tuner.models.rewritten import rewritten
+from tuner.spec.defaults import build_space, settings_for
+from tuner.spec.model import SweepSpec
+from tuner.train.fusion import PER_TRIAL, fusion_key
+from tuner.train.grouped import Group
+from tuner.train.metrics import Loss
+from tuner.train.plain import PlainProgram
+from tuner.train.program import Member, Program
+from tuner.train.proof import difference_as_rows
+from tuner.train.recheck import Recheck
+from tuner.train.stackable import difference, signature
+from tuner.train.vmapped import ModuleProgram
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AsWritten:
+    """The group of the trials that the plain loop trains for one reason."""
+
+    reason: str
+
+
+class Structures:
+    """See `train.grouped.Grouping`. A structure is all that the answer depends on, and is looked at once."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        data: TrainingData,
+        *,
+        loss: Loss,
+        device: torch.device,
+        half: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            spec: The sweep.
+            data: On the device.
+            loss: Which of the losses.
+            device: Where to train.
+            half: Whether the forward runs in bfloat16.
+            say: Told why a trial is trained as written.
+        """
+        self._spec = spec
+        self._data = data
+        self._loss = loss
+        self._device = device
+        self._half = half
+        self._say = say
+        self._verdicts: dict[Hashable, str | None] = {}
+        """Why trials of a structure cannot be fused, None where they can."""
+        self._found_out: set[str] = set()
+
+    def group_of(self, member: Member) -> Group:
+        structure = fusion_key(self._spec, member.settings.model), signature(member.make_module())
+        if structure not in self._verdicts:
+            self._verdicts[structure] = self._has_no_like(member) or self._proof(member)
+        reason = self._verdicts[structure]
+        if reason is None:
+            return structure
+        self._say(reason)
+        return AsWritten(reason)
+
+    def open_group(self, group: Group, members: Sequence[Member]) -> Program:
+        train, num_outputs, device = self._data.train, self._data.info.num_outputs, self._device
+        if isinstance(group, AsWritten):
+            return PlainProgram(
+                members, train, loss=self._loss, num_outputs=num_outputs, device=device, half=self._half,
+                reason=group.reason,
+            )  # fmt: skip
+        return ModuleProgram(members, train, loss=self._loss, num_outputs=num_outputs, device=device, half=self._half)
+
+    def recheck(self, members: Sequence[Member]) -> Recheck:
+        return Recheck(
+            [] if self._half else members,  # what bfloat16 rounds is no difference
+            self._data.train,
+            loss=self._loss,
+            num_outputs=self._data.info.num_outputs,
+            device=self._device,
+            every=self._spec.training.fuse == "verify",
+        )
+
+    def refuse(self, group: Group, reason: str) -> None:
+        self._verdicts[group] = reason
+        self._found_out.add(reason)
+        log.error(
+            "%s must not be fused, as was found while a trial of it trained: %s. From now on its like is trained as "
+            "written, and trials on their way begin again. Do not trust those that have ended: run the sweep anew with "
+            "`fuse: off`",
+            self._spec.model.kind, reason,
+        )  # fmt: skip
+
+    def was_found_out(self, reason: str | None) -> bool:
+        """Whether trials were fused before it was found that they must not be, for this reason."""
+        return reason in self._found_out
+
+    def _has_no_like(self, member: Member) -> str | None:
+        """What a module keeps of the values that differ among the trials of a stack, if it keeps any."""
+        default = settings_for(self._spec, build_space(self._spec).default())
+        values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
+        usual = build_module(self._spec, values, self._data.info, seed=member.seed)
+        return difference([rewritten(member.make_module()), rewritten(usual)])
+
+    def _proof(self, member: Member) -> str | None:
+        """Why a module cannot be trained as a row; found out by this trial, and one of another seed."""
+        seed = key(member.seed, "twin")
+        build = partial(build_module, self._spec, member.settings.model, self._data.info, seed=seed)
+        twin = replace(member, seed=seed, make_module=build)
+        num_outputs = self._data.info.num_outputs
+        return difference_as_rows([member, twin], self._data.train, loss=self._loss, num_outputs=num_outputs)
