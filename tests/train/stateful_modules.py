@@ -148,7 +148,16 @@ class CountsAnswers(Net):
         return super().hidden(inputs) * (1 + math.exp(-self.passes / 10)) + 1e-4 * self.rows
 
 
-RESTORED = (Cools, Remembers, DrawsItself, Versioned, Merges, FrozenNorm, CountsAnswers)
+class KeepsItsPass(Net):
+    """Its last hidden units, with the graph that they came from, alone and in a list."""
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        self.units = super().hidden(inputs)
+        self.maps = [self.units, {"mean": self.units.mean()}]
+        return self.units
+
+
+RESTORED = (KeepsItsPass, Cools, Remembers, DrawsItself, Versioned, Merges, FrozenNorm, CountsAnswers)
 """Those whose state can be written down."""
 
 

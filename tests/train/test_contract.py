@@ -34,7 +34,7 @@ def check(model: str, *, space: dict[str, Any] | None = None, data: Any = None) 
             "of_the_batch",
             "gives outputs of shape (10, 4) for 4 examples; give a logit for each class or label: (4, 10)",
         ),
-        ("a_pair", "gives outputs of type tuple; its forward must return a tensor"),
+        ("a_pair", "gives a tuple of 2, from 0 on; its forward must return a tensor, or model.outputs name its part"),
         ("no_module", "returned int; it must return an nn.Module"),
         (
             "detached",

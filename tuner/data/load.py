@@ -15,7 +15,7 @@ from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
 from tuner.data.identity import require_same_data
 from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
 from tuner.data.parts import Parts, read_parts
-from tuner.data.preparation import Preparation, check_learnable, fit_preparation
+from tuner.data.preparation import Preparation, check_learnable, prepare
 from tuner.data.shift import contrast, drawn_at_random, note_on_contrast, part_of
 from tuner.records import Json
 from tuner.spec.model import SweepSpec
@@ -39,7 +39,7 @@ def load_training_data(
     """
     parts = read_parts(spec.data, root=Path(spec.root), kept_in=kept_in)
     require_same_parts(parts, known, source=spec.data.source)
-    preparation = fit_preparation(parts.train, normalise=spec.data.normalise)
+    preparation = prepare(parts.train, spec.data)
     check_learnable(parts.train, preparation)
     train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]))
@@ -59,7 +59,7 @@ def measure_training_part(spec: SweepSpec, *, known: Mapping[str, Json] | None =
     parts = read_parts(spec.data, root=Path(spec.root))
     require_same_parts(parts, known, source=spec.data.source)
     train = parts.train
-    return train, fit_preparation(train, normalise=spec.data.normalise)
+    return train, prepare(train, spec.data)
 
 
 def require_same_parts(parts: Parts, known: Mapping[str, Json] | None, *, source: str) -> None:

@@ -16,6 +16,7 @@ from tuner.data.dataset import Split
 from tuner.data.examples import Examples, Indices, TextColumn
 from tuner.data.stored import StoredRows, StreamedInputs
 from tuner.errors import DataError
+from tuner.spec.model import DataSpec
 
 MOST_CATEGORIES = 100
 """A column with more distinct texts among the training examples is refused."""
@@ -129,8 +130,13 @@ class Preparation:
         return torch.from_numpy(standardised)
 
 
-def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
+def fit_preparation(train: Examples, *, normalise: bool, standardise: bool = True) -> Preparation:
     """Measure the training part.
+
+    Args:
+        train: Its examples.
+        normalise: Give the inputs zero mean and unit variance.
+        standardise: Likewise the targets of a regression.
 
     Raises:
         DataError: a text column has too many distinct values, or a number is too large.
@@ -143,6 +149,8 @@ def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
     if train.task == "regression":
         target_mean, target_std, _ = _moments(train.targets)
         _check_finite(target_std[None], [f"the target {name}" for name in train.target_names])
+        if not standardise:
+            target_mean, target_std = np.zeros_like(target_mean), np.ones_like(target_std)
     return Preparation(
         mean=mean,
         std=std,
@@ -154,6 +162,11 @@ def fit_preparation(train: Examples, *, normalise: bool) -> Preparation:
         target_mean=target_mean,
         target_std=target_std,
     )
+
+
+def prepare(train: Examples, asked: DataSpec) -> Preparation:
+    """The preparation that a sweep file asks for, measured on the training part; raises as `fit_preparation` does."""
+    return fit_preparation(train, normalise=asked.normalised.inputs, standardise=asked.normalised.targets)
 
 
 def check_learnable(train: Examples, preparation: Preparation) -> None:

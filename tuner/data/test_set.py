@@ -8,7 +8,7 @@ from pathlib import Path
 from tuner.data.dataset import Split
 from tuner.data.load import require_same_parts
 from tuner.data.parts import read_parts
-from tuner.data.preparation import fit_preparation
+from tuner.data.preparation import prepare
 from tuner.errors import DataError
 from tuner.records import Json
 from tuner.spec.model import SweepSpec
@@ -32,5 +32,5 @@ def load_test_split(spec: SweepSpec, *, known: Mapping[str, Json] | None = None)
             "there are no test examples; give data.test a file, or data.split a share, as {train: 0.6, dev: 0.2, "
             "test: 0.2}, before the search begins"
         )
-    preparation = fit_preparation(parts.train, normalise=spec.data.normalise)
+    preparation = prepare(parts.train, spec.data)
     return preparation.apply(parts.test.open_for_the_final_test())

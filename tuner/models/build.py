@@ -10,6 +10,7 @@ from torch import nn
 
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
+from tuner.models.adapted import adapt
 from tuner.models.cnn import cnn, image_shape, resnet
 from tuner.models.dropout import dropout_rates, keyed_dropouts
 from tuner.models.generators import generators_kept, seed_generators
@@ -109,7 +110,7 @@ def _initialised(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
         dropouts = keyed_dropouts(made)
         for dropout, rate in zip(dropouts, _dropout_rates(values, len(dropouts)), strict=True):
             dropout.set_rate(rate)
-    return made
+    return adapt(made, spec, info)
 
 
 def _dropout_rates(values: Mapping[str, ParamValue], num_layers: int) -> tuple[float, ...]:
@@ -132,4 +133,4 @@ def _made(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> 
     made = factory(dict(values), info)
     if not isinstance(made, nn.Module):
         raise UserCodeError(f"{spec.model.kind} returned {type(made).__name__}; it must return an nn.Module")
-    return made
+    return adapt(made, spec, info)

@@ -133,8 +133,10 @@ _COLLECTIONS: Mapping[type, Callable[[list[Any]], object]] = {list: list, tuple:
 def _plain(value: object) -> object:
     """Made of what PyTorch reads without running code."""
     kind = type(value)
-    if kind in _SIMPLE or kind is Tensor:
+    if kind in _SIMPLE:
         return value
+    if isinstance(value, Tensor) and kind is Tensor:
+        return value.detach()
     if kind in _COLLECTIONS:
         return {_KIND: kind.__name__, "items": [_plain(item) for item in value]}  # type: ignore[attr-defined]
     match value:

@@ -33,6 +33,18 @@ SHARE_METRICS = frozenset({*METRICS_OF_TASK["classification"], *METRICS_OF_TASK[
 LARGE_BATCH = 10_000
 
 
+def check_own_module(spec: SweepSpec, findings: Findings) -> None:
+    """Check that what is for modules of the user's is said of one."""
+    asked = {("data", "inputs"): spec.data.inputs, ("model", "outputs"): spec.model.outputs,
+             ("training", "auxiliary_loss"): spec.training.auxiliary_loss}  # fmt: skip
+    if spec.model.kind in MODELS or spec.loop is not None:
+        what = f"the built-in model {spec.model.kind}" if spec.loop is None else f"a {spec.loop} of yours"
+        for path, value in asked.items():
+            if value is not None:
+                rule = f"is for modules of your own, and has no effect on {what}"
+                findings.error(path, rule, remedy="remove it", got="", at_key=True)
+
+
 def check_data(spec: SweepSpec, findings: Findings) -> None:
     """Check that there is data, the split, and that folds and dev examples do not contradict each other."""
     if not spec.has_data and spec.loop is None:
@@ -50,6 +62,7 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
         if spec.loop is not None and getattr(spec.data, name):
             rule = f"is not for {spec.loop}, which is handed one train and one dev set"
             findings.error(("data", name), rule, remedy="remove it", got="", at_key=True)
+    check_own_module(spec, findings)
     split = spec.data.split
     if not isinstance(split, SplitSpec) or findings.is_unusable(("data", "split")):
         return

@@ -6,7 +6,7 @@ from tuner.records import Json
 from tuner.spec.document import Document
 from tuner.spec.problems import KeyPath, Place, Problem, lines
 
-_ONLY_IN_MODELS = ("settings", "shares", "auto")
+_ONLY_IN_MODELS = ("settings", "shares", "auto", "whole", "parts")
 """Parts of a pydantic location that a file need not have: the settings beside `kind`, and the forms of `split`."""
 
 

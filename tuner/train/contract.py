@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tuner.errors import TunerError, UserCodeError
 from tuner.imports import load_object
+from tuner.models.adapted import parts_of
 from tuner.models.build import build_module
 from tuner.models.generators import generators_kept
 from tuner.models.lightning import is_lightning
@@ -22,6 +23,7 @@ from tuner.spec.model import SweepSpec
 from tuner.train.lightning.first_step import read_in_lightning
 from tuner.train.read_params import ReadParams, told
 from tuner.train.task import Task
+from tuner.train.user_parts import auxiliary_loss
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ SEED = 0
 EXAMPLES = 4
 OTHERS = 16
 """Configurations that are tried, until one can be trained, where the default one cannot."""
+_TOKENS = "; token ids are whole numbers: write data.normalise: false, and inputs.long() in the forward"
+_GROUPS = "; where its forward takes several inputs, data.inputs names the columns of each"
 KEPT_BY_US = frozenset({"batch_size", "clip_norm", "epochs"})
 """What holds for a LightningModule too, which does all else of a step itself."""
 
@@ -93,9 +97,15 @@ def check_contract(task: Task, params: Params | None = None) -> None:
         member = task.member(TrialJob(trial=0, params=params, seed=SEED, to_epoch=1, folder=""))
         learns, read = read_in_lightning(task, member, values)
     else:
-        _backward(task.batch_loss(outputs.float().view(expected), targets), kind=kind)
+        loss = task.batch_loss(outputs.float().view(expected), targets)
+        if spec.training.auxiliary_loss is not None:
+            loss = loss + auxiliary_loss(module, spec.training.auxiliary_loss)
+        _backward(loss, kind=kind)
+        _step(task, module, params)
         learns = any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
         read = _read_by_factory(spec, values, task)
+    if task.spec.data.normalised.inputs and _has_embedding(module) and not bool((inputs == inputs.round()).all()):
+        log.warning("%s looks inputs up in an embedding, and they are normalised%s", kind, _TOKENS)
     if not learns:
         log.warning("%s: no parameter gets a gradient from the first batch, so nothing may learn from it", kind)
     _say_what_is_not_read(spec, read, is_all_theirs=is_lightning(type(module)))
@@ -115,10 +125,17 @@ def _outputs(module: nn.Module, inputs: Tensor, *, kind: str) -> Tensor:
         outputs = module(inputs.clone())  # which are the module's to change
     except Exception as error:
         shape = tuple(inputs.shape)
-        raise UserCodeError(f"{kind} fails for inputs of shape {shape}: {told(error)}") from error
+        hint = _TOKENS if _has_embedding(module) else _GROUPS if "positional argument" in str(error) else ""
+        raise UserCodeError(f"{kind} fails for inputs of shape {shape}: {told(error)}{hint}") from error
     if not isinstance(outputs, Tensor):
-        raise UserCodeError(f"{kind} gives outputs of type {type(outputs).__name__}; its forward must return a tensor")
+        raise UserCodeError(
+            f"{kind} gives {parts_of(outputs)}; its forward must return a tensor, or model.outputs name its part"
+        )
     return outputs
+
+
+def _has_embedding(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in module.modules())
 
 
 def _backward(loss: Tensor, *, kind: str) -> None:
@@ -126,6 +143,27 @@ def _backward(loss: Tensor, *, kind: str) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
     except Exception as error:
         raise UserCodeError(f"{kind} fails in its backward pass: {told(error)}") from error
+
+
+def _step(task: Task, module: nn.Module, params: Params) -> None:
+    """Try the optimiser on the gradients: sparse ones are not for all of them."""
+    settings = task.member(TrialJob(trial=0, params=params, seed=SEED, to_epoch=1, folder="")).settings
+    kind, optimizer = task.spec.model.kind, task.spec.training.optimizer
+    sparse = [n for n, p in module.named_parameters() if p.grad is not None and p.grad.is_sparse]
+    try:
+        if sparse and settings.clip_norm is not None:
+            raise RuntimeError("clip_norm has no norm of sparse gradients")
+        task.new_optimizer(module, settings).step()
+    except TunerError:
+        raise
+    except Exception as error:
+        if not sparse:
+            raise UserCodeError(f"{optimizer} fails on the gradients of {kind}: {told(error)}") from error
+        raise UserCodeError(
+            f"{kind} gives sparse gradients ({', '.join(sparse)}), which {optimizer} does not take with these settings "
+            f"({told(error)}); leave out sparse=True, or use sgd without weight decay, or an optimiser of yours "
+            "such as torch.optim.SparseAdam"
+        ) from error
 
 
 def _read_by_factory(spec: SweepSpec, values: Mapping[str, ParamValue], task: Task) -> set[str]:

@@ -116,14 +116,26 @@ def leaving_no_trace(module: nn.Module) -> Iterator[None]:
 
 def _copied(value: object) -> object:
     """A copy of what can be changed where it lies."""
-    if isinstance(value, torch.Generator):
-        return value.get_state()
-    if isinstance(value, _CHANGEABLE):
-        return copy.deepcopy(value)
+    match value:
+        case torch.Generator():
+            return value.get_state()
+        case Tensor():
+            return value.detach().clone()
+        case np.ndarray() | np.random.Generator() | random.Random():
+            return copy.deepcopy(value)
+        case dict():
+            return {key: _inside(item) for key, item in value.items()}
+        case list() | set() | deque():
+            return [_inside(item) for item in value]
     return None
 
 
-_CHANGEABLE = (list, dict, set, deque, Tensor, np.ndarray, np.random.Generator, random.Random)
+def _inside(value: object) -> object:
+    """A copy of what is in a collection; objects of the user's stay the same ones."""
+    copied = _copied(value)
+    if isinstance(value, torch.Generator) or copied is None:
+        return value
+    return type(value)(copied) if isinstance(value, set | deque) else copied  # type: ignore[call-overload]
 
 
 @torch.no_grad()

@@ -186,7 +186,9 @@ class PlainTrial:
     def gradient_norms(self) -> dict[str, Tensor]:
         """Of each weight that has a gradient, by its name."""
         named = ((name, p) for name, p in self.module.named_parameters() if p.dim() > 1)
-        return {name: torch.linalg.vector_norm(p.grad).float() for name, p in named if p.grad is not None}
+        grads = ((name, p.grad) for name, p in named if p.grad is not None)
+        dense = ((name, g.coalesce().values() if g.is_sparse else g) for name, g in grads)
+        return {name: torch.linalg.vector_norm(g).float() for name, g in dense}
 
     # State
 

@@ -86,7 +86,7 @@ class Task:
             log.warning("training.precision: bf16 has no effect on %s; training in float32", device)
         if device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # float32 is what the file asks for; bf16 has a name of its own
-        self._untrained_loss = max(1.0, math.log(max(data.info.num_outputs, 2)))
+        self._untrained_loss = untrained_loss(data)
         self.streams = is_streamed(data.train.inputs)
         """Whether inputs stay on disk."""
         sample = _train_sample(self.data)
@@ -295,3 +295,10 @@ def _train_sample(data: TrainingData) -> Split:
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:size]
     chosen = chosen.sort().values.to(data.train.inputs.device)
     return Split(data.train.inputs[chosen], data.train.targets[chosen])
+
+
+def untrained_loss(data: TrainingData) -> float:
+    """About the loss of a network that has learnt nothing; at least 1."""
+    if data.info.task != "regression":
+        return max(1.0, math.log(max(data.info.num_outputs, 2)))
+    return max(1.0, float(data.train.targets.double().square().mean()))  # which may be in units of their own

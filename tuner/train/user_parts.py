@@ -34,6 +34,8 @@ class UserParts:
     loss: Function | None = None
     metric: Function | None = None
     optimizer: Function | None = None
+    auxiliary: str | None = None
+    """An attribute of the module that holds a further loss of its last forward."""
     names: Mapping[str, str] | None = None
 
     @property
@@ -41,6 +43,8 @@ class UserParts:
         """Why trials cannot be fused, if one of them takes part in a step."""
         if self.loss is not None:
             return "training.loss is a function of yours"
+        if self.auxiliary is not None:
+            return "training.auxiliary_loss is read from each module"
         return "training.optimizer is a function of yours" if self.optimizer is not None else None
 
     def loss_of(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -106,7 +110,7 @@ def load_user_parts(spec: SweepSpec) -> UserParts:
         if not callable(function):
             raise UserCodeError(f"{name} is no function")
         found[part] = function
-    return UserParts(**found, names=names)
+    return UserParts(**found, auxiliary=spec.training.auxiliary_loss, names=names)
 
 
 def try_parts(parts: UserParts, outputs: Tensor, targets: Tensor) -> None:
@@ -154,6 +158,22 @@ class UserEvaluation:
         return Scores(loss, np.where(np.isnan(loss), np.nan, metric))
 
 
+def auxiliary_loss(module: nn.Module, name: str) -> Tensor:
+    """The further loss that a module has left of its last forward, a scalar.
+
+    Raises:
+        UserCodeError: there is none.
+    """
+    found = getattr(module, name, None)
+    if not isinstance(found, Tensor) or found.numel() != 1:
+        got = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise UserCodeError(
+            f"training.auxiliary_loss: self.{name} is {got} after the forward in training mode; it must be a tensor of "
+            "one number"
+        )
+    return found.reshape(())
+
+
 class UserTrial(PlainTrial):
     """The plain loop around one trial, with a loss or an optimiser of the user's."""
 
@@ -172,9 +192,9 @@ class UserTrial(PlainTrial):
         return made
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        if self._parts.loss is None:
-            return super()._mean_loss(outputs, targets)
-        return self._parts.loss_of(outputs, targets)
+        parts = self._parts
+        loss = super()._mean_loss(outputs, targets) if parts.loss is None else parts.loss_of(outputs, targets)
+        return loss if parts.auxiliary is None else loss + auxiliary_loss(self.module, parts.auxiliary)
 
     def _set_rate(self, rate: float) -> None:
         """Each group's own rate, times what the schedule makes of the trial's learning rate."""

@@ -278,10 +278,10 @@ class ModuleProgram:
         for name, average in self._buffer_averages[row].tensors.items():
             average[0] = state[f"average_buffer.{name}"].to(self.device)
 
-    @torch.no_grad()
     def unsaved(self, row: int) -> str | None:
         return None
 
+    @torch.no_grad()
     def save_best(self, rows: Sequence[int]) -> None:
         index = torch.tensor(rows, device=self.device)
         with self.averages_in_place():

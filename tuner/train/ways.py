@@ -114,6 +114,7 @@ def refuse_with_lightning(spec: SweepSpec, member: Member, *, folds: int) -> Non
     """
     asked = {
         "training.loss": is_own(spec.training.loss),
+        "training.auxiliary_loss": spec.training.auxiliary_loss is not None,
         "training.optimizer": is_own(spec.training.optimizer),
         "data.folds": folds > 0,
         "training in parts (freeze, train_last, unfreeze_every_epochs, body_learning_rate_factor)": member.transfer

@@ -39,6 +39,24 @@ Split = Annotated[
 ]
 
 
+class NormaliseSpec(Part):
+    """What is given zero mean and unit variance, as measured on the training examples."""
+
+    inputs: bool = True
+    """The inputs; false for token ids, or a module that normalises by itself."""
+    targets: bool = True
+    """The targets of a regression; false for a module that answers in their own units."""
+
+
+def _normalise_form(value: object) -> str:
+    return "parts" if isinstance(value, dict | NormaliseSpec) else "whole"
+
+
+Normalise = Annotated[
+    Annotated[bool, Tag("whole")] | Annotated[NormaliseSpec, Tag("parts")], Discriminator(_normalise_form)
+]
+
+
 class DataSpec(Part):
     """Where the examples come from and how they are split and prepared."""
 
@@ -62,8 +80,12 @@ class DataSpec(Part):
     """File that holds the dev examples, if they are given apart."""
     test: str | None = None
     """File that holds the test examples, if they are given apart."""
-    normalise: bool = True
-    """Give each input zero mean and unit variance, measured on the training examples only."""
+    normalise: Normalise = True
+    """Give each input, and each target of a regression, zero mean and unit variance, measured on the training examples
+    only; `false` leaves the inputs as they are, `{inputs: true, targets: false}` the targets."""
+    inputs: dict[str, list[str]] | None = None
+    """For a module of yours whose forward takes several inputs: the columns of each, by names or patterns such as
+    `pixel_*`. Groups are given by name where forward's parameters have these names, else in their order."""
     missing: Literal["mean", "drop", "error"] = "mean"
     """Missing values: fill with the training mean (a column of its own marks them), drop the example, or refuse."""
     seed: int = 0
@@ -76,3 +98,8 @@ class DataSpec(Part):
     """Columns that are not used, such as identifiers."""
     image_size: Annotated[int, Field(ge=1)] | None = None
     """Resize the images of a folder to this many pixels in height and width; needed when they differ in size."""
+
+    @property
+    def normalised(self) -> NormaliseSpec:
+        """What is normalised."""
+        return self.normalise if isinstance(self.normalise, NormaliseSpec) else NormaliseSpec(inputs=self.normalise)

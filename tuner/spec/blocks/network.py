@@ -20,6 +20,9 @@ class ModelSpec(Part):
     """File of weights to start from: a state dict (`.pt`), as in `results/STUDY/best/weights.pt`, or safetensors."""
     new_layers: list[str] = Field(default_factory=list)
     """Parameters that are drawn anew though `init_from` has them: names, patterns such as `layers.0.*`, or `head`."""
+    outputs: str | int | None = None
+    """Which part of what your module's forward returns are its outputs: a name of a mapping or an attribute, such as
+    `logits`, or the place in a tuple, from 0 on. Left out: it returns a tensor."""
     settings: dict[str, Value] = Field(default_factory=dict)
     """Fixed settings by name, such as `hidden_units: 64`, `norm: batch`, or your factory's own. In the file they
     may stand beside `kind`."""

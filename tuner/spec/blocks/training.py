@@ -40,6 +40,9 @@ class TrainingSpec(Part):
     """Adam's decay of the first moment (0.9)."""
     beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Adam's decay of the second moment (0.999); RMSprop's of the squared gradient, Lion's of the momentum (0.99)."""
+    auxiliary_loss: Annotated[str, Field(min_length=1)] | None = None
+    """Attribute of a module of yours that holds, after each forward in training, a further loss of one number, which is
+    added to the loss: the balance of experts, a penalty. Dev losses are without it."""
     batch_size: BatchSize | None = None
     """Examples in a mini-batch (64), or `full` for batch gradient descent."""
     weight_decay: Annotated[float, Field(ge=0)] | None = None
