@@ -95,7 +95,7 @@ def test_an_interrupted_confirmation_says_so_and_how_to_go_on(rig: Rig) -> None:
     rig.hurry()
     rig.resume()
     (rig.folder / "hurry").unlink()
-    confirm = ["confirm", "study", "--top", "1", "--seeds", "50", "--workers", "1"]
+    confirm = ["confirm", "sweep.yaml", "--top", "1", "--seeds", "50", "--workers", "1"]
     stdout, stderr = rig.folder / "confirm.out", rig.folder / "confirm.err"
     run = rig.launcher(confirm, cwd=rig.folder, env={MARK: str(rig.folder)}, stdout=stdout, stderr=stderr)
     assert eventually(lambda: bool(list(rig.paths.finalists.rglob("checkpoint.pt"))))
