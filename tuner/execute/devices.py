@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.errors import UsageError
 from tuner.execute.cores import cores_to_pin, num_cores
 from tuner.execute.numeric import limit_threads, set_numeric_environment, threads_wanted
+from tuner.train.gpus import named_gpus, only_gpu
 
 WORKERS_PER_CORE = 16
 """More are refused: each holds a copy of the libraries, and a program's start costs more than its training."""
@@ -18,7 +20,7 @@ class WorkerPlace:
     """Where one worker process runs."""
 
     device: str
-    """A torch device: `cpu`, `cuda:0`, `mps`."""
+    """A torch device, as the coordinator numbers them: `cpu`, `cuda:0`, `mps`."""
     threads: int
     """CPU threads that torch may use; what tuner trains has one, for which results on the CPU are bit-equal."""
     core: int | None
@@ -64,6 +66,18 @@ def prepare_environment(place: WorkerPlace) -> None:
         limit_threads(place.threads)
 
 
+def see_alone(device: str) -> str:
+    """Hide all GPUs but the device from this process, in which CUDA has not started; what the device is called then.
+
+    Whatever has the first GPU for its default has this one now: threads, users' code, and processes that it starts.
+    """
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return device
+    os.environ.update(only_gpu(int(index or 0)))
+    return "cuda:0"
+
+
 def _best_devices() -> list[str]:
     """All CUDA devices, else MPS, else the CPU. Asks the driver's files first: torch is slow to import."""
     if not _may_have_accelerator():
@@ -71,7 +85,7 @@ def _best_devices() -> list[str]:
     import torch
 
     if torch.cuda.is_available():
-        return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        return [f"cuda:{i}" for i in range(_num_gpus())]
     return ["mps"] if torch.backends.mps.is_available() else ["cpu"]
 
 
@@ -84,6 +98,14 @@ def _may_have_accelerator() -> bool:
     )
 
 
+def _num_gpus() -> int:
+    import torch
+
+    named = named_gpus()
+    # CUDA shows a process one MIG slice at most, the first: each worker asks for its own.
+    return len(named) if named and named[0].startswith("MIG-") else torch.cuda.device_count()
+
+
 def _check(device: str) -> None:
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
@@ -93,7 +115,7 @@ def _check(device: str) -> None:
     import torch
 
     if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        count = _num_gpus() if torch.cuda.is_available() else 0
         if count <= int(index or 0):
             raise UsageError(f"{device} is not there: torch sees {count} CUDA devices; leave --devices out, or use cpu")
     elif not torch.backends.mps.is_available():

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import redirect_stdout
 
+from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
 from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.runner import CohortRunner
@@ -26,7 +27,7 @@ class InlineExecutor:
     def __init__(self, spec: SweepSpec, paths: StudyPaths, *, device: str = "cpu", threads: int = 1) -> None:
         self._paths = paths
         with redirect_stdout(sys.stderr):
-            self._task = open_task(spec, device=device, threads=threads, paths=paths)
+            self._task = open_task(spec, WorkerPlace(device, threads, None), paths=paths, alone=False)
         self.facts: TaskFacts = facts_of(self._task)
         self.planner = Planner(spec, self.facts, num_workers=1)
         self._runner = CohortRunner(self._task, worker="inline", too_wide=self._too_wide)

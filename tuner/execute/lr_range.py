@@ -30,7 +30,7 @@ def _test(spec: SweepSpec, place: WorkerPlace, low: float, high: float, steps: i
     from tuner.train.lr_range import range_test
     from tuner.train.own.task import OwnTask
 
-    task = open_task(spec, device=place.device, threads=place.threads)
+    task = open_task(spec, place)
     if isinstance(task, OwnTask):
         raise TunerError("a range test sets the learning rate of each step; training code of your own sets its own")
     job = TrialJob(

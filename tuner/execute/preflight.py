@@ -98,7 +98,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None) -> Pr
     from tuner.train.contract import check_contract
     from tuner.train.own.task import OwnTask
 
-    task = open_task(spec, device=place.device, threads=place.threads)
+    task = open_task(spec, place)
     default = build_space(spec).default()
     if isinstance(task, OwnTask):
         return _rehearse_own(task, default)

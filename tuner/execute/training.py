@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tuner.data.load import load_training_data
+from tuner.execute.devices import WorkerPlace, see_alone
 from tuner.execute.facts import TaskFacts
 from tuner.imports import load_object
 from tuner.models.weights_file import read_weights, weights_sha256
@@ -19,33 +20,38 @@ from tuner.records import Json
 from tuner.spec.model import SweepSpec
 from tuner.spec.networks import MODELS
 from tuner.train.artefacts import replacing
+from tuner.train.gpus import make_current
 from tuner.train.own.open import open_own_task
 from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 
 
-def open_task(spec: SweepSpec, *, device: str, threads: int, paths: StudyPaths | None = None) -> Task | OwnTask:
+def open_task(
+    spec: SweepSpec, place: WorkerPlace, *, paths: StudyPaths | None = None, alone: bool = True
+) -> Task | OwnTask:
     """Import the user's model, find the weights to start from, load the data and put it on the device.
 
     Args:
         spec: The sweep file.
-        device: Where trials are trained.
-        threads: Of torch.
+        place: Where trials are trained.
         paths: Of the study, whose folder keeps what its workers share; None if there is no study.
+        alone: Whether this process is for nothing else, and CUDA has not started in it.
 
     Raises:
         DataError: the data, or the weights, cannot be used.
         UserCodeError: the user's data function or model cannot be imported.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(place.threads)
+    device = torch.device(see_alone(place.device) if alone else place.device)
     if spec.loop is not None:
-        return open_own_task(spec, torch.device(device))
+        return open_own_task(spec, device, device_name=place.device)
+    make_current(device)
     if spec.model.kind not in MODELS:
         load_object(spec.model.kind, root=Path(spec.root))
     if spec.model.init_from is not None:
         read_weights(Path(spec.root, spec.model.init_from))
     data = load_training_data(spec, kept_in=None if paths is None else paths.tables)
-    return Task(spec, data, torch.device(device))
+    return Task(spec, data, device, device_name=place.device)
 
 
 def facts_of(task: Task | OwnTask) -> TaskFacts:
@@ -55,7 +61,7 @@ def facts_of(task: Task | OwnTask) -> TaskFacts:
             metric=task.metric_name,
             direction=task.direction,
             data=task.data_facts,
-            device=str(task.device),
+            device=task.device_name,
             calibration={},
             code=task.code,
         )
@@ -68,7 +74,7 @@ def facts_of(task: Task | OwnTask) -> TaskFacts:
         data=data,
         code=task.code,
         weights=weights_sha256(task.spec),
-        device=str(task.device),
+        device=task.device_name,
         calibration=calibrate(task.device),
     )
 

@@ -64,7 +64,7 @@ def worker_main(
 def _open(link: Link, spec: SweepSpec, paths: StudyPaths, place: WorkerPlace) -> Task | OwnTask | None:
     """The task, announced to the coordinator; None if it cannot be opened."""
     try:
-        task = open_task(spec, device=place.device, threads=place.threads, paths=paths)
+        task = open_task(spec, place, paths=paths)
         link.send("ready", facts_of(task))
         return task
     except TunerError as error:

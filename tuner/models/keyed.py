@@ -68,7 +68,8 @@ def seed_library(number: int, device: torch.device) -> None:
     # torch.manual_seed takes 0.3 ms where there is no accelerator: it remembers a stack trace for each kind.
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":
-        torch.cuda.manual_seed(number)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(number)
     elif device.type == "mps":
         torch.mps.manual_seed(number)
 

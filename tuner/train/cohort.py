@@ -105,7 +105,7 @@ class Cohort:
                 TrialStarted(
                     trial=run.job.trial,
                     worker=self.worker,
-                    device=str(self.task.device),
+                    device=self.task.device_name,
                     path=self._running.path(row),
                     cohort_width=len(self._runs),
                     from_epoch=run.epoch,

@@ -60,10 +60,14 @@ class Measured:
 class Task:
     """A sweep's training task on one device."""
 
-    def __init__(self, spec: SweepSpec, data: TrainingData, device: torch.device) -> None:
+    def __init__(
+        self, spec: SweepSpec, data: TrainingData, device: torch.device, *, device_name: str | None = None
+    ) -> None:
         self.spec = spec
         self.info = data.info
         self.device = device
+        self.device_name = device_name or str(device)
+        """What it is called among all that train: a worker may see its own alone."""
         self.folds = tuple(fold.to(device) for fold in data.folds)
         """Of cross-validation; empty if there is one dev set."""
         self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info, self.folds)

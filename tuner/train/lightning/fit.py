@@ -22,6 +22,7 @@ from tuner.errors import UserCodeError
 from tuner.imports import require
 from tuner.models.keyed import seed_module
 from tuner.models.lightning import package_of
+from tuner.train.gpus import make_current
 from tuner.train.program import EpochPlan, Member, evaluation_chunks
 
 Json = dict[str, Any]
@@ -79,6 +80,7 @@ class _Course:
 
     def run(self, trainer: Any, module: nn.Module, loaders: Mapping[str, object], ckpt_path: str | None) -> None:
         try:
+            make_current(trainer.strategy.root_device)
             trainer.fit(module, **loaders, ckpt_path=ckpt_path)
         except BaseException as error:  # whatever it is, it is the trial's
             self.error = error

@@ -20,6 +20,7 @@ from tuner.spec.command import parse_command
 from tuner.spec.defaults import loop_values
 from tuner.spec.model import SweepSpec
 from tuner.train.artefacts import storing
+from tuner.train.gpus import only_gpu
 from tuner.train.own.course import Course
 from tuner.train.own.loop import Why
 from tuner.train.own.program import Program
@@ -147,9 +148,7 @@ def environment_of(course: Course) -> dict[str, str]:
     if course.can_resume:
         variables["TUNER_RESUME"] = "1"
     if device.type == "cuda" and device.index is not None:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        index = device.index
-        variables["CUDA_VISIBLE_DEVICES"] = visible[index] if index < len(visible) and visible[index] else str(index)
+        variables |= only_gpu(device.index)
     inherited = {name: value for name, value in os.environ.items() if name != "TUNER_RESUME"}
     return inherited | variables | {"PATH": search_path()}
 

@@ -110,7 +110,7 @@ class OwnLoop:
         known, path = course.known, self.task.path
         events: list[TrialEvent] = [
             TrialStarted(
-                trial=course.job.trial, worker=self.worker, device=str(self.task.device), path=path,
+                trial=course.job.trial, worker=self.worker, device=self.task.device_name, path=path,
                 cohort_width=1, from_epoch=len(known), num_parameters=0,
                 code=self.task.code_now,
             )

@@ -22,7 +22,7 @@ SESSIONS: Mapping[LoopKind, Callable[[Course], Session]] = {
 """How each kind of own training code is started."""
 
 
-def open_own_task(spec: SweepSpec, device: torch.device) -> OwnTask:
+def open_own_task(spec: SweepSpec, device: torch.device, *, device_name: str) -> OwnTask:
     """The task of a sweep with own training code.
 
     Raises:
@@ -33,7 +33,8 @@ def open_own_task(spec: SweepSpec, device: torch.device) -> OwnTask:
         check_command(spec)
     else:
         load_trainer(spec)
-    return OwnTask(spec, device, load_training_data(spec) if spec.has_data else None)
+    data = load_training_data(spec) if spec.has_data else None
+    return OwnTask(spec, device, data, device_name=device_name)
 
 
 def open_loop(task: OwnTask, jobs: Sequence[TrialJob], *, worker: str) -> OwnLoop:

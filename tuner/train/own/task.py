@@ -21,10 +21,14 @@ log = logging.getLogger(__name__)
 class OwnTask:
     """A sweep's task on one device, as far as it is ours."""
 
-    def __init__(self, spec: SweepSpec, device: torch.device, data: TrainingData | None = None) -> None:
+    def __init__(
+        self, spec: SweepSpec, device: torch.device, data: TrainingData | None = None, *, device_name: str | None = None
+    ) -> None:
         assert spec.loop is not None
         self.spec = spec
         self.device = device
+        self.device_name = device_name or str(device)
+        """What it is called among all that train: a worker may see its own alone."""
         self.path: str = spec.loop
         """How trials are trained, and what messages call it."""
         self.metric_name = spec.objective.metric

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -48,16 +50,27 @@ class GraphedOperations:
         self.graph.replay()
 
     def _capture(self) -> torch.cuda.CUDAGraph:
+        device = self._state[0].device
         before = [t.clone() for t in self._state]
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
+        side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        main = torch.cuda.current_stream(device)
+        side.wait_stream(main)
         with torch.cuda.stream(side):
             for _ in range(WARM_UP_RUNS):
                 self._operations()
-        torch.cuda.current_stream().wait_stream(side)
+        main.wait_stream(side)
         for tensor, value in zip(self._state, before, strict=True):
             tensor.copy_(value)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Without a stream of this device, it would capture what the device that happens to be current is given.
+        with torch.cuda.device(device), _refusing_empty(), torch.cuda.graph(graph, stream=side):
             self._operations()
         return graph
+
+
+@contextmanager
+def _refusing_empty() -> Iterator[None]:
+    """Raise where PyTorch only warns: the replays of an empty graph train nothing, and nothing else would tell."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The CUDA Graph is empty", category=UserWarning)
+        yield

@@ -1,0 +1,36 @@
+"""Which GPU a process or a thread works on where nobody says: of several the first, unless it is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+_VARIABLES = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+"""AMD's libraries obey both, and show what the first leaves of the second."""
+
+
+def named_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """What the environment says is visible: indices, UUIDs of GPUs or of MIG slices; empty where it says nothing."""
+    return [name.strip() for name in environment.get(_variable(environment), "").split(",") if name.strip()]
+
+
+def only_gpu(index: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What to set so that a process sees the GPU alone which has this index here; it is index 0 there."""
+    named = named_gpus(environment)
+    return {_variable(environment): named[index] if index < len(named) else str(index)}
+
+
+def make_current(device: torch.device) -> None:
+    """Let this thread do on the device what it does on "the current one": capture, seed, make a tensor on `"cuda"`."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.set_device(device.index or 0)
+
+
+def _variable(environment: Mapping[str, str]) -> str:
+    return next((name for name in _VARIABLES if name in environment), _VARIABLES[-1])
