@@ -274,10 +274,12 @@ def test_slices_do_not_have_steps_recorded_again(
     model: str, single_steps: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded: list[Recorder] = []
+    task, members = make_task(model=model, batch_size=50), jobs(tmp_path, per_trial(2))
+    task.program([task.member(job) for job in members])  # the proof of a user's module has a recording of its own
     monkeypatch.setattr("tuner.train.replay.Recorder", lambda: recorded.append(Recorder()) or recorded[-1])
     for part in ("program", "evaluator"):  # the kernels have evaluation recorded as well
         monkeypatch.setattr(f"tuner.train.stacked.{part}.KERNELS_AFTER_RUNS", None)
-    cohort = Cohort(make_task(model=model, batch_size=50), jobs(tmp_path, per_trial(2)), worker="test")
+    cohort = Cohort(task, members, worker="test")
     assert sum(1 for _ in cohort.epochs()) == EPOCHS * num_steps(300, 50)
     assert len(recorded) == 1
 

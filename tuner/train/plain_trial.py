@@ -93,7 +93,7 @@ class PlainTrial:
         inputs, targets = self._batch(number)
         for dropout, key in zip(self._dropouts, self._keys_SL[number] if self._dropouts else (), strict=True):
             dropout.start_step(key)
-        self.optimizer.zero_grad()
+        self._forget_gradients()
         loss = self._mean_loss(self._outputs(inputs), targets)
         if settings.l1:
             loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if p.dim() > 1)
@@ -116,7 +116,11 @@ class PlainTrial:
     def _batch(self, number: int) -> tuple[Tensor, Tensor]:
         """A batch, changed where the trial asks for it."""
         batch = self._batches[number]
-        inputs, targets = self.train.inputs[batch], self.train.targets[batch]
+        inputs, targets = self.train.inputs, self.train.targets
+        if isinstance(inputs, Tensor):
+            inputs, targets = inputs.index_select(0, batch), targets.index_select(0, batch)
+        else:
+            inputs, targets = inputs[batch], targets[batch]
         changes = self._changes
         if changes.active:
             assert self._plan is not None
@@ -138,6 +142,12 @@ class PlainTrial:
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return mean_loss(outputs, targets, loss=self.loss)
+
+    def _forget_gradients(self) -> None:
+        """What `zero_grad()` does, without its preparations for a profiler."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:

@@ -12,10 +12,10 @@ from tuner.train.settings import Settings
 def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """The `torch.optim` optimiser of these settings; weight decay on weights only, not on biases and norms."""
     trained = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
+    weights, others = [p for p in trained if p.dim() > 1], [p for p in trained if p.dim() <= 1]
+    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if not settings.weight_decay:  # one group takes less of a step than two
+        groups = [{"params": [*weights, *others], "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     rate = settings.learning_rate
     betas = (settings.beta1, settings.beta2)

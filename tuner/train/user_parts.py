@@ -196,6 +196,9 @@ class UserTrial(PlainTrial):
         loss = super()._mean_loss(outputs, targets) if parts.loss is None else parts.loss_of(outputs, targets)
         return loss if parts.auxiliary is None else loss + auxiliary_loss(self.module, parts.auxiliary)
 
+    def _forget_gradients(self) -> None:
+        self.optimizer.zero_grad()
+
     def _set_rate(self, rate: float) -> None:
         """Each group's own rate, times what the schedule makes of the trial's learning rate."""
         if self._parts.optimizer is None:
