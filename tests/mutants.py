@@ -1,11 +1,12 @@
 """Which faults the tests would not see: `make mutants` puts 200 of them in, one at a time, and lists those that pass.
 
 The faults are Cosmic Ray's (operators, comparisons, numbers, booleans, decorators, loops), drawn at random by a seed
-over the places where one can be, never chosen by hand. Each is put into a copy of the repository, in a process that
-was forked from one with the libraries imported, and the tests of its part run until the first that fails. A fault that
-makes them hang is found as well. Annotations and `__all__` are left out, since nothing runs them.
+over the places where one can be, never chosen by hand; a place's lot hangs on its own line alone, so that a change
+elsewhere draws no others. Each is put into a copy of the repository, in a process that was forked from one with the
+libraries imported, and the tests of its part run until the first that fails. A fault that makes them hang is found as
+well. Annotations are left out, since nothing runs them. What became of those that survived is in `mutants.md`.
 
-    python -m tests.mutants [--count 200] [--seed 0] [--only tuner/search] [--seconds 60] [--processes 2]
+    python -m tests.mutants [--count 200] [--seed 0] [--only tuner/search tuner/data/split.py:90] [--slow]
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import hashlib
 import importlib
 import os
-import random
 import resource
 import shutil
 import signal
@@ -30,14 +31,28 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).parents[1]
+_MODEL, _PRIORITY, _CLOSED, _STOCK, _WRAPPERS = (
+    f"tests/search/test_{name}.py" for name in ("model", "priority", "closed", "stock_strategies", "wrappers")
+)
 PARTS: dict[str, tuple[str, ...]] = {
-    "tuner/search": ("tests/search", "tests/sweep/test_loop.py", "tests/sweep/test_stop.py"),
+    "tuner/search/as_optuna.py": ("tests/search/test_as_optuna.py",),
+    "tuner/search/optuna": (_WRAPPERS, _STOCK),
+    "tuner/search/proposer.py": ("tests/search/test_as_optuna.py", _STOCK),
+    "tuner/search/rounds.py": ("tests/search/test_coarse_to_fine.py", _STOCK),
+    "tuner/search/zoom.py": ("tests/search/test_coarse_to_fine.py",),
+    "tuner/search/scalarised.py": ("tests/search/test_scalarised.py",),
+    "tuner/search/staged.py": (_CLOSED, _WRAPPERS),
+    "tuner/search/distinct.py": (_CLOSED, _PRIORITY),
+    "tuner/search/registry.py": (_WRAPPERS, _STOCK, _PRIORITY),
+    "tuner/search": (_MODEL, _WRAPPERS, _PRIORITY, _CLOSED),
+    "tuner/diagnose/importance.py": ("tests/diagnose/test_importance.py",),
+    "tuner/diagnose/intervals.py": ("tests/diagnose/test_intervals.py",),
     "tuner/diagnose": ("tests/diagnose", "tests/report/test_summary.py"),
-    "tuner/report/ranking.py": ("tests/report",),
-    "tuner/report/statistics.py": ("tests/report",),
-    "tuner/report/resampling.py": ("tests/report",),
-    "tuner/report/ties.py": ("tests/report",),
-    "tuner/report/overstatement.py": ("tests/report",),
+    "tuner/report/statistics.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
+    "tuner/report/resampling.py": ("tests/report/test_resampling.py", "tests/report/test_statistics.py"),
+    "tuner/report/ranking.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
+    "tuner/report/ties.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
+    "tuner/report/overstatement.py": ("tests/report/test_statistics.py", "tests/report/test_summary.py"),
     "tuner/train/early_stopping.py": ("tests/train/test_early_stopping.py", "tests/train/test_cohort.py"),
     "tuner/train/optimizers.py": ("tests/train/test_optimizers.py", "tests/train/test_golden.py"),
     "tuner/train/lion.py": ("tests/train/test_optimizers.py",),
@@ -45,9 +60,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/train/losses.py": ("tests/train/test_losses.py", "tests/train/test_metrics.py"),
     "tuner/data/split.py": ("tests/data/test_split.py", "tests/data/test_load.py"),
     "tuner/data/folds.py": ("tests/data/test_folds.py",),
+    "tuner/store/salvage.py": ("tests/store/test_salvage.py",),
+    "tuner/store/standing.py": ("tests/cli/test_study_commands.py",),
     "tuner/store": ("tests/store",),
 }
-"""Where faults are put, and the tests that shall see them."""
+"""Where faults are put, and the tests that shall see them; of a file, the first that its name begins with."""
 Place = tuple[int, int]
 """A line and a column."""
 WAITED = 20
@@ -116,28 +133,36 @@ def mutants_of(file: str) -> Iterator[Mutant]:
 
     text = (ROOT / file).read_text(encoding="utf-8")
     silent = never_run(ast.parse(text))
-    tree = get_ast(text)
+    nodes = list(ast_nodes(get_ast(text)))
     for name in operator_names():
         kind = get_operator(name)
         if kind.arguments() or name.endswith("NoOp"):
             continue
-        places = (start for node in ast_nodes(tree) for start, _ in kind().mutation_positions(node))
+        places = (start for node in nodes for start, _ in kind().mutation_positions(node))
         for occurrence, (line, column) in enumerate(places):
             if not any(begin <= (line, column) < end for begin, end in silent):
                 yield Mutant(file, line, column, name, occurrence)
 
 
-def draw(count: int, seed: int, only: str) -> list[Mutant]:
+def lot(*whose: object) -> bytes:
+    """A random number for these, whatever else is drawn."""
+    return hashlib.sha256(repr(whose).encode()).digest()
+
+
+def draw(count: int, seed: int) -> list[Mutant]:
     """So many faults at different places: first the place, then one of the faults that fit it."""
-    places: dict[tuple[str, int, int], list[Mutant]] = {}
+    places: dict[tuple[object, ...], list[Mutant]] = {}
     for file in python_files():
-        if file.startswith(only):
-            for mutant in mutants_of(file):
-                places.setdefault((mutant.file, mutant.line, mutant.column), []).append(mutant)
-    rng = random.Random(seed)
-    chosen = rng.sample(sorted(places), len(places))
-    drawn = (rng.choice(sorted(places[place])) for place in chosen)
-    return list(islice((mutant for mutant in drawn if mutant.compiles()), count))
+        lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+        same = [lines[:number].count(line) for number, line in enumerate(lines)]
+        for mutant in mutants_of(file):
+            place = (file, lines[mutant.line - 1], same[mutant.line - 1], mutant.column)
+            places.setdefault(place, []).append(mutant)
+    chosen = sorted(places, key=lambda place: lot(seed, *place))
+    drawn = (
+        sorted(places[place])[int.from_bytes(lot(seed, "operator", *place)) % len(places[place])] for place in chosen
+    )
+    return sorted(islice((mutant for mutant in drawn if mutant.compiles()), count))
 
 
 @dataclass(slots=True)
@@ -161,10 +186,10 @@ class Trial:
         return False
 
 
-def begin(mutant: Mutant, copy: Path, *, seconds: float) -> Trial:
+def begin(mutant: Mutant, copy: Path, *, seconds: float, slow: bool) -> Trial:
     """Put the fault in, and start the tests of its part."""
     (copy / mutant.file).write_text(mutant.code(), encoding="utf-8")
-    pid = start_tests(copy, tests_for(mutant.file), seconds=seconds)
+    pid = start_tests(copy, tests_for(mutant.file), seconds=seconds, slow=slow)
     return Trial(mutant, copy, pid, time.monotonic() + WAITED * seconds)
 
 
@@ -172,25 +197,25 @@ def tests_for(file: str) -> tuple[str, ...]:
     return next(tests for part, tests in PARTS.items() if file.startswith(part))
 
 
-def start_tests(copy: Path, tests: Sequence[str], *, seconds: float) -> int:
+def start_tests(copy: Path, tests: Sequence[str], *, seconds: float, slow: bool) -> int:
     """A forked process that runs them until the first that fails, with so many seconds of a processor."""
     pid = os.fork()
     if pid == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
-        run_tests(copy, tests)
+        run_tests(copy, tests, slow=slow)
     return pid
 
 
-def refuse_unsound(copy: Path, files: Sequence[str], *, seconds: float) -> None:
+def refuse_unsound(copy: Path, files: Sequence[str], *, seconds: float, slow: bool) -> None:
     """Where the tests fail or take too long without a fault, every fault would count as found."""
     for tests in sorted({tests_for(file) for file in files}):
-        _, status = os.waitpid(start_tests(copy, tests, seconds=seconds / 2), 0)
+        _, status = os.waitpid(start_tests(copy, tests, seconds=seconds / 2, slow=slow), 0)
         if code := os.waitstatus_to_exitcode(status):
             sys.exit(f"{' '.join(tests)} end with {code} without any fault, or take over {seconds / 2:g} s:\n"
                      + (copy / "output").read_text(errors="replace")[-2000:])  # fmt: skip
 
 
-def run_tests(copy: Path, tests: Sequence[str]) -> NoReturn:
+def run_tests(copy: Path, tests: Sequence[str], *, slow: bool) -> NoReturn:
     """In the forked process: run them until the first that fails, and exit as pytest says."""
     code = 1
     try:
@@ -200,12 +225,13 @@ def run_tests(copy: Path, tests: Sequence[str]) -> NoReturn:
             os.dup2(out.fileno(), 2)
         os.chdir(copy)
         sys.path.insert(0, str(copy))
+        os.environ["PYTHONPATH"] = str(copy)  # for the processes that the tests start
         sys.modules.pop("tests", None)  # the copy's is meant, not the one that this file is in
         import pytest
 
-        code = int(
-            pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-n", "0", "-m", "not slow and not deep", *tests])
-        )
+        marked = "not deep" if slow else "not slow and not deep"
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-n", "0", "--hypothesis-seed", "0", "-m", marked]
+        code = int(pytest.main([*options, *tests]))
     except BaseException:
         traceback.print_exc()
     finally:
@@ -215,15 +241,15 @@ def run_tests(copy: Path, tests: Sequence[str]) -> NoReturn:
 
 
 def try_all(
-    mutants: Sequence[Mutant], folder: Path, *, processes: int, seconds: float
+    mutants: Sequence[Mutant], folder: Path, *, processes: int, seconds: float, slow: bool
 ) -> Iterator[tuple[Mutant, bool]]:
     """Each fault, and whether the tests passed with it, as they end."""
     free = [copy_of(folder / str(number)) for number in range(processes)]
-    refuse_unsound(free[0], [mutant.file for mutant in mutants], seconds=seconds)
+    refuse_unsound(free[0], [mutant.file for mutant in mutants], seconds=seconds, slow=slow)
     waiting, running = list(reversed(mutants)), list[Trial]()
     while waiting or running:
         while waiting and free:
-            running.append(begin(waiting.pop(), free.pop(), seconds=seconds))
+            running.append(begin(waiting.pop(), free.pop(), seconds=seconds, slow=slow))
         time.sleep(0.05)
         for trial in tuple(running):
             if (passed := trial.ended()) is not None:
@@ -245,7 +271,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="a part or a file")
+    parser.add_argument("--only", nargs="*", default=[""], help="of those drawn: a part, a file, or a file:line")
+    parser.add_argument("--slow", action="store_true", help="with the tests that are marked slow")
     parser.add_argument("--seconds", type=float, default=60.0, help="of a processor, for one fault")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()
@@ -257,10 +284,15 @@ def main() -> None:
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     for name in IMPORTED:
         importlib.import_module(name)
-    drawn = draw(asked.count, asked.seed, asked.only)
+    drawn = [
+        mutant
+        for mutant in draw(asked.count, asked.seed)
+        if any(mutant.file.startswith(only) or f"{mutant.file}:{mutant.line}" == only for only in asked.only)
+    ]
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
-        for mutant, passed in try_all(drawn, Path(folder), processes=asked.processes, seconds=asked.seconds):
+        tried = try_all(drawn, Path(folder), processes=asked.processes, seconds=asked.seconds, slow=asked.slow)
+        for mutant, passed in tried:
             survivors += passed
             print(f"{'SURVIVED' if passed else 'killed'} {mutant.file}:{mutant.line}  {mutant.change()}", flush=True)
     killed = len(drawn) - survivors

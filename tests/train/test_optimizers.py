@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tests.depth import at_depth
 from tests.train.trials import settings_of
 from tuner.train.optimizers import ROW_OPTIMIZERS, RowOptimizer
-from tuner.train.plain import make_optimizer
+from tuner.train.torch_optimizers import make_optimizer
 from tuner.train.settings import Settings
 
 STEPS = 12
