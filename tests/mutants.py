@@ -206,13 +206,12 @@ def start_tests(copy: Path, tests: Sequence[str], *, seconds: float, slow: bool)
     return pid
 
 
-def refuse_unsound(copy: Path, files: Sequence[str], *, seconds: float, slow: bool) -> None:
+def refuse_unsound(copy: Path, tests: Sequence[str], *, seconds: float, slow: bool) -> None:
     """Where the tests fail or take too long without a fault, every fault would count as found."""
-    for tests in sorted({tests_for(file) for file in files}):
-        _, status = os.waitpid(start_tests(copy, tests, seconds=seconds / 2, slow=slow), 0)
-        if code := os.waitstatus_to_exitcode(status):
-            sys.exit(f"{' '.join(tests)} end with {code} without any fault, or take over {seconds / 2:g} s:\n"
-                     + (copy / "output").read_text(errors="replace")[-2000:])  # fmt: skip
+    _, status = os.waitpid(start_tests(copy, tests, seconds=seconds / 2, slow=slow), 0)
+    if code := os.waitstatus_to_exitcode(status):
+        sys.exit(f"{' '.join(tests)} end with {code} without any fault, or take over {seconds / 2:g} s:\n"
+                 + (copy / "output").read_text(errors="replace")[-2000:])  # fmt: skip
 
 
 def run_tests(copy: Path, tests: Sequence[str], *, slow: bool) -> NoReturn:
@@ -245,10 +244,13 @@ def try_all(
 ) -> Iterator[tuple[Mutant, bool]]:
     """Each fault, and whether the tests passed with it, as they end."""
     free = [copy_of(folder / str(number)) for number in range(processes)]
-    refuse_unsound(free[0], [mutant.file for mutant in mutants], seconds=seconds, slow=slow)
+    sound = set[tuple[str, ...]]()
     waiting, running = list(reversed(mutants)), list[Trial]()
     while waiting or running:
         while waiting and free:
+            if (tests := tests_for(waiting[-1].file)) not in sound:
+                refuse_unsound(free[-1], tests, seconds=seconds, slow=slow)
+                sound.add(tests)
             running.append(begin(waiting.pop(), free.pop(), seconds=seconds, slow=slow))
         time.sleep(0.05)
         for trial in tuple(running):

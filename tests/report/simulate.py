@@ -121,6 +121,7 @@ def simulate(
         records=records,
         finalists=tuple(again),
         facts=study_facts(num_dev=num_dev, trials=trials),
+        space=SPACE,
     )
     return SimulatedStudy(
         study=study,

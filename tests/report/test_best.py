@@ -89,7 +89,7 @@ def test_the_new_study_has_a_name_that_a_study_may_have(mixed: SimulatedStudy, n
 
 
 def test_a_study_of_plain_optuna_has_no_sweep_but_parameters(tmp_path: Path) -> None:
-    foreign: StudyData = replace(simulate(trials=5, seed=0).study, facts={}, metric="value")
+    foreign: StudyData = replace(simulate(trials=5, seed=0).study, facts={}, space=None, metric="value")
     paths = StudyPaths(tmp_path / "s")
     write_best(foreign, paths)
     assert sorted(p.name for p in paths.best.iterdir()) == ["params.yaml"]

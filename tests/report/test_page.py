@@ -122,7 +122,7 @@ def test_a_browser_runs_the_one_script_of_ours_and_no_other(page_text: str) -> N
         study(record(0, None, state=TrialState.RUNNING)),
         study(record(0, float("nan"), state=TrialState.FAILED)),
         study(*(record(i, 0.5) for i in range(12))),
-        replace(simulate(trials=12, seed=0).study, metric="value", facts={}),
+        replace(simulate(trials=12, seed=0).study, metric="value", facts={}, space=None),
     ],
     ids=["empty", "one", "running", "failed", "equal", "foreign"],
 )

@@ -134,7 +134,7 @@ def test_without_files_the_size_of_the_dev_set_serves(mixed: SimulatedStudy, tmp
 
 
 def test_a_study_of_plain_optuna_has_a_ranking_and_no_more() -> None:
-    study = replace(simulate(trials=10, seed=0).study, metric="value", facts={})
+    study = replace(simulate(trials=10, seed=0).study, metric="value", facts={}, space=None)
     found = study_statistics(study, None)
     assert (found.basis, found.intervals, found.ties) == ("none", {}, frozenset())
     assert len(found.ranked) == 10

@@ -49,7 +49,7 @@ def test_a_study_with_no_finished_trial_says_so() -> None:
 
 
 def test_a_study_of_plain_optuna_is_summarised_as_far_as_it_goes() -> None:
-    foreign = replace(simulate(trials=30, seed=0).study, metric="value", facts={})
+    foreign = replace(simulate(trials=30, seed=0).study, metric="value", facts={}, space=None)
     said = text(foreign)
     assert "Best: trial" in said
     assert "there are no dev predictions" in said
