@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from tests.depth import at_depth
 from tests.train.trials import settings_of
 from tuner.train.optimizers import ROW_OPTIMIZERS, RowOptimizer
-from tuner.train.torch_optimizers import make_optimizer
 from tuner.train.settings import Settings
+from tuner.train.torch_optimizers import make_optimizer
 
 STEPS = 12
 WEIGHTS, BIASES = 64, 64

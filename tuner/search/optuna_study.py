@@ -24,6 +24,8 @@ from tuner.search.optuna_space import distribution_of, suggest, to_optuna
 from tuner.spec.space import Space
 
 _STUDY_NAME = "tuner"  # Hyperband derives a trial's bracket from it
+_NOTED = "tpe:relative_params:0"
+"""Where TPE notes what it proposed for a trial under way, also in branches that the configuration does not take."""
 
 
 class StudyMirror:
@@ -84,6 +86,10 @@ class StudyMirror:
         """Ask the sampler for the next trial, which then counts as pending."""
         trial = self._ask_trial()
         params = suggest(trial, self._space)
+        if _NOTED in self._storage.get_trial(trial._trial_id).system_attrs:
+            self._storage.set_trial_system_attr(
+                trial._trial_id, _NOTED, ""
+            )  # no record holds it: see a mirror made anew
         self._params.append(params)
         self._ids.append(trial._trial_id)
         self.replace_asked(params)
