@@ -27,7 +27,7 @@ from tuner.train.vmapped import ModuleProgram
 
 TRIALS = 8
 """One of so many trials is checked, by chance."""
-EPOCHS = 4
+EPOCHS = 16
 """In one of so many epochs, by chance."""
 _DECOUPLED = ("adamw", "lion")
 
