@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import difflib
 import hashlib
 import importlib
@@ -45,9 +46,15 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/search/distinct.py": (_CLOSED, _PRIORITY),
     "tuner/search/registry.py": (_WRAPPERS, _STOCK, _PRIORITY),
     "tuner/search": (_MODEL, _WRAPPERS, _PRIORITY, _CLOSED),
+    "tuner/diagnose/bounds.py": ("tests/diagnose/test_bounds.py",),
+    "tuner/diagnose/curves.py": ("tests/diagnose/test_curves.py",),
+    "tuner/diagnose/error_parts.py": ("tests/diagnose/test_error_parts.py", "tests/diagnose/test_next_step.py"),
     "tuner/diagnose/importance.py": ("tests/diagnose/test_importance.py",),
     "tuner/diagnose/intervals.py": ("tests/diagnose/test_intervals.py",),
-    "tuner/diagnose": ("tests/diagnose", "tests/report/test_summary.py"),
+    "tuner/diagnose/lr_range.py": ("tests/diagnose/test_lr_range.py",),
+    "tuner/diagnose/next_step.py": ("tests/diagnose/test_next_step.py",),
+    "tuner/diagnose/noise.py": ("tests/diagnose/test_noise.py",),
+    "tuner/diagnose": ("tests/diagnose",),
     "tuner/report/statistics.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
     "tuner/report/resampling.py": ("tests/report/test_resampling.py", "tests/report/test_statistics.py"),
     "tuner/report/ranking.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
@@ -62,15 +69,15 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/data/folds.py": ("tests/data/test_folds.py",),
     "tuner/store/salvage.py": ("tests/store/test_salvage.py",),
     "tuner/store/standing.py": ("tests/cli/test_study_commands.py",),
-    "tuner/store": ("tests/store",),
+    "tuner/store": ("tests/store/test_parts.py", "tests/store/test_contract.py", "tests/store"),
 }
 """Where faults are put, and the tests that shall see them; of a file, the first that its name begins with."""
 Place = tuple[int, int]
 """A line and a column."""
 WAITED = 20
 """A fault's tests have so many times their processor seconds on the clock, in case they wait for ever."""
-IMPORTED = ("alembic.command", "matplotlib.pyplot", "optuna", "pandas", "scipy.stats",
-            "sklearn.datasets", "sqlalchemy", "torch")  # fmt: skip
+IMPORTED = ("alembic.command", "matplotlib.pyplot", "optuna", "pandas", "pydantic", "pytest", "ruamel.yaml",
+            "scipy.optimize", "scipy.stats", "sklearn.datasets", "sqlalchemy", "torch")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -257,15 +264,16 @@ def try_all(
             if (passed := trial.ended()) is not None:
                 running.remove(trial)
                 file = trial.mutant.file
-                shutil.copy(ROOT / file, trial.copy / file)
+                shutil.copy2(ROOT / file, trial.copy / file)  # as old as its bytecode
                 free.append(trial.copy)
                 yield trial.mutant, passed
 
 
 def copy_of(folder: Path) -> Path:
-    """The repository without what was made in it."""
+    """The repository without what was made in it, compiled once for all its processes."""
     made = shutil.ignore_patterns(".git", ".venv", "results", ".*_cache", "__pycache__", ".hypothesis")
     shutil.copytree(ROOT, folder, ignore=made)
+    compileall.compile_dir(folder / "tuner", quiet=1)
     return folder
 
 

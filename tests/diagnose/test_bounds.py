@@ -61,3 +61,12 @@ def test_fixed_and_unordered_dimensions_have_no_bounds() -> None:
     words = Dimension(name="w", kind="categorical", tier=1, default="a", choices=("a", "b"))
     assert found(fixed, [1.0, 1.0, 1.0]) == ()
     assert found(words, ["a", "a", "a"]) == ()
+
+
+def test_a_range_of_less_than_two_decades_is_doubled_and_a_wider_one_gets_a_decade() -> None:
+    narrow = Dimension(name="rate", kind="float", tier=1, default=0.03, low=0.01, high=0.1, scale="log")
+    for values, suggestion in (([0.1] * 3, 0.2), ([0.01] * 3, 0.005)):
+        (bound,) = found(narrow, list(values))
+        assert bound.suggestion == pytest.approx(suggestion)
+    (bound,) = found(RATE, [1e-4] * 3)
+    assert bound.suggestion == pytest.approx(1e-5)

@@ -94,3 +94,21 @@ def test_facts_of_another_shape_are_ignored(facts: dict[str, object]) -> None:
 def test_short_or_broken_curves_say_nothing() -> None:
     assert kinds(curve(3, rising)) == set()
     assert kinds(curve(20, lambda e: math.nan if e == 7 else 0.5)) == set()
+
+
+def test_two_epochs_that_agree_are_enough_for_overfitting() -> None:
+    epochs = curve(20, rising, dev_loss=lambda e: 1 / e if e <= 18 else 0.3, train_loss=lambda e: 1 / e)
+    assert FlagKind.OVERFITTING in kinds(epochs)
+    one = curve(20, rising, dev_loss=lambda e: 1 / e if e <= 19 else 0.3, train_loss=lambda e: 1 / e)
+    assert FlagKind.OVERFITTING not in kinds(one)
+
+
+def test_where_the_noise_is_not_known_nothing_is_said_to_lie_within_it() -> None:
+    assert kinds(curve(20, lambda e: 0.9 if e >= 4 else 0.5), noise=None) == set()
+    assert FlagKind.STILL_IMPROVING in kinds(curve(20, lambda e: 0.5 + 0.02 * e), noise=None)
+
+
+def test_a_late_gain_is_measured_against_all_that_was_gained() -> None:
+    slight = curve(20, lambda e: 0.1 if e == 1 else 0.9 + 0.0005 * e)
+    assert FlagKind.STILL_IMPROVING not in kinds(slight, noise=None)
+    assert FlagKind.STILL_IMPROVING in kinds(curve(20, lambda e: 0.9 + 0.0005 * e), noise=None)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.diagnose.curves import curve
 from tuner.diagnose.error_parts import Verdict, error_parts
+from tuner.diagnose.intervals import Interval
 
 
 def parts(train: float, dev: float, *, target: float | None = 0.01, num: int = 2000, metric: str = "accuracy"):  # type: ignore[no-untyped-def]
@@ -56,3 +57,20 @@ def test_unknown_metrics_and_broken_numbers_are_not_diagnosed() -> None:
     assert error_parts(result, metric="value", num_train=10, num_dev=10) is None
     broken = replace(result, train_metric=float("nan"))
     assert error_parts(broken, metric="accuracy", num_train=10, num_dev=10) is None
+
+
+def test_a_dev_interval_at_hand_is_one_of_the_metric_and_turned_into_one_of_the_error() -> None:
+    share = curve(1, lambda _: 0.94, train=lambda _: 0.99)[0]
+    size = curve(1, lambda _: 2.0, train=lambda _: 1.0)[0]
+    for result, metric, given, variance in (
+        (share, "accuracy", Interval(0.93, 0.95), (0.04, 0.06)),
+        (size, "rmse", Interval(1.8, 2.2), (0.8, 1.2)),
+    ):
+        found = error_parts(result, metric=metric, num_train=None, num_dev=50, dev_interval=given)
+        assert found is not None
+        assert (found.variance_interval.low, found.variance_interval.high) == pytest.approx(variance)
+
+
+def test_bias_must_be_worth_acting_on_and_sure_of_its_sign() -> None:
+    assert parts(0.97, 0.90).verdict is Verdict.VARIANCE  # 2 % of bias are sure, and little beside an error of 10 %
+    assert parts(0.96, 0.955, num=40).verdict is Verdict.UNDECIDED  # 3 % would be worth it; 40 examples cannot tell

@@ -50,3 +50,15 @@ def test_it_is_finite_and_positive_or_zero_at_the_ends(metric: str) -> None:
 def test_none_is_known_of_a_loss_or_of_an_own_metric() -> None:
     assert standard_error("loss", 0.3, num_examples=100) == 0.0
     assert standard_error("own_gain", 0.3, num_examples=100) == 0.0
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "auroc", "rmse", "r2", "f1"])
+def test_four_times_the_examples_halve_it(metric: str) -> None:
+    few, many = (standard_error(metric, 0.8, num_examples=n) for n in (10_000, 40_000))
+    assert few / many == pytest.approx(2.0, rel=1e-3)
+
+
+def test_that_of_a_guessing_auroc_is_the_one_of_the_rank_sum_test() -> None:
+    each = 200
+    exact = np.sqrt((2 * each + 1) / (12 * each * each))
+    assert standard_error("auroc", 0.5, num_examples=2 * each) == pytest.approx(exact)

@@ -159,3 +159,14 @@ def test_on_an_accelerator_room_is_for_a_full_cohort() -> None:
     plan = planner(device="cuda")
     plan.note_seconds(10.0)
     assert plan.room_per_worker == plan.most_room == MAX_WIDTH_CUDA
+
+
+@pytest.mark.parametrize(("device", "widest"), [("cpu", MAX_WIDTH_CPU), ("cuda:0", MAX_WIDTH_CUDA)])
+def test_the_networks_of_all_folds_count_towards_the_width_of_a_cohort(device: str, widest: int) -> None:
+    folded = planner(device=device, folds=5)
+    small = folded.describe(job(0, hidden_units=16, hidden_layers=1))
+    assert folded.max_width(small) == folded.most_room == widest // 5
+    folded.too_wide(small.key, 4)
+    assert folded.max_width(small) == 2
+    many = planner(device=device, folds=2 * widest)
+    assert many.max_width(many.describe(job(0))) == many.most_room == 1

@@ -342,3 +342,21 @@ def test_values_of_either_direction_give_the_same_search() -> None:
     for a, b in zip(up.records[:12], down.records[:12], strict=True):
         close = {name: pytest.approx(value, rel=1e-6) for name, value in a.params.items()}
         assert b.params == close
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_without_a_model_those_are_sent_on_that_beat_most_of_what_reached_their_rung(direction: Direction) -> None:
+    game = FastGame(quality, direction=direction)
+    strategy = maker("priority")(CONTINUOUS, direction, trials=40, epochs=EPOCHS, seed=0)
+    sent_on, going = 0, True
+    while going:
+        before = list(game.records)
+        going = game.step(strategy, workers=1)
+        for decision in game.decisions[-1]:
+            if isinstance(decision, Advance):
+                trial = before[decision.trial]
+                (_, own) = trial.rungs[-1]
+                reached = [value for record in before for epoch, value in record.rungs if epoch == trial.epochs]
+                assert sum(direction.better(value, own) for value in reached) < len(reached) / 2
+                sent_on += 1
+    assert sent_on > 5

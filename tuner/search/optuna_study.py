@@ -87,9 +87,8 @@ class StudyMirror:
         trial = self._ask_trial()
         params = suggest(trial, self._space)
         if _NOTED in self._storage.get_trial(trial._trial_id).system_attrs:
-            self._storage.set_trial_system_attr(
-                trial._trial_id, _NOTED, ""
-            )  # no record holds it: see a mirror made anew
+            # No record holds it, and a mirror made anew must show the sampler the same.
+            self._storage.set_trial_system_attr(trial._trial_id, _NOTED, "")
         self._params.append(params)
         self._ids.append(trial._trial_id)
         self.replace_asked(params)
