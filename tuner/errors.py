@@ -15,6 +15,7 @@ TunerError                  1   no usable trial, or an unforeseen error
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class TunerError(Exception):
@@ -37,6 +38,9 @@ class SweepFileError(TunerError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # as it is made, so that it crosses a process's border whole
+        return type(self), (self.problems,)
 
 
 class DataError(TunerError):
@@ -79,3 +83,22 @@ class FailureLimitError(TunerError):
     """The sweep was stopped because trials kept failing in the same way."""
 
     exit_code = 7
+
+
+NO_MEMORY = "there is not enough memory; where it is limited (`ulimit -v`, a container), raise the limit"
+_NO_ROOM_FOR_A_LIBRARY = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")
+"""What the loader of shared libraries says where too little memory is left."""
+_NO_ROOM_FOR_A_TENSOR = ("can't allocate memory", "CUDA error: out of memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, the loader of libraries or PyTorch asked for memory in vain."""
+    match error:
+        case MemoryError():
+            return True
+        case ImportError():
+            return any(words in str(error) for words in _NO_ROOM_FOR_A_LIBRARY)
+        case RuntimeError():  # PyTorch is not imported for its own class
+            is_told = any(words in str(error) for words in _NO_ROOM_FOR_A_TENSOR)
+            return is_told or type(error).__name__ == "OutOfMemoryError"
+    return False

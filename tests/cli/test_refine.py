@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,15 @@ from click.testing import CliRunner, Result
 
 from tests.contracts.store_contract import train
 from tuner.cli.refine import refine
-from tuner.errors import StudyMismatchError, TunerError, UsageError
+from tuner.errors import StorageError, StudyMismatchError, TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Params, TrialFinished
+from tuner.report.best import write_best
 from tuner.spec.defaults import build_space
 from tuner.spec.reader import read_sweep
 from tuner.spec.space_values import space_to_json
 from tuner.store.optuna_store import open_store
+from tuner.store.reader import read_study
 
 SWEEP = """\
 # Digits, as we know them.
@@ -173,3 +177,53 @@ def test_the_default_space_is_written_out(sweep: Path) -> None:
     assert again.names == space.names
     assert [d.tier for d in again] == [d.tier for d in space]
     assert "\n\ntraining:" in text
+
+
+def test_a_study_that_searches_the_optimizer_is_refined_by_its_name(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sweep.parent)
+    text = SWEEP.replace("  batch_size: ", "  optimizer: {choices: [sgd, adam, rmsprop]}\n  batch_size: ")
+    sweep.write_text(text.replace("  momentum:\n    low: 0.5\n    high: 0.99\n", ""), encoding="utf-8")
+    found = [build_space(read_sweep(sweep).spec).default() | {"learning_rate": 0.01 * k} for k in range(1, 7)]
+    make_study(sweep, found)
+    assert CliRunner().invoke(refine, ["digits", "-o", "next.yaml"], catch_exceptions=False).exit_code == 0
+    assert "optimizer" in (read_sweep(Path("next.yaml")).spec.space or {})
+    paths = StudyPaths(sweep.parent / "results" / "digits")
+    write_best(read_study(paths, study="digits"), paths)
+    again = read_sweep(paths.best / "sweep.yaml").spec
+    assert build_space(again)["optimizer"].choices == (found[0]["optimizer"],)
+
+
+def test_a_choice_with_an_escape_code_is_refined_without_one_in_a_comment(sweep: Path) -> None:
+    own = SWEEP.replace("\nspace:", "model: net.py:build\n\nspace:")
+    choices = '  kind: {choices: ["a\\e[2J", b, c, d]}\n  batch_size'
+    sweep.write_text(own.replace("  batch_size", choices), encoding="utf-8")
+    make_study(sweep, [trial(0.01 * k) | {"kind": "a\x1b[2J"} for k in range(1, 7)])
+    call(sweep)
+    text = (sweep.parent / "digits-2.yaml").read_text(encoding="utf-8")
+    assert "\x1b" not in text
+    assert "lie at a\\x1b[2J" in text
+    assert build_space(read_sweep(sweep.parent / "digits-2.yaml").spec)["kind"].choices == ("a\x1b[2J",)
+
+
+def test_parameters_and_values_that_the_space_does_not_have_are_left_out(sweep: Path) -> None:
+    """As an altered database may hold them."""
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
+    with closing(sqlite3.connect(StudyPaths(sweep.parent / "results" / "digits").database)) as connection, connection:
+        connection.execute("UPDATE trial_params SET param_name = 'words' WHERE param_name = 'dropout'")
+    call(sweep)
+    (start,) = read_sweep(sweep.parent / "digits-2.yaml").spec.search.start
+    assert "words" not in start
+
+
+def test_a_stored_sweep_that_contradicts_itself_is_damage(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(sweep.parent)
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
+    with closing(sqlite3.connect(StudyPaths(sweep.parent / "results" / "digits").database)) as connection, connection:
+        connection.execute(
+            "UPDATE study_user_attributes SET value_json = json_set(value_json, '$.training.warmup_epochs', 99) "
+            "WHERE key = 'sweep'"
+        )
+    with pytest.raises(StorageError, match=r'the study\'s fact "sweep" cannot be refined: .*warmup_epochs'):
+        CliRunner().invoke(refine, ["digits"], catch_exceptions=False)

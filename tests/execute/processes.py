@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tuner.errors import SweepFileError
 from tuner.execute.signals import ENDING
 
 
@@ -88,3 +89,26 @@ def say_and_sleep(said: str) -> None:
     path.with_suffix(".part").write_text(str(os.getpid()))
     path.with_suffix(".part").rename(path)
     time.sleep(600)
+
+
+def break_down() -> None:
+    raise KeyError("a key")
+
+
+def want_memory() -> None:
+    raise MemoryError
+
+
+def end_at_once() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse_a_sweep() -> None:
+    raise SweepFileError(["a: one", "b: two"])
+
+
+def leave_a_fork() -> None:
+    """End, while a copy of this process holds on to all that it had open."""
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(4)

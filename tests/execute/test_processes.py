@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from tests.contracts.executor_contract import drain, ends
-from tests.execute.processes import eventually, group, leave_a_child, surroundings
+from tests.execute.processes import (
+    break_down,
+    end_at_once,
+    eventually,
+    group,
+    leave_a_child,
+    leave_a_fork,
+    refuse_a_sweep,
+    surroundings,
+    want_memory,
+)
 from tests.execute.sweeps import local_executor, make_job, user_sweep
 from tests.execute.test_local_faults import log_of
 from tuner.errors import DataError, TunerError
@@ -91,3 +101,26 @@ def test_a_process_apart_takes_along_what_it_started(tmp_path: Path) -> None:
     assert eventually(lambda: not group(pid))
     with pytest.raises(TunerError, match="exit code 3"):
         run_apart(sys.exit, HERE, 3)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (break_down, r"^the process that runs your code failed: KeyError: 'a key' \(.*processes\.py:\d+\)$"),
+        (want_memory, "^there is not enough memory"),
+        (end_at_once, "^the process that runs your code was killed by SIGKILL"),
+        (refuse_a_sweep, "^a: one\nb: two$"),
+        (leave_a_fork, "exit code 4"),
+    ],
+)
+def test_what_goes_wrong_in_a_process_apart_is_one_message(
+    work: Callable[[], None], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(TunerError, match=said):
+        run_apart(work, HERE)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_a_process_apart_prints_is_no_output_of_the_command(capfd: pytest.CaptureFixture[str]) -> None:
+    run_apart(print, HERE, "loading")
+    assert capfd.readouterr().out == ""

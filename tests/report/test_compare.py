@@ -74,6 +74,16 @@ def test_what_cannot_be_compared_is_refused(one: Analysis) -> None:
         compare(side(one, trial=None), side(other, trial=None))
 
 
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"words", None])
+def test_dev_targets_that_cannot_be_read_are_as_good_as_none(damage: bytes | None, tmp_path: Path) -> None:
+    analyses = [analysed(simulate(trials=3, seed=seed), tmp_path / str(seed)) for seed in (0, 1)]
+    for one in analyses:
+        _ = one.statistics
+    damaged = StudyPaths(tmp_path / "1").dev_targets
+    damaged.unlink() if damage is None else damaged.write_bytes(damage)
+    assert compare(*(side(one, trial=0) for one in analyses)).verdict
+
+
 def test_without_files_the_sizes_of_the_dev_sets_serve(one: Analysis) -> None:
     bare = Analysis(one.study, None)
     found = compare(side(one, trial=None), side(bare, trial=None))

@@ -110,3 +110,26 @@ def test_a_helper_of_the_model_that_changed_is_said(
     versions = [record.facts["code"] for record in study().records]
     assert len(versions) == 2
     assert versions[0] != versions[1]
+
+
+@pytest.mark.slow
+def test_a_model_that_no_longer_fits_its_weights_is_told_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("s.yaml").write_text(NETWORK)
+    Path("net.py").write_text(BUILD)
+    Path("helper.py").write_text("bias = True\n")
+    assert run_command_line(["run", "s.yaml", "--engine", "inline", "-q"]) == 0
+    capfd.readouterr()
+    for what, built, code, said in (
+        ("--verify", "nn.Linear(4, data.num_outputs, bias=False)", 5, "weights of another network (Unexpected key"),
+        ("--export=1", "nn.Sequential(nn.Linear(4, data.num_outputs))", 5, "weights.pt has the weights of another"),
+        ("--verify", "params['gone']", 1, "failed: KeyError: 'gone' ("),
+        ("--export=2", "__import__('os').abort()", 1, "was killed by SIGABRT"),
+    ):
+        Path("net.py").write_text(
+            f"from torch import nn\nprint('loading')\ndef build(params, data):\n    return {built}\n"
+        )
+        assert run_command_line(["best", "s.yaml", what]) == code
+        out, err = capfd.readouterr()
+        assert said in err
+        assert "Traceback" not in err
+        assert "loading" not in out

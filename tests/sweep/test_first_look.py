@@ -28,7 +28,7 @@ from torch import nn
 
 class Looked(nn.Sequential):
     def forward(self, x):
-        if len(x) == 4:
+        if len(x) == 4 and self.training:  # a look asks it once in evaluation too
             with Path("looks").open("a") as file:
                 file.write("x")
         return super().forward(x)

@@ -238,19 +238,25 @@ def _rescored(spec: SweepSpec, params: Params, weights: Path, seed: int, known: 
 
 def _export(spec: SweepSpec | None, data: StudyData, record: TrialRecord, weights: Path, target: Path) -> None:
     """Write the network; without a sweep only its weights can be."""
+    from tuner.execute.apart import run_apart
+    from tuner.execute.devices import WorkerPlace
+
     if spec is None:
         from tuner.train.export import export_safetensors
 
         export_safetensors(weights, target)
-    elif target.suffix == ".onnx":
-        from tuner.train.export import export_onnx
-
-        export_onnx(spec, record.params, weights, _data_info(data), target)
     else:
-        from tuner.train.export import export_folder
-
-        export_folder(spec, record.params, weights, _data_info(data), target)
+        place = WorkerPlace("cpu", 1, None)
+        run_apart(_exported, place, spec, dict(record.params), weights, _data_info(data), target)
     click.echo(f"written: {target}", err=True)
+
+
+def _exported(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path) -> None:
+    """Write the network; in a process of its own, since it imports the user's code."""
+    from tuner.train.export import export_folder, export_onnx
+
+    write = export_onnx if target.suffix == ".onnx" else export_folder
+    write(spec, params, weights, info, target)
 
 
 def _data_info(data: StudyData) -> DataInfo:

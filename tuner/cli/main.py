@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from tuner.cli.output import exit_code, lasting_output
-from tuner.errors import StorageError, TunerError
+from tuner.errors import NO_MEMORY, StorageError, TunerError, is_out_of_memory
 from tuner.paths import LinkInStudyError
 
 COMMANDS = {
@@ -36,9 +36,6 @@ COMMANDS = {
     "schema": "tuner.cli.schema:schema",
 }
 """Each command, in the order of the help, and where it lies."""
-
-_NO_ROOM_FOR_A_LIBRARY = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")
-"""What the loader of shared libraries says where too little memory is left."""
 
 
 class LazyGroup(click.Group):
@@ -106,11 +103,10 @@ def run_command_line(arguments: list[str]) -> int:
             raise
         _say(f"{os.fsdecode(error.filename)}: {error.strerror or error}", arguments)
         return StorageError.exit_code
-    except (MemoryError, ImportError) as error:
-        is_memory = isinstance(error, MemoryError) or any(words in str(error) for words in _NO_ROOM_FOR_A_LIBRARY)
-        if "--debug" in arguments or not is_memory:
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if "--debug" in arguments or not is_out_of_memory(error):
             raise
-        _say("there is not enough memory; where it is limited (`ulimit -v`, a container), raise the limit", arguments)
+        _say(NO_MEMORY, arguments)
         return TunerError.exit_code
 
 

@@ -43,6 +43,7 @@ def lasting_output() -> Iterator[Output]:
             before[name].flush()
         encoding, errors = (getattr(before[name], of, None) for of in ("encoding", "errors"))
         lines = name == "stderr" or output.isatty()
+        errors = "backslashreplace" if errors == "strict" else errors  # what a terminal has no character for
         text = io.TextIOWrapper(io.BufferedWriter(output), encoding=encoding, errors=errors, line_buffering=lines)
         setattr(sys, name, text)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.locate import Location, locate, location_options
-from tuner.errors import StudyMismatchError, TunerError, UsageError
+from tuner.errors import StorageError, StudyMismatchError, SweepFileError, TunerError, UsageError
 
 if TYPE_CHECKING:
     from tuner.records import Params
@@ -47,7 +47,7 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
         raise TunerError(f"{data.name} was not made by tuner, so its search space is not known here")
     total = sweep_of(data).search.trials
     given, folder = _sweep_file(study, data, space, location)
-    winners = winners_of_study(data)
+    winners = [_within(space, params) for params in winners_of_study(data)]
     changes = _changes(space, winners)
     if not changes:
         raise TunerError(f"nothing to refine: the best trials of {data.name} are spread over all of the space")
@@ -82,6 +82,11 @@ def winners_of_study(data: StudyData) -> list[Params]:
     return [choice.record.params, *(params for params in winners if params != choice.record.params)]
 
 
+def _within(space: Space, params: Params) -> Params:
+    """What lies in the space: in a damaged study a trial may have other parameters, or values."""
+    return {name: value for name, value in params.items() if name in space.names and space[name].contains(value)}
+
+
 def _say(data: StudyData, changes: Sequence[Refinement], *, total: int) -> None:
     ended = sum(record.state.final for record in data.records)
     if ended < total:
@@ -108,19 +113,28 @@ def _sweep_file(study: str, data: StudyData, space: Space, location: Location) -
 
     Raises:
         StudyMismatchError: the user's file is not what the study has searched.
+        StorageError: what the study keeps is no sweep.
     """
     from tuner.cli.command_line import study_command
     from tuner.spec.changes import diff_spaces
     from tuner.spec.defaults import build_space
     from tuner.spec.dump import to_yaml
     from tuner.spec.moving import stated_sweep
-    from tuner.spec.reader import read_sweep
+    from tuner.spec.reader import parse_sweep, read_sweep
 
     path = Path(study)
     if not path.is_file():
         root = data.facts.get("root")
         folder = Path(root) if isinstance(root, str) and Path(root).is_dir() else Path.cwd()
-        return to_yaml(stated_sweep(data.facts["sweep"])), folder
+        text = to_yaml(stated_sweep(data.facts["sweep"]))
+        try:
+            parse_sweep(text, name="sweep", root=folder)
+        except SweepFileError as error:
+            raise StorageError(
+                f'{data.database}: the study\'s fact "sweep" cannot be refined: {error.problems[0]}; '
+                f"give its sweep file instead of its name"
+            ) from error
+        return text, folder
     file = read_sweep(path)
     changes = diff_spaces(space, build_space(file.spec))
     if changes:

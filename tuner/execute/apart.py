@@ -5,19 +5,23 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tuner.errors import TunerError
+from tuner.errors import NO_MEMORY, TunerError, is_out_of_memory
 from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.helpers import become_ordinary, helpers
 from tuner.execute.lifeline import end_with_parent
 
 T = TypeVar("T")
 
+LOOK_SECONDS = 0.2
+"""So often it is looked at whether the process still lives."""
 JOIN_SECONDS = 5.0
 """So long the process may take to end by itself when it has answered."""
 
@@ -25,10 +29,11 @@ JOIN_SECONDS = 5.0
 def run_apart(work: Callable[..., T], place: WorkerPlace, *arguments: object) -> T:
     """What `work(*arguments)`, a function of a module, returns in a new process with the place's threads.
 
-    The process and all that it starts are gone when this returns or raises, and when this process is killed.
+    The process and all that it starts are gone when this returns or raises, and when this process is killed. What it
+    prints goes to the standard error, since the standard output is the command's own.
 
     Raises:
-        TunerError: `work` raised it, or the process died; then the message says how.
+        TunerError: `work` raised it, or something else, or the process died; then the message says what and how.
     """
     prepare_environment(place)
     context = multiprocessing.get_context("spawn")
@@ -39,17 +44,52 @@ def run_apart(work: Callable[..., T], place: WorkerPlace, *arguments: object) ->
         process.start()
     theirs.close()
     try:
-        found = ours.recv()
-        process.join(JOIN_SECONDS)
-    except EOFError:
-        process.join(JOIN_SECONDS)
-        raise TunerError(f"the process that runs your code ended with exit code {process.exitcode}") from None
+        found = _received(ours, process)
     finally:
         _end(process)
+    if isinstance(found, _Failure):
+        raise TunerError(found.line) from _RaisedThereError(found.story)
     if isinstance(found, TunerError):
         raise found
     answer: T = found
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What else than a `TunerError` was raised."""
+
+    line: str
+    story: str
+
+
+class _RaisedThereError(Exception):
+    """Shown with `--debug`, as the cause."""
+
+
+def _received(connection: Connection, process: BaseProcess) -> Any:
+    """The answer; what the process forked may hold its end of the pipe open, so an end is not awaited there alone."""
+    while not connection.poll(LOOK_SECONDS):
+        if process.exitcode is not None and not connection.poll():
+            raise TunerError(_how_it_ended(process))
+    try:
+        found = connection.recv()
+    except (EOFError, OSError):
+        process.join(JOIN_SECONDS)
+        raise TunerError(_how_it_ended(process)) from None
+    process.join(JOIN_SECONDS)
+    return found
+
+
+def _how_it_ended(process: BaseProcess) -> str:
+    code = process.exitcode
+    if code is None:
+        return "the process that runs your code closed its answer without one"
+    if code >= 0:
+        return f"the process that runs your code ended with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    hint = ", as it is where memory runs out" if name == "SIGKILL" else ""
+    return f"the process that runs your code was killed by {name}{hint}"
 
 
 def _end(process: BaseProcess) -> None:
@@ -66,7 +106,19 @@ def _answer(connection: Connection, work: Callable[..., object], arguments: tupl
     end_with_parent()
     become_ordinary()
     multiprocessing.set_start_method(None, force=True)
+    os.dup2(2, 1)
     try:
         connection.send(work(*arguments))
     except TunerError as error:
         connection.send(error)
+    except Exception as error:
+        line = NO_MEMORY if is_out_of_memory(error) else f"the process that runs your code failed: {_line(error)}"
+        connection.send(_Failure(line, "\n" + "".join(traceback.format_exception(error))))
+
+
+def _line(error: BaseException) -> str:
+    """An exception's kind, the first line of what it says, and where it was raised."""
+    lines = str(error).strip().splitlines()
+    said = f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{said} ({last.filename}:{last.lineno})"

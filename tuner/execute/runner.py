@@ -11,7 +11,7 @@ from typing import Protocol
 
 import torch
 
-from tuner.errors import StorageError, StudyMismatchError
+from tuner.errors import StorageError, StudyMismatchError, is_out_of_memory
 from tuner.execute.memory import Memory
 from tuner.records import (
     EpochsFinished,
@@ -236,7 +236,7 @@ class _Ended:
 
     @classmethod
     def by(cls, error: BaseException) -> _Ended:
-        out_of_memory = _is_out_of_memory(error)
+        out_of_memory = is_out_of_memory(error)
         if not out_of_memory and _has_lost_device(error):
             raise error  # nothing can be trained in this process any more
         match error:
@@ -247,13 +247,6 @@ class _Ended:
             case _:
                 reason = FailureReason.ERROR
         return cls(reason, _line(error), "".join(traceback.format_exception(error)))
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "CUDA error: out of memory" in text)
 
 
 def _has_lost_device(error: BaseException) -> bool:

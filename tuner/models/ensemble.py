@@ -55,7 +55,7 @@ def load_network(
         weights: As the trial left them.
 
     Raises:
-        RuntimeError: the weights are not those of this network.
+        OtherNetworkError: the weights are not those of this network.
     """
     if not info.folds:
         module = build_module(spec, values, info, seed=0, pretrained=False)

@@ -29,6 +29,10 @@ _METADATA = "tuner"
 _KIND = "!kind"
 
 
+class OtherNetworkError(RuntimeError):
+    """Weights, or what was packed beside them, that a module does not take."""
+
+
 class UnsavedError(Exception):
     """A value that cannot be written without running code when it is read; the text names its kind."""
 
@@ -54,13 +58,20 @@ def load_trained(module: nn.Module, weights: Mapping[str, Any]) -> None:
     """Give a module the weights of a trained one, and the attributes that it had changed.
 
     Raises:
-        RuntimeError: they are those of another module.
+        OtherNetworkError: they are those of another module.
     """
-    named = {name: value for name, value in weights.items() if not name.startswith(MARK)}
-    extra = unpacked(weights[EXTRA]) if EXTRA in weights else {}
-    module.load_state_dict({**named, **extra})
-    if ATTRIBUTES in weights:
-        set_attributes(module, unpacked(weights[ATTRIBUTES]))
+    try:
+        named = {name: value for name, value in weights.items() if not name.startswith(MARK)}
+        extra = unpacked(weights[EXTRA]) if EXTRA in weights else {}
+        module.load_state_dict({**named, **extra})
+        if ATTRIBUTES in weights:
+            set_attributes(module, unpacked(weights[ATTRIBUTES]))
+    except MemoryError:
+        raise
+    except Exception as error:  # the module's own code takes part: set_extra_state, hooks, __setattr__
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+        raise OtherNetworkError(kind + lines[-1].strip()[:200].rstrip(".")) from error
 
 
 def set_attributes(module: nn.Module, values: Mapping[str, object]) -> None:
@@ -115,12 +126,8 @@ def trained_weights(path: Path) -> Iterator[dict[str, Any]]:
         raise StorageError(f"{path} holds no weights that can be read safely ({cause}); {_AGAIN}") from None
     try:
         yield found
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise
-        words = str(error).strip().splitlines()
-        cause = words[-1].strip()[:200].rstrip(".")
-        raise StorageError(f"{path} has the weights of another network ({cause}); {_AGAIN}") from None
+    except OtherNetworkError as error:
+        raise StorageError(f"{path} has the weights of another network ({error}); {_AGAIN}") from error
 
 
 _AGAIN = "train the trial again from best/sweep.yaml in the study's folder"

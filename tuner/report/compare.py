@@ -12,7 +12,7 @@ from tuner.diagnose.intervals import Interval
 from tuner.errors import UsageError
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.dev_scores import load_dev_scores
+from tuner.report.dev_scores import load_array, load_dev_scores
 from tuner.report.numbers import count_text, difference_text, duration_text, metric_text, value_text
 from tuner.report.resampling import Array
 
@@ -153,8 +153,10 @@ def _same_dev_set(a: Side, b: Side) -> bool:
     targets = []
     for one in (a, b):
         assert one.analysis.paths is not None
-        targets.append(np.load(one.analysis.paths.dev_targets, allow_pickle=False))
+        targets.append(load_array(one.analysis.paths.dev_targets))
     hashes = [(s.analysis.study.facts.get("data") or {}).get("sha256") for s in (a, b)]
+    if targets[0] is None or targets[1] is None:
+        return False
     return np.array_equal(targets[0], targets[1]) and hashes[0] == hashes[1]
 
 

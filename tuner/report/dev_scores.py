@@ -77,7 +77,7 @@ def load_dev_scores(
     Returns:
         None if there are no dev targets, no usable predictions, or if the metric is not known here.
     """
-    targets = _load(paths.dev_targets)
+    targets = load_array(paths.dev_targets)
     if metric not in METRICS | LABEL_METRICS or targets is None or len(targets) < 2:
         return None
     fitting = max(10, _WORK // (_MIN_RESAMPLES * len(targets)))
@@ -105,7 +105,7 @@ def load_dev_scores(
 
 
 def _half_of_loss(files: TrialPaths, metric: str, targets: NDArray[np.generic]) -> int:
-    predictions = _load(files.predictions)
+    predictions = load_array(files.predictions)
     if metric not in ("rmse", "r2", "loss") or predictions is None:
         return 0
     losses = np.sort(example_losses(predictions.reshape(len(targets), -1).astype(np.float64), targets))[::-1]
@@ -115,7 +115,7 @@ def _half_of_loss(files: TrialPaths, metric: str, targets: NDArray[np.generic]) 
 def _resampled(
     record: TrialRecord, files: TrialPaths, metric: str, targets: NDArray[np.generic], weights: Array
 ) -> Array | None:
-    predictions = _load(files.predictions)
+    predictions = load_array(files.predictions)
     if predictions is None or predictions.shape[:1] != targets.shape[:1]:
         return None
     if predictions.ndim == 1:
@@ -133,9 +133,11 @@ def _resampled(
     return in_its_units
 
 
-def _load(path: Path) -> NDArray[np.generic] | None:
+def load_array(path: Path) -> NDArray[np.generic] | None:
+    """What a study keeps of its dev set in a file; None where there is none, or it is damaged."""
     try:
-        loaded: NDArray[np.generic] = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:  # an archive in its place is no array
+            loaded: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, OverflowError, SyntaxError):  # damaged, or forged
         return None
     return loaded if loaded.ndim in (1, 2) else None

@@ -29,6 +29,11 @@ def _visible_character(character: str) -> str:
     return character
 
 
+def characters(text: str) -> str:
+    """The text with escapes for what is no character: half of a pair of UTF-16, as damaged JSON may hold it."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def spreadsheet_cell(text: str) -> str:
     """The text behind a `'` where a spreadsheet would take it for a formula."""
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -52,4 +52,5 @@ def _replace(path: Path, content: str | bytes, *, sync: bool) -> None:
 
 
 def _bytes(content: str | bytes) -> bytes:
-    return content.encode() if isinstance(content, str) else content
+    # A name in a file's own bytes, or a damaged text, may hold what UTF-8 has no place for.
+    return content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tuner.records import Direction, TrialRecord
+from tuner.report.escape import characters
 from tuner.report.facts import sweep_value
 from tuner.report.ranking import rank_trials, trials_apart
 from tuner.report.space import shown_params
@@ -46,7 +47,8 @@ def leaderboard(study: StudyData, *, notes: Mapping[int, TrialNote] | None = Non
     rows = [columns.row(r, rank=i, note=(notes or {}).get(r.number)) for i, r in enumerate(ranked, start=1)]
     rows += [columns.row(r, rank=None, note=(notes or {}).get(r.number)) for r in apart]
     names = columns.names(with_notes=notes is not None)
-    frame = pd.DataFrame.from_records(rows, columns=names)
+    texts = [{n: characters(cell) if isinstance(cell, str) else cell for n, cell in row.items()} for row in rows]
+    frame = pd.DataFrame.from_records(texts, columns=names)
     integers = ["rank", "trial", "parameters", "best_epoch", "epochs", "seed"]
     return frame.astype(dict.fromkeys(integers, "Int64"))
 

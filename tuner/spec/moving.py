@@ -63,7 +63,12 @@ def stated_sweep(sweep: Mapping[str, Json]) -> dict[str, Json]:
         data = sweep.get("data")
         has_data = isinstance(data, Mapping) and data.get("source") != NO_DATA
         implied = ("model",) if has_data else ("data", "model")
-    return {key: _stated(value) for key, value in sweep.items() if key not in implied and value is not None}
+    stated = {key: _stated(value) for key, value in sweep.items() if key not in implied and value is not None}
+    searched = sweep.get("space") or {}  # is fixed nowhere, though the block has a default for it
+    for block in ("training", "model"):
+        if isinstance(stated.get(block), Mapping):
+            stated[block] = {key: value for key, value in stated[block].items() if key not in searched}
+    return stated
 
 
 def _stated(value: Json) -> Json:

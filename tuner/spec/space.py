@@ -239,5 +239,6 @@ class Refinement:
 
 
 def written(*values: ParamValue) -> str:
-    """Values as a sweep file has them, with commas between."""
-    return ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    """Values as a sweep file has them, with commas between, on one line that may stand in a comment."""
+    texts = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    return ", ".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) for text in texts)

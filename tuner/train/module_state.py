@@ -79,7 +79,7 @@ class ModuleState:
         """Put back what `taken` returned.
 
         Raises:
-            RuntimeError: it is that of another module.
+            OtherNetworkError: it is that of another module.
         """
         load_trained(self._module, {n: t for n, t in state.items() if not n.startswith(_UNSAVED) and n != MODE})
         for name, buffer in self._module.named_buffers():
