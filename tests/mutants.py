@@ -117,10 +117,9 @@ class Mutant:
 
 
 def python_files() -> list[str]:
-    found = [
-        p for part in PARTS for p in ([ROOT / part] if part.endswith(".py") else sorted((ROOT / part).glob("*.py")))
-    ]
-    return [str(p.relative_to(ROOT)) for p in found]
+    """Each file once, though both it and its folder may be a part."""
+    found = {p for part in PARTS for p in ([ROOT / part] if part.endswith(".py") else (ROOT / part).glob("*.py"))}
+    return sorted(str(p.relative_to(ROOT)) for p in found)
 
 
 def never_run(tree: ast.Module) -> list[tuple[Place, Place]]:

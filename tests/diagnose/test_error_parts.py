@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.diagnose.curves import curve
-from tuner.diagnose.error_parts import Verdict, error_parts
+from tuner.diagnose.error_parts import Verdict, error_parts, error_text
 from tuner.diagnose.intervals import Interval
 
 
@@ -74,3 +74,8 @@ def test_a_dev_interval_at_hand_is_one_of_the_metric_and_turned_into_one_of_the_
 def test_bias_must_be_worth_acting_on_and_sure_of_its_sign() -> None:
     assert parts(0.97, 0.90).verdict is Verdict.VARIANCE  # 2 % of bias are sure, and little beside an error of 10 %
     assert parts(0.96, 0.955, num=40).verdict is Verdict.UNDECIDED  # 3 % would be worth it; 40 examples cannot tell
+
+
+def test_a_share_is_said_in_percent_and_an_error_with_units_as_it_is() -> None:
+    assert (error_text("accuracy", 0.123), error_text("f1", 0.0)) == ("12.3 %", "0.0 %")
+    assert (error_text("rmse", 12.34), error_text("r2", 0.123)) == ("12.3", "0.123")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.diagnose.lr_range import suggest
+from tuner.diagnose.lr_range import smoothed, suggest
 
 RATES = np.geomspace(1e-6, 10, 120).tolist()
 
@@ -49,3 +49,10 @@ def test_the_range_holds_the_suggestion(fastest: float, factor: float, floor: fl
     found = suggest(RATES, valley(fastest=fastest, explodes=fastest * factor, floor=floor))
     assert found is not None
     assert found.low < found.learning_rate < found.high
+
+
+def test_smoothing_leaves_a_straight_line_and_averages_the_neighbours_that_there_are() -> None:
+    line = [10.0 - i for i in range(12)]
+    assert smoothed(line)[2:-2] == pytest.approx(line[2:-2])
+    assert smoothed(line)[:2] == pytest.approx([9.0, 8.5])
+    assert smoothed([*line[:6], math.nan, 0.0]) == pytest.approx([9.0, 8.5, 8.0, 7.0, 6.5, 6.0])

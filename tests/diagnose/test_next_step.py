@@ -148,3 +148,25 @@ def test_the_learning_rate_above_which_all_diverge_is_found() -> None:
 def test_no_bound_where_divergence_has_no_place() -> None:
     assert feasibility([trial(i, 0.01 * (i + 1), bad=i % 3 == 0) for i in range(21)]).learning_rate_bound is None
     assert feasibility([]).learning_rate_bound is None
+
+
+@pytest.mark.parametrize(
+    ("searched", "step"), [("hidden_units", "raise it to 512"), ("hidden_layers", "raise it to 6")]
+)
+def test_a_bigger_network_has_twice_the_units_or_two_layers_more(searched: str, step: str) -> None:
+    size = Dimension(name=searched, kind="int", tier=2, default=2, low=1, high=256 if searched == "hidden_units" else 4)
+    biased = replace(EVIDENCE, parts=parts(0.85, 0.84), space=Space((SPACE["learning_rate"], size)))
+    assert next_step(biased).key == f"space.{searched}.high"
+    assert next_step(biased).change.startswith(f"raise it to {larger}:")
+
+
+def test_a_bound_is_lowered_or_raised_to_the_side_that_the_winners_crowd() -> None:
+    for rate, side, verb in ((0.95, "high", "raise it to 10"), (1.05e-4, "low", "lower it to 1e-05")):
+        step = next_step(replace(EVIDENCE, bounds=winners_on_bounds([{"learning_rate": rate}] * 3, space=SPACE)))
+        assert (step.key, step.change) == (f"space.learning_rate.{side}", verb)
+
+
+def test_of_a_handful_of_trials_no_divergence_is_a_pattern() -> None:
+    few = Feasibility(trials=4, diverged=3, failed=0, learning_rate_bound=0.3)
+    assert next_step(replace(EVIDENCE, feasibility=few)).key == "space.weight_decay"
+    assert next_step(replace(EVIDENCE, feasibility=replace(few, trials=5))).key == "space.learning_rate.high"

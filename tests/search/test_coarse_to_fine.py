@@ -144,3 +144,23 @@ class TestRounds:
 
 def _halves(records: list) -> tuple[list, list]:  # type: ignore[type-arg]
     return records[: len(records) // 2], records[len(records) // 2 :]
+
+
+def test_one_choice_keeps_its_neighbours_and_no_more() -> None:
+    (change,) = zoom(Space((SPACE["batch_size"],)), [{"batch_size": 64}] * 5)
+    assert change.dimension.choices == (32, 64, 128)
+    (change,) = zoom(Space((SPACE["batch_size"],)), [{"batch_size": 128}] * 5)
+    assert change.dimension.choices == (64, 128, 256)
+
+
+def test_the_reason_names_the_winners_range() -> None:
+    rates = (0.02, 0.03, 0.04, 0.05, 0.06)
+    (change,) = zoom(Space((SPACE["learning_rate"],)), [{"learning_rate": rate} for rate in rates])
+    assert "the best 5 trials lie at 0.02 to 0.06" in change.reason
+
+
+def test_winners_at_a_bound_keep_it() -> None:
+    (layers,) = zoom(Space((SPACE["hidden_layers"],)), [{"hidden_layers": 1 + k % 2} for k in range(5)])
+    assert layers.dimension.low == 1
+    (rate,) = zoom(Space((SPACE["learning_rate"],)), [{"learning_rate": 1e-4 * 1.2**k} for k in range(5)])
+    assert rate.dimension.low == 1e-4

@@ -228,3 +228,27 @@ class TestEffort:
         assert worthwhile([trial], decisions=1) is effort
         twice = replace(trial, rungs=((1, 0.4), *trial.rungs), last=replace(trial.last, seconds=2 * seconds))
         assert worthwhile([twice], decisions=1) is effort  # two decisions, each worth as much
+
+
+def test_small_moves_move_half_of_the_open_coordinates_and_stay_near_their_own_base() -> None:
+    cube = Cube(CONTINUOUS)
+    rng = np.random.default_rng(0)
+    open_columns, upwards = np.array([True, True, True, False]), np.zeros(4, dtype=bool)
+    candidates = Candidates(cube, open_columns=open_columns, upwards=upwards, rng=rng)
+    bases = cube.snap(np.array([[0.3] * 4, [0.7] * 4]))
+    moves = candidates.near(bases, each=100, step=0.02) - np.repeat(bases, 100, axis=0)
+    assert 0.4 < (np.abs(moves[:, :2]) > 1e-9).mean() < 0.6
+    assert np.abs(moves).max() < 0.15
+
+
+def test_a_proposal_is_a_configuration_that_was_not_tried_while_there_is_one() -> None:
+    cube = Cube(DISCRETE)
+    places = cube.snap(np.array([[a, b] for a in (0.0, 0.5, 1.0) for b in (0.0, 1 / 3, 2 / 3, 1.0)]))
+    tried = places[:8]
+    values = np.linspace(-1.0, 1.0, len(tried))  # better towards what is left
+    seen = Observations(x=np.column_stack([tried, np.ones(len(tried))]), y=values)
+    rng = np.random.default_rng(0)
+    response = Response(seen, cube, trials=tried, effort=LIGHT, rng=rng)
+    both = np.array([True, True])
+    point, _ = response.propose(Candidates(cube, open_columns=both, upwards=~both, rng=rng), tried)
+    assert np.abs(tried - point).max(axis=1).min() > 0.1

@@ -6,14 +6,16 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from optuna.distributions import IntDistribution
 
 from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, Make, StrategyContract, quality
 from tuner.records import Direction
 from tuner.search import registry
+from tuner.search.optuna_space import distribution_of, from_optuna, to_optuna
 from tuner.search.registry import open_strategy
 from tuner.search.strategy import Start, Strategy
 from tuner.spec.model import DataSpec, SearchSpec, SweepSpec, TrainingSpec
-from tuner.spec.space import Space
+from tuner.spec.space import Dimension, Space
 
 
 def maker(strategy: str, pruner: str | None = None) -> Make:
@@ -122,3 +124,15 @@ def test_a_round_of_an_optuna_sampler_learns_from_the_rounds_before(monkeypatch:
     game.play(open_strategy(spec, CONTINUOUS, Direction.MAXIMIZE))
     assert told[0] == 0
     assert 5 <= told[1] <= 12
+
+
+def test_choices_in_order_and_whole_numbers_are_whole_numbers_to_a_sampler() -> None:
+    kind: Any = "".join(["cate", "gorical"])  # as a study's database gives it
+    batch = Dimension(name="batch_size", kind=kind, tier=1, default=64, choices=(32, 64, 128))
+    layers = Dimension(name="hidden_layers", kind="int", tier=1, default=2, low=1, high=4)
+    units = Dimension(name="hidden_units", kind="int", tier=1, default=64, low=8, high=256, scale="log")
+    assert distribution_of(batch) == IntDistribution(0, 2)
+    assert distribution_of(layers) == IntDistribution(1, 4)
+    assert distribution_of(units) == IntDistribution(8, 256, log=True)
+    for value in batch.choices:
+        assert from_optuna(batch, to_optuna(batch, value)) == value

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
-from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, quality
+from tests.contracts.strategy_contract import CONTINUOUS, DISCRETE, EPOCHS, Game, quality
+from tests.report.test_leaderboard import record
 from tests.search.test_priority import sweep
 from tuner.errors import SweepFileError
-from tuner.records import Direction, TrialState
-from tuner.search.observe import best_of
+from tuner.records import Direction, TrialRecord, TrialState
+from tuner.search.designs import grid
+from tuner.search.observe import best_of, no_noise
 from tuner.search.registry import STRATEGIES, open_strategy
 from tuner.search.rungs import PRUNERS, priority_rungs, rungs_of
+from tuner.search.stop import StoppingStrategy
+from tuner.search.strategy import Advance, Decision, Strategy
 from tuner.spec.model import PrunerName, StopSpec, StrategyName, SweepSpec
 
 
@@ -127,3 +133,31 @@ class TestRungs:
         assert priority_rungs(52) == (6, 17, 52)
         assert rungs_of("asha", epochs=52) == (4, 12, 36, 52)
         assert len(rungs_of("median", epochs=52)) == 10
+
+
+def test_at_the_end_the_best_goes_on_only_when_no_other_may_still_pass_it() -> None:
+    rule = StoppingStrategy(
+        Never(), StopSpec(epochs=1), direction=Direction.MAXIMIZE, epochs=EPOCHS, noise=no_noise,
+        elapsed_seconds=lambda: 0.0,
+    )  # fmt: skip
+    best, other = (replace(record(n, v), state=TrialState.PAUSED) for n, v in ((0, 0.9), (1, 0.5)))
+    assert rule.decide((best, replace(other, state=TrialState.RUNNING)), 2) == []
+    assert rule.decide((best, other), 2) == [Advance(trial=0, to_epoch=EPOCHS)]
+
+
+class Never(Strategy):
+    """Decides nothing."""
+
+    def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        return []
+
+    def explain(self) -> tuple[str, ...]:
+        return ()
+
+
+def test_a_grid_holds_every_choice_from_the_first_to_the_last() -> None:
+    found = grid(DISCRETE, size=12, seed=0)
+    wanted = set(itertools.product((32, 64, 128), (1, 2, 3, 4)))
+    assert {(p["batch_size"], p["hidden_layers"]) for p in found} == wanted
+    ends = {p["hidden_layers"] for p in grid(DISCRETE, size=6, seed=0)}
+    assert ends >= {1, 4}

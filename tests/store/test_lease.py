@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -137,3 +140,12 @@ def test_lease_names_host_and_process() -> None:
     mine = Lease.mine()
     assert f"process {mine.pid} on {mine.host} (since " in str(mine)
     assert Path("/proc").exists() is (mine.boot != "/")
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="`ps` is not installed")
+def test_without_a_proc_folder_ps_says_when_a_process_began() -> None:
+    began = lease_module._process_started_by_ps
+    assert re.search(r"\d\d:\d\d:\d\d", began(os.getpid()))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    assert began(dead.pid) == ""

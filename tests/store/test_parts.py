@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,15 +17,21 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, json_to_distribution
 
 from tests.contracts.store_contract import JSON, PARAMS, SPACE, epoch_result
+from tests.store.studies import reopen
+from tuner.errors import StorageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochsFinished, TrialRecord, TrialStarted, TrialState
-from tuner.store.codec import MAX_ATTRIBUTE_BYTES, decode, encode
+from tuner.store.codec import MAX_ATTRIBUTE_BYTES, MAX_DEPTH, decode, encode
 from tuner.store.database import cause_of
 from tuner.store.distributions import StoredSpace
 from tuner.store.folding import fold, merge_facts, trial_seed
+from tuner.store.journal_file import check_journal
 from tuner.store.locations import find_database
+from tuner.store.memory import MemoryStore
+from tuner.store.pending import newer_records
 from tuner.store.rows import TrialRows, records_from_rows
-from tuner.store.sqlite_file import on_network_file_system
+from tuner.store.sqlite_file import explain, on_network_file_system
+from tuner.store.writer import patiently
 
 
 def running(**changes: object) -> TrialRecord:
@@ -166,3 +178,85 @@ def test_databases_are_found(url: str | None, kind: str, path: str) -> None:
 
 def test_local_disk_is_no_network_drive(tmp_path: Path) -> None:
     assert not on_network_file_system(tmp_path / "study.db")
+
+
+def test_a_store_in_memory_gives_the_seeds_that_a_database_gives(tmp_path: Path) -> None:
+    memory = MemoryStore(study="digits").start([(SPACE.default(), 1, "")] * 3)
+    with reopen(StudyPaths(tmp_path / "digits")) as store:
+        stored = store.start([(SPACE.default(), 1, "")] * 3)
+    assert [r.seed for r in memory] == [r.seed for r in stored]
+
+
+def test_each_trial_that_is_started_with_facts_has_its_own() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        MemoryStore().start([(SPACE.default(), 1, "")] * 2, facts=[{"repeat_of": 3}])
+
+
+def test_many_small_lists_are_not_taken_for_deep_ones() -> None:
+    pairs = [[n, n + 1] for n in range(3 * MAX_DEPTH)]
+    assert decode(encode(pairs)) == pairs
+
+
+def test_what_is_no_journal_is_shown_by_its_first_twelve_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    path.write_bytes(b"0123456789abcdef\n")
+    with pytest.raises(StorageError, match="begins with b'0123456789ab'"):
+        check_journal(path)
+
+
+@pytest.mark.parametrize(("kept", "newer"), [
+    ({"state": TrialState.RUNNING, "epochs": 3}, True),
+    ({"state": TrialState.RUNNING, "epochs": 2}, True),
+    ({"state": TrialState.RUNNING, "epochs": 1}, False),
+    ({"state": TrialState.FAILED, "epochs": 1}, True),
+])  # fmt: skip
+def test_what_waits_is_newer_if_it_has_gone_as_far_or_has_ended(kept: dict[str, Any], newer: bool) -> None:
+    def after(epochs: int, state: TrialState) -> TrialRecord:
+        last = epoch_result(epochs, 0.5)
+        return (
+            running(best=last, last=last) if state is TrialState.RUNNING else replace(running(last=last), state=state)
+        )
+
+    mine, stored = after(kept["epochs"], kept["state"]), after(2, TrialState.RUNNING)
+    assert (0 in newer_records({0: mine}, {0: stored})) is newer
+    ended = replace(stored, state=TrialState.PRUNED)
+    assert newer_records({0: mine}, {0: ended}) == {}
+    assert newer_records({0: mine}, {}) == {0: mine}
+
+
+def test_a_network_drive_is_told_by_the_innermost_mount(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path.resolve()
+    mounts = f"disk / ext4 rw 0 0\nserver:/x {home} nfs4 rw 0 0\nserver:/y /elsewhere nfs4 rw 0 0\n"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: mounts)
+    assert on_network_file_system(home / "study.db")
+    assert not on_network_file_system(home.parent / "study.db")
+    mounts += f"disk {home / 'local'} ext4 rw 0 0\n"
+    assert not on_network_file_system(home / "local" / "study.db")
+
+
+def test_a_busy_database_is_asked_ever_less_often_up_to_every_other_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(random, "random", lambda: 0.5)
+
+    def call() -> int:
+        if len(pauses) < 8:
+            raise RuntimeError("database is locked")
+        return len(pauses)
+
+    assert patiently(call, shown="study.db") == 8
+    assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+
+
+@pytest.mark.parametrize("page_bytes", [4096, 65536])
+def test_a_truncated_file_is_told_with_the_size_that_it_had(tmp_path: Path, page_bytes: int) -> None:
+    path = tmp_path / "study.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA page_size = {page_bytes}")
+        connection.execute("CREATE TABLE t (x)")
+        connection.commit()
+    whole = path.stat().st_size
+    with path.open("rb+") as file:
+        file.truncate(whole - 100)
+    said = explain(path, sqlite3.DatabaseError("database disk image is malformed"))
+    assert f"truncated: {whole - 100:,} of {whole:,} bytes" in said
