@@ -150,11 +150,9 @@ def test_no_bound_where_divergence_has_no_place() -> None:
     assert feasibility([]).learning_rate_bound is None
 
 
-@pytest.mark.parametrize(
-    ("searched", "step"), [("hidden_units", "raise it to 512"), ("hidden_layers", "raise it to 6")]
-)
-def test_a_bigger_network_has_twice_the_units_or_two_layers_more(searched: str, step: str) -> None:
-    size = Dimension(name=searched, kind="int", tier=2, default=2, low=1, high=256 if searched == "hidden_units" else 4)
+@pytest.mark.parametrize(("searched", "high", "larger"), [("hidden_units", 256, 512), ("hidden_layers", 4, 6)])
+def test_a_bigger_network_has_twice_the_units_or_two_layers_more(searched: str, high: int, larger: int) -> None:
+    size = Dimension(name=searched, kind="int", tier=2, default=2, low=1, high=high)
     biased = replace(EVIDENCE, parts=parts(0.85, 0.84), space=Space((SPACE["learning_rate"], size)))
     assert next_step(biased).key == f"space.{searched}.high"
     assert next_step(biased).change.startswith(f"raise it to {larger}:")
