@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 _MODEL, _PRIORITY, _CLOSED, _STOCK, _WRAPPERS = (
     f"tests/search/test_{name}.py" for name in ("model", "priority", "closed", "stock_strategies", "wrappers")
 )
+_PARTS, _CONTRACT = "tests/store/test_parts.py", "tests/store/test_contract.py"
 PARTS: dict[str, tuple[str, ...]] = {
     "tuner/search/as_optuna.py": ("tests/search/test_as_optuna.py",),
     "tuner/search/optuna": (_WRAPPERS, _STOCK),
@@ -69,13 +70,16 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/data/folds.py": ("tests/data/test_folds.py",),
     "tuner/store/salvage.py": ("tests/store/test_salvage.py",),
     "tuner/store/standing.py": ("tests/cli/test_study_commands.py",),
-    "tuner/store": ("tests/store/test_parts.py", "tests/store/test_contract.py", "tests/store"),
+    "tuner/store/sqlite_file.py": (_PARTS, "tests/store/test_reader.py", "tests/store/test_opening.py"),
+    "tuner/store/writer.py": (_PARTS, "tests/store/test_durable.py", "tests/store/test_faults.py", _CONTRACT),
+    "tuner/store/lease.py": ("tests/store/test_lease.py",),
+    "tuner/store": (_PARTS, "tests/store/test_durable.py", _CONTRACT, "tests/store"),
 }
 """Where faults are put, and the tests that shall see them; of a file, the first that its name begins with."""
 Place = tuple[int, int]
 """A line and a column."""
-WAITED = 20
-"""A fault's tests have so many times their processor seconds on the clock, in case they wait for ever."""
+WAITED = 5
+"""A fault's tests have so many times the time on the clock that they take without it, in case they wait for ever."""
 IMPORTED = ("alembic.command", "matplotlib.pyplot", "optuna", "pandas", "pydantic", "pytest", "ruamel.yaml",
             "scipy.optimize", "scipy.stats", "sklearn.datasets", "sqlalchemy", "torch")  # fmt: skip
 
@@ -192,11 +196,11 @@ class Trial:
         return False
 
 
-def begin(mutant: Mutant, copy: Path, *, seconds: float, slow: bool) -> Trial:
+def begin(mutant: Mutant, copy: Path, *, usual: float, seconds: float, slow: bool) -> Trial:
     """Put the fault in, and start the tests of its part."""
     (copy / mutant.file).write_text(mutant.code(), encoding="utf-8")
     pid = start_tests(copy, tests_for(mutant.file), seconds=seconds, slow=slow)
-    return Trial(mutant, copy, pid, time.monotonic() + WAITED * seconds)
+    return Trial(mutant, copy, pid, time.monotonic() + WAITED * usual)
 
 
 def tests_for(file: str) -> tuple[str, ...]:
@@ -212,12 +216,14 @@ def start_tests(copy: Path, tests: Sequence[str], *, seconds: float, slow: bool)
     return pid
 
 
-def refuse_unsound(copy: Path, tests: Sequence[str], *, seconds: float, slow: bool) -> None:
-    """Where the tests fail or take too long without a fault, every fault would count as found."""
+def usual_seconds(copy: Path, tests: Sequence[str], *, seconds: float, slow: bool) -> float:
+    """On the clock without a fault; where the tests fail or take too long so, every fault would count as found."""
+    start = time.monotonic()
     _, status = os.waitpid(start_tests(copy, tests, seconds=seconds / 2, slow=slow), 0)
     if code := os.waitstatus_to_exitcode(status):
         sys.exit(f"{' '.join(tests)} end with {code} without any fault, or take over {seconds / 2:g} s:\n"
                  + (copy / "output").read_text(errors="replace")[-2000:])  # fmt: skip
+    return max(10.0, time.monotonic() - start)
 
 
 def run_tests(copy: Path, tests: Sequence[str], *, slow: bool) -> NoReturn:
@@ -250,14 +256,13 @@ def try_all(
 ) -> Iterator[tuple[Mutant, bool]]:
     """Each fault, and whether the tests passed with it, as they end."""
     free = [copy_of(folder / str(number)) for number in range(processes)]
-    sound = set[tuple[str, ...]]()
+    usual = dict[tuple[str, ...], float]()
     waiting, running = list(reversed(mutants)), list[Trial]()
     while waiting or running:
         while waiting and free:
-            if (tests := tests_for(waiting[-1].file)) not in sound:
-                refuse_unsound(free[-1], tests, seconds=seconds, slow=slow)
-                sound.add(tests)
-            running.append(begin(waiting.pop(), free.pop(), seconds=seconds, slow=slow))
+            if (tests := tests_for(waiting[-1].file)) not in usual:
+                usual[tests] = usual_seconds(free[-1], tests, seconds=seconds, slow=slow)
+            running.append(begin(waiting.pop(), free.pop(), usual=usual[tests], seconds=seconds, slow=slow))
         time.sleep(0.05)
         for trial in tuple(running):
             if (passed := trial.ended()) is not None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from tests.report.simulate import SPACE, simulate
-from tuner.diagnose.importance import Finding, importances
+from tuner.diagnose.importance import Finding, _blocks, _share_and_floor, importances
 from tuner.records import Direction, TrialRecord
 from tuner.spec.space import Dimension, Space
 
@@ -58,6 +61,8 @@ def test_intervals_hold_the_share_and_stay_between_nothing_and_all() -> None:
     for item in importances(simulate(trials=64, seed=1).study.records, space=SPACE, direction=Direction.MAXIMIZE):
         assert 0.0 <= item.interval.low <= item.interval.high <= 1.0
         assert item.share <= 1.0
+        if item.interval.low > 0.0 and item.interval.high < 1.0:
+            assert (item.interval.low + item.interval.high) / 2 == pytest.approx(item.share)
         assert item.floor > 0.0
 
 
@@ -115,3 +120,26 @@ def test_what_a_staged_search_fixed_gets_no_credit_for_what_it_found_before() ->
         for i, r in enumerate(late)
     ]
     assert findings(tuple(staged))["batch_size"] is not Finding.MATTERS
+
+
+def test_the_last_trials_of_a_long_study_count_as_the_first_do() -> None:
+    base = simulate(trials=1200, seed=0).study.records
+    default = SPACE["momentum"].default
+    late = tuple(r if r.number >= 900 else replace(r, params={**r.params, "momentum": default}) for r in base)
+    found = {i.name: i for i in importances(late, space=SPACE, direction=Direction.MAXIMIZE)}
+    assert "momentum" in found
+    assert found["momentum"].num_trials == 1000
+
+
+def test_the_more_hyperparameters_compete_the_higher_lies_the_floor() -> None:
+    rng = np.random.default_rng(0)
+    block, ranks = rng.standard_normal((60, 2)), rng.standard_normal(60)
+    floors = [_share_and_floor(np.ones((60, 1)), block, ranks, rivals=n, seed=0)[1] for n in (1, 6, 30)]
+    assert floors == sorted(set(floors))
+
+
+def test_a_curve_bends_twice_only_where_there_are_trials_for_it() -> None:
+    rate = SPACE["learning_rate"]
+    for trials, columns in ((15, 2), (18, 3)):
+        (block,) = _blocks(simulate(trials=trials, seed=0).study.records, [rate])
+        assert block.shape == (trials, columns)

@@ -85,3 +85,7 @@ def test_intervals_of_folds_are_those_of_nadeau_and_bengio() -> None:
     interval = cross_validated_interval([0.8, 0.9, 0.85, 0.95, 0.75], num_train=80, num_dev=20)
     half = 2.7764451 * np.sqrt((1 / 5 + 20 / 80) * 0.00625)  # Student's quantile for 4 degrees of freedom
     assert (interval.low, interval.high) == pytest.approx((0.85 - half, 0.85 + half))
+
+
+def test_half_of_its_width_is_what_it_reaches_to_either_side() -> None:
+    assert Interval(0.2, 0.5).half_width == pytest.approx(0.15)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from tests.contracts.store_contract import SPACE
 from tests.store.studies import make_study, reopen
+from tuner.errors import StorageError
 from tuner.paths import StudyPaths
 from tuner.store.engines import sqlite_engine
 from tuner.store.pending import PendingFolder
@@ -69,3 +72,23 @@ def test_each_transaction_of_a_run_is_on_the_disk_when_it_is_over(paths: StudyPa
         full = 2  # SQLite's number of FULL; NORMAL leaves the last transactions of a write-ahead log to a power cut
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == full
     engine.dispose()
+
+
+def test_a_failure_is_told_also_where_nothing_can_be_kept(paths: StudyPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise RuntimeError("no words for it")
+
+    told: list[BaseException] = []
+
+    def run() -> None:
+        store = reopen(paths)
+        monkeypatch.setattr(store._writer._database, "write", broken)
+        monkeypatch.setattr(PendingFolder, "keep", broken)
+        with pytest.raises((StorageError, RuntimeError)) as found:
+            store.start([(SPACE.default(), 2, "")])
+        told.append(found.value)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(timeout=120)
+    assert "no words for it" in str(told[0])

@@ -157,7 +157,9 @@ class Writer:
             self._database.close()  # on a full disk, this makes room: SQLite's write-ahead log is removed
         with self._wake:
             is_gone = isinstance(error, DatabaseGoneError)
-            kept = "" if is_gone else self._pending.keep(self._records, self._facts)
+            kept = "; what was not written yet could not be kept either"
+            with suppress(Exception):  # whoever waits for this thread must hear of its end in any case
+                kept = "" if is_gone else self._pending.keep(self._records, self._facts)
             self._failure = as_storage_error(error, shown=self._shown, note=kept)
             self._failure.__cause__ = error
             self._wake.notify_all()
