@@ -26,9 +26,11 @@ from tuner.cli.doctor import doctor
 from tuner.cli.show import logs, show, sparkline
 from tuner.cli.status import status
 from tuner.cli.test import test as evaluate
+from tuner.diagnose.next_step import Evidence
 from tuner.errors import StorageError, StudyNotFoundError, TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import EpochResult, FailureReason, TrialFailed, TrialFinished, TrialPaused, TrialState
+from tuner.report.analysis import Analysis
 from tuner.store.pending import PendingFolder
 from tuner.store.reader import read_study
 from tuner.store.standing import STANDING, Standing, state_of
@@ -400,3 +402,16 @@ def test_a_test_figure_of_another_trial_is_marked_where_the_best_is_named(study:
         assert said in call(command, "digits", "--results", results).output
     assert "0.9100 accuracy, trial 0" in call(status, "digits", "--results", results).stdout
     assert json.loads(call(status, "digits", "--results", results, "--json").stdout)["test"]["outdated"] == said
+
+
+@pytest.mark.parametrize(("trial", "is_tested"), [(0, False), (1, True)])
+def test_only_a_test_of_the_best_trial_is_one_of_the_final_choice(
+    trial: int, is_tested: bool, study: StudyPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with reopen(study) as store:
+        test = {"value": 0.91, "interval": [0.8, 0.95], "examples": 90, "trial": trial, "params": {}}
+        store.set("tests", [test | {"at": "2026-01-31T12:30:05+00:00"}])
+    seen: list[Evidence] = []
+    monkeypatch.setattr("tuner.report.analysis.next_step", seen.append)
+    _ = Analysis(read_study(study, study="digits"), study).next_step
+    assert [evidence.tested for evidence in seen] == [is_tested]

@@ -161,7 +161,7 @@ def test_categories_are_those_of_the_training_part(tmp_path: Path) -> None:
         ),
         (
             "a,y\n" + rows("1,1e300", "2,-1e300"),
-            "the target y holds numbers that are too large to compute with; scale it down",
+            "data.csv, row 1: the target y is 1e+300, which is too large to compute with; correct it, or scale it",
         ),
         (
             "a,b,y\n" + rows("1,1e200,u", "2,-1e200,v"),

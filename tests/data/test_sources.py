@@ -423,6 +423,7 @@ def broken_files(root: Path) -> None:
     np.savez(root / "multi.npz", x=np.zeros((3, 2)), y=[[1, 1], [1, 1], [1, 1]])
     np.savez(root / "text.npz", x=np.array([["a", "b"], ["c", "d"]]), y=[0, 1])
     np.savez(root / "inf.npz", x=np.array([[1, 2], [3, np.inf]]), y=[0, 1])
+    np.savez(root / "huge.npz", x=np.array([[1, 2], [3, 4], [5, -1e308]]), y=[0, 1, 1])
     write_idx(root / "a-images-idx3-ubyte", np.zeros((4, 2, 2)))
     write_idx(root / "a-labels-idx1-ubyte", np.zeros(3))
     write_idx(root / "b-images-idx3-ubyte", np.zeros((4, 2, 2)))
@@ -450,6 +451,7 @@ BROKEN = {
     "multi.npz": "multi.npz: no label tells the examples apart; each is the same in all of them",
     "text.npz": "text.npz: inputs are of type <U1; give numbers",
     "inf.npz": "inf.npz, row 2: an input is infinite; correct it, or give NaN if unknown",
+    "huge.npz": "huge.npz, row 3: an input is -1e+308, which is too large to compute with; correct it, or scale it",
     "objects.npy": "objects.npy holds Python objects, which could run code when read; save plain arrays",
     "cube.npy": "cube.npy: an array of shape (3, 4, 5) has no column to predict; save inputs and targets in an NPZ file",
     "a-images-idx3-ubyte": "a-images-idx3-ubyte holds 4 images and a-labels-idx1-ubyte 3 labels",

@@ -158,6 +158,8 @@ REFUSALS = {
     "a,b,c,y\n" + ROW + "9,1,b,\n": ({"missing": "error"}, "t.csv, row 61: column y is empty (1 missing in all)"),
     "a,b,c,y\n" + ROW + '9,"1,5",b,1\n': ({}, 't.csv, row 61: column b holds "1,5"'),
     "a,b,c,y\n" + ROW + "9,1e999,b,1\n": ({}, "t.csv, row 61: column b is infinite"),
+    "a,b,c,y\n" + ROW + "9,1e308,b,1\n": ({}, "t.csv, row 61: column b is 1e+308, which is too large to compute with"),
+    "a,b,c,y\n" + ROW + "9,1,b,1e308\n": ({"task": "regression"}, "t.csv, row 61: the target y is 1e+308, which"),
     "a,b,c,y\n" + ROW + "x,1,b,1\n": ({}, 't.csv, row 61: column a holds "x" among numbers'),
     "a,b,c,y\n" + ROW.replace(",a,", ",1.1.2020,").replace(",b,", ",2.1.2020,"): ({}, "t.csv: column c holds dates"),
     "a,b,c,y\n" + ROW.replace(".5,", "%,"): ({}, 't.csv, row 1: column b holds "0%", a number that is not written'),

@@ -60,6 +60,13 @@ def test_a_regression_may_leave_out_the_last_axis() -> None:
     check("flat", data=diabetes())
 
 
+def test_what_only_a_factory_can_heed_is_named_where_it_does_not(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        check("reads_width", space={"learning_rate": {}, "init": {}, "hidden_units": {}, "width": {"choices": [4, 8]}})
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("wrong_models.py:reads_width does not read hidden_units, init for the default configuration")
+
+
 @pytest.mark.parametrize(("model", "unread"), [("reads_width", "depth"), ("reads_by_name", ""), ("reads_all", "")])
 def test_parameters_that_nothing_reads_are_named(model: str, unread: str, caplog: pytest.LogCaptureFixture) -> None:
     space = {name: {"low": 4, "high": 8, "tier": 2} for name in ("width", "depth")}

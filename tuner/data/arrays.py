@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.content import Arrays
-from tuner.data.examples import Examples, Indices, Origin
+from tuner.data.examples import LARGEST, Examples, Indices, Origin
 from tuner.data.stored import BLOCK_BYTES, StoredRows
 from tuner.data.targets import Targets, encode_targets
 from tuner.errors import DataError
@@ -156,6 +156,14 @@ def _joined(arrays: list[npt.NDArray[Any]], name: str, contents: Sequence[Arrays
     return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
 
 
+def _too_large(inputs: npt.NDArray[Any], where: str) -> DataError:
+    """What is said of an example whose inputs are beyond `LARGEST`."""
+    value = float(inputs[np.abs(inputs) > LARGEST][0])
+    if np.isinf(value):
+        return DataError(f"{where}: an input is infinite; correct it, or give NaN if unknown")
+    return DataError(f"{where}: an input is {value:g}, which is too large to compute with; correct it, or scale it")
+
+
 def _usable_rows(
     inputs: npt.NDArray[Any] | StoredRows, targets: npt.NDArray[Any], data: DataSpec, origin: Origin
 ) -> tuple[Indices, tuple[str, ...]]:
@@ -166,10 +174,9 @@ def _usable_rows(
         step = max(1, BLOCK_BYTES // max(1, prod(inputs.shape[1:]) * inputs.dtype.itemsize))
         for first in range(0, num_examples, step):
             block = inputs[first : first + step].reshape(min(step, num_examples - first), -1)
-            infinite = np.flatnonzero(np.isinf(block).any(axis=1))
-            if len(infinite):
-                where = origin.row(first + int(infinite[0]))
-                raise DataError(f"{where}: an input is infinite; correct it, or give NaN if unknown")
+            beyond = np.flatnonzero((np.abs(block) > LARGEST).any(axis=1))
+            if len(beyond):
+                raise _too_large(block[beyond[0]], origin.row(first + int(beyond[0])))
             missing[first : first + step] = np.isnan(block).any(axis=1)
     no_target = np.zeros(num_examples, dtype=bool)
     if targets.dtype.kind == "f":

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tuner.data.examples import Origin, TextColumn
+from tuner.data.examples import LARGEST, Origin, TextColumn
 from tuner.data.fingerprint import hash_texts
 from tuner.data.preparation import MOST_CATEGORIES
 from tuner.data.text import DATE, clean, quoted
@@ -24,9 +24,6 @@ MOST_MIXED_CATEGORIES = 20
 """A column of numbers and texts, such as 0, 1, 2, 3+, holds categories if it has at most so many distinct values."""
 MOST_DISTINCT_TEXTS = 10_000
 """Of all examples together; a column with more is refused before the training part is known."""
-
-LARGEST = 1e150
-"""The square of a larger number cannot be computed in 64 bits, and with it no standard deviation."""
 
 _AMOUNT = re.compile(r"[$€£¥]?\s*[-+]?\d+([.,]\d+)*\s*[%$€£¥]?")
 """A number as people write it: 1,5 or 1,234.50 or 12% or $3."""
@@ -136,7 +133,7 @@ class ColumnSurvey:
             )
         if "stray" not in self._first:
             if "infinite" in self._first:
-                raise is_infinite(name, self._first["infinite"][0])
+                raise is_beyond(name, self._first["infinite"][0], np.inf)
             return NumberColumn(name)
         mostly_numbers = len(self._texts) > MOST_MIXED_CATEGORIES and 2 * self._num_strays < self._num_rows
         if mostly_numbers or not self._strays_in_source:
@@ -193,17 +190,14 @@ def _check_size(name: str, values: npt.NDArray[np.float64], origin: Origin) -> N
     with np.errstate(invalid="ignore"):
         beyond = np.flatnonzero(np.abs(values) > LARGEST)
     if len(beyond):
-        row, value = origin.row(int(beyond[0])), float(values[beyond[0]])
-        if np.isinf(value):
-            raise is_infinite(name, row)
-        raise DataError(
-            f"{row}: column {name} is {value:g}, which is too large to compute with; correct it, or scale it"
-        )
+        raise is_beyond(name, origin.row(int(beyond[0])), float(values[beyond[0]]))
 
 
-def is_infinite(name: str, row: str) -> DataError:
-    """What is said of a number that is infinite."""
-    return DataError(f"{row}: column {name} is infinite; correct it, or leave it empty if unknown")
+def is_beyond(name: str, row: str, value: float) -> DataError:
+    """What is said of a number that is infinite, or larger than `LARGEST`."""
+    if np.isinf(value):
+        return DataError(f"{row}: column {name} is infinite; correct it, or leave it empty if unknown")
+    return DataError(f"{row}: column {name} is {value:g}, which is too large to compute with; correct it, or scale it")
 
 
 def _remedy(name: str) -> str:

@@ -16,6 +16,8 @@ Indices: TypeAlias = npt.NDArray[np.intp]
 
 TRAIN, DEV, TEST = 0, 1, 2
 PART_NAMES = ("train", "dev", "test")
+LARGEST = np.float64(1e150)  # of 64 bits, so that it can be compared with arrays of fewer
+"""The square of a larger number cannot be computed in 64 bits, and with it no standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tuner.data.columns import ColumnSurvey, NumberColumn, TimeSurvey, group_codes, is_infinite
+from tuner.data.columns import ColumnSurvey, NumberColumn, TimeSurvey, group_codes, is_beyond
 from tuner.data.content import StoredTable
-from tuner.data.examples import Examples, Indices, Origin, TextColumn
+from tuner.data.examples import LARGEST, Examples, Indices, Origin, TextColumn
 from tuner.data.kept import key_of, made_once
 from tuner.data.stored import StoredRows
 from tuner.data.table import (
@@ -217,11 +217,12 @@ def _typed_inputs(parts: _Parts, roles: Roles, data: DataSpec) -> list[NumberCol
 
 
 def _finite(numbers: npt.NDArray[np.float64], inputs: InputColumns, origin: Origin) -> npt.NDArray[np.float64]:
-    """The same numbers, none of which is infinite."""
-    infinite = np.argwhere(np.isinf(numbers))
-    if len(infinite):
-        row, column = map(int, infinite[0])
-        raise is_infinite(inputs.number_names[column], origin.row(row))
+    """The same numbers, none of which is infinite or too large."""
+    with np.errstate(invalid="ignore"):
+        beyond = np.argwhere(np.abs(numbers) > LARGEST)
+    if len(beyond):
+        row, column = map(int, beyond[0])
+        raise is_beyond(inputs.number_names[column], origin.row(row), float(numbers[row, column]))
     return numbers
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import Task
-from tuner.data.examples import Origin
+from tuner.data.examples import LARGEST, Origin
 from tuner.data.text import DATE, clean, quoted
 from tuner.errors import DataError
 
@@ -171,11 +171,14 @@ def _as_numbers(raw: npt.NDArray[Any], names: tuple[str, ...], origin: Origin) -
         columns = np.stack([_parsed(column, origin, several=columns.shape[1] > 1) for column in columns.T], axis=1)
     numbers = columns.astype(np.float64)
     _check_exact(columns, numbers, names, origin)
-    bad = np.argwhere(~np.isfinite(numbers))
+    bad = np.argwhere(~(np.abs(numbers) <= LARGEST))
     if len(bad):
         row, column = (int(i) for i in bad[0])
-        named = f" {names[column]}" if names else ""
-        raise DataError(f"{origin.row(row)}: the target{named} is {numbers[row, column]}; give finite numbers")
+        named, value = f" {names[column]}" if names else "", numbers[row, column]
+        if np.isfinite(value):
+            cause = f"{value:g}, which is too large to compute with; correct it, or scale it"
+            raise DataError(f"{origin.row(row)}: the target{named} is {cause}")
+        raise DataError(f"{origin.row(row)}: the target{named} is {value}; give finite numbers")
     return numbers
 
 

@@ -18,7 +18,7 @@ from tuner.diagnose.intervals import Interval
 from tuner.diagnose.next_step import Evidence, Step, next_step
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochResult, TrialRecord
-from tuner.report.choice import Choice, final_choice
+from tuner.report.choice import Choice, final_choice, outdated_test, stored_tests
 from tuner.report.cost import Cost, cost_of
 from tuner.report.curves import read_curves
 from tuner.report.facts import data_count, full_epochs, num_train_measured, sweep_value, target_error
@@ -157,7 +157,7 @@ class Analysis:
                 confirmed=self.finals is not None,
                 own_code=any(sweep_value(self.study, key) is not None for key in ("command", "trainer")),
                 testable=data_count(self.study, "num_test") is not None,
-                tested=bool(self.study.facts.get("tests")),
+                tested=bool(stored_tests(self.study)) and not outdated_test(self.study),
             )
         )
 

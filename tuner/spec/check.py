@@ -13,7 +13,6 @@ from tuner.spec.check_blocks import (
     check_dropout,
     check_model,
     check_objective,
-    check_search,
     check_training,
     check_transfer,
 )
@@ -21,6 +20,7 @@ from tuner.spec.check_conditions import check_conditions, check_starts
 from tuner.spec.check_loop import check_loop
 from tuner.spec.check_objectives import check_trade_offs
 from tuner.spec.check_reading import check_readings
+from tuner.spec.check_search import check_search
 from tuner.spec.check_space import check_dimensions
 from tuner.spec.defaults import build_space
 from tuner.spec.document import Document

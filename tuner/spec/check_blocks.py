@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from tuner.paths import is_url
-from tuner.spec.blocks.search import LEARNING_TRIALS
 from tuner.spec.check_choices import check_value
 from tuner.spec.check_loop import check_metric
+from tuner.spec.check_places import check_local
 from tuner.spec.check_range import HIGHEST_LEARNING_RATE
 from tuner.spec.defaults import UNDECAYED, searched_optimizers
 from tuner.spec.findings import Findings
@@ -17,7 +16,7 @@ from tuner.spec.model import SplitSpec, SweepSpec
 from tuner.spec.names import did_you_mean, nearest
 from tuner.spec.networks import MODELS
 from tuner.spec.problems import KeyPath
-from tuner.spec.space import Dimension, Space
+from tuner.spec.space import Dimension
 from tuner.spec.translate import REQUIRED
 from tuner.spec.values import is_own
 
@@ -50,7 +49,7 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
     if not spec.has_data and spec.loop is None:
         findings.error(("data",), "is required", remedy=REQUIRED[("data",)], got="")
     for name in ("source", "dev", "test"):
-        _check_local(("data", name), getattr(spec.data, name), findings)
+        check_local(("data", name), getattr(spec.data, name), findings)
     if spec.data.folds is not None and spec.data.dev is not None:
         rule = "cannot be combined with dev: a fold's dev examples are taken from the training examples"
         findings.error(("data", "folds"), rule, remedy="remove one of them", got="", at_key=True)
@@ -74,15 +73,6 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
     if spec.data.dev and spec.data.test:
         rule = "has no effect: the dev and test examples come from files of their own"
         findings.warn(("data", "split"), rule, remedy="remove it", at_key=True)
-
-
-def _check_local(path: KeyPath, value: str | None, findings: Findings) -> None:
-    """Check that what names a file or a folder is no URL."""
-    if value is not None and is_url(value):
-        remedy = "copy it here, or mount it, and give its path"
-        if path == ("data", "source"):
-            remedy += "; or read it in a function of yours, file.py:function"
-        findings.error(path, "must be on this machine, and is a URL", remedy=remedy)
 
 
 def check_model(spec: SweepSpec, findings: Findings) -> None:
@@ -115,7 +105,7 @@ def check_transfer(spec: SweepSpec, findings: Findings) -> None:
         rule = "has no effect without model.init_from"
         findings.warn(("model", "new_layers"), rule, remedy="remove it, or name a file of weights", at_key=True)
     every, epochs = spec.training.unfreeze_every_epochs, spec.training.epochs
-    _check_local(("model", "init_from"), spec.model.init_from, findings)
+    check_local(("model", "init_from"), spec.model.init_from, findings)
     if every is not None and every >= epochs:
         rule = f"never thaws a layer in {epochs} epochs"
         findings.warn(("training", "unfreeze_every_epochs"), rule, remedy="write a smaller number")
@@ -198,6 +188,9 @@ def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
         if known and getattr(spec.training, name) and known.optimizers.isdisjoint(optimizers):
             rule = f"has no effect with optimizer {' or '.join(optimizers)}"
             findings.warn(("training", name), rule, remedy="remove it", at_key=True)
+    has_momentum = spec.training.momentum != 0 or "momentum" in (spec.space or {})
+    if spec.training.nesterov and not has_momentum and optimizers == ("sgd",) and spec.loop is None:
+        findings.warn(("training", "nesterov"), "has no effect: momentum is 0", remedy="remove it", at_key=True)
 
 
 def check_dropout(spec: SweepSpec, sound: Mapping[str, Dimension], findings: Findings) -> None:
@@ -260,39 +253,3 @@ def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:
             f"must be less than 1 in units of {spec.objective.metric}",
             remedy=f"write {stopping.min_delta / 100:g} for {stopping.min_delta:g} %",
         )
-
-
-def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> None:
-    """Check that the strategy can search this space, and that totals make sense together."""
-    search = spec.search
-    if spec.finalists and spec.finalists.count > search.trials:
-        rule = f"is more than search.trials ({search.trials})"
-        findings.warn(("finalists", "count"), rule, remedy="raise trials, or lower count")
-    if search.warm_start == spec.study:
-        findings.error(("search", "warm_start"), "is this study itself", remedy="remove it: a study always goes on")
-    elif search.warm_start is not None and search.strategy not in ("priority", "tpe", "gp"):
-        rule = f"has no effect with strategy {search.strategy}"
-        findings.warn(("search", "warm_start"), rule, remedy="write `strategy: priority`", at_key=True)
-    if search.strategy in ("tpe", "gp") and search.trials < LEARNING_TRIALS and search.warm_start is None:
-        rule = f"is so few that strategy {search.strategy} draws all of them at random"
-        remedy = f"write {LEARNING_TRIALS} or more, or use strategy priority"
-        findings.warn(("search", "trials"), rule, remedy=remedy)
-    target = search.stop.target if search.stop else None
-    if target is not None and spec.objective.metric in SHARE_METRICS and not 0 < target <= 1:
-        remedy = f"write {target / 100:g} for {target:g} %" if 1 < target <= 100 else ""
-        rule = f"must be in (0, 1], which {spec.objective.metric} is"
-        findings.error(("search", "stop", "target"), rule, remedy=remedy)
-    if space is None or findings.is_unusable(("search", "strategy")):
-        return
-    if search.strategy == "grid":
-        for dimension in space:
-            if dimension.num_values is None:
-                rule = "is a continuum, of which strategy grid takes a few levels"
-                findings.warn(
-                    ("space", dimension.name), rule, remedy="give it `step:` or `choices:` to choose them", at_key=True
-                )
-    sizes = [d.num_values for d in space]
-    total = math.prod(size for size in sizes if size is not None)
-    if None not in sizes and total < search.trials and "trials" in search.model_fields_set:
-        rule = f"is more than the {total} configurations of the space"
-        findings.warn(("search", "trials"), rule, remedy="the search ends when all are tried")

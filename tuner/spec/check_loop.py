@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from tuner.records import ParamValue
+from tuner.spec.check_places import check_local
 from tuner.spec.command import ALL_PARAMS, GIVEN, Command, parse_command
 from tuner.spec.defaults import fixed_for_loop
 from tuner.spec.findings import Findings
@@ -69,6 +70,7 @@ def _check_command(spec: SweepSpec, text: str, findings: Findings) -> None:
             known = [*values, *GIVEN]
             remedy = did_you_mean(name, known) or f"known: {', '.join(known)}"
             findings.error(("command",), rule, remedy=remedy, got="")
+    check_local(("folder",), spec.folder, findings)
     _check_switches(spec, command, findings)
     if "to_epoch" in command.names and "epochs" not in command.names and spec.search.pruner != "none":
         rule = (

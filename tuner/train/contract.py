@@ -33,6 +33,8 @@ OTHERS = 16
 """Configurations that are tried, until one can be trained, where the default one cannot."""
 _TOKENS = "; token ids are whole numbers: write data.normalise: false, and inputs.long() in the forward"
 _GROUPS = "; where its forward takes several inputs, data.inputs names the columns of each"
+OF_FACTORIES = frozenset(h.name for h in HYPERPARAMETERS.values() if h.of_model) | {"init", "dropout", "dropout_last"}
+"""What in a module of the user's only its factory can heed: its layers, its first weights, and rates of its dropout."""
 KEPT_BY_US = frozenset({"batch_size", "clip_norm", "epochs"})
 """What holds for a LightningModule too, which does all else of a step itself."""
 
@@ -184,9 +186,10 @@ def _say_what_is_not_read(spec: SweepSpec, read: set[str], *, is_all_theirs: boo
         read: The names that are looked at.
         is_all_theirs: Whether tuner itself reads none but the size of batches and the clipping of gradients.
     """
-    ours = KEPT_BY_US if is_all_theirs else HYPERPARAMETERS.keys()
+    ours = KEPT_BY_US if is_all_theirs else HYPERPARAMETERS.keys() - OF_FACTORIES
     asked = [d.name for d in build_space(spec) if not d.when]
-    asked += [name for name in fixed_for_loop(spec) if is_all_theirs]
+    fixed = fixed_for_loop(spec)
+    asked += [name for name in fixed if is_all_theirs or (name in OF_FACTORIES and fixed[name])]
     unread = [name for name in asked if name not in ours and name not in read]
     if unread:
         log.warning(
