@@ -279,3 +279,35 @@ class TestWhatAProcessRemembers:
         for number in range(4):
             write_checkpoint(TrialPaths(tmp_path / f"{number}"), checkpoint(2))
         assert len(module._REMEMBERED._found) <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("state", {"parameters": [1.0]}), ("state", [torch.zeros(1)]), ("state_format", 7), ("params", "words"),
+        ("seed", "3"), ("seed", True), ("step", -1), ("step", 1.5), ("epoch_seconds", "1"), ("synced_seconds", None),
+        ("epoch_seconds", float("nan")), ("best_outputs", [1.0]), ("patience", {"reference": "x", "stale_epochs": 0}),
+        ("patience", {"words": 1}), ("curve", torch.zeros(2, 3)), ("curve", 7),
+        ("curve", torch.tensor([[2.0, 1, 1, 1, 1, 1, 1]])), ("curve", torch.tensor([[float("nan"), 1, 1, 1, 1, 1, 1]])),
+    ],
+)  # fmt: skip
+def test_one_with_a_right_sum_and_wrong_values_is_passed_over(
+    paths: TrialPaths, caplog: pytest.LogCaptureFixture, name: str, value: object
+) -> None:
+    for epochs in (1, 2):
+        write_checkpoint(paths, checkpoint(epochs))
+    head, _, body = paths.checkpoint.read_bytes().partition(b"\n")
+    forged = io.BytesIO()
+    torch.save(torch.load(io.BytesIO(body), weights_only=True) | {name: value}, forged)
+    digest = hashlib.sha256(forged.getvalue()).hexdigest().encode()
+    paths.checkpoint.write_bytes(head.rpartition(b" ")[0] + b" " + digest + b"\n" + forged.getvalue())
+    assert same(read_checkpoint(paths), checkpoint(1))
+    assert f"{paths.checkpoint} is damaged" in caplog.text
+
+
+def test_a_folder_in_the_place_of_one_is_passed_over(paths: TrialPaths, caplog: pytest.LogCaptureFixture) -> None:
+    write_checkpoint(paths, checkpoint(1))
+    paths.checkpoint.rename(paths.previous_checkpoint)
+    paths.checkpoint.mkdir()
+    assert same(read_checkpoint(paths), checkpoint(1))
+    assert f"{paths.checkpoint} is damaged" in caplog.text

@@ -129,7 +129,7 @@ def _read(path: Path) -> Checkpoint:
     values = torch.load(io.BytesIO(data), weights_only=True)
     if not isinstance(values, dict):
         raise ValueError(f"it holds a {type(values).__name__}")
-    return Checkpoint(
+    found = Checkpoint(
         state=values["state"],
         state_format=values["state_format"],
         curve=tuple(map(_result_of, values["curve"])),
@@ -141,6 +141,26 @@ def _read(path: Path) -> Checkpoint:
         epoch_seconds=values.get("epoch_seconds", 0.0),
         synced_seconds=values["synced_seconds"],
     )
+    _check(found)
+    return found
+
+
+def _check(found: Checkpoint) -> None:
+    """Refuse what no training leaves, whose sum may be right all the same: whoever can write a file can sum it."""
+    names = {
+        "state": isinstance(found.state, dict) and all(isinstance(t, Tensor) for t in found.state.values()),
+        "state_format": isinstance(found.state_format, str),
+        "curve": [result.epoch for result in found.curve] == list(range(1, found.epoch + 1)),
+        "patience": all(isinstance(value, int | float | None) for value in asdict(found.patience).values()),
+        "params": isinstance(found.params, dict),
+        "seed": type(found.seed) is int,
+        "best_outputs": isinstance(found.best_outputs, Tensor | None),
+        "step": type(found.step) is int and found.step >= 0,
+        "epoch_seconds": isinstance(found.epoch_seconds, int | float) and found.epoch_seconds >= 0,
+        "synced_seconds": isinstance(found.synced_seconds, int | float) and found.synced_seconds >= 0,
+    }
+    if wrong := [name for name, is_right in names.items() if not is_right]:
+        raise ValueError(f"its {wrong[0]} is not what training leaves")
 
 
 class _Remembered:

@@ -91,8 +91,8 @@ class Run:
         self._check_fits(found, program.state(row))
         try:
             program.load_state(row, found.state)
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise self._misfit(str(error).strip().splitlines()[0]) from error
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise self._misfit((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
         self.curve, self.patience = list(found.curve), found.patience
         self.step, self.epoch_seconds = found.step, found.epoch_seconds
         self.synced_seconds = found.synced_seconds
