@@ -1,5 +1,7 @@
 """One thread for every test process, and the numeric environment of the workers, before torch is imported.
 
+Tests with the mark `gpu` run on a pretended machine (`tests/pretend_cuda`) where there is no GPU.
+
 It also tells which tests take over a second of a processor and do not say so (`pytest.mark.slow` or `deep`).
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +22,7 @@ set_numeric_environment(1)
 
 import torch  # noqa: E402
 
+from tests.pretend_cuda import pretended  # noqa: E402
 from tuner.train.native.library import library  # noqa: E402
 
 torch.set_num_threads(1)
@@ -42,8 +46,10 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     before = _processor_seconds()
+    pretend = item.get_closest_marker("gpu") is not None and not torch.cuda.is_available()
     try:
-        yield
+        with pretended() if pretend else nullcontext():
+            yield
     finally:
         item.user_properties.append(("processor_seconds", _processor_seconds() - before))
 

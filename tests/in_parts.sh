@@ -17,6 +17,7 @@ pytest=("$@")
 took=()
 part "properties, on all their examples" "hypothesis and not gpu"
 part "matrices, races and whole sweeps" "deep and not hypothesis and not gpu"
+part "training on GPUs, pretended where there are none" "deep and gpu"
 printf '\n== how long the parts took\n'
 printf '%s\n' "${took[@]}"
 exit $failed
