@@ -14,7 +14,7 @@ from tuner.data.dataset import Split
 from tuner.models.transfer import taken_from_file
 from tuner.records import TrialJob
 from tuner.spec.values import is_own
-from tuner.train.gradient_check import TOGETHER, Float64Error, gradient_errors, without_dropout
+from tuner.train.gradient_check import TOGETHER, Float64Error, gradient_errors, in_evaluation, without_dropout
 from tuner.train.program import Member
 from tuner.train.task import Task
 
@@ -251,7 +251,7 @@ def _listed(parts: list[str]) -> str:
 
 def check_overfits(task: Task, member: Member, batch: Split) -> Check:
     """A network that can learn at all can learn sixteen examples by heart, a linear one fewer."""
-    module = member.make_module().to(task.device).eval()
+    module = in_evaluation(member.make_module().to(task.device))
     is_linear = member.network is not None and not member.network.hidden_widths
     count = max(2, min(16, batch.inputs[0].numel() // 2)) if is_linear else 16
     inputs, targets = batch.inputs[:count], batch.targets[:count]

@@ -94,6 +94,17 @@ def without_dropout(module: nn.Module) -> nn.Module:
     for layer in module.modules():
         if isinstance(layer, KeyedDropout | nn.modules.dropout._DropoutNd):
             layer.eval()
+        elif isinstance(layer, nn.RNNBase):
+            layer.dropout = 0.0
+    return module
+
+
+def in_evaluation(module: nn.Module) -> nn.Module:
+    """The module in evaluation mode, but for recurrent layers: on a GPU these have a gradient in training mode only."""
+    module.eval()
+    for layer in module.modules():
+        if isinstance(layer, nn.RNNBase):
+            layer.train().dropout = 0.0
     return module
 
 
