@@ -88,7 +88,17 @@ class FailureLimitError(TunerError):
 NO_MEMORY = "there is not enough memory; where it is limited (`ulimit -v`, a container), raise the limit"
 _NO_ROOM_FOR_A_LIBRARY = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")
 """What the loader of shared libraries says where too little memory is left."""
-_NO_ROOM_FOR_A_TENSOR = ("can't allocate memory", "CUDA error: out of memory")
+_NO_ROOM_FOR_A_TENSOR = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "MPS backend out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "Unable to find a valid cuDNN algorithm",  # each one asked for room to work in
+    "unable to find an engine to execute this computation",
+)
+"""What PyTorch and its libraries say of it in errors of no class of their own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -99,6 +109,8 @@ def is_out_of_memory(error: BaseException) -> bool:
         case ImportError():
             return any(words in str(error) for words in _NO_ROOM_FOR_A_LIBRARY)
         case RuntimeError():  # PyTorch is not imported for its own class
-            is_told = any(words in str(error) for words in _NO_ROOM_FOR_A_TENSOR)
-            return is_told or type(error).__name__ == "OutOfMemoryError"
+            if type(error).__name__ == "OutOfMemoryError" or any(w in str(error) for w in _NO_ROOM_FOR_A_TENSOR):
+                return True
+            # It may have come of one: a graph whose capture runs out of memory fails again where the capture ends.
+            return error.__context__ is not None and is_out_of_memory(error.__context__)
     return False

@@ -11,6 +11,7 @@ import torch
 
 from tests.contracts.executor_contract import drain, ends
 from tests.execute.sweeps import local_executor, make_job, small_sweep, user_sweep
+from tuner.errors import is_out_of_memory
 from tuner.execute import memory as module
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.memory import GROWTH_BYTES, Memory, in_use
@@ -93,3 +94,28 @@ def test_a_trial_that_fits_nowhere_fails_at_once(tmp_path: Path) -> None:
     failed = ends(drain(executor, [job]))[0]
     assert isinstance(failed, TrialFailed)
     assert failed.reason is FailureReason.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+        "MPS backend out of memory (MPS allocated: 9.05 GB, other allocations: 6.84 GB, max allowed: 18.13 GB)",
+    ],
+)
+def test_what_libraries_say_of_too_little_memory_is_taken_for_it(words: str) -> None:
+    assert is_out_of_memory(RuntimeError(words))
+    assert not is_out_of_memory(ValueError(words))
+
+
+def test_a_capture_that_ends_in_an_error_since_memory_ran_out_is_out_of_memory() -> None:
+    try:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    except RuntimeError as error:
+        assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))

@@ -201,7 +201,7 @@ class CohortRunner:
             if len(left) == 1 and self._begins_again(left[0], has_freed=has_freed):
                 return []
         elif self.task.device.type == "cuda":
-            torch.cuda.empty_cache()
+            self._memory.collect()  # what the group held in cycles is not free before
         if len(left) > 1:
             size = -(-len(left) // 2) if ended.reason is FailureReason.OUT_OF_MEMORY else 1
             log.warning("a cohort of %d ended with %s; its trials go on %d at a time", len(left), ended.line, size)

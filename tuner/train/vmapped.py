@@ -7,7 +7,7 @@ optimisers update them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -26,7 +26,7 @@ from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
 from tuner.train.rates import RowRates
 from tuner.train.rows import RowLayout, module_parameters
-from tuner.train.step import BatchStep
+from tuner.train.step import BatchStep, update_rows
 from tuner.train.tables import StepTables, step_tables
 
 MIN_WIDTH_CUDA = 2
@@ -93,10 +93,11 @@ class ModuleProgram:
         )
         self.best_KP = self.p_KP.clone()
         self._best_buffers = [self._buffers(row) for row in range(len(members))]
-        self._average = WeightAverage(settings, lambda: {"parameters": self.p_KP})
+        self._average = WeightAverage(settings, partial(dict, parameters=self.p_KP))
         self._buffer_averages = [
-            WeightAverage([s], partial(self._unsqueezed_buffers, row)) for row, s in enumerate(settings)
+            WeightAverage([s], partial(_unsqueezed_buffers, self._gradients, row)) for row, s in enumerate(settings)
         ]
+        self._row_plans: list[EpochPlan] = []
         self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
         self._targets = class_shares(train.targets, num_outputs) if self._changes.soft_labels else train.targets
         self._trains = False
@@ -114,9 +115,6 @@ class ModuleProgram:
     def state_format(self, row: int) -> str:
         return "module rows"
 
-    def _unsqueezed_buffers(self, row: int) -> RowState:
-        return {name: t.unsqueeze(0) for name, t in self._gradients.buffers(row).items()}
-
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         if plan is not self._plan:
             self._prepare(plan)
@@ -124,21 +122,24 @@ class ModuleProgram:
         self._set_mode(training=True)
         if self.fused:
             for batch_size, tables, begin, end in self._tables.parts(first, last):
-                self._step(batch_size).run(tables, begin, end)
+                self._step(batch_size).run(plan, tables, begin, end)
             return
         for number in range(first, last):
             self._compute_gradients(plan, number)
-            self._update(self._tables.scalars_SRK[number])
+            self._update()(self._scalars(self._tables.scalars_SRK[number]))
             if self._average.active:
-                self._take_averages(number, 0)
+                _take_averages(self._average, self._buffer_averages, self._row_plans, plan, number)
 
-    @torch.no_grad()
-    def _update(self, scalars_RK: Tensor) -> None:
+    def _update(self) -> Callable[[dict[str, Tensor]], None]:
+        """The update of a step, given the optimiser's scalars."""
+        return partial(
+            update_rows, self.p_KP, self.g_KP, self.moments,
+            rates=self._rates, optimizer=self.optimizer, max_norm=self._max_norm,
+        )  # fmt: skip
+
+    def _scalars(self, scalars_RK: Tensor) -> dict[str, Tensor]:
         assert self._tables is not None
-        scalars = {name: row.unsqueeze(1) for name, row in zip(self._tables.scalar_names, scalars_RK, strict=True)}
-        with self._rates.around(self.p_KP, self.g_KP):
-            self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
-            self._max_norm.apply(self.p_KP)
+        return {name: row.unsqueeze(1) for name, row in zip(self._tables.scalar_names, scalars_RK, strict=True)}
 
     def _compute_gradients(self, plan: EpochPlan, number: int) -> None:
         assert self._tables is not None
@@ -168,7 +169,7 @@ class ModuleProgram:
 
     def _prepare(self, plan: EpochPlan) -> None:
         self._plan = plan
-        self._row_plans = [plan.row(row) for row in range(len(self.members))]
+        self._row_plans[:] = [plan.row(row) for row in range(len(self.members))]
         self._tables = step_tables(
             plan,
             self.optimizer,
@@ -197,40 +198,34 @@ class ModuleProgram:
             assert tables is not None
             shape = (len(self.members), batch_size)
             x, y = (t.new_empty(shape[0] * shape[1], *t.shape[1:]) for t in (self.train.inputs, self._targets))
-            first = tables.first_row(batch_size)
             scalars_RK = torch.zeros_like(tables.scalars_SRK[0])
             keys = [] if tables.keys_SLK is None else [torch.zeros_like(tables.keys_SLK[0])]
+            # The step holds no reference to the program, whose memory is free as soon as nobody holds it.
+            gradients, update, scalars = self._gradients, self._update(), self._scalars(scalars_RK)
 
             def compute() -> None:
-                self._gradients.compute(
+                gradients.compute(
                     x.view(*shape, *x.shape[1:]),
                     y.view(*shape, *y.shape[1:]),
                     dropout_keys_LK=keys[0] if keys else torch.empty(0),
                 )
-                self._update(scalars_RK)
+                update(scalars)
 
             buffers = [t for row in range(shape[0]) for t in self._gradients.buffers(row).values()]
             self._steps[batch_size] = BatchStep(
                 compute,
                 fetch=[(self.train.inputs, x), (self._targets, y)],
                 reads=[scalars_RK, *keys],
-                change=partial(self._change, x, y, first) if self._changes.active else None,
-                after=partial(self._take_averages, first) if self._average.active else None,
+                first_number=tables.first_row(batch_size),
+                change=partial(self._changes.apply, x, y, batch_size=self.batch_size) if self._changes.active else None,
+                after=partial(_take_averages, self._average, self._buffer_averages, self._row_plans)
+                if self._average.active
+                else None,
                 state=[self.p_KP, *self.moments.values(), *buffers],
                 num_trials=len(self.members),
                 script_after=self._script_after,
             )
         return self._steps[batch_size]
-
-    def _take_averages(self, first: int, row: int) -> None:
-        assert self._plan is not None
-        self._average.update(self._plan, first + row)
-        for average, plan in zip(self._buffer_averages, self._row_plans, strict=True):
-            average.update(plan, first + row)
-
-    def _change(self, x: Tensor, y: Tensor, first: int, row: int) -> None:
-        assert self._plan is not None
-        self._changes.apply(x, y, self._plan, first + row, batch_size=self.batch_size)
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
@@ -303,6 +298,7 @@ class ModuleProgram:
         return found
 
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> ModuleProgram:
+        self._steps.clear()
         program = ModuleProgram(
             [*(self.members[row] for row in keep), *joining],
             self.train,
@@ -327,3 +323,20 @@ class ModuleProgram:
 
     def dead_units(self, inputs: Tensor) -> dict[str, Tensor]:
         return {}
+
+
+def _unsqueezed_buffers(gradients: ModuleGradients, row: int) -> RowState:
+    return {name: t.unsqueeze(0) for name, t in gradients.buffers(row).items()}
+
+
+def _take_averages(
+    average: WeightAverage,
+    of_buffers: Sequence[WeightAverage],
+    row_plans: Sequence[EpochPlan],
+    plan: EpochPlan,
+    number: int,
+) -> None:
+    """Take in the weights and the buffers after a step; the buffers' plans are those of single trials."""
+    average.update(plan, number)
+    for own, row_plan in zip(of_buffers, row_plans, strict=True):
+        own.update(row_plan, number)

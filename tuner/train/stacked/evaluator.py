@@ -62,6 +62,11 @@ class Evaluator:
             start += len(chunk)
         return found
 
+    def clear(self) -> None:
+        """Let go of the memory of the tapes, which are made again when they are needed."""
+        self._forwards.clear()
+        self._outputs.clear()
+
     def firing_units(self, inputs: Tensor) -> list[Tensor]:
         """For each ReLU layer whether each unit is positive for any of the examples, bool of shape (K, units)."""
         found: list[Tensor] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -28,7 +28,7 @@ from tuner.train.stacked.loss import emit_loss_gradient
 from tuner.train.stacked.network import NetworkParts, emit_network
 from tuner.train.stacked.step import KERNELS_AFTER_RUNS, SCRIPT_AFTER_RUNS, GraphedOperations, Operations
 from tuner.train.stacked.tape import Tape
-from tuner.train.step import BatchStep
+from tuner.train.step import BatchStep, update_rows
 from tuner.train.tables import StepTables, step_tables
 
 
@@ -91,14 +91,16 @@ class StackedProgram:
                 self.p_KP[row] = self.layout.pack(values, added_outputs=added)
         names = {p: f"{p.layer}.{p.name}" for p in self.layout.parameters}
         self._rates = RowRates(members, self.layout, names, device=device)
-        self._average = WeightAverage(settings, lambda: {"parameters": self.p_KP, **self.statistics})
+        # What the program holds does not refer to the program: its memory is free as soon as nobody holds it.
+        averaged = {"parameters": self.p_KP, **self.statistics}
+        self._average = WeightAverage(settings, lambda: averaged)
         self._seeds = [m.seed for m in members]
         self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
         self._dropout = self._dropout_inputs(settings)
         self._parts = NetworkParts(
             rounded=self.network,
             own=self._networks,
-            weights=self._weights,
+            weights=partial(_weights, self.layout, self.p_KP, self.g_KP),
             statistics=self.statistics,
             dropouts=self._dropout,
             first_trained=self._rates.lowest_trained_layer,
@@ -108,7 +110,7 @@ class StackedProgram:
         self.targets = targets_table(train.targets, num_outputs, loss)
         self._steps: dict[int, BatchStep] = {}
         self._evaluator = Evaluator(
-            partial(self._tape, training=False), self._parts, num_trials=num_trials, num_outputs=num_outputs,
+            partial(self._new_tape(), training=False), self._parts, num_trials=num_trials, num_outputs=num_outputs,
             example_shape=self.inputs.shape[1:], device=device,
         )  # fmt: skip
         self._tables: StepTables | None = None
@@ -138,7 +140,7 @@ class StackedProgram:
             self._set_rates(plan)
         assert self._tables is not None
         for batch_size, tables, begin, end in self._tables.parts(first, last):
-            self._step(batch_size).run(tables, begin, end)
+            self._step(batch_size).run(plan, tables, begin, end)
 
     def _set_rates(self, plan: EpochPlan) -> None:
         for row, shares in enumerate(self._rates.begin(plan)):
@@ -150,7 +152,7 @@ class StackedProgram:
         if batch_size not in self._steps:
             tables = self._tables
             assert tables is not None
-            tape = self._tape(batch_size, training=True)
+            tape = self._new_tape()(batch_size, training=True)
             shape = (len(self.members), batch_size)
             x = tape.buffer(shape[0] * shape[1], *self.inputs.shape[1:])
             y = tape.buffer(shape[0] * shape[1], self.targets.shape[1])
@@ -160,24 +162,22 @@ class StackedProgram:
                 tape, grads, z, y.view(*shape, -1),
                 loss=self.loss, num_targets=self.num_outputs, weighted=self._changes.weighted,
             )  # fmt: skip
-            first = tables.first_row(batch_size)
             scalars_RK = torch.zeros_like(tables.scalars_SRK[0])
             scalars = {name: row.unsqueeze(1) for name, row in zip(tables.scalar_names, scalars_RK, strict=True)}
             state = [self.p_KP, *self.moments.values(), *self.statistics.values()]
-
-            def update() -> None:
-                with self._rates.around(self.p_KP, self.g_KP):
-                    self.optimizer.step(self.p_KP, self.g_KP, self.moments, scalars)
-                    self._max_norm.apply(self.p_KP)
-
+            update = partial(
+                update_rows, self.p_KP, self.g_KP, self.moments, scalars,
+                rates=self._rates, optimizer=self.optimizer, max_norm=self._max_norm,
+            )  # fmt: skip
             operations = Operations([*tape.forward, *reversed(tape.backward), update])
             on_cuda = self.device.type == "cuda"
             self._steps[batch_size] = BatchStep(
                 GraphedOperations(operations, state=state) if on_cuda else operations,
                 fetch=[(self.inputs, x), (self.targets, y)],
                 reads=[scalars_RK, *([self._dropout_keys] if self._dropout else [])],
-                change=partial(self._change, x, y, first) if self._changes.active else None,
-                after=partial(self._take_average, first) if self._average.active else None,
+                first_number=tables.first_row(batch_size),
+                change=partial(self._changes.apply, x, y, batch_size=self.batch_size) if self._changes.active else None,
+                after=self._average.update if self._average.active else None,
                 state=state,
                 num_trials=len(self.members),
                 script_after=None if on_cuda else SCRIPT_AFTER_RUNS,
@@ -185,18 +185,9 @@ class StackedProgram:
             )
         return self._steps[batch_size]
 
-    def _change(self, x: Tensor, y: Tensor, first: int, row: int) -> None:
-        assert self._plan is not None
-        self._changes.apply(x, y, self._plan, first + row, batch_size=self.batch_size)
-
-    def _take_average(self, first: int, row: int) -> None:
-        assert self._plan is not None
-        self._average.update(self._plan, first + row)
-
-    def _tape(self, batch_size: int, *, training: bool) -> Tape:
-        return Tape(
-            num_trials=len(self.members), batch_size=batch_size, device=self.device, training=training, half=self.half
-        )
+    def _new_tape(self) -> Callable[..., Tape]:
+        """What makes an empty tape, given its batch size and whether it is for training."""
+        return partial(Tape, num_trials=len(self.members), device=self.device, half=self.half)
 
     def _dropout_inputs(self, settings: Sequence[Settings]) -> list[DropoutInputs]:
         """One for each dropout layer; none at all when no trial drops anything."""
@@ -233,12 +224,6 @@ class StackedProgram:
             return {}
         norms = (index for index, layer in enumerate(self.network.layers) if isinstance(layer, BatchNorm))
         return {index: torch.zeros(len(self.members), dtype=torch.bool, device=self.device) for index in norms}
-
-    def _weights(self, index: int) -> Weights:
-        """A layer's parameters and gradients."""
-        weight, bias = (p for p in self.layout.parameters if p.layer == index)
-        view = self.layout.view
-        return Weights(view(self.p_KP, weight), view(self.p_KP, bias), view(self.g_KP, weight), view(self.g_KP, bias))
 
     # Evaluation
 
@@ -291,6 +276,8 @@ class StackedProgram:
         return found
 
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> StackedProgram:
+        self._steps.clear()  # the rows are a small part of the memory: all else must not be there twice
+        self._evaluator.clear()
         program = StackedProgram(
             [*(self.members[row] for row in keep), *joining], self.train,
             loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
@@ -307,3 +294,10 @@ class StackedProgram:
             for p in self.layout.parameters
             if p.decayed and not self._rates.is_frozen(f"{p.layer}.{p.name}")
         }
+
+
+def _weights(layout: RowLayout, p_KP: Tensor, g_KP: Tensor, index: int) -> Weights:
+    """A layer's parameters and gradients."""
+    weight, bias = (p for p in layout.parameters if p.layer == index)
+    view = layout.view
+    return Weights(view(p_KP, weight), view(p_KP, bias), view(g_KP, weight), view(g_KP, bias))

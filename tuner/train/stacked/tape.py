@@ -21,7 +21,7 @@ class Tape:
     """Forward and backward operations for K trials and batches of B examples."""
 
     def __init__(
-        self, *, num_trials: int, batch_size: int, device: torch.device, training: bool, half: bool = False
+        self, batch_size: int, *, num_trials: int, device: torch.device, training: bool, half: bool = False
     ) -> None:
         self.num_trials = num_trials
         self.batch_size = batch_size

@@ -1,0 +1,83 @@
+"""A program's memory is free as soon as nobody holds it, and members that leave do not cost it twice."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.pretend_cuda import MACHINE
+from tests.train.cohorts import jobs, make_task
+from tests.train.test_exactness import TWO_LAYERS, per_trial
+from tuner.records import Params
+from tuner.train.program import Program
+from tuner.train.run import Run
+from tuner.train.slices import epoch_plan
+from tuner.train.task import Task
+
+CASES: Mapping[str, Mapping[str, object]] = {
+    "stacked": {},
+    "stacked, all techniques": {
+        "augment": 0.5, "mixup": 0.2, "averaging": "ema", "max_norm": 0.7, "settings": {"norm": "batch"},
+    },
+    "vmap": {"model": TWO_LAYERS},
+    "vmap, all techniques": {"model": TWO_LAYERS, "mixup": 0.2, "averaging": "ema", "max_norm": 0.7},
+    "plain": {"fuse": "off"},
+}  # fmt: skip
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Nobody looks for reference cycles."""
+    torch.optim.SGD([torch.zeros(1)], lr=0.1)  # the first one in a process imports what keeps its callers' frames
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def trained(task: Task, folder: Path, *, count: int = 4) -> Program:
+    """A program after an epoch and an evaluation."""
+    configurations: list[Params] = [{**c, "learning_rate": 0.01} for c in per_trial(count)]
+    runs = [Run.of(job, task) for job in jobs(folder, configurations)]
+    program = task.program([run.member for run in runs])
+    plan = epoch_plan(task, runs)
+    program.train_steps(plan, 0, len(plan.step_SK))
+    task.evaluate(program)
+    program.save_best([0])
+    return program
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.deep])])
+def test_a_program_is_gone_with_its_last_reference(name: str, device: str, tmp_path: Path, no_collector: None) -> None:
+    task = make_task(device=device, epochs=3, **CASES[name])
+    program = trained(task, tmp_path)
+    smaller = program.resized([0, 2], [])
+    gone = weakref.ref(program)
+    del program
+    assert gone() is None
+    task.evaluate(smaller)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.skipif(torch.version.cuda is not None, reason="counts bytes of the pretended machine")
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_members_that_leave_do_not_cost_the_program_twice(model: str, tmp_path: Path, no_collector: None) -> None:
+    task = make_task(device="cuda", model=model, batch_size=128)
+    before = MACHINE.in_use()
+    program = trained(task, tmp_path, count=8)
+    whole = MACHINE.in_use() - before
+    MACHINE.peak_bytes = 0
+    program = program.resized(range(7), [])
+    task.evaluate(program)
+    assert MACHINE.peak_bytes - before < 1.3 * whole
+    for left in range(6, 0, -1):
+        program = program.resized(range(left), [])
+    del program
+    assert MACHINE.in_use() - before < 0.05 * whole
