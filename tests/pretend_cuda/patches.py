@@ -46,6 +46,7 @@ def pretended(machine: Machine = MACHINE) -> Iterator[Machine]:
         patch.multiple(torch.cuda, **_cuda(machine)),
         patch.multiple(torch, autocast=Autocast),
         patch.multiple(torch.amp, autocast=Autocast),
+        patch.object(torch.backends.cudnn, "is_acceptable", lambda tensor: False),  # or recurrent layers pack weights
         patch.object(threading.Thread, "run", run),
         Functions(machine),
         Kernels(machine),
