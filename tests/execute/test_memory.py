@@ -110,12 +110,15 @@ def test_what_libraries_say_of_too_little_memory_is_taken_for_it(words: str) -> 
     assert not is_out_of_memory(ValueError(words))
 
 
-def test_a_capture_that_ends_in_an_error_since_memory_ran_out_is_out_of_memory() -> None:
+def failing_capture() -> None:
     try:
-        try:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        finally:
-            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
-    except RuntimeError as error:
-        assert is_out_of_memory(error)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    finally:
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+def test_a_capture_that_ends_in_an_error_since_memory_ran_out_is_out_of_memory() -> None:
+    with pytest.raises(RuntimeError, match="during capture") as raised:
+        failing_capture()
+    assert is_out_of_memory(raised.value)
     assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
