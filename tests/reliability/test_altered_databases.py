@@ -158,6 +158,12 @@ def _try_commands(*, is_read: bool, pages: bool) -> None:
             "data.num_dev",
         ),
         ("UPDATE trial_user_attributes SET value_json = '7' WHERE key = 'tier' AND trial_id = 2", "trial 1: attri"),
+        ("UPDATE study_user_attributes SET key = x'ff00' WHERE key = 'root'", "a fact's name must be text, got b'"),
+        (
+            "UPDATE study_user_attributes SET value_json = json_set(value_json, '$.metric', json('\"\\ud800\"')) "
+            "WHERE key = 'tuner'",
+            "metric must be a name, got '\\ud800'",
+        ),
         (
             "UPDATE trial_user_attributes SET value_json = '7' WHERE key = 'tier' AND trial_id = 8",
             "finalist 1: attri",

@@ -46,8 +46,10 @@ def leaderboard(study: StudyData, *, notes: Mapping[int, TrialNote] | None = Non
     columns = _Columns.of(study)
     rows = [columns.row(r, rank=i, note=(notes or {}).get(r.number)) for i, r in enumerate(ranked, start=1)]
     rows += [columns.row(r, rank=None, note=(notes or {}).get(r.number)) for r in apart]
-    names = columns.names(with_notes=notes is not None)
-    texts = [{n: characters(cell) if isinstance(cell, str) else cell for n, cell in row.items()} for row in rows]
+    names = [characters(name) for name in columns.names(with_notes=notes is not None)]
+    texts = [
+        {characters(n): characters(cell) if isinstance(cell, str) else cell for n, cell in row.items()} for row in rows
+    ]
     frame = pd.DataFrame.from_records(texts, columns=names)
     integers = ["rank", "trial", "parameters", "best_epoch", "epochs", "seed"]
     return frame.astype(dict.fromkeys(integers, "Int64"))

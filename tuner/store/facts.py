@@ -19,15 +19,17 @@ from tuner.store.shapes import (
     mapping,
     mapping_of,
     moment,
+    name_text,
     number,
     optional,
     parts,
     scalar,
+    shown,
     text,
     whole,
 )
 
-MARK = parts(metric=text)
+MARK = parts(metric=name_text)
 """What marks a study as ours."""
 
 _SWEEP = parts(
@@ -37,7 +39,7 @@ _SWEEP = parts(
     command=optional(text),
     trainer=optional(text),
     folder=optional(text),
-    objective=parts(metric=text, target_error=optional(number), others=optional(list_of(mapping))),
+    objective=parts(metric=name_text, target_error=optional(number), others=optional(list_of(mapping))),
     constraints=optional(list_of(mapping)),
     space=optional(mapping),
     training=parts(epochs=count, optimizer=anything),
@@ -95,6 +97,8 @@ def read_facts(texts: Mapping[str, str]) -> tuple[dict[str, Json], Space | None]
     facts: dict[str, Json] = {}
     space = None
     for key, stored in texts.items():
+        if not isinstance(key, str):
+            raise StoredValueError(f"a fact's name must be text, got {shown(key)}")
         try:
             value = decode(stored)
             try:

@@ -166,7 +166,8 @@ def sweep_of(study: StudyData) -> SweepSpec:
 def _metric_name(system_attributes: Mapping[str, str]) -> str:
     """The objective's name in a study that tuner did not make."""
     names = decode(system_attributes.get(METRIC_NAMES_ATTRIBUTE, "null"))
-    return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else "value"
+    is_named = isinstance(names, list) and names and isinstance(names[0], str)
+    return names[0].encode("utf-8", "backslashreplace").decode() if is_named else "value"
 
 
 @contextmanager

@@ -53,6 +53,13 @@ def text(value: Json, name: str) -> None:
         raise refuse(name, "text", value)
 
 
+def name_text(value: Json, name: str) -> None:
+    """A name that is shown everywhere; half of a pair of UTF-16 is no character of one."""
+    text(value, name)
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise refuse(name, "a name", value)
+
+
 def count(value: Json, name: str) -> None:
     if type(value) is not int or not 0 <= value <= MAX_COUNT:
         raise refuse(name, "a whole number from 0", value)
