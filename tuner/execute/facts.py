@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from tuner.data.identity import what_differs
+from tuner.errors import StudyMismatchError
 from tuner.records import Direction, Json
+from tuner.spec.code_versions import changed_files
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,3 +29,21 @@ class TaskFacts:
     """SHA-256 of each file of the user's code, by path; see `tuner.spec.own_code`."""
     weights: str = ""
     """SHA-256 of the file that `model.init_from` names; empty without one."""
+
+
+def agreed(known: TaskFacts, found: TaskFacts) -> TaskFacts:
+    """What is known, when another worker has found this; code that changed since is said, and is the code from now on.
+
+    Raises:
+        StudyMismatchError: it has loaded other data.
+    """
+    if lines := what_differs(known.data, found.data):
+        listed = "\n".join(f"  {line}" for line in lines)
+        raise StudyMismatchError(
+            f"a worker has loaded other data than the one before it:\n{listed}\n"
+            "leave files alone while a sweep runs; a function must return the same examples each time, so seed it"
+        )
+    if files := changed_files(known.code, found.code):
+        log.warning("your code changed while the sweep ran (%s): trials may not be comparable", ", ".join(files))
+        return replace(known, code=found.code)
+    return known

@@ -7,14 +7,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from tuner.data.identity import what_differs
 from tuner.errors import StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace, prepare_environment
-from tuner.execute.facts import TaskFacts
+from tuner.execute.facts import TaskFacts, agreed
 from tuner.execute.fork_server import fork_server
 from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
@@ -30,7 +28,6 @@ from tuner.records import (
     TrialJob,
     TrialStarted,
 )
-from tuner.spec.code_versions import changed_files
 from tuner.spec.model import SweepSpec
 
 log = logging.getLogger(__name__)
@@ -228,18 +225,10 @@ class LocalExecutor:
 
     def _take_facts(self, facts: TaskFacts) -> None:
         """Keep what the first worker found; what others have loaded, now or in a dead one's place, must equal it."""
-        if self._facts is None:
-            self._facts = facts
-            return
-        if files := changed_files(self._facts.code, facts.code):
-            log.warning("your code changed while the sweep ran (%s): trials may not be comparable", ", ".join(files))
-            self._facts = replace(self._facts, code=facts.code)
-        if lines := what_differs(self._facts.data, facts.data):
-            listed = "\n".join(f"  {line}" for line in lines)
-            self._failure = self._failure or StudyMismatchError(
-                f"a worker has loaded other data than the one before it:\n{listed}\n"
-                "leave files alone while a sweep runs; a function must return the same examples each time, so seed it"
-            )
+        try:
+            self._facts = facts if self._facts is None else agreed(self._facts, facts)
+        except StudyMismatchError as error:
+            self._failure = self._failure or error
 
     def _note(self, worker: Worker, event: TrialEvent) -> None:
         match event:

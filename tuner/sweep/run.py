@@ -22,6 +22,7 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.networks import MODELS
 from tuner.spec.objectives import further_objectives
 from tuner.sweep.earlier import earlier_trials
+from tuner.sweep.ending import why_ended, write_all
 from tuner.sweep.finalists import FinalistStrategy, best_trials
 from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
 from tuner.sweep.log import LogFile
@@ -147,7 +148,7 @@ class StudyRun:
                         notes.come_to("done")
                 any_complete = bool(best_trials(store.records(), direction=facts.direction, count=1))
         fault_point("before_reports")
-        self._report()
+        write_all(self.paths, study=self.spec.study, url=options.store_url, in_full=self.stop.signal is None)
         fault_point("after_reports")
         return Outcome(
             paths=self.paths,
@@ -229,7 +230,7 @@ class StudyRun:
                 )
                 complete = sweep.run(failed_trials(store) if self.options.retry_failed else ())
             if complete:
-                notes.come_to("finalists", search_end=_why_ended(strategy, store, trials=self.spec.search.trials))
+                notes.come_to("finalists", search_end=why_ended(strategy, store, trials=self.spec.search.trials))
             return complete
         finally:
             store.set("elapsed_seconds", time.monotonic() - self._began)
@@ -277,32 +278,6 @@ class StudyRun:
                     facts=strategy.facts,
                 )
                 return sweep.run()
-
-    def _report(self) -> None:
-        """Write the reports; after a signal only the tables, since whoever sent it may not wait for plots."""
-        from tuner.report.write import write_reports, write_tables
-        from tuner.store.reader import read_study
-
-        study = read_study(self.paths, study=self.spec.study, url=self.options.store_url)
-        try:
-            if self.stop.signal is None:
-                write_reports(study, self.paths)
-            else:
-                write_tables(study, self.paths)
-        except OSError as error:
-            raise StorageError(
-                f"the reports cannot be written: {error}; all results are stored, and the same command writes them"
-            ) from error
-
-
-def _why_ended(strategy: Strategy, store: OptunaStore, *, trials: int) -> str:
-    """Why a search has nothing more to do."""
-    from tuner.search.stop import StoppingStrategy
-
-    if isinstance(strategy, StoppingStrategy) and strategy.reason is not None:
-        return f"by its own rule: {strategy.reason}"
-    begun = len(store.records())
-    return f"all {begun} trials" if begun >= trials else f"the space is exhausted: {begun} trials have tried all of it"
 
 
 def run_sweep(spec: SweepSpec, options: RunOptions, watcher: Watcher) -> Outcome:
