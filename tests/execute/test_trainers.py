@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.contracts.executor_contract import EPOCHS, curve, drain, ends, figures, starts
 from tests.execute.sweeps import drain_stalled, local_executor
@@ -180,3 +181,14 @@ def test_what_cannot_be_called_is_said_before_a_trial_is_lost(tmp_path: Path, fu
     with pytest.raises(UserCodeError) as found:
         InlineExecutor(trainer_sweep(function), StudyPaths(tmp_path))
     assert str(found.value) == message
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
+@pytest.mark.skipif(torch.version.cuda is not None, reason="wants a second GPU, which the pretended machine has")
+def test_a_function_of_the_users_has_its_gpu_for_the_current_one(device: str, tmp_path: Path) -> None:
+    executor = InlineExecutor(trainer_sweep("on_a_gpu", training={"epochs": 1}), StudyPaths(tmp_path), device=device)
+    job = make_job(tmp_path, 0, to_epoch=1)
+    executor.submit([job])
+    found = curve(drain(executor, [job]), 0)
+    assert [result.dev_metric for result in found] == [torch.device(device).index]

@@ -25,6 +25,7 @@ from tuner.train.stacked.step import GraphedOperations
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(torch.version.cuda is not None, reason="asks the pretended machine"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning's
 ]
 
 CASES: Mapping[str, Mapping[str, object]] = {
@@ -34,6 +35,7 @@ CASES: Mapping[str, Mapping[str, object]] = {
     "users' module": {"model": TWO_LAYERS},
     "users' module, draws by itself": {"model": "tests/train/user_modules.py:noisy"},
     "plain loop": {"fuse": "off"},
+    "Lightning": {"model": "tests/train/lightning_modules.py:factory", "batch_size": 100},
 }
 
 
