@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tuner.data.dataset import TrainingData
 from tuner.data.load import load_training_data
 from tuner.data.parts import read_parts
-from tuner.errors import TunerError
 from tuner.imports import load_object
 from tuner.models.build import build_module
 from tuner.records import Params
@@ -39,7 +38,7 @@ class Trained:
         module = build_module(self.spec, settings_for(self.spec, self.params), self.data.info, seed=1)
         torch.save(module.state_dict(), self.weights)
         task = Task(self.spec, self.data, torch.device("cpu"))
-        outputs = outputs_of(task, self.params, torch.load(self.weights), self.data.dev)
+        outputs = outputs_of(task, self.params, torch.load(self.weights), self.data.dev, seed=1)
         self.expected: NDArray[np.float32] = task.predictions(outputs).numpy()
 
     def export(self, target: Path) -> Path:
@@ -112,7 +111,7 @@ def test_a_folder_predicts_classes_of_arrays(tmp_path: Path, capsys: pytest.Capt
     assert found["class"].tolist() == [("cat", "dog")[i] for i in trained.expected.argmax(axis=1)]
 
 
-def test_a_network_that_cannot_be_traced_is_explained(tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_traced_leaves_as_code(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         """
 import torch
@@ -128,8 +127,13 @@ def make(params, data):
         tmp_path, data={"source": "d.csv", "task": "regression"}, model="net.py:make",
         space={"learning_rate": {"low": 0.01, "high": 0.1}},
     )  # fmt: skip
-    with pytest.raises(TunerError, match=r"the network cannot be exported by torch\.export: "):
-        trained.export(tmp_path / "predictor")
+    folder = tmp_path / "predictor"
+    cause = export_folder(trained.spec, trained.params, trained.weights, trained.data.info, folder)
+    assert cause is not None
+    assert cause.startswith("the network cannot be exported by torch.export: ")
+    assert "float(x.sum())" in cause  # the line of the user's code, which is not in the first of the cause
+    found = load_object("predict.py:predict", root=folder)(read_parts(trained.spec.data, root=tmp_path).dev.numbers)
+    np.testing.assert_allclose(found, trained.expected, rtol=1e-4)
 
 
 def test_a_folder_predicts_labels_of_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ from torch import nn
 
 from tests.train import stateful_modules
 from tests.train.cohorts import curves, digits, figures, jobs, make_task, run_cohort
-from tuner.models.packed import ATTRIBUTES, EXTRA, packed, read_trained, save_weights, unpacked
+from tuner.models.packed import packed, save_weights
+from tuner.models.unpacked import ATTRIBUTES, EXTRA, read_trained, unpacked
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, TrialFinished, TrialPaused
 from tuner.train.artefacts import write_weights

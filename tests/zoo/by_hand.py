@@ -46,7 +46,13 @@ def generators_as_they_were() -> Iterator[None]:
 
 
 def by_hand(
-    kind: type[nn.Module], params: Mapping[str, Any], data: TrainingData, *, seed: int, auxiliary: str | None = None
+    kind: type[nn.Module],
+    params: Mapping[str, Any],
+    data: TrainingData,
+    *,
+    seed: int,
+    auxiliary: str | None = None,
+    epochs: int = EPOCHS,
 ) -> list[Epoch]:
     """Train and evaluate a module.
 
@@ -56,6 +62,7 @@ def by_hand(
         data: What to train on.
         seed: Of the trial.
         auxiliary: An attribute of the module that is added to the loss.
+        epochs: So many.
     """
     with generators_as_they_were():
         seed_all(key(seed, "init"))
@@ -65,7 +72,7 @@ def by_hand(
         trained = [p for p in module.parameters() if p.requires_grad]
         optimizer = torch.optim.SGD(trained, lr=LEARNING_RATE, momentum=MOMENTUM)
         found = []
-        for number in range(EPOCHS):
+        for number in range(epochs):
             seed_all(key(seed, "epoch", number))
             module.train()
             for batch in batch_order(seed, number, len(data.train)).split(BATCH_SIZE):

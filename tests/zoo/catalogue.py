@@ -22,6 +22,8 @@ class Entry:
     """Why it is trained as written, as it is shown, with … for names; None if it is fused."""
     auxiliary: str | None = None
     """Its attribute that is added to the loss."""
+    leaves_as_code: bool = False
+    """It cannot be traced for any number of examples, so that an export holds its code."""
     draws: bool = False
     """It draws when it answers: for dev examples that are evaluated beside others, other numbers than alone."""
     drops: bool = False
@@ -73,7 +75,7 @@ _DROPS = "its dropout is on in evaluation"
 _FAILS = "it fails for several trials at once (RuntimeError), and not for one"
 
 ZOO = (
-    Entry(tables.FeatureTokens, _ATTENTION),
+    Entry(tables.FeatureTokens, _ATTENTION, leaves_as_code=True),
     Entry(tables.ResidualTable, _NORMS, drops=True),
     Entry(tables.ChoosesFeatures, "norms over a few examples before borders that decide: rounding grows", _OTHERWISE),
     Entry(tables.Factorised, _PRODUCTS),
@@ -92,7 +94,7 @@ ZOO = (
     Entry(sequences.Causal, _PARAMETRISED, _OWN_CLASS),
     Entry(sequences.Forecasts, _LAYERS),
     Entry(sequences.Patches, "the library's attention, on a CPU; other operations without a rule", _NO_RULE),
-    Entry(sequences.PackedSequences, "recurrent layers of the library", _KEEPS),
+    Entry(sequences.PackedSequences, "recurrent layers of the library", _KEEPS, leaves_as_code=True),
     Entry(sequences.SpatialGates, _LAYERS),
     Entry(sequences.Mixer, _LAYERS),
     Entry(sequences.Rotary, _ATTRIBUTES, _CHANGES),
@@ -106,7 +108,7 @@ ZOO = (
     Entry(pictures.Twins, "the library's attention, on a CPU; other operations without a rule", _NO_RULE),
     Entry(pictures.SpectrallyNormed, _PARAMETRISED, _OWN_CLASS),
     Entry(pictures.Standardised, _CONVOLUTIONS, _SLOW),
-    Entry(pictures.Codebook, _BUFFERS),
+    Entry(pictures.Codebook, _BUFFERS, leaves_as_code=True),
     Entry(habits.Dense, _LAYERS),
     Entry(habits.Adapter, "weights that `train()` and `eval()` change", _OTHERWISE),
     Entry(habits.MeanTeacher, _BUFFERS),
@@ -116,6 +118,7 @@ ZOO = (
         habits.BoundedWeights,
         "`.data` in `forward`",
         "its forward reaches for the data of a tensor, past what autograd sees",
+        leaves_as_code=True,
     ),
     Entry(habits.ChangesItsInputs, "inputs that are changed where they lie"),
     Entry(habits.Anneals, _DRAWS, _RANDOM),
@@ -129,8 +132,8 @@ ZOO = (
     Entry(habits.SkipsLayers, _DRAWS, _RANDOM),
     Entry(habits.Tied, _DOUBLE, _HOLDS.format("float64")),
     Entry(habits.Recomputes, _AGAIN, _FAILS),
-    Entry(habits.Descends, _AGAIN, _FAILS),
-    Entry(habits.RemembersTheLast, _ATTRIBUTES, _CHANGES),
+    Entry(habits.Descends, _AGAIN, _FAILS, leaves_as_code=True),
+    Entry(habits.RemembersTheLast, _ATTRIBUTES, _CHANGES, leaves_as_code=True),
     Entry(
         habits.HasExtraState,
         "extra state in the state dict",

@@ -19,10 +19,14 @@ from tests.zoo.by_hand import BATCH_SIZE, EPOCHS, LEARNING_RATE, MOMENTUM, Epoch
 from tests.zoo.catalogue import SMOKE, ZOO, Entry
 from tuner.data.dataset import TrainingData
 from tuner.data.load import load_training_data
+from tuner.data.parts import read_parts
+from tuner.imports import load_object
+from tuner.models.unpacked import read_trained
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, Params, TrialFinished, TrialPaused, TrialStarted
 from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec
 from tuner.train.cohort import Cohort
+from tuner.train.export import export_folder
 from tuner.train.task import Task
 
 SEED = 1000
@@ -159,3 +163,25 @@ def test_an_interrupt_in_mid_epoch_does_not_change_it(
     (started,) = (event for event in events if isinstance(event, TrialStarted))
     assert (started.from_epoch, started.from_step) == (1, 3)
     assert figures(first_curve(events)) == whole
+
+
+@pytest.mark.parametrize("entry", ALL)
+def test_it_leaves_as_it_was_scored(entry: Entry, root: Path, tmp_path: Path) -> None:
+    """Its weights in another process's module, and its export, give the dev predictions that were ranked."""
+    animal = Animal(entry, root, "off")
+    animal.train(tmp_path)
+    paths = TrialPaths(tmp_path / "0000")
+    ranked = np.load(paths.predictions)
+    task = animal.task()
+    (job,) = jobs(tmp_path, [animal.params])
+    outputs = task.dev_outputs(task.member(job), read_trained(paths.weights))
+    np.testing.assert_allclose(task.predictions(outputs), ranked, atol=1e-6)
+    folder = tmp_path / "predictor"
+    cause = export_folder(animal.spec, animal.params, paths.weights, animal.data.info, folder, seed=SEED)
+    assert (cause is not None) == entry.leaves_as_code, cause
+    predict: Any = load_object("predict.py:predict", root=folder)
+    dev = read_parts(animal.spec.data, root=root).dev
+    found = predict(dev.numbers)
+    if not entry.draws:
+        np.testing.assert_allclose(found, ranked, atol=1e-5)
+        np.testing.assert_allclose(predict(dev.numbers[:1]), ranked[:1], atol=1e-5)

@@ -36,7 +36,7 @@ TOLERANCE = 1e-6
 )
 @click.option("--params-only", is_flag=True, help="Nothing but the hyperparameters, to feed a script.")
 @click.option("--weights", "weights_only", is_flag=True, help="Print nothing but the path of the weights.")
-@click.option("--verify", is_flag=True, help="Load the weights and score them on the dev set again.")
+@click.option("--verify", is_flag=True, help="Load the weights, and an export, and score them on the dev set again.")
 @click.option(
     "--export", type=click.Path(path_type=Path), metavar="PATH",
     help="Write the network: FILE.onnx and FILE.safetensors need the extra of that name; any other name is a folder "
@@ -92,6 +92,8 @@ def best(
         _export(spec, data, whole(record), weights, export)
     if verify and spec is not None:
         _verify(spec, data, whole(record), weights)
+        if export is not None:
+            _verify_export(spec, data, record, weights, export)
 
 
 def _chosen(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
@@ -225,6 +227,25 @@ def _verify(spec: SweepSpec, data: StudyData, record: TrialRecord, weights: Path
     click.echo(f"verified: {weights.name} of trial {record.number} scores dev {data.metric} {metric:.6g}", err=True)
 
 
+def _verify_export(spec: SweepSpec, data: StudyData, record: TrialRecord, weights: Path, target: Path) -> None:
+    """Have a process of its own load the export, and compare what it answers."""
+    from tuner.execute.apart import run_apart
+    from tuner.execute.devices import WorkerPlace
+
+    arguments = spec, dict(record.params), weights, target, record.seed or 0, data.facts.get("data")
+    metric = run_apart(_score_of_export, WorkerPlace("cpu", 1, None), *arguments)
+    scores = f"scores dev {data.metric} {metric:.6g}" if metric is not None else "answers as the networks of the folds"
+    click.echo(f"verified: {target} {scores}", err=True)
+
+
+def _score_of_export(
+    spec: SweepSpec, params: Params, weights: Path, target: Path, seed: int, known: Any
+) -> float | None:
+    from tuner.train.exported import check_export
+
+    return check_export(spec, params, weights, target, seed=seed, known=known)
+
+
 def _rescored(spec: SweepSpec, params: Params, weights: Path, seed: int, known: Any) -> tuple[float, bool]:
     """The dev metric of stored weights, and whether their predictions are those that are stored.
 
@@ -246,17 +267,21 @@ def _export(spec: SweepSpec | None, data: StudyData, record: TrialRecord, weight
 
         export_safetensors(weights, target)
     else:
-        place = WorkerPlace("cpu", 1, None)
-        run_apart(_exported, place, spec, dict(record.params), weights, _data_info(data), target)
+        place, info = WorkerPlace("cpu", 1, None), _data_info(data)
+        cause = run_apart(_exported, place, spec, dict(record.params), weights, info, target, record.seed or 0)
+        if cause is not None:
+            click.echo(f"{cause}\nso {target} holds your own code and the weights, in the place of a program", err=True)
     click.echo(f"written: {target}", err=True)
 
 
-def _exported(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path) -> None:
-    """Write the network; in a process of its own, since it imports the user's code."""
+def _exported(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path, seed: int) -> str | None:
+    """Write the network, in a process of its own, since it imports the user's code; why it is no program, if so."""
     from tuner.train.export import export_folder, export_onnx
 
-    write = export_onnx if target.suffix == ".onnx" else export_folder
-    write(spec, params, weights, info, target)
+    if target.suffix != ".onnx":
+        return export_folder(spec, params, weights, info, target, seed=seed)
+    export_onnx(spec, params, weights, info, target, seed=seed)
+    return None
 
 
 def _data_info(data: StudyData) -> DataInfo:

@@ -95,11 +95,14 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
             f"the weights of trial {record.number} are not at {weights}; train it again from best/sweep.yaml"
         )
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=choice.record)
-    found = run_apart(_evaluate, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, data.facts["data"])
+    known, seed = data.facts["data"], record.seed or 0
+    found = run_apart(_evaluate, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, known, seed)
     return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
 
 
-def _evaluate(spec: SweepSpec, params: Params, weights_path: Path, known: Mapping[str, Json]) -> dict[str, Any]:
+def _evaluate(
+    spec: SweepSpec, params: Params, weights_path: Path, known: Mapping[str, Json], seed: int
+) -> dict[str, Any]:
     """Value, interval and seconds of stored weights on the test set, if the data are those that are known.
 
     Raises:
@@ -120,8 +123,8 @@ def _evaluate(spec: SweepSpec, params: Params, weights_path: Path, known: Mappin
     task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
     split = load_test_split(spec, known=known)
     with trained_weights(weights_path) as weights:
-        value = float(score(task, params, weights, split).metric[0])
-        outputs = outputs_of(task, params, weights, split)
+        outputs = outputs_of(task, params, weights, split, seed=seed)
+    value = float(score(task, outputs, split).metric[0])
     low, high = resampled_interval(task, outputs, split.targets, value=value, resamples=RESAMPLES)
     return {
         "value": value,

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tuner.models.build import build_module
-from tuner.models.packed import load_trained
+from tuner.models.keyed import key
+from tuner.models.unpacked import load_trained
 from tuner.records import DataInfo, ParamValue
 from tuner.spec.model import SweepSpec
 
@@ -43,8 +44,13 @@ def parted_weights(weights: Mapping[str, Tensor], *, folds: int) -> list[dict[st
     return [{n.removeprefix(p): t for n, t in weights.items() if n.startswith(p)} for p in prefixes]
 
 
+def fold_seed(seed: int, fold: int) -> int:
+    """The seed of the network of one fold of a trial."""
+    return key(seed, "fold", fold)
+
+
 def load_network(
-    spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, weights: Mapping[str, Tensor]
+    spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, weights: Mapping[str, Tensor], *, seed: int
 ) -> nn.Module:
     """A trial's trained network in evaluation mode: a `FoldEnsemble` where there are folds.
 
@@ -53,16 +59,17 @@ def load_network(
         values: All resolved values of the trial.
         info: The data that it is for.
         weights: As the trial left them.
+        seed: Of the trial: what a module draws as it is built, and no state dict has, is then as it was.
 
     Raises:
         OtherNetworkError: the weights are not those of this network.
     """
     if not info.folds:
-        module = build_module(spec, values, info, seed=0, pretrained=False)
+        module = build_module(spec, values, info, seed=seed, pretrained=False)
         load_trained(module, weights)
         return module.eval()
     networks = []
-    for own in parted_weights(weights, folds=info.folds):
-        networks.append(build_module(spec, values, info, seed=0, pretrained=False))
+    for fold, own in enumerate(parted_weights(weights, folds=info.folds)):
+        networks.append(build_module(spec, values, info, seed=fold_seed(seed, fold), pretrained=False))
         load_trained(networks[-1], own)
     return FoldEnsemble(networks, info.task).eval()

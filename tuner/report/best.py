@@ -112,7 +112,7 @@ import torch
 
 from tuner.data.load import load_training_data
 from tuner.models.ensemble import load_network
-from tuner.models.packed import read_trained
+from tuner.models.unpacked import read_trained
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.reader import read_sweep
 
@@ -122,7 +122,8 @@ KNOWN = {}
 """The hash of the examples that the network was trained on: others are refused."""
 DATA = load_training_data(SPEC, known=KNOWN)
 WEIGHTS = read_trained(HERE / "weights.pt")
-NETWORK = load_network(SPEC, settings_for(SPEC, build_space(SPEC).default()), DATA.info, WEIGHTS)
+VALUES = settings_for(SPEC, build_space(SPEC).default())
+NETWORK = load_network(SPEC, VALUES, DATA.info, WEIGHTS, seed=SPEC.search.trial_seed or 0)
 
 
 @torch.no_grad()

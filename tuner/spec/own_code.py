@@ -48,14 +48,18 @@ def named_code(spec: SweepSpec) -> dict[str, str]:
     return found
 
 
-def code_files(spec: SweepSpec) -> dict[str, str]:
+def code_files(spec: SweepSpec, *, key: str | None = None) -> dict[str, str]:
     """The SHA-256 of each file of the user's code, by path: what the sweep names, and what that imports.
 
     Imports are read from the source, those inside functions too; a module whose name is made up at run time is not
     seen. Paths are relative to the sweep file's folder. What is installed is left out.
+
+    Args:
+        spec: The sweep file.
+        key: What this key of it names, such as `model`; all of them if None.
     """
     root = Path(spec.root).resolve()
-    todo = [(file, places) for file, places in _first_files(spec, root) if _is_the_users(file)]
+    todo = [(file, places) for file, places in _first_files(spec, root, key) if _is_the_users(file)]
     found: dict[Path, str] = {}
     while todo and len(found) < _MOST_FILES:
         file, places = todo.pop()
@@ -103,9 +107,11 @@ def _imported(content: bytes) -> Iterator[tuple[int, str]]:
                 yield from ((node.level, f"{base}{alias.name}") for alias in node.names)
 
 
-def _first_files(spec: SweepSpec, root: Path) -> Iterator[tuple[Path, Sequence[Path]]]:
+def _first_files(spec: SweepSpec, root: Path, asked: str | None) -> Iterator[tuple[Path, Sequence[Path]]]:
     """The files that the sweep names, each with the folders that its imports are looked for in."""
     for key, name in named_code(spec).items():
+        if asked not in (None, key):
+            continue
         match key:
             case "folder":
                 pass

@@ -15,6 +15,7 @@ from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
 from tuner.diagnose.intervals import auroc_interval, wilson_interval
 from tuner.models.ensemble import load_network
+from tuner.models.generators import seed_generators
 from tuner.models.packed import trained_weights
 from tuner.records import Json, Params, TrialJob
 from tuner.spec.defaults import settings_for
@@ -49,16 +50,17 @@ class Rescored:
 
 
 @torch.no_grad()
-def outputs_of(task: Task, params: Params, weights: Mapping[str, Tensor], split: Split) -> Tensor:
+def outputs_of(task: Task, params: Params, weights: Mapping[str, Tensor], split: Split, *, seed: int) -> Tensor:
     """The outputs of a trial's plain module with these weights, shape (examples, outputs); of its folds the mean."""
-    module = load_network(task.spec, settings_for(task.spec, params), task.info, weights).to(task.device)
+    module = load_network(task.spec, settings_for(task.spec, params), task.info, weights, seed=seed).to(task.device)
+    seed_generators(seed, "evaluation", device=task.device)
     outputs = [module(chunk.to(task.device)) for chunk in copied_chunks(split.inputs)]
     return torch.cat(outputs).view(len(split), task.info.num_outputs)
 
 
-def score(task: Task, params: Params, weights: Mapping[str, Tensor], split: Split) -> Scores:
-    """Loss and metric of stored weights on a split; one value each."""
-    return task.scorer(split.targets)(outputs_of(task, params, weights, split).unsqueeze(0))
+def score(task: Task, outputs: Tensor, split: Split) -> Scores:
+    """Loss and metric of outputs on a split; one value each."""
+    return task.scorer(split.targets)(outputs.unsqueeze(0))
 
 
 def evaluate_weights(

@@ -18,11 +18,15 @@ from tuner.data.load import measure_training_part
 from tuner.errors import TunerError
 from tuner.imports import require
 from tuner.models.ensemble import load_network
-from tuner.models.packed import MARK, trained_weights
+from tuner.models.generators import generators_kept
+from tuner.models.packed import trained_weights
+from tuner.models.unpacked import MARK
 from tuner.records import DataInfo, Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train import standalone
+from tuner.train.export_code import is_own_factory, write_code
+from tuner.train.module_state import leaving_no_trace
 
 EXAMPLES = 2
 """In the batch that a network is traced with; any number may be given afterwards."""
@@ -69,7 +73,7 @@ def export_safetensors(weights: Path, target: Path) -> None:
         safetensors.save_file({name: tensor.contiguous() for name, tensor in found.items()}, str(target))
 
 
-def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path) -> None:
+def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path, *, seed: int = 0) -> None:
     """Write an ONNX model from `inputs`, prepared as in training, to `probabilities` or `predictions`.
 
     Raises:
@@ -78,44 +82,87 @@ def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, 
     """
     require("onnxscript", extra="onnx")
     output = "predictions" if info.task == "regression" else "probabilities"
+    predictor = _predictor(spec, params, weights, info, seed=seed)
     with _quietly("ONNX"):
+        # Traced here: left to itself the exporter fixes the number of examples where it cannot be free.
         program = torch.onnx.export(
-            _predictor(spec, params, weights, info),
-            (_example(info),),
-            input_names=["inputs"],
-            output_names=[output],
-            dynamic_shapes=({0: torch.export.Dim("examples", min=1)},),
-            dynamo=True,
-            verbose=False,
+            _traced(predictor, info), input_names=["inputs"], output_names=[output], dynamo=True, verbose=False
         )
         assert program is not None
         program.save(str(target), external_data=False)
 
 
-def export_folder(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, folder: Path) -> None:
-    """Write network.pt2, preparation.json and predict.py, which together need torch and numpy alone.
+def export_folder(
+    spec: SweepSpec, params: Params, weights: Path, info: DataInfo, folder: Path, *, seed: int = 0
+) -> str | None:
+    """Write predict.py and what it needs: network.pt2 and preparation.json, which together need torch and numpy alone.
+
+    A user's network that cannot be traced for any number of examples is written as their own code with the weights.
+
+    Args:
+        spec: The sweep.
+        params: Of the trial.
+        weights: Its weights.
+        info: The data that it was trained on.
+        folder: Where to write; made where it is not there.
+        seed: Of the trial.
+
+    Returns:
+        Why it is the user's own code, or None.
 
     Raises:
         DataError: the data, whose preparation is measured again, cannot be read.
         StudyMismatchError: they are not those that the network was trained on.
-        TunerError: the network has parts that cannot be exported.
+        TunerError: a network that is not the user's has parts that cannot be exported.
     """
     preparation = _preparation(spec, info)
     folder.mkdir(parents=True, exist_ok=True)
-    with _quietly("torch.export"):
-        program = torch.export.export(
-            _predictor(spec, params, weights, info),
-            (_example(info),),
-            dynamic_shapes=({0: torch.export.Dim("examples", min=1)},),
-        )
-        torch.export.save(program, folder / "network.pt2")
+    cause = None
+    predictor = _predictor(spec, params, weights, info, seed=seed)
+    try:
+        with _quietly("torch.export"):
+            torch.export.save(_traced(predictor, info), folder / "network.pt2")
+        (folder / "network.json").unlink(missing_ok=True)  # of an earlier export
+    except TunerError as error:
+        if not is_own_factory(spec):
+            raise
+        cause = str(error)
+        (folder / "network.pt2").unlink(missing_ok=True)
+        write_code(spec, params, weights, info, folder, seed=seed)
     (folder / "preparation.json").write_text(json.dumps(preparation, indent=1), encoding="utf-8")
     shutil.copyfile(str(standalone.__file__), folder / "predict.py")
+    return cause
 
 
-def _predictor(spec: SweepSpec, params: Params, weights: Path, info: DataInfo) -> Predictor:
+def _traced(predictor: Predictor, info: DataInfo) -> torch.export.ExportedProgram:
+    """A program that answers as the network does, also for other numbers of examples than it was traced with.
+
+    Raises:
+        ValueError: it does not.
+    """
+    tried = [torch.rand(count, *info.input_shape, generator=torch.Generator().manual_seed(count)) for count in (1, 5)]
+    with generators_kept(), torch.no_grad():
+        with leaving_no_trace(predictor):
+            expected = [_answer(predictor, inputs) for inputs in tried]
+        batch = {0: torch.export.Dim("examples", min=1)}
+        program = torch.export.export(predictor, (_example(info),), dynamic_shapes=(batch,))
+        found = [_answer(program.module(), inputs) for inputs in tried]
+    if not all(
+        torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5) for ours, theirs in zip(found, expected, strict=True)
+    ):
+        raise ValueError("the traced program answers otherwise than the network")
+    return program
+
+
+def _answer(network: nn.Module, inputs: Tensor) -> Tensor:
+    torch.manual_seed(0)
+    answer: Tensor = network(inputs.clone())
+    return answer
+
+
+def _predictor(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, *, seed: int) -> Predictor:
     with trained_weights(weights) as found:
-        return Predictor(load_network(spec, settings_for(spec, params), info, found), info).eval()
+        return Predictor(load_network(spec, settings_for(spec, params), info, found, seed=seed), info).eval()
 
 
 def _example(info: DataInfo) -> Tensor:
@@ -145,7 +192,7 @@ def _preparation(spec: SweepSpec, info: DataInfo) -> dict[str, object]:
 
 @contextmanager
 def _quietly(what: str) -> Iterator[None]:
-    """Without the exporters' chatter; what they cannot export is the user's to know in one line."""
+    """Without the exporters' chatter; what they cannot export is the user's to know, with the whole cause."""
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level
     chatter.setLevel(logging.ERROR)
@@ -153,8 +200,10 @@ def _quietly(what: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (RuntimeError, TypeError, ValueError, torch._dynamo.exc.Unsupported) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TunerError(f"the network cannot be exported by {what}: {first}") from error
+    except Exception as error:  # a user's code may raise anything where it is traced
+        cause = str(error).strip() or type(error).__name__
+        if "specialized it to be a constant" in cause:
+            cause += "\n(len(x) is the same number for ever where a network is traced; x.shape[0] is not)"
+        raise TunerError(f"the network cannot be exported by {what}: {cause}") from error
     finally:
         chatter.setLevel(level)

@@ -16,15 +16,10 @@ import torch
 from torch import Tensor
 
 from tuner.data.dataset import Fold
-from tuner.models.ensemble import joined_weights, parted_weights
-from tuner.models.keyed import batch_order, key
+from tuner.models.ensemble import fold_seed, joined_weights, parted_weights
+from tuner.models.keyed import batch_order
 from tuner.train.metrics import Scores
 from tuner.train.program import MIN_TRAIN_SAMPLE, EpochPlan, Member, Program, RowState
-
-
-def fold_seed(seed: int, fold: int) -> int:
-    """The seed of the network of one fold of a trial."""
-    return key(seed, "fold", fold)
 
 
 def fold_orders(seed: int, epoch: int, train_folds: Sequence[Tensor], num_train: int) -> list[Tensor]:

@@ -6,14 +6,15 @@ import copy
 import random
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tuner.models.packed import ATTRIBUTES, EXTRA, MARK, UnsavedError, load_trained, packed
+from tuner.models.packed import UnsavedError, packed
+from tuner.models.unpacked import ATTRIBUTES, EXTRA, MARK, load_trained
 from tuner.train.attributes import frozen, plain_attributes
 from tuner.train.program import RowState
 
@@ -88,6 +89,25 @@ class ModuleState:
         if MODE in state:
             for part, trains in zip(self._module.modules(), state[MODE].tolist(), strict=True):
                 part.training = bool(trains)
+
+
+def drawn(module: nn.Module, other: nn.Module) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """What of a module chance has made, and no state dict has: buffers, and plain attributes that can be written.
+
+    Args:
+        module: As it was trained.
+        other: The same, built by another seed.
+    """
+    saved = module.state_dict()
+    buffers = {name: _copy(b) for name, b in module.named_buffers() if name not in saved}
+    ours, theirs = _seen(module), _seen(other)
+    attributes = {}
+    for name, value in plain_attributes(module):
+        if ours[name] != theirs.get(name):
+            with suppress(UnsavedError):
+                packed({name: value})
+                attributes[name] = value
+    return buffers, attributes
 
 
 @contextmanager

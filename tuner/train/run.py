@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tuner.errors import StudyMismatchError
 from tuner.faults import fault_point
-from tuner.models.packed import MARK
+from tuner.models.unpacked import MARK
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, Json, TrialJob
 from tuner.train.artefacts import write_curve, write_predictions, write_weights

@@ -1,4 +1,6 @@
-"""Predicts with the network beside this file. It needs torch and numpy, nothing else: not tuner, not the training data.
+"""Predicts with the network beside this file. It needs torch and numpy, not tuner and not the training data.
+
+Where there is a folder `code`, the network is your own code, and needs what that imports.
 
     python predict.py examples.csv      # a line of names, then one line for each example
     python predict.py inputs.npy        # one row for each example, in the shape of the training inputs
@@ -9,9 +11,10 @@ Predictions go to stdout as CSV. `predict` is there to import.
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +33,22 @@ def predict(inputs: np.ndarray[Any, Any] | Sequence[dict[str, str]]) -> np.ndarr
     """
     prepared = _from_array(inputs) if isinstance(inputs, np.ndarray) else _from_rows(inputs)
     with torch.no_grad():
-        network = torch.export.load(HERE / "network.pt2").module()
+        network = _network()
         outputs = [network(chunk) for chunk in torch.split(torch.from_numpy(prepared), 1024)]
     return np.asarray(torch.cat(outputs).numpy())
+
+
+def _network() -> Callable[[torch.Tensor], torch.Tensor]:
+    """The traced network; where it could not be traced, it is built by your own code."""
+    if not (HERE / "network.json").exists():
+        return torch.export.load(HERE / "network.pt2").module()
+    spec = importlib.util.spec_from_file_location("network_beside_predict", HERE / "network.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    loaded: Callable[[torch.Tensor], torch.Tensor] = module.load()
+    return loaded
 
 
 def _known() -> dict[str, Any]:

@@ -16,17 +16,17 @@ from tuner.data.dataset import Split, TrainingData
 from tuner.data.stored import is_streamed
 from tuner.errors import DataError
 from tuner.models.build import build_module, check_inputs, network_of, transfer_for
-from tuner.models.ensemble import parted_weights
+from tuner.models.ensemble import fold_seed, parted_weights
 from tuner.models.generators import seed_generators
 from tuner.models.keyed import batch_order
-from tuner.models.packed import load_trained
+from tuner.models.unpacked import load_trained
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
 from tuner.train.blocks import block_order
 from tuner.train.class_weights import resolve_class_weights
-from tuner.train.folded import FoldedProgram, FoldScores, fold_orders, fold_seed
+from tuner.train.folded import FoldedProgram, FoldScores, fold_orders
 from tuner.train.losses import mean_loss
 from tuner.train.metrics import METRICS, Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, copied_chunks
