@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import compileall
 import difflib
 import hashlib
 import importlib
@@ -56,7 +55,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/diagnose/next_step.py": ("tests/diagnose/test_next_step.py",),
     "tuner/diagnose/noise.py": ("tests/diagnose/test_noise.py",),
     "tuner/diagnose": ("tests/diagnose",),
-    "tuner/report/statistics.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
+    "tuner/report/statistics.py": ("tests/report/test_leaderboard.py", "tests/report/test_statistics.py"),
     "tuner/report/resampling.py": ("tests/report/test_resampling.py", "tests/report/test_statistics.py"),
     "tuner/report/ranking.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
     "tuner/report/ties.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
@@ -80,8 +79,10 @@ Place = tuple[int, int]
 """A line and a column."""
 WAITED = 5
 """A fault's tests have so many times the time on the clock that they take without it, in case they wait for ever."""
-IMPORTED = ("alembic.command", "matplotlib.pyplot", "optuna", "pandas", "pydantic", "pytest", "ruamel.yaml",
-            "scipy.optimize", "scipy.stats", "sklearn.datasets", "sqlalchemy", "torch")  # fmt: skip
+IMPORTED = ("_hypothesis_pytestplugin", "alembic.command", "hypothesis.strategies", "matplotlib.pyplot", "optuna",
+            "pandas", "pydantic", "pytest", "ruamel.yaml", "scipy.optimize", "scipy.stats", "sklearn.datasets",
+            "sqlalchemy", "torch")  # fmt: skip
+"""What takes long to import: once for all, so that what a fault costs is its tests."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -242,6 +243,7 @@ def run_tests(copy: Path, tests: Sequence[str], *, slow: bool) -> NoReturn:
 
         marked = "not deep" if slow else "not slow and not deep"
         options = ["-x", "-q", "-p", "no:cacheprovider", "-n", "0", "--hypothesis-seed", "0", "-m", marked]
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is imported already
         code = int(pytest.main([*options, *tests]))
     except BaseException:
         traceback.print_exc()
@@ -274,10 +276,9 @@ def try_all(
 
 
 def copy_of(folder: Path) -> Path:
-    """The repository without what was made in it, compiled once for all its processes."""
-    made = shutil.ignore_patterns(".git", ".venv", "results", ".*_cache", "__pycache__", ".hypothesis")
+    """The repository without what was made in it, but for its bytecode."""
+    made = shutil.ignore_patterns(".git", ".venv", "results", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, folder, ignore=made)
-    compileall.compile_dir(folder / "tuner", quiet=1)
     return folder
 
 

@@ -10,7 +10,7 @@ from tests.report.simulate import SimulatedStudy, simulate
 from tuner.paths import StudyPaths
 from tuner.records import Direction
 from tuner.report.finalists import finals
-from tuner.report.overstatement import expected_overstatement
+from tuner.report.overstatement import expected_overstatement, own_noise
 from tuner.report.resampling import Array, resample_weights
 from tuner.report.statistics import study_statistics
 from tuner.report.ties import tie_group, unpaired_tie_group
@@ -182,3 +182,12 @@ def test_an_error_that_rests_on_a_few_examples_says_so(freedom: float, few: bool
         np.save(paths.trial(record.number).predictions, np.zeros((360, 1)))
     found = study_statistics(replace(study, metric="rmse", direction=Direction.MINIMIZE), paths)
     assert (found.rests_on_few is not None) == few
+
+
+def test_the_noise_of_the_best_is_not_that_of_trials_which_lie_clearly_below_them() -> None:
+    sd, loud = 0.01, 0.1
+    values = np.array([0.9] * 10 + [0.9 - 4.5 * sd] * 10)
+    samples = values + np.random.default_rng(0).standard_normal((4000, 20)) * np.array([sd] * 10 + [loud] * 10)
+    assert own_noise(values, samples) == pytest.approx(sd, rel=0.05)
+    near = np.array([0.9] * 10 + [0.9 - 3.5 * sd] * 10)
+    assert own_noise(near, samples) > 2 * sd
