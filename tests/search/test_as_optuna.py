@@ -123,3 +123,11 @@ def test_the_example_of_the_documentation_runs() -> None:
     exec(compile(example, "docs/search.md", "exec"), found)  # our own documentation
     assert isinstance(found["study"], optuna.Study)
     assert len(found["study"].trials) >= 20
+
+
+def test_momentum_is_spread_over_the_orders_of_its_distance_to_one() -> None:
+    made = optuna.create_study(direction="maximize", sampler=PrioritySampler())
+    made.optimize(lambda t: t.suggest_float("momentum", 0.0, 0.999), n_trials=4)
+    distances = sorted(1 - t.params["momentum"] for t in made.trials[1:])
+    assert distances[2] / distances[1] == pytest.approx(distances[1] / distances[0], rel=0.01)
+    assert distances[2] > 5 * distances[1]
