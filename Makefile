@@ -40,7 +40,7 @@ mutants: install  ## Put 200 faults in at random, and list those that no test se
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,mutants]"
 	$(BIN)/python -m tests.mutants --count 200 --seed 0
 
-soak: install  ## Kill real runs at 200 random moments, and compare what comes of them (half an hour)
+soak: install  ## Kill real runs, and what comes after them, at 200 random moments, and compare what comes of it (an hour)
 	TUNER_SOAK=200 $(BIN)/python -m pytest -n auto -q tests/reliability/test_kills.py -k soak
 
 check: lint types  ## Style, layers and types

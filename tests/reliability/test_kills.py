@@ -6,16 +6,19 @@ import os
 import random
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.reliability.launch import Zygote, launch
-from tests.reliability.rig import Place, Rig
+from tests.execute.processes import eventually
+from tests.reliability.launch import Command, Zygote, launch, wait_for
+from tests.reliability.rig import MARK, Place, Rig
 from tests.reliability.test_signals import long_epochs
 from tuner.faults import POINTS
+from tuner.report.choice import stored_tests
 from tuner.store.reader import read_study
 from tuner.sweep.finalists import best_trials
 
@@ -122,7 +125,7 @@ def kill_at_random(rig: Rig, rng: random.Random, *, kills: int, engine: str = "i
 
 
 @pytest.mark.skipif(not SOAK, reason="long; run with: make soak")
-@pytest.mark.parametrize("seed", range(SOAK // KILLS_PER_STUDY))
+@pytest.mark.parametrize("seed", range(SOAK // 2 // KILLS_PER_STUDY))
 def test_soak(tmp_path: Path, zygote: Zygote, undisturbed: Rig, seed: int) -> None:
     with_workers = seed % EVERY == EVERY - 1
     rig = Rig(tmp_path / "study", launcher=launch if with_workers else zygote)
@@ -131,6 +134,95 @@ def test_soak(tmp_path: Path, zygote: Zygote, undisturbed: Rig, seed: int) -> No
     rig.resume()
     rig.audit(like=undisturbed)
     shutil.rmtree(tmp_path)
+
+
+WITH_FINALISTS = {"search": {"trials": 4, "strategy": "random"}, "finalists": {"count": 2, "seeds": 2}}
+AFTERWARDS = (
+    ("test", "study"), ("confirm", "study", "--top", "2", "--seeds", "3", "--workers", "1"),
+    ("best", "study", "--export", "exported", "--force"),
+)  # fmt: skip
+"""What is done with a finished study."""
+
+
+class Finished:
+    """A study with finalists, with all that is done with it done, and how long each took."""
+
+    def __init__(self, folder: Path, zygote: Zygote) -> None:
+        self.rig = Rig(folder, launcher=zygote)
+        self.rig.sweep(**WITH_FINALISTS)
+        self.seconds = {("run",): self._timed(lambda: self.rig.resume())}
+        self.board = self.rig.leaderboard()
+        self.rig.launcher = launch
+        for arguments in AFTERWARDS:
+            self.seconds[arguments] = self._timed(lambda what=arguments: succeed(self.rig, *what))
+
+    def _timed(self, work: Callable[[], object]) -> float:
+        began = time.monotonic()
+        work()
+        return time.monotonic() - began
+
+
+def succeed(rig: Rig, *arguments: str) -> None:
+    code, _, err = rig.command(*arguments)
+    assert code == 0, err[-2000:]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Finished:
+    return Finished(tmp_path_factory.mktemp("finished"), zygote)
+
+
+@pytest.mark.skipif(not SOAK, reason="long; run with: make soak")
+@pytest.mark.parametrize("seed", range(SOAK // 2 // KILLS_PER_STUDY))
+def test_soak_of_finalists_and_of_what_comes_after_them(
+    tmp_path: Path, zygote: Zygote, finished: Finished, seed: int
+) -> None:
+    rig, rng = Rig(tmp_path / "study", launcher=zygote), random.Random(2000 + seed)
+    rig.sweep(**WITH_FINALISTS)
+    for _ in range(2):
+        run = rig.start()
+        assert _kill_within(run.command, finished.seconds[("run",)], rng) in (0, -9)
+        rig.audit()
+    rig.resume()
+    rig.audit(complete=True)
+    assert rig.leaderboard() == finished.board
+    rig.launcher = launch
+    for arguments in rng.choices(AFTERWARDS, k=KILLS_PER_STUDY - 2):
+        before = _figures(rig)
+        files = {name: tmp_path / f"killed.{name}" for name in ("stdout", "stderr")}
+        command = rig.launcher(arguments, cwd=rig.folder, env={MARK: str(rig.folder)}, **files)
+        code = _kill_within(command, finished.seconds[arguments], rng)
+        assert code in (0, -9), files["stderr"].read_text()[-2000:]
+        assert eventually(lambda: not rig.processes())
+        after = _figures(rig)
+        assert after[0] == before[0]
+        assert before[1].items() <= after[1].items() <= _figures(finished.rig)[1].items()
+        assert after[2] in (before[2], _figures(finished.rig)[2])
+    for arguments in AFTERWARDS:
+        succeed(rig, *arguments)
+    assert _figures(rig) == _figures(finished.rig)
+    for name in ("preparation.json", "predict.py"):
+        assert (rig.folder / "exported" / name).read_bytes() == (finished.rig.folder / "exported" / name).read_bytes()
+    shutil.rmtree(tmp_path)
+
+
+def _kill_within(command: Command, seconds: float, rng: random.Random) -> int:
+    """Kill a command at any moment of so many seconds; its exit code."""
+    until = time.monotonic() + rng.uniform(0, seconds)
+    while command.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+    if command.poll() is None:
+        os.kill(command.pid, signal.SIGKILL)
+    return wait_for(command)
+
+
+def _figures(rig: Rig) -> tuple[list[float | None], dict[tuple[int, int | None], float | None], list[float]]:
+    """The trials' values, those of finished finalists by (trial, seed), and those on the test set."""
+    study = read_study(rig.paths, study="study")
+    finalists = {
+        (repeat.facts["repeat_of"], repeat.seed): repeat.value for repeat in study.finalists if repeat.state.final
+    }
+    return [r.value for r in study.records], finalists, [float(test["value"]) for test in stored_tests(study)]
 
 
 def test_a_listener_hears_of_each_epoch_once_over_kills_pauses_and_finalists(quick_rig: Rig) -> None:
