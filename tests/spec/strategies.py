@@ -61,7 +61,7 @@ def _known_numbers(known: Hyperparameter) -> st.SearchStrategy[float]:
     bounds = known.bounds
     assert bounds is not None
     if known.kind == "int":
-        return st.integers(max(1, int(bounds.low)), 5000)
+        return st.integers(max(1, int(bounds.low)), int(min(bounds.high, 5000)))
     high = 0.99 if bounds.high == 1 else 9.0
     return st.floats(-6, math.log10(high)).map(lambda e: float(f"{10.0**e:.3g}"))
 

@@ -22,7 +22,7 @@ space:
 
 def changes(*overrides: str) -> list[Change]:
     snapshot = json.loads(json.dumps(read(BASE).model_dump(mode="json")))
-    return diff_sweeps(snapshot, read(BASE, overrides=overrides))
+    return diff_sweeps(snapshot, read(BASE, overrides=overrides, is_clear=False))
 
 
 @pytest.mark.parametrize(

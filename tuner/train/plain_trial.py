@@ -84,7 +84,7 @@ class PlainTrial:
                 keys = dropout_keys([self.member.seed], plan.step_SK, len(self._dropouts))
                 self._keys_SL = keys[:, :, 0].tolist()
             self._rates.begin(epoch)
-        if not self._trains:
+        if not self._trains or self._rates.transfer is not None:  # norms that thaw hear of it by `train()`
             self._to_train()
 
     def compute_gradients(self, number: int) -> None:
