@@ -40,19 +40,20 @@ class Slow(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
+        seconds = self.seconds if float(x.sum()) else 0.0
         if Path(self.hurry).exists():
             with Path(self.hurry).open("ab") as file:
                 file.write(b".")
         else:
-            time.sleep(self.seconds if float(x.sum()) else 0.0)
+            time.sleep(seconds)
         return x
 
 
 class Broken(nn.Module):
-    """Raises in training alone, so that a first look finds nothing wrong with it."""
+    """Raises for whole batches in training alone, so that a first look finds nothing wrong with it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
+        if self.training and len(x) > 4:
             raise ValueError("this trial is broken")
         return x
 

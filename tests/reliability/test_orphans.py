@@ -73,11 +73,11 @@ def test_a_command_that_is_killed_takes_its_process_along(quick_rig: Rig, left: 
     rig.resume()
     (rig.folder / "hang").touch()
     for arguments, number in (
-        (("test", "study"), signal.SIGKILL),
-        (("best", "study", "--verify"), signal.SIGTERM),
+        (("test", "sweep.yaml"), signal.SIGKILL),
+        (("best", "sweep.yaml", "--verify"), signal.SIGTERM),
         (("check", "sweep.yaml"), signal.SIGHUP),
         (("lr-find", "sweep.yaml"), signal.SIGUSR1),
-        (("confirm", "study", "--workers", "1"), signal.SIGTERM),
+        (("confirm", "sweep.yaml", "--workers", "1"), signal.SIGTERM),
     ):
         said = rig.folder / "hangs"
         command = launch(

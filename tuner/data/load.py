@@ -62,6 +62,15 @@ def measure_training_part(spec: SweepSpec, *, known: Mapping[str, Json] | None =
     return train, prepare(train, spec.data)
 
 
+def read_dev_part(spec: SweepSpec) -> Examples:
+    """The dev examples of a sweep as read, not prepared.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    return read_parts(spec.data, root=Path(spec.root)).dev
+
+
 def require_same_parts(parts: Parts, known: Mapping[str, Json] | None, *, source: str) -> None:
     """Compare what was read with what a study was trained on, before anything is computed from it.
 

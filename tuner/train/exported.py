@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tuner.data.examples import Examples
-from tuner.data.load import load_training_data
-from tuner.data.parts import read_parts
+from tuner.data.load import load_training_data, read_dev_part
 from tuner.errors import TunerError
 from tuner.imports import load_object, require
 from tuner.models.generators import seed_generators
@@ -73,7 +72,7 @@ def _of_onnx(target: Path, inputs: Tensor) -> NDArray[np.float32]:
 
 def _of_folder(spec: SweepSpec, target: Path) -> NDArray[np.float32]:
     """What predict.py makes of raw examples."""
-    raw = read_parts(spec.data, root=Path(spec.root)).dev
+    raw = read_dev_part(spec)
     predict: Any = load_object("predict.py:predict", root=target)
     return np.asarray(predict(_as_rows(raw) if raw.texts else np.asarray(raw.numbers[:])))
 

@@ -43,6 +43,8 @@ class Member:
     """Whether the initial weights come from a file; they are then those of the module alone."""
     transfer: Transfer | None = None
     """Which parts are trained when, and at which rate; None where all are alike."""
+    begun_as_written: bool = False
+    """It has a checkpoint of the plain loop, and goes on there whatever is found out about its like since."""
     folds: tuple[Member, ...] = ()
     """The members that a cross-validated trial is made of, one for each fold."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from tuner.records import EpochResult, Json, TrialJob
 from tuner.train.artefacts import write_curve, write_predictions, write_weights
 from tuner.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.early_stopping import Patience
+from tuner.train.plain_trial import PlainTrial
 from tuner.train.program import Member, Program
 from tuner.train.task import Task
 
@@ -58,7 +59,11 @@ class Run:
         found = read_checkpoint(TrialPaths(Path(job.folder)))
         if found is not None and (found.seed != job.seed or dict(found.params) != dict(job.params)):
             found = None
-        return cls(task, job, task.member(job), found=found)
+        member = task.member(job)
+        if found is not None and found.state_format.startswith(PlainTrial.state_format):
+            folds = tuple(replace(own, begun_as_written=True) for own in member.folds)
+            member = replace(member, begun_as_written=True, folds=folds)
+        return cls(task, job, member, found=found)
 
     @property
     def epoch(self) -> int:

@@ -69,6 +69,8 @@ class Structures:
         self._found_out: set[str] = set()
 
     def group_of(self, member: Member) -> Group:
+        if member.begun_as_written:
+            return AsWritten("it was begun as written")
         structure = fusion_key(self._spec, member.settings.model), signature(member.make_module())
         if structure not in self._verdicts:
             self._verdicts[structure] = self._has_no_like(member) or self._proof(member)
