@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ from tuner.errors import StorageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochsFinished, TrialRecord, TrialStarted, TrialState
 from tuner.store.codec import MAX_ATTRIBUTE_BYTES, MAX_DEPTH, decode, encode
-from tuner.store.database import cause_of
 from tuner.store.distributions import StoredSpace
 from tuner.store.folding import fold, merge_facts, trial_seed
 from tuner.store.journal_file import check_journal
@@ -30,7 +27,7 @@ from tuner.store.locations import find_database
 from tuner.store.memory import MemoryStore
 from tuner.store.pending import newer_records
 from tuner.store.rows import TrialRows, records_from_rows
-from tuner.store.sqlite_file import explain, on_network_file_system
+from tuner.store.sqlite_file import on_network_file_system
 from tuner.store.writer import patiently
 
 
@@ -140,26 +137,6 @@ def test_distributions_are_the_dimensions_and_widened_where_a_value_lies_outside
 
 
 @pytest.mark.parametrize(
-    ("message", "cause"),
-    [
-        ("database is locked", "busy"),
-        ("server closed the connection unexpectedly", "busy"),
-        ("the database system is starting up", "busy"),
-        ("database or disk is full", "full"),
-        ("[Errno 28] No space left on device", "full"),
-        ('connection failed: FATAL:  password authentication failed for user "x"', "fatal"),
-        ("attempt to write a readonly database", "fatal"),
-        ("no such table: trials", "fatal"),
-    ],
-)
-def test_causes_of_errors_are_told_apart(message: str, cause: str) -> None:
-    assert cause_of(RuntimeError(message)) == cause
-    wrapped = RuntimeError("An exception is raised during the commit.")
-    wrapped.__cause__ = OSError(message)
-    assert cause_of(wrapped) == cause
-
-
-@pytest.mark.parametrize(
     ("url", "kind", "path"),
     [
         (None, "sqlite", "/r/digits/study.db"),
@@ -246,17 +223,3 @@ def test_a_busy_database_is_asked_ever_less_often_up_to_every_other_second(monke
 
     assert patiently(call, shown="study.db") == 8
     assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
-
-
-@pytest.mark.parametrize("page_bytes", [4096, 65536])
-def test_a_truncated_file_is_told_with_the_size_that_it_had(tmp_path: Path, page_bytes: int) -> None:
-    path = tmp_path / "study.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA page_size = {page_bytes}")
-        connection.execute("CREATE TABLE t (x)")
-        connection.commit()
-    whole = path.stat().st_size
-    with path.open("rb+") as file:
-        file.truncate(whole - 100)
-    said = explain(path, sqlite3.DatabaseError("database disk image is malformed"))
-    assert f"truncated: {whole - 100:,} of {whole:,} bytes" in said

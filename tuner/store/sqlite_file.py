@@ -180,7 +180,7 @@ def _query_live(path: Path, work: Callable[[sqlite3.Connection], Result]) -> Res
         try:
             return _query(path, work)
         except sqlite3.OperationalError as error:
-            if "unable to open" not in str(error) and "readonly" not in str(error):
+            if result_code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise
     # The log must be read too, and SQLite wants to put its shared-memory file beside it, perhaps on a read-only disk.
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
@@ -210,15 +210,22 @@ def check_writable(path: Path) -> None:
 def explain(path: Path | str, error: BaseException) -> str:
     """One line for an error of SQLite: the file, the cause and what helps."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if isinstance(path, Path) and "malformed" in text:
-        return f"{path} is damaged ({_missing_bytes(path) or text}); {MEND}"
-    if "not a database" in text:
-        return f"{path} is not a SQLite database, or is damaged ({text}); {MEND}"
-    if "full" in text:
-        return f"disk full: {path} cannot grow"
-    if "readonly" in text:
-        return f"{path} is read-only"
+    match result_code(error):
+        case sqlite3.SQLITE_CORRUPT if isinstance(path, Path):
+            return f"{path} is damaged ({_missing_bytes(path) or text}); {MEND}"
+        case sqlite3.SQLITE_NOTADB:
+            return f"{path} is not a SQLite database, or is damaged ({text}); {MEND}"
+        case sqlite3.SQLITE_FULL:
+            return f"disk full: {path} cannot grow"
+        case sqlite3.SQLITE_READONLY:
+            return f"{path} is read-only"
     return f"{path}: {text}"
+
+
+def result_code(error: BaseException) -> int | None:
+    """SQLite's primary code for an error, since its words may hold anybody's: a path, a value; None if it has none."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
 
 
 def _missing_bytes(path: Path) -> str:
