@@ -78,7 +78,7 @@ def test_a_users_module_is_left_as_it_is(root: Path) -> None:
 def test_a_copy_that_is_stacked_gets_keyed_dropout_and_exact_layers(root: Path) -> None:
     module = build("linear", root, dropout=0.25)
     names = list(module.state_dict())
-    module = rewritten(module)
+    module = rewritten(module, torch.device("cpu"))
     assert [float(d.scale) for d in keyed_dropouts(module)] == [pytest.approx(4 / 3)]
     assert isinstance(module[1], TrialLinear)  # type: ignore[index]
     assert list(module.state_dict()) == names

@@ -28,6 +28,21 @@ def lbfgs_like(parameters: Iterable[nn.Parameter], params: Mapping[str, Any]) ->
     return torch.optim.RAdam(groups)
 
 
+class Keeping(torch.optim.SGD):
+    """It keeps tensors of no parameter among its groups."""
+
+    def step(self, closure: Any = None) -> None:
+        super().step(closure)
+        for group in self.param_groups:
+            first = group["params"][0]
+            group.setdefault("seen", torch.zeros((), device=first.device)).add_(first.grad.abs().mean())
+            group["lr"] *= float(1.0 / (1.0 + 0.01 * group["seen"]))
+
+
+def keeping(parameters: Iterable[nn.Parameter], params: Mapping[str, Any]) -> torch.optim.Optimizer:
+    return Keeping(parameters, lr=params["learning_rate"], momentum=0.9)
+
+
 def tensor_metric(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.argmax(1) == targets).float().mean()
 

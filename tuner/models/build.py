@@ -106,7 +106,7 @@ def _initialised(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
         seed_generators(seed, "init", device=torch.device("cpu"))
         made = _made(spec, values, info)
     if spec.model.kind in MODULES:
-        made = rewritten(made)
+        made = rewritten(made, torch.device("cpu"))
         dropouts = keyed_dropouts(made)
         for dropout, rate in zip(dropouts, _dropout_rates(values, len(dropouts)), strict=True):
             dropout.set_rate(rate)

@@ -39,19 +39,22 @@ class TrialBatchNorm(_BatchNorm):
         pass
 
     def forward(self, input: Tensor) -> Tensor:
+        precise = _precise(input)
         over = [0, *range(2, input.dim())]
         shape = [1, -1] + [1] * (input.dim() - 2)
         if self.training or self.running_mean is None or self.running_var is None:
-            mean = input.mean(over)
-            centred = input - mean.view(shape)
+            mean = precise.mean(over)
+            centred = precise - mean.view(shape)
             variance = (centred * centred).mean(over)
             if self.training:
                 self._track(mean, variance, count=input.numel() // input.shape[1])
         else:
             mean, variance = self.running_mean, self.running_var
-            centred = input - mean.view(shape)
+            centred = precise - mean.view(shape)
         normed = centred * torch.rsqrt(variance + self.eps).view(shape)
-        return normed * self.weight.view(shape) + self.bias.view(shape) if self.affine else normed
+        if self.affine:
+            normed = normed * self.weight.view(shape) + self.bias.view(shape)
+        return normed.to(input.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, *, count: int) -> None:
@@ -92,13 +95,20 @@ class TrialRMSNorm(nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        x = _precise(x)
         over = list(range(-len(self.normalized_shape), 0))
         normed = x * torch.rsqrt((x * x).mean(over, keepdim=True) + eps)
         return normed if self.weight is None else normed * self.weight
 
 
+def _precise(x: Tensor) -> Tensor:
+    """In float32 where it is less, as the library's norms compute under autocast: means of many need the digits."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def _standardised(x: Tensor, over: list[int], eps: float) -> Tensor:
     """Zero mean and unit variance over these axes."""
+    x = _precise(x)
     centred = x - x.mean(over, keepdim=True)
     return centred * torch.rsqrt((centred * centred).mean(over, keepdim=True) + eps)
 

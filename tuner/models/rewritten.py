@@ -2,10 +2,12 @@
 
 A user's module is trained as its code says (`train.plain`). Only copies that are trained as rows of a stack are
 rewritten, once it is known that these compute what the module as written does (`train.fusable`).
+Bits are promised on a CPU: elsewhere the library's own layers stay, which do in one kernel what exact ones do in ten.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from tuner.models.dropout import replace_dropout
@@ -13,8 +15,9 @@ from tuner.models.exact import make_exact
 from tuner.models.transfer import make_held_norms_exact
 
 
-def rewritten(module: nn.Module) -> nn.Module:
-    """The module with exact layers (`models.exact`) and keyed dropout, in place, or what replaces it."""
-    make_exact(module)
-    make_held_norms_exact(module)
+def rewritten(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module with keyed dropout and, for a CPU, exact layers (`models.exact`), in place, or what replaces it."""
+    if device.type == "cpu":
+        make_exact(module)
+        make_held_norms_exact(module)
     return replace_dropout(module)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,27 @@ def make_current(device: torch.device) -> None:
         import torch
 
         torch.cuda.set_device(device.index or 0)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let float32 products and convolutions on CUDA round to TF32, or not, whatever the environment says."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Within the block products are those of float32, so that ways to compute can be compared."""
+    import torch
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    allow_tf32(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def _variable(environment: Mapping[str, str]) -> str:

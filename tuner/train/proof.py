@@ -169,7 +169,7 @@ class _Proof:
 
     def _as_rows(self, plans: Sequence[tuple[EpochPlan, int]]) -> list[list[_Stage]]:
         """The stages of all epochs, of each row of a stack."""
-        self._copies = [rewritten(member.make_module()).to(self._device) for member in self._members]
+        self._copies = [rewritten(member.make_module(), self._device).to(self._device) for member in self._members]
         for module in self._copies:
             _drop_nothing(module)
         stack = self._program(fused=True)

@@ -20,6 +20,7 @@ from tuner.train.early_stopping import Patience
 from tuner.train.plain_trial import PlainTrial
 from tuner.train.program import Member, Program
 from tuner.train.task import Task
+from tuner.train.user_parts import OtherOptimizerError
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,8 @@ class Run:
         self._check_fits(found, program.state(row))
         try:
             program.load_state(row, found.state)
+        except OtherOptimizerError as error:
+            raise self._misfit(str(error).strip().splitlines()[0], part=self.task.spec.training.optimizer) from error
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise self._misfit((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
         self.curve, self.patience = list(found.curve), found.patience
@@ -120,9 +123,10 @@ class Run:
                 was, now = tuple(found.state[name].shape), tuple(tensor.shape)
                 raise self._misfit(f"{name} was of shape {was}, is of shape {now}")
 
-    def _misfit(self, difference: str) -> StudyMismatchError:
+    def _misfit(self, difference: str, *, part: str | None = None) -> StudyMismatchError:
+        part = part or self.task.spec.model.kind
         return StudyMismatchError(
-            f"{self.job.shown} cannot go on: its checkpoint does not fit {self.task.spec.model.kind}, which must "
+            f"{self.job.shown} cannot go on: its checkpoint does not fit {part}, which must "
             f"have changed ({difference}); put it back as it was, or start anew with --fresh"
         )
 

@@ -16,6 +16,7 @@ from tuner.models.rewritten import rewritten
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.fusion import PER_TRIAL, fusion_key
+from tuner.train.gpus import without_tf32
 from tuner.train.grouped import Group
 from tuner.train.metrics import Loss
 from tuner.train.plain import PlainProgram
@@ -63,6 +64,7 @@ class Structures:
         self._loss = loss
         self._device = device
         self._half = half
+        self._rounds = device.type == "cuda" and spec.training.precision != "float32"
         self._say = say
         self._verdicts: dict[Hashable, str | None] = {}
         """Why trials of a structure cannot be fused, None where they can."""
@@ -91,7 +93,7 @@ class Structures:
 
     def recheck(self, members: Sequence[Member]) -> Recheck:
         return Recheck(
-            [] if self._half else members,  # what bfloat16 rounds is no difference
+            [] if self._rounds else members,  # what is rounded away is no difference
             self._data.train,
             loss=self._loss,
             num_outputs=self._data.info.num_outputs,
@@ -118,7 +120,7 @@ class Structures:
         default = settings_for(self._spec, build_space(self._spec).default())
         values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
         usual = build_module(self._spec, values, self._data.info, seed=member.seed)
-        return difference([rewritten(member.make_module()), rewritten(usual)])
+        return difference([rewritten(made, self._device) for made in (member.make_module(), usual)])
 
     def _proof(self, member: Member) -> str | None:
         """Why a module cannot be trained as a row; found out by this trial, and one of another seed."""
@@ -126,4 +128,5 @@ class Structures:
         build = partial(build_module, self._spec, member.settings.model, self._data.info, seed=seed)
         twin = replace(member, seed=seed, make_module=build)
         num_outputs = self._data.info.num_outputs
-        return difference_as_rows([member, twin], self._data.train, loss=self._loss, num_outputs=num_outputs)
+        with without_tf32():
+            return difference_as_rows([member, twin], self._data.train, loss=self._loss, num_outputs=num_outputs)

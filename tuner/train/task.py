@@ -27,6 +27,7 @@ from tuner.spec.own_code import code_files
 from tuner.train.blocks import block_order
 from tuner.train.class_weights import resolve_class_weights
 from tuner.train.folded import FoldedProgram, FoldScores, fold_orders
+from tuner.train.gpus import allow_tf32
 from tuner.train.losses import mean_loss
 from tuner.train.metrics import METRICS, Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, copied_chunks
@@ -86,10 +87,11 @@ class Task:
         _check_techniques(spec, data.info)
         self.class_weights = resolve_class_weights(spec.training, data)
         self.half = spec.training.precision == "bf16" and device.type == "cuda"
-        if spec.training.precision == "bf16" and not self.half:
-            log.warning("training.precision: bf16 has no effect on %s; training in float32", device)
+        if spec.training.precision != "float32" and device.type != "cuda":
+            precision = spec.training.precision
+            log.warning("training.precision: %s has no effect on %s; training in float32", precision, device)
         if device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = False  # float32 is what the file asks for; bf16 has a name of its own
+            allow_tf32(spec.training.precision == "tf32")
         self._untrained_loss = untrained_loss(data)
         self.streams = is_streamed(data.train.inputs)
         """Whether inputs stay on disk."""

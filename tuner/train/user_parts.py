@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import Split
-from tuner.errors import UserCodeError
+from tuner.errors import UserCodeError, is_out_of_memory
 from tuner.imports import load_object
 from tuner.spec.model import SweepSpec
 from tuner.spec.values import is_own
@@ -174,6 +174,10 @@ def auxiliary_loss(module: nn.Module, name: str) -> Tensor:
     return found.reshape(())
 
 
+class OtherOptimizerError(Exception):
+    """A checkpoint is of another optimiser than the user's is now."""
+
+
 class UserTrial(PlainTrial):
     """The plain loop around one trial, with a loss or an optimiser of the user's."""
 
@@ -213,7 +217,7 @@ class UserTrial(PlainTrial):
         if self._parts.optimizer is None:
             return super()._optimizer_state()
         file = io.BytesIO()
-        torch.save(self.optimizer.state_dict(), file)
+        torch.save(_on_host(self.optimizer.state_dict()), file)
         text = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
         return {f"whole.{len(text)}": text}  # as long as it happens to be: no shape that must fit
 
@@ -223,7 +227,26 @@ class UserTrial(PlainTrial):
             return
         (whole,) = state.values()
         text = whole.cpu().numpy().tobytes()
-        self.optimizer.load_state_dict(torch.load(io.BytesIO(text), weights_only=True))
+        # Earlier versions kept tensors where they were; whatever comes is brought to where the parameters are.
+        kept = torch.load(io.BytesIO(text), weights_only=True, map_location="cpu")
+        try:
+            self.optimizer.load_state_dict(kept)
+        except Exception as error:  # it may be of a class of the user's
+            if is_out_of_memory(error):
+                raise
+            raise OtherOptimizerError(str(error) or type(error).__name__) from error
+
+
+def _on_host(value: object) -> object:
+    """A copy of an optimiser's state whose tensors lie on the CPU, so that any machine can read it."""
+    match value:
+        case Tensor():
+            return value.detach().cpu()
+        case dict():
+            return {key: _on_host(item) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)([_on_host(item) for item in value])
+    return value
 
 
 class UserProgram(PlainProgram):

@@ -74,7 +74,7 @@ class ModuleProgram:
         self.device = device
         self.half = half
         self._script_after = script_after if device.type == "cpu" else None
-        self.modules = [*modules, *(rewritten(m.make_module()).to(device) for m in members[len(modules) :])]
+        self.modules = [*modules, *(rewritten(m.make_module(), device).to(device) for m in members[len(modules) :])]
         settings = [m.settings for m in members]
         self.batch_size = settings[0].batch_size
         self.layout = RowLayout(module_parameters(self.modules[0]))

@@ -115,8 +115,9 @@ class TrainingSpec(Part):
     class_weights: ClassWeights | None = None
     """How much an example of each class counts in the training loss: `balanced`, the rarer the more, or
     `{class: weight}` (1 where left out). Scaled so that the mean over the training examples is 1."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """`bf16`: automatic mixed precision on CUDA."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """On CUDA. `tf32`: products and convolutions round their factors to 10 bits behind the point, on tensor cores;
+    `bf16`: automatic mixed precision, with evaluation in float32."""
     fuse: Literal["auto", "off", "require", "verify"] = "auto"
     """Train same-shape trials as one stacked program when it pays, never, or always (an error says why if it cannot
     be). `verify`: as `auto`, with each trial of a module of yours checked against the module as written in every

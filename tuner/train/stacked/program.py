@@ -109,9 +109,9 @@ class StackedProgram:
         self.inputs = rounded_inputs(train.inputs, self.network)
         self.targets = targets_table(train.targets, num_outputs, loss)
         self._steps: dict[int, BatchStep] = {}
-        self._evaluator = Evaluator(
-            partial(self._new_tape(), training=False), self._parts, num_trials=num_trials, num_outputs=num_outputs,
-            example_shape=self.inputs.shape[1:], device=device,
+        self._evaluator = Evaluator(  # in float32, as whoever has the stored weights evaluates them
+            partial(Tape, num_trials=num_trials, device=device, training=False), self._parts,
+            num_trials=num_trials, num_outputs=num_outputs, example_shape=self.inputs.shape[1:], device=device,
         )  # fmt: skip
         self._tables: StepTables | None = None
         self._plan: EpochPlan | None = None
