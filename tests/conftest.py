@@ -38,9 +38,19 @@ UNMARKED_SECONDS = 1.0
 """Processor time above which a test carries a mark."""
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than cores: tests wait for processes of theirs."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.fixture(params=["cuda:0", pytest.param("cuda:1", marks=pytest.mark.deep)])
+def gpu(request: pytest.FixtureRequest) -> str:
+    """Each GPU of a machine of two: what holds on the first alone is a matter of which device is the current one."""
+    device = str(request.param)
+    if torch.cuda.is_available() and torch.cuda.device_count() <= int(device.removeprefix("cuda:")):
+        pytest.skip(f"{device} is not there")
+    return device
 
 
 @pytest.hookimpl(wrapper=True)

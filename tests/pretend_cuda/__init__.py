@@ -10,6 +10,7 @@ numbers are real, so curves can be compared with those of the CPU. What is check
   PyTorch's words;
 * a recurrent layer's backward needs the training mode (cuDNN's rule);
 * memory: bytes in use by living tensors, and `torch.OutOfMemoryError` beyond a limit;
+* files: what `torch.save` writes remembers its GPU, and `torch.load` wants it there unless it is told otherwise;
 * `machine.counts`: launches of kernels, replays, and each place where the host waits for the GPU.
 
 What it does not know: which layouts and types a kernel takes, how CUDA rounds, how long anything takes, fragmentation.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from typing import Any
 
@@ -38,13 +39,17 @@ class Event:
     machine: Machine
 
     def __init__(self, **_: Any) -> None:
-        pass
+        self._seconds = 0.0
 
     def record(self, stream: Stream | None = None) -> None:
-        pass
+        self._seconds = time.perf_counter()
 
     def synchronize(self) -> None:
         self.machine.wait("synchronize")
+
+    def elapsed_time(self, end: Event) -> float:
+        """Milliseconds of the host, for want of a GPU's."""
+        return 1e3 * (end._seconds - self._seconds)
 
 
 class CurrentStream:

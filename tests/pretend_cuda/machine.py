@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -51,6 +52,12 @@ class Machine:
         """How often the host waited for a GPU, by why."""
         return {name.removeprefix("wait: "): n for name, n in self.counts.items() if name.startswith("wait: ")}
 
+    @property
+    def num_visible(self) -> int:
+        """GPUs that this process sees: fewer than there are where the environment names them."""
+        named = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return self.num_gpus if named is None else min(self.num_gpus, len([n for n in named.split(",") if n.strip()]))
+
     def reset(self) -> None:
         """Forget counts and limits, and let the first GPU be the current one; tensors stay where they are."""
         self.counts.clear()
@@ -72,12 +79,16 @@ class Machine:
         if device.type != "cuda":
             return device
         index = self.here.device if device.index is None else device.index
-        if index >= self.num_gpus:
+        if index >= self.num_visible:
             raise RuntimeError("CUDA error: invalid device ordinal")
         return torch.device("cuda", index)
 
     def of(self, tensor: Tensor) -> torch.device:
-        found = self._places.get(_storage(tensor)._cdata)
+        return self.holder(_storage(tensor))
+
+    def holder(self, storage: torch.UntypedStorage) -> torch.device:
+        """The device in whose memory a storage lies."""
+        found = self._places.get(storage._cdata)
         return CPU if found is None or found[0].expired() else found[1]
 
     def first_gpu(self, values: Any) -> torch.device | None:
@@ -93,9 +104,10 @@ class Machine:
         """
         for value in tree_leaves(values):
             if isinstance(value, Tensor):
-                self._put(_storage(value), device)
+                self.hold(_storage(value), device)
 
-    def _put(self, storage: torch.UntypedStorage, device: torch.device) -> None:
+    def hold(self, storage: torch.UntypedStorage, device: torch.device) -> None:
+        """Note that a storage lies on a device; raises as `put` does."""
         known = self._places.get(storage._cdata)
         if device.type == "cpu":
             self._places.pop(storage._cdata, None)

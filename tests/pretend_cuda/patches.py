@@ -21,6 +21,7 @@ MACHINE = Machine(num_gpus=2)
 _PROPERTIES = SimpleNamespace(total_memory=TOTAL_BYTES, name="pretended", major=9, minor=0, multi_processor_count=1)
 _autocast = torch.autocast
 _run_thread = threading.Thread.run
+_restored = torch.serialization.default_restore_location
 
 
 class Autocast(_autocast):
@@ -46,6 +47,7 @@ def pretended(machine: Machine = MACHINE) -> Iterator[Machine]:
         patch.multiple(torch.cuda, **_cuda(machine)),
         patch.multiple(torch, autocast=Autocast),
         patch.multiple(torch.amp, autocast=Autocast),
+        patch.multiple(torch.serialization, **_files(machine)),
         patch.object(torch.backends.cudnn, "is_acceptable", lambda tensor: False),  # or recurrent layers pack weights
         patch.object(threading.Thread, "run", run),
         Functions(machine),
@@ -55,6 +57,21 @@ def pretended(machine: Machine = MACHINE) -> Iterator[Machine]:
             yield machine
         finally:
             machine.reset()
+
+
+def _files(machine: Machine) -> dict[str, Any]:
+    """What `torch.save` writes of a tensor's device, and what `torch.load` makes of it unless it is told otherwise."""
+
+    def location_tag(storage: Any) -> str:
+        return str(machine.holder(storage))
+
+    def default_restore_location(storage: Any, location: str) -> Any:
+        if not location.startswith("cuda"):
+            return _restored(storage, location)
+        machine.hold(storage, machine.device(location))
+        return storage
+
+    return {"location_tag": location_tag, "default_restore_location": default_restore_location}
 
 
 def _cuda(machine: Machine) -> dict[str, Any]:
@@ -91,7 +108,7 @@ def _cuda(machine: Machine) -> dict[str, Any]:
         "is_initialized": lambda: True,
         "_lazy_init": lambda: None,
         "init": lambda: None,
-        "device_count": lambda: machine.num_gpus,
+        "device_count": lambda: machine.num_visible,
         "current_device": lambda: here.device,
         "set_device": set_device,
         "device": CurrentDevice,

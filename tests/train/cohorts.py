@@ -18,7 +18,7 @@ from tuner.train.cohort import Cohort
 from tuner.train.task import Task
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def digits(num_train: int = 300, num_dev: int = 100) -> TrainingData:
     inputs, targets = load_digits(return_X_y=True)
     inputs = ((inputs - 5.0) / 6.0).astype(np.float32).reshape(-1, 1, 8, 8)

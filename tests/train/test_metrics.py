@@ -204,7 +204,7 @@ def test_the_path_of_accelerators_scores_as_the_cpu_does(metric: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("metric", list(METRICS))
-def test_scores_on_a_gpu_equal_those_on_the_cpu(metric: str) -> None:
+def test_scores_on_a_gpu_equal_those_on_the_cpu(metric: str, gpu: str) -> None:
     if metric in CLASSIFICATION:
         outputs, targets = classification_case(2, 8, 500, 10)
         evaluation = Evaluation(targets, loss="cross_entropy", metric=METRICS[metric])
@@ -214,7 +214,7 @@ def test_scores_on_a_gpu_equal_those_on_the_cpu(metric: str) -> None:
     else:
         outputs, targets = regression_case(2, 8, 500, 3)
         evaluation = Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=[1.0, 2.0, 3.0])
-    np.testing.assert_allclose(evaluation(outputs.cuda()), evaluation(outputs), rtol=1e-5)
+    np.testing.assert_allclose(evaluation(outputs.to(gpu)), evaluation(outputs), rtol=1e-5)
 
 
 def test_auto_resolves_by_the_task() -> None:
