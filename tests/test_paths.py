@@ -161,7 +161,7 @@ def test_output_goes_into_devices_and_pipes_and_to_where_a_link_leads(tmp_path: 
     null = Path("/dev/null")
     write_output(null, "x")
     assert null.is_char_device()
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match="/dev/full cannot be written: No space left"):
         write_output(Path("/dev/full"), "x")
     pipe, heard = tmp_path / "pipe", []
     os.mkfifo(pipe)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+EXPORTED_NETWORKS = ("network.json", "network.pt2")
+"""A folder that was exported has one of them: how the user's own code builds the network, or a traced program."""
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp")
 """The name of a file that `beside` names."""
 

@@ -71,7 +71,7 @@ class TestStarter:
 
     def test_init_says_when_it_cannot_write(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "a file").touch()
-        assert run_command_line(["init", str(tmp_path / "a file" / "s.yaml")]) == 2
+        assert run_command_line(["init", str(tmp_path / "a file" / "s.yaml")]) == 5
         assert "cannot be written: " in capsys.readouterr().err
         assert (tmp_path / "a file").read_bytes() == b""
 

@@ -16,7 +16,7 @@ from tuner.errors import TunerError, UsageError
 from tuner.paths import TrialPaths
 
 if TYPE_CHECKING:
-    from tuner.records import DataInfo, Params, TrialRecord
+    from tuner.records import Params, TrialRecord
     from tuner.spec.model import SweepSpec
     from tuner.store.reader import StudyData
 
@@ -88,12 +88,12 @@ def best(
     _existing(weights, record)
     needs_sweep = verify or (export is not None and export.suffix != ".safetensors")
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=record) if needs_sweep else None
-    if export is not None:
-        _export(spec, data, whole(record), weights, export)
     if verify and spec is not None:
         _verify(spec, data, whole(record), weights)
-        if export is not None:
-            _verify_export(spec, data, record, weights, export)
+    if export is not None:
+        from tuner.cli.exporting import write_export
+
+        write_export(spec, data, whole(record), weights, export, verify=verify)
 
 
 def _chosen(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
@@ -227,25 +227,6 @@ def _verify(spec: SweepSpec, data: StudyData, record: TrialRecord, weights: Path
     click.echo(f"verified: {weights.name} of trial {record.number} scores dev {data.metric} {metric:.6g}", err=True)
 
 
-def _verify_export(spec: SweepSpec, data: StudyData, record: TrialRecord, weights: Path, target: Path) -> None:
-    """Have a process of its own load the export, and compare what it answers."""
-    from tuner.execute.apart import run_apart
-    from tuner.execute.devices import WorkerPlace
-
-    arguments = spec, dict(record.params), weights, target, record.seed or 0, data.facts.get("data")
-    metric = run_apart(_score_of_export, WorkerPlace("cpu", 1, None), *arguments)
-    scores = f"scores dev {data.metric} {metric:.6g}" if metric is not None else "answers as the networks of the folds"
-    click.echo(f"verified: {target} {scores}", err=True)
-
-
-def _score_of_export(
-    spec: SweepSpec, params: Params, weights: Path, target: Path, seed: int, known: Any
-) -> float | None:
-    from tuner.train.exported import check_export
-
-    return check_export(spec, params, weights, target, seed=seed, known=known)
-
-
 def _rescored(spec: SweepSpec, params: Params, weights: Path, seed: int, known: Any) -> tuple[float, bool]:
     """The dev metric of stored weights, and whether their predictions are those that are stored.
 
@@ -255,42 +236,3 @@ def _rescored(spec: SweepSpec, params: Params, weights: Path, seed: int, known: 
 
     found = evaluate_weights(spec, params, weights, seed=seed, known=known)
     return found.metric, found.agrees_with(TrialPaths(weights.parent).predictions)
-
-
-def _export(spec: SweepSpec | None, data: StudyData, record: TrialRecord, weights: Path, target: Path) -> None:
-    """Write the network; without a sweep only its weights can be."""
-    from tuner.execute.apart import run_apart
-    from tuner.execute.devices import WorkerPlace
-
-    if spec is None:
-        from tuner.train.export import export_safetensors
-
-        export_safetensors(weights, target)
-    else:
-        place, info = WorkerPlace("cpu", 1, None), _data_info(data)
-        cause = run_apart(_exported, place, spec, dict(record.params), weights, info, target, record.seed or 0)
-        if cause is not None:
-            click.echo(f"{cause}\nso {target} holds your own code and the weights, in the place of a program", err=True)
-    click.echo(f"written: {target}", err=True)
-
-
-def _exported(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path, seed: int) -> str | None:
-    """Write the network, in a process of its own, since it imports the user's code; why it is no program, if so."""
-    from tuner.train.export import export_folder, export_onnx
-
-    if target.suffix != ".onnx":
-        return export_folder(spec, params, weights, info, target, seed=seed)
-    export_onnx(spec, params, weights, info, target, seed=seed)
-    return None
-
-
-def _data_info(data: StudyData) -> DataInfo:
-    """The facts of the data that the study was trained on."""
-    from dataclasses import fields
-
-    from tuner.records import DataInfo
-
-    known = {field.name for field in fields(DataInfo)}
-    facts: dict[str, Any] = {name: value for name, value in data.facts["data"].items() if name in known}
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
-    return DataInfo(**values)

@@ -30,8 +30,5 @@ def init(file: Path, source: str, model: str, force: bool) -> None:
     study = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "sweep"
     text = starter_text(file=str(file), study=study[:100], source=source, model=model)
     parse_sweep(text, name="tuner init", root=file.parent)
-    try:
-        write_output(file, text)
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+    write_output(file, text)
     click.echo(f"wrote {file}; look it over, then: {shell_command('run', file)}", err=True)

@@ -45,10 +45,7 @@ def lr_find(
     rates, losses = [rate for rate, _ in points], [loss for _, loss in points]
     found = suggest(rates, losses)
     path = output or Path(f"{file.spec.study}-lr-find.png")
-    try:
-        write_lr_range(path, rates, losses, found)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+    write_lr_range(path, rates, losses, found)
     click.echo(f"figure: {path}", err=True)
     if found is None:
         raise TunerError(

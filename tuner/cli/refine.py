@@ -58,10 +58,7 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
     folders = (folder.resolve(), target.resolve().parent)
     text = rewrite_sweep(given, study=new_name, space=space, changes=changes, start=winners[0], folders=folders)
     parse_sweep(text, name=str(target), root=folders[1])
-    try:
-        write_output(target, text)
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
+    write_output(target, text)
     _say(data, changes, total=total)
     click.echo(str(target))
 

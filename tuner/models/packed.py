@@ -51,7 +51,8 @@ def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
             aside[name] = value
     if aside:
         found._metadata = {"": {"version": 1, METADATA: aside}}  # type: ignore[attr-defined]
-    torch.save(found if aside else dict(found), path)
+    with path.open("wb") as file:  # by its path, PyTorch calls a full disk many things
+        torch.save(found if aside else dict(found), file)
 
 
 @contextmanager

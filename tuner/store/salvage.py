@@ -18,7 +18,7 @@ from tuner.store.codec import STATE_ATTRIBUTE, STUDY_ATTRIBUTE
 from tuner.store.engines import create_sqlite_schema, put_in_place
 from tuner.store.reader import read_connection
 from tuner.store.shapes import StoredValueError
-from tuner.store.sqlite_file import check_study_file, explain, read_file
+from tuner.store.sqlite_file import check_study_file, explain, read_file, result_code
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -74,9 +74,18 @@ def back_up(path: Path, target: Path) -> None:
 
         def copy(source: sqlite3.Connection) -> None:
             with closing(sqlite3.connect(part)) as destination:
-                source.backup(destination)
+                try:
+                    source.backup(destination)
+                except sqlite3.Error as error:  # the source is only read, so what cannot be written is the copy
+                    if result_code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or _is_of_reading(error):
+                        raise
+                    raise StorageError(f"{target} cannot be written: {error}") from error
 
         read_file(path, copy)
+
+
+def _is_of_reading(error: sqlite3.Error) -> bool:
+    return "READ" in error.sqlite_errorname
 
 
 def salvage(path: Path, target: Path) -> Salvage:

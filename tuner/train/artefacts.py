@@ -21,6 +21,7 @@ from tuner.records import EpochResult
 NO_ROOM_BYTES = 2**20
 """A disk with less room than this is full."""
 
+_REMEDY = "make that possible and run again: trials go on from their checkpoints"
 _COLUMNS = tuple(f.name for f in fields(EpochResult))
 
 
@@ -38,8 +39,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
+def storing(path: Path, *, shown: str = "", remedy: str = _REMEDY) -> Iterator[None]:
     """Within the block a file is written. That the disk takes it is no matter of the trial's.
+
+    Args:
+        path: The file, or a folder.
+        shown: What it is called in messages; its path unless given.
+        remedy: What to do.
 
     Raises:
         StorageError: it cannot be written.
@@ -53,9 +59,7 @@ def storing(path: Path) -> Iterator[None]:
             raise StorageError(str(error)) from error
         folder = next(folder for folder in path.parents if folder.exists())
         cause = "disk full" if shutil.disk_usage(folder).free < NO_ROOM_BYTES else str(error)
-        raise StorageError(
-            f"{path} cannot be written: {cause}; make that possible and run again: trials go on from their checkpoints"
-        ) from error
+        raise StorageError(f"{shown or path} cannot be written: {cause}; {remedy}") from error
 
 
 def write_curve(paths: TrialPaths, curve: Sequence[EpochResult]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shutil
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.load import measure_training_part
-from tuner.errors import TunerError
+from tuner.errors import StorageError, TunerError
 from tuner.imports import require
 from tuner.models.ensemble import load_network
 from tuner.models.generators import generators_kept
@@ -25,7 +26,7 @@ from tuner.records import DataInfo, Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train import standalone
-from tuner.train.export_code import is_own_factory, write_code
+from tuner.train.export_code import is_own_factory, storing_export, write_code
 from tuner.train.module_state import leaving_no_trace
 
 EXAMPLES = 2
@@ -62,6 +63,7 @@ def export_safetensors(weights: Path, target: Path) -> None:
     Raises:
         MissingExtraError: safetensors is not installed.
         TunerError: there is more to the network than tensors.
+        StorageError: the disk does not take it.
     """
     safetensors = require("safetensors.torch", extra="safetensors")
     with trained_weights(weights) as found:
@@ -70,7 +72,9 @@ def export_safetensors(weights: Path, target: Path) -> None:
                 f"the network holds more than tensors ({', '.join(others).replace(MARK, '')}), which safetensors "
                 "cannot: take weights.pt, or a folder"
             )
-        safetensors.save_file({name: tensor.contiguous() for name, tensor in found.items()}, str(target))
+        content = safetensors.save({name: tensor.contiguous() for name, tensor in found.items()})
+    with storing_export(target):
+        target.write_bytes(content)
 
 
 def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path, *, seed: int = 0) -> None:
@@ -79,6 +83,7 @@ def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, 
     Raises:
         MissingExtraError: the extra `onnx` is not installed.
         TunerError: the network has parts that cannot be exported.
+        StorageError: the disk does not take it.
     """
     require("onnxscript", extra="onnx")
     output = "predictions" if info.task == "regression" else "probabilities"
@@ -89,7 +94,8 @@ def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, 
             _traced(predictor, info), input_names=["inputs"], output_names=[output], dynamo=True, verbose=False
         )
         assert program is not None
-        program.save(str(target), external_data=False)
+        with storing_export(target):
+            program.save(str(target), external_data=False)
 
 
 def export_folder(
@@ -104,7 +110,7 @@ def export_folder(
         params: Of the trial.
         weights: Its weights.
         info: The data that it was trained on.
-        folder: Where to write; made where it is not there.
+        folder: A new one.
         seed: Of the trial.
 
     Returns:
@@ -114,23 +120,27 @@ def export_folder(
         DataError: the data, whose preparation is measured again, cannot be read.
         StudyMismatchError: they are not those that the network was trained on.
         TunerError: a network that is not the user's has parts that cannot be exported.
+        StorageError: the disk does not take it.
     """
     preparation = _preparation(spec, info)
-    folder.mkdir(parents=True, exist_ok=True)
     cause = None
     predictor = _predictor(spec, params, weights, info, seed=seed)
     try:
         with _quietly("torch.export"):
-            torch.export.save(_traced(predictor, info), folder / "network.pt2")
-        (folder / "network.json").unlink(missing_ok=True)  # of an earlier export
+            program = io.BytesIO()  # PyTorch's own writer ends the process where a disk is full
+            torch.export.save(_traced(predictor, info), program)
     except TunerError as error:
         if not is_own_factory(spec):
             raise
-        cause = str(error)
-        (folder / "network.pt2").unlink(missing_ok=True)
+        program, cause = None, str(error)
+    with storing_export(folder):
+        folder.mkdir(parents=True)
+        if program is not None:
+            (folder / "network.pt2").write_bytes(program.getbuffer())
+        (folder / "preparation.json").write_text(json.dumps(preparation, indent=1), encoding="utf-8")
+        shutil.copyfile(str(standalone.__file__), folder / "predict.py")
+    if program is None:
         write_code(spec, params, weights, info, folder, seed=seed)
-    (folder / "preparation.json").write_text(json.dumps(preparation, indent=1), encoding="utf-8")
-    shutil.copyfile(str(standalone.__file__), folder / "predict.py")
     return cause
 
 
@@ -200,6 +210,8 @@ def _quietly(what: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except StorageError:
+        raise
     except Exception as error:  # a user's code may raise anything where it is traced
         cause = str(error).strip() or type(error).__name__
         if "specialized it to be a constant" in cause:

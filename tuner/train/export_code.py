@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files, named_code
 from tuner.train import standalone_network
+from tuner.train.artefacts import storing
 from tuner.train.module_state import drawn
 
 
@@ -33,20 +35,22 @@ def is_own_factory(spec: SweepSpec) -> bool:
     return not (isinstance(factory, type) and is_lightning(factory))
 
 
+def storing_export(path: Path) -> AbstractContextManager[None]:
+    """See `storing`."""
+    return storing(path, shown="the export", remedy="make that possible, and export again")
+
+
 def write_code(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, folder: Path, *, seed: int) -> None:
     """Write code/, weights.pt, network.json, network.py and trained_weights.py.
 
     Raises:
-        StorageError: the weights are damaged, or of another network.
+        StorageError: the weights are damaged, or of another network, or the disk does not take what is written.
     """
+    whole = _whole_weights(spec, params, weights, info, seed=seed)
     root = Path(spec.root).resolve()
     files = [(root / file).resolve() for file in code_files(spec, key="model")]
     places = [place for place in dict.fromkeys((root, Path.cwd())) if any(f.is_relative_to(place) for f in files)]
     base = Path(os.path.commonpath([*(file.parent for file in files), *places])) if files else root
-    for file in files:
-        target = folder / "code" / file.relative_to(base)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
     module, _, name = spec.model.kind.rpartition(":")
     known = {
         "model": f"{(root / module).resolve().relative_to(base)}:{name}" if module.endswith(".py") else spec.model.kind,
@@ -56,11 +60,16 @@ def write_code(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, f
         "inputs": {group: columns_of(names, info, group=group) for group, names in (spec.data.inputs or {}).items()},
         "outputs": spec.model.outputs,
     }
-    (folder / "network.json").write_text(json.dumps(known, indent=1), encoding="utf-8")
-    save_weights(_whole_weights(spec, params, weights, info, seed=seed), folder / "weights.pt")
     own = Path(str(standalone_network.__file__)).read_text(encoding="utf-8")
-    (folder / "network.py").write_text(own.replace("from tuner.models.unpacked", _BESIDE), encoding="utf-8")
-    shutil.copyfile(str(reader.__file__), folder / "trained_weights.py")
+    with storing_export(folder):
+        for file in files:
+            target = folder / "code" / file.relative_to(base)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        (folder / "network.json").write_text(json.dumps(known, indent=1), encoding="utf-8")
+        save_weights(whole, folder / "weights.pt")
+        (folder / "network.py").write_text(own.replace("from tuner.models.unpacked", _BESIDE), encoding="utf-8")
+        shutil.copyfile(str(reader.__file__), folder / "trained_weights.py")
 
 
 _BESIDE = """sys.path.append(str(Path(__file__).parent))

@@ -58,7 +58,7 @@ def check_export(
         outputs = _as_outputs(predictions, task)
     apart = float(np.abs(predictions - expected).max())
     if not apart <= PREDICTION_TOLERANCE * float(np.abs(expected).max()):
-        raise TunerError(f"{target} does not answer as its network does: dev predictions are off by {apart:.3g}")
+        raise TunerError(f"the export does not answer as its network does: dev predictions are off by {apart:.3g}")
     if task.folds:
         return None
     return float(np.mean([scores.metric for scores in task.dev_scores(outputs)]))
