@@ -61,7 +61,7 @@ def test_fuse_auto_trains_such_a_module_one_by_one_and_logs_why_once(
         ("noisy", "its forward draws random numbers itself, from PyTorch's generator"),
         ("transformer", "torch.func has no rule for aten::_scaled_dot_product_flash_attention_for_cpu"),
         ("counting", "its forward changes calls, which is no parameter or buffer"),
-        ("reset", "scale of it changes from epoch to epoch, and is no parameter or buffer"),
+        ("reset", "scale changes from epoch to epoch, and is no parameter or buffer"),
         ("counting_outside", "its code changes PASSES, which lies outside the module"),
         ("counting_on_its_class", "its code changes CountingOnItsClass.passes, which lies outside the module"),
         ("local_class", "each module has a class Net of its own, at the top: define it outside the factory"),
@@ -73,6 +73,38 @@ def test_the_reason_is_in_words(name: str, reason: str, tmp_path: Path, caplog: 
     assert reason in [r.getMessage().partition(": ")[2][: len(reason)] for r in caplog.records]
     with pytest.raises(TunerError, match=r"^fuse: require, but .* cannot be fused"):
         trained(name, tmp_path / "require", per_trial(9), fuse="require")
+
+
+AUTOGRAD = (
+    "its forward takes gradients by torch.autograd, which are those of one trial at a time (torch.func.grad would do)"
+)
+RECOMPUTES = "it computes a part again for its gradient (torch.utils.checkpoint), which works for one trial at a time"
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Recurrent", "torch.func has no rule for recurrent layers"),
+        ("Cell", "torch.func has no rule for recurrent layers"),
+        ("Scripted", "a part of it is compiled by TorchScript, which torch.func cannot see into"),
+        ("Recomputes", RECOMPUTES),
+        ("TakesSlopes", AUTOGRAD),
+        ("TakesSlopesOfAFunction", AUTOGRAD),
+        ("Hooked", "its forward changes the hooks of part, which is no parameter or buffer"),
+        (
+            "LooksWhereItsValuesLie",
+            "its forward cannot be computed for several trials at once, at single_modules.py:{}",
+        ),
+    ],
+)
+def test_no_text_and_no_private_name_of_the_librarys_is_the_reason(name: str, reason: str, tmp_path: Path) -> None:
+    file = "tests/train/single_modules.py"
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    (place,) = (number for number, line in enumerate(lines, start=1) if "untyped_storage" in line)
+    task = make_task(model=f"{file}:{name}")
+    (job,) = jobs(tmp_path, [{}])
+    assert task.ways.told(task.member(job)) == f"one trial at a time: {reason.format(place)}"
 
 
 def test_modules_whose_numbers_are_those_of_the_default_configuration_are_stacked(tmp_path: Path) -> None:

@@ -60,7 +60,6 @@ _DRAWS = "random numbers drawn in `forward`: Gumbel noise, layers skipped by cha
 _ATTRIBUTES = "attributes that change in `forward`: counters, caches, charges, what a hook keeps"
 _VALUES = "numbers taken out of tensors: `.item()`, an `if` on a tensor"
 _SEEDED = "plain attributes drawn as the weights are"
-_AGAIN = "`torch.utils.checkpoint`; gradients taken in `forward`"
 
 _NO_RULE = "torch.func has no rule for …, and would run it for one trial after the other"
 _OWN_CLASS = "each module has a class … of its own, at …: torch.nn.utils.parametrize makes one for each"
@@ -72,7 +71,11 @@ _KEEPS = "modules keep different values in …, which is no parameter or buffer"
 _HOLDS = "its parameter … holds {} numbers, and rows hold float32"
 _RANDOM = "its forward draws random numbers itself, from …"
 _DROPS = "its dropout is on in evaluation"
-_FAILS = "it fails for several trials at once (RuntimeError), and not for one"
+_RECURRENT = "torch.func has no rule for recurrent layers"
+_RECOMPUTES = "it computes a part again for its gradient (torch.utils.checkpoint), which works for one trial at a time"
+_GRADIENTS = (
+    "its forward takes gradients by torch.autograd, which are those of one trial at a time (torch.func.grad would do)"
+)
 
 ZOO = (
     Entry(tables.FeatureTokens, _ATTENTION, leaves_as_code=True),
@@ -91,10 +94,10 @@ ZOO = (
     Entry(tables.RandomWaves, _SEEDED, _KEEPS),
     Entry(tables.DeepSet, _PRODUCTS),
     Entry(tables.Highway, _LAYERS),
-    Entry(sequences.Causal, _PARAMETRISED, _OWN_CLASS),
+    Entry(sequences.Causal, _CONVOLUTIONS, _SLOW),
     Entry(sequences.Forecasts, _LAYERS),
     Entry(sequences.Patches, "the library's attention, on a CPU; other operations without a rule", _NO_RULE),
-    Entry(sequences.PackedSequences, "recurrent layers of the library", _KEEPS, leaves_as_code=True),
+    Entry(sequences.PackedSequences, "recurrent layers of the library", _RECURRENT, leaves_as_code=True),
     Entry(sequences.SpatialGates, _LAYERS),
     Entry(sequences.Mixer, _LAYERS),
     Entry(sequences.Rotary, _ATTRIBUTES, _CHANGES),
@@ -131,8 +134,8 @@ ZOO = (
     Entry(habits.ReadsItsRate, "the rate of an `nn.Dropout`, read", "it looks at the rate of a dropout layer"),
     Entry(habits.SkipsLayers, _DRAWS, _RANDOM),
     Entry(habits.Tied, _DOUBLE, _HOLDS.format("float64")),
-    Entry(habits.Recomputes, _AGAIN, _FAILS),
-    Entry(habits.Descends, _AGAIN, _FAILS, leaves_as_code=True),
+    Entry(habits.Recomputes, "`torch.utils.checkpoint`", _RECOMPUTES),
+    Entry(habits.Descends, "gradients taken in `forward`", _GRADIENTS, leaves_as_code=True),
     Entry(habits.RemembersTheLast, _ATTRIBUTES, _CHANGES, leaves_as_code=True),
     Entry(
         habits.HasExtraState,

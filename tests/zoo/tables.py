@@ -104,11 +104,11 @@ class ChoosesFeatures(nn.Module):
 
     def __init__(self, params: Params, data: DataInfo) -> None:
         super().__init__()
-        size = math.prod(data.input_shape)
+        size, few = math.prod(data.input_shape), int(params.get("norm_examples", 8))
         self.norm = nn.BatchNorm1d(size)
         self.start = nn.Linear(size, 16)
-        self.choose = nn.ModuleList(nn.Sequential(nn.Linear(8, size), GhostNorm(size, 8)) for _ in range(2))
-        self.look = nn.ModuleList(nn.Sequential(nn.Linear(size, 32), GhostNorm(32, 8)) for _ in range(2))
+        self.choose = nn.ModuleList(nn.Sequential(nn.Linear(8, size), GhostNorm(size, few)) for _ in range(2))
+        self.look = nn.ModuleList(nn.Sequential(nn.Linear(size, 32), GhostNorm(32, few)) for _ in range(2))
         self.last = nn.Linear(8, data.num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:

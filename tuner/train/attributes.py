@@ -52,6 +52,17 @@ def own_attributes(module: nn.Module) -> Iterator[tuple[str, Hashable]]:
             yield name, frozen([*value.values()] if name in _HOOKS else value)
 
 
+def in_words(module: nn.Module, attribute: str) -> str:
+    """An attribute as its owner's author knows it, who knows nothing of what PyTorch's own classes keep in theirs."""
+    where, _, name = attribute.rpartition(".")
+    part = module.get_submodule(where)
+    if name in _HOOKS:
+        return f"the hooks of {where or 'the module'}"
+    if name.startswith("_") and _is_librarys(type(part).__module__):
+        return f"what {where or 'the module'}, a {type(part).__name__}, keeps for itself"
+    return attribute
+
+
 def structure_of(module: nn.Module) -> Hashable:
     """The kinds of a module's parts and the shapes of its tensors."""
     return tuple((name, type(part), tensors_of(part)) for name, part in module.named_modules())

@@ -18,7 +18,7 @@ from tuner.models.dropout import replace_dropout
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import key
 from tuner.train.agreement import agrees, all_agree
-from tuner.train.attributes import attributes_of
+from tuner.train.attributes import attributes_of, in_words
 from tuner.train.plain_trial import PlainTrial
 from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, RowState
 from tuner.train.rates import epochs_of
@@ -157,7 +157,8 @@ class Recheck:
         """What a module's Python keeps is the same in every epoch."""
         now = attributes_of(program.modules[0])
         if self._attributes is not None and (name := first_change(self._attributes, now)):
-            raise RowsDifferError(f"{name} of it has changed, which is no parameter or buffer")
+            changed = in_words(program.modules[0], name)
+            raise RowsDifferError(f"{changed} has changed, which is no parameter or buffer")
         self._attributes = now
 
 

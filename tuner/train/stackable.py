@@ -11,7 +11,7 @@ from itertools import zip_longest
 
 from torch import nn
 
-from tuner.train.attributes import attributes_of, own_attributes, structure_of, tensors_of
+from tuner.train.attributes import attributes_of, in_words, own_attributes, structure_of, tensors_of
 
 
 def signature(module: nn.Module) -> Hashable:
@@ -37,7 +37,7 @@ def _difference(first: nn.Module, other: nn.Module) -> str | None:
         mine, theirs = dict(own_attributes(a)), dict(own_attributes(b))
         for attribute in sorted(mine.keys() | theirs.keys()):
             if mine.get(attribute) != theirs.get(attribute):
-                where = f"{name}.{attribute}" if name else attribute
+                where = in_words(first, f"{name}.{attribute}".lstrip("."))
                 return f"modules keep different values in {where}, which is no parameter or buffer"
         if tensors_of(a) != tensors_of(b):
             return f"modules of the same shape key differ in their parameters, at {name or 'the top'}"

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from torch import nn
 
 from tuner.models.generators import GeneratorStates, seed_generators
-from tuner.train.attributes import attributes_of, surroundings_of
+from tuner.train.attributes import attributes_of, in_words, surroundings_of
 from tuner.train.plain_trial import PlainTrial
 
 
@@ -30,7 +30,8 @@ class Standing:
         if self._first is None:
             self._first = self._began
         if name := first_change(self._first, self._began):
-            raise DiffersError(f"{name} of it changes from epoch to epoch, and is no parameter or buffer")
+            changed = in_words(self._module, name)
+            raise DiffersError(f"{changed} changes from epoch to epoch, and is no parameter or buffer")
         if any(type(part) is nn.Dropout and part.p != 0.0 for part in self._module.modules()):
             raise DiffersError("its code sets the rate of a dropout layer")
         self._drawn = GeneratorStates.now(self._trial.device)
@@ -39,7 +40,8 @@ class Standing:
         """Behind some steps."""
         self._check_generators(self._drawn)
         if name := first_change(self._began, attributes_of(self._module)):
-            raise DiffersError(f"its forward changes {name}, which is no parameter or buffer")
+            changed = in_words(self._module, name)
+            raise DiffersError(f"its forward changes {changed}, which is no parameter or buffer")
 
     def end_evaluation(self) -> None:
         """Behind an evaluation."""

@@ -10,11 +10,11 @@ from functools import partial
 import torch
 
 from tuner.data.dataset import TrainingData
-from tuner.models.build import build_module
-from tuner.models.keyed import key
+from tuner.models.build import build_module, transfer_for
 from tuner.models.rewritten import rewritten
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
+from tuner.train.fusable import plainly_unfusable
 from tuner.train.fusion import PER_TRIAL, fusion_key
 from tuner.train.gpus import without_tf32
 from tuner.train.grouped import Group
@@ -27,6 +27,9 @@ from tuner.train.stackable import difference, signature
 from tuner.train.vmapped import ModuleProgram
 
 log = logging.getLogger(__name__)
+
+PROOF_SEEDS = (0, 1)
+"""Of the trials of every proof, so that a verdict does not depend on whose turn came first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Structures:
             return AsWritten("it was begun as written")
         structure = fusion_key(self._spec, member.settings.model), signature(member.make_module())
         if structure not in self._verdicts:
-            self._verdicts[structure] = self._has_no_like(member) or self._proof(member)
+            self._verdicts[structure] = self._verdict(member)
         reason = self._verdicts[structure]
         if reason is None:
             return structure
@@ -115,18 +118,27 @@ class Structures:
         """Whether trials were fused before it was found that they must not be, for this reason."""
         return reason in self._found_out
 
-    def _has_no_like(self, member: Member) -> str | None:
-        """What a module keeps of the values that differ among the trials of a stack, if it keeps any."""
-        default = settings_for(self._spec, build_space(self._spec).default())
-        values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
-        usual = build_module(self._spec, values, self._data.info, seed=member.seed)
-        return difference([rewritten(made, self._device) for made in (member.make_module(), usual)])
-
-    def _proof(self, member: Member) -> str | None:
-        """Why a module cannot be trained as a row; found out by this trial, and one of another seed."""
-        seed = key(member.seed, "twin")
-        build = partial(build_module, self._spec, member.settings.model, self._data.info, seed=seed)
-        twin = replace(member, seed=seed, make_module=build)
+    def _verdict(self, member: Member) -> str | None:
+        """Why trials like this one cannot be fused: the same whichever of them comes first."""
+        module = member.make_module().to(self._device)
+        if reason := plainly_unfusable(member, module):
+            return reason
+        usual = self._usual(member, seed=member.seed)
+        if reason := difference([rewritten(made, self._device) for made in (module, usual.make_module())]):
+            return reason  # it keeps a value that differs among the trials of a stack
+        members = [self._usual(member, seed=seed) for seed in PROOF_SEEDS]
         num_outputs = self._data.info.num_outputs
         with without_tf32():
-            return difference_as_rows([member, twin], self._data.train, loss=self._loss, num_outputs=num_outputs)
+            return difference_as_rows(members, self._data.train, loss=self._loss, num_outputs=num_outputs)
+
+    def _usual(self, member: Member, *, seed: int) -> Member:
+        """A trial of another seed, and with the default values of all that may differ within a stack."""
+        default = settings_for(self._spec, build_space(self._spec).default())
+        values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
+        return replace(
+            member,
+            seed=seed,
+            settings=replace(member.settings, model=values),
+            make_module=partial(build_module, self._spec, values, self._data.info, seed=seed),
+            transfer=transfer_for(self._spec, values, self._data.info, None),
+        )
