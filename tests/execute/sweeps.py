@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.contracts.executor_contract import EPOCHS, drain, ends
+from tests.contracts.executor_contract import EPOCHS, drain
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.local import LocalExecutor
 from tuner.paths import StudyPaths
@@ -54,15 +54,19 @@ def local_executor(spec: SweepSpec, folder: Path, *, workers: int = 2) -> LocalE
     return LocalExecutor(spec, StudyPaths(folder), [WorkerPlace("cpu", 1, None)] * workers)
 
 
-def drain_stalled(executor: LocalExecutor, jobs: Sequence[TrialJob], *, stall_seconds: float) -> list[TrialEvent]:
-    """All events until each job has ended, of an executor whose one worker hangs and is ended for it.
+def drain_stalled(executor: LocalExecutor, jobs: Sequence[TrialJob], *, culprit: int) -> list[TrialEvent]:
+    """All events until each job has ended, of an executor whose one worker hangs as often as it trains the culprit.
 
-    The limit holds for that worker alone: the next one may take its time to start, however busy the machine is.
+    The limit of 2 s holds for that alone: everything else may take its time, however busy the machine is.
     """
-    calm, worker = executor.spec, executor.workers[0].process.pid
-    limits = calm.limits.model_copy(update={"stall_seconds": stall_seconds})
-    executor.spec = calm.model_copy(update={"limits": limits})
-    events = drain(executor, jobs, until=lambda: worker not in [w.process.pid for w in executor.workers])
+    calm = executor.spec
+    short = calm.model_copy(update={"limits": calm.limits.model_copy(update={"stall_seconds": 2.0})})
+
+    def choose_limit() -> bool:
+        worker = executor.workers[0]
+        executor.spec = short if worker.ready and culprit in worker.jobs else calm
+        return False
+
+    events = drain(executor, jobs, until=choose_limit)
     executor.spec = calm
-    left = [job for job in jobs if job.trial not in ends(events)]
-    return [*events, *(drain(executor, left) if left else [])]
+    return events

@@ -111,7 +111,7 @@ def test_a_function_that_hangs_is_lost_with_its_worker(tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, 0, fault="hang"), make_job(tmp_path, 1)]
     executor.submit(jobs)
     events = drain(executor, jobs, until=(TrialPaths(Path(jobs[0].folder)).own_checkpoint / "epoch").exists)
-    events += drain_stalled(executor, jobs, stall_seconds=1.0)
+    events += drain_stalled(executor, jobs, culprit=0)
     failed = ends(events)[0]
     assert isinstance(failed, TrialFailed)
     assert failed.reason is FailureReason.STALLED

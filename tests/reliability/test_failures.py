@@ -34,7 +34,6 @@ FAULTS = {
     "killed": "killed: its process was killed by SIGKILL (9)",
     "memory": "out of memory: OutOfMemoryError: CUDA out of memory.",
     "too much memory": "out of memory: RuntimeError: ",
-    "hang": "stalled: it finished no epoch for 8 s",
     "outputs nan": "diverged: the training loss became nan",
     "outputs none": "error: ",
     "outputs text": "error: ",
@@ -43,7 +42,7 @@ FAULTS = {
     "fork and come back": "all epochs",
     "leave a child": "all epochs",
 }
-"""What a trial's code may do, and how the trial's reason begins."""
+"""What a trial's code may do, and how the trial's reason begins; `tests/execute/` has trials that hang."""
 
 
 @pytest.mark.slow
@@ -52,7 +51,7 @@ def test_whatever_a_trial_does_it_ends_with_a_reason_and_the_sweep_goes_on(rig: 
         model=f"{CODE}:build_fault",
         space={"fault": {"choices": list(FAULTS), "tier": 1}},
         search={"trials": len(FAULTS), "strategy": "grid"},
-        limits={"stall_seconds": 8, "consecutive_failures": 99},
+        limits={"consecutive_failures": 99},
     )
     run = rig.start(engine="local")
     assert run.wait() == 0, run.err
