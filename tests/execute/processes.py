@@ -33,6 +33,27 @@ def marked(variable: str) -> list[int]:
     return [pid for pid, (state, _, _) in _all().items() if state != "Z" and variable.encode() in _environment(pid)]
 
 
+def at_home(folder: Path) -> list[int]:
+    """The processes that are alive and whose current folder this is."""
+    return [pid for pid, (state, _, _) in _all().items() if state != "Z" and _current_folder(pid) == str(folder)]
+
+
+def is_fork_server(pid: int) -> bool:
+    """Whether it is the process that workers are forked from, by its command line, or its name if it is a fork."""
+    try:
+        said = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "comm")]
+    except OSError:
+        return False
+    return any(b"forkserver" in one for one in said)
+
+
+def _current_folder(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    except OSError:  # it has ended, or is another user's
+        return ""
+
+
 def _environment(pid: int) -> list[bytes]:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")

@@ -64,7 +64,7 @@ class Forked:
 
 
 class Zygote:
-    """See `tests.reliability.zygote`. Only for `--engine inline`."""
+    """See `tests.reliability.zygote`."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(

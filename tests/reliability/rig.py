@@ -23,7 +23,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from tests.execute.processes import children, eventually, group, marked
+from tests.execute.processes import at_home, children, eventually, group, is_fork_server, marked
 from tests.reliability.audit import audit
 from tests.reliability.launch import Command, Launcher, launch, wait_for
 from tuner.errors import StudyNotFoundError
@@ -197,10 +197,10 @@ class Rig:
 
     @property
     def has_fork_server(self) -> bool:
-        return any("forkserver" in _command_line(pid) for pid in children(self.last.pid))
+        return any(is_fork_server(pid) for pid in children(self.last.pid))
 
     def _fork_server(self) -> int:
-        return next(pid for pid in children(self.last.pid) if "forkserver" in _command_line(pid))
+        return next(pid for pid in children(self.last.pid) if is_fork_server(pid))
 
     @contextmanager
     def fill_disk(self) -> Iterator[None]:
@@ -279,7 +279,8 @@ class Rig:
 
     def processes(self) -> list[tuple[int, str]]:
         """What the runs have started, whatever its process group, and is alive: process ids and command lines."""
-        found = {pid for run in self.runs for pid in group(run.pid)} | set(marked(f"{MARK}={self.folder}"))
+        found = {pid for run in self.runs for pid in group(run.pid)}
+        found |= {*marked(f"{MARK}={self.folder}"), *at_home(self.folder)}
         return [(pid, _command_line(pid)) for pid in sorted(found)]
 
     def audit(self, *, complete: bool = False, like: Rig | None = None) -> None:

@@ -6,7 +6,6 @@ import json
 import socket
 import sqlite3
 import urllib.request
-from collections.abc import Callable
 from contextlib import closing
 
 import optuna
@@ -32,47 +31,49 @@ def test_eight_runs_that_start_at_once_make_one_study(request: pytest.FixtureReq
 
 
 @pytest.mark.deep
-def test_sixteen_workers_lose_nothing_while_others_read(rig: Rig, quick_rigs: Callable[[str], Rig]) -> None:
+def test_sixteen_workers_lose_nothing_while_others_read(quick_rig: Rig) -> None:
     epochs = 20
-    rig.sweep(training={"epochs": epochs, "batch_size": 128, "fuse": "off"})
-    reader = quick_rigs(rig.folder.name)
-    run = rig.start("--workers", "16", engine="local")
-    rig.wait_until(lambda: rig.paths.database.exists() and TrialState.RUNNING in states(rig))
-    with closing(sqlite3.connect(rig.paths.database, isolation_level=None)) as connection:
+    quick_rig.sweep(training={"epochs": epochs, "batch_size": 128, "fuse": "off"})
+    run = quick_rig.start("--workers", "16", engine="local")
+    quick_rig.wait_until(lambda: quick_rig.paths.database.exists() and TrialState.RUNNING in states(quick_rig))
+    with closing(sqlite3.connect(quick_rig.paths.database, isolation_level=None)) as connection:
         connection.execute("BEGIN")  # and is left open: a reader that takes its time
         connection.execute("SELECT * FROM trials").fetchone()
         rounds = 0
         while run.alive or not rounds:
             for arguments in (("status", "study"), ("report", "study"), ("show", "study", "0")):
-                code, _, err = reader.command(*arguments)
+                code, _, err = quick_rig.command(*arguments)
                 assert code == 0, err
-            assert len(optuna.load_study(study_name="study", storage=f"sqlite:///{rig.paths.database}").trials) <= 20
+            assert (
+                len(optuna.load_study(study_name="study", storage=f"sqlite:///{quick_rig.paths.database}").trials) <= 20
+            )
             rounds += 1
     assert run.wait() == 0, run.err
     assert "cannot be written now" not in run.err
-    rig.audit(complete=True)
-    records = rig.records()
+    quick_rig.audit(complete=True)
+    records = quick_rig.records()
     assert [record.state for record in records] == [TrialState.COMPLETE] * 20
     assert {record.attempts for record in records} == {1}
     assert {record.epochs for record in records} == {epochs}
-    curves = [rig.paths.trial(n).curve.read_text().splitlines() for n in range(20)]
+    curves = [quick_rig.paths.trial(n).curve.read_text().splitlines() for n in range(20)]
     assert [len(curve) for curve in curves] == [1 + epochs] * 20
     assert len(run.announced) == 20
 
 
 @pytest.mark.slow
-def test_the_dashboard_may_be_open_during_a_run(rig: Rig, quick_rigs: Callable[[str], Rig]) -> None:
+def test_the_dashboard_may_be_open_during_a_run(quick_rig: Rig) -> None:
     pytest.importorskip("optuna_dashboard", reason="the dashboard is not installed (extra: dashboard)")
-    quick = quick_rigs(rig.folder.name)
-    quick.sweep(training={"epochs": 300, "batch_size": 128}, search={"trials": 3, "strategy": "random"})
-    assert quick.start(fault="after_tell").wait() == -9
+    quick_rig.sweep(training={"epochs": 300, "batch_size": 128}, search={"trials": 3, "strategy": "random"})
+    assert quick_rig.start(fault="after_tell").wait() == -9
     port = _free_port()
-    shown = rig.folder / "dashboard.err"
+    shown = quick_rig.folder / "dashboard.err"
     shown.touch()
-    server = launch(("dashboard", "study", "--port", str(port)), cwd=rig.folder, env={}, stdout=shown, stderr=shown)
+    server = launch(
+        ("dashboard", "study", "--port", str(port)), cwd=quick_rig.folder, env={}, stdout=shown, stderr=shown
+    )
     try:
         assert eventually(lambda: _ask(port, "/api/studies") is not None), shown.read_text()
-        run = quick.start()
+        run = quick_rig.start()
         while run.alive:
             assert _ask(port, "/api/studies/1") is not None
         assert run.wait() == 0, run.err
@@ -81,7 +82,7 @@ def test_the_dashboard_may_be_open_during_a_run(rig: Rig, quick_rigs: Callable[[
     finally:
         server.kill()
         server.wait()
-    quick.audit(complete=True)
+    quick_rig.audit(complete=True)
 
 
 def _free_port() -> int:

@@ -46,17 +46,17 @@ FAULTS = {
 
 
 @pytest.mark.slow
-def test_whatever_a_trial_does_it_ends_with_a_reason_and_the_sweep_goes_on(rig: Rig) -> None:
-    rig.sweep(
+def test_whatever_a_trial_does_it_ends_with_a_reason_and_the_sweep_goes_on(quick_rig: Rig) -> None:
+    quick_rig.sweep(
         model=f"{CODE}:build_fault",
         space={"fault": {"choices": list(FAULTS), "tier": 1}},
         search={"trials": len(FAULTS), "strategy": "grid"},
         limits={"consecutive_failures": 99},
     )
-    run = rig.start(engine="local")
+    run = quick_rig.start(engine="local")
     assert run.wait() == 0, run.err
-    rig.audit(complete=True)
-    ends = {str(record.params["fault"]): record for record in rig.records()}
+    quick_rig.audit(complete=True)
+    ends = {str(record.params["fault"]): record for record in quick_rig.records()}
     assert ends.keys() == FAULTS.keys()
     for fault, record in ends.items():
         assert record.reason.startswith(FAULTS[fault]), (fault, record.reason)
@@ -64,20 +64,20 @@ def test_whatever_a_trial_does_it_ends_with_a_reason_and_the_sweep_goes_on(rig: 
     assert ends["killed"].attempts <= 2
     assert f"trial {ends['killed'].number} is tried again" in run.err
     for fault in ("raise", "exit", "segfault"):
-        assert rig.paths.trial(ends[fault].number).log.read_text().strip(), fault
-    assert [row["trial"] for row in rig.leaderboard() if row["rank"]] != []
-    assert not [row for row in rig.leaderboard() if row["rank"] and row["state"] != "complete"]
+        assert quick_rig.paths.trial(ends[fault].number).log.read_text().strip(), fault
+    assert [row["trial"] for row in quick_rig.leaderboard() if row["rank"]] != []
+    assert not [row for row in quick_rig.leaderboard() if row["rank"] and row["state"] != "complete"]
 
 
 @pytest.mark.slow
-def test_prints_of_users_code_are_in_the_logs_and_not_in_the_results(rig: Rig) -> None:
-    rig.sweep(**user_code("print"))
-    run = rig.start("--json", engine="local")
+def test_prints_of_users_code_are_in_the_logs_and_not_in_the_results(quick_rig: Rig) -> None:
+    quick_rig.sweep(**user_code("print"))
+    run = quick_rig.start("--json", engine="local")
     assert run.wait() == 0, run.err
     assert {row["state"] for row in json.loads(run.out)["trials"]} == {"complete"}
     assert "printed by Python" not in run.out + run.err
-    culprit = next(r.number for r in rig.records() if r.params["l1"])
-    code, out, _ = rig.command("logs", "study", str(culprit))
+    culprit = next(r.number for r in quick_rig.records() if r.params["l1"])
+    code, out, _ = quick_rig.command("logs", "study", str(culprit))
     assert code == 0
     assert {"printed by Python", "written to descriptor 1", "printed by a child"} <= set(out.splitlines())
 

@@ -41,26 +41,26 @@ def long_epochs(hurry: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(rig: Rig) -> None:
-    rig.sweep(**SLOW)
-    run = rig.start("--fresh", "--set", "search.seed=0", engine="local")
-    rig.wait_until(lambda: bool(rig.checkpoints()))
-    workers = rig.workers()
-    rig.kill("session", signal.SIGTERM)  # as SLURM does: to all of the job's processes
+def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(quick_rig: Rig) -> None:
+    quick_rig.sweep(**SLOW)
+    run = quick_rig.start("--fresh", "--set", "search.seed=0", engine="local")
+    quick_rig.wait_until(lambda: bool(quick_rig.checkpoints()))
+    workers = quick_rig.workers()
+    quick_rig.kill("session", signal.SIGTERM)  # as SLURM does: to all of the job's processes
     assert run.wait() == 143
     assert "stopping" in run.err
     again = "tuner run sweep.yaml --engine local --set search.seed=0"
     assert f"everything is kept. To go on: {again}\n" in run.err
-    assert f"{again}   (goes on from the last checkpoints)" in rig.command("status", "study")[1]
+    assert f"{again}   (goes on from the last checkpoints)" in quick_rig.command("status", "study")[1]
     assert eventually(lambda: not any(group(pid) for pid in workers))
-    rig.audit()
-    assert TrialState.RUNNING not in states(rig)
-    reached = rig.checkpoints()
-    assert len(reached) == states(rig).count(TrialState.PAUSED) > 0
-    rig.hurry()
-    rig.resume("--set", "search.seed=0", engine="local")
-    assert rig.last.went_on == reached
-    rig.audit(complete=True)
+    quick_rig.audit()
+    assert TrialState.RUNNING not in states(quick_rig)
+    reached = quick_rig.checkpoints()
+    assert len(reached) == states(quick_rig).count(TrialState.PAUSED) > 0
+    quick_rig.hurry()
+    quick_rig.resume("--set", "search.seed=0", engine="local")
+    assert quick_rig.last.went_on == reached
+    quick_rig.audit(complete=True)
 
 
 @pytest.mark.slow
@@ -90,139 +90,143 @@ def test_a_study_is_finished_when_its_finalists_are(quick_rig: Rig, number: sign
 
 
 @pytest.mark.slow
-def test_an_interrupted_confirmation_says_so_and_how_to_go_on(rig: Rig) -> None:
-    rig.sweep(**{**SLOW, "search": {"trials": 1}})
-    rig.hurry()
-    rig.resume()
-    (rig.folder / "hurry").unlink()
+def test_an_interrupted_confirmation_says_so_and_how_to_go_on(quick_rig: Rig) -> None:
+    quick_rig.sweep(**{**SLOW, "search": {"trials": 1}})
+    quick_rig.hurry()
+    quick_rig.resume()
+    (quick_rig.folder / "hurry").unlink()
     confirm = ["confirm", "sweep.yaml", "--top", "1", "--seeds", "50", "--workers", "1"]
-    stdout, stderr = rig.folder / "confirm.out", rig.folder / "confirm.err"
-    run = rig.launcher(confirm, cwd=rig.folder, env={MARK: str(rig.folder)}, stdout=stdout, stderr=stderr)
-    assert eventually(lambda: bool(list(rig.paths.finalists.rglob("checkpoint.pt"))))
+    stdout, stderr = quick_rig.folder / "confirm.out", quick_rig.folder / "confirm.err"
+    run = quick_rig.launcher(
+        confirm, cwd=quick_rig.folder, env={MARK: str(quick_rig.folder)}, stdout=stdout, stderr=stderr
+    )
+    assert eventually(lambda: bool(list(quick_rig.paths.finalists.rglob("checkpoint.pt"))))
     os.kill(run.pid, signal.SIGINT)
     assert wait_for(run) == 130
     assert f"interrupted; everything is kept. To go on: tuner {' '.join(confirm)}\n" in stderr.read_text()
 
 
-def test_sigterm_in_a_long_epoch_ends_in_seconds_and_no_step_is_trained_twice(rig: Rig, tmp_path: Path) -> None:
-    rig.sweep(**long_epochs(tmp_path / "hurry"))
-    run = rig.start(engine="local")
-    rig.wait_until(lambda: len(rig.checkpoints()) == 2)
-    rig.kill("session", signal.SIGTERM)
+def test_sigterm_in_a_long_epoch_ends_in_seconds_and_no_step_is_trained_twice(quick_rig: Rig, tmp_path: Path) -> None:
+    quick_rig.sweep(**long_epochs(tmp_path / "hurry"))
+    run = quick_rig.start(engine="local")
+    quick_rig.wait_until(lambda: len(quick_rig.checkpoints()) == 2)
+    quick_rig.kill("session", signal.SIGTERM)
     assert run.wait() == 143
     assert "did not end in time" not in run.err
-    rig.audit()
-    assert states(rig) == [TrialState.PAUSED] * 2
-    reached = rig.checkpoints()
+    quick_rig.audit()
+    assert states(quick_rig) == [TrialState.PAUSED] * 2
+    reached = quick_rig.checkpoints()
     assert all(epoch == 0 < step < NUM_STEPS for epoch, step in reached.values())
     (tmp_path / "hurry").touch()
-    rig.resume(engine="local")
-    assert rig.last.went_on == reached
+    quick_rig.resume(engine="local")
+    assert quick_rig.last.went_on == reached
     assert (tmp_path / "hurry").stat().st_size == sum(NUM_STEPS - step for _, step in reached.values())
-    rig.audit(complete=True)
+    quick_rig.audit(complete=True)
 
 
-def test_a_kill_in_a_long_epoch_costs_the_steps_since_the_last_checkpoint(rig: Rig, tmp_path: Path) -> None:
-    rig.sweep(**long_epochs(tmp_path / "hurry"))
-    run = rig.start(engine="local")
-    rig.wait_until(lambda: [step > 20 for _, step in rig.checkpoints().values()] == [True, True])
-    rig.kill("coordinator")
+def test_a_kill_in_a_long_epoch_costs_the_steps_since_the_last_checkpoint(quick_rig: Rig, tmp_path: Path) -> None:
+    quick_rig.sweep(**long_epochs(tmp_path / "hurry"))
+    run = quick_rig.start(engine="local")
+    quick_rig.wait_until(lambda: [step > 20 for _, step in quick_rig.checkpoints().values()] == [True, True])
+    quick_rig.kill("coordinator")
     assert run.wait() == -9
-    rig.audit()
-    reached = rig.checkpoints()
+    quick_rig.audit()
+    reached = quick_rig.checkpoints()
     (tmp_path / "hurry").touch()
-    rig.resume(engine="local")
-    assert rig.last.went_on == reached
+    quick_rig.resume(engine="local")
+    assert quick_rig.last.went_on == reached
     assert (tmp_path / "hurry").stat().st_size == sum(NUM_STEPS - step for _, step in reached.values())
-    rig.audit(complete=True)
+    quick_rig.audit(complete=True)
 
 
-def test_the_first_ctrl_c_ends_cleanly_with_130_and_the_second_at_once(rig: Rig) -> None:
-    rig.sweep(**SLOW)
-    run = rig.start(engine="local")
-    rig.wait_until(lambda: bool(rig.checkpoints()))
-    rig.kill("coordinator", signal.SIGINT)
+def test_the_first_ctrl_c_ends_cleanly_with_130_and_the_second_at_once(quick_rig: Rig) -> None:
+    quick_rig.sweep(**SLOW)
+    run = quick_rig.start(engine="local")
+    quick_rig.wait_until(lambda: bool(quick_rig.checkpoints()))
+    quick_rig.kill("coordinator", signal.SIGINT)
     assert run.wait() == 130
-    rig.audit()
-    assert TrialState.RUNNING not in states(rig)
+    quick_rig.audit()
+    assert TrialState.RUNNING not in states(quick_rig)
 
-    rig.sweep(**{**ENDLESS, "model": {"kind": f"{CODE}:build", "slow": 600, "hurry": "hurry"}})
-    rig.hurry()
-    run = rig.start("--fresh", engine="local")
-    rig.wait_until(lambda: rig.has_fork_server and TrialState.RUNNING in states(rig) and bool(rig.checkpoints()))
-    (rig.folder / "hurry").unlink()
-    workers = rig.workers()
-    rig.kill("coordinator", signal.SIGINT)
-    rig.wait_until("stopping")
-    rig.kill("coordinator", signal.SIGINT)
+    quick_rig.sweep(**{**ENDLESS, "model": {"kind": f"{CODE}:build", "slow": 600, "hurry": "hurry"}})
+    quick_rig.hurry()
+    run = quick_rig.start("--fresh", engine="local")
+    quick_rig.wait_until(
+        lambda: quick_rig.has_fork_server and TrialState.RUNNING in states(quick_rig) and bool(quick_rig.checkpoints())
+    )
+    (quick_rig.folder / "hurry").unlink()
+    workers = quick_rig.workers()
+    quick_rig.kill("coordinator", signal.SIGINT)
+    quick_rig.wait_until("stopping")
+    quick_rig.kill("coordinator", signal.SIGINT)
     assert run.wait() == 130
     assert "did not end in time" not in run.err  # as it would after a first signal alone
     assert "Traceback" not in run.err
     assert eventually(lambda: not any(group(pid) for pid in workers))
 
 
-def test_ctrl_c_before_the_first_trial_ends_at_once(rig: Rig) -> None:
-    rig.sweep(data={"source": f"{CODE}:slow_data"})
-    run = rig.start(engine="local")
-    rig.wait_until(lambda: bool(rig.has_fork_server and rig.workers()))
-    rig.kill("coordinator", signal.SIGINT)
+def test_ctrl_c_before_the_first_trial_ends_at_once(quick_rig: Rig) -> None:
+    quick_rig.sweep(data={"source": f"{CODE}:slow_data"})
+    run = quick_rig.start(engine="local")
+    quick_rig.wait_until(lambda: bool(quick_rig.has_fork_server and quick_rig.workers()))
+    quick_rig.kill("coordinator", signal.SIGINT)
     assert run.wait() == 130
     assert "Traceback" not in run.err
-    assert not rig.paths.database.exists()
+    assert not quick_rig.paths.database.exists()
 
 
-def test_a_time_limit_ends_cleanly_with_0(rig: Rig) -> None:
-    rig.sweep(**ENDLESS)
-    run = rig.start("--time", "8s")
+def test_a_time_limit_ends_cleanly_with_0(quick_rig: Rig) -> None:
+    quick_rig.sweep(**ENDLESS)
+    run = quick_rig.start("--time", "8s")
     assert run.wait() == 0
     assert "out of time; everything is kept" in run.err
-    rig.audit()
-    assert set(states(rig)) <= {TrialState.PAUSED}
+    quick_rig.audit()
+    assert set(states(quick_rig)) <= {TrialState.PAUSED}
 
 
-def test_a_second_run_says_who_runs_the_study_and_changes_nothing(rig: Rig) -> None:
-    rig.sweep(**ENDLESS)
-    first = rig.start(engine="local")
-    rig.wait_until(lambda: bool(rig.checkpoints()))
+def test_a_second_run_says_who_runs_the_study_and_changes_nothing(quick_rig: Rig) -> None:
+    quick_rig.sweep(**ENDLESS)
+    first = quick_rig.start(engine="local")
+    quick_rig.wait_until(lambda: bool(quick_rig.checkpoints()))
     for flags in ((), ("--fresh",)):
-        folders = sorted(path.name for path in rig.paths.folder.iterdir() if path.is_dir())
-        second = rig.start(*flags)
+        folders = sorted(path.name for path in quick_rig.paths.folder.iterdir() if path.is_dir())
+        second = quick_rig.start(*flags)
         assert second.wait() == 5
         assert f"process {first.pid} on" in second.err
-        assert sorted(path.name for path in rig.paths.folder.iterdir() if path.is_dir()) == folders
+        assert sorted(path.name for path in quick_rig.paths.folder.iterdir() if path.is_dir()) == folders
     os.kill(first.pid, signal.SIGTERM)
     assert first.wait() == 143
-    rig.audit()
+    quick_rig.audit()
 
 
-def test_a_killed_coordinator_takes_its_workers_along_and_loses_nothing(rig: Rig) -> None:
-    rig.sweep(**SLOW)
-    run = rig.start(engine="local")
-    rig.wait_until(lambda: bool(rig.checkpoints()))
-    workers = rig.workers()
-    rig.kill("coordinator")
+def test_a_killed_coordinator_takes_its_workers_along_and_loses_nothing(quick_rig: Rig) -> None:
+    quick_rig.sweep(**SLOW)
+    run = quick_rig.start(engine="local")
+    quick_rig.wait_until(lambda: bool(quick_rig.checkpoints()))
+    workers = quick_rig.workers()
+    quick_rig.kill("coordinator")
     assert run.wait() == -9
     assert eventually(lambda: not any(group(pid) for pid in workers))
-    rig.audit()
-    assert TrialState.RUNNING in states(rig)
-    rig.hurry()
-    rig.resume(engine="local")
-    assert rig.last.went_on
-    rig.audit(complete=True)
+    quick_rig.audit()
+    assert TrialState.RUNNING in states(quick_rig)
+    quick_rig.hurry()
+    quick_rig.resume(engine="local")
+    assert quick_rig.last.went_on
+    quick_rig.audit(complete=True)
 
 
 @pytest.mark.parametrize("role", ["worker", "fork server"])
-def test_a_run_survives_the_death_of_what_it_started(rig: Rig, role: str) -> None:
-    rig.sweep(**SLOW)
-    run = rig.start(engine="local")
-    rig.wait_until(lambda: bool(rig.checkpoints()))
-    rig.kill(role)
-    rig.hurry()
+def test_a_run_survives_the_death_of_what_it_started(quick_rig: Rig, role: str) -> None:
+    quick_rig.sweep(**SLOW)
+    run = quick_rig.start(engine="local")
+    quick_rig.wait_until(lambda: bool(quick_rig.checkpoints()))
+    quick_rig.kill(role)
+    quick_rig.hurry()
     assert run.wait() == 0
     if role == "worker":
         assert re.search(r"worker \d was lost with \d trials in training|trial \d+ is tried again", run.err)
-    assert states(rig) == [TrialState.COMPLETE] * rig.trials
-    rig.audit(complete=True)
+    assert states(quick_rig) == [TrialState.COMPLETE] * quick_rig.trials
+    quick_rig.audit(complete=True)
 
 
 @pytest.mark.slow

@@ -31,25 +31,22 @@ def on_small_disk(quick_rig: Rig) -> Iterator[Rig]:
 
 @needs_root
 @pytest.mark.parametrize("engine", ["inline", "local"])
-def test_a_disk_that_fills_ends_the_run_with_5_and_with_room_it_goes_on(
-    rig: Rig, quick_rigs: Callable[[str], Rig], engine: str
-) -> None:
-    mine = rig if engine == "local" else quick_rigs("quick")
-    with small_disk(mine.folder / "results", mebibytes=8):
-        mine.sweep(**PATIENT)
-        run = mine.start(engine=engine)
-        mine.wait_until(lambda: bool(mine.checkpoints()))
-        with mine.fill_disk():
+def test_a_disk_that_fills_ends_the_run_with_5_and_with_room_it_goes_on(quick_rig: Rig, engine: str) -> None:
+    with small_disk(quick_rig.folder / "results", mebibytes=8):
+        quick_rig.sweep(**PATIENT)
+        run = quick_rig.start(engine=engine)
+        quick_rig.wait_until(lambda: bool(quick_rig.checkpoints()))
+        with quick_rig.fill_disk():
             assert run.wait() == 5
             assert "disk full" in run.err
             assert "Traceback" not in run.err
-            assert mine.command("report", "study")[0] == 0
-            assert re.search(r"state     (stopped|interrupted): .*disk full", mine.command("status", "study")[1])
-        assert TrialState.FAILED not in states(mine)
-        mine.hurry()
-        mine.resume(engine=engine)
-        assert any(place > (0, 0) for place in mine.last.went_on.values())
-        mine.audit(complete=True)
+            assert quick_rig.command("report", "study")[0] == 0
+            assert re.search(r"state     (stopped|interrupted): .*disk full", quick_rig.command("status", "study")[1])
+        assert TrialState.FAILED not in states(quick_rig)
+        quick_rig.hurry()
+        quick_rig.resume(engine=engine)
+        assert any(place > (0, 0) for place in quick_rig.last.went_on.values())
+        quick_rig.audit(complete=True)
 
 
 @needs_root

@@ -1,25 +1,31 @@
 """A process that has everything imported, and forks into `tuner` commands: a run then starts in milliseconds.
 
-The commands that it forks are processes of their own, and die like any other. Their runs write the tables of the
-reports, but draw no plots, which would take most of their time; and each epoch that a listener hears of is written into
-the file `heard` beside the log. Requests and answers are lines of
+The commands that it forks are processes of their own, and die like any other; the fork server of theirs, which would
+be another Python process with all its imports, is a fork of theirs with a clean slate. Their runs write the tables of
+the reports, but draw no plots, which would take most of their time; and each epoch that a listener hears of is written
+into the file `heard` beside the log. Requests and answers are lines of
 JSON: {"run": arguments, "cwd": ..., "env": ..., "stdout": ..., "stderr": ...} -> {"pid": ...}, and {"poll": pid} ->
 {"code": exit code or null}.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from multiprocessing import forkserver, util
+from pathlib import Path
 from typing import Any
 
 PRELOADED = (
     "alembic.command", "matplotlib.backends.backend_agg", "optuna", "pandas", "sklearn.datasets", "torch",
     "tuner.cli.doctor", "tuner.cli.progress", "tuner.cli.report", "tuner.cli.run", "tuner.cli.show",
-    "tuner.cli.status", "tuner.data.arrays", "tuner.data.targets", "tuner.execute.inline", "tuner.report.terminal",
+    "tuner.cli.status", "tuner.data.arrays", "tuner.data.targets", "tuner.execute.inline", "tuner.execute.local",
+    "tuner.execute.worker", "tuner.report.terminal",
     "tuner.report.write", "tuner.search.optuna_samplers", "tuner.search.priority", "tuner.search.registry",
     "tuner.spec.changes", "tuner.spec.check", "tuner.spec.reader", "tuner.store.optuna_store", "tuner.sweep.run",
 )  # fmt: skip
@@ -38,6 +44,7 @@ def main() -> None:
 
     write.write_reports = write.write_tables
     _listen()
+    _fork_the_fork_server()
     print("{}", flush=True)
     for line in sys.stdin:
         request = json.loads(line)
@@ -58,6 +65,40 @@ def _listen() -> None:
                 file.write("".join(f"{study} {record.number} {result.epoch}\n" for result in results))
 
     run.LogFile = Listener  # type: ignore[misc]
+
+
+def _fork_the_fork_server() -> None:
+    """Have a command's fork server be a fork of it, which spares it four seconds of imports."""
+    spawn = util.spawnv_passfds
+
+    def start(path: str, arguments: Sequence[Any], descriptors: Sequence[int]) -> int:
+        texts = [os.fsdecode(argument) for argument in arguments]
+        if "multiprocessing.forkserver" not in texts[-1]:
+            return spawn(path, arguments, descriptors)
+        pid = os.fork()
+        if not pid:
+            _be_fork_server(texts, descriptors)
+        return pid
+
+    util.spawnv_passfds = start
+
+
+def _be_fork_server(arguments: Sequence[str], descriptors: Sequence[int]) -> None:
+    """Become what `python ARGUMENTS` would be: without the files, the signals and the helpers of the process it was."""
+    try:
+        kept = sorted({0, 1, 2, *descriptors})
+        for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+            os.closerange(low + 1, high)
+        for number in signal.valid_signals():
+            if signal.getsignal(number) not in (signal.SIG_IGN, signal.SIG_DFL, None):
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        Path("/proc/self/comm").write_text("forkserver")
+        sys.orig_argv = list(arguments)
+        forkserver._forkserver.__init__()  # type: ignore[attr-defined,misc]
+        del sys.modules["tuner.execute.fork_server"]  # it shields the process that imports it as a fork server
+        exec(arguments[-1], {})
+    finally:
+        os._exit(0)
 
 
 def _poll(pid: int) -> dict[str, Any]:
@@ -90,6 +131,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
 
         traceback.print_exc()
     finally:
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
