@@ -140,25 +140,24 @@ def test_a_kill_in_a_long_epoch_costs_the_steps_since_the_last_checkpoint(quick_
 
 
 def test_the_first_ctrl_c_ends_cleanly_with_130_and_the_second_at_once(quick_rig: Rig) -> None:
-    quick_rig.sweep(**SLOW)
-    run = quick_rig.start(engine="local")
-    quick_rig.wait_until(lambda: bool(quick_rig.checkpoints()))
-    quick_rig.kill("coordinator", signal.SIGINT)
+    rig = quick_rig
+    rig.sweep(**SLOW)
+    run = rig.start(engine="local")
+    rig.wait_until(lambda: bool(rig.checkpoints()))
+    rig.kill("coordinator", signal.SIGINT)
     assert run.wait() == 130
-    quick_rig.audit()
-    assert TrialState.RUNNING not in states(quick_rig)
+    rig.audit()
+    assert TrialState.RUNNING not in states(rig)
 
-    quick_rig.sweep(**{**ENDLESS, "model": {"kind": f"{CODE}:build", "slow": 600, "hurry": "hurry"}})
-    quick_rig.hurry()
-    run = quick_rig.start("--fresh", engine="local")
-    quick_rig.wait_until(
-        lambda: quick_rig.has_fork_server and TrialState.RUNNING in states(quick_rig) and bool(quick_rig.checkpoints())
-    )
-    (quick_rig.folder / "hurry").unlink()
-    workers = quick_rig.workers()
-    quick_rig.kill("coordinator", signal.SIGINT)
-    quick_rig.wait_until("stopping")
-    quick_rig.kill("coordinator", signal.SIGINT)
+    rig.sweep(**{**ENDLESS, "model": {"kind": f"{CODE}:build", "slow": 600, "hurry": "hurry"}})
+    rig.hurry()
+    run = rig.start("--fresh", engine="local")
+    rig.wait_until(lambda: rig.has_fork_server and TrialState.RUNNING in states(rig) and bool(rig.checkpoints()))
+    (rig.folder / "hurry").unlink()
+    workers = rig.workers()
+    rig.kill("coordinator", signal.SIGINT)
+    rig.wait_until("stopping")
+    rig.kill("coordinator", signal.SIGINT)
     assert run.wait() == 130
     assert "did not end in time" not in run.err  # as it would after a first signal alone
     assert "Traceback" not in run.err

@@ -189,6 +189,7 @@ class Sweep:
                 case TrialStarted():
                     if self.trained_by is not None:
                         self.trained_by(event.code)
+                    self.told.begin(event.trial)
                     self._note_start(event, self.store.record(event))
                     continue
                 case EpochsFinished():

@@ -12,6 +12,9 @@ from tuner.paths import own_place
 from tuner.records import EpochResult, TrialRecord
 
 _EPOCHS = struct.Struct("<I")
+"""The number of epochs and one; 0 where nothing is known."""
+_ROOM_BYTES = 4096
+"""Is reserved at a time: a block of most file systems."""
 
 
 class Told:
@@ -19,7 +22,7 @@ class Told:
 
     A checkpoint may be older than what was told when a run was killed, or newer, and the database is some seconds
     behind: neither can say it. So it stands in a file of its own, four bytes for each trial, which has them before the
-    next epoch is told; a kill in between repeats one.
+    next epoch is told; a kill in between repeats one. The file has its room before a disk can fill.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -30,7 +33,7 @@ class Told:
         if file is not None and file.is_file():
             data = file.read_bytes()
             whole = data[: len(data) // _EPOCHS.size * _EPOCHS.size]
-            self._epochs = {trial: told for trial, (told,) in enumerate(_EPOCHS.iter_unpack(whole)) if told}
+            self._epochs = {trial: told - 1 for trial, (told,) in enumerate(_EPOCHS.iter_unpack(whole)) if told}
 
     def trust(self, records: Iterable[TrialRecord]) -> None:
         """Take what is stored of trials for told, where the file says nothing of them (a power cut emptied it)."""
@@ -43,17 +46,29 @@ class Told:
         told = self._epochs.get(trial, 0)
         return tuple(result for result in results if result.epoch > told)
 
+    def begin(self, trial: int) -> None:
+        """The trial is trained from now on: what is stored of it is not to be taken for told."""
+        self.note(trial, self._epochs.get(trial, 0))
+
     def note(self, trial: int, epoch: int) -> None:
         """All epochs of the trial up to this one were told."""
         self._epochs[trial] = epoch
         if self._file is not None:
             with suppress(OSError):  # a disk that cannot take it will be told of by what matters more
-                os.pwrite(self._open(self._file), _EPOCHS.pack(epoch), trial * _EPOCHS.size)
+                os.pwrite(self._with_room(self._file, trial), _EPOCHS.pack(epoch + 1), trial * _EPOCHS.size)
 
     def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _with_room(self, file: Path, trial: int) -> int:
+        """The file's descriptor, with room for the trial's entry."""
+        descriptor = self._open(file)
+        needed = (trial + 1) * _EPOCHS.size
+        if os.fstat(descriptor).st_size < needed and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, -(-needed // _ROOM_BYTES) * _ROOM_BYTES)
+        return descriptor
 
     def _open(self, file: Path) -> int:
         if self._descriptor is None:
