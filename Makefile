@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RECORD ?= results/gpu.json
+SECONDS ?= 300
 PYTEST = $(BIN)/python -m pytest -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep quick test deep exactness mutants soak check lint types bench docs clean
+.PHONY: help install sweep quick test deep exactness mutants soak check lint types bench gpu docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +58,9 @@ types: install
 bench: install  ## Measure our overhead and our throughput (minutes; best on an idle machine)
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/throughput.py --space all
+
+gpu: install  ## Test and measure on a GPU, in 5 minutes (SECONDS=600, ONLY=throughput,widths); the record is RECORD, results/gpu.json
+	$(BIN)/python benchmarks/on_gpu.py --out $(RECORD) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
 
 docs: install  ## Write the generated pages again
 	$(BIN)/python -m tuner.spec.reference > docs/sweep-file.md

@@ -1,0 +1,1 @@
+"""The phases of `on_gpu.py`, each a function from a setting to figures."""
