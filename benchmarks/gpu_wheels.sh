@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-.whl}
-names="optuna SQLAlchemy alembic Mako greenlet colorlog pydantic pydantic_core annotated-types typing-inspection ruamel.yaml pandas"
+names="optuna SQLAlchemy alembic Mako greenlet colorlog pydantic pydantic_core annotated-types typing-inspection typing_extensions ruamel.yaml pandas"
 python=python3
 [ -x .venv/bin/python ] && python=.venv/bin/python
 platforms=()

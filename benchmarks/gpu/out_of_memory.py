@@ -14,7 +14,7 @@ from tuner.records import TrialFailed, TrialFinished
 
 def out_of_memory(setting: Setting) -> Iterator[Figures]:
     side, count = setting.pick(32, 8), setting.pick(64, 8)
-    data = made_up(setting.pick(1024, 64), setting.pick(512, 20), (3, side, side))
+    data = made_up(setting.pick(512, 64), setting.pick(256, 20), (3, side, side))
     settings = {"channels": setting.pick(64, 4), "conv_layers": setting.pick(3, 1)}
     task = task_of(data, model="cnn", settings=settings, batch_size=setting.pick(128, 32), epochs=1)
     fraction = setting.pick(0.1, 2e-5)

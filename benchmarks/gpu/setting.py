@@ -98,8 +98,8 @@ def jobs(count: int, *, to_epoch: int) -> list[TrialJob]:
 
 
 def runs(task: Task, count: int) -> list[Run]:
-    """The trials as a cohort has them, before their first epoch."""
-    return [Run.of(job, task) for job in jobs(count, to_epoch=1000)]
+    """The trials as a cohort has them, before their only epoch: nothing is drawn for a next one meanwhile."""
+    return [Run.of(job, task) for job in jobs(count, to_epoch=1)]
 
 
 def wall_ms(action: Callable[[], object]) -> float:

@@ -30,14 +30,14 @@ def kinds(setting: Setting) -> dict[str, tuple[tuple[int, ...], dict[str, Any]]]
             (64,),
             {"settings": {"hidden_units": width, "norm": "batch"}, "optimizer": "adam", "learning_rate": 0.001},
         ),
-        "cnn": (image, {"model": "cnn", "settings": {"channels": setting.pick(16, 2), "norm": "batch"}}),
-        "resnet": (image, {"model": "resnet", "settings": {"channels": setting.pick(16, 2)}}),
+        "cnn": (image, {"model": "cnn", "settings": {"channels": setting.pick(8, 2), "norm": "batch"}}),
+        "resnet": (image, {"model": "resnet", "settings": {"channels": setting.pick(8, 2)}}),
         "users' module": ((64,), {"model": NORMED, "settings": {"hidden_units": width}}),
     }
 
 
 def truth(setting: Setting) -> Iterator[Figures]:
-    data = {shape: made_up(setting.pick(1000, 80), setting.pick(500, 20), shape) for shape in ((64,), (3, 16, 16))}
+    data = {shape: made_up(setting.pick(500, 80), setting.pick(250, 20), shape) for shape in ((64,), (3, 16, 16))}
     for name, (shape, spec) in kinds(setting).items():
         graphed = losses(data[shape], setting, **spec)
         yield verdict(f"curve of the CPU: {name}", far(graphed, losses(data[shape], setting, "cpu", **spec)), 1e-4)
@@ -51,7 +51,7 @@ def truth(setting: Setting) -> Iterator[Figures]:
 def losses(data: TrainingData, setting: Setting, device: str = DEVICE, **spec: Any) -> dict[int, list[float]]:
     """Train and dev losses of a few trials by epoch."""
     epochs = setting.pick(3, 1)
-    cohort = Cohort(task_of(data, device=device, **spec), jobs(setting.pick(8, 2), to_epoch=epochs), worker="gpu")
+    cohort = Cohort(task_of(data, device=device, **spec), jobs(setting.pick(4, 2), to_epoch=epochs), worker="gpu")
     found: dict[int, list[float]] = {}
     for events in cohort.epochs():
         for event in events:

@@ -71,8 +71,8 @@ def test_what_is_drawn_on_a_gpu_is_seeded_on_that_gpu(device: str) -> None:
     ("name", "most_launches"),
     [("mlp", 6), ("cnn, batch norm", 6), ("mlp, augmented, mixup", 60), ("users' module", 60)],
 )
-def test_the_host_never_waits_in_a_step(name: str, most_launches: int, tmp_path: Path) -> None:
-    task = make_task(device="cuda:1", **CASES[name])
+def test_the_host_never_waits_in_a_step(gpu: str, name: str, most_launches: int, tmp_path: Path) -> None:
+    task = make_task(device=gpu, **CASES[name])
     program = trained(task, tmp_path)
     runs = [Run.of(job, task) for job in jobs(tmp_path, slow(4))]
     plan = epoch_plan(task, runs)
@@ -111,11 +111,11 @@ RECURRENT = {"users'": "tests/train/test_gpu_machine.py:recurrent", "ours": "rec
 
 @pytest.mark.parametrize("model", in_depth(RECURRENT, but=["users'"]))
 def test_recurrent_networks_pass_the_checks_and_train(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "OVERFIT_STEPS", 2)  # whether they can be done, and not how far they come
     monkeypatch.setattr(checks, "FALLING_STEPS", 2)
-    task = make_task(device="cuda", model=RECURRENT[model], epochs=1, batch_size=100)
+    task = make_task(device=gpu, model=RECURRENT[model], epochs=1, batch_size=100)
     if model == "users'":
         check_contract(task)
     members = jobs(tmp_path, [{"learning_rate": 0.01}], to_epoch=1)

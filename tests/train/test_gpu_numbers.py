@@ -25,8 +25,8 @@ NORMED = "tests/train/user_modules.py:normed"
 
 
 @pytest.mark.parametrize("model", ["mlp", pytest.param(NORMED, marks=pytest.mark.slow)])
-def test_bfloat16_is_ranked_by_its_stored_weights_in_float32(model: str, tmp_path: Path) -> None:
-    task = make_task(device="cuda", model=model, precision="bf16", batch_size=100, epochs=1)
+def test_bfloat16_is_ranked_by_its_stored_weights_in_float32(gpu: str, model: str, tmp_path: Path) -> None:
+    task = make_task(device=gpu, model=model, precision="bf16", batch_size=100, epochs=1)
     members = jobs(tmp_path, [{"learning_rate": 0.1}] * 2, to_epoch=1)
     ranked = curves(run_cohort(task, members))
     for job in members:
@@ -56,17 +56,17 @@ def test_exact_norms_of_half_numbers_are_computed_in_float32(norm: nn.Module) ->
 
 
 @pytest.mark.slow
-def test_rows_keep_the_librarys_layers_on_a_gpu(tmp_path: Path) -> None:
+def test_rows_keep_the_librarys_layers_on_a_gpu(gpu: str, tmp_path: Path) -> None:
     """Which are one kernel each; exact ones take ten, for bits that only a CPU promises."""
     launches = {}
-    for device in ("cuda", "cpu"):
+    for device in (gpu, "cpu"):
         task = make_task(device=device, model=NORMED)
         runs = [Run.of(job, task) for job in jobs(tmp_path, slow(3))]
         program = task.program([run.member for run in runs])
         assert program.path(0) == "vmap"
         (stack,) = program._programs.values()  # type: ignore[attr-defined]
         launches[device] = {type(part) for part in stack.modules[0].modules()}
-    assert nn.BatchNorm1d in launches["cuda"]
+    assert nn.BatchNorm1d in launches[gpu]
     assert TrialBatchNorm in launches["cpu"]
 
 
@@ -78,11 +78,11 @@ def tf32_as_it_was() -> Iterator[None]:
 
 @pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True), ("bf16", False)])
 def test_products_round_to_tf32_where_the_file_says_so_alone(
-    precision: str, allowed: bool, tf32_as_it_was: None
+    gpu: str, precision: str, allowed: bool, tf32_as_it_was: None
 ) -> None:
     for before in (True, False):  # as a container's environment, or a user's module, may have set it
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = before
-        task = make_task(device="cuda", precision=precision)
+        task = make_task(device=gpu, precision=precision)
         assert torch.backends.cuda.matmul.allow_tf32 is allowed
         assert torch.backends.cudnn.allow_tf32 is allowed
     assert task.half is (precision == "bf16")
@@ -99,8 +99,9 @@ OPTIMIZERS: Mapping[str, str] = {"state by parameter": "lbfgs_like", "tensors in
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize(("first", "then"), [("cuda:1", "cpu"), ("cpu", "cuda:0")])
-def test_users_optimisers_move_between_devices(name: str, first: str, then: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("from_gpu", [True, False])
+def test_users_optimisers_move_between_devices(gpu: str, name: str, from_gpu: bool, tmp_path: Path) -> None:
+    first, then = (gpu, "cpu") if from_gpu else ("cpu", gpu)
     parts = {"optimizer": f"tests/train/user_parts.py:{OPTIMIZERS[name]}", "batch_size": 100}
     run_cohort(make_task(device=first, **parts), jobs(tmp_path / "moved", slow(2), to_epoch=1))
     kept = torch.load(_body(tmp_path / "moved" / "0000"), weights_only=True)["state"]

@@ -52,11 +52,8 @@ def trained(task: Task, folder: Path, *, count: int = 4) -> Program:
     return program
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.deep])])
-def test_a_program_is_gone_with_its_last_reference(name: str, device: str, tmp_path: Path, no_collector: None) -> None:
-    task = make_task(device=device, epochs=3, **CASES[name])
-    program = trained(task, tmp_path)
+def check_gone_with_its_last_reference(task: Task, folder: Path) -> None:
+    program = trained(task, folder)
     smaller = program.resized([0, 2], [])
     gone = weakref.ref(program)
     del program
@@ -64,12 +61,26 @@ def test_a_program_is_gone_with_its_last_reference(name: str, device: str, tmp_p
     task.evaluate(smaller)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_program_is_gone_with_its_last_reference(name: str, tmp_path: Path, no_collector: None) -> None:
+    check_gone_with_its_last_reference(make_task(epochs=3, **CASES[name]), tmp_path)
+
+
+@pytest.mark.gpu
+@pytest.mark.deep
+@pytest.mark.parametrize("name", CASES)
+def test_on_a_gpu_too(gpu: str, name: str, tmp_path: Path, no_collector: None) -> None:
+    check_gone_with_its_last_reference(make_task(device=gpu, epochs=3, **CASES[name]), tmp_path)
+
+
 @pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.skipif(torch.version.cuda is not None, reason="counts bytes of the pretended machine")
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_members_that_leave_do_not_cost_the_program_twice(model: str, tmp_path: Path, no_collector: None) -> None:
-    task = make_task(device="cuda", model=model, batch_size=128)
+def test_members_that_leave_do_not_cost_the_program_twice(
+    gpu: str, model: str, tmp_path: Path, no_collector: None
+) -> None:
+    task = make_task(device=gpu, model=model, batch_size=128)
     before = MACHINE.in_use()
     program = trained(task, tmp_path, count=8)
     whole = MACHINE.in_use() - before
