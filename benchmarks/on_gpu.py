@@ -36,7 +36,8 @@ SHARES: Mapping[str, float] = {
 }  # fmt: skip
 """The phases in their order, and their parts of the time."""
 WHEELS = ROOT / ".whl"
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 3.0
+"""Of its limit, for a phase to end by itself."""
 SECONDS_OF_ALL_TESTS = 200.0
 PRETENDED = "pretended, no measurement"
 REHEARSED_TEST = "the_data_lies_on_the_device"
@@ -127,7 +128,7 @@ class Record:
     def _phase(self, phase: str, limit: float) -> dict[str, Any]:
         lines = self.folder / f"{phase}.jsonl"
         lines.touch()
-        command = [sys.executable, "-m", "gpu.child", phase, str(lines), str(limit - GRACE_SECONDS)]
+        command = [sys.executable, "-m", "gpu.child", phase, str(lines), str(max(limit - 2 * GRACE_SECONDS, 1.0))]
         ended, printed = self._child(command + (["--rehearse"] if self.rehearsal else []), limit)
         whole = lines.read_text().split("\n")[:-1]  # a last one may have been cut off
         found: dict[str, Any] = {"ended": ended, "figures": [json.loads(line) for line in whole]}
@@ -167,10 +168,13 @@ class Record:
                 command, cwd=ROOT, env=self.environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
             try:
-                code = child.wait(timeout=max(limit, 1.0))
+                code = child.wait(timeout=max(limit - GRACE_SECONDS, 1.0))
                 ended = "well" if code == 0 else f"with exit code {code}"
             except subprocess.TimeoutExpired:
                 ended = f"at its limit of {limit:.0f} s"
+                child.send_signal(signal.SIGINT)  # so that it says where it was, and pytest what has passed
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=GRACE_SECONDS)
             finally:
                 _kill(child)
         return ended, printed.read_text(errors="replace")[-TAIL:]
