@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+
+from tests.pretend_cuda import HAS_GPU
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,7 +55,7 @@ def test_a_phase_that_runs_too_long_is_recorded_and_the_next_one_runs(tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(HAS_GPU, reason="there is one")
 def test_nothing_is_measured_where_there_is_no_gpu(tmp_path: Path) -> None:
     ended, record = on_gpu(tmp_path / "gpu.json")
     assert (ended.returncode, record) == (2, {})

@@ -14,6 +14,7 @@ from tests.contracts.executor_contract import EPOCHS, curve, drain, ends, figure
 from tests.execute.sweeps import drain_stalled, local_executor
 from tests.execute.test_commands import command_sweep, make_job, train
 from tests.execute.test_contract import RealContract
+from tests.pretend_cuda import HAS_GPU
 from tuner.errors import UserCodeError
 from tuner.execute.executor import Executor
 from tuner.execute.inline import InlineExecutor
@@ -185,7 +186,7 @@ def test_what_cannot_be_called_is_said_before_a_trial_is_lost(tmp_path: Path, fu
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
-@pytest.mark.skipif(torch.version.cuda is not None, reason="wants a second GPU, which the pretended machine has")
+@pytest.mark.skipif(HAS_GPU, reason="wants a second GPU, which the pretended machine has")
 def test_a_function_of_the_users_has_its_gpu_for_the_current_one(device: str, tmp_path: Path) -> None:
     executor = InlineExecutor(trainer_sweep("on_a_gpu", training={"epochs": 1}), StudyPaths(tmp_path), device=device)
     job = make_job(tmp_path, 0, to_epoch=1)

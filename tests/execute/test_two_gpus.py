@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
+from tests.pretend_cuda import HAS_GPU
 from tests.pretend_cuda.environment import ROOT, pretending
 from tuner.paths import StudyPaths
 from tuner.records import TrialRecord
@@ -39,7 +39,7 @@ def sweep(folder: Path, devices: str) -> tuple[dict[str, list[tuple[float, float
 
 
 @pytest.mark.deep
-@pytest.mark.skipif(torch.version.cuda is not None, reason="pretends two GPUs")
+@pytest.mark.skipif(HAS_GPU, reason="pretends two GPUs")
 def test_a_sweep_on_two_gpus_has_the_curves_of_the_cpu(tmp_path: Path) -> None:
     """Were a graph empty, its trial would fail."""
     on_cpu, _ = sweep(tmp_path / "cpu", "cpu")

@@ -17,6 +17,6 @@ What it does not know: which layouts and types a kernel takes, how CUDA rounds, 
 """
 
 from tests.pretend_cuda.machine import Machine
-from tests.pretend_cuda.patches import MACHINE, pretended
+from tests.pretend_cuda.patches import HAS_GPU, MACHINE, pretended
 
-__all__ = ["MACHINE", "Machine", "pretended"]
+__all__ = ["HAS_GPU", "MACHINE", "Machine", "pretended"]

@@ -15,6 +15,8 @@ from tests.pretend_cuda.calls import Functions, Kernels
 from tests.pretend_cuda.graphs import Capture, CurrentDevice, CurrentStream, Event, Graph, Stream
 from tests.pretend_cuda.machine import TOTAL_BYTES, Machine
 
+HAS_GPU = torch.cuda.is_available()
+"""Whether there is a real one: nothing is pretended yet. A build for CUDA says nothing of it."""
 MACHINE = Machine(num_gpus=2)
 """One for the process, since what is kept for a device (`lru_cache`) outlives a test."""
 

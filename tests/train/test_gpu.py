@@ -13,6 +13,7 @@ import pytest
 import torch
 from _pytest.mark import ParameterSet
 
+from tests.pretend_cuda import HAS_GPU
 from tests.train.cohorts import curves, diabetes, digits, jobs, labelled_digits, make_task, run_cohort
 from tests.train.test_exactness import TWO_LAYERS, per_trial
 from tuner.execute.runner import CohortRunner
@@ -170,7 +171,7 @@ def test_checkpoints_of_a_gpu_go_on_on_a_cpu(gpu: str, tmp_path: Path) -> None:
 def test_a_cohort_that_does_not_fit_goes_on_in_halves(
     gpu: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    units = 2048 if torch.version.cuda else 128
+    units = 2048 if HAS_GPU else 128
     task = make_task(device=gpu, settings={"hidden_units": units, "hidden_layers": 3}, epochs=1, optimizer="adam")
     configurations: list[Params] = [{"learning_rate": 1e-4}] * 16
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.pretend_cuda import MACHINE
+from tests.pretend_cuda import HAS_GPU, MACHINE
 from tests.train.cohorts import curves, figures, jobs, make_task, run_cohort
 from tests.train.test_exactness import TWO_LAYERS
 from tests.train.test_gpu import in_depth, slow
@@ -24,7 +24,7 @@ from tuner.train.stacked.step import GraphedOperations
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(torch.version.cuda is not None, reason="asks the pretended machine"),
+    pytest.mark.skipif(HAS_GPU, reason="asks the pretended machine"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning's
 ]
 

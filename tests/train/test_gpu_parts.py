@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pretend_cuda import pretended
+from tests.pretend_cuda import HAS_GPU, pretended
 from tests.train.cohorts import curves, jobs, make_spec, make_task, run_cohort
 from tests.train.test_folds import folded
 from tests.train.test_gpu import FEW, assert_close, in_depth, slow
@@ -77,7 +77,7 @@ def test_a_metric_of_the_users_is_given_tensors_of_the_gpu(gpu: str, tmp_path: P
     assert found[0] == found[1]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="goes on where there is no GPU")
+@pytest.mark.skipif(HAS_GPU, reason="goes on where there is no GPU")
 @pytest.mark.parametrize(
     "spec",
     [

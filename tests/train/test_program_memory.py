@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.pretend_cuda import MACHINE
+from tests.pretend_cuda import HAS_GPU, MACHINE
 from tests.train.cohorts import jobs, make_task
 from tests.train.test_exactness import TWO_LAYERS, per_trial
 from tuner.records import Params
@@ -75,7 +75,7 @@ def test_on_a_gpu_too(gpu: str, name: str, tmp_path: Path, no_collector: None) -
 
 @pytest.mark.gpu
 @pytest.mark.slow
-@pytest.mark.skipif(torch.version.cuda is not None, reason="counts bytes of the pretended machine")
+@pytest.mark.skipif(HAS_GPU, reason="counts bytes of the pretended machine")
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 def test_members_that_leave_do_not_cost_the_program_twice(
     gpu: str, model: str, tmp_path: Path, no_collector: None
