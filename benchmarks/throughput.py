@@ -111,11 +111,19 @@ class Tuner:
     """tuner with its workers started and its data loaded; each run is a new study."""
 
     def __init__(
-        self, data: str, trials: Sequence[Configuration], *, epochs: int, workers: int, fuse: str, model: str
+        self,
+        data: str,
+        trials: Sequence[Configuration],
+        *,
+        epochs: int,
+        workers: int,
+        fuse: str,
+        model: str,
+        device: str = "cpu",
     ) -> None:
         self.spec = sweep_spec(data, trials, epochs=epochs, fuse=fuse, model=model)
         self.folder = Path(tempfile.mkdtemp(prefix="throughput-"))
-        places = worker_places(["cpu"], workers=workers)
+        places = worker_places([device], workers=workers)
         self.executor = LocalExecutor(self.spec, StudyPaths(self.folder), places)
         self.facts = self.executor.facts
         self._runs = 0

@@ -1,4 +1,4 @@
-"""Phase 6: whole commands, on the GPU and on the CPU."""
+"""Phase 6: a sweep of one shape, and whole commands on the GPU and on the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpu.setting import Figures, Setting
+from throughput import Tuner, configurations
+
+from gpu.setting import Figures, Setting, spread
 from tuner.paths import StudyPaths
 from tuner.store.reader import read_study
 
@@ -26,10 +28,29 @@ WAYS = {
 
 
 def sweeps(setting: Setting) -> Iterator[Figures]:
+    yield one_shape(setting)
     ways = list(WAYS.items())[: setting.pick(3, 1)]
     for place, (name, options) in enumerate(ways):
         seconds = setting.left() / (len(ways) - place) - ENDING_SECONDS
         yield {"what": "sweeps/digits.yaml", "devices": name, **whole_run(setting, options, seconds=seconds)}
+
+
+def one_shape(setting: Setting) -> Figures:
+    """A sweep over one shape, with worker, database and checkpoints: what is left of a cohort's throughput."""
+    count, epochs = setting.pick(64, 2), setting.pick(20, 1)
+    trials = configurations("fixed", count)
+    sweep = Tuner("digits", trials, epochs=epochs, workers=1, fuse="auto", model="mlp", device="cuda")
+    try:
+        for _ in range(setting.pick(4, 1)):
+            sweep.run()
+    finally:
+        sweep.close()
+    times = [1e3 * seconds / count / epochs for seconds in sweep.sweep_seconds]
+    return {
+        "what": f"a sweep of {count} trials of 2 x 64 units on digits",
+        "ms_per_trial_epoch": spread(times[1:] or times),
+        "first": round(times[0], 4),
+    }
 
 
 def whole_run(setting: Setting, options: list[str], *, seconds: float) -> Figures:
