@@ -105,7 +105,9 @@ class Graph:
     def note_writes(self, func: Any, args: Any, kwargs: Any) -> None:
         """Remember what a call will write on: a capture computes nothing, so it is put back at the end."""
         for place, argument in enumerate(func._schema.arguments):
-            if argument.alias_info is not None and argument.alias_info.is_write:
+            # Norms write their running statistics, though their schemas say nothing of it.
+            is_write = argument.alias_info is not None and argument.alias_info.is_write
+            if is_write or argument.name in ("running_mean", "running_var"):
                 given = args[place] if place < len(args) else kwargs.get(argument.name)
                 for tensor in tree_leaves(given):
                     if isinstance(tensor, Tensor):
@@ -143,7 +145,7 @@ class Capture:
     machine: Machine
     default_capture_stream: Stream | None = None
 
-    def __init__(self, graph: Graph, *, stream: Stream | None = None) -> None:
+    def __init__(self, graph: Graph, *, pool: object = None, stream: Stream | None = None) -> None:
         if stream is None and Capture.default_capture_stream is None:
             Capture.default_capture_stream = Stream()  # on the device that is current then, and for ever
         graph.stream = stream or Capture.default_capture_stream

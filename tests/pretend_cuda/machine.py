@@ -41,6 +41,7 @@ class Machine:
         self.capturing: Graph | None = None
         self.counts: Counter[str] = Counter()
         """By what happened: `launch`, `replay`, `capture`, and `wait: ...` where the host waits for a GPU."""
+        self.sync_debug_mode = 0
         self.limit_bytes = float("inf")
         self.peak_bytes = 0
         self._places: dict[int, tuple[StorageWeakRef, torch.device, int]] = {}
@@ -69,6 +70,8 @@ class Machine:
     def wait(self, why: str) -> None:
         if self.capturing is not None:
             raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing ({why})")
+        if self.sync_debug_mode == 2:
+            raise RuntimeError(f"called a synchronizing CUDA operation ({why})")
         self.counts[f"wait: {why}"] += 1
 
     # Where tensors lie

@@ -96,6 +96,9 @@ def _cuda(machine: Machine) -> dict[str, Any]:
         for generator in machine.generators:
             generator.manual_seed(number)
 
+    def set_sync_debug_mode(mode: int | str) -> None:
+        machine.sync_debug_mode = mode if isinstance(mode, int) else ("default", "warn", "error").index(mode)
+
     def set_fraction(fraction: float, device: Any = None) -> None:
         machine.limit_bytes = fraction * TOTAL_BYTES if fraction < 1 else float("inf")
 
@@ -122,6 +125,9 @@ def _cuda(machine: Machine) -> dict[str, Any]:
         "synchronize": lambda device=None: machine.wait("synchronize"),
         "CUDAGraph": Graph,
         "graph": Capture,
+        "graph_pool_handle": lambda: (0, 1),
+        "set_sync_debug_mode": set_sync_debug_mode,
+        "get_sync_debug_mode": lambda: machine.sync_debug_mode,
         "is_current_stream_capturing": lambda: machine.capturing is not None,
         "empty_cache": lambda: None,
         "manual_seed": manual_seed,

@@ -90,7 +90,8 @@ def changes_of(**params: float) -> tuple[BatchChanges, torch.Tensor, torch.Tenso
     indices = plan.order_KN[:, :32].reshape(-1)
     x, y = data.train.inputs[indices], class_shares(data.train.targets[indices], 10)
     if changes.active:
-        changes.apply(x, y, plan, 0, batch_size=32)
+        drawn = {name: table[0] for name, table in changes.begin(plan).items()}
+        changes.apply(x, y, plan.order_KN[:, :32], drawn)
     return changes, x.view(3, 32, -1), y.view(3, 32, 10)
 
 

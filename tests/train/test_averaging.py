@@ -27,10 +27,11 @@ def test_swa_is_the_mean_over_the_ends_of_the_epochs_from_its_start() -> None:
     average = WeightAverage([settings], lambda: {"w": weights})
     ends = []
     for epoch in range(6):
-        plan = plan_of_epoch(epoch)
+        shares_SK = average.shares(plan_of_epoch(epoch))
         for number in range(4):
             weights += 1.0 + epoch
-            average.update(plan, number)
+            if average.is_due(number):
+                average.update(shares_SK[number])
         ends.append(weights.clone())
         expected = ends[epoch] if epoch < 3 else torch.stack(ends[3:]).mean(dim=0)
         assert torch.allclose(average.tensors["w"], expected)

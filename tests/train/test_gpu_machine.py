@@ -18,9 +18,9 @@ from tuner.data.dataset import Split
 from tuner.models.generators import seed_generators
 from tuner.train import checks
 from tuner.train.contract import check_contract
+from tuner.train.graph import GraphedOperations
 from tuner.train.run import Run
 from tuner.train.slices import epoch_plan
-from tuner.train.stacked.step import GraphedOperations
 
 pytestmark = [
     pytest.mark.gpu,

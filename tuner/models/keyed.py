@@ -7,6 +7,9 @@ else. So a trial computes the same alone, in any cohort and after a resume, and 
 from __future__ import annotations
 
 import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -102,16 +105,50 @@ def step_keys(seeds: list[int], purpose: str, steps: npt.NDArray[np.int64]) -> n
     return (found.astype(np.uint32) | np.uint32(1)).view(np.int32)
 
 
-@lru_cache(maxsize=256)
+FIELD_BYTES = 2**28
+"""Fields that are kept for their next use, of all sizes and devices together."""
+_FIELD_BLOCK = 2**20
+_fields: OrderedDict[tuple[int, torch.device], Tensor] = OrderedDict()
+"""The one that was asked for last comes last."""
+_holders: list[list[Tensor]] = []
+
+
+@contextmanager
+def fields_held() -> Iterator[list[Tensor]]:
+    """All fields that are asked for within the block: who replays what was done there keeps them."""
+    held: list[Tensor] = []
+    _holders.append(held)
+    try:
+        yield held
+    finally:
+        _holders.remove(held)
+
+
 def dropout_field(num_elements: int, device: torch.device) -> Tensor:
     """Fixed odd int32 numbers, one for each element of one trial's activations of a batch.
 
     A unit is kept in a step where field * key (modulo 2^32) is at least the threshold of its dropout rate:
     uniform for each element, and one multiplication and one comparison for a whole cohort.
     """
-    mixed = _mix_array(np.arange(1, num_elements + 1, dtype=np.uint64) * np.uint64(_GOLDEN))
-    field = (mixed >> np.uint64(16)).astype(np.uint32) | np.uint32(1)
-    return torch.from_numpy(field.view(np.int32).copy()).to(device)
+    name = num_elements, device
+    if name not in _fields:
+        _fields[name] = torch.from_numpy(_new_field(num_elements)).to(device)
+    field = _fields[name]
+    _fields.move_to_end(name)
+    while len(_fields) > 1 and sum(4 * size for size, _ in _fields) > FIELD_BYTES:
+        _fields.popitem(last=False)
+    for held in _holders:
+        held.append(field)
+    return field
+
+
+def _new_field(num_elements: int) -> npt.NDArray[np.int32]:
+    field = np.empty(num_elements, dtype=np.uint32)
+    for first in range(0, num_elements, _FIELD_BLOCK):  # numbers on the way are of 64 bits
+        block = field[first : first + _FIELD_BLOCK]
+        numbers = np.arange(first + 1, first + 1 + len(block), dtype=np.uint64)
+        block[:] = (_mix_array(numbers * np.uint64(_GOLDEN)) >> np.uint64(16)).astype(np.uint32) | np.uint32(1)
+    return field.view(np.int32)
 
 
 def call_multiplier(call: int) -> int:

@@ -25,10 +25,12 @@ MAX_NOISE = 0.3
 """Standard deviation, where the inputs have 1."""
 
 NUM_DRAWS = 8
+NUM_COLUMNS = 9
+"""Of `draw_rows`."""
 
 
 def draw_rows(augmentation: Augmentation, *, seed: int, epoch: int, num_examples: int, aspect: float) -> Tensor:
-    """What happens to each training example of a trial in an epoch, shape (examples, 9).
+    """What happens to each training example of a trial in an epoch, shape (examples, NUM_COLUMNS).
 
     Columns: the affine map from a place in the new image to one in the old (x from x, y, 1; y from x, y, 1, in
     coordinates from -1 to 1), then the middle (x, y) of the square that is cut out and half its side.

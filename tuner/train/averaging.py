@@ -50,18 +50,24 @@ class WeightAverage:
         started = live() if self.active else {}
         self.tensors = {n: t.detach().clone() for n, t in started.items() if t.is_floating_point() or t.is_complex()}
         """The averages by name; part of the trials' state."""
-        self._plan: EpochPlan | None = None
+        self.takes_each_step = settings[0].averaging == "ema"
+        """Whether the weights after each step count, and not only those after some."""
+        self._due_S: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
+
+    def shares(self, plan: EpochPlan) -> Tensor:
+        """Begin an epoch; each trial's share of the present weights after each of its steps, float32, (steps, K)."""
+        columns = zip(self._settings, plan.step_SK.T, strict=True)
+        shares_SK = np.stack([new_shares(s, steps) for s, steps in columns], axis=1).astype(np.float32)
+        self._due_S = np.asarray((shares_SK > 0.0).any(axis=1))
+        return torch.from_numpy(shares_SK)
+
+    def is_due(self, number: int) -> bool:
+        """Whether the weights after this step of the epoch count."""
+        return bool(self._due_S[number])
 
     @torch.no_grad()
-    def update(self, plan: EpochPlan, number: int) -> None:
-        """Take in the weights after a step of the epoch."""
-        if plan is not self._plan:
-            columns = zip(self._settings, plan.step_SK.T, strict=True)
-            self._shares_SK = np.stack([new_shares(s, steps) for s, steps in columns], axis=1).astype(np.float32)
-            self._plan = plan
-        if not self._shares_SK[number].any():
-            return
-        share_K = torch.from_numpy(self._shares_SK[number])
+    def update(self, share_K: Tensor) -> None:
+        """Take in the present weights, at each trial's share."""
         live = self._live()
         for name, average in self.tensors.items():
             share = share_K.to(average.device).view(-1, *[1] * (average.dim() - 1))
@@ -86,6 +92,32 @@ class WeightAverage:
             kept = live[name].clone()
             live[name].copy_(average)
             average.copy_(kept)
+
+
+class RowAverages:
+    """The averages that a step of K trials updates: of rows of parameters, and of each trial's own buffers."""
+
+    def __init__(self, of_rows: WeightAverage, of_buffers: Sequence[WeightAverage], share_K: Tensor) -> None:
+        """Take part in steps.
+
+        Args:
+            of_rows: Of all trials.
+            of_buffers: Of single trials; they are due when that of the rows is.
+            share_K: Where the shares of a step are read.
+        """
+        self._of_rows, self._of_buffers, self._share_K = of_rows, tuple(of_buffers), share_K
+        self.takes_each_step = of_rows.takes_each_step
+        self.tensors = [t for average in (of_rows, *of_buffers) for t in average.tensors.values()]
+
+    def is_due(self, number: int) -> bool:
+        """Whether the weights after this step of the epoch count."""
+        return self._of_rows.is_due(number)
+
+    def update(self) -> None:
+        """Take in the present weights."""
+        self._of_rows.update(self._share_K)
+        for row, own in enumerate(self._of_buffers):
+            own.update(self._share_K[row : row + 1])
 
 
 def average_of_module(settings: Settings, module: nn.Module) -> WeightAverage:

@@ -9,7 +9,7 @@ example, or by the step and the place in the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from torch import Tensor
 
 from tuner.data.dataset import Split
 from tuner.models.keyed import dropout_field, dropout_threshold, key, step_keys
-from tuner.train.augment import MAX_NOISE, draw_rows, transform
+from tuner.train.augment import MAX_NOISE, NUM_COLUMNS, draw_rows, transform
 from tuner.train.program import EpochPlan, Member
+
+_NOISE, _SHARE, _DROP = "augment noise", "mixup", "input dropout"
 
 
 class BatchChanges:
@@ -60,34 +62,31 @@ class BatchChanges:
         self._noise_K1 = self._column([MAX_NOISE * s.augmentation.strength * math.sqrt(3) / 2**31 for s in settings])
         self._smoothing_K11 = self._column([s.label_smoothing for s in settings]).unsqueeze(2)
         self._first_K1 = (torch.arange(len(members), device=self._device) * self._num_train).unsqueeze(1)
-        self._plan: EpochPlan | None = None
+        self._rows = torch.zeros(0, NUM_COLUMNS, device=self._device)
+        """What happens to each training example of each trial in the epoch under way; it stays where it is."""
 
     def _column(self, values: Sequence[float], dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.tensor(values, dtype=dtype).unsqueeze(1).to(self._device)
 
-    def apply(self, x: Tensor, y: Tensor, plan: EpochPlan, number: int, *, batch_size: int) -> None:
-        """Change the batches of one step in place.
+    def apply(self, x: Tensor, y: Tensor, indices_KB: Tensor, drawn: Mapping[str, Tensor]) -> None:
+        """Change the batches of one step in place, without a look at the host.
 
         Args:
             x: Inputs of all trials, shape (K * B, ...), flattened with padding behind the features or not.
             y: Targets, shape (K * B, ...); a float for each class where `soft_labels`.
-            plan: Of the epoch.
-            number: Of the step in the epoch.
-            batch_size: Of the epoch's steps; the last one may have fewer examples.
+            indices_KB: Of the examples.
+            drawn: The step's rows of the epoch's tables (`begin`).
         """
-        if plan is not self._plan:
-            self._prepare(plan)
-        indices_KB = plan.order_KN[:, number * batch_size : (number + 1) * batch_size]
         num_trials, size = indices_KB.shape
         features = x.view(len(x), -1)[:, : self._num_features]
         if self._augments:
-            features.copy_(self._augmented(features, indices_KB, number))
+            features.copy_(self._augmented(features, indices_KB, drawn))
         by_trial = features.view(num_trials, size, -1)
         if self._smooths:
             labels = y.view(num_trials, size, -1)[:, :, : self.num_outputs]
             labels.mul_(1.0 - self._smoothing_K11).add_(self._smoothing_K11 / self.num_outputs)
         if self._mixes:
-            share = self._shares_SK[number].view(-1, 1, 1)
+            share = drawn[_SHARE].view(-1, 1, 1)
             for tensor in (by_trial, y.view(num_trials, size, -1)):
                 # The order of the examples is random, so that the one before is a random partner.
                 others = tensor.roll(1, dims=1)
@@ -96,40 +95,44 @@ class BatchChanges:
             y.view(len(y), -1)[:, : self.num_outputs].mul_(self._weights_C)
         if self._drops:
             field = dropout_field(size * self._num_features, self._device)
-            kept = (field * self._drop_keys_SK[number].unsqueeze(1) >= self._threshold_K1) * self._scale_K1
+            kept = (field * drawn[_DROP].unsqueeze(1) >= self._threshold_K1) * self._scale_K1
             by_trial.mul_(kept.view(num_trials, size, -1))
 
-    def _augmented(self, features: Tensor, indices_KB: Tensor, number: int) -> Tensor:
+    def _augmented(self, features: Tensor, indices_KB: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
         images = features.reshape(-1, *self._shape)
         rows = self._rows.index_select(0, (indices_KB + self._first_K1).reshape(-1))
         images = transform(images, rows, self._kinds)
         if self._kinds.noise:
             field = dropout_field(images.numel() // len(indices_KB), self._device)
-            drawn = field * self._noise_keys_SK[number].unsqueeze(1)
-            images = images + (drawn.float() * self._noise_K1).view(images.shape)
+            noise = (field * drawn[_NOISE].unsqueeze(1)).float() * self._noise_K1
+            images = images + noise.view(images.shape)
         return images.flatten(1)
 
-    def _prepare(self, plan: EpochPlan) -> None:
-        """Draw an epoch's numbers and bring them to the device."""
-        self._plan = plan
+    def begin(self, plan: EpochPlan) -> dict[str, Tensor]:
+        """Draw an epoch's numbers; those that differ from step to step by name, on the host, (steps, K)."""
         steps = len(plan.step_SK)
         epochs = [int(first) // steps for first in plan.step_SK[0]]
+        found: dict[str, Tensor] = {}
         if self._augments:
             aspect = self._shape[1] / self._shape[2]
-            rows = [
-                draw_rows(s.augmentation, seed=seed, epoch=epoch, num_examples=self._num_train, aspect=aspect)
-                for s, seed, epoch in zip(self.settings, self._seeds, epochs, strict=True)
-            ]
-            self._rows = torch.cat(rows).to(self._device)
-            self._noise_keys_SK = self._keys(plan, "augment noise")
+            if not len(self._rows):
+                size = len(self.settings) * self._num_train
+                self._rows = torch.zeros(size, NUM_COLUMNS, device=self._device)
+            own = torch.split(self._rows, self._num_train)
+            for target, s, seed, epoch in zip(own, self.settings, self._seeds, epochs, strict=True):
+                draws = draw_rows(s.augmentation, seed=seed, epoch=epoch, num_examples=self._num_train, aspect=aspect)
+                target.copy_(draws)
+            if self._kinds.noise:
+                found[_NOISE] = self._keys(plan, "augment noise")
         if self._mixes:
             shares = [
                 np.random.Generator(np.random.Philox(key(seed, "mixup", epoch))).beta(s.mixup, s.mixup, size=steps)
                 for s, seed, epoch in zip(self.settings, self._seeds, epochs, strict=True)
             ]
-            self._shares_SK = torch.from_numpy(np.stack(shares, axis=1).astype(np.float32)).to(self._device)
+            found[_SHARE] = torch.from_numpy(np.stack(shares, axis=1).astype(np.float32))
         if self._drops:
-            self._drop_keys_SK = self._keys(plan, "input dropout")
+            found[_DROP] = self._keys(plan, "input dropout")
+        return found
 
     def _keys(self, plan: EpochPlan, purpose: str) -> Tensor:
-        return torch.from_numpy(step_keys(self._seeds, purpose, plan.step_SK)).to(self._device)
+        return torch.from_numpy(step_keys(self._seeds, purpose, plan.step_SK))

@@ -19,6 +19,7 @@ from tuner.train.module_state import ModuleState, leaving_no_trace
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, copied_chunks
 from tuner.train.rates import ModuleRates, epochs_of
 from tuner.train.settings import Settings
+from tuner.train.tables import AVERAGE_SHARE, read_by_steps
 from tuner.train.torch_optimizers import make_optimizer
 
 
@@ -57,6 +58,8 @@ class PlainTrial:
         self._plan: EpochPlan | None = None
         self._batches: tuple[Tensor, ...] = ()
         self._rate_S: list[float] = []
+        self._more: dict[str, Tensor] = {}
+        """See `train.tables.read_by_steps`."""
         self._keys_SL: list[list[int]] = []
 
     # Training
@@ -79,6 +82,8 @@ class PlainTrial:
         if plan is not self._plan:
             self._plan = plan
             self._batches = torch.split(plan.order_KN[0], self.member.settings.batch_size)
+            more = read_by_steps(plan, self._changes, self.average)
+            self._more = {name: table.to(self.device) for name, table in more.items()}
             self._rate_S = plan.learning_rate_SK[:, 0].tolist()
             if self._dropouts:
                 keys = dropout_keys([self.member.seed], plan.step_SK, len(self._dropouts))
@@ -109,9 +114,8 @@ class PlainTrial:
         if self.member.settings.max_norm is not None:
             limit_norms(self.module, self.member.settings.max_norm)
         self._rates.after()
-        if self.average.active:
-            assert self._plan is not None
-            self.average.update(self._plan, number)
+        if self.average.active and self.average.is_due(number):
+            self.average.update(self._more[AVERAGE_SHARE][number])
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor]:
         """A batch, changed where the trial asks for it."""
@@ -123,9 +127,8 @@ class PlainTrial:
             inputs, targets = inputs[batch], targets[batch]
         changes = self._changes
         if changes.active:
-            assert self._plan is not None
             targets = class_shares(targets, self.num_outputs) if changes.soft_labels else targets
-            changes.apply(inputs, targets, self._plan, number, batch_size=self.member.settings.batch_size)
+            changes.apply(inputs, targets, batch.unsqueeze(0), {name: t[number] for name, t in self._more.items()})
         return inputs, targets
 
     def _outputs(self, inputs: Tensor) -> Tensor:

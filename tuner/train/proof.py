@@ -193,7 +193,7 @@ class _Proof:
     def _program(self, *, fused: bool) -> ModuleProgram:
         return ModuleProgram(
             self._members, self._train, loss=self._loss, num_outputs=self._num_outputs, device=self._device,
-            fused=fused, modules=self._copies, script_after=RECORDED_AFTER,
+            fused=fused, modules=self._copies, record_after=RECORDED_AFTER,
         )  # fmt: skip
 
     def _compare_with_singles(self, plan: EpochPlan, count: int, stages: Sequence[_Stage]) -> None:

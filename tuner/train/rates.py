@@ -45,19 +45,22 @@ class RowRates:
         self._before_KP = torch.zeros(shape, device=device)
         self._trained_KP = torch.ones(shape, device=device)
         if self.active:
-            for row, transfer in enumerate(self.transfers):
-                frozen = transfer.frozen if transfer else frozenset()
-                self._fill(self._trained_KP, row, {name: float(name not in frozen) for name in names.values()})
+            frozen = [transfer.frozen if transfer else frozenset() for transfer in self.transfers]
+            self._fill(self._trained_KP, [{n: float(n not in own) for n in names.values()} for own in frozen])
+        self._filled: list[Mapping[str, float]] = []
+        """What the shares are now."""
 
     def begin(self, plan: EpochPlan) -> list[Mapping[str, float]]:
         """Set the shares of an epoch; each trial's by name, none where nothing is to be done."""
         if not self.active:
             return []
-        found: list[Mapping[str, float]] = []
-        for row, (transfer, epoch) in enumerate(zip(self.transfers, epochs_of(plan), strict=True)):
-            shares = transfer.factors(epoch) if transfer else dict.fromkeys(self._names.values(), 1.0)
-            self._fill(self._share_KP, row, shares)
-            found.append(shares)
+        found: list[Mapping[str, float]] = [
+            transfer.factors(epoch) if transfer else dict.fromkeys(self._names.values(), 1.0)
+            for transfer, epoch in zip(self.transfers, epochs_of(plan), strict=True)
+        ]
+        if found != self._filled:
+            self._fill(self._share_KP, found)
+            self._filled = found
         return found
 
     def is_frozen(self, name: str) -> bool:
@@ -71,9 +74,12 @@ class RowRates:
             return 0
         return min(parameter.layer for parameter, name in self._names.items() if not self.is_frozen(name))
 
-    def _fill(self, rows_KP: Tensor, row: int, values: Mapping[str, float]) -> None:
-        for parameter, name in self._names.items():
-            self._layout.view(rows_KP[row : row + 1], parameter).fill_(values[name])
+    def _fill(self, rows_KP: Tensor, values: Sequence[Mapping[str, float]]) -> None:
+        """Fill rows by the values of each trial: one copy to the device, and one on it for each parameter."""
+        table = torch.tensor([[own[name] for own in values] for name in self._names.values()]).to(rows_KP.device)
+        for parameter, value_K in zip(self._names, table, strict=True):
+            view = self._layout.view(rows_KP, parameter)
+            view.copy_(value_K.view(-1, *[1] * (view.dim() - 1)))
 
     @contextmanager
     def around(self, p_KP: Tensor, g_KP: Tensor) -> Iterator[None]:

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from tuner.train.averaging import RowAverages
+from tuner.train.graph import GraphedOperations
 from tuner.train.max_norm import RowMaxNorm
 from tuner.train.optimizers import RowOptimizer
-from tuner.train.program import EpochPlan
 from tuner.train.rates import RowRates
 from tuner.train.replay import ReplayedStep
 
-Around = Callable[[EpochPlan, int], object]
-"""What is done before or after a step in Python, given the plan of its epoch and its number there."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """When the steps of a program are recorded, to be replayed without Python; None for never."""
+
+    script_after: int | None = None
+    """On a CPU, see `replay.ReplayedStep`; likewise the next."""
+    kernels_after: int | None = None
+    graph_after: int | None = None
+    """On CUDA: Python runs a step so many times before it is captured."""
+    may_refuse: bool = False
+    """What is captured is not all ours."""
+    pool: Any = None
+    """On CUDA: handle of the memory of the graphs of one program, of which never two run at a time."""
+
+
+def new_pool(device: torch.device) -> Any:
+    """The handle of memory for the graphs of one program, on CUDA."""
+    return torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
 
 class BatchStep:
@@ -25,66 +45,75 @@ class BatchStep:
         self,
         compute: Callable[[], object],
         *,
+        indices: Tensor,
         fetch: Sequence[tuple[Tensor, Tensor]],
         reads: Sequence[Tensor],
         first_number: int,
-        change: Around | None,
-        after: Around | None,
+        change: Callable[[], object] | None,
+        average: RowAverages | None,
         state: Sequence[Tensor],
         num_trials: int,
-        script_after: int | None,
-        kernels_after: int | None = None,
+        recording: Recording,
     ) -> None:
         """Prepare the steps.
 
         Args:
             compute: The step, once everything is in its place.
+            indices: Where those of the examples are read, first of all.
             fetch: All examples' values, shape (examples, ...), and where those of a step's examples go.
-            reads: What else is read, in the order of the tables; the indices of the examples come before.
+            reads: What else is read, in the order of the tables.
             first_number: Of the step that the first row of the tables is for.
             change: Is done to the batches before `compute`.
-            after: Is done after it.
+            average: Of the weights, which takes in what `compute` made of them.
             state: What `compute` changes and does not set first.
             num_trials: Along the first dimension of what differs from trial to trial.
-            script_after: See `replay.ReplayedStep`.
-            kernels_after: Likewise.
+            recording: When the step is recorded.
         """
-        size = len(fetch[0][1])
-        self._indices = torch.zeros(size, dtype=torch.int64, device=fetch[0][0].device)
         # No method of its own is among what it holds: a cycle would keep all this memory until it is looked for.
-        self._fetch = partial(_fetch, tuple(fetch), self._indices)
-        self._reads = (self._indices, *reads)
-        self._first_number, self._change, self._after = first_number, change, after
-        self._whole = change is None and after is None
-        step, read = (
-            (partial(_one_after_the_other, self._fetch, compute), self._reads) if self._whole else (compute, ())
-        )
+        self._fetch = partial(_fetch, tuple(fetch), indices)
+        self._reads = (indices, *reads)
+        self._first_number, self._change, self._average = first_number, change, average
+        self._graph: GraphedOperations | None = None
+        if indices.device.type == "cuda":
+            whole: list[Callable[[], object]] = [self._fetch, *([change] if change else []), compute]
+            if average is not None and average.takes_each_step:
+                whole.append(average.update)
+                state, self._average = [*state, *average.tensors], None
+            self._graph = GraphedOperations(
+                partial(_one_after_the_other, whole), state=state, after_runs=recording.graph_after or 0,
+                may_refuse=recording.may_refuse, pool=recording.pool,
+            )  # fmt: skip
+        self._whole, on_cpu = change is None and average is None, indices.device.type == "cpu"
+        step = partial(_one_after_the_other, [self._fetch, compute]) if self._whole else compute
         self._replayed = ReplayedStep(
-            step, reads=read, state=state, num_trials=num_trials,
-            script_after=script_after, kernels_after=kernels_after,
+            step, reads=self._reads if self._whole else (), state=state, num_trials=num_trials,
+            script_after=recording.script_after if on_cpu else None,
+            kernels_after=recording.kernels_after if on_cpu else None,
         )  # fmt: skip
 
-    def run(self, plan: EpochPlan, tables: Sequence[Tensor], first: int, last: int) -> None:
+    def run(self, tables: Sequence[Tensor], first: int, last: int) -> None:
         """Run the steps from `first` up to, not including, `last`.
 
         Args:
-            plan: Of the epoch.
             tables: A row for each step: the indices of all trials' examples, then what the further reads take.
             first: Row of the first step.
             last: Row after the last one.
         """
-        if self._whole:
+        if self._whole and self._graph is None:
             self._replayed.run(tables, first, last)
             return
         for row in range(first, last):
             for target, table in zip(self._reads, tables, strict=True):
                 target.copy_(table[row])
-            self._fetch()
-            if self._change is not None:
-                self._change(plan, self._first_number + row)
-            self._replayed.run((), 0, 1)
-            if self._after is not None:
-                self._after(plan, self._first_number + row)
+            if self._graph is not None:
+                self._graph()
+            else:
+                self._fetch()
+                if self._change is not None:
+                    self._change()
+                self._replayed.run((), 0, 1)
+            if self._average is not None and self._average.is_due(self._first_number + row):
+                self._average.update()
 
 
 def _fetch(fetches: Sequence[tuple[Tensor, Tensor]], indices: Tensor) -> None:
@@ -92,9 +121,9 @@ def _fetch(fetches: Sequence[tuple[Tensor, Tensor]], indices: Tensor) -> None:
         torch.index_select(source, 0, indices, out=target)
 
 
-def _one_after_the_other(first: Callable[[], object], second: Callable[[], object]) -> None:
-    first()
-    second()
+def _one_after_the_other(operations: Sequence[Callable[[], object]]) -> None:
+    for operation in operations:
+        operation()
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from tuner.models.keyed import dropout_keys
+from tuner.train.averaging import WeightAverage
+from tuner.train.batches import BatchChanges
 from tuner.train.optimizers import RowOptimizer
 from tuner.train.program import EpochPlan
 
@@ -28,6 +30,8 @@ class StepTables:
     """The optimiser's scalars, float32."""
     keys_SLK: Tensor | None
     """The keys of the dropout layers, int32; None if nothing is dropped."""
+    more: Mapping[str, Tensor]
+    """What else a step reads, by name: (steps, K)."""
 
     def first_row(self, batch_size: int) -> int:
         """The number in the epoch of the step in row 0 of the part with this batch size."""
@@ -37,9 +41,9 @@ class StepTables:
         """The steps from `first` up to, not including, `last`, in parts of one batch size.
 
         Yields:
-            Batch size, tables (indices, scalars, keys if there are any), and first and last row in them.
+            Batch size, tables (indices, scalars, keys if there are any, what else), and first and last row in them.
         """
-        others = [table for table in (self.scalars_SRK, self.keys_SLK) if table is not None]
+        others = [table for table in (self.scalars_SRK, self.keys_SLK, *self.more.values()) if table is not None]
         num_whole = len(self.order_SN)
         if first < (whole := min(last, num_whole)):
             yield self.batch_size, [self.order_SN, *others], first, whole
@@ -48,8 +52,25 @@ class StepTables:
             yield size, [self.left_over_N[None], *(table[num_whole:] for table in others)], 0, 1
 
 
+AVERAGE_SHARE = "average"
+
+
+def read_by_steps(plan: EpochPlan, changes: BatchChanges, average: WeightAverage) -> dict[str, Tensor]:
+    """What the steps of an epoch read besides indices, scalars and keys, by name: (steps, K), on the host."""
+    found = changes.begin(plan) if changes.active else {}
+    if average.active:
+        found[AVERAGE_SHARE] = average.shares(plan)
+    return found
+
+
 def step_tables(
-    plan: EpochPlan, optimizer: RowOptimizer, *, batch_size: int, seeds: list[int], num_dropouts: int
+    plan: EpochPlan,
+    optimizer: RowOptimizer,
+    *,
+    batch_size: int,
+    seeds: list[int],
+    num_dropouts: int,
+    more: Mapping[str, Tensor],
 ) -> StepTables:
     """The tables of an epoch.
 
@@ -59,6 +80,7 @@ def step_tables(
         batch_size: Of the trials.
         seeds: The trials' seeds.
         num_dropouts: Dropout layers that need a key.
+        more: What else a step reads, by name: (steps, K), on the host.
     """
     num_trials, num_examples = plan.order_KN.shape
     num_whole = num_examples // batch_size
@@ -74,4 +96,5 @@ def step_tables(
         scalar_names=tuple(scalars),
         scalars_SRK=torch.from_numpy(stacked).to(device),
         keys_SLK=torch.from_numpy(dropout_keys(seeds, plan.step_SK, num_dropouts)).to(device) if num_dropouts else None,
+        more={name: table.to(device) for name, table in more.items()},
     )

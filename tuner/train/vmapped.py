@@ -18,7 +18,7 @@ from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.rewritten import rewritten
 from tuner.models.transfer import hold_norms
-from tuner.train.averaging import WeightAverage
+from tuner.train.averaging import RowAverages, WeightAverage
 from tuner.train.batches import BatchChanges
 from tuner.train.max_norm import RowMaxNorm
 from tuner.train.module_gradients import FusedModules, ModuleGradients, SingleModules
@@ -26,12 +26,12 @@ from tuner.train.optimizers import ROW_OPTIMIZERS
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
 from tuner.train.rates import RowRates
 from tuner.train.rows import RowLayout, module_parameters
-from tuner.train.step import BatchStep, update_rows
-from tuner.train.tables import StepTables, step_tables
+from tuner.train.step import BatchStep, Recording, new_pool, update_rows
+from tuner.train.tables import AVERAGE_SHARE, StepTables, read_by_steps, step_tables
 
 MIN_WIDTH_CUDA = 2
-"""A single module is slower under `vmap`, unless its steps are recorded, as they are on a CPU."""
-SCRIPT_AFTER_RUNS = 10
+"""A single module is slower under `vmap`, until its steps are recorded."""
+RECORD_AFTER_RUNS = 10
 """Under `vmap` Python takes so long that recording a step pays soon."""
 
 
@@ -51,7 +51,7 @@ class ModuleProgram:
         half: bool = False,
         fused: bool | None = None,
         modules: Sequence[nn.Module] = (),
-        script_after: int = SCRIPT_AFTER_RUNS,
+        record_after: int = RECORD_AFTER_RUNS,
     ) -> None:
         """Stack users' modules, which are alike in all but their tensors (`train.stackable`).
 
@@ -65,7 +65,7 @@ class ModuleProgram:
             fused: Run the modules under `vmap`, or one after the other, which gives the same bits; None for what is
                 quicker.
             modules: Those of the first members, if they exist already, rewritten; the others are built.
-            script_after: See `replay.ReplayedStep`; on a CPU.
+            record_after: Record a step after so many runs, to replay it without Python.
         """
         self.members = tuple(members)
         self.train = train
@@ -73,7 +73,9 @@ class ModuleProgram:
         self.num_outputs = num_outputs
         self.device = device
         self.half = half
-        self._script_after = script_after if device.type == "cpu" else None
+        self._recording = Recording(
+            script_after=record_after, graph_after=record_after, may_refuse=True, pool=new_pool(device)
+        )
         self.modules = [*modules, *(rewritten(m.make_module(), device).to(device) for m in members[len(modules) :])]
         settings = [m.settings for m in members]
         self.batch_size = settings[0].batch_size
@@ -97,7 +99,6 @@ class ModuleProgram:
         self._buffer_averages = [
             WeightAverage([s], partial(_unsqueezed_buffers, self._gradients, row)) for row, s in enumerate(settings)
         ]
-        self._row_plans: list[EpochPlan] = []
         self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
         self._targets = class_shares(train.targets, num_outputs) if self._changes.soft_labels else train.targets
         self._trains = False
@@ -122,13 +123,13 @@ class ModuleProgram:
         self._set_mode(training=True)
         if self.fused:
             for batch_size, tables, begin, end in self._tables.parts(first, last):
-                self._step(batch_size).run(plan, tables, begin, end)
+                self._step(batch_size).run(tables, begin, end)
             return
         for number in range(first, last):
             self._compute_gradients(plan, number)
             self._update()(self._scalars(self._tables.scalars_SRK[number]))
-            if self._average.active:
-                _take_averages(self._average, self._buffer_averages, self._row_plans, plan, number)
+            if self._average.active and self._average.is_due(number):
+                self._averages(self._tables.more[AVERAGE_SHARE][number]).update()
 
     def _update(self) -> Callable[[dict[str, Tensor]], None]:
         """The update of a step, given the optimiser's scalars."""
@@ -136,6 +137,9 @@ class ModuleProgram:
             update_rows, self.p_KP, self.g_KP, self.moments,
             rates=self._rates, optimizer=self.optimizer, max_norm=self._max_norm,
         )  # fmt: skip
+
+    def _averages(self, share_K: Tensor) -> RowAverages:
+        return RowAverages(self._average, self._buffer_averages, share_K)
 
     def _scalars(self, scalars_RK: Tensor) -> dict[str, Tensor]:
         assert self._tables is not None
@@ -147,8 +151,8 @@ class ModuleProgram:
         keys = self._tables.keys_SLK
         inputs, targets = self.train.inputs[indices_KB], self._targets[indices_KB]
         if self._changes.active:
-            flat = inputs.flatten(0, 1), targets.flatten(0, 1)
-            self._changes.apply(*flat, plan, number, batch_size=self.batch_size)
+            drawn = {name: table[number] for name, table in self._tables.more.items()}
+            self._changes.apply(inputs.flatten(0, 1), targets.flatten(0, 1), indices_KB, drawn)
         self._gradients.compute(
             inputs,
             targets,
@@ -169,13 +173,13 @@ class ModuleProgram:
 
     def _prepare(self, plan: EpochPlan) -> None:
         self._plan = plan
-        self._row_plans[:] = [plan.row(row) for row in range(len(self.members))]
         self._tables = step_tables(
             plan,
             self.optimizer,
             batch_size=self.batch_size,
             seeds=[m.seed for m in self.members],
             num_dropouts=max(len(keyed_dropouts(module)) for module in self.modules),
+            more=read_by_steps(plan, self._changes, self._average),
         )
         for module, shares in zip(self.modules, self._rates.begin(plan), strict=False):
             hold_norms(module, shares)
@@ -211,19 +215,20 @@ class ModuleProgram:
                 )
                 update(scalars)
 
+            indices = torch.zeros(shape[0] * batch_size, dtype=torch.int64, device=self.device)
+            more = {name: torch.zeros_like(table[0]) for name, table in tables.more.items()}
             buffers = [t for row in range(shape[0]) for t in self._gradients.buffers(row).values()]
             self._steps[batch_size] = BatchStep(
                 compute,
+                indices=indices,
                 fetch=[(self.train.inputs, x), (self._targets, y)],
-                reads=[scalars_RK, *keys],
+                reads=[scalars_RK, *keys, *more.values()],
                 first_number=tables.first_row(batch_size),
-                change=partial(self._changes.apply, x, y, batch_size=self.batch_size) if self._changes.active else None,
-                after=partial(_take_averages, self._average, self._buffer_averages, self._row_plans)
-                if self._average.active
-                else None,
+                change=partial(self._changes.apply, x, y, indices.view(shape), more) if self._changes.active else None,
+                average=self._averages(more[AVERAGE_SHARE]) if self._average.active else None,
                 state=[self.p_KP, *self.moments.values(), *buffers],
                 num_trials=len(self.members),
-                script_after=self._script_after,
+                recording=self._recording,
             )
         return self._steps[batch_size]
 
@@ -327,16 +332,3 @@ class ModuleProgram:
 
 def _unsqueezed_buffers(gradients: ModuleGradients, row: int) -> RowState:
     return {name: t.unsqueeze(0) for name, t in gradients.buffers(row).items()}
-
-
-def _take_averages(
-    average: WeightAverage,
-    of_buffers: Sequence[WeightAverage],
-    row_plans: Sequence[EpochPlan],
-    plan: EpochPlan,
-    number: int,
-) -> None:
-    """Take in the weights and the buffers after a step; the buffers' plans are those of single trials."""
-    average.update(plan, number)
-    for own, row_plan in zip(of_buffers, row_plans, strict=True):
-        own.update(row_plan, number)

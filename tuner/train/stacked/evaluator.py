@@ -96,7 +96,7 @@ class _Forward:
         self._x = x
         self.replayed = ReplayedStep(
             tape.run_forward, reads=(), state=(), num_trials=num_trials, script_after=None,
-            kernels_after=None if x.device.type == "cuda" else KERNELS_AFTER_RUNS,
+            kernels_after=KERNELS_AFTER_RUNS if x.device.type == "cpu" else None,
         )  # fmt: skip
 
     def run(self, chunk: Tensor) -> None:

@@ -13,7 +13,7 @@ from tuner.models.dropout import dropout_rates
 from tuner.models.keyed import dropout_threshold
 from tuner.models.layers import BatchNorm, Parameter, transposed_for_module
 from tuner.models.module import initial_values, read_values
-from tuner.train.averaging import WeightAverage
+from tuner.train.averaging import RowAverages, WeightAverage
 from tuner.train.batches import BatchChanges
 from tuner.train.max_norm import RowMaxNorm
 from tuner.train.optimizers import ROW_OPTIMIZERS
@@ -26,10 +26,10 @@ from tuner.train.stacked.examples import rounded_inputs, targets_table
 from tuner.train.stacked.layers import DropoutInputs, Gradients, Weights
 from tuner.train.stacked.loss import emit_loss_gradient
 from tuner.train.stacked.network import NetworkParts, emit_network
-from tuner.train.stacked.step import KERNELS_AFTER_RUNS, SCRIPT_AFTER_RUNS, GraphedOperations, Operations
+from tuner.train.stacked.step import KERNELS_AFTER_RUNS, SCRIPT_AFTER_RUNS, Operations
 from tuner.train.stacked.tape import Tape
-from tuner.train.step import BatchStep, update_rows
-from tuner.train.tables import StepTables, step_tables
+from tuner.train.step import BatchStep, Recording, new_pool, update_rows
+from tuner.train.tables import AVERAGE_SHARE, StepTables, read_by_steps, step_tables
 
 
 class StackedProgram:
@@ -113,6 +113,9 @@ class StackedProgram:
             partial(Tape, num_trials=num_trials, device=device, training=False), self._parts,
             num_trials=num_trials, num_outputs=num_outputs, example_shape=self.inputs.shape[1:], device=device,
         )  # fmt: skip
+        self._recording = Recording(
+            script_after=SCRIPT_AFTER_RUNS, kernels_after=KERNELS_AFTER_RUNS, pool=new_pool(device)
+        )
         self._tables: StepTables | None = None
         self._plan: EpochPlan | None = None
 
@@ -136,11 +139,12 @@ class StackedProgram:
                 batch_size=self.batch_size,
                 seeds=self._seeds,
                 num_dropouts=len(self._dropout),
+                more=read_by_steps(plan, self._changes, self._average),
             )
             self._set_rates(plan)
         assert self._tables is not None
         for batch_size, tables, begin, end in self._tables.parts(first, last):
-            self._step(batch_size).run(plan, tables, begin, end)
+            self._step(batch_size).run(tables, begin, end)
 
     def _set_rates(self, plan: EpochPlan) -> None:
         for row, shares in enumerate(self._rates.begin(plan)):
@@ -170,18 +174,19 @@ class StackedProgram:
                 rates=self._rates, optimizer=self.optimizer, max_norm=self._max_norm,
             )  # fmt: skip
             operations = Operations([*tape.forward, *reversed(tape.backward), update])
-            on_cuda = self.device.type == "cuda"
+            indices = torch.zeros(shape[0] * batch_size, dtype=torch.int64, device=self.device)
+            more = {name: torch.zeros_like(table[0]) for name, table in tables.more.items()}
             self._steps[batch_size] = BatchStep(
-                GraphedOperations(operations, state=state) if on_cuda else operations,
+                operations,
+                indices=indices,
                 fetch=[(self.inputs, x), (self.targets, y)],
-                reads=[scalars_RK, *([self._dropout_keys] if self._dropout else [])],
+                reads=[scalars_RK, *([self._dropout_keys] if self._dropout else []), *more.values()],
                 first_number=tables.first_row(batch_size),
-                change=partial(self._changes.apply, x, y, batch_size=self.batch_size) if self._changes.active else None,
-                after=self._average.update if self._average.active else None,
+                change=partial(self._changes.apply, x, y, indices.view(shape), more) if self._changes.active else None,
+                average=RowAverages(self._average, (), more[AVERAGE_SHARE]) if self._average.active else None,
                 state=state,
                 num_trials=len(self.members),
-                script_after=None if on_cuda else SCRIPT_AFTER_RUNS,
-                kernels_after=None if on_cuda else KERNELS_AFTER_RUNS,
+                recording=self._recording,
             )
         return self._steps[batch_size]
 
