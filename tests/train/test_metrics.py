@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from tests.depth import at_depth
+from tests.pretend_cuda import MACHINE
 from tuner.errors import SweepFileError
 from tuner.records import Direction
 from tuner.spec.model import METRICS as NAMED
 from tuner.spec.model import ObjectiveSpec, TrainingSpec
-from tuner.train.metrics import METRICS, Evaluation, resolve_loss, resolve_metric
+from tuner.train.metrics import METRICS, Evaluation, Loss, Metric, resolve_loss, resolve_metric
 
 CLASSIFICATION = [name for name, metric in METRICS.items() if "classification" in metric.tasks]
 LABELS = [name for name, metric in METRICS.items() if "multi_label" in metric.tasks]
@@ -189,32 +190,53 @@ def test_outputs_may_be_strided_or_half_precision() -> None:
     np.testing.assert_allclose(evaluation(logits.bfloat16()).loss, evaluation(logits).loss, rtol=0.02)
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "loss"])
-def test_the_path_of_accelerators_scores_as_the_cpu_does(metric: str) -> None:
-    """The same operations, on CPU tensors: machines without a GPU run this one."""
-    outputs, targets = classification_case(2, 8, 500, 10)
-    outputs[3, 4, 5] = float("nan")
-    evaluation = Evaluation(targets, loss="cross_entropy", metric=METRICS[metric])
-    np.testing.assert_allclose(evaluation._on_device(outputs), evaluation(outputs), rtol=1e-5)
-    if metric == "loss":
+def case_of(metric: Metric, task: str, *, ties: bool) -> tuple[torch.Tensor, Evaluation]:
+    """Outputs of eight trials, two of which are no numbers; with `ties` many of them are equal."""
+    if task == "classification":
+        outputs, targets = classification_case(2, 8, 500, 2 if ties and metric.name == "f1" else 5)
+        loss: Loss = "cross_entropy"
+    else:
         outputs, targets = regression_case(2, 8, 500, 3)
-        evaluation = Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=[1.0, 2.0, 3.0])
-        np.testing.assert_allclose(evaluation._on_device(outputs), evaluation(outputs), rtol=1e-5)
+        loss = "mse" if task == "regression" else "binary_cross_entropy"
+        targets = targets if task == "regression" else (targets > 0).float()
+    if ties:
+        outputs = outputs.round()
+    outputs[3, 4, 1] = float("nan")
+    outputs[5, 2, 0] = float("inf")
+    return outputs, Evaluation(targets, loss=loss, metric=metric, target_std=[1.0, 2.0, 3.0])
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("metric", list(METRICS))
-def test_scores_on_a_gpu_equal_those_on_the_cpu(metric: str, gpu: str) -> None:
-    if metric in CLASSIFICATION:
-        outputs, targets = classification_case(2, 8, 500, 10)
-        evaluation = Evaluation(targets, loss="cross_entropy", metric=METRICS[metric])
-    elif METRICS[metric].tasks == ("multi_label",):
-        outputs, targets = regression_case(2, 8, 500, 3)
-        evaluation = Evaluation((targets > 0).float(), loss="binary_cross_entropy", metric=METRICS[metric])
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("name", "task"), [(m.name, task) for m in METRICS.values() for task in m.tasks])
+def test_scores_on_a_gpu_equal_those_on_the_cpu(name: str, task: str, ties: bool, gpu: str) -> None:
+    outputs, evaluation = case_of(METRICS[name], task, ties=ties)
+    there = outputs.to(gpu)
+    evaluation(there)  # which brings the targets
+    MACHINE.counts.clear()
+    found = evaluation(there)
+    # Whether logits in another order give the same share, and so tie, is a matter of the last digit.
+    rounds = ties and (name, task) == ("auroc", "classification")
+    np.testing.assert_allclose(found, evaluation(outputs), rtol=1e-5 if rounds else 1e-6)
+    if torch.version.cuda is None:
+        assert sum(n for why, n in MACHINE.waits.items() if why != "copy to the device") == 1
+        assert MACHINE.waits["copy to the host"] == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_ranks_on_a_gpu_are_exact(num_classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ties, classes of no example, and portions smaller than all trials."""
+    monkeypatch.setattr("tuner.train.device_scoring.BLOCK_ELEMENTS", 1000)
+    draw = torch.Generator().manual_seed(3)
+    outputs = torch.randint(0, 6, (7, 200, num_classes), generator=draw).float()
+    targets = torch.randint(0, min(num_classes, 2), (200,), generator=draw)
+    evaluation = Evaluation(targets, loss="cross_entropy", metric=METRICS["auroc"])
+    found, expected = evaluation(outputs.cuda()).metric, evaluation(outputs).metric
+    if num_classes == 2:
+        np.testing.assert_array_equal(found, expected)
     else:
-        outputs, targets = regression_case(2, 8, 500, 3)
-        evaluation = Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=[1.0, 2.0, 3.0])
-    np.testing.assert_allclose(evaluation(outputs.to(gpu)), evaluation(outputs), rtol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_auto_resolves_by_the_task() -> None:

@@ -129,16 +129,27 @@ class Evaluation:
         self._targets = targets
         self._targets_array = targets.cpu().numpy()
         self._std_T = np.asarray(target_std, dtype=np.float64)
+        self._std: Tensor | None = None
+        """The same on the device."""
         assert loss != "mse" or len(self._std_T) == targets.shape[1]
 
     def __call__(self, outputs: Tensor) -> Scores:
         """Score logits or predictions of shape (trials, examples, outputs), on any device."""
-        outputs = outputs.detach()
-        if outputs.device.type != "cpu":
-            if self.metric.name in ("accuracy", "loss"):
-                return self._on_device(outputs.float())
-            outputs = outputs.cpu()
-        return self._on_host(outputs.float().numpy())
+        outputs = outputs.detach().float()
+        if outputs.device.type == "cuda":
+            return self._on_device(outputs)
+        return self._on_host(outputs.cpu().numpy())
+
+    def _on_device(self, z: Tensor) -> Scores:
+        import torch
+
+        from tuner.train.device_scoring import scores
+
+        if self._std is None:
+            self._std = torch.from_numpy(self._std_T).to(z.device)
+        y = self._targets.to(z.device)
+        loss, metric = scores(z, y, loss=self.loss, metric=self.metric.name, target_std=self._std).cpu().numpy()
+        return Scores(loss, metric)
 
     def _on_host(self, z: scoring.Outputs) -> Scores:
         y = self._targets_array
@@ -170,20 +181,3 @@ class Evaluation:
             case other:
                 raise AssertionError(other)
         return Scores(loss, np.where(np.isnan(loss), np.nan, metric))
-
-    def _on_device(self, z: Tensor) -> Scores:
-        """The hot path of an accelerator: only two numbers of each trial come back to the host."""
-        from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
-
-        y = self._targets.to(z.device)
-        if self.loss == "binary_cross_entropy":
-            each = binary_cross_entropy_with_logits(z, y.expand(z.shape), reduction="none")
-            loss = metric = each.mean(dim=(1, 2)).cpu().double()
-        elif self.loss == "mse":
-            loss = metric = (z - y).square().mean(dim=(1, 2)).cpu().double()
-        else:
-            index = y.expand(z.shape[:2]).unsqueeze(-1)
-            loss = -log_softmax(z, dim=-1).gather(-1, index).squeeze(-1).mean(dim=1).cpu().double()
-            hits = (z.argmax(dim=-1) == y).sum(dim=1).cpu().double()
-            metric = hits / len(y) if self.metric.name == "accuracy" else loss
-        return Scores(loss.numpy(), np.where(np.isnan(loss.numpy()), np.nan, metric.numpy()))
