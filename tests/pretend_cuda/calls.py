@@ -50,13 +50,17 @@ class Functions(TorchFunctionMode):
                 return self._moved(me, name, args[1:], kwargs)
             if name in ("numpy", "__array__") and device != CPU:
                 raise TypeError(f"can't convert {device} device type tensor to numpy. Use Tensor.cpu() first")
+            if name == "pin_memory":
+                found = me.clone()
+                machine.pin(found)
+                return found
             if name == "tolist" and device != CPU:
                 machine.wait("tolist")
             if name == "__deepcopy__":
                 found = func(*args, **kwargs)
                 machine.put(found, device)
                 return found
-        asked = kwargs.get("device")
+        pinned, asked = kwargs.pop("pin_memory", False), kwargs.get("device")
         if asked is not None:
             asked, kwargs["device"] = machine.device(asked), CPU
         with self._inside(asked or machine.first_gpu((args, kwargs))):
@@ -66,6 +70,8 @@ class Functions(TorchFunctionMode):
                 machine.wait("copy to the device")
                 found = found.clone() if found is me else found
             machine.put(found, asked)
+        if pinned:
+            machine.pin(found)
         if name in RECURRENT and machine.first_gpu(found) is not None:
             _refuse_backward_in_evaluation(args, found)
         return found
@@ -88,7 +94,7 @@ class Functions(TorchFunctionMode):
         with self._inside(source if source != CPU else None):
             if source == target:
                 return me.to(dtype, copy=bool(kwargs.get("copy", False)))
-            _count_crossing(machine, source, target)
+            _count_crossing(machine, source, target, me if kwargs.get("non_blocking") else None)
             with _disable_current_modes():
                 found = me.to(dtype, copy=True, memory_format=kwargs.get("memory_format") or torch.preserve_format)
         machine.put(found, target)
@@ -153,7 +159,7 @@ class Kernels(TorchDispatchMode):
             machine.wait(name.removeprefix("aten::"))
         if name in COPIES:
             if len(devices) > 1 and devices[0] != devices[1]:
-                _count_crossing(machine, devices[1], devices[0])
+                _count_crossing(machine, devices[1], devices[0], args[1] if len(args) > 2 and args[2] else None)
             return devices[0]
         chosen = [t for t in args[1] if t is not None] if name in INDEXING else []
         if devices[0] != CPU:
@@ -192,8 +198,11 @@ def _is_view(func: Any) -> bool:
     return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
 
 
-def _count_crossing(machine: Machine, source: torch.device, target: torch.device) -> None:
-    if target == CPU:
+def _count_crossing(machine: Machine, source: torch.device, target: torch.device, sent: Tensor | None) -> None:
+    """Count a copy; the host does not wait for one that it has `sent` from pinned memory."""
+    if sent is not None and target != CPU and machine.is_pinned(sent):
+        machine.counts["launch"] += 1
+    elif target == CPU:
         machine.wait("copy to the host")
     elif source == CPU:
         machine.wait("copy to the device")

@@ -45,6 +45,7 @@ class Machine:
         self.limit_bytes = float("inf")
         self.peak_bytes = 0
         self._places: dict[int, tuple[StorageWeakRef, torch.device, int]] = {}
+        self._pinned: dict[int, StorageWeakRef] = {}
         self._in_use = 0
         """At least the bytes in use: what was freed since the last look is among them."""
 
@@ -85,6 +86,14 @@ class Machine:
         if index >= self.num_visible:
             raise RuntimeError("CUDA error: invalid device ordinal")
         return torch.device("cuda", index)
+
+    def pin(self, tensor: Tensor) -> None:
+        """Note that a tensor of the host lies in pinned memory."""
+        self._pinned[_storage(tensor)._cdata] = StorageWeakRef(_storage(tensor))
+
+    def is_pinned(self, tensor: Tensor) -> bool:
+        known = self._pinned.get(_storage(tensor)._cdata)
+        return known is not None and not known.expired()
 
     def of(self, tensor: Tensor) -> torch.device:
         return self.holder(_storage(tensor))

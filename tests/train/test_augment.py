@@ -27,7 +27,7 @@ IMAGES = digits().train.inputs[:64]
 
 
 def rows_of(augmentation: Augmentation, *, seed: int = 3, epoch: int = 0, aspect: float = 1.0) -> torch.Tensor:
-    return draw_rows(augmentation, seed=seed, epoch=epoch, num_examples=len(IMAGES), aspect=aspect)
+    return draw_rows(augmentation, seed, epoch, len(IMAGES), aspect)
 
 
 def test_a_flip_mirrors_half_of_the_images_at_full_strength_and_changes_no_other() -> None:

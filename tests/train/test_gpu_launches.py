@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,37 @@ def test_fields_are_limited_by_their_bytes_and_are_there_while_a_graph_reads_the
     del first, held
     gc.collect()
     assert MACHINE.in_use() - before <= 4 * 5000
+
+
+@pytest.mark.slow
+def test_the_next_epoch_is_drawn_while_this_one_trains_and_makes_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders and augmentations come from threads, and are the same; members that leave and join change nothing."""
+    asked = threading.local()
+    drawn_here: list[int] = []
+    batch_order = keyed.batch_order
+
+    def noting(seed: int, epoch: int, num_examples: int) -> Tensor:
+        if getattr(asked, "main", False):
+            drawn_here.append(epoch)
+        return batch_order(seed, epoch, num_examples)
+
+    asked.main = True
+    monkeypatch.setattr("tuner.train.task.batch_order", noting)
+    settings = {"augment": 0.5, "batch_size": 100}
+    members = jobs(tmp_path / "cuda", slow(3))
+    members[1] = replace(members[1], to_epoch=2)
+    found = curves(run_cohort(make_task(device="cuda", **settings), members))
+    assert drawn_here == [0, 0, 0]  # and all later ones elsewhere
+    expected = curves(run_cohort(make_task(**settings), jobs(tmp_path / "cpu", slow(3))))
+    for trial in range(3):
+        assert_close(found[trial], expected[trial][: len(found[trial])], rel=1e-5)
+
+
+def test_what_an_epoch_needs_is_sent_without_waiting(tmp_path: Path) -> None:
+    task = make_task(device="cuda", batch_size=100, mixup=0.2, averaging="ema", dropout=0.2)
+    program, runs = after_an_epoch(task, tmp_path)
+    MACHINE.counts.clear()
+    program.train_steps(epoch_plan(task, runs), 0, 3)
+    assert MACHINE.waits == {}

@@ -41,6 +41,8 @@ class Memory:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+        elif self._device.type == "mps":
+            torch.mps.empty_cache()
         self._at_last = in_use(self._device)
         return before - self._at_last >= FREED_BYTES
 

@@ -20,7 +20,7 @@ from tuner.records import Json
 from tuner.spec.model import SweepSpec
 from tuner.spec.networks import MODELS
 from tuner.train.artefacts import replacing
-from tuner.train.gpus import make_current
+from tuner.train.gpus import make_current, wait_for
 from tuner.train.own.open import open_own_task
 from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
@@ -104,8 +104,7 @@ def calibrate(device: torch.device) -> dict[str, float]:
             began = time.perf_counter()
             for _ in range(repeats):
                 operation()  # type: ignore[operator]
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            wait_for(device)
             found = min(found, (time.perf_counter() - began) / repeats)
         return found
 

@@ -29,7 +29,7 @@ NUM_COLUMNS = 9
 """Of `draw_rows`."""
 
 
-def draw_rows(augmentation: Augmentation, *, seed: int, epoch: int, num_examples: int, aspect: float) -> Tensor:
+def draw_rows(augmentation: Augmentation, seed: int, epoch: int, num_examples: int, aspect: float) -> Tensor:
     """What happens to each training example of a trial in an epoch, shape (examples, NUM_COLUMNS).
 
     Columns: the affine map from a place in the new image to one in the old (x from x, y, 1; y from x, y, 1, in

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from tuner.data.dataset import Split
 from tuner.models.keyed import dropout_field, dropout_threshold, key, step_keys
+from tuner.train.ahead import Ahead
 from tuner.train.augment import MAX_NOISE, NUM_COLUMNS, draw_rows, transform
+from tuner.train.gpus import sent
 from tuner.train.program import EpochPlan, Member
 
 _NOISE, _SHARE, _DROP = "augment noise", "mixup", "input dropout"
@@ -62,6 +64,7 @@ class BatchChanges:
         self._noise_K1 = self._column([MAX_NOISE * s.augmentation.strength * math.sqrt(3) / 2**31 for s in settings])
         self._smoothing_K11 = self._column([s.label_smoothing for s in settings]).unsqueeze(2)
         self._first_K1 = (torch.arange(len(members), device=self._device) * self._num_train).unsqueeze(1)
+        self._ahead = Ahead()
         self._rows = torch.zeros(0, NUM_COLUMNS, device=self._device)
         """What happens to each training example of each trial in the epoch under way; it stays where it is."""
 
@@ -119,9 +122,13 @@ class BatchChanges:
                 size = len(self.settings) * self._num_train
                 self._rows = torch.zeros(size, NUM_COLUMNS, device=self._device)
             own = torch.split(self._rows, self._num_train)
-            for target, s, seed, epoch in zip(own, self.settings, self._seeds, epochs, strict=True):
-                draws = draw_rows(s.augmentation, seed=seed, epoch=epoch, num_examples=self._num_train, aspect=aspect)
-                target.copy_(draws)
+            trials = [(s.augmentation, seed) for s, seed in zip(self.settings, self._seeds, strict=True)]
+            for target, trial, epoch in zip(own, trials, epochs, strict=True):
+                rows = self._ahead.take(draw_rows, *trial, epoch, self._num_train, aspect)
+                target.copy_(sent(rows, self._device))
+            if self._device.type == "cuda":
+                following = zip(trials, epochs, strict=True)
+                self._ahead.begin(draw_rows, [(*trial, e + 1, self._num_train, aspect) for trial, e in following])
             if self._kinds.noise:
                 found[_NOISE] = self._keys(plan, "augment noise")
         if self._mixes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,34 @@ def make_current(device: torch.device) -> None:
         import torch
 
         torch.cuda.set_device(device.index or 0)
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all that it was asked for; a CPU has."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Values of the host on a device; to a GPU they go while the host goes on."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def stacked_on(tensors: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
+    """Tensors of the host as one on a device."""
+    import torch
+
+    if device.type != "cuda":
+        return torch.stack([*tensors]).to(device)
+    shape = (len(tensors), *tensors[0].shape)
+    pinned = torch.empty(shape, dtype=tensors[0].dtype, pin_memory=True)
+    return torch.stack([*tensors], out=pinned).to(device, non_blocking=True)
 
 
 def allow_tf32(allowed: bool) -> None:

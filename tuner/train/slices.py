@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
+from tuner.train.gpus import stacked_on, wait_for
 from tuner.train.program import EpochPlan, Program, num_steps
 from tuner.train.run import Run
 from tuner.train.schedule import learning_rates
@@ -33,8 +33,8 @@ class Pace:
         while True:
             end = last if program.whole_epochs else min(last, first + self._num_steps)
             program.train_steps(plan, first, end)
-            if end < last and plan.order_KN.device.type == "cuda":
-                torch.cuda.synchronize(plan.order_KN.device)
+            if end < last:
+                wait_for(plan.order_KN.device)
             before, now = now, time.perf_counter()
             fitting = int((end - first) * SLICE_SECONDS / max(now - before, 1e-9))
             self._num_steps = max(1, min(2 * self._num_steps, fitting))
@@ -123,10 +123,13 @@ def epoch_plan(task: Task, runs: Sequence[Run]) -> EpochPlan:
     steps = num_steps(task.num_train, runs[0].member.settings.batch_size)
     rates = [learning_rates(r.member.settings, epoch=r.epoch, steps_per_epoch=steps) for r in runs]
     numbers = np.arange(steps)[:, None] + np.array([r.epoch * steps for r in runs])
-    orders = [order for r in runs for order in task.orders(r.job.seed, r.epoch)]
+    orders = [order for r in runs for order in task.ahead.take(task.orders, r.job.seed, r.epoch)]
+    if task.device.type == "cuda":  # while it trains these, the host has nothing else to do
+        going_on = [r for r in runs if r.epoch + 1 < r.job.to_epoch]
+        task.ahead.begin(task.orders, [(r.job.seed, r.epoch + 1) for r in going_on])
     networks = len(orders) // len(runs)
     return EpochPlan(
-        order_KN=torch.stack(orders).to(task.device),
+        order_KN=stacked_on(orders, task.device),
         learning_rate_SK=np.stack(rates, axis=1).repeat(networks, axis=1),
         step_SK=numbers.repeat(networks, axis=1),
     )

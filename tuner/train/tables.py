@@ -12,6 +12,7 @@ from torch import Tensor
 from tuner.models.keyed import dropout_keys
 from tuner.train.averaging import WeightAverage
 from tuner.train.batches import BatchChanges
+from tuner.train.gpus import sent
 from tuner.train.optimizers import RowOptimizer
 from tuner.train.program import EpochPlan
 
@@ -88,13 +89,14 @@ def step_tables(
     by_step = plan.order_KN[:, :end].view(num_trials, num_whole, batch_size).transpose(0, 1)
     scalars = optimizer.scalars(plan.learning_rate_SK, plan.step_SK)
     stacked = np.stack(list(scalars.values()), axis=1).astype(np.float32)
+    keys = dropout_keys(seeds, plan.step_SK, num_dropouts)
     device = plan.order_KN.device
     return StepTables(
         batch_size=batch_size,
         order_SN=by_step.reshape(num_whole, num_trials * batch_size),
         left_over_N=plan.order_KN[:, end:].reshape(-1),
         scalar_names=tuple(scalars),
-        scalars_SRK=torch.from_numpy(stacked).to(device),
-        keys_SLK=torch.from_numpy(dropout_keys(seeds, plan.step_SK, num_dropouts)).to(device) if num_dropouts else None,
-        more={name: table.to(device) for name, table in more.items()},
+        scalars_SRK=sent(torch.from_numpy(stacked), device),
+        keys_SLK=sent(torch.from_numpy(keys), device) if num_dropouts else None,
+        more={name: sent(table, device) for name, table in more.items()},
     )

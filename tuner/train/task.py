@@ -24,6 +24,7 @@ from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
+from tuner.train.ahead import Ahead
 from tuner.train.blocks import block_order
 from tuner.train.class_weights import resolve_class_weights
 from tuner.train.folded import FoldedProgram, FoldScores, fold_orders
@@ -105,6 +106,7 @@ class Task:
         self._sample = sample.inputs
         if not self.folds and not self.streams:
             self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
+        self.ahead = Ahead()
         self._said: set[str] = set()
         self.ways = Ways(spec, self.data, self.parts, loss=self.loss, device=device, half=self.half)
 

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tuner.records import FailureReason, Json, TrialFailed, TrialJob
 from tuner.spec.model import ConstraintSpec
 from tuner.spec.objectives import COSTS, measured_names, violation
+from tuner.train.gpus import wait_for
 from tuner.train.metrics import METRICS, Evaluation
 from tuner.train.run import Run
 from tuner.train.task import Task
@@ -100,7 +101,6 @@ def latency_ms(module: nn.Module, inputs: torch.Tensor) -> float:
     for _ in range(_REPEATS + 1):
         began = time.perf_counter()
         module(inputs.clone())
-        if inputs.device.type == "cuda":
-            torch.cuda.synchronize(inputs.device)
+        wait_for(inputs.device)
         taken.append(1e3 * (time.perf_counter() - began))
     return statistics.median(taken[1:])
