@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from tuner.execute.planner import (
     FIRST_ROOM,
     LEAST_ROOM,
     MAX_WIDTH_CPU,
-    MAX_WIDTH_CUDA,
+    MAX_WIDTH_GPU,
     PlannedJob,
     Planner,
 )
+from tuner.execute.widths import COHORTS_AHEAD, FIRST_AHEAD, SHARE, Footprint
 from tuner.records import Direction, TrialJob
 from tuner.spec.model import DataSpec, SweepSpec
 
@@ -91,7 +93,7 @@ def test_a_cohort_is_as_wide_as_its_state_fits_the_cache_on_a_cpu_and_wider_on_c
     on_cpu, on_cuda = planner(), planner(device="cuda:0")
     assert on_cpu.max_width(on_cpu.describe(small)) == MAX_WIDTH_CPU
     assert on_cpu.max_width(on_cpu.describe(large)) == 1
-    assert on_cuda.max_width(on_cuda.describe(large)) == MAX_WIDTH_CUDA
+    assert on_cuda.max_width(on_cuda.describe(large)) == MAX_WIDTH_GPU
 
 
 def test_out_of_memory_halves_the_width_of_the_same_key_only() -> None:
@@ -99,7 +101,7 @@ def test_out_of_memory_halves_the_width_of_the_same_key_only() -> None:
     mine, other = plan.describe(job(0, hidden_units=64)), plan.describe(job(1, hidden_units=128))
     plan.too_wide(mine.key, 100)
     assert plan.max_width(mine) == 50
-    assert plan.max_width(other) == MAX_WIDTH_CUDA
+    assert plan.max_width(other) == MAX_WIDTH_GPU
     plan.too_wide(mine.key, 1)
     assert plan.max_width(mine) == 1
 
@@ -155,13 +157,59 @@ def test_on_a_cpu_room_is_for_a_part_of_a_second_of_training() -> None:
         assert plan.room_per_worker == room
 
 
-def test_on_an_accelerator_room_is_for_a_full_cohort() -> None:
-    plan = planner(device="cuda")
+@pytest.mark.parametrize("device", ["cuda:0", "mps"])
+def test_on_an_accelerator_room_grows_as_far_as_cohorts_fill(device: str) -> None:
+    plan = planner(device=device)
     plan.note_seconds(10.0)
-    assert plan.room_per_worker == plan.most_room == MAX_WIDTH_CUDA
+    found = []
+    for _ in range(4):
+        found.append(plan.room_per_worker)
+        plan.widths.note_cohort(plan.room_per_worker)  # all share a shape
+    assert found[0] == FIRST_AHEAD
+    assert found == sorted(found)
+    assert found[-1] > 100
+    for _ in range(10):
+        plan.widths.note_cohort(1)  # each has one of its own
+    assert plan.room_per_worker == COHORTS_AHEAD
 
 
-@pytest.mark.parametrize(("device", "widest"), [("cpu", MAX_WIDTH_CPU), ("cuda:0", MAX_WIDTH_CUDA)])
+def test_what_cannot_be_fused_is_never_queued_on_an_accelerator() -> None:
+    plan = planner(device="cuda:0", spec=small_sweep(model="net.py:build"))
+    mine = plan.describe(job(0, batch_size=32))
+    assert plan.room_per_worker == FIRST_ROOM  # nobody has seen it yet
+    plan.widths.note_way(mine.key, fused=False)
+    assert plan.room_per_worker == LEAST_ROOM
+    assert plan.max_width(mine) == 1
+    other = plan.describe(job(1, batch_size=64))
+    plan.widths.note_way(other.key, fused=True)
+    assert plan.room_per_worker == FIRST_AHEAD
+    assert (plan.max_width(mine), plan.max_width(other)) == (1, MAX_WIDTH_GPU)
+
+
+def test_memory_that_was_measured_limits_the_widths_of_its_key_and_of_others_by_their_sizes() -> None:
+    plan = planner(device="cuda:0")
+    small, large = plan.describe(job(0, hidden_units=64)), plan.describe(job(1, hidden_units=512))
+    assert plan.max_width(small) == plan.max_width(large) == MAX_WIDTH_GPU  # nobody knows the memory
+    room = 1e9
+    plan.note_footprint(small, Footprint(per_trial_bytes=1e7, room_bytes=room))
+    assert plan.max_width(small) == int(SHARE * room / 1e7)
+    ratio = plan.num_bytes(large.values) / plan.num_bytes(small.values)
+    assert plan.max_width(large) == int(SHARE * room / (1e7 * ratio))
+    plan.note_footprint(large, Footprint(fixed_bytes=2e8, per_trial_bytes=2e8, room_bytes=room))
+    assert plan.max_width(large) == 3
+
+
+def test_the_first_cohort_is_limited_by_what_its_layers_need() -> None:
+    spec = small_sweep(model="cnn")
+    plan = planner(device="cuda:0", spec=spec, input_shape=[3, 32, 32])
+    assert plan.max_width(plan.describe(job(0))) == MAX_WIDTH_GPU
+    little = replace(plan.facts, calibration={**plan.facts.calibration, "room_bytes": 1e9})
+    narrow = Planner(spec, little, num_workers=1)
+    assert 1 < narrow.max_width(narrow.describe(job(0))) < 64
+    assert narrow.max_width(narrow.describe(job(1, channels=64))) < narrow.max_width(narrow.describe(job(0)))
+
+
+@pytest.mark.parametrize(("device", "widest"), [("cpu", MAX_WIDTH_CPU), ("cuda:0", MAX_WIDTH_GPU)])
 def test_the_networks_of_all_folds_count_towards_the_width_of_a_cohort(device: str, widest: int) -> None:
     folded = planner(device=device, folds=5)
     small = folded.describe(job(0, hidden_units=16, hidden_layers=1))

@@ -139,6 +139,7 @@ def _cuda(machine: Machine) -> dict[str, Any]:
         "get_device_capability": lambda device=None: (9, 0),
         "is_bf16_supported": lambda *_, **__: True,
         "mem_get_info": lambda device=None: (TOTAL_BYTES - in_use(device), TOTAL_BYTES),
+        "get_per_process_memory_fraction": lambda device=None: min(1.0, machine.limit_bytes / TOTAL_BYTES),
         "memory_allocated": in_use,
         "memory_reserved": in_use,
         "max_memory_allocated": lambda device=None: machine.peak_bytes,

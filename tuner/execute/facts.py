@@ -24,7 +24,8 @@ class TaskFacts:
     """The fields of `tuner.data.dataset.DataInfo`, as JSON."""
     device: str
     calibration: Mapping[str, float]
-    """`overhead_seconds` of one small tensor operation, `flops_per_second` of a matrix product, on one worker."""
+    """`overhead_seconds` of one small tensor operation, `flops_per_second` of a matrix product, on one worker; on CUDA
+    also `room_bytes`, the memory that trials may have beside the data."""
     code: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each file of the user's code, by path; see `tuner.spec.own_code`."""
     weights: str = ""

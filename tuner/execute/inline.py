@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
-from tuner.execute.planner import PlannedJob, Planner
+from tuner.execute.planner import FUSED_PATHS, PlannedJob, Planner
 from tuner.execute.runner import CohortRunner
 from tuner.execute.training import facts_of, open_task, write_dev_targets
+from tuner.execute.widths import Footprint
 from tuner.paths import StudyPaths
-from tuner.records import TrialEvent, TrialInterrupted, TrialJob
+from tuner.records import TrialEvent, TrialInterrupted, TrialJob, TrialStarted
 from tuner.spec.model import SweepSpec
 from tuner.train.contract import check_before_trials
 from tuner.train.task import Task
@@ -30,10 +31,11 @@ class InlineExecutor:
             self._task = open_task(spec, WorkerPlace(device, threads, None), paths=paths, alone=False)
         self.facts: TaskFacts = facts_of(self._task)
         self.planner = Planner(spec, self.facts, num_workers=1)
-        self._runner = CohortRunner(self._task, worker="inline", too_wide=self._too_wide)
+        self._runner = CohortRunner(self._task, worker="inline", too_wide=self._too_wide, measured=self._measured)
         self._pending: list[PlannedJob] = []
         self._training: Iterator[list[TrialEvent]] | None = None
-        self._key: Hashable = None
+        self._cohort: tuple[PlannedJob, ...] = ()
+        """The one that was begun last."""
         self._interrupted = False
 
     def check_model(self) -> None:
@@ -47,6 +49,8 @@ class InlineExecutor:
     def room(self) -> int:
         if self._interrupted or self._training is not None or self._pending:
             return 0
+        if self.planner.on_accelerator:
+            return self.planner.room_per_worker
         return 1 if self.planner.spec.training.fuse == "off" else self.planner.most_room
 
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
@@ -62,6 +66,9 @@ class InlineExecutor:
         if found is None:
             self._training = None
             return []
+        for event in found:
+            if isinstance(event, TrialStarted):
+                self.planner.widths.note_way(self._cohort[0].key, fused=event.path in FUSED_PATHS)
         return found
 
     def interrupt(self) -> None:
@@ -77,12 +84,16 @@ class InlineExecutor:
         cohort = self.planner.next_cohort(self._pending, idle=1)
         if cohort is None:
             return None
-        if self._key is None:  # not earlier: until it trains, a run may still be refused
+        if not self._cohort:  # not earlier: until it trains, a run may still be refused
             write_dev_targets(self._task, self._paths)
-        self._key = cohort.jobs[0].key
+        self._cohort = cohort.jobs
+        self.planner.widths.note_cohort(len(cohort.jobs))
         self._pending = [p for p in self._pending if p not in cohort.jobs]
         self._training = self._runner.train([p.job for p in cohort.jobs])
         return self._training
 
     def _too_wide(self, width: int) -> None:
-        self.planner.too_wide(self._key, width)
+        self.planner.too_wide(self._cohort[0].key, width)
+
+    def _measured(self, found: Footprint) -> None:
+        self.planner.note_footprint(self._cohort[0], found)

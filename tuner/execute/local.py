@@ -14,10 +14,11 @@ from tuner.errors import StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.facts import TaskFacts, agreed
 from tuner.execute.fork_server import fork_server
-from tuner.execute.planner import PlannedJob, Planner
+from tuner.execute.planner import FUSED_PATHS, PlannedJob, Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS, WorkerProcess
 from tuner.execute.watched import Worker, loading_failed, loading_stalled
+from tuner.execute.widths import Footprint
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
     EpochsFinished,
@@ -162,6 +163,7 @@ class LocalExecutor:
         assert cohort is not None
         worker.key = cohort.jobs[0].key
         self._give(worker, cohort.jobs, "train")
+        self.planner.widths.note_cohort(len(worker.jobs))
 
     def _refill(self, worker: Worker) -> None:
         same = [p for p in self._pending if p.key == worker.key and p.job.trial not in self._alone]
@@ -169,6 +171,7 @@ class LocalExecutor:
             free = self.planner.max_width(same[0]) - len(worker.jobs)
             if free > 0:
                 self._give(worker, same[:free], "join")
+                self.planner.widths.note_cohort(len(worker.jobs))
 
     def _give(self, worker: Worker, chosen: Sequence[PlannedJob], verb: str) -> None:
         trials = {p.job.trial for p in chosen}
@@ -214,6 +217,9 @@ class LocalExecutor:
                         self._alone.add(trial)
                     case ("too wide", int(width)):
                         self.planner.too_wide(worker.key, width)
+                    case ("measured", Footprint() as footprint):
+                        if (planned := next(iter(worker.jobs.values()), None)) is not None:
+                            self.planner.note_footprint(planned, footprint)
                     case ("log", int(level), str(text)):
                         # All workers load the same data, or build the same network, and find the same to say.
                         if text not in self._said:
@@ -234,8 +240,9 @@ class LocalExecutor:
         match event:
             case EpochsFinished(trial=trial, results=results):
                 worker.seconds[trial] = results[-1].seconds
-            case TrialStarted():
-                pass
+            case TrialStarted(trial=trial, path=path):
+                if trial in worker.jobs:
+                    self.planner.widths.note_way(worker.jobs[trial].key, fused=path in FUSED_PATHS)
             case _:
                 worker.jobs.pop(event.trial, None)
                 seconds = worker.seconds.pop(event.trial, None)

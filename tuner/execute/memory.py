@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from tuner.execute.widths import Footprint
+
 GROWTH_BYTES = 2**26
 """Garbage is collected when so much more is in use than after the last time: a look at all objects takes 50 ms."""
 FREED_BYTES = 2**24
@@ -17,6 +19,20 @@ WORN_BYTES = {"cpu": 2**29}
 """So much more than at the start, with all garbage gone, was left by trials that have ended."""
 WORN_BYTES_ELSEWHERE = 2**26
 """The same on an accelerator, where nothing but tensors counts."""
+
+
+def room_bytes(device: torch.device) -> float:
+    """What new tensors of this process could have of a CUDA device's memory; others may be at work there."""
+    free, total = torch.cuda.mem_get_info(device)
+    in_use = torch.cuda.memory_allocated(device)
+    allowed = torch.cuda.get_per_process_memory_fraction(device) * total - in_use
+    return max(0.0, min(free + torch.cuda.memory_reserved(device) - in_use, allowed))
+
+
+def held_by_others(device: torch.device) -> int:
+    """About the bytes of a CUDA device that other processes hold."""
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free - torch.cuda.memory_reserved(device)
 
 
 class Memory:
@@ -29,6 +45,21 @@ class Memory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._at_start = self._at_last = in_use(device)
+        self._before = self._at_start
+
+    def begin(self) -> None:
+        """A group of trials is about to begin."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._before = in_use(self._device)
+
+    def footprint(self, num_trials: int) -> Footprint | None:
+        """What the group has taken so far, on CUDA; it was never wider."""
+        if self._device.type != "cuda":
+            return None
+        peak = torch.cuda.max_memory_allocated(self._device) - self._before
+        room = room_bytes(self._device) + in_use(self._device) - self._before
+        return Footprint(per_trial_bytes=peak / num_trials, room_bytes=room)
 
     def tidy(self) -> None:
         """Collect garbage if a good deal of memory may be in it."""

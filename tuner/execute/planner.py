@@ -9,15 +9,23 @@ from math import prod
 from statistics import median
 
 from tuner.execute.facts import TaskFacts
+from tuner.execute.widths import Footprint, Widths
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
+from tuner.spec.networks import DESCRIBED
 from tuner.spec.values import is_own
 from tuner.train.fusion import fusion_key
 
 MAX_WIDTH_CPU = 16
 """Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""
-MAX_WIDTH_CUDA = 256
+MAX_WIDTH_GPU = 256
+EVALUATED_AT_ONCE = 256
+"""Examples: `train.program.EVALUATION_ROWS`, which is not imported, since torch would be."""
+BUFFERS_PER_LAYER = 2
+"""Its output, and what an activation or a norm behind it keeps."""
+FUSED_PATHS = ("stacked", "vmap")
+"""`Program.path` of trials that train together, and not one after the other."""
 LEAST_ROOM = 1
 """Jobs for each worker, however long they take: what it trains. What is next is decided when that has ended, from all
 that is known by then, which is worth more to a search than the moment that the worker waits."""
@@ -58,7 +66,9 @@ class Planner:
         self.spec = spec
         self.facts = facts
         self.num_workers = num_workers
-        self.on_cuda = facts.device.startswith("cuda")
+        self.on_accelerator = not facts.device.startswith("cpu")
+        self.widths = Widths(all_fused=spec.model.kind in DESCRIBED, room_bytes=facts.calibration.get("room_bytes"))
+        """What was found out on an accelerator; on a CPU it is not asked."""
         self._limit: dict[Hashable, int] = {}
         self._job_seconds: deque[float] = deque(maxlen=_REMEMBERED_JOBS)
         self.folds = max(1, int(facts.data.get("folds", 0)))
@@ -85,12 +95,18 @@ class Planner:
         """A cohort of this width ran out of memory: the next ones of its key are at most half as wide."""
         self._limit[key] = max(1, width // 2)
 
+    def note_footprint(self, planned: PlannedJob, found: Footprint) -> None:
+        """A worker has measured the memory of trials of this one's key."""
+        estimated = self.folds * self.num_bytes(planned.values)
+        self.widths.note_footprint(planned.key, found, estimated_bytes=estimated)
+
     def max_width(self, planned: PlannedJob) -> int:
         """The most trials that a cohort like this may have."""
         if self._is_alone:
             return 1
-        if self.on_cuda:
-            width = MAX_WIDTH_CUDA
+        if self.on_accelerator:
+            found = self.widths.most(planned.key, estimated_bytes=self.folds * self.num_bytes(planned.values))
+            width = MAX_WIDTH_GPU if found is None else min(MAX_WIDTH_GPU, found * self.folds)
         else:
             state = self.num_parameters(planned.values) * 4 * STATE_COPIES
             width = max(1, min(MAX_WIDTH_CPU, int(STATE_BYTES_CPU / max(state, 1))))
@@ -101,18 +117,20 @@ class Planner:
         """How many jobs fill the cohorts of a worker."""
         if self._is_alone:
             return LEAST_ROOM
-        return max(1, (MAX_WIDTH_CUDA if self.on_cuda else MAX_WIDTH_CPU) // self.folds)
+        return max(1, (MAX_WIDTH_GPU if self.on_accelerator else MAX_WIDTH_CPU) // self.folds)
 
     @property
     def room_per_worker(self) -> int:
         """How many jobs a worker should have, those in training and those waiting for it.
 
-        On an accelerator enough to fill its cohorts: a wide one takes hardly longer than a narrow one. A CPU gains by
-        wide cohorts only where trials are so short that their start counts; where they are longer, asking far ahead
-        would only let the search decide before it has seen results.
+        On an accelerator enough to fill its cohorts as far as shapes are shared: a wide one takes hardly longer than a
+        narrow one. A CPU gains by wide cohorts only where trials are so short that their start counts; where they are
+        longer, asking far ahead would only let the search decide before it has seen results.
         """
-        if self.on_cuda or self._is_alone:
+        if self._is_alone:
             return self.most_room
+        if self.on_accelerator:
+            return min(self.most_room, self.widths.ahead(first=FIRST_ROOM, least=LEAST_ROOM))
         if not self._job_seconds:
             return min(self.most_room, FIRST_ROOM)
         ahead = int(AHEAD_SECONDS / max(median(self._job_seconds), 1e-6))
@@ -182,6 +200,25 @@ class Planner:
             return self._dense(values)
         shape = self.facts.data["input_shape"]
         return self._cnn(values, positions=int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else 1)
+
+    def num_bytes(self, values: Mapping[str, ParamValue]) -> float:
+        """About the memory of a trial on a GPU: its state, and what its layers give for a batch and in evaluation."""
+        batch, num_train = values["batch_size"], int(self.facts.data["num_train"])
+        at_once = 2 * (num_train if batch == "full" else min(int(batch), num_train)) + EVALUATED_AT_ONCE
+        return 4.0 * (STATE_COPIES * self.num_parameters(values) + BUFFERS_PER_LAYER * at_once * self._outputs(values))
+
+    def _outputs(self, values: Mapping[str, ParamValue]) -> int:
+        """About the numbers that all layers give for one example."""
+        shape = self.facts.data["input_shape"]
+        hidden = int(values.get("hidden_units", 64)) * int(values.get("hidden_layers", 2))
+        if not self._is_convolutional:
+            return prod(shape) + hidden
+        positions = int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else int(shape[-1])
+        total, layers = prod(shape) + hidden, 3 if self.spec.model.kind == "resnet" else 1
+        for block in range(int(values.get("conv_layers", 2))):
+            total += layers * int(values.get("channels", 16)) * 2**block * positions
+            positions = max(1, positions // 4)
+        return total
 
     @property
     def _is_convolutional(self) -> bool:

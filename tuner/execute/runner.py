@@ -12,7 +12,8 @@ from typing import Protocol
 import torch
 
 from tuner.errors import StorageError, StudyMismatchError, is_out_of_memory
-from tuner.execute.memory import Memory
+from tuner.execute.memory import Memory, room_bytes
+from tuner.execute.widths import Footprint
 from tuner.records import (
     EpochsFinished,
     FailureReason,
@@ -23,6 +24,7 @@ from tuner.records import (
     TrialStarted,
 )
 from tuner.train.cohort import Cohort
+from tuner.train.footprint import bytes_of
 from tuner.train.own.open import open_loop
 from tuner.train.own.task import OwnTask
 from tuner.train.recheck import RowsDifferError
@@ -74,7 +76,13 @@ class CohortRunner:
     """
 
     def __init__(
-        self, task: Task | OwnTask, *, worker: str, too_wide: Callable[[int], None], is_replaceable: bool = False
+        self,
+        task: Task | OwnTask,
+        *,
+        worker: str,
+        too_wide: Callable[[int], None],
+        measured: Callable[[Footprint], None] = lambda found: None,
+        is_replaceable: bool = False,
     ) -> None:
         """Train for a worker.
 
@@ -82,6 +90,7 @@ class CohortRunner:
             task: What is trained.
             worker: Its name, for events.
             too_wide: Told the width of a cohort that ran out of memory.
+            measured: Told what trials of the cohort's kind take of a GPU's memory.
             is_replaceable: Whether another process can go on where this one has no memory left.
         """
         self.task = task
@@ -89,6 +98,7 @@ class CohortRunner:
         self.members: tuple[TrialJob, ...] = ()
         """The jobs in training while the events that were yielded last came about."""
         self._too_wide = too_wide
+        self._measured = measured
         self._is_replaceable = is_replaceable
         self._memory = Memory(task.device)
         self._tried_again: set[int] = set()
@@ -136,7 +146,10 @@ class CohortRunner:
                 yield [TrialInterrupted(trial=job.trial) for job in group]
             else:
                 yield from self._train(group)
-                self._memory.tidy()
+                if isinstance(self.task, OwnTask) and self.task.device.type != "cpu":
+                    self._memory.collect()  # what a trial of the user's code has left there is nobody's any more
+                else:
+                    self._memory.tidy()
 
     def _feasible(self, jobs: Sequence[TrialJob]) -> list[TrialJob]:
         """The jobs worth training; that the others are not is told with the next events."""
@@ -161,6 +174,7 @@ class CohortRunner:
         if not group:
             yield self._take_refused()
             return
+        self._memory.begin()
         cohort = self._cohort = open_group(self.task, group, worker=self.worker)
         try:
             yield from self._epochs(cohort)
@@ -181,13 +195,18 @@ class CohortRunner:
         yield [*self._take_refused(), *self._after(ended, left)]
 
     def _epochs(self, cohort: Group) -> Iterator[list[TrialEvent]]:
-        epochs = cohort.epochs()
+        epochs, is_measured = cohort.epochs(), isinstance(self.task, OwnTask)
+        began: dict[int, int] = {}
         while True:
             self.members = tuple(cohort.unfinished)
             self._seen.update(job.trial for job in self.members)
             events = next(epochs, None)
             if events is None:
                 break
+            if not is_measured and _has_trained(events, began):
+                is_measured = True
+                if (found := self._memory.footprint(len(self.members))) is not None:
+                    self._measured(found)
             if not all(isinstance(event, TrialStarted | EpochsFinished) for event in events):
                 self._memory.tidy()  # a trial has left, and others may go on to join for hours
             yield [*self._take_refused(), *events]
@@ -195,21 +214,44 @@ class CohortRunner:
             yield refused
 
     def _after(self, ended: _Ended, left: list[TrialJob]) -> list[TrialEvent]:
+        size = 1
         if ended.reason is FailureReason.OUT_OF_MEMORY:
             self._too_wide(len(left))
             has_freed = self._memory.collect()
+            size = self._fitting(left)
             if len(left) == 1 and self._begins_again(left[0], has_freed=has_freed):
                 return []
         elif self.task.device.type == "cuda":
             self._memory.collect()  # what the group held in cycles is not free before
         if len(left) > 1:
-            size = -(-len(left) // 2) if ended.reason is FailureReason.OUT_OF_MEMORY else 1
             log.warning("a cohort of %d ended with %s; its trials go on %d at a time", len(left), ended.line, size)
             self._waiting = [left[i : i + size] for i in range(0, len(left), size)] + self._waiting
             return []
         return [
             TrialFailed(trial=job.trial, reason=ended.reason, message=ended.line, traceback=ended.story) for job in left
         ]
+
+    def _fitting(self, left: Sequence[TrialJob]) -> int:
+        """How many of those that ran out of memory together should go on together: half of them, or as few measure."""
+        half = -(-len(left) // 2)
+        if self.task.device.type != "cuda" or isinstance(self.task, OwnTask) or len(left) < 3:
+            return half
+        try:
+            one, two = (bytes_of(self.task, left[:count]) for count in (1, 2))
+        except Exception as error:  # not even that fits, or a module fails, which its own trial will tell
+            log.debug("trials could not be measured", exc_info=error)
+            traceback.clear_frames(error.__traceback__)
+            return half
+        finally:
+            self._memory.collect()
+        if one is None or two is None:
+            return half
+        each = max(two - one, 1)
+        found = Footprint(fixed_bytes=one - each, per_trial_bytes=each, room_bytes=room_bytes(self.task.device))
+        if found.most >= len(left):
+            return half
+        self._measured(found)
+        return found.most
 
     def _begins_again(self, job: TrialJob, *, has_freed: bool) -> bool:
         """Whether a trial that ran out of memory by itself goes on here, since that was not its own fault.
@@ -224,6 +266,13 @@ class CohortRunner:
         if self._is_replaceable and self._memory.is_worn and self._seen > {job.trial}:
             raise ProcessSpentError(job.trial)
         return False
+
+
+def _has_trained(events: Sequence[TrialEvent], began: dict[int, int]) -> bool:
+    """Whether an epoch is trained and evaluated; `began` collects the epochs that trials have started from."""
+    began |= {event.trial: event.from_epoch for event in events if isinstance(event, TrialStarted)}
+    finished = [event for event in events if isinstance(event, EpochsFinished)]
+    return any(event.results[-1].epoch > began.get(event.trial, 0) for event in finished)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tuner.data.dataset import TrainingData
 from tuner.data.load import load_training_data
+from tuner.errors import DataError, is_out_of_memory
 from tuner.execute.devices import WorkerPlace, see_alone
 from tuner.execute.facts import TaskFacts
+from tuner.execute.memory import held_by_others, room_bytes
 from tuner.imports import load_object
 from tuner.models.weights_file import read_weights, weights_sha256
 from tuner.paths import StudyPaths
@@ -24,6 +28,12 @@ from tuner.train.gpus import make_current, wait_for
 from tuner.train.own.open import open_own_task
 from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
+OTHERS_SHARE = 0.25
+"""Of a GPU's memory in the hands of other processes; their contexts alone take some hundredths."""
 
 
 def open_task(
@@ -51,7 +61,37 @@ def open_task(
     if spec.model.init_from is not None:
         read_weights(Path(spec.root, spec.model.init_from))
     data = load_training_data(spec, kept_in=None if paths is None else paths.tables)
-    return Task(spec, data, device, device_name=place.device)
+    try:
+        task = Task(spec, data, device, device_name=place.device)
+    except Exception as error:
+        if device.type == "cuda" and is_out_of_memory(error):
+            raise DataError(_no_room(data, device, place.device)) from error
+        raise
+    if device.type == "cuda":
+        _tell_of_others(device, place.device)
+    return task
+
+
+def _no_room(data: TrainingData, device: torch.device, name: str) -> str:
+    parts = [part for split in (data.train, data.dev) for part in (split.inputs, split.targets)]
+    size = sum(part.numel() * part.element_size() for part in parts if isinstance(part, torch.Tensor))
+    free, total = (number / GIB for number in torch.cuda.mem_get_info(device))
+    others = held_by_others(device) / GIB
+    return (
+        f"the data ({size / GIB:.2f} GiB) do not fit on {name}: {free:.1f} of its {total:.1f} GiB are free, and other "
+        f"processes hold {others:.1f}; end these, choose another device with --devices, or let the examples stay on disk "
+        "with data.stream"
+    )
+
+
+def _tell_of_others(device: torch.device, name: str) -> None:
+    """Warn where other processes hold much of a GPU: what is slow, or does not fit, has its reason there."""
+    total, others = torch.cuda.mem_get_info(device)[1], held_by_others(device)
+    if others > OTHERS_SHARE * total:
+        log.warning(
+            "other processes hold %.3g of the %.3g GiB of %s: fewer trials train there at a time",
+            others / GIB, total / GIB, name,
+        )  # fmt: skip
 
 
 def facts_of(task: Task | OwnTask) -> TaskFacts:
@@ -75,7 +115,7 @@ def facts_of(task: Task | OwnTask) -> TaskFacts:
         code=task.code,
         weights=weights_sha256(task.spec),
         device=task.device_name,
-        calibration=calibrate(task.device),
+        calibration=calibrate(task.device) | _room(task.device),
     )
 
 
@@ -90,6 +130,10 @@ def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:
         targets = targets.to(torch.uint8)  # by which a reader tells labels from numbers
     with replacing(paths.dev_targets) as path, path.open("wb") as file:
         np.save(file, targets.cpu().numpy())
+
+
+def _room(device: torch.device) -> dict[str, float]:
+    return {"room_bytes": room_bytes(device)} if device.type == "cuda" else {}
 
 
 def calibrate(device: torch.device) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 Messages to a worker: ("check",), ("train", jobs), ("join", jobs), ("interrupt",), ("close",). From a worker:
 ("ready", facts), ("checked",), ("refused", error), ("events", events), ("alive",), ("too wide", width),
-("log", level, text), ("spent", trial).
+("measured", footprint), ("log", level, text), ("spent", trial).
 """
 
 from __future__ import annotations
@@ -139,8 +139,9 @@ class _Server:
         self._printed = printed
         self._pid = os.getpid()
         self._runner = CohortRunner(
-            task, worker=name, too_wide=lambda width: link.send("too wide", width), is_replaceable=True
-        )
+            task, worker=name, too_wide=lambda width: link.send("too wide", width),
+            measured=lambda found: link.send("measured", found), is_replaceable=True,
+        )  # fmt: skip
         self._first = True
 
     def serve(self) -> None:
