@@ -13,8 +13,8 @@ from gpu.setting import DEVICE, Figures, Setting, jobs, made_up, runs, task_of
 from tuner.data.dataset import TrainingData
 from tuner.records import EpochsFinished
 from tuner.train.cohort import Cohort
+from tuner.train.graph import GraphedOperations
 from tuner.train.slices import epoch_plan
-from tuner.train.stacked.step import GraphedOperations
 
 EAGER = patch.object(GraphedOperations, "__call__", lambda step: step._operations())
 """Steps as single launches in place of a graph."""

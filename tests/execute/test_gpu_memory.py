@@ -12,7 +12,7 @@ import torch
 
 from tests.contracts.executor_contract import drain, ends
 from tests.execute.sweeps import make_job, small_sweep
-from tests.pretend_cuda import MACHINE
+from tests.pretend_cuda import HAS_GPU, MACHINE
 from tests.train.cohorts import digits, jobs, make_task
 from tuner.errors import DataError
 from tuner.execute import training
@@ -29,7 +29,7 @@ from tuner.spec.model import SweepSpec
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(torch.version.cuda is not None, reason="limits the memory of the pretended machine"),
+    pytest.mark.skipif(HAS_GPU, reason="limits the memory of the pretended machine"),
 ]
 
 GPU = torch.device("cuda:0")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.pretend_cuda import MACHINE
+from tests.pretend_cuda import HAS_GPU, MACHINE
 from tests.train.cohorts import curves, figures, jobs, make_task, run_cohort
 from tests.train.test_exactness import TWO_LAYERS
 from tests.train.test_gpu import assert_close, in_depth, slow
@@ -26,7 +26,7 @@ from tuner.train.vmapped import RECORD_AFTER_RUNS, ModuleProgram
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(torch.version.cuda is not None, reason="counts what the pretended machine is asked for"),
+    pytest.mark.skipif(HAS_GPU, reason="counts what the pretended machine is asked for"),
 ]
 
 CASES: Mapping[str, tuple[Mapping[str, object], int]] = {

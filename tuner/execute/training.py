@@ -79,8 +79,8 @@ def _no_room(data: TrainingData, device: torch.device, name: str) -> str:
     others = held_by_others(device) / GIB
     return (
         f"the data ({size / GIB:.2f} GiB) do not fit on {name}: {free:.1f} of its {total:.1f} GiB are free, and other "
-        f"processes hold {others:.1f}; end these, choose another device with --devices, or let the examples stay on disk "
-        "with data.stream"
+        f"processes hold {others:.1f}; end these, choose another device with --devices, or let the examples stay on "
+        "disk with data.stream"
     )
 
 
