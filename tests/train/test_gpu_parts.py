@@ -13,6 +13,7 @@ from tests.pretend_cuda import HAS_GPU, pretended
 from tests.train.cohorts import curves, jobs, make_spec, make_task, run_cohort
 from tests.train.test_folds import folded
 from tests.train.test_gpu import FEW, assert_close, in_depth, slow
+from tests.train.test_transfer import saved, spec_from
 from tuner.data.load import load_training_data
 from tuner.spec.model import DataSpec, ObjectiveSpec, SweepSpec
 from tuner.train.task import Task
@@ -60,6 +61,20 @@ def test_data_that_stay_on_disk(gpu: str, tmp_path: Path) -> None:
     for device in ("cpu", gpu):
         task = Task(spec, load_training_data(spec), torch.device(device))
         assert task.streams
+        found.append(curves(run_cohort(task, jobs(tmp_path / device, slow(2), to_epoch=2))))
+    for trial in range(2):
+        assert_close(found[1][trial], found[0][trial], rel=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.deep
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_weights_from_a_file(gpu: str, model: str, tmp_path: Path) -> None:
+    saved(tmp_path / "weights.pt", model=model)
+    spec = spec_from(tmp_path / "weights.pt", model=model, new_layers=("head",), body_learning_rate_factor=0.3)
+    found = []
+    for device in ("cpu", gpu):
+        task = Task(spec, FEW, torch.device(device))
         found.append(curves(run_cohort(task, jobs(tmp_path / device, slow(2), to_epoch=2))))
     for trial in range(2):
         assert_close(found[1][trial], found[0][trial], rel=1e-4)
