@@ -52,9 +52,9 @@ def after_an_epoch(task: Task, folder: Path) -> tuple[Program, list[Run]]:
 
 
 @pytest.mark.parametrize("name", in_depth(CASES, but=["users' module, ema, mixup"]))
-def test_a_step_is_one_graph(name: str, tmp_path: Path) -> None:
+def test_a_step_is_one_graph(gpu: str, name: str, tmp_path: Path) -> None:
     settings, launches = CASES[name]
-    task = make_task(device="cuda", batch_size=30, **settings)
+    task = make_task(device=gpu, batch_size=30, **settings)
     program, runs = after_an_epoch(task, tmp_path)
     plan = epoch_plan(task, runs)
     program.train_steps(plan, 0, 1)  # which brings the tables of the epoch to the device
@@ -66,13 +66,13 @@ def test_a_step_is_one_graph(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", in_depth(CASES, but=["ema, batch norm"]))
-def test_what_is_captured_trains_as_a_cpu_does(name: str, tmp_path: Path) -> None:
+def test_what_is_captured_trains_as_a_cpu_does(gpu: str, name: str, tmp_path: Path) -> None:
     found = {}
-    for device in ("cpu", "cuda:1"):
+    for device in ("cpu", gpu):
         task = make_task(device=device, batch_size=30, **CASES[name][0])
         found[device] = curves(run_cohort(task, jobs(tmp_path / device, slow(3))))
     for trial in range(3):
-        assert_close(found["cuda:1"][trial], found["cpu"][trial], rel=1e-5)
+        assert_close(found[gpu][trial], found["cpu"][trial], rel=1e-5)
 
 
 class Asking(nn.Module):
@@ -91,9 +91,9 @@ def asking(params: Mapping[str, object], data: object) -> nn.Module:
 
 
 @pytest.mark.slow
-def test_a_module_for_which_the_host_waits_is_run_by_python(tmp_path: Path) -> None:
+def test_a_module_for_which_the_host_waits_is_run_by_python(gpu: str, tmp_path: Path) -> None:
     found = {}
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", gpu):
         task = make_task(device=device, model="tests/train/test_gpu_launches.py:asking", batch_size=30, epochs=2)
         members = jobs(tmp_path / device, slow(2), to_epoch=2)
         program = task.program([task.member(job) for job in members])
@@ -103,15 +103,17 @@ def test_a_module_for_which_the_host_waits_is_run_by_python(tmp_path: Path) -> N
         assert not MACHINE.counts["capture"]
         assert MACHINE.sync_debug_mode == 0
     for trial in range(2):
-        assert_close(found["cuda"][trial], found["cpu"][trial], rel=1e-5)
+        assert_close(found[gpu][trial], found["cpu"][trial], rel=1e-5)
 
 
 @pytest.mark.slow
-def test_steps_that_python_ran_and_replays_are_of_one_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_python_ran_and_replays_are_of_one_curve(
+    gpu: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a trial computes must not depend on when a stack's step was captured."""
     found = []
     for runs_before in (1, 1000):
-        task = make_task(device="cuda", model=TWO_LAYERS, batch_size=30, averaging="ema")
+        task = make_task(device=gpu, model=TWO_LAYERS, batch_size=30, averaging="ema")
         monkeypatch.setitem(ModuleProgram.__init__.__kwdefaults__, "record_after", runs_before)
         found.append(curves(run_cohort(task, jobs(tmp_path / str(runs_before), slow(2)))))
     for trial in range(2):
@@ -139,7 +141,7 @@ def test_fields_are_limited_by_their_bytes_and_are_there_while_a_graph_reads_the
 
 @pytest.mark.slow
 def test_the_next_epoch_is_drawn_while_this_one_trains_and_makes_no_difference(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Orders and augmentations come from threads, and are the same; members that leave and join change nothing."""
     asked = threading.local()
@@ -154,17 +156,17 @@ def test_the_next_epoch_is_drawn_while_this_one_trains_and_makes_no_difference(
     asked.main = True
     monkeypatch.setattr("tuner.train.task.batch_order", noting)
     settings = {"augment": 0.5, "batch_size": 100}
-    members = jobs(tmp_path / "cuda", slow(3))
+    members = jobs(tmp_path / "gpu", slow(3))
     members[1] = replace(members[1], to_epoch=2)
-    found = curves(run_cohort(make_task(device="cuda", **settings), members))
+    found = curves(run_cohort(make_task(device=gpu, **settings), members))
     assert drawn_here == [0, 0, 0]  # and all later ones elsewhere
     expected = curves(run_cohort(make_task(**settings), jobs(tmp_path / "cpu", slow(3))))
     for trial in range(3):
         assert_close(found[trial], expected[trial][: len(found[trial])], rel=1e-5)
 
 
-def test_what_an_epoch_needs_is_sent_without_waiting(tmp_path: Path) -> None:
-    task = make_task(device="cuda", batch_size=100, mixup=0.2, averaging="ema", dropout=0.2)
+def test_what_an_epoch_needs_is_sent_without_waiting(gpu: str, tmp_path: Path) -> None:
+    task = make_task(device=gpu, batch_size=100, mixup=0.2, averaging="ema", dropout=0.2)
     program, runs = after_an_epoch(task, tmp_path)
     MACHINE.counts.clear()
     program.train_steps(epoch_plan(task, runs), 0, 3)
