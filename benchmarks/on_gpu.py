@@ -31,7 +31,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARES: Mapping[str, float] = {
-    "facts": 15, "tests": 60, "truth": 25, "costs": 40, "throughput": 75, "widths": 35, "sweeps": 45,
+    "facts": 20, "tests": 60, "truth": 25, "costs": 40, "throughput": 75, "widths": 35, "sweeps": 45,
     "out_of_memory": 15,
 }  # fmt: skip
 """The phases in their order, and their parts of the time."""
