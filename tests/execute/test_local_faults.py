@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from tests.execute.sweeps import drain_stalled, local_executor, make_job, small_
 from tuner.errors import DataError, StudyMismatchError, TunerError, UserCodeError
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.local import LocalExecutor
+from tuner.execute.planner import PlannedJob
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
     FailureReason,
@@ -214,6 +217,17 @@ def test_trials_whose_workers_are_killed_twice_go_on_one_by_one(start: Open, job
     events += drain(executor, jobs)
     assert all(isinstance(end, TrialFinished) for end in ends(events).values())
     assert [s.cohort_width for s in starts(events)][-2:] == [1, 1]
+
+
+def test_the_deaths_of_a_trial_are_not_those_of_the_finalist_that_has_its_number(tmp_path: Path) -> None:
+    executor = LocalExecutor.__new__(LocalExecutor)  # without its workers
+    executor._deaths, executor._alone, executor._pending = Counter(), set(), []
+    alone = []
+    for folder in ("trials", "finalists", "trials"):
+        jobs = {trial: PlannedJob(make_job(tmp_path / folder, trial), None, {}) for trial in range(2)}
+        executor._send_on(SimpleNamespace(jobs=jobs, number=0), "killed", from_outside=True)  # type: ignore[arg-type]
+        alone.append(set(executor._alone))
+    assert alone == [set(), set(), {0, 1}]
 
 
 def _begun(executor: LocalExecutor) -> bool:

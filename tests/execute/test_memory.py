@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,17 +71,21 @@ def test_a_trial_that_garbage_left_too_little_memory_begins_again(
     assert len(load_object("trial_code.py:ballast", root=HERE))  # type: ignore[arg-type]
     executor.submit(jobs[1:])
     assert isinstance(ends(drain(executor, jobs[1:]))[1], TrialFinished)
+    for finalist in (replace(job, folder=str(tmp_path / f"finalist {job.trial}")) for job in jobs):
+        executor.submit([finalist])  # has a trial's number, and is another one
+        assert isinstance(ends(drain(executor, [finalist]))[finalist.trial], TrialFinished)
 
 
 @pytest.mark.slow
 def test_a_trial_that_kept_memory_left_too_little_goes_on_in_a_fresh_process(tmp_path: Path) -> None:
     executor = local_executor(small_sweep(model="trial_code.py:build_hoarding", epochs=1), tmp_path, workers=1)
-    jobs = [make_job(tmp_path, trial, to_epoch=1, owner=trial) for trial in range(2)]
+    trial = make_job(tmp_path, 0, to_epoch=1, owner=0)
+    finalist = make_job(tmp_path / "finalists", 0, to_epoch=1, owner=1)  # with the number of a trial, and another one
     try:
         pids = []
-        for job in jobs:
+        for job in (trial, finalist):
             executor.submit([job])
-            assert isinstance(ends(drain(executor, [job]))[job.trial], TrialFinished)
+            assert isinstance(ends(drain(executor, [job]))[0], TrialFinished)
             pids.append(executor.workers[0].process.pid)
         assert pids[0] != pids[1]
     finally:

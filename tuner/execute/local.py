@@ -55,8 +55,8 @@ class LocalExecutor:
         self._pending: list[PlannedJob] = []
         self._alone: set[int] = set()
         """Suspects: trials that go on by themselves."""
-        self._deaths: Counter[int] = Counter()
-        """How many workers were killed while a trial was in training there with others."""
+        self._deaths: Counter[str] = Counter()
+        """How many workers were killed while a trial, by its folder, was in training there with others."""
         self._early_deaths = 0
         self._said: set[str] = set()
         """What workers have said, which is passed on once."""
@@ -292,9 +292,11 @@ class LocalExecutor:
         """The trials of a cohort whose worker has died go on: together, or if one of them may be to blame, alone."""
         if not worker.jobs:
             return
-        suspects = {trial for trial in worker.jobs if not from_outside or self._deaths[trial]}
+        suspects = {
+            trial for trial, planned in worker.jobs.items() if not from_outside or self._deaths[planned.job.folder]
+        }
         self._alone |= suspects
-        self._deaths.update(list(worker.jobs))
+        self._deaths.update(planned.job.folder for planned in worker.jobs.values())
         self._pending += worker.jobs.values()
         log.warning(
             "worker %d was lost with %d trials in training (%s); they go on from their checkpoints%s",

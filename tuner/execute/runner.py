@@ -101,10 +101,13 @@ class CohortRunner:
         self._measured = measured
         self._is_replaceable = is_replaceable
         self._memory = Memory(task.device)
-        self._tried_again: set[int] = set()
-        """Trials that ran out of memory by themselves, and began again with what ended ones had left removed."""
-        self._seen: set[int] = set()
-        """All trials that this process has trained."""
+        self._tried_again: set[str] = set()
+        """Folders of trials that ran out of memory by themselves, and began again without what ended ones had left.
+
+        A trial's number would not tell it: finalists have those of trials of the search.
+        """
+        self._seen: set[str] = set()
+        """Folders of all trials that this process has trained."""
         self._cohort: Group | None = None
         self._waiting: list[list[TrialJob]] = []
         self._refused: list[TrialEvent] = []
@@ -199,7 +202,7 @@ class CohortRunner:
         began: dict[int, int] = {}
         while True:
             self.members = tuple(cohort.unfinished)
-            self._seen.update(job.trial for job in self.members)
+            self._seen.update(job.folder for job in self.members)
             events = next(epochs, None)
             if events is None:
                 break
@@ -259,11 +262,11 @@ class CohortRunner:
         Raises:
             ProcessSpentError: it is to go on in another process.
         """
-        if has_freed and job.trial not in self._tried_again:
-            self._tried_again.add(job.trial)
+        if has_freed and job.folder not in self._tried_again:
+            self._tried_again.add(job.folder)
             self._waiting.insert(0, [job])
             return True
-        if self._is_replaceable and self._memory.is_worn and self._seen > {job.trial}:
+        if self._is_replaceable and self._memory.is_worn and self._seen > {job.folder}:
             raise ProcessSpentError(job.trial)
         return False
 
