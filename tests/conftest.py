@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
 
@@ -39,6 +40,13 @@ UNMARKED_SECONDS = 1.0
 
 
 @pytest.hookimpl(optionalhook=True)
+@pytest.fixture(scope="session", autouse=True)
+def hangups_are_heeded_by_what_is_tested() -> None:
+    """`nohup` is meant for the tests: a handler that does nothing is no more inherited by programs that they start."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than cores: tests wait for processes of theirs."""
     return len(os.sched_getaffinity(0)) + 1

@@ -36,6 +36,11 @@ class Alteration:
     statement: str
     values: tuple[Any, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """What is altered, whatever stands there instead."""
+        return self.name.partition(" = ")[0]
+
     def apply(self, database: Path) -> None:
         with closing(sqlite3.connect(database)) as connection, connection:
             connection.execute("PRAGMA synchronous = OFF")

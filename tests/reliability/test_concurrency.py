@@ -14,6 +14,7 @@ import pytest
 from tests.execute.processes import eventually
 from tests.reliability.launch import launch
 from tests.reliability.rig import Rig, states
+from tests.reliability.test_signals import SLOW
 from tuner.records import TrialState
 
 
@@ -63,8 +64,8 @@ def test_sixteen_workers_lose_nothing_while_others_read(quick_rig: Rig) -> None:
 @pytest.mark.slow
 def test_the_dashboard_may_be_open_during_a_run(quick_rig: Rig) -> None:
     pytest.importorskip("optuna_dashboard", reason="the dashboard is not installed (extra: dashboard)")
-    quick_rig.sweep(training={"epochs": 300, "batch_size": 128}, search={"trials": 3, "strategy": "random"})
-    assert quick_rig.start(fault="after_tell").wait() == -9
+    quick_rig.sweep(**{**SLOW, "search": {"trials": 3, "strategy": "random"}})
+    assert quick_rig.start(fault="after_create").wait() == -9
     port = _free_port()
     shown = quick_rig.folder / "dashboard.err"
     shown.touch()
@@ -74,6 +75,8 @@ def test_the_dashboard_may_be_open_during_a_run(quick_rig: Rig) -> None:
     try:
         assert eventually(lambda: _ask(port, "/api/studies") is not None), shown.read_text()
         run = quick_rig.start()
+        quick_rig.wait_until(lambda: "Running" in _states(port))
+        quick_rig.hurry()
         while run.alive:
             assert _ask(port, "/api/studies/1") is not None
         assert run.wait() == 0, run.err

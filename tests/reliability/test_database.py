@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.rig import Rig, states
+from tests.reliability.test_signals import SLOW
 from tests.store.conftest import PostgresServer
 from tests.store.test_opening import DAMAGES, NAMES
 from tuner.records import TrialState
 
 SMALL = {"search": {"trials": 3, "strategy": "random"}}
-LONG = {"training": {"epochs": 2000, "batch_size": 128}, "search": {"trials": 3, "strategy": "random"}}
+PATIENT = {**SLOW, **SMALL}
+"""Trials that do not end before `Rig.hurry` is called."""
 
 
 @pytest.mark.parametrize(("damage", "cause"), DAMAGES, ids=NAMES)
@@ -68,11 +69,12 @@ def test_doctor_mends_a_damaged_database_into_a_new_file_that_can_be_run_on(quic
 
 
 def test_a_backup_made_during_a_run_is_sound(quick_rig: Rig) -> None:
-    quick_rig.sweep(**LONG)
+    quick_rig.sweep(**PATIENT)
     run = quick_rig.start()
     quick_rig.wait_until(lambda: TrialState.RUNNING in states(quick_rig))
     code, _, err = quick_rig.command("doctor", "study", "--backup", "copy.db")
     assert code == 0, err
+    quick_rig.hurry()
     assert run.wait() == 0
     quick_rig.audit(complete=True)
     with closing(sqlite3.connect(quick_rig.folder / "copy.db")) as connection:
@@ -104,23 +106,24 @@ class TestPostgres:
     """A real server."""
 
     def test_a_server_that_restarts_in_mid_run_loses_nothing(self, server_rig: Rig, postgres: PostgresServer) -> None:
-        server_rig.sweep(**LONG)
+        server_rig.sweep(**PATIENT)
         run = server_rig.start()
         server_rig.wait_until(lambda: TrialState.RUNNING in states(server_rig))
         postgres.control("stop", "-m", "immediate")
-        restart = threading.Timer(3.0, lambda: postgres.control("start"))
-        restart.start()
-        code = run.wait()
-        restart.join()
-        assert code == 0, run.err
-        assert run.err.count("cannot be written now") <= 1
+        try:
+            server_rig.wait_until("cannot be written now")
+        finally:
+            postgres.control("start")
+        server_rig.hurry()
+        assert run.wait() == 0, run.err
+        assert run.err.count("cannot be written now") == 1
         server_rig.audit(complete=True)
         assert states(server_rig) == [TrialState.COMPLETE] * 3
 
     def test_a_server_that_is_stopped_ends_the_run_with_5_and_the_next_one_has_all(
         self, server_rig: Rig, postgres: PostgresServer
     ) -> None:
-        server_rig.sweep(**LONG)
+        server_rig.sweep(**SMALL)
         run = server_rig.start(fault="before_reports")
         assert run.wait() == -9
         whole = server_rig.records()

@@ -16,7 +16,7 @@ import pytest
 from tests.execute.processes import eventually
 from tests.reliability.launch import Command, Zygote, launch, wait_for
 from tests.reliability.rig import MARK, Place, Rig
-from tests.reliability.test_signals import long_epochs
+from tests.reliability.test_signals import SLOW, long_epochs
 from tuner.faults import POINTS
 from tuner.report.choice import stored_tests
 from tuner.store.reader import read_study
@@ -63,19 +63,19 @@ BETWEEN_CHECKPOINTS = {"checkpoint_between"}
 def test_killed_at_every_moment_of_a_checkpoint_long_trials_go_on_from_the_one_before(
     quick_rigs: Callable[[str], Rig],
 ) -> None:
-    long_trials = {"training": {"epochs": 3000, "batch_size": 128}, "search": {"trials": 3, "strategy": "random"}}
     rig, calm = quick_rigs("study"), quick_rigs("undisturbed")
     for one in (rig, calm):
-        one.sweep(**long_trials)
-    calm.resume()
+        one.sweep(**{**SLOW, "search": {"trials": 3, "strategy": "random"}})
     went_on: list[Place] = []
-    for point in ("checkpoint_written:2", "checkpoint_between:1", "checkpoint_replaced:1", "checkpoint_between:1"):
+    for point in ("checkpoint_written:2", "checkpoint_between:2", "checkpoint_replaced:2", "checkpoint_between:2"):
         run = rig.start(fault=point)
         assert run.wait() == -9, f"{point} was not passed: {run.err[-1000:]}"
         rig.audit()
         went_on += run.went_on.values()
-    assert any((0, 0) < place < (3000, 0) for place in went_on)
-    rig.resume()
+    assert any((0, 0) < place < (SLOW["training"]["epochs"], 0) for place in went_on)
+    for one in (calm, rig):
+        one.hurry()
+        one.resume()
     rig.audit(like=calm)
 
 

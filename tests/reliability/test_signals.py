@@ -67,11 +67,12 @@ def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(quick_ri
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_study_is_finished_when_its_finalists_are(quick_rig: Rig, number: signal.Signals) -> None:
     rig = quick_rig
-    rig.sweep(
-        training={"epochs": 200, "batch_size": 128},
-        search={"trials": 2, "strategy": "random"},
-        finalists={"count": 2, "seeds": 3},
-    )
+    two = {**SLOW, "search": {"trials": 2, "strategy": "random"}}
+    rig.sweep(**two)
+    rig.hurry()
+    rig.resume()
+    (rig.folder / "hurry").unlink()
+    rig.sweep(**two, finalists={"count": 2, "seeds": 3})
     run = rig.start()
     rig.wait_until("training the best 2 trials again")
     rig.kill("coordinator", number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from tuner.errors import StorageError, StudyNotFoundError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Json, TrialRecord
+from tuner.spec.names import STUDY_NAME
 from tuner.spec.space import Space
 from tuner.store.codec import LEASE_ATTRIBUTE, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, decode, identity_of
 from tuner.store.facts import read_facts
@@ -19,13 +21,14 @@ from tuner.store.lease import Lease
 from tuner.store.locations import DatabaseLocation, find_database
 from tuner.store.pending import PendingFolder
 from tuner.store.rows import TrialRows, direction_of, records_from_rows
-from tuner.store.shapes import StoredValueError
+from tuner.store.shapes import StoredValueError, shown_name
 from tuner.store.sqlite_file import MEND, check_header, check_schema, read_file
 
 if TYPE_CHECKING:
     from tuner.spec.model import SweepSpec
 
 FINALISTS = "finalists"
+_MOST_LISTED = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,16 +186,19 @@ def study_not_found(study: str, known: list[str], *, shown: str) -> StudyNotFoun
     """The error for a study that a database does not hold."""
     import difflib
 
-    known = [name for name in known if isinstance(name, str)]  # in a damaged database, anything
+    known = sorted(name for name in known if isinstance(name, str))  # in a damaged database, anything
     near = difflib.get_close_matches(study, known, n=1)
     main = [name for name in known if not name.endswith("/finalists")]
-    if len(main) == 1 and Path(shown).name == "study.db" and Path(shown).parent.name == study:
+    in_its_folder = Path(shown).name == "study.db" and Path(shown).parent.name == study
+    if in_its_folder and len(main) == 1 and shown_name(main[0]) == main[0] and re.match(STUDY_NAME, main[0]):
         folder = Path(shown).parent
         return StudyNotFoundError(
             f'{shown} holds study "{main[0]}", and a study\'s folder bears its name: '
             f"rename {folder} to {folder.with_name(main[0])}"
         )
-    hint = f' Did you mean "{near[0]}"?' if near else f" It holds: {', '.join(sorted(known)) or 'none'}."
+    listed = ", ".join(map(shown_name, known[:_MOST_LISTED])) or "none"
+    more = f", and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    hint = f' Did you mean "{shown_name(near[0])}"?' if near else f" It holds: {listed}{more}."
     return StudyNotFoundError(f'no study "{study}" in {shown}.{hint}')
 
 

@@ -16,6 +16,7 @@ from tuner.records import Json
 MAX_COUNT = 2**53
 """Counts and numbers of epochs beyond it are no measurements; doubles are exact up to it."""
 _SHOWN_CHARACTERS = 60
+_NAME_CHARACTERS = 100
 
 
 class StoredValueError(ValueError):
@@ -37,6 +38,12 @@ def shown(value: object) -> str:
     """A value in a message: its beginning, on one line."""
     text = ascii(value) if not isinstance(value, int) or abs(value) < 10**_SHOWN_CHARACTERS else "a huge number"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def shown_name(name: object) -> str:
+    """A name in a message: as it is, unless it is none that a line can hold."""
+    is_plain = isinstance(name, str) and len(name) <= _NAME_CHARACTERS and name.isprintable()
+    return str(name) if is_plain else shown(name)
 
 
 def refuse(name: str, wanted: str, value: object) -> StoredValueError:

@@ -17,6 +17,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from tuner.errors import StorageError
+from tuner.store.shapes import shown_name
 
 SCHEMA_VERSION = "v3.2.0.a"
 """Optuna's name for the schema of its versions 3.2 to 5."""
@@ -108,7 +109,7 @@ def check_schema(connection: sqlite3.Connection, *, shown: str) -> None:
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if missing := TABLES - tables:
-        theirs = ", ".join(sorted(tables)[:5]) or "none"
+        theirs = ", ".join(map(shown_name, sorted(tables)[:5])) or "none"
         raise StorageError(
             f"{shown} is the database of another program: it has no table {min(missing)} (its tables: {theirs})"
         )
@@ -130,7 +131,8 @@ def check_version(versions: list[str], *, shown: str) -> None:
             "back it up and run `optuna storage upgrade`"
         )
     raise StorageError(
-        f"{shown} has Optuna schema {version}, this version of tuner knows {SCHEMA_VERSION}; upgrade tuner and optuna"
+        f"{shown} has Optuna schema {shown_name(version)}, this version of tuner knows {SCHEMA_VERSION}; "
+        "upgrade tuner and optuna"
     )
 
 
