@@ -10,6 +10,8 @@ import click
 from tuner.errors import TunerError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tuner.execute.preflight import Preflight
 
 
@@ -89,6 +91,8 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
         estimate = f"est. {_duration(planned.seconds)} on {number_of(len(places), f'{places[0].device} worker')}"
     made = f"{number_of(planned.trials, 'trial')}: {number_of(planned.cohorts, 'cohort')}"
     click.echo(f"plan: {made}, widest {planned.widest}, {estimate}")
+    if found.epoch_seconds and not devices:
+        click.echo(_pace(found.epoch_seconds, num_accelerators=len(places)))
     if not all(result.passed for result in found.checks):
         raise TunerError("a check failed; see above")
 
@@ -102,6 +106,21 @@ def _print_data(found: Preflight) -> None:
                f"examples of {shape}, {data['num_outputs']} outputs")  # fmt: skip
     for note in data["notes"]:
         click.echo(f"  {visible(note)}")
+
+
+def _pace(epoch_seconds: Mapping[str, float], *, num_accelerators: int) -> str:
+    """Whether the accelerator is the quicker one, as measured just now."""
+    from tuner.execute.cores import num_cores
+
+    (there, seconds), (_, on_core) = epoch_seconds.items()
+    kind, cores = there.partition(":")[0], num_cores()
+    ours, theirs = seconds / num_accelerators, on_core / cores
+    quicker = "cpu" if theirs < ours else kind
+    return (
+        f"pace: the default configuration takes {1e3 * seconds:.3g} ms for a trial and an epoch on {there}, and "
+        f"{1e3 * on_core:.3g} ms on a core, of which there are {cores}: --devices {quicker} is about "
+        f"{max(ours, theirs) / min(ours, theirs):.2g} times as fast"
+    )
 
 
 def _tier_name(tier: int) -> str:

@@ -25,7 +25,8 @@ def room_bytes(device: torch.device) -> float:
     """What new tensors of this process could have of a CUDA device's memory; others may be at work there."""
     free, total = torch.cuda.mem_get_info(device)
     in_use = torch.cuda.memory_allocated(device)
-    allowed = torch.cuda.get_per_process_memory_fraction(device) * total - in_use
+    fraction = getattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)  # since PyTorch 2.7
+    allowed = fraction(device) * total - in_use
     return max(0.0, min(free + torch.cuda.memory_reserved(device) - in_use, allowed))
 
 

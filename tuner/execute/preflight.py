@@ -9,7 +9,7 @@ import math
 import random
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from tuner.spec.networks import MODELS
 
 if TYPE_CHECKING:
     from tuner.train.own.task import OwnTask
+    from tuner.train.task import Task
 
 PLANNED_SEED = 0
 
@@ -53,6 +54,8 @@ class Preflight:
     checks: tuple[CheckResult, ...]
     way: str = ""
     """How the default configuration is trained, in words."""
+    epoch_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Of the default configuration, for each trial of a cohort as wide as usual: on an accelerator, and on a core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,30 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None) -> Pr
         baseline=baseline(task),
         checks=tuple(CheckResult(c.name, c.passed, c.finding, c.advice) for c in checks),
         way=task.ways.told(task.member(job)),
+        epoch_seconds=_epoch_seconds(spec, task, job),
     )
+
+
+def _epoch_seconds(spec: SweepSpec, task: Task, job: TrialJob) -> dict[str, float]:
+    """How long an epoch takes on an accelerator, and on one core of the CPU, which may be the quicker one."""
+    from tuner.execute.training import facts_of, open_task
+    from tuner.train.pace import trial_epoch_seconds
+    from tuner.train.task import Task
+
+    if task.device.type == "cpu" or task.streams:
+        return {}
+    found = {}
+    training = spec.training.model_copy(update={"precision": "float32"})  # others have no effect on a CPU
+    on_cpu = open_task(spec.model_copy(update={"training": training}), WorkerPlace("cpu", 1, None), alone=False)
+    for one in (task, on_cpu):
+        assert isinstance(one, Task)
+        planned = plan(spec, facts_of(one), num_workers=1)
+        together = [replace(job, trial=n, seed=n) for n in range(max(1, round(planned.trials / planned.cohorts)))]
+        seconds = trial_epoch_seconds(one, together)
+        if seconds is None:
+            return {}
+        found[one.device_name] = seconds
+    return found
 
 
 def _rehearse_own(task: OwnTask, default: Mapping[str, ParamValue]) -> Preflight:

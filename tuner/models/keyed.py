@@ -105,7 +105,7 @@ def step_keys(seeds: list[int], purpose: str, steps: npt.NDArray[np.int64]) -> n
     return (found.astype(np.uint32) | np.uint32(1)).view(np.int32)
 
 
-FIELD_BYTES = 2**28
+FIELD_BYTES = 2**31
 """Fields that are kept for their next use, of all sizes and devices together."""
 _FIELD_BLOCK = 2**20
 _fields: OrderedDict[tuple[int, torch.device], Tensor] = OrderedDict()

@@ -73,6 +73,8 @@ class Task:
         self.folds = tuple(fold.to(device) for fold in data.folds)
         """Of cross-validation; empty if there is one dev set."""
         self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info, self.folds)
+        self._fold_examples = [fold.train.cpu() for fold in data.folds]
+        """Those that each fold trains on, on the host."""
         self.num_train = min((len(fold.train) for fold in self.folds), default=len(data.train))
         """Examples of an epoch."""
         self.metric = resolve_metric(spec.objective, task=data.info.task)
@@ -155,7 +157,7 @@ class Task:
     def orders(self, seed: int, epoch: int) -> list[Tensor]:
         """The order in which the networks of a trial visit the training examples in an epoch: one, or one a fold."""
         if self.folds:
-            return fold_orders(seed, epoch, [fold.train.cpu() for fold in self.folds], self.num_train)
+            return fold_orders(seed, epoch, self._fold_examples, self.num_train)
         order = block_order if self.streams else batch_order
         return [order(seed, epoch, self.num_train)]
 

@@ -1,0 +1,44 @@
+"""How long trials take for an epoch on a device, found out by training some steps of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from tuner.records import TrialJob
+from tuner.train.gpus import wait_for
+from tuner.train.run import Run
+from tuner.train.slices import epoch_plan
+from tuner.train.task import Task
+from tuner.train.vmapped import RECORD_AFTER_RUNS
+
+WARM_UP_STEPS = RECORD_AFTER_RUNS + 2
+"""The last of which is a replay."""
+LEAST_SECONDS = 0.3
+
+
+def trial_epoch_seconds(task: Task, jobs: Sequence[TrialJob]) -> float | None:
+    """Seconds of an epoch and its evaluation, for each of these trials when they train together.
+
+    None for a program that trains whole epochs only.
+    """
+    runs = [Run.of(job, task) for job in jobs]
+    program = task.program([run.member for run in runs])
+    if program.whole_epochs:
+        return None
+    plan = epoch_plan(task, runs)
+    steps = len(plan.step_SK)
+    for _ in range(-(-WARM_UP_STEPS // steps)):
+        program.train_steps(plan, 0, min(steps, WARM_UP_STEPS))
+    task.evaluate(program)
+    wait_for(task.device)
+    taken, count, began = 0.0, 0, time.perf_counter()
+    while taken < LEAST_SECONDS:
+        program.train_steps(plan, count % steps, count % steps + 1)
+        count += 1
+        if count % WARM_UP_STEPS == 0:
+            wait_for(task.device)
+            taken = time.perf_counter() - began
+    began = time.perf_counter()
+    task.evaluate(program)
+    return (taken / count * steps + time.perf_counter() - began) / len(jobs)
