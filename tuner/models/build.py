@@ -84,6 +84,34 @@ def build_module(
     return module
 
 
+class Maker:
+    """Builds a trial's module anew at each call; one that was only looked at is what the next call returns."""
+
+    def __init__(self, build: Callable[[], nn.Module]) -> None:
+        self._build = build
+        self._seen: nn.Module | None = None
+        self._num_parameters: int | None = None
+
+    def __call__(self) -> nn.Module:
+        module, self._seen = self.look(), None
+        return module
+
+    def look(self) -> nn.Module:
+        """The module, which must not be changed."""
+        if self._seen is None:
+            self._seen = self._build()
+            self._num_parameters = sum(p.numel() for p in self._seen.parameters())
+        return self._seen
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable and frozen ones, for which nothing is built again."""
+        if self._num_parameters is None:
+            self.look()
+        assert self._num_parameters is not None
+        return self._num_parameters
+
+
 def transfer_for(
     spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, network: Network | None
 ) -> Transfer | None:

@@ -22,6 +22,7 @@ from tuner.models.dropout import KeyedDropout
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_PLAIN = (bool, int, str, type(None))
 _MOST_VALUES = 5000
 """So many values within one are looked at; what lies beyond is taken for itself."""
 
@@ -76,7 +77,7 @@ def tensors_of(module: nn.Module) -> Hashable:
 
 def frozen(value: object) -> Hashable:
     """A hashable stand-in that is equal for equal values; of what cannot be looked into, one of its own."""
-    return _Freezing().of(value)
+    return (type(value), value) if type(value) in _PLAIN else _Freezing().of(value)
 
 
 class _Freezing:

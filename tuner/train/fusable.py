@@ -15,6 +15,7 @@ from torch import nn
 from tuner.models.dropout import UnreadableRateError
 from tuner.models.transfer import has_norms
 from tuner.train.program import Member
+from tuner.train.stackable import class_of_its_own
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 _AUTOGRAD = (torch.autograd.__file__, torch.autograd.functional.__file__)
 
 
-def plainly_unfusable(member: Member, module: nn.Module) -> str | None:
-    """Why a module cannot be stacked, as far as its parts alone tell; None where it has to be tried."""
+def plainly_unfusable(member: Member, module: nn.Module, device: torch.device) -> str | None:
+    """Why a module cannot be stacked on a device, as far as its parts alone tell; None where it has to be tried."""
     parts = list(module.modules())
     for name, parameter in module.named_parameters():
         if parameter.dtype != torch.float32:
@@ -64,8 +65,11 @@ def plainly_unfusable(member: Member, module: nn.Module) -> str | None:
         return "torch.func has no rule for recurrent layers"
     if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
         return "a part of it is compiled by TorchScript, which torch.func cannot see into"
-    if next(module.parameters()).device.type == "cpu" and any(isinstance(part, _CONVOLUTIONS) for part in parts):
+    if device.type == "cpu" and any(isinstance(part, _CONVOLUTIONS) for part in parts):
         return "stacked convolutions are slower than single ones on a CPU"
+    for name, part in module.named_modules():
+        if hasattr(part, "parametrizations"):
+            return class_of_its_own(part, where=name or "the top")
     transfer = member.transfer
     if transfer is not None and transfer.unfreeze_every_epochs is not None and has_norms(module):
         return "its batch norms thaw epoch by epoch"

@@ -20,6 +20,7 @@ from tuner.train.program import RowState
 
 MODE = f"{MARK}mode"
 """Whether each part is in training mode."""
+_UNCHANGEABLE = frozenset({int, float, str, bool, type(None), tuple})
 _UNSAVED = "unsaved."
 """Before the names of buffers that a module's state dict leaves out."""
 
@@ -46,30 +47,42 @@ class ModuleState:
         """What another module of the kind needs to answer as this one: its state dict, and changed attributes."""
         saved = self._module.state_dict()
         found = {name: _copy(value) for name, value in saved.items() if isinstance(value, Tensor)}
-        extra = {name: value for name, value in saved.items() if not isinstance(value, Tensor)}
-        for name, values in ((EXTRA, extra), (ATTRIBUTES, self._changed())):
-            if values and not self.unsaved():
-                found[name] = packed(values)
+        with suppress(UnsavedError):
+            found |= self._packed(saved)
         return found
 
     def unsaved(self) -> str | None:
         """What of it cannot be written down, in words, or None."""
-        saved = self._module.state_dict()
         try:
-            packed({name: value for name, value in saved.items() if not isinstance(value, Tensor)})
+            self._packed(self._module.state_dict())
         except UnsavedError as error:
-            return f"its extra state holds {error}"
-        if gone := self._built.keys() - dict(plain_attributes(self._module)).keys():
-            return f"it has removed {min(gone)}"
-        held = {id(tensor) for tensor in (*self._module.parameters(), *self._module.buffers())}
-        for name, value in self._changed().items():
-            try:
-                if _holds(value, held):
-                    raise UnsavedError("parameters among other values")
-                packed({name: value})
-            except UnsavedError as error:
-                return f"{name} has changed, and holds {error}"
+            return str(error)
         return None
+
+    def _packed(self, saved: Mapping[str, Any]) -> RowState:
+        """What is no tensor of the state dict, written down.
+
+        Raises:
+            UnsavedError: something cannot be, said in words.
+        """
+        found: RowState = {}
+        if extra := {name: value for name, value in saved.items() if not isinstance(value, Tensor)}:
+            try:
+                found[EXTRA] = packed(extra)
+            except UnsavedError as error:
+                raise UnsavedError(f"its extra state holds {error}") from error
+        if gone := self._built.keys() - dict(plain_attributes(self._module)).keys():
+            raise UnsavedError(f"it has removed {min(gone)}")
+        if changed := self._changed():
+            held = {id(tensor) for tensor in (*self._module.parameters(), *self._module.buffers())}
+            try:
+                if any(_holds(value, held) for value in changed.values()):
+                    raise UnsavedError("parameters among other values")
+                found[ATTRIBUTES] = packed(changed)
+            except UnsavedError:
+                _name_unsaved(changed, held)
+                raise
+        return found
 
     def _changed(self) -> dict[str, Any]:
         now = _seen(self._module)
@@ -116,7 +129,8 @@ def leaving_no_trace(module: nn.Module) -> Iterator[None]:
     parts = list(module.modules())
     attributes = [dict(vars(part)) for part in parts]
     buffers = [{name: (b, None if b is None else b.clone()) for name, b in part._buffers.items()} for part in parts]
-    values = [(value, frozen(value), _copied(value)) for _, value in plain_attributes(module)]
+    pairs = ((value, _copied(value)) for _, value in plain_attributes(module) if type(value) not in _UNCHANGEABLE)
+    values = [(value, frozen(value), copied) for value, copied in pairs if copied is not None]
     try:
         yield
     finally:
@@ -197,6 +211,21 @@ def _without(value: object, held: Mapping[int, str]) -> object:
     if isinstance(value, dict):
         return {key: _without(item, held) for key, item in value.items()}
     return value
+
+
+def _name_unsaved(changed: Mapping[str, Any], held: set[int]) -> None:
+    """Find the first of some values that cannot be written down.
+
+    Raises:
+        UnsavedError: with its name.
+    """
+    for name, value in changed.items():
+        try:
+            if _holds(value, held):
+                raise UnsavedError("parameters among other values")
+            packed({name: value})
+        except UnsavedError as error:
+            raise UnsavedError(f"{name} has changed, and holds {error}") from error
 
 
 def _holds(value: object, held: set[int]) -> bool:

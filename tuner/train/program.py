@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from tuner.models.build import Maker
 from tuner.models.layers import Network
 from tuner.models.transfer import Transfer
 from tuner.train.settings import Settings
@@ -76,6 +77,12 @@ class EpochPlan:
             learning_rate_SK=self.learning_rate_SK[:, rows],
             step_SK=self.step_SK[:, rows],
         )
+
+
+def looked_at(member: Member) -> nn.Module:
+    """A trial's module with its initial weights, not to be changed."""
+    make = member.make_module
+    return make.look() if isinstance(make, Maker) else make()
 
 
 def class_shares(targets: Tensor, num_classes: int) -> Tensor:

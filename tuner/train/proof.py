@@ -26,7 +26,7 @@ from tuner.models.rewritten import rewritten
 from tuner.train.agreement import SMALL, agrees, all_agree
 from tuner.train.fusable import in_words, place_in_words
 from tuner.train.plain_trial import PlainTrial
-from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, RowState, num_steps
+from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, RowState, looked_at, num_steps
 from tuner.train.stackable import difference
 from tuner.train.standing import DiffersError, Standing, first_change
 from tuner.train.vmapped import ModuleProgram
@@ -257,7 +257,7 @@ def _drop_nothing(module: nn.Module) -> None:
 
 def _with_plain_steps(member: Member) -> Member:
     """The trial with steps of plain gradient descent that are clipped to a share of its parameters."""
-    sizes = [float(p.detach().abs().float().norm()) for p in member.make_module().parameters() if p.requires_grad]
+    sizes = [float(p.detach().abs().float().norm()) for p in looked_at(member).parameters() if p.requires_grad]
     step = STEP_SHARE * max(sum(size**2 for size in sizes) ** 0.5, 1e-3)
     own = member.settings
     settings = replace(

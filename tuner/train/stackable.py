@@ -47,7 +47,12 @@ def _difference(first: nn.Module, other: nn.Module) -> str | None:
 def _of_structure(a: nn.Module | None, b: nn.Module | None, *, where: str) -> str:
     if type(a).__qualname__ != type(b).__qualname__:
         return f"modules of the same shape key differ in structure, at {where}"
-    own = f"each module has a class {type(a).__name__} of its own, at {where}"
-    if a is not None and hasattr(a, "parametrizations"):
+    return class_of_its_own(a, where=where)
+
+
+def class_of_its_own(part: nn.Module | None, *, where: str) -> str:
+    """What is to be said of a part whose class each module has for itself."""
+    own = f"each module has a class {type(part).__name__} of its own, at {where}"
+    if part is not None and hasattr(part, "parametrizations"):
         return f"{own}: torch.nn.utils.parametrize makes one for each"
     return f"{own}: define it outside the factory"

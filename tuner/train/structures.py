@@ -10,7 +10,7 @@ from functools import partial
 import torch
 
 from tuner.data.dataset import TrainingData
-from tuner.models.build import build_module, transfer_for
+from tuner.models.build import Maker, build_module, transfer_for
 from tuner.models.rewritten import rewritten
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
@@ -20,7 +20,7 @@ from tuner.train.gpus import without_tf32
 from tuner.train.grouped import Group
 from tuner.train.metrics import Loss
 from tuner.train.plain import PlainProgram
-from tuner.train.program import Member, Program
+from tuner.train.program import Member, Program, looked_at
 from tuner.train.proof import difference_as_rows
 from tuner.train.recheck import Recheck
 from tuner.train.stackable import difference, signature
@@ -76,7 +76,7 @@ class Structures:
     def group_of(self, member: Member) -> Group:
         if member.begun_as_written:
             return AsWritten("it was begun as written")
-        structure = fusion_key(self._spec, member.settings.model), signature(member.make_module())
+        structure = fusion_key(self._spec, member.settings.model), signature(looked_at(member))
         if structure not in self._verdicts:
             self._verdicts[structure] = self._verdict(member)
         reason = self._verdicts[structure]
@@ -120,13 +120,13 @@ class Structures:
 
     def _verdict(self, member: Member) -> str | None:
         """Why trials like this one cannot be fused: the same whichever of them comes first."""
-        module = member.make_module().to(self._device)
-        if reason := plainly_unfusable(member, module):
+        if reason := plainly_unfusable(member, looked_at(member), self._device):
             return reason
-        usual = self._usual(member, seed=member.seed)
-        if reason := difference([rewritten(made, self._device) for made in (module, usual.make_module())]):
-            return reason  # it keeps a value that differs among the trials of a stack
         members = [self._usual(member, seed=seed) for seed in PROOF_SEEDS]
+        if signature(looked_at(member)) != signature(looked_at(members[0])):
+            own = [m.make_module() for m in (member, self._usual(member, seed=member.seed))]
+            if reason := difference([rewritten(module, self._device) for module in own]):
+                return reason  # it keeps a value that differs among the trials of a stack
         num_outputs = self._data.info.num_outputs
         with without_tf32():
             return difference_as_rows(members, self._data.train, loss=self._loss, num_outputs=num_outputs)
@@ -139,6 +139,6 @@ class Structures:
             member,
             seed=seed,
             settings=replace(member.settings, model=values),
-            make_module=partial(build_module, self._spec, values, self._data.info, seed=seed),
+            make_module=Maker(partial(build_module, self._spec, values, self._data.info, seed=seed)),
             transfer=transfer_for(self._spec, values, self._data.info, None),
         )

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tuner.data.dataset import Split, TrainingData
 from tuner.data.stored import is_streamed
 from tuner.errors import DataError
-from tuner.models.build import build_module, check_inputs, network_of, transfer_for
+from tuner.models.build import Maker, build_module, check_inputs, network_of, transfer_for
 from tuner.models.ensemble import fold_seed, parted_weights
 from tuner.models.generators import seed_generators
 from tuner.models.keyed import batch_order
@@ -149,7 +149,7 @@ class Task:
             seed,
             settings,
             network,
-            lambda: build_module(self.spec, settings.model, self.info, seed=seed),
+            Maker(partial(build_module, self.spec, settings.model, self.info, seed=seed)),
             pretrained=self.spec.model.init_from is not None,
             transfer=transfer_for(self.spec, settings.model, self.info, network),
         )
@@ -179,6 +179,8 @@ class Task:
         """Trainable and frozen parameters of the member's network."""
         if member.network is not None:
             return member.network.num_parameters
+        if isinstance(member.make_module, Maker):
+            return member.make_module.num_parameters
         return sum(p.numel() for p in member.make_module().parameters())
 
     def evaluate(self, program: Program) -> Measured:

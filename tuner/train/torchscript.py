@@ -12,6 +12,9 @@ from torch.jit._fuser import optimized_execution
 
 from tuner.train.recorder import Call, NotReplayableError
 
+MOST_WRITTEN = 4
+"""Up to this a whole number stands in the script as it is: it may be a dimension, and a larger one is a size."""
+
 
 class Script:
     """The lines of a recording, and the tensors that they name."""
@@ -25,6 +28,8 @@ class Script:
         self.lines: list[str] = []
         self.constants: list[Tensor] = []
         """Tensors that exist already: c0, c1, ... and views of them."""
+        self.sizes: list[int] = []
+        """Whole numbers among the arguments: n0, n1, ..."""
         self._names: dict[int, str] = {}
         self._num_values = 0
         for call in calls:
@@ -49,14 +54,14 @@ class Script:
         """
         loads = tuple(f"{self.constant(target)}.copy_(t{i}[step])" for i, target in enumerate(reads))
         try:
-            function = _compiled(loads, tuple(self.lines), len(self.constants))
+            function = _compiled(loads, tuple(self.lines), len(self.constants), len(self.sizes))
         except RuntimeError as error:
             raise NotReplayableError(str(error)) from error
-        constants = self.constants
+        constants, sizes = self.constants, torch.tensor(self.sizes, dtype=torch.int64)
 
         def replay(tables: Sequence[Tensor], first: int, last: int) -> None:
             with torch.no_grad(), optimized_execution(False):
-                function(first, last, constants, list(tables))
+                function(first, last, constants, list(tables), sizes)
 
         return replay
 
@@ -95,6 +100,9 @@ class Script:
                 return f"[{', '.join(map(self._text, argument))}]"
             case float() if not math.isfinite(argument):
                 return f'float("{argument}")'
+            case int() if argument > MOST_WRITTEN:
+                self.sizes.append(argument)
+                return f"n{len(self.sizes) - 1}"
             case bool() | int() | float() | str() | None:
                 return repr(argument)
             case torch.device():
@@ -106,11 +114,15 @@ class Script:
 
 
 @lru_cache(maxsize=256)
-def _compiled(loads: tuple[str, ...], lines: tuple[str, ...], num_constants: int) -> Callable[..., None]:
+def _compiled(
+    loads: tuple[str, ...], lines: tuple[str, ...], num_constants: int, num_sizes: int
+) -> Callable[..., None]:
     """The loop over the steps. Networks of one structure share it, whatever their sizes."""
     source = [
-        "def run(first: int, last: int, constants: List[Tensor], tables: List[Tensor]):",
+        "def run(first: int, last: int, constants: List[Tensor], tables: List[Tensor], sizes: Tensor):",
+        "    n: List[int] = sizes.tolist()",
         *(f"    c{i} = constants[{i}]" for i in range(num_constants)),
+        *(f"    n{i} = n[{i}]" for i in range(num_sizes)),
         *(f"    t{i} = tables[{i}]" for i in range(len(loads))),
         "    for step in range(first, last):",
         *(f"        {line}" for line in (*loads, *lines)),

@@ -18,7 +18,7 @@ from tuner.train.grouped import GroupedProgram
 from tuner.train.lightning.program import LightningProgram
 from tuner.train.metrics import Loss
 from tuner.train.plain import PlainProgram
-from tuner.train.program import Member, Program
+from tuner.train.program import Member, Program, looked_at
 from tuner.train.stacked.program import StackedProgram
 from tuner.train.structures import Structures
 from tuner.train.user_parts import UserParts, UserProgram
@@ -92,7 +92,7 @@ class Ways:
             UserCodeError: they are, and the sweep asks for what it cannot do with them.
         """
         if self._is_lightning is None:
-            self._is_lightning = self._spec.model.kind not in MODELS and is_lightning(type(member.make_module()))
+            self._is_lightning = self._spec.model.kind not in MODELS and is_lightning(type(looked_at(member)))
             if self._is_lightning:
                 refuse_with_lightning(self._spec, member, folds=self._data.info.folds)
         return self._is_lightning
