@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -80,3 +82,23 @@ def test_each_gpu_has_a_worker_and_each_mig_slice_though_cuda_shows_one(clean: p
     assert [place.device for place in worker_places([])] == ["cuda:0", "cuda:1", "cuda:2"]
     with pytest.raises(UsageError, match="cuda:3 is not there: torch sees 3 CUDA devices"):
         worker_places(["cuda:3"])
+
+
+@pytest.mark.slow
+def test_what_workers_are_forked_from_has_asked_nothing_of_cuda() -> None:
+    """A process that has started CUDA, or counted its GPUs, cannot be forked into one that sees another GPU."""
+    watch = """
+import sys, torch.cuda
+def asked(*_, **__):
+    sys.exit("asked")
+for name in ("_lazy_init", "is_available", "device_count", "get_device_properties", "current_device"):
+    setattr(torch.cuda, name, asked)
+{}
+print("left alone")
+"""
+    preloaded = "import tuner.execute.fork_server, tuner.execute.worker, pandas, sklearn.datasets"
+    found = {}
+    for code in (preloaded, "torch.cuda.current_device()"):
+        ended = subprocess.run([sys.executable, "-c", watch.format(code)], capture_output=True, text=True, check=False)
+        found[code] = ended.stdout + ended.stderr
+    assert list(found.values()) == ["left alone\n", "asked\n"]

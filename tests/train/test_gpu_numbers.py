@@ -13,7 +13,7 @@ from tests.pretend_cuda import MACHINE
 from tests.train.cohorts import curves, jobs, make_task, run_cohort
 from tests.train.test_gpu import assert_close, slow
 from tuner.errors import StudyMismatchError
-from tuner.models.exact import TrialBatchNorm, TrialGroupNorm, TrialLayerNorm, TrialRMSNorm
+from tuner.models.exact import LibraryBatchNorm, TrialBatchNorm, TrialGroupNorm, TrialLayerNorm, TrialRMSNorm
 from tuner.models.unpacked import load_trained
 from tuner.paths import TrialPaths
 from tuner.train.gpus import without_tf32
@@ -68,6 +68,22 @@ def test_rows_keep_the_librarys_layers_on_a_gpu(gpu: str, tmp_path: Path) -> Non
         launches[device] = {type(part) for part in stack.modules[0].modules()}
     assert nn.BatchNorm1d in launches[gpu]
     assert TrialBatchNorm in launches["cpu"]
+
+
+@pytest.mark.slow
+def test_rows_of_built_in_networks_have_them_too(gpu: str, tmp_path: Path) -> None:
+    """And train as a CPU does, whose layers are exact."""
+    model, settings = "conv1d", {"channels": 4, "norm": "batch"}
+    task = make_task(device=gpu, model=model, settings=settings, batch_size=100)
+    members = jobs(tmp_path / "gpu", slow(2))
+    program = task.program([task.member(job) for job in members])
+    assert program.path(0) == "vmap"
+    (stack,) = program._programs.values()  # type: ignore[attr-defined]
+    assert {LibraryBatchNorm, nn.Linear} <= {type(part) for part in stack.modules[0].modules()}
+    found = curves(run_cohort(task, members))
+    expected = curves(run_cohort(make_task(model=model, settings=settings, batch_size=100), jobs(tmp_path, slow(2))))
+    for trial in range(2):
+        assert_close(found[trial], expected[trial], rel=1e-5)
 
 
 @pytest.fixture

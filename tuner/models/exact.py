@@ -121,6 +121,21 @@ _EXACT: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
+class LibraryBatchNorm(_BatchNorm):
+    """The library's batch norm, for inputs of any number of dimensions."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+
+def make_inexact(module: nn.Module) -> None:
+    """What undoes `make_exact`: the layers inside a module are the library's own, each one kernel."""
+    library = {exact: own for own, exact in _EXACT.items()} | {TrialBatchNorm: LibraryBatchNorm}
+    for layer in module.modules():
+        if type(layer) in library:
+            layer.__class__ = library[type(layer)]
+
+
 def make_exact(module: nn.Module) -> None:
     """Let the linear layers and norms inside a module compute the same bits at any width, in place."""
     for layer in module.modules():

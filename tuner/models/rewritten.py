@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tuner.models.dropout import replace_dropout
-from tuner.models.exact import make_exact
+from tuner.models.exact import make_exact, make_inexact
 from tuner.models.transfer import make_held_norms_exact
 
 
@@ -20,4 +20,6 @@ def rewritten(module: nn.Module, device: torch.device) -> nn.Module:
     if device.type == "cpu":
         make_exact(module)
         make_held_norms_exact(module)
+    else:
+        make_inexact(module)  # the built-in ones are exact by themselves, as a CPU trains them
     return replace_dropout(module)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -17,7 +18,9 @@ from tuner.models.keyed import fields_held
 log = logging.getLogger(__name__)
 
 WARM_UP_RUNS = 3
-"""Before a capture: libraries choose kernels and allocate workspaces in their first calls."""
+"""Before the first capture on a device: libraries choose kernels and allocate workspaces in their first calls."""
+LATER_WARM_UP_RUNS = 1
+"""Before each further one, for what is new in it."""
 
 
 class GraphedOperations:
@@ -77,25 +80,37 @@ class GraphedOperations:
     def _capture(self) -> torch.cuda.CUDAGraph:
         device = self._state[0].device
         before = [t.clone() for t in self._state]
-        side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        side = _side_stream(device)
         main = torch.cuda.current_stream(device)
         side.wait_stream(main)
         try:
             with torch.cuda.stream(side):
-                self._operations()
-                # A capture in which the host waits fails, and may leave the library in disorder: so it is not begun.
-                with _refusing_to_wait() if self._may_refuse else nullcontext():
-                    for _ in range(WARM_UP_RUNS - 1):
+                for _ in range(LATER_WARM_UP_RUNS if device in _warm else WARM_UP_RUNS):
+                    self._operations()
+                if self._may_refuse:
+                    # A capture in which the host waits fails, and may leave the library in disorder: do not begin it.
+                    with _refusing_to_wait():
                         self._operations()
         finally:
             main.wait_stream(side)
             _restore(self._state, before)
+        _warm.add(device)
         graph = torch.cuda.CUDAGraph()
         # Without a stream of this device, it would capture what the device that happens to be current is given.
         capture = torch.cuda.graph(graph, pool=self._pool, stream=side)
         with torch.cuda.device(device), _refusing_empty(), fields_held() as self._held, capture:
             self._operations()
         return graph
+
+
+_warm: set[torch.device] = set()
+"""Where a step of ours or of users' has run before."""
+
+
+@lru_cache(maxsize=64)
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of all captures on a device: cuBLAS keeps a workspace for each stream that it has seen."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call, no-any-return, unused-ignore]
 
 
 @torch.no_grad()
