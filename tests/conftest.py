@@ -24,6 +24,7 @@ set_numeric_environment(1)
 import torch  # noqa: E402
 
 from tests.pretend_cuda import pretended  # noqa: E402
+from tuner.report.plots.table import drawn  # noqa: E402
 from tuner.train.native.library import library  # noqa: E402
 
 torch.set_num_threads(1)
@@ -39,7 +40,6 @@ UNMARKED_SECONDS = 1.0
 """Processor time above which a test carries a mark."""
 
 
-@pytest.hookimpl(optionalhook=True)
 @pytest.fixture(scope="session", autouse=True)
 def hangups_are_heeded_by_what_is_tested() -> None:
     """`nohup` is meant for the tests: a handler that does nothing is no more inherited by programs that they start."""
@@ -47,6 +47,27 @@ def hangups_are_heeded_by_what_is_tested() -> None:
         signal.signal(signal.SIGHUP, lambda *_: None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def pages_without_plots() -> Iterator[None]:
+    """The plots of a small run's report are most of its work; who looks at them takes the fixture `drawings`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuner.report.plots.table.drawn", lambda analysis: iter(()))
+        yield
+
+
+@pytest.fixture
+def drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports with plots."""
+    monkeypatch.setattr("tuner.report.plots.table.drawn", drawn)
+
+
+@pytest.fixture
+def quick_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a process of its own (`best --verify`, `test`) begins as a fork, which has everything imported."""
+    monkeypatch.setattr("tuner.execute.apart.START_METHOD", "fork")
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than cores: tests wait for processes of theirs."""
     return len(os.sched_getaffinity(0)) + 1

@@ -162,7 +162,9 @@ def console_pages() -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", console_pages())
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=() if page == "README.md" else pytest.mark.deep) for page in console_pages()]
+)
 def test_commands_of_a_page_run_and_print_what_is_shown(page: str, tmp_path: Path) -> None:
     """A page's console blocks are one session, in a folder with the sweeps and examples of the repository."""
     for name in ("sweeps", "examples"):

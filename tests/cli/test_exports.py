@@ -67,6 +67,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+pytestmark = pytest.mark.usefixtures("quick_apart")
+
+
 def trained(folder: Path, *, count: str = "len(x)", folds: str = "") -> StudyPaths:
     (folder / "net.py").write_text(NET.format(count=count))
     (folder / "layers.py").write_text(LAYERS)

@@ -12,6 +12,8 @@ import pytest
 
 from tuner.cli.main import run_command_line
 
+pytestmark = pytest.mark.usefixtures("quick_apart")
+
 SWEEP = """\
 study: tags
 data: {source: tags.npz}

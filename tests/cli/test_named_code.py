@@ -16,6 +16,8 @@ import pytest
 from tuner.cli.main import COMMANDS, run_command_line
 from tuner.paths import StudyPaths
 
+pytestmark = pytest.mark.usefixtures("quick_apart")
+
 EVIL = """
 from pathlib import Path
 Path(__file__).with_name("it ran").touch()

@@ -22,6 +22,8 @@ training: {epochs: 2, batch_size: 32}
 space: {learning_rate: {low: 1e-3, high: 1e-1}}
 search: {trials: 2, strategy: random}
 """
+pytestmark = pytest.mark.usefixtures("quick_apart")
+
 READING = {
     "test": ["test", "coins"],
     "verify": ["best", "coins", "--verify"],

@@ -13,7 +13,6 @@ import pytest
 
 from tuner.cli.main import run_command_line
 from tuner.errors import StorageError, TunerError
-from tuner.report import write
 from tuner.report.files import new_output, write_output
 from tuner.train import export
 
@@ -33,7 +32,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sweep.yaml").write_text(SWEEP)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(write, "write_reports", write.write_tables)  # without plots
         assert run_command_line(["run", "sweep.yaml", "--engine", "inline", "-q"]) == 0
     return folder
 

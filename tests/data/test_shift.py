@@ -24,7 +24,7 @@ def patients(rng: np.random.Generator, number: int) -> Part:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["examples", "groups"])
+@pytest.mark.parametrize("kind", ["examples", pytest.param("groups", marks=pytest.mark.deep)])
 def test_parts_of_one_distribution_are_rarely_told_apart(kind: str) -> None:
     alarms = 0
     for seed in range(12):

@@ -225,7 +225,7 @@ def test_arrays_are_written_once_for_all_processes(patients: Path, tables: Path)
     assert (tables / folder / "numbers").stat().st_mtime_ns == written
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_what_a_crash_leaves_and_what_is_damaged_is_made_anew(patients: Path, tables: Path) -> None:
     sha256 = keep(patients, tables)
     (folder,) = folders(tables)
@@ -236,7 +236,7 @@ def test_what_a_crash_leaves_and_what_is_damaged_is_made_anew(patients: Path, ta
     assert folders(tables) == [folder]
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_table_that_changes_is_read_anew_and_the_old_arrays_go_when_unused(patients: Path, tables: Path) -> None:
     sha256 = keep(patients, tables)
     lines = (patients / "t.csv").read_text().splitlines()
@@ -259,7 +259,7 @@ def in_a_child(root: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["fork", "spawn"])
+@pytest.mark.parametrize("way", ["fork", pytest.param("spawn", marks=pytest.mark.deep)])
 def test_temporary_arrays_go_with_the_process(way: str, patients: Path) -> None:
     with multiprocessing.get_context(way).Pool(1) as pool:
         folder = pool.apply(in_a_child, [patients])

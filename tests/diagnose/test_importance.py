@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.depth import at_depth
 from tests.report.simulate import SPACE, simulate
 from tuner.diagnose.importance import Finding, _blocks, _share_and_floor, importances
 from tuner.records import Direction, TrialRecord
@@ -16,7 +17,7 @@ def findings(records: tuple[TrialRecord, ...], space: Space = SPACE) -> dict[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("trials", "studies"), [(25, 150), (64, 80)])
+@pytest.mark.parametrize(("trials", "studies"), [(25, at_depth(150)), (64, at_depth(80))])
 def test_pure_noise_cannot_be_told_from_anything(trials: int, studies: int) -> None:
     quiet = 0
     for seed in range(studies):

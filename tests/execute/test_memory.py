@@ -47,7 +47,7 @@ def test_garbage_is_collected_when_much_more_memory_is_in_use(share: float, stay
     assert len(held) == 0  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_the_networks_of_ended_trials_are_not_piled_up(tmp_path: Path) -> None:
     spec = small_sweep(model="trial_code.py:build_heavy", epochs=1, fuse="off", mebibytes=GROWTH_BYTES // 2**20)
     executor, held = InlineExecutor(spec, StudyPaths(tmp_path)), load_object("trial_code.py:ballast", root=HERE)

@@ -95,7 +95,9 @@ def waves() -> TrainingData:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODULES)
+@pytest.mark.parametrize(
+    "model", [pytest.param(m, marks=pytest.mark.deep if m == "transformer" else ()) for m in MODULES]
+)
 def test_the_first_trial_of_the_default_settings_learns_and_passes_all_checks(model: str, tmp_path: Path) -> None:
     task = make_task(waves(), model=model, optimizer="adam", epochs=20, batch_size=16)
     (job,) = jobs(tmp_path, [{}], to_epoch=20)

@@ -8,6 +8,10 @@ from tests.report.simulate import SimulatedStudy, simulate
 from tuner.paths import StudyPaths
 
 
+@pytest.fixture(autouse=True)
+def plots_are_what_is_tested(drawings: None) -> None: ...
+
+
 @pytest.fixture(scope="session")
 def mixed() -> SimulatedStudy:
     """Forty trials, a quarter pruned, a tenth failed, three finalists on three seeds."""

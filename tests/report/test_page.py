@@ -59,7 +59,9 @@ class Page(HTMLParser):
 def page_text(mixed: SimulatedStudy, tmp_path_factory: pytest.TempPathFactory) -> str:
     paths = StudyPaths(tmp_path_factory.mktemp("page") / "simulated")
     mixed.write_files(paths)
-    return html_report(Analysis(mixed.study, paths))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuner.report.plots.table.drawn", drawn)
+        return html_report(Analysis(mixed.study, paths))
 
 
 def test_the_page_needs_nothing_else_and_is_small(page_text: str) -> None:

@@ -53,7 +53,15 @@ def test_without_predictions_the_group_is_wider() -> None:
     assert wider >= 9
 
 
-@pytest.mark.parametrize(("trials", "spread"), [(60, 0.0), (60, 0.06), (20, 0.06), (60, 0.2)])
+@pytest.mark.parametrize(
+    ("trials", "spread"),
+    [
+        pytest.param(60, 0.0, marks=pytest.mark.deep),
+        (60, 0.06),
+        (20, 0.06),
+        pytest.param(60, 0.2, marks=pytest.mark.deep),
+    ],
+)
 def test_the_estimated_overstatement_is_within_a_quarter_of_the_truth_on_average(trials: int, spread: float) -> None:
     estimates, truths = [], []
     for seed in range(150):
@@ -65,6 +73,7 @@ def test_the_estimated_overstatement_is_within_a_quarter_of_the_truth_on_average
     assert np.mean(estimates) == pytest.approx(np.mean(truths), rel=0.25)
 
 
+@pytest.mark.slow
 def test_finalists_measure_the_luck_of_the_best_score_within_a_quarter_of_the_truth() -> None:
     estimates, truths = [], []
     for seed in range(150):

@@ -112,7 +112,7 @@ def test_a_helper_of_the_model_that_changed_is_said(
     assert versions[0] != versions[1]
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_model_that_no_longer_fits_its_weights_is_told_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     Path("s.yaml").write_text(NETWORK)
     Path("net.py").write_text(BUILD)

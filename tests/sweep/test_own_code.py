@@ -13,6 +13,7 @@ from tuner.errors import FailureLimitError
 from tuner.records import TrialRecord, TrialState
 from tuner.sweep.failures import FailureCount
 
+pytestmark = pytest.mark.usefixtures("quick_apart")
 ROOT = Path(__file__).parents[2]
 
 

@@ -159,6 +159,7 @@ def test_kernels_that_round_otherwise_are_not_used(monkeypatch: pytest.MonkeyPat
     assert torch.equal(found.p_KP, expected.p_KP)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
@@ -181,6 +182,7 @@ def test_without_kernels_the_reason_is_known_and_nothing_fails(
     assert not list(tmp_path.rglob("*.*"))
 
 
+@pytest.mark.slow
 @needs_kernels
 def test_a_damaged_file_in_the_cache_is_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

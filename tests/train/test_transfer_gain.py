@@ -36,6 +36,7 @@ def train(spec: SweepSpec, folder: Path, jobs: list[tuple[float, int]], *, epoch
     return [max(epoch.dev_metric for epoch in found[i]) for i in range(len(jobs))]
 
 
+@pytest.mark.deep
 def test_the_shipped_sweeps_gain_over_a_start_from_scratch(tmp_path: Path) -> None:
     """Paired by seed, each way at the better of two learning rates, on the same examples."""
     earlier, transfer, scratch = (read_sweep(SWEEPS / f"{n}.yaml").spec for n in ("pretrain", "transfer", "scratch"))

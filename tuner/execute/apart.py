@@ -20,6 +20,8 @@ from tuner.execute.lifeline import end_with_parent
 
 T = TypeVar("T")
 
+START_METHOD = "spawn"
+"""How the process begins: with nothing of this one. Tests that look at something else fork it, to be quick."""
 LOOK_SECONDS = 0.2
 """So often it is looked at whether the process still lives."""
 JOIN_SECONDS = 5.0
@@ -36,7 +38,7 @@ def run_apart(work: Callable[..., T], place: WorkerPlace, *arguments: object) ->
         TunerError: `work` raised it, or something else, or the process died; then the message says what and how.
     """
     prepare_environment(place)
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(START_METHOD)
     ours, theirs = context.Pipe()
     # Not a daemon in multiprocessing's sense: those may have no children, and users' code may want some.
     process = context.Process(target=_answer, args=(theirs, work, arguments), daemon=False)
