@@ -161,6 +161,27 @@ def test_an_export_that_answers_otherwise_is_found_out(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("folds", ["", ", folds: 3"])
+def test_verify_checks_safetensors(folds: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    sweep = SWEEP.replace("FOLDS", folds).replace("{kind: net.py:Net, outputs: logits}", "linear")
+    (folder / "sweep.yaml").write_text(sweep)
+    assert run_command_line(["run", "sweep.yaml", "--engine", "inline", "-q"]) == 0
+    capsys.readouterr()
+    target = folder / "winner.safetensors"
+    assert run_command_line(["best", "sweep.yaml", "--trial", "0", "--export", str(target), "--verify"]) == 0
+    verified = "answers as the networks of the folds" if folds else "scores dev accuracy "
+    assert f"verified: {target} {verified}" in capsys.readouterr().err
+    paths = StudyPaths((folder / "results" / "own").resolve())
+    (record,) = (r for r in read_study(paths, study="own").records if r.number == 0)
+    others = {name: tensor * 1.5 + 1.0 for name, tensor in safetensors.load_file(str(target)).items()}
+    safetensors.save_file(others, str(target))
+    spec, weights = read_sweep(Path("sweep.yaml")).spec, paths.trial(0).weights
+    with pytest.raises(TunerError, match="does not answer as its network does: dev predictions are off by "):
+        check_export(spec, record.params, weights, target, seed=record.seed or 0, known=None)
+
+
+@pytest.mark.slow
 def test_onnx_refuses_with_the_whole_cause(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxscript")
     trained(folder)

@@ -136,6 +136,88 @@ def make(params, data):
     np.testing.assert_allclose(found, trained.expected, rtol=1e-4)
 
 
+UNTRACEABLE = """
+import torch
+class Odd(torch.nn.Module):
+    def __init__(self, data):
+        super().__init__()
+        self.few, self.one = torch.nn.Linear(2, 3), torch.nn.Linear(1, 3)
+    def both(self, few, one):
+        few, one = self.few(few), self.one(one)
+        return few - one if float(one.sum()) > 0 else one - 2 * few
+class InOrder(Odd):
+    def forward(self, first, second):
+        return self.both(first, second)
+class ByName(Odd):
+    def forward(self, *, one, scale=3.0, few):
+        return scale * self.both(few, one)
+class Alone(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x) if float(x.sum()) > 0 else super().forward(-x)
+def in_order(params, data): return InOrder(data)
+def by_name(params, data): return ByName(data)
+def alone(params, data): return Alone(1, 3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("factory", "groups"),
+    [
+        ("in_order", {"few": ["a", "c"], "one": ["b"]}),
+        ("by_name", {"few": ["a", "c"], "one": ["b"]}),
+        ("alone", {"last": ["c"]}),
+    ],
+)
+def test_inputs_in_groups_leave_as_code(factory: str, groups: dict[str, list[str]], tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(UNTRACEABLE)
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(60, 3)).round(3), columns=["a", "b", "c"])
+    frame.assign(kind=random.choice(["x", "y", "z"], 60)).to_csv(tmp_path / "d.csv", index=False)
+    trained = Trained(
+        tmp_path, data={"source": "d.csv", "target": "kind", "inputs": groups}, model=f"net.py:{factory}",
+        space={"learning_rate": {"low": 0.01, "high": 0.1}},
+    )  # fmt: skip
+    folder = tmp_path / "predictor"
+    assert export_folder(trained.spec, trained.params, trained.weights, trained.data.info, folder) is not None
+    found = load_object("predict.py:predict", root=folder)(read_parts(trained.spec.data, root=tmp_path).dev.numbers)
+    np.testing.assert_allclose(found, trained.expected, rtol=1e-4)
+
+
+def test_a_lightning_module_that_cannot_be_traced_leaves_as_code(tmp_path: Path) -> None:
+    """Its class is called by name, with what it was trained with; all facts of the data and all values included."""
+    (tmp_path / "net.py").write_text(
+        """
+import lightning.pytorch as pl
+import torch
+class Odd(pl.LightningModule):
+    def __init__(self, data, params, input_shape, width=4, learning_rate=0.1, scale=2.0):
+        super().__init__()
+        assert isinstance(input_shape, tuple) and params["width"] == width
+        self.scale = scale
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(*input_shape, width), torch.nn.Tanh(), torch.nn.Linear(width, data.num_outputs)
+        )
+    def forward(self, x):
+        return self.scale * self.layers(x) if float(x.sum()) > 0 else self.layers(-x)
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.mse_loss(self(batch[0]), batch[1])
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+"""
+    )
+    pd.DataFrame({"x": np.arange(60.0), "y": np.arange(60.0)}).to_csv(tmp_path / "d.csv", index=False)
+    trained = Trained(
+        tmp_path, data={"source": "d.csv", "task": "regression"}, model={"kind": "net.py:Odd", "scale": 3.0},
+        space={"width": {"low": 5, "high": 9, "type": "int"}},
+    )  # fmt: skip
+    folder = tmp_path / "predictor"
+    cause = export_folder(trained.spec, trained.params, trained.weights, trained.data.info, folder)
+    assert cause is not None
+    assert "float(x.sum())" in cause
+    found = load_object("predict.py:predict", root=folder)(read_parts(trained.spec.data, root=tmp_path).dev.numbers)
+    np.testing.assert_allclose(found, trained.expected, rtol=1e-4)
+
+
 def test_a_folder_predicts_labels_of_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     np.savez(tmp_path / "data.npz", X=random.normal(size=(90, 4)), y=random.random((90, 3)) < 0.4)

@@ -161,4 +161,4 @@ def _made(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> 
     made = factory(dict(values), info)
     if not isinstance(made, nn.Module):
         raise UserCodeError(f"{spec.model.kind} returned {type(made).__name__}; it must return an nn.Module")
-    return adapt(made, spec, info)
+    return made

@@ -38,6 +38,16 @@ def package_of(module: nn.Module) -> ModuleType:
 def build_by_signature(kind: type, values: Mapping[str, ParamValue], info: DataInfo, *, spec: SweepSpec) -> nn.Module:
     """An object of a LightningModule's class; each argument gets the value of its name.
 
+    Raises:
+        UserCodeError: an argument has a name that nothing is known of.
+    """
+    made: nn.Module = kind(**arguments_of(kind, values, info, spec=spec))
+    return made
+
+
+def arguments_of(kind: type, values: Mapping[str, ParamValue], info: DataInfo, *, spec: SweepSpec) -> dict[str, object]:
+    """What a LightningModule's class is called with.
+
     What the sweep searches or fixes comes first, then the argument's own default, then the facts of the data
     (`input_shape`, `num_outputs`, ...) and tuner's default. `data` is all facts, `params` all values.
 
@@ -61,8 +71,7 @@ def build_by_signature(kind: type, values: Mapping[str, ParamValue], info: DataI
                 f"{spec.model.kind} needs {name}, which is no hyperparameter of this sweep and no fact of its data; "
                 "give it under `model:` or `space:`, or give the argument a default"
             )
-    made: nn.Module = kind(**arguments)
-    return made
+    return arguments
 
 
 def _meant(spec: SweepSpec, searched: tuple[str, ...]) -> set[str]:

@@ -15,7 +15,7 @@ from tuner.models import unpacked as reader
 from tuner.models.adapted import columns_of
 from tuner.models.build import build_module
 from tuner.models.ensemble import fold_seed, parted_weights
-from tuner.models.lightning import is_lightning
+from tuner.models.lightning import arguments_of, is_lightning
 from tuner.models.packed import packed, save_weights, trained_weights
 from tuner.models.unpacked import ATTRIBUTES, BUFFERS, load_trained, unpacked
 from tuner.records import DataInfo, Params
@@ -28,11 +28,17 @@ from tuner.train.module_state import drawn
 
 
 def is_own_factory(spec: SweepSpec) -> bool:
-    """Whether the network comes of a function of the user's, which is called with values and facts of the data."""
-    if "model" not in named_code(spec):
-        return False
+    """Whether the network comes of the user's own code."""
+    return "model" in named_code(spec)
+
+
+def _arguments(spec: SweepSpec, params: Params, info: DataInfo) -> dict[str, object] | None:
+    """What a LightningModule's class is called with, but for all values and all facts of the data; else None."""
     factory = load_object(spec.model.kind, root=Path(spec.root))
-    return not (isinstance(factory, type) and is_lightning(factory))
+    if not (isinstance(factory, type) and is_lightning(factory)):
+        return None
+    given = arguments_of(factory, settings_for(spec, params), info, spec=spec)
+    return {name: None if name in ("data", "params") else value for name, value in given.items()}
 
 
 def storing_export(path: Path) -> AbstractContextManager[None]:
@@ -56,6 +62,7 @@ def write_code(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, f
         "model": f"{(root / module).resolve().relative_to(base)}:{name}" if module.endswith(".py") else spec.model.kind,
         "places": [str(place.relative_to(base)) for place in places],
         "values": settings_for(spec, params),
+        "arguments": _arguments(spec, params, info),
         "data": asdict(info),
         "inputs": {group: columns_of(names, info, group=group) for group, names in (spec.data.inputs or {}).items()},
         "outputs": spec.model.outputs,

@@ -36,10 +36,16 @@ def load() -> Callable[[Tensor], Tensor]:
 
 
 def _network(known: Mapping[str, Any], weights: Mapping[str, Any]) -> nn.Module:
-    facts = {name: tuple(value) if isinstance(value, list) else value for name, value in known["data"].items()}
-    module: nn.Module = _factory(known["model"], known["places"])(dict(known["values"]), SimpleNamespace(**facts))
+    facts = _with_tuples(known["data"])
+    factory = _factory(known["model"], known["places"])
+    whole = {"params": dict(known["values"]), "data": SimpleNamespace(**facts)}
+    module: nn.Module
+    if known["arguments"] is None:
+        module = factory(*whole.values())
+    else:  # a LightningModule's, by name
+        module = factory(**{name: whole.get(name, value) for name, value in _with_tuples(known["arguments"]).items()})
     if groups := known["inputs"]:
-        module.register_forward_pre_hook(lambda own, args: _grouped(own, args, groups), with_kwargs=False)
+        module.register_forward_pre_hook(lambda own, args, _: _grouped(own, args, groups), with_kwargs=True)
     if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
         with torch.no_grad():
             module.eval()(torch.zeros(2, *facts["input_shape"]))
@@ -67,13 +73,18 @@ def _factory(model: str, places: list[str]) -> Callable[..., nn.Module]:
     return factory
 
 
-def _grouped(module: nn.Module, args: tuple[Any, ...], groups: Mapping[str, list[int]]) -> tuple[Any, ...] | None:
-    """The columns of each group in the place of all inputs, in the order in which `forward` takes them."""
-    if len(args) != 1:
-        return None
-    taken = [name for name in inspect.signature(module.forward).parameters if name in groups]
-    order = taken if len(taken) == len(groups) else groups
-    return tuple(args[0][:, groups[name]] for name in order)
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As they were before they were JSON."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _grouped(
+    module: nn.Module, args: tuple[Any, ...], groups: Mapping[str, list[int]]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The columns of each group in the place of all inputs: by the names of forward's arguments, or in their order."""
+    parts = {name: args[0][:, places] for name, places in groups.items()}
+    by_name = groups.keys() <= inspect.signature(module.forward).parameters.keys()
+    return ((), parts) if by_name else (tuple(parts.values()), {})
 
 
 def _predictions(network: nn.Module, inputs: Tensor, known: Mapping[str, Any]) -> Tensor:
