@@ -132,13 +132,13 @@ def _initialised(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
         return module
     with generators_kept():
         seed_generators(seed, "init", device=torch.device("cpu"))
-        made = _made(spec, values, info)
+        made = adapt(_made(spec, values, info), spec, info)
     if spec.model.kind in MODULES:
         made = rewritten(made, torch.device("cpu"))
         dropouts = keyed_dropouts(made)
         for dropout, rate in zip(dropouts, _dropout_rates(values, len(dropouts)), strict=True):
             dropout.set_rate(rate)
-    return adapt(made, spec, info)
+    return made
 
 
 def _dropout_rates(values: Mapping[str, ParamValue], num_layers: int) -> tuple[float, ...]:
