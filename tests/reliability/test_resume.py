@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.reliability.rig import Rig, states
 from tests.reliability.test_signals import SLOW
@@ -123,6 +124,68 @@ def test_a_module_of_another_shape_is_said_when_its_trials_are_to_go_on(quick_ri
     quick_rig.resume()
     assert quick_rig.last.went_on
     quick_rig.audit(complete=True)
+
+
+OWN_MODULE = {
+    "model": "model.py:build",
+    "space": {"learning_rate": {"low": 1e-3, "high": 0.1}},
+    "training": {"epochs": 2, "batch_size": 128},
+    "search": {"trials": 3, "strategy": "random"},
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed"),
+    [
+        pytest.param(("test", "sweep.yaml"), "module", marks=pytest.mark.slow),
+        pytest.param(("best", "sweep.yaml", "--verify"), "weights", marks=pytest.mark.slow),
+        pytest.param(("best", "sweep.yaml", "--export", "winner"), "module", marks=pytest.mark.slow),
+        pytest.param(("best", "sweep.yaml", "--export", "winner.onnx"), "weights", marks=pytest.mark.deep),
+        pytest.param(("best", "sweep.yaml", "--verify"), "module", marks=pytest.mark.deep),
+        pytest.param(("test", "sweep.yaml"), "weights", marks=pytest.mark.deep),
+    ],
+)
+def test_weights_that_no_longer_fit_are_said_in_a_line_and_nothing_is_written(
+    quick_rig: Rig, arguments: tuple[str, ...], changed: str
+) -> None:
+    rig = quick_rig
+    (rig.folder / "model.py").write_text(MODULE.format(width=16))
+    rig.sweep(**OWN_MODULE)
+    rig.resume()
+    if changed == "module":
+        (rig.folder / "model.py").write_text(MODULE.format(width=24))
+    else:
+        for file in rig.paths.trials.glob("*/weights.pt"):
+            torch.save({"1.weight": torch.zeros(3, 3)}, file)
+    before = {path: content for path, content in _files(rig).items() if path.suffix != ".db"}
+    code, out, err = rig.command(*arguments)
+    assert code == 5, err
+    (said,) = [line for line in err.splitlines() if not line.startswith("warning: your code has changed")]
+    assert re.search(r"error: .*weights.pt has the weights of another network \(.*1.weight|3.weight.*\); train", said)
+    assert not out or arguments[0] == "best"
+    assert before.items() <= _files(rig).items()
+    assert sorted(rig.folder.glob("winner*")) == []
+    assert "test " not in rig.command("status", "study")[1]
+
+
+def test_a_finalist_that_no_longer_fits_its_module_is_said_and_refining_goes_on(quick_rig: Rig) -> None:
+    rig = quick_rig
+    (rig.folder / "model.py").write_text(MODULE.format(width=16))
+    rig.sweep(**OWN_MODULE)
+    rig.resume()
+    rig.sweep(**OWN_MODULE, finalists={"count": 1, "seeds": 2})
+    assert rig.start(fault="checkpoint_replaced:1").wait() == -9
+    (rig.folder / "model.py").write_text(MODULE.format(width=24))
+    run = rig.start()
+    assert run.wait() == 4
+    assert re.search(
+        r"error: finalist \d, seed 1 of 2 cannot go on: its checkpoint does not fit model.py:build", run.err
+    )
+    assert "Traceback" not in run.err
+    assert rig.command("refine", "sweep.yaml", "-o", "next.yaml")[0] == 0
+    (rig.folder / "model.py").write_text(MODULE.format(width=16))
+    rig.resume()
+    rig.audit(complete=True)
 
 
 def _files(rig: Rig) -> dict[Path, bytes]:

@@ -127,7 +127,7 @@ class Run:
         part = part or self.task.spec.model.kind
         return StudyMismatchError(
             f"{self.job.shown} cannot go on: its checkpoint does not fit {part}, which must "
-            f"have changed ({difference}); put it back as it was, or start anew with --fresh"
+            f"have changed ({difference}); put it back as it was, or start the study anew with `tuner run --fresh`"
         )
 
     def add(self, result: EpochResult, outputs: Tensor) -> bool:
