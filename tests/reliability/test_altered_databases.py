@@ -215,6 +215,22 @@ def test_a_study_of_a_name_that_no_folder_bears_is_said_to_be_another_one(
     assert read(altered) is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ids", [(7, 8), (1, 8), tuple(range(1, 11))])
+def test_metrics_that_no_square_holds_end_no_report(sound: bytes, altered: StudyPaths, ids: tuple[int, ...]) -> None:
+    altered.database.write_bytes(sound)
+    for trial in ids:
+        Alteration(
+            "",
+            "UPDATE trial_user_attributes SET value_json = json_set(value_json, '$.dev_metric', ?) "
+            "WHERE key = 'best' AND trial_id = ?",
+            (1e160 if trial % 2 else -1e160 * trial, trial),
+        ).apply(altered.database)
+    assert read(altered) is not None
+    for arguments in (*COMMANDS, PAGE):
+        _try_command(arguments, is_read=True)
+
+
 def test_a_run_refuses_it_as_a_reader_does(sound: bytes, altered: StudyPaths) -> None:
     for statement in (
         "UPDATE trial_user_attributes SET value_json = '{oops' WHERE key = 'best' AND trial_id = 2",

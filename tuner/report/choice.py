@@ -29,7 +29,7 @@ def final_choice(study: StudyData) -> Choice | None:
     values = fresh_values(study)
     if values:
         record = trials[chosen_finalist(values, trials, direction=study.direction)]
-        mean = metric_text(fmean(values[record.number]), metric=study.metric)
+        mean = metric_text(mean_of(values[record.number]), metric=study.metric)
         why = f"chosen of {len(values)} finalists: mean dev {study.metric} {mean} on fresh seeds"
         return Choice(record, why, on_fresh_seeds=True)
     best = best_trial(study.records, direction=study.direction)
@@ -82,7 +82,7 @@ def chosen_finalist(
     values: Mapping[int, Sequence[float]], trials: Mapping[int, TrialRecord], *, direction: Direction
 ) -> int:
     """The smallest network among those whose mean lies within one standard error of the best mean, by its number."""
-    means = {number: fmean(each) for number, each in values.items()}
+    means = {number: mean_of(each) for number, each in values.items()}
     turned = -1.0 if direction is Direction.MAXIMIZE else 1.0
     best = min(means, key=lambda n: (turned * means[n], trials[n].num_parameters, n))
     sd, _ = pooled_sd(list(values.values()))
@@ -100,5 +100,13 @@ def pooled_sd(groups: Sequence[Sequence[float]]) -> tuple[float | None, int]:
     freedom = sum(len(group) - 1 for group in groups)
     if freedom == 0:
         return None, 0
-    squares = sum(sum((value - fmean(group)) ** 2 for value in group) for group in groups)
-    return math.sqrt(squares / freedom), freedom
+    apart = math.hypot(*(value - mean for group in groups for mean in [mean_of(group)] for value in group))
+    return apart / math.sqrt(freedom), freedom  # as their squares, values beyond 1e154 would be no numbers
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """The mean, of values whose sum no number can hold too."""
+    try:
+        return fmean(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)

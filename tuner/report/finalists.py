@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from tuner.diagnose.intervals import CONFIDENCE, Interval
 from tuner.records import Direction, TrialRecord
-from tuner.report.choice import chosen_finalist, fresh_values, pooled_sd
+from tuner.report.choice import chosen_finalist, fresh_values, mean_of, pooled_sd
 from tuner.store.reader import StudyData
 
 
@@ -60,7 +60,7 @@ def finals(study: StudyData) -> Finals | None:
         return None
     sign = 1.0 if study.direction is Direction.MAXIMIZE else -1.0
     sd, freedom = pooled_sd(list(values.values()))
-    best = max(values.values(), key=lambda v: sign * float(np.mean(v)))
+    best = max(values.values(), key=lambda v: sign * mean_of(v))
     finalists = [
         _finalist(trials[t], v, sd=sd, freedom=freedom, best=best, rivals=len(values)) for t, v in values.items()
     ]
@@ -98,7 +98,7 @@ def _largest_range(means: int, freedom: int) -> float:
 def _finalist(
     record: TrialRecord, values: list[float], *, sd: float | None, freedom: int, best: list[float], rivals: int
 ) -> Finalist:
-    mean = float(np.mean(values))
+    mean, (own, _) = mean_of(values), pooled_sd([values])
     half = None if sd is None else half_width_of_mean(sd, len(values), freedom)
     reach = 0.0
     if sd is not None and rivals > 1:
@@ -108,7 +108,7 @@ def _finalist(
         record=record,
         values=tuple(values),
         mean=mean,
-        sd=float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
+        sd=math.nan if own is None else own,
         interval=None if half is None else Interval(mean - half, mean + half),
-        tied=abs(float(np.mean(best)) - mean) <= reach,
+        tied=abs(mean_of(best) - mean) <= reach,
     )

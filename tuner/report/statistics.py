@@ -167,7 +167,8 @@ def _ties(
     if scores is not None and scores.trials[0] == ranked[0].number:
         return _paired_ties(ranked, values, scores, sign), "paired"
     if study.metric == "accuracy" and num_dev is not None:
-        sd = np.sqrt(np.maximum(values * (1 - values), 1 / num_dev) / num_dev)
+        shares = np.clip(values, 0.0, 1.0)  # of a damaged study they may be none
+        sd = np.sqrt(np.maximum(shares * (1 - shares), 1 / num_dev) / num_dev)
         group = unpaired_tie_group(values, sd)
         return frozenset(r.number for r, tied in zip(ranked, group, strict=True) if tied), "unpaired"
     return frozenset(), "none"

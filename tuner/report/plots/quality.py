@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -47,13 +49,14 @@ def ranking(analysis: Analysis) -> Figure | None:
 
 def error_parts(analysis: Analysis) -> Figure | None:
     """The dev error of the best trials: the target, bias above it, variance above that."""
-    shown = [r for r in analysis.statistics.ranked[:10] if r.number in analysis.parts]
+    scale = 100.0 if analysis.study.metric in PERCENT_METRICS else 1.0
+    errors = {number: scale * parts.dev_error for number, parts in analysis.parts.items()}
+    shown = [r for r in analysis.statistics.ranked[:10] if math.isfinite(1.04 * errors.get(r.number, math.inf))]
     if not shown:
         return None
     figure = new_figure(height_inches=0.9 + 0.24 * len(shown))
     axes = figure.add_subplot()
     rows = np.arange(len(shown))[::-1]
-    scale = 100.0 if analysis.study.metric in PERCENT_METRICS else 1.0
     for row, record in zip(rows, shown, strict=True):
         parts = analysis.parts[record.number]
         target = min(parts.target_error, parts.dev_error)
@@ -64,7 +67,7 @@ def error_parts(analysis: Analysis) -> Figure | None:
             (train, parts.dev_error, BLUE),
         ):
             axes.barh(row, scale * (right - left), left=scale * left, height=0.7, color=colour)
-    axes.set_xlim(0.0, 1.04 * scale * max(analysis.parts[r.number].dev_error for r in shown) or 1.0)
+    axes.set_xlim(0.0, 1.04 * max(errors[r.number] for r in shown) or 1.0)
     handles = [Patch(color=c, label=n) for c, n in ((GREY, "target"), (ORANGE, "bias"), (BLUE, "variance"))]
     axes.set_yticks(rows, [f"trial {r.number}" for r in shown])
     axes.grid(visible=False, axis="y")
