@@ -16,6 +16,7 @@ from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
 from tuner.models.layers import Network
 from tuner.train.replay import ReplayedStep
+from tuner.train.torchscript import _compiled
 
 STEPS = torch.arange(6.0)[:, None] + torch.tensor([0.0, 0.5, 0.25])
 
@@ -79,6 +80,21 @@ def test_python_no_longer_runs_once_a_step_is_recorded() -> None:
     state, _ = run(step, record_after=2)
     assert len(calls) == 3
     assert state.tolist() == [16.0, 19.0, 17.5]
+
+
+def test_steps_that_differ_in_sizes_only_are_compiled_once() -> None:
+    def train(size: int) -> int:
+        state, read = torch.ones(size, 9), torch.zeros(3)
+        replayed = ReplayedStep(
+            lambda: state.copy_((state.view(3, -1).sum(dim=1) + read).repeat(3 * size).view(size, 9)),
+            reads=[read], state=[state], num_trials=1, script_after=0, kernels_after=None,
+        )  # fmt: skip
+        replayed.run([STEPS], 0, 3)
+        assert replayed.recorded
+        return _compiled.cache_info().misses
+
+    first = train(6)
+    assert train(12) == train(24) == first
 
 
 def looks_at_values(state: Tensor, read: Tensor) -> None:

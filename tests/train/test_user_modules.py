@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.train.cohorts import curves, diabetes, digits, figures, jobs, make_task, run_cohort
 from tests.train.test_exactness import per_trial
@@ -105,6 +107,24 @@ def test_no_text_and_no_private_name_of_the_librarys_is_the_reason(name: str, re
     task = make_task(model=f"{file}:{name}")
     (job,) = jobs(tmp_path, [{}])
     assert task.ways.told(task.member(job)) == f"one trial at a time: {reason.format(place)}"
+
+
+@pytest.mark.parametrize(("name", "path"), [("two_layers", "vmap"), ("chooser", "plain")])
+def test_a_module_is_built_once_for_a_trial(
+    name: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at, counted and trained, once its kind is known."""
+    task, events = trained(name, tmp_path / "first", per_trial(1))
+    assert paths(events) == {path}
+    seeds: list[int] = []
+
+    def counted(*given: Any, seed: int) -> nn.Module:
+        seeds.append(seed)
+        return build_module(*given, seed=seed)
+
+    monkeypatch.setattr("tuner.train.task.build_module", counted)
+    run_cohort(task, jobs(tmp_path / "then", per_trial(3)))
+    assert sorted(seeds) == [1000, 1001, 1002]
 
 
 def test_modules_whose_numbers_are_those_of_the_default_configuration_are_stacked(tmp_path: Path) -> None:
