@@ -131,3 +131,10 @@ def test_momentum_is_spread_over_the_orders_of_its_distance_to_one() -> None:
     distances = sorted(1 - t.params["momentum"] for t in made.trials[1:])
     assert distances[2] / distances[1] == pytest.approx(distances[1] / distances[0], rel=0.01)
     assert distances[2] > 5 * distances[1]
+
+
+def test_a_momentum_that_may_be_negative_is_spread_evenly() -> None:
+    made = optuna.create_study(direction="maximize", sampler=PrioritySampler())
+    made.optimize(lambda t: t.suggest_float("momentum", -0.5, 0.9), n_trials=4)
+    low, middle, high = sorted(t.params["momentum"] for t in made.trials[1:])
+    assert high - middle == pytest.approx(middle - low, rel=0.01)

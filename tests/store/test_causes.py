@@ -1,16 +1,24 @@
-"""What errors of databases mean, and what is said of them."""
+"""What errors of databases mean, what is said of them, and which are tried again."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
+from tuner.paths import StudyPaths
+from tuner.records import Direction
+from tuner.store import engines
 from tuner.store.database import cause_of, root_of
+from tuner.store.locations import find_database
 from tuner.store.sqlite_file import explain
 
 
@@ -94,3 +102,19 @@ def test_a_truncated_file_is_told_with_the_size_that_it_had(tmp_path: Path, page
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     said = explain(path, error)
     assert f"truncated: {whole - 100:,} of {whole:,} bytes" in said
+
+
+def test_whatever_a_race_of_creators_raises_a_study_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, raised = engines.new_study, [AssertionError(), StorageInternalError("no study"), SQLAlchemyError("a race")]
+
+    def racing(*arguments: Any, **named: Any) -> None:
+        if raised:
+            raise raised.pop()
+        make(*arguments, **named)
+
+    monkeypatch.setattr(engines, "new_study", racing)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    location = find_database(StudyPaths(tmp_path), url=None)
+    for _ in range(2):  # that it is there already is no error
+        engines.create_study(location, "digits", direction=Direction.MAXIMIZE, metric="accuracy")
+    assert engines.study_names(engines.sqlite_engine(location.path)) == ["digits"]
