@@ -173,6 +173,13 @@ def test_on_an_accelerator_room_grows_as_far_as_cohorts_fill(device: str) -> Non
     assert plan.room_per_worker == COHORTS_AHEAD
 
 
+@pytest.mark.parametrize(("changes", "room"), [({}, MAX_WIDTH_GPU), ({"pruner": "asha"}, FIRST_AHEAD)])
+def test_a_search_that_looks_at_no_results_is_asked_for_a_full_cohort(changes: dict[str, Any], room: int) -> None:
+    spec = small_sweep()
+    search = spec.search.model_copy(update={"strategy": "random", **changes})
+    assert planner(device="cuda:0", spec=spec.model_copy(update={"search": search})).room_per_worker == room
+
+
 def test_what_cannot_be_fused_is_never_queued_on_an_accelerator() -> None:
     plan = planner(device="cuda:0", spec=small_sweep(model="net.py:build"))
     mine = plan.describe(job(0, batch_size=32))

@@ -120,6 +120,13 @@ class Planner:
         return max(1, (MAX_WIDTH_GPU if self.on_accelerator else MAX_WIDTH_CPU) // self.folds)
 
     @property
+    def _decides_blindly(self) -> bool:
+        """Whether the search loses nothing by deciding before it has seen results."""
+        search = self.spec.search
+        rules = search.pruner not in (None, "none") or search.stop is not None or search.refine > 0
+        return search.strategy in ("random", "qmc", "grid") and not rules
+
+    @property
     def room_per_worker(self) -> int:
         """How many jobs a worker should have, those in training and those waiting for it.
 
@@ -130,7 +137,8 @@ class Planner:
         if self._is_alone:
             return self.most_room
         if self.on_accelerator:
-            return min(self.most_room, self.widths.ahead(first=FIRST_ROOM, least=LEAST_ROOM))
+            ahead = self.widths.ahead(first=FIRST_ROOM, least=LEAST_ROOM)
+            return self.most_room if ahead > FIRST_ROOM and self._decides_blindly else min(self.most_room, ahead)
         if not self._job_seconds:
             return min(self.most_room, FIRST_ROOM)
         ahead = int(AHEAD_SECONDS / max(median(self._job_seconds), 1e-6))
