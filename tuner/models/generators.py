@@ -36,16 +36,20 @@ class GeneratorStates:
 
     @classmethod
     def now(cls, device: torch.device) -> GeneratorStates:
-        on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        return cls(torch.get_rng_state(), _numpy_state(), random.getstate(), on_device)
+        return cls(torch.get_rng_state(), _numpy_state(), random.getstate(), _state_on(device))
 
     def restore(self, device: torch.device) -> None:
         """Let them go on from here."""
         torch.set_rng_state(self.library)
         np.random.set_state(self.numpy)
         random.setstate(self.python)
-        if self.device is not None and device.type == "cuda":
+        present = _state_on(device)
+        if self.device is None or present is None or self.device.shape != present.shape:
+            return  # it stood on a device of another kind
+        if device.type == "cuda":
             torch.cuda.set_rng_state(self.device, device)
+        else:
+            torch.mps.set_rng_state(self.device)
 
     def moved(self, device: torch.device) -> list[str]:
         """The names of those that stand elsewhere by now."""
@@ -84,6 +88,13 @@ class GeneratorStates:
             (int(version), tuple(tensors["python"].tolist()), None if math.isnan(next_gauss) else next_gauss),
             tensors.get("device"),
         )
+
+
+def _state_on(device: torch.device) -> Tensor | None:
+    """That of an accelerator's own generator; None for a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
 
 
 @contextmanager
