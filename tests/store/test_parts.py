@@ -27,6 +27,7 @@ from tuner.store.locations import find_database
 from tuner.store.memory import MemoryStore
 from tuner.store.pending import newer_records
 from tuner.store.rows import TrialRows, records_from_rows
+from tuner.store.shapes import shown_name
 from tuner.store.sqlite_file import on_network_file_system
 from tuner.store.writer import patiently
 
@@ -223,3 +224,10 @@ def test_a_busy_database_is_asked_ever_less_often_up_to_every_other_second(monke
 
     assert patiently(call, shown="study.db") == 8
     assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+
+
+def test_a_name_is_shown_as_it_is_unless_no_line_can_hold_it() -> None:
+    assert shown_name("a" * 100) == "a" * 100
+    assert len(shown_name("a" * 101)) < 70
+    assert shown_name("two\nlines") == "'two\\nlines'"
+    assert shown_name(None) == "None"
