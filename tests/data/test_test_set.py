@@ -52,6 +52,7 @@ def users_of(*names: str) -> set[str]:
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 
 
+@pytest.mark.slow
 def test_only_the_test_command_imports_the_test_set() -> None:
     assert users_of(MODULE, "load_test_split") <= MAY_IMPORT | {"data/test_set.py"}
 

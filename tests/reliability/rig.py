@@ -248,7 +248,8 @@ class Rig:
     def heard(self) -> dict[tuple[str, int], list[int]]:
         """The epochs that a listener heard of over all runs, by (trials or finalists, number)."""
         found: dict[tuple[str, int], list[int]] = {}
-        file = self.folder / "heard"
+        folder = self.paths.folder
+        file = self.folder / f"heard of {folder.stat().st_ino if folder.exists() else 0}"
         for line in file.read_text().splitlines() if file.exists() else ():
             study, number, epoch = line.split()
             found.setdefault((study, int(number)), []).append(int(epoch))

@@ -27,7 +27,7 @@ def test_eight_runs_that_start_at_once_make_one_study(request: pytest.FixtureReq
     assert set(codes) <= {0, 5}
     assert 0 in codes
     for run, code in zip(runs, codes, strict=True):
-        assert code == 0 or f"process {next(r.pid for r in runs if r.announced)} on" in run.err
+        assert code == 0 or any(f"process {other.pid} on" in run.err for other in runs if other is not run)
     rig.audit(complete=True)
 
 

@@ -3,7 +3,8 @@
 The commands that it forks are processes of their own, and die like any other; the fork server of theirs, which would
 be another Python process with all its imports, is a fork of theirs with a clean slate. Their runs write the tables of
 the reports, but draw no plots, which would take most of their time; and each epoch that a listener hears of is written
-into the file `heard` beside the sweep file (whose disk no test fills). Requests and answers are lines of
+into a file beside the sweep file, whose disk no test fills: one for each folder of a study, as `--fresh` makes another.
+Requests and answers are lines of
 JSON: {"run": arguments, "cwd": ..., "env": ..., "stdout": ..., "stderr": ...} -> {"pid": ...}, and {"poll": pid} ->
 {"code": exit code or null}.
 """
@@ -61,7 +62,7 @@ def _listen() -> None:
     class Listener(LogFile):
         def epochs(self, record: TrialRecord, results: Sequence[EpochResult]) -> None:
             study = "finalists" if record.tier == "finalist" else "trials"
-            with Path("heard").open("a") as file:
+            with Path(f"heard of {self._path.parent.stat().st_ino}").open("a") as file:
                 file.write("".join(f"{study} {record.number} {result.epoch}\n" for result in results))
 
     run.LogFile = Listener  # type: ignore[misc]
@@ -117,8 +118,6 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
             path = request[key] if key else os.devnull
             os.dup2(os.open(path, flags | (os.O_CREAT | os.O_APPEND if key else 0), 0o644), number)
         os.chdir(request["cwd"])
-        if "--fresh" in request["run"]:
-            Path("heard").unlink(missing_ok=True)
         os.environ.update(request["env"])
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.argv = ["tuner", *request["run"]]

@@ -40,6 +40,7 @@ def test_a_trial_ties_with_itself(one: Analysis) -> None:
     assert "cannot be told apart" in compare(same, same).verdict
 
 
+@pytest.mark.slow
 def test_paired_intervals_cover_the_true_difference(tmp_path: Path) -> None:
     covered = []
     for seed in range(60):

@@ -93,6 +93,7 @@ def _scores(found: SimulatedStudy) -> object:
     return DevScores(numbers, "accuracy", right.mean(axis=1), samples, len(found.targets))
 
 
+@pytest.mark.slow
 def test_the_report_has_columns_words_a_table_and_a_figure(traded: StudyData, mixed_paths: StudyPaths) -> None:
     analysis = Analysis(traded, mixed_paths)
     assert list(analysis.frame.columns[-3:]) == ["flops", "front", "violation"]

@@ -116,6 +116,7 @@ def test_a_browser_runs_the_one_script_of_ours_and_no_other(page_text: str) -> N
     assert not re.search(r"<[^>]* on\w+=|javascript:", page_text), "what the policy would forbid of our own"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [
@@ -132,6 +133,7 @@ def test_any_study_has_a_page(data: StudyData) -> None:
     Page(html_report(Analysis(data, None)))
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_minimised_and_large_is_drawn_too() -> None:
     trials = tuple(
         replace(
@@ -144,6 +146,7 @@ def test_a_metric_that_is_minimised_and_large_is_drawn_too() -> None:
     assert {"best_so_far", "importance", "param_learning_rate"} <= set(names)
 
 
+@pytest.mark.slow
 def test_every_kind_of_plot_is_drawn_for_a_full_study(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> None:
     names = {plot.name for plot, _ in drawn(Analysis(mixed.study, mixed_paths))}
     expected = {"ranking", "error_parts", "learning_curves", "loss_curves", "finalists", "best_so_far", "more_trials"}
@@ -151,6 +154,7 @@ def test_every_kind_of_plot_is_drawn_for_a_full_study(mixed: SimulatedStudy, mix
     assert names == expected
 
 
+@pytest.mark.slow
 def test_on_paper_every_size_follows_from_one(mixed: SimulatedStudy) -> None:
     """Sizes are in rem, so print sets the root's; a size set on `body` would leave captions larger than the text."""
     _, _, paper = html_report(Analysis(mixed.study, None)).partition("@media print {")

@@ -10,6 +10,7 @@ from tuner.report.files import write_atomically
 from tuner.report.write import write_reports
 
 
+@pytest.mark.slow
 def test_write_reports_leaves_the_promised_files_and_nothing_else(
     mixed: SimulatedStudy, mixed_paths: StudyPaths
 ) -> None:

@@ -112,6 +112,7 @@ def deep_and_small() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(64, 10))
 
 
+@pytest.mark.slow
 def test_a_good_network_passes_every_check(tmp_path: Path) -> None:
     for model in ("mlp", "cnn", "tests/train/user_modules.py:two_layers"):
         job = jobs(tmp_path, [{"learning_rate": 0.01, "dropout": 0.5}])[0]

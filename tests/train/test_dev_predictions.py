@@ -30,6 +30,7 @@ WAYS: Mapping[str, Mapping[str, object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [digits(), folded()], ids=["one dev set", "folds"])
 @pytest.mark.parametrize("way", WAYS)
 def test_they_come_through_a_pause_as_they_were(

@@ -64,6 +64,7 @@ def patients(tmp_path: Path) -> Trained:
     return Trained(tmp_path, data={"source": "patients.csv", "target": "stay"})
 
 
+@pytest.mark.slow
 def test_onnxruntime_predicts_the_same(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -82,6 +83,7 @@ def run_alone(folder: Path, argument: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "found.csv")
 
 
+@pytest.mark.slow
 def test_a_folder_predicts_from_a_csv_by_itself(patients: Trained, tmp_path: Path) -> None:
     folder = patients.export(tmp_path / "elsewhere" / "predictor")
     assert "tuner" not in {line.split()[1] for line in (folder / "predict.py").read_text().splitlines()
