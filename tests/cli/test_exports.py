@@ -123,7 +123,7 @@ def test_a_network_that_cannot_be_traced_leaves_as_code_and_weights(
 @pytest.mark.parametrize(
     ("count", "folds", "target", "verified"),
     [
-        ("x.shape[0]", "", "winner", "scores dev accuracy "),
+        pytest.param("x.shape[0]", "", "winner", "scores dev accuracy ", marks=pytest.mark.deep),
         ("len(x)", ", folds: 3", "winner", "answers as the networks of the folds"),
         ("x.shape[0]", "", "winner.onnx", "scores dev accuracy "),
     ],
@@ -141,7 +141,7 @@ def test_verify_checks_what_is_exported(
     assert target != "winner" or (folder / "winner" / "network.pt2").exists() == (not folds)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_an_export_that_answers_otherwise_is_found_out(folder: Path) -> None:
     paths = trained(folder, count="x.shape[0]")
     assert run_command_line(["best", "sweep.yaml", "--trial", "0", "--export", "winner"]) == 0
@@ -193,7 +193,7 @@ def test_onnx_refuses_with_the_whole_cause(folder: Path, capsys: pytest.CaptureF
     assert not Path("winner.onnx").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_what_a_module_drew_as_it_was_built_is_drawn_again_for_the_test_set(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

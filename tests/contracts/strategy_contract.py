@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.depth import but_deep
 from tuner.records import (
     Direction,
     EpochResult,
@@ -85,6 +86,9 @@ def quality(params: Params, epoch: int) -> float:
     batch = abs(math.log2(float(params.get("batch_size", 64))) - 5) / 20
     final = 0.95 - 0.08 * (rate + 1.5) ** 2 - 0.1 * (size - 0.6) ** 2 - batch
     return final * (1 - math.exp(-4 * epoch / EPOCHS))
+
+
+DECISIONS = [("continuous", 1), ("conditional", 4), ("continuous", 4), ("conditional", 1)]
 
 
 class Game:
@@ -221,8 +225,7 @@ class StrategyContract:
         seen = [tuple(sorted(record.params.items())) for record in game.records]
         assert len(set(seen)) == len(seen) == min(self.trials, self.of_discrete)
 
-    @pytest.mark.parametrize("space", ["continuous", "conditional"])
-    @pytest.mark.parametrize("workers", [1, 4])
+    @pytest.mark.parametrize(("space", "workers"), but_deep(DECISIONS, ("continuous", 4), ("conditional", 1)))
     def test_the_same_records_give_the_same_decisions(self, make: Make, space: str, workers: int) -> None:
         """A strategy made anew before every move (as after a kill) decides like one that saw it all."""
         unbroken, broken = (Game(quality, direction=Direction.MAXIMIZE, seed=1) for _ in range(2))

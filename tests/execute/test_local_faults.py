@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.contracts.executor_contract import TERMINAL, curve, drain, ends, figures, starts
+from tests.depth import but_deep
 from tests.execute.processes import eventually, group, parent_of, zombies
 from tests.execute.sweeps import drain_stalled, local_executor, make_job, small_sweep, user_sweep
 from tuner.errors import DataError, StudyMismatchError, TunerError, UserCodeError
@@ -79,18 +80,23 @@ def log_of(job: TrialJob) -> str:
     return TrialPaths(Path(job.folder)).log.read_text()
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason", "message", "retryable"),
-    [
-        ("raise", FailureReason.ERROR, "ValueError: this trial is broken", False),
-        ("exit", FailureReason.EXITED, "sys.exit(3)", False),
-        ("hard exit", FailureReason.EXITED, "its process ended with exit code 4", False),
-        ("interrupt", FailureReason.EXITED, "its process ended with exit code 1", False),
-        ("segfault", FailureReason.KILLED, "its process was killed by SIGSEGV (11)", False),
-        ("killed", FailureReason.KILLED, "its process was killed by SIGKILL (9)", True),
-        ("memory", FailureReason.OUT_OF_MEMORY, "OutOfMemoryError: CUDA out of memory.", False),
-    ],
-)
+ENDS = [
+    ("raise", FailureReason.ERROR, "ValueError: this trial is broken", False),
+    ("exit", FailureReason.EXITED, "sys.exit(3)", False),
+    pytest.param(
+        "hard exit", FailureReason.EXITED, "its process ended with exit code 4", False, marks=pytest.mark.deep
+    ),
+    pytest.param(
+        "interrupt", FailureReason.EXITED, "its process ended with exit code 1", False, marks=pytest.mark.deep
+    ),
+    ("segfault", FailureReason.KILLED, "its process was killed by SIGSEGV (11)", False),
+    pytest.param("killed", FailureReason.KILLED, "its process was killed by SIGKILL (9)", True, marks=pytest.mark.deep),
+    ("memory", FailureReason.OUT_OF_MEMORY, "OutOfMemoryError: CUDA out of memory.", False),
+]
+DEAR = [end for end in ENDS if end[0] in ("hard exit", "interrupt", "killed")]
+
+
+@pytest.mark.parametrize(("fault", "reason", "message", "retryable"), but_deep(ENDS, *DEAR))
 def test_the_culprit_of_a_cohort_fails_and_the_others_finish(
     start: Open,
     job: Callable[..., TrialJob],

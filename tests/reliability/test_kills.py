@@ -59,7 +59,7 @@ BETWEEN_CHECKPOINTS = {"checkpoint_between"}
 """Points that only trials pass that are long enough for a second checkpoint."""
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_killed_at_every_moment_of_a_checkpoint_long_trials_go_on_from_the_one_before(
     quick_rigs: Callable[[str], Rig],
 ) -> None:

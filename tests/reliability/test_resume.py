@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.depth import but_deep
 from tests.reliability.rig import Rig, states
 from tests.reliability.test_signals import SLOW
 from tuner.records import TrialState
@@ -36,7 +37,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("strategy", SEARCHES)
+@pytest.mark.parametrize("strategy", but_deep(SEARCHES, "priority"))
 def test_a_search_that_is_stopped_and_resumed_proposes_what_an_unbroken_one_does(
     quick_rigs: Callable[[str], Rig], strategy: str
 ) -> None:

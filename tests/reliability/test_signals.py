@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.depth import but_deep
 from tests.execute.processes import eventually, group
 from tests.reliability.launch import launch, wait_for
 from tests.reliability.rig import MARK, Rig, states
@@ -64,7 +65,7 @@ def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(quick_ri
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", but_deep([signal.SIGTERM, signal.SIGHUP], signal.SIGHUP))
 def test_a_study_is_finished_when_its_finalists_are(quick_rig: Rig, number: signal.Signals) -> None:
     rig = quick_rig
     two = {**SLOW, "search": {"trials": 2, "strategy": "random"}}
@@ -82,6 +83,7 @@ def test_a_study_is_finished_when_its_finalists_are(quick_rig: Rig, number: sign
     assert re.search(
         r"tuner run sweep.yaml --engine inline   \(trains the finalists that are left, \d of 6 are done\)", said
     )
+    rig.hurry()
     rig.resume()
     assert "finished: all 2 trials\n" in rig.last.err
     said = json.loads(rig.command("status", "study", "--json")[1])
@@ -215,7 +217,7 @@ def test_a_killed_coordinator_takes_its_workers_along_and_loses_nothing(quick_ri
     quick_rig.audit(complete=True)
 
 
-@pytest.mark.parametrize("role", ["worker", "fork server"])
+@pytest.mark.parametrize("role", but_deep(["worker", "fork server"], "fork server"))
 def test_a_run_survives_the_death_of_what_it_started(quick_rig: Rig, role: str) -> None:
     quick_rig.sweep(**SLOW)
     run = quick_rig.start(engine="local")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.depth import but_deep
 from tuner.data.load import load_training_data
 from tuner.models.build import build_module
 from tuner.records import TrialJob
@@ -32,8 +33,10 @@ def test_it_is_read_without_a_warning(path: Path) -> None:
     assert space.contains(space.default())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
+DEAR = [path for path in SWEEPS if path.stem in ("pretrain", "transfer", "scratch", "sequences", "digits_cnn")]
+
+
+@pytest.mark.parametrize("path", but_deep(SWEEPS, *DEAR), ids=lambda p: p.stem)
 def test_its_data_and_its_network_pass_the_checks_of_tuner_check(path: Path, tmp_path: Path) -> None:
     spec = read_sweep(path).spec
     if spec.loop is not None:

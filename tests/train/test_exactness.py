@@ -96,7 +96,11 @@ PATHS: Mapping[str, Mapping[str, object]] = {
 }
 
 
-DEAR = ("gru", "lstm", "transformer", "conv1d", "resnet", "cnn layer norm", "cnn, max norm", "cnn, augmented")
+DEAR = (
+    "gru", "lstm", "transformer", "conv1d", "resnet", "cnn layer norm", "cnn, max norm", "cnn, augmented",
+    "sgd, resnet", "sgd, cnn", "sgd, ema", "sgd, soft labels", "sgd, residual", "sgd, user module, soft", "nadam",
+    "amsgrad",
+)  # fmt: skip
 """Are left to `make deep`: what they have of their own, others have in small."""
 
 
@@ -178,10 +182,7 @@ REFERENCE: Sequence[tuple[str, Mapping[str, object], float]] = (
 
 @pytest.mark.parametrize(
     ("name", "spec", "tolerance"),
-    [
-        pytest.param(*r, id=r[0], marks=pytest.mark.deep if r[0] in ("sgd, resnet", "sgd, cnn") else ())
-        for r in REFERENCE
-    ],
+    [pytest.param(*r, id=r[0], marks=pytest.mark.deep if r[0] in DEAR else ()) for r in REFERENCE],
 )
 def test_fused_training_is_that_of_plain_modules_and_torch_optim(
     name: str, spec: Mapping[str, object], tolerance: float, tmp_path: Path

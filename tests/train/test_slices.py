@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.depth import at_depth
+from tests.depth import at_depth, but_deep
 from tests.train.cohorts import digits, figures, jobs, make_spec, make_task, run_cohort
 from tests.train.test_exactness import PATHS, TWO_LAYERS, per_trial
 from tests.train.test_folds import folded
@@ -136,7 +136,13 @@ WAYS: Mapping[str, Mapping[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("name", WAYS)
+DEAR = (
+    "lstm", "plain, nadam", "plain, amsgrad", "plain, ema, batch norm", "user module, thawing", "cnn, augmented",
+    "user module, batch norm, swa", "user module, soft labels", "mlp nadam", "thawing", "soft labels",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", but_deep(WAYS, *DEAR))
 def test_interrupted_in_mid_epoch_and_resumed_the_bits_are_the_same(
     name: str, single_steps: None, tmp_path: Path
 ) -> None:
