@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 sweep: install  ## Run sweeps/digits.yaml (or continue it) and print the ranked table
 	@$(BIN)/tuner run sweeps/digits.yaml
 
-quick: install  ## Run what is tested in under a minute: what one runs while writing
+quick: install  ## Run the tests that take under a second each: what one runs while writing
 	$(PYTEST) -q -m "not slow and not deep and not gpu"
 
 test: install  ## Run the test suite
