@@ -6,7 +6,6 @@ import pytest
 @pytest.fixture(autouse=True)
 def recorded_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuner.train.stacked.program.SCRIPT_AFTER_RUNS", 3)
-    monkeypatch.setattr("tuner.train.vmapped.RECORD_AFTER_RUNS", 2)
 
 
 @pytest.fixture(autouse=True)
