@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from tuner.records import TrialJob
-from tuner.train.run import Run
-from tuner.train.slices import epoch_plan
+from tuner.train.slices import first_epoch
 from tuner.train.task import Task
 from tuner.train.vmapped import RECORD_AFTER_RUNS
 
@@ -23,11 +22,9 @@ def bytes_of(task: Task, jobs: Sequence[TrialJob]) -> int | None:
     """
     torch.cuda.reset_peak_memory_stats(task.device)
     before = torch.cuda.memory_allocated(task.device)
-    runs = [Run.of(job, task) for job in jobs]
-    program = task.program([run.member for run in runs])
-    if program.whole_epochs:
+    if (found := first_epoch(task, jobs)) is None:
         return None
-    plan = epoch_plan(task, runs)
+    program, plan = found
     last = len(plan.step_SK)
     program.train_steps(plan, 0, min(STEPS, last))
     if last > STEPS:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from tuner.records import TrialJob
 from tuner.train.gpus import wait_for
-from tuner.train.run import Run
-from tuner.train.slices import epoch_plan
+from tuner.train.slices import first_epoch
 from tuner.train.task import Task
 from tuner.train.vmapped import RECORD_AFTER_RUNS
 
@@ -22,11 +21,9 @@ def trial_epoch_seconds(task: Task, jobs: Sequence[TrialJob]) -> float | None:
 
     None for a program that trains whole epochs only.
     """
-    runs = [Run.of(job, task) for job in jobs]
-    program = task.program([run.member for run in runs])
-    if program.whole_epochs:
+    if (found := first_epoch(task, jobs)) is None:
         return None
-    plan = epoch_plan(task, runs)
+    program, plan = found
     steps = len(plan.step_SK)
     for _ in range(-(-WARM_UP_STEPS // steps)):
         program.train_steps(plan, 0, min(steps, WARM_UP_STEPS))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tuner.records import TrialJob
 from tuner.train.gpus import stacked_on, wait_for
 from tuner.train.program import EpochPlan, Program, num_steps
 from tuner.train.run import Run
@@ -116,6 +117,16 @@ class _Apart:
         for place, row in enumerate(self.rows):
             self._whole.load_state(row, self._program.state(place))
         return reached
+
+
+def first_epoch(task: Task, jobs: Sequence[TrialJob]) -> tuple[Program, EpochPlan] | None:
+    """A program of these trials and the plan of their first epoch, to try some steps of; nothing of it is kept.
+
+    None for a program that trains whole epochs only.
+    """
+    runs = [Run.of(job, task) for job in jobs]
+    program = task.program([run.member for run in runs])
+    return None if program.whole_epochs else (program, epoch_plan(task, runs))
 
 
 def epoch_plan(task: Task, runs: Sequence[Run]) -> EpochPlan:
