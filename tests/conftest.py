@@ -7,6 +7,7 @@ It also tells which tests take over a second of a processor and do not say so (`
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -65,6 +66,12 @@ def drawings(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a process of its own (`best --verify`, `test`) begins as a fork, which has everything imported."""
     monkeypatch.setattr("tuner.execute.apart.START_METHOD", "fork")
+
+
+def pytest_collection_finish() -> None:
+    """Take what is imported and collected out of garbage collection, which would look through it over and over."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,17 +1,18 @@
 """A process that has everything imported, and forks into `tuner` commands: a run then starts in milliseconds.
 
 The commands that it forks are processes of their own, and die like any other; the fork server of theirs, which would
-be another Python process with all its imports, is a fork of theirs with a clean slate. Their runs write the tables of
-the reports, but draw no plots, which would take most of their time; and each epoch that a listener hears of is written
-into a file beside the sweep file, whose disk no test fills: one for each folder of a study, as `--fresh` makes another.
-Requests and answers are lines of
-JSON: {"run": arguments, "cwd": ..., "env": ..., "stdout": ..., "stderr": ...} -> {"pid": ...}, and {"poll": pid} ->
+be another Python process with all its imports, is a fork of theirs with a clean slate, and so is what works apart.
+Their runs write the tables of the reports, but draw no plots, which would take most of their time; and each epoch that
+a listener hears of is written into a file beside the sweep file, whose disk no test fills: one for each folder of a
+study, as `--fresh` makes another. Requests and answers are lines of JSON: {"run": arguments, "cwd": ..., "env": ...,
+"stdout": ..., "stderr": ...} -> {"pid": ...}, and {"poll": pid} ->
 {"code": exit code or null}.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -23,12 +24,13 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = (
-    "alembic.command", "matplotlib.backends.backend_agg", "optuna", "pandas", "sklearn.datasets", "torch",
-    "tuner.cli.doctor", "tuner.cli.progress", "tuner.cli.report", "tuner.cli.run", "tuner.cli.show",
+    "alembic.command", "alembic.migration", "matplotlib.backends.backend_agg", "optuna", "pandas",
+    "pyarrow.pandas_compat", "sklearn.datasets", "sqlalchemy.dialects.sqlite", "torch", "torch._dynamo",
+    "torch.testing", "tuner.cli.doctor", "tuner.cli.progress", "tuner.cli.report", "tuner.cli.run", "tuner.cli.show",
     "tuner.cli.status", "tuner.data.arrays", "tuner.data.targets", "tuner.execute.inline", "tuner.execute.local",
-    "tuner.execute.worker", "tuner.report.terminal",
-    "tuner.report.write", "tuner.search.optuna_samplers", "tuner.search.priority", "tuner.search.registry",
-    "tuner.spec.changes", "tuner.spec.check", "tuner.spec.reader", "tuner.store.optuna_store", "tuner.sweep.run",
+    "tuner.execute.worker", "tuner.report.terminal", "tuner.report.write", "tuner.search.optuna_samplers",
+    "tuner.search.priority", "tuner.search.registry", "tuner.spec.changes", "tuner.spec.check", "tuner.spec.reader",
+    "tuner.store.optuna_store", "tuner.sweep.run",
 )  # fmt: skip
 
 
@@ -41,11 +43,15 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    from tuner.execute import apart
     from tuner.report import write
 
     write.write_reports = write.write_tables
+    apart.START_METHOD = "fork"
     _listen()
     _fork_the_fork_server()
+    gc.collect()
+    gc.freeze()  # or the first collection of each fork would copy every page of what is imported
     print("{}", flush=True)
     for line in sys.stdin:
         request = json.loads(line)
