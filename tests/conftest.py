@@ -56,6 +56,15 @@ def pages_without_plots() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_fork_server_for_all_sweeps() -> Iterator[None]:
+    """The first sweep of a process starts it; it has what any of them wants, or each later worker would import that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuner.execute.fork_server._readers", lambda spec: ["pandas", "sklearn.datasets"])
+        patch.setattr("tuner.execute.fork_server._optimizers", lambda spec: ["torch._dynamo"])
+        yield
+
+
 @pytest.fixture
 def drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports with plots."""

@@ -96,7 +96,7 @@ for name in ("_lazy_init", "is_available", "device_count", "get_device_propertie
 {}
 print("left alone")
 """
-    preloaded = "import tuner.execute.fork_server, tuner.execute.worker, pandas, sklearn.datasets"
+    preloaded = "import tuner.execute.fork_server, tuner.execute.worker, pandas, sklearn.datasets, torch._dynamo"
     found = {}
     for code in (preloaded, "torch.cuda.current_device()"):
         ended = subprocess.run([sys.executable, "-c", watch.format(code)], capture_output=True, text=True, check=False)

@@ -17,26 +17,33 @@ from types import TracebackType
 
 from tuner.execute.helpers import become_ordinary, helpers
 from tuner.execute.signals import ENDING
+from tuner.spec.model import SweepSpec
+from tuner.spec.values import is_own
 
 _ARRAYS = ("ubyte", "ubyte.gz", ".npy", ".npz")
 """Ends of the names of sources that are read without pandas."""
 
 
-def fork_server(*, source: str) -> ForkServerContext:
-    """The way to start workers; the server is started if there is none, and loads while the caller goes on.
-
-    Args:
-        source: The data source of the sweep; says which library will read it.
-    """
+def fork_server(spec: SweepSpec) -> ForkServerContext:
+    """The way to start workers; the server is started if there is none, and loads while the caller goes on."""
     context = multiprocessing.get_context("forkserver")
-    if source.startswith("sklearn/"):
-        readers = ["sklearn.datasets"]
-    else:
-        readers = [] if source.endswith(_ARRAYS) else ["pandas"]
-    context.set_forkserver_preload([__name__, "tuner.execute.worker", *readers])
+    context.set_forkserver_preload([__name__, "tuner.execute.worker", *_readers(spec), *_optimizers(spec)])
     with helpers():
         forkserver.ensure_running()
     return context
+
+
+def _readers(spec: SweepSpec) -> list[str]:
+    """The library that will read the data."""
+    source = spec.data.source
+    if source.startswith("sklearn/"):
+        return ["sklearn.datasets"]
+    return [] if source.endswith(_ARRAYS) else ["pandas"]
+
+
+def _optimizers(spec: SweepSpec) -> list[str]:
+    """What torch.optim imports at its first use, which would take each worker over a second (torch 2.13)."""
+    return ["torch._dynamo"] if is_own(spec.model.kind) else []
 
 
 def _shield() -> None:

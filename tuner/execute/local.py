@@ -51,7 +51,7 @@ class LocalExecutor:
         self.spec = spec
         self.paths = paths
         prepare_environment(places[0])
-        self._context = fork_server(source=spec.data.source)
+        self._context = fork_server(spec)
         self._pending: list[PlannedJob] = []
         self._alone: set[int] = set()
         """Suspects: trials that go on by themselves."""

@@ -36,7 +36,7 @@ def begin_to_load(engine: str, spec: SweepSpec, *, devices: Sequence[str] = (), 
     from tuner.execute.fork_server import fork_server
 
     prepare_environment(worker_places(devices, workers=workers, own_code=spec.loop is not None)[0])
-    fork_server(source=spec.data.source)
+    fork_server(spec)
 
 
 ENGINES: dict[str, Callable[[SweepSpec, StudyPaths, Sequence[str], int | None], Executor]] = {
