@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.depth import but_deep
 from tuner.cli.main import run_command_line
 from tuner.errors import TunerError
 from tuner.paths import StudyPaths
@@ -124,7 +125,7 @@ def test_a_network_that_cannot_be_traced_leaves_as_code_and_weights(
     ("count", "folds", "target", "verified"),
     [
         pytest.param("x.shape[0]", "", "winner", "scores dev accuracy ", marks=pytest.mark.deep),
-        ("len(x)", ", folds: 3", "winner", "answers as the networks of the folds"),
+        pytest.param("len(x)", ", folds: 3", "winner", "answers as the networks of the folds", marks=pytest.mark.deep),
         ("x.shape[0]", "", "winner.onnx", "scores dev accuracy "),
     ],
 )
@@ -161,7 +162,7 @@ def test_an_export_that_answers_otherwise_is_found_out(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folds", ["", ", folds: 3"])
+@pytest.mark.parametrize("folds", but_deep(["", ", folds: 3"], ", folds: 3"))
 def test_verify_checks_safetensors(folds: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
     sweep = SWEEP.replace("FOLDS", folds).replace("{kind: net.py:Net, outputs: logits}", "linear")

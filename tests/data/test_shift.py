@@ -23,8 +23,8 @@ def patients(rng: np.random.Generator, number: int) -> Part:
     return Part(inputs=inputs, targets=np.zeros(len(groups)), groups=groups)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["examples", pytest.param("groups", marks=pytest.mark.deep)])
+@pytest.mark.deep
+@pytest.mark.parametrize("kind", ["examples", "groups"])
 def test_parts_of_one_distribution_are_rarely_told_apart(kind: str) -> None:
     alarms = 0
     for seed in range(12):

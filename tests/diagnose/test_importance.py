@@ -17,7 +17,7 @@ def findings(records: tuple[TrialRecord, ...], space: Space = SPACE) -> dict[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("trials", "studies"), [(25, at_depth(150)), (64, at_depth(80))])
+@pytest.mark.parametrize(("trials", "studies"), [(25, at_depth(150)), pytest.param(64, 80, marks=pytest.mark.deep)])
 def test_pure_noise_cannot_be_told_from_anything(trials: int, studies: int) -> None:
     quiet = 0
     for seed in range(studies):

@@ -21,7 +21,13 @@ PATIENT = {**SLOW, **SMALL}
 """Trials that do not end before `Rig.hurry` is called."""
 
 
-@pytest.mark.parametrize(("damage", "cause"), DAMAGES, ids=NAMES)
+@pytest.mark.parametrize(
+    ("damage", "cause"),
+    [
+        pytest.param(*damage, id=name, marks=() if name in ("truncated", "newer") else pytest.mark.deep)
+        for damage, name in zip(DAMAGES, NAMES, strict=True)
+    ],
+)
 def test_a_damaged_or_foreign_database_is_refused_with_5_and_left_as_it_is(
     quick_rig: Rig, damage: Callable[[Path], object], cause: str
 ) -> None:

@@ -39,7 +39,7 @@ READING = (
 )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_users_code_is_imported_in_workers_alone_and_what_it_says_commands_nothing(
     rig: Rig, quick_rigs: Callable[[str], Rig]
 ) -> None:

@@ -68,29 +68,35 @@ def test_work_apart_ends_with_whoever_wanted_it(tmp_path: Path, left: list[int],
 
 
 @pytest.mark.slow
-def test_a_command_that_is_killed_takes_its_process_along(quick_rig: Rig, left: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (("best", "sweep.yaml", "--verify"), signal.SIGKILL),
+        pytest.param(("test", "sweep.yaml"), signal.SIGKILL, marks=pytest.mark.deep),
+        pytest.param(("best", "sweep.yaml", "--verify"), signal.SIGTERM, marks=pytest.mark.deep),
+        pytest.param(("check", "sweep.yaml"), signal.SIGHUP, marks=pytest.mark.deep),
+        pytest.param(("lr-find", "sweep.yaml"), signal.SIGUSR1, marks=pytest.mark.deep),
+        pytest.param(("confirm", "sweep.yaml", "--workers", "1"), signal.SIGTERM, marks=pytest.mark.deep),
+    ],
+    ids=str,
+)
+def test_a_command_that_is_killed_takes_its_process_along(
+    quick_rig: Rig, left: list[int], arguments: tuple[str, ...], number: signal.Signals
+) -> None:
     rig = quick_rig
     (rig.folder / "mine.py").write_text(DATA)
     rig.sweep(data={"source": "mine.py:load"}, search={"trials": 1})
     rig.resume()
     (rig.folder / "hang").touch()
-    for arguments, number in (
-        (("test", "sweep.yaml"), signal.SIGKILL),
-        (("best", "sweep.yaml", "--verify"), signal.SIGTERM),
-        (("check", "sweep.yaml"), signal.SIGHUP),
-        (("lr-find", "sweep.yaml"), signal.SIGUSR1),
-        (("confirm", "sweep.yaml", "--workers", "1"), signal.SIGTERM),
-    ):
-        said = rig.folder / "hangs"
-        command = launch(
-            arguments, cwd=rig.folder, env={MARK: str(rig.folder)}, stdout=rig.folder / "out", stderr=rig.folder / "err"
-        )
-        assert eventually(said.exists, seconds=120.0), (arguments, (rig.folder / "err").read_text())
-        left.append(int(said.read_text()))
-        os.kill(command.pid, number)
-        assert abs(wait_for(command)) in (number, 128 + number)
-        assert eventually(lambda: not marked(f"{MARK}={rig.folder}"), seconds=60.0), arguments
-        said.unlink()
+    said = rig.folder / "hangs"
+    command = launch(
+        arguments, cwd=rig.folder, env={MARK: str(rig.folder)}, stdout=rig.folder / "out", stderr=rig.folder / "err"
+    )
+    assert eventually(said.exists, seconds=120.0), (rig.folder / "err").read_text()
+    left.append(int(said.read_text()))
+    os.kill(command.pid, number)
+    assert abs(wait_for(command)) in (number, 128 + number)
+    assert eventually(lambda: not marked(f"{MARK}={rig.folder}"), seconds=60.0)
 
 
 @pytest.mark.slow

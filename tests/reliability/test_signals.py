@@ -231,7 +231,7 @@ def test_a_run_survives_the_death_of_what_it_started(quick_rig: Rig, role: str) 
     quick_rig.audit(complete=True)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     terminal = Path(os.ttyname(theirs))

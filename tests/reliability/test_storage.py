@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.depth import but_deep
 from tests.reliability.rig import Rig, small_disk, states
 from tests.reliability.test_signals import SLOW
 from tuner.records import TrialState
@@ -30,7 +31,7 @@ def on_small_disk(quick_rig: Rig) -> Iterator[Rig]:
 
 
 @needs_root
-@pytest.mark.parametrize("engine", ["inline", "local"])
+@pytest.mark.parametrize("engine", but_deep(["inline", "local"], "local"))
 def test_a_disk_that_fills_ends_the_run_with_5_and_with_room_it_goes_on(quick_rig: Rig, engine: str) -> None:
     with small_disk(quick_rig.folder / "results", mebibytes=8):
         quick_rig.sweep(**PATIENT)
@@ -63,7 +64,7 @@ def test_a_disk_that_is_full_before_the_first_trial_finishes_nothing(on_small_di
     assert "state     finished: all 2 trials\n" in rig.command("status", "study")[1]
 
 
-@pytest.mark.parametrize("what", ["database", "folder"])
+@pytest.mark.parametrize("what", but_deep(["database", "folder"], "folder"))
 def test_a_study_that_is_removed_under_a_run_ends_it_at_the_next_write(quick_rig: Rig, what: str) -> None:
     rig = quick_rig
     rig.sweep(training={"epochs": 1_000_000, "batch_size": 128}, search={"trials": 2, "strategy": "random"})

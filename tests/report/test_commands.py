@@ -95,7 +95,7 @@ def test_report_explains_what_it_cannot_do(
     assert captured.out == ""
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_report_write_renews_the_files_of_the_study(results: list[str], mixed_paths: StudyPaths) -> None:
     assert run_command_line(["report", "simulated", *results, "--write"]) == 0
     assert mixed_paths.report_html.exists()

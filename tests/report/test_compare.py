@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.depth import at_depth
 from tests.report.simulate import SimulatedStudy, simulate
 from tuner.errors import UsageError
 from tuner.paths import StudyPaths
@@ -43,7 +44,7 @@ def test_a_trial_ties_with_itself(one: Analysis) -> None:
 @pytest.mark.slow
 def test_paired_intervals_cover_the_true_difference(tmp_path: Path) -> None:
     covered = []
-    for seed in range(60):
+    for seed in range(at_depth(60)):
         study = simulate(trials=2, seed=seed, spread=0.1)
         analysis = analysed(study, tmp_path / str(seed))
         from tuner.report.compare import _difference

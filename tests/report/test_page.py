@@ -116,7 +116,7 @@ def test_a_browser_runs_the_one_script_of_ours_and_no_other(page_text: str) -> N
     assert not re.search(r"<[^>]* on\w+=|javascript:", page_text), "what the policy would forbid of our own"
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize(
     "data",
     [
@@ -154,7 +154,7 @@ def test_every_kind_of_plot_is_drawn_for_a_full_study(mixed: SimulatedStudy, mix
     assert names == expected
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_on_paper_every_size_follows_from_one(mixed: SimulatedStudy) -> None:
     """Sizes are in rem, so print sets the root's; a size set on `body` would leave captions larger than the text."""
     _, _, paper = html_report(Analysis(mixed.study, None)).partition("@media print {")

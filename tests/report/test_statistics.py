@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.depth import but_deep
 from tests.report.simulate import SimulatedStudy, simulate
 from tuner.paths import StudyPaths
 from tuner.records import Direction
@@ -24,7 +25,7 @@ def paired(study: SimulatedStudy) -> tuple[Array, Array]:
     return right.mean(axis=1), WEIGHTS @ right.T.astype(np.float64)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.03, 0.12])
+@pytest.mark.parametrize("spread", but_deep([0.0, 0.03, 0.12], 0.0, 0.12))
 def test_tie_groups_contain_the_truly_best_trial(spread: float) -> None:
     held = []
     for seed in range(60):
@@ -55,12 +56,7 @@ def test_without_predictions_the_group_is_wider() -> None:
 
 @pytest.mark.parametrize(
     ("trials", "spread"),
-    [
-        pytest.param(60, 0.0, marks=pytest.mark.deep),
-        (60, 0.06),
-        (20, 0.06),
-        pytest.param(60, 0.2, marks=pytest.mark.deep),
-    ],
+    but_deep([(20, 0.06), (60, 0.0), (60, 0.06), (60, 0.2)], (60, 0.0), (60, 0.06), (60, 0.2)),
 )
 def test_the_estimated_overstatement_is_within_a_quarter_of_the_truth_on_average(trials: int, spread: float) -> None:
     estimates, truths = [], []

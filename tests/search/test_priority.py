@@ -26,7 +26,11 @@ from tuner.spec.space import Space
 
 @pytest.mark.parametrize(
     "make",
-    [maker("priority"), maker("priority", "asha"), maker("priority", "none")],
+    [
+        maker("priority"),
+        pytest.param(maker("priority", "asha"), marks=pytest.mark.deep),
+        pytest.param(maker("priority", "none"), marks=pytest.mark.deep),
+    ],
     ids=["priority", "priority+asha", "priority+none"],
 )
 @pytest.mark.slow
@@ -34,7 +38,7 @@ class TestPriority(StrategyContract):
     trials = 22
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 class TestSeveralRounds(StrategyContract):
     trials = 24
 

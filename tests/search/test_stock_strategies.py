@@ -9,6 +9,7 @@ import pytest
 from optuna.distributions import IntDistribution
 
 from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, Make, StrategyContract, quality
+from tests.depth import but_deep
 from tuner.records import Direction
 from tuner.search import registry
 from tuner.search.optuna_space import distribution_of, from_optuna, to_optuna
@@ -36,11 +37,11 @@ def maker(strategy: str, pruner: str | None = None) -> Make:
     [
         maker("random"),
         maker("random", "asha"),
-        maker("tpe"),
+        pytest.param(maker("tpe"), marks=pytest.mark.deep),
         maker("tpe", "median"),
-        maker("tpe", "hyperband"),
-        maker("cmaes"),
-        maker("qmc", "asha"),
+        pytest.param(maker("tpe", "hyperband"), marks=pytest.mark.deep),
+        pytest.param(maker("cmaes"), marks=pytest.mark.deep),
+        pytest.param(maker("qmc", "asha"), marks=pytest.mark.deep),
     ],
     ids=["random", "random+asha", "tpe", "tpe+median", "tpe+hyperband", "cmaes", "qmc+asha"],
 )
@@ -74,7 +75,7 @@ class TestStaged(StrategyContract):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["tpe", "gp"])
+@pytest.mark.parametrize("strategy", but_deep(["tpe", "gp"], "gp"))
 def test_optunas_samplers_learn_from_earlier_trials(strategy: str) -> None:
     spec = SweepSpec(
         study="later",

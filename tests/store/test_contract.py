@@ -72,7 +72,7 @@ class TestSqlite(StoreContract):
         home.close()
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 class TestPostgres(StoreContract):
     @pytest.fixture
     def home(self, tmp_path: Path, postgres: PostgresServer) -> Iterator[StoreHome]:

@@ -173,10 +173,9 @@ print(status("VmHWM") - before)
 """
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(sys.platform != "linux", reason="measured by Linux's own counters")
-@pytest.mark.parametrize(
-    "source", [pytest.param("d", marks=pytest.mark.deep), "t.csv", pytest.param("t.parquet", marks=pytest.mark.deep)]
-)
+@pytest.mark.parametrize("source", ["d", "t.csv", "t.parquet"])
 def test_data_of_several_times_the_bar_are_trained_on_within_it(source: str, tmp_path: Path) -> None:
     """All memory that the process holds, mapped files included, at its peak: from reading to the end of an epoch."""
     write_data(tmp_path, source, width=WIDTH, count=SIZE_MIB[source] * 2**20 // (8 * WIDTH))

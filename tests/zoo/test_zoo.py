@@ -185,7 +185,7 @@ def test_an_interrupt_in_mid_epoch_does_not_change_it(
     assert figures(first_curve(events)) == whole
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize("entry", ALL)
 def test_it_leaves_as_it_was_scored(entry: Entry, root: Path, tmp_path: Path) -> None:
     """Its weights in another process's module, and its export, give the dev predictions that were ranked."""
