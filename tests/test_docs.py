@@ -213,6 +213,7 @@ def namespace_of(*names: str, into: dict[str, Any] | None = None) -> dict[str, A
     return namespace
 
 
+@pytest.mark.slow
 class TestTheStrategyOfThePage(StrategyContract):
     @pytest.fixture
     def make(self, monkeypatch: pytest.MonkeyPatch) -> Make:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import tuner
 from tuner.faults import POINTS
 
@@ -25,6 +27,7 @@ def run(fault: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_process_dies_at_the_point_when_it_is_passed_so_often() -> None:
     assert (run("").returncode, run("before_tell:1").returncode) == (0, 0)
     assert run("after_tell").returncode == run("after_tell:2").returncode == -signal.SIGKILL

@@ -132,10 +132,12 @@ def test_every_part_of_the_package_has_a_layer() -> None:
     assert parts - ENTRANCES == set().union(*LAYERS)
 
 
+@pytest.mark.slow
 def test_imports_go_down_only() -> None:
     assert [str(i) for i in all_imports() if breaks_the_layers(i)] == []
 
 
+@pytest.mark.slow
 def test_heavy_libraries_stay_with_their_owners() -> None:
     assert [str(i) for i in all_imports() if breaks_an_ownership(i)] == []
 
@@ -186,6 +188,7 @@ def test_the_check_lets_the_rest_pass(file: str, text: str) -> None:
     assert not breaks_an_ownership(found)
 
 
+@pytest.mark.slow
 def test_the_commands_load_without_any_library_but_click() -> None:
     """`tuner --help` loads every command, so it answers at once only if none of them brings torch or pandas."""
     modules = sorted({place.partition(":")[0] for place in COMMANDS.values()})

@@ -72,6 +72,7 @@ def needed() -> set[str]:
     return {key.partition("[")[0] for key in found}
 
 
+@pytest.mark.slow
 def test_every_library_that_we_import_is_declared_and_none_besides() -> None:
     found = {i.module.split(".")[0] for i in all_imports() if not i.for_types and not i.module.startswith(".")}
     libraries = found - set(sys.stdlib_module_names) - {"tuner"}
@@ -86,6 +87,7 @@ def test_every_library_that_we_import_is_declared_and_none_besides() -> None:
     assert core - used == set()
 
 
+@pytest.mark.slow
 def test_every_optional_import_names_an_extra_that_exists() -> None:
     asked = {
         str(keyword.value.value)
@@ -110,6 +112,7 @@ def test_every_pin_lies_in_our_range() -> None:
     assert outside == []
 
 
+@pytest.mark.slow
 def test_everything_that_is_installed_is_pinned() -> None:
     assert needed() - pins().keys() == set()
 
@@ -126,6 +129,7 @@ def test_our_types_are_offered_to_others() -> None:
     assert (SOURCE / "py.typed").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", [[str(Path(sys.executable).with_name("tuner"))], [sys.executable, "-m", "tuner"]])
 def test_the_command_and_the_module_answer_alike(door: list[str]) -> None:
     done = subprocess.run([*door, "--version"], capture_output=True, text=True, check=True, timeout=600)

@@ -100,6 +100,7 @@ def planted(study: StudyPaths, outside: Path) -> Iterator[tuple[Path, Path]]:
     yield study.log, outside / "is not there yet"
 
 
+@pytest.mark.slow
 def test_forty_links_and_special_files_lead_nobody_outside(study: StudyPaths, outside: Path) -> None:
     trial = study.trial(0)
     before = snapshot(outside)
@@ -182,6 +183,7 @@ def test_output_goes_into_devices_and_pipes_and_to_where_a_link_leads(tmp_path: 
         assert (tmp_path / "there" / name).read_text() == "after"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["project", "net.onnx", "net.safetensors"])
 def test_an_export_refuses_what_is_there(study: StudyPaths, tmp_path: Path, name: str) -> None:
     make_study(StudyPaths(study.folder.with_name("digits")))

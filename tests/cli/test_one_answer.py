@@ -27,6 +27,8 @@ from tuner.spec.space_values import space_to_json
 from tuner.store.optuna_store import OptunaStore, open_store
 from tuner.store.reader import read_study
 
+pytestmark = pytest.mark.slow
+
 SEARCH = (0.91, 0.99, 0.95, 0.90)
 """Of trials 0 to 3: trial 1 leads the search."""
 FRESH = {1: (0.90, 0.91), 2: (0.95, 0.94)}

@@ -111,6 +111,7 @@ def test_a_network_that_cannot_be_exported_leaves_nothing(
             assert everything(here) == before
 
 
+@pytest.mark.slow
 def test_an_export_that_is_not_what_was_ranked_leaves_nothing(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

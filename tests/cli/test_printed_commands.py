@@ -75,6 +75,7 @@ def test_a_command_out_of_a_database_runs_nothing_else(stored: object, expected:
     assert stored_command(stored) == expected
 
 
+@pytest.mark.slow
 def test_a_study_that_optuna_wrote_shows_what_it_knows_and_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

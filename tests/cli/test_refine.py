@@ -115,6 +115,7 @@ def test_it_takes_the_study_by_name(sweep: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_refining_again_numbers_on_and_replaces_its_remarks(sweep: Path) -> None:
     make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
     again = Path(call(sweep).stdout.strip())
@@ -137,6 +138,7 @@ def test_a_file_that_is_not_what_was_searched_is_refused(sweep: Path) -> None:
     assert list(sweep.parent.glob("*.yaml")) == [sweep]
 
 
+@pytest.mark.slow
 def test_paths_of_the_file_still_lead_there(sweep: Path) -> None:
     (sweep.parent / "table.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     sweep.write_text(SWEEP.replace("sklearn/digits", "table.csv"), encoding="utf-8")
@@ -150,6 +152,7 @@ def test_an_unfinished_study_is_called_so(sweep: Path) -> None:
     assert "digits is not finished: 6 of 8 trials have ended" in call(sweep).stderr
 
 
+@pytest.mark.slow
 def test_it_overwrites_only_when_told(sweep: Path) -> None:
     make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
     call(sweep)
@@ -179,6 +182,7 @@ def test_the_default_space_is_written_out(sweep: Path) -> None:
     assert "\n\ntraining:" in text
 
 
+@pytest.mark.slow
 def test_a_study_that_searches_the_optimizer_is_refined_by_its_name(
     sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,7 @@ def test_status_of_an_old_study_waits_for_its_finalists(paths: StudyPaths, resul
             assert state_of(replace(read_study(paths, study="digits"), lease=None)) == (state, "")
 
 
+@pytest.mark.slow
 def test_why_a_run_stopped_is_read_from_what_waits_beside_a_full_database(paths: StudyPaths, results: Path) -> None:
     with reopen(paths) as store:
         store.set(STANDING, Standing().to_json())
@@ -188,6 +189,7 @@ def test_why_a_run_stopped_is_read_from_what_waits_beside_a_full_database(paths:
 OUTPUTS = {"closed": (">&-", 0), "nobody reads": ("| head -c 1 > /dev/null", 0), "full": ("> /dev/full", 5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", OUTPUTS)
 def test_an_output_that_takes_nothing_changes_no_exit_code_unless_it_is_full(
     study: StudyPaths, results: Path, how: str
@@ -319,6 +321,7 @@ def test_doctor_finds_damage_and_mends_into_a_new_file(study: StudyPaths, result
     assert "6 of 8" in call(status, "digits", "--results", results, "--store", mended).stdout
 
 
+@pytest.mark.slow
 def test_doctor_backs_up(study: StudyPaths, results: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     assert call(doctor, "digits", "--results", results, "--backup", copy).stdout == f"{copy}\n"
@@ -337,6 +340,7 @@ def test_damaged_database_is_an_error_of_the_storage(study: StudyPaths, results:
     call(status, "digits", "--results", results, error=StorageError)
 
 
+@pytest.mark.slow
 def test_status_imports_nothing_heavy(study: StudyPaths, results: Path) -> None:
     script = """
 import sys

@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[dict[str, Any], Callable[[Path], None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_data_are_refused_whatever_they_are_read_from(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

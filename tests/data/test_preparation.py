@@ -31,6 +31,7 @@ def test_inputs_get_the_training_parts_mean_and_variance(seed: int, num: int, fe
         assert found.dtype == np.float32
 
 
+@pytest.mark.slow
 @few
 @given(seed=seeds, shape=st.sampled_from([(3, 4, 5), (1, 6, 6), (2, 2, 2, 2)]), as_bytes=st.booleans())
 def test_images_are_normalised_by_channel(seed: int, shape: tuple[int, ...], as_bytes: bool) -> None:

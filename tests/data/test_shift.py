@@ -9,6 +9,8 @@ import pytest
 from tests.data.helpers import load
 from tuner.data.shift import Part, contrast
 
+pytestmark = pytest.mark.slow
+
 
 def part(rng: np.random.Generator, size: int, *, shift: float = 0.0, spread: float = 1.0) -> Part:
     inputs = rng.normal(size=(size, 12))
@@ -59,7 +61,6 @@ def test_a_handful_of_examples_tells_nothing() -> None:
     assert contrast(part(rng, 300), part(rng, 8, shift=9.0)) is None
 
 
-@pytest.mark.slow
 def test_the_notes_say_so_where_dev_examples_are_given_apart(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, mean in (("train", 20.0), ("same", 20.0), ("warm", 23.0)):

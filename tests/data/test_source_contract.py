@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from tests.contracts.source_contract import SourceContract
@@ -16,6 +17,7 @@ Y = np.arange(NUM) % 2
 FRAME = pd.DataFrame(X, columns=["a", "b", "c"]).assign(kind=Y)
 
 
+@pytest.mark.slow
 class TestBundled(SourceContract):
     kind = "sklearn/NAME"
 
@@ -26,6 +28,7 @@ class TestBundled(SourceContract):
         return "sklearn/whine"
 
 
+@pytest.mark.slow
 class TestImages(SourceContract):
     kind = "a folder of images"
 
@@ -40,6 +43,7 @@ class TestImages(SourceContract):
         return "no_pictures"
 
 
+@pytest.mark.slow
 class TestFunction(SourceContract):
     kind = "package.module:function"
 
@@ -52,6 +56,7 @@ class TestFunction(SourceContract):
         return "no_examples.py:examples"
 
 
+@pytest.mark.slow
 class TestIdx(SourceContract):
     kind = "IDX (images-idx3-ubyte)"
 
@@ -66,6 +71,7 @@ class TestIdx(SourceContract):
         return "other-images-idx3-ubyte"
 
 
+@pytest.mark.slow
 class TestNumpy(SourceContract):
     kind = "NPZ or NPY"
 
@@ -77,6 +83,7 @@ class TestNumpy(SourceContract):
         return "nothing.npz"
 
 
+@pytest.mark.slow
 class TestParquet(SourceContract):
     kind = "Parquet"
 
@@ -88,6 +95,7 @@ class TestParquet(SourceContract):
         return "nothing.parquet"
 
 
+@pytest.mark.slow
 class TestCsv(SourceContract):
     kind = "CSV"
 

@@ -170,6 +170,7 @@ def test_arrays_of_an_npz(tmp_path: Path) -> None:
     assert str(error.value) == 'data.order: a.npz has no array "when"; there are subject, Y2'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", ["x_train y_train x_val y_val x_test y_test", "train_X train_y dev_X dev_y test_X test_y"]
 )
@@ -353,6 +354,7 @@ def functions(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -31,6 +31,7 @@ def test_groups_times_and_ignored_columns_are_no_inputs(tmp_path: Path) -> None:
     assert load_csv(tmp_path, text, order="when", ignore=["who", "b"]).info.feature_names == ("a",)
 
 
+@pytest.mark.slow
 def test_dates_order_the_examples(tmp_path: Path) -> None:
     text = "x,when,y\n" + "".join(f"{i},2024-{i // 28 + 1:02d}-{i % 28 + 1:02d},{i}.5\n" for i in range(100))
     data = load_csv(tmp_path, text, order="when", normalise=False)

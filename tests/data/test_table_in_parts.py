@@ -27,6 +27,8 @@ from tuner.data.test_set import load_test_split
 from tuner.errors import DataError, TunerError
 from tuner.spec.model import DataSpec
 
+pytestmark = pytest.mark.slow
+
 POOLS = [
     ["1", "2", "3"],
     ["1", "2.5", "7", ""],
@@ -98,7 +100,6 @@ def changing_tables(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return "\n".join([";".join(names), *lines] if header else lines), data
 
 
-@pytest.mark.slow
 @settings(max_examples=at_depth(100), deadline=None)
 @given(drawn=changing_tables())
 def test_a_table_in_parts_is_the_table_as_a_whole(
@@ -213,7 +214,6 @@ def folders(tables: Path) -> list[str]:
     return sorted(path.name for path in tables.iterdir() if path.is_dir())
 
 
-@pytest.mark.slow
 def test_arrays_are_written_once_for_all_processes(patients: Path, tables: Path) -> None:
     with multiprocessing.get_context("fork").Pool(2) as pool:
         found = pool.starmap(keep, [(patients, tables)] * 4)
@@ -258,7 +258,6 @@ def in_a_child(root: Path) -> str:
     return str(list(kept._temporary.values())[-1])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["fork", pytest.param("spawn", marks=pytest.mark.deep)])
 def test_temporary_arrays_go_with_the_process(way: str, patients: Path) -> None:
     with multiprocessing.get_context(way).Pool(1) as pool:
@@ -269,7 +268,6 @@ def test_temporary_arrays_go_with_the_process(way: str, patients: Path) -> None:
     assert not Path(folder).exists()
 
 
-@pytest.mark.slow
 def test_a_disk_that_takes_nothing_is_said(patients: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")

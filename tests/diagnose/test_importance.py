@@ -26,6 +26,7 @@ def test_pure_noise_cannot_be_told_from_anything(trials: int, studies: int) -> N
     assert quiet >= 0.95 * studies
 
 
+@pytest.mark.slow
 def test_the_learning_rate_is_found_to_matter_also_when_bad_trials_were_pruned() -> None:
     for pruned in (0.0, 0.3):
         found = [findings(simulate(trials=40, seed=s, pruned=pruned).study.records) for s in range(10)]
@@ -51,6 +52,7 @@ def test_what_is_common_to_two_parameters_counts_once() -> None:
     assert sorted([found["learning_rate"], found["shadow"]]) == sorted([Finding.MATTERS, Finding.CANNOT_TELL])
 
 
+@pytest.mark.slow
 def test_a_large_study_says_what_does_not_matter() -> None:
     found = findings(simulate(trials=400, seed=0).study.records)
     assert found["learning_rate"] is Finding.MATTERS
@@ -123,6 +125,7 @@ def test_what_a_staged_search_fixed_gets_no_credit_for_what_it_found_before() ->
     assert findings(tuple(staged))["batch_size"] is not Finding.MATTERS
 
 
+@pytest.mark.slow
 def test_the_last_trials_of_a_long_study_count_as_the_first_do() -> None:
     base = simulate(trials=1200, seed=0).study.records
     default = SPACE["momentum"].default

@@ -51,6 +51,7 @@ def test_mirroring_turns_an_accuracy_into_its_error() -> None:
     assert (mirrored.low, mirrored.high) == pytest.approx((0.05, 0.1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separation", [1.0, 2.4, 4.0])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_interval_of_an_auroc_covers_it_also_near_one(classes: int, separation: float) -> None:

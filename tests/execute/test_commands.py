@@ -83,6 +83,7 @@ def train(executor: Executor, job: TrialJob) -> list[TrialEvent]:
     return drain(executor, [job])
 
 
+@pytest.mark.slow
 class TestContract(RealContract):
     @contextmanager
     def open(self) -> Iterator[Executor]:
@@ -230,6 +231,7 @@ def test_one_that_knows_no_pause_is_ended_and_begins_anew_and_its_curve_is_the_s
     assert figures(curve(second, 0))[:2] == figures(curve(first, 0))
 
 
+@pytest.mark.slow
 def test_a_restart_from_the_first_epoch_is_told_once(
     executor: Executor, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,6 +46,7 @@ class RealContract(ExecutorContract):
             aside.rename(self.folder)
 
 
+@pytest.mark.slow
 class TestInline(RealContract):
     @contextmanager
     def open(self) -> Iterator[Executor]:
@@ -54,6 +55,7 @@ class TestInline(RealContract):
         executor.close()
 
 
+@pytest.mark.slow
 class TestLocal(RealContract):
     @contextmanager
     def open(self) -> Iterator[Executor]:
@@ -61,6 +63,7 @@ class TestLocal(RealContract):
         yield executor
         executor.close()
 
+    @pytest.mark.slow
     def test_trains_the_same_curves_as_the_inline_executor(self, executor: Executor) -> None:
         jobs = [self.job(trial) for trial in range(4)]
         executor.submit(jobs)

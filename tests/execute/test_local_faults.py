@@ -37,6 +37,8 @@ from tuner.records import (
 from tuner.spec.model import LimitsSpec
 from tuner.train.checkpoint import read_checkpoint, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 CULPRIT = {"l1": 1e-9}
 SLOW = 0.02
 """Seconds of one step: a tenth of a second for an epoch of one trial."""
@@ -182,7 +184,6 @@ def test_a_trial_times_out_in_the_middle_of_a_long_epoch(start: Open, job: Calla
     assert "still in an epoch" in failed.message
 
 
-@pytest.mark.slow
 def test_a_worker_killed_in_mid_cohort_is_replaced_and_its_trials_go_on(
     start: Open, job: Callable[..., TrialJob], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -240,7 +241,6 @@ def _begun(executor: LocalExecutor) -> bool:
     return executor.workers[0].ready and len(executor.workers[0].jobs) == 2
 
 
-@pytest.mark.slow
 def test_the_fork_server_may_be_killed(start: Open, job: Callable[..., TrialJob], tmp_path: Path) -> None:
     executor = start(epochs=6, slow=SLOW)
     jobs = [job(trial, to_epoch=6) for trial in range(2)]

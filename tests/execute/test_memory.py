@@ -20,6 +20,8 @@ from tuner.imports import load_object
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason, TrialFailed, TrialFinished
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
 
@@ -58,7 +60,6 @@ def test_the_networks_of_ended_trials_are_not_piled_up(tmp_path: Path) -> None:
     assert len(held) <= 1  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 def test_a_trial_that_garbage_left_too_little_memory_begins_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +77,6 @@ def test_a_trial_that_garbage_left_too_little_memory_begins_again(
         assert isinstance(ends(drain(executor, [finalist]))[finalist.trial], TrialFinished)
 
 
-@pytest.mark.slow
 def test_a_trial_that_kept_memory_left_too_little_goes_on_in_a_fresh_process(tmp_path: Path) -> None:
     executor = local_executor(small_sweep(model="trial_code.py:build_hoarding", epochs=1), tmp_path, workers=1)
     trial = make_job(tmp_path, 0, to_epoch=1, owner=0)

@@ -39,6 +39,7 @@ def test_who_measures_time_waits_for_it(asked: list[str]) -> None:
     assert asked == ["synchronize"]
 
 
+@pytest.mark.slow
 def test_its_cache_is_emptied_with_the_garbage(asked: list[str]) -> None:
     Memory(MPS).collect()
     assert "empty_cache" in asked

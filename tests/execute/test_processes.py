@@ -33,6 +33,8 @@ from tuner.execute.local import LocalExecutor
 from tuner.execute.signals import ENDING
 from tuner.records import TrialFinished
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., LocalExecutor]
 HERE = WorkerPlace("cpu", 1, None)
 

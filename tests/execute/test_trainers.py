@@ -107,6 +107,7 @@ def test_one_that_does_not_look_whether_to_stop_is_stopped_at_its_next_report(
     assert [r.dev_metric for r in curve([*first, *second, *third], 0)] == [0.01, 0.02, 0.03, 0.04]
 
 
+@pytest.mark.slow
 def test_a_function_that_hangs_is_lost_with_its_worker(tmp_path: Path) -> None:
     executor = local_executor(trainer_sweep(), tmp_path, workers=1)
     jobs = [make_job(tmp_path, 0, fault="hang"), make_job(tmp_path, 1)]

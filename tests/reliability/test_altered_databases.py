@@ -159,6 +159,7 @@ def _try_command(arguments: Sequence[str], *, is_read: bool) -> None:
     assert "\x1b" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "cause"),
     [

@@ -19,6 +19,7 @@ from tests.reliability.test_signals import SLOW
 from tuner.records import TrialState
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", but_deep(["sqlite", "postgres"], "postgres"))
 def test_eight_runs_that_start_at_once_make_one_study(request: pytest.FixtureRequest, database: str) -> None:
     rig: Rig = request.getfixturevalue("server_rig" if database == "postgres" else "quick_rig")

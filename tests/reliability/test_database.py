@@ -16,6 +16,8 @@ from tests.store.conftest import PostgresServer
 from tests.store.test_opening import DAMAGES, NAMES
 from tuner.records import TrialState
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"search": {"trials": 3, "strategy": "random"}}
 PATIENT = {**SLOW, **SMALL}
 """Trials that do not end before `Rig.hurry` is called."""

@@ -11,6 +11,8 @@ import pytest
 from tests.reliability.rig import Rig, states
 from tuner.records import TrialState
 
+pytestmark = pytest.mark.slow
+
 CODE = Path(__file__).parents[1] / "execute" / "trial_code.py"
 
 
@@ -45,7 +47,6 @@ FAULTS = {
 """What a trial's code may do, and how the trial's reason begins; `tests/execute/` has trials that hang."""
 
 
-@pytest.mark.slow
 def test_whatever_a_trial_does_it_ends_with_a_reason_and_the_sweep_goes_on(quick_rig: Rig) -> None:
     quick_rig.sweep(
         model=f"{CODE}:build_fault",
@@ -69,7 +70,6 @@ def test_whatever_a_trial_does_it_ends_with_a_reason_and_the_sweep_goes_on(quick
     assert not [row for row in quick_rig.leaderboard() if row["rank"] and row["state"] != "complete"]
 
 
-@pytest.mark.slow
 def test_prints_of_users_code_are_in_the_logs_and_not_in_the_results(quick_rig: Rig) -> None:
     quick_rig.sweep(**user_code("print"))
     run = quick_rig.start("--json", engine="local")

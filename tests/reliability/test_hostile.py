@@ -84,6 +84,7 @@ def on_terminal(rig: Rig, arguments: tuple[str, ...]) -> str:
     return shown.decode(errors="replace")
 
 
+@pytest.mark.slow
 def test_a_hostile_database_runs_no_code(quick_rig: Rig, tmp_path: Path) -> None:
     """Optuna's CMA-ES unpickles what it finds in a trial's system attributes."""
     quick_rig.sweep(search={"trials": 6, "strategy": "cmaes"})
@@ -104,6 +105,7 @@ def test_a_hostile_database_runs_no_code(quick_rig: Rig, tmp_path: Path) -> None
     assert not proof.exists()
 
 
+@pytest.mark.slow
 def test_a_hostile_sweep_file_runs_no_code_and_is_refused_with_its_line(quick_rig: Rig, tmp_path: Path) -> None:
     proof = tmp_path / "code ran"
     bomb = "a: &a [x, x]\n" + "".join(f"b{n}: [*a, *a, *a]\n" for n in range(50))

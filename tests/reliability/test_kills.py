@@ -23,6 +23,8 @@ from tuner.report.choice import stored_tests
 from tuner.store.reader import read_study
 from tuner.sweep.finalists import best_trials
 
+pytestmark = pytest.mark.slow
+
 KILLS_PER_STUDY = 5
 SOAK = int(os.environ.get("TUNER_SOAK", "0"))
 """With `make soak`: so many random kills."""
@@ -40,7 +42,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Rig
     return rig
 
 
-@pytest.mark.slow
 def test_killed_at_every_fault_point_a_study_ends_as_if_nothing_had_been(
     quick_rigs: Callable[[str], Rig], undisturbed: Rig
 ) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.reliability.rig import Rig
 
 MODULES = Path(__file__).parents[1] / "train" / "lightning_modules.py"
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_results_of_an_unbroken_one(quick_rigs: Callable[[str], Rig]) -> None:
     parts: dict[str, Any] = {
         "model": {"kind": f"{MODULES}:factory", "form": "steps"},

@@ -18,6 +18,8 @@ from tests.reliability.rig import MARK, Rig
 from tests.reliability.test_signals import SLOW
 from tuner.execute.signals import ENDING
 
+pytestmark = pytest.mark.slow
+
 DATA = """
 import os, pathlib, subprocess, time
 from sklearn.datasets import load_digits
@@ -67,7 +69,6 @@ def test_work_apart_ends_with_whoever_wanted_it(tmp_path: Path, left: list[int],
     assert eventually(lambda: not group(left[0]), seconds=5.0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "number"),
     [
@@ -99,7 +100,6 @@ def test_a_command_that_is_killed_takes_its_process_along(
     assert eventually(lambda: not marked(f"{MARK}={rig.folder}"), seconds=60.0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ending", but_deep(["by itself", "by a signal"], "by itself"))
 def test_nothing_of_a_run_is_left_when_its_command_returns(rig: Rig, ending: str) -> None:
     rig.sweep(**{**SLOW, "search": {"trials": 1 if ending == "by itself" else 6}})

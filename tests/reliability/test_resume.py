@@ -17,6 +17,8 @@ from tests.reliability.rig import Rig, states
 from tests.reliability.test_signals import SLOW
 from tuner.records import TrialState
 
+pytestmark = pytest.mark.slow
+
 MODULE = """
 from torch import nn
 
@@ -100,7 +102,6 @@ def test_other_versions_than_those_of_the_study_are_warned_of(quick_rig: Rig) ->
     assert "torch was 1.13.1, is " in " ".join(run.err.split())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fuse", ["auto", "off"])
 def test_a_module_of_another_shape_is_said_when_its_trials_are_to_go_on(quick_rig: Rig, fuse: str) -> None:
     module = quick_rig.folder / "model.py"

@@ -18,6 +18,8 @@ from tests.reliability.launch import launch, wait_for
 from tests.reliability.rig import MARK, Rig, states
 from tuner.records import TrialState
 
+pytestmark = pytest.mark.slow
+
 CODE = Path(__file__).parents[1] / "execute" / "trial_code.py"
 SLOW = {
     "model": {"kind": f"{CODE}:build", "slow": 0.05, "hurry": "hurry"},
@@ -41,7 +43,6 @@ def long_epochs(hurry: Path) -> dict[str, object]:
     }
 
 
-@pytest.mark.slow
 def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(quick_rig: Rig) -> None:
     quick_rig.sweep(**SLOW)
     run = quick_rig.start("--fresh", "--set", "search.seed=0", engine="local")
@@ -64,7 +65,6 @@ def test_sigterm_checkpoints_and_ends_with_143_and_the_next_run_goes_on(quick_ri
     quick_rig.audit(complete=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", but_deep([signal.SIGTERM, signal.SIGHUP], signal.SIGHUP))
 def test_a_study_is_finished_when_its_finalists_are(quick_rig: Rig, number: signal.Signals) -> None:
     rig = quick_rig
@@ -92,7 +92,6 @@ def test_a_study_is_finished_when_its_finalists_are(quick_rig: Rig, number: sign
     rig.audit(complete=True)
 
 
-@pytest.mark.slow
 def test_an_interrupted_confirmation_says_so_and_how_to_go_on(quick_rig: Rig) -> None:
     quick_rig.sweep(**{**SLOW, "search": {"trials": 1}})
     quick_rig.hurry()

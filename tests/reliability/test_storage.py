@@ -18,6 +18,8 @@ from tests.reliability.rig import Rig, small_disk, states
 from tests.reliability.test_signals import SLOW
 from tuner.records import TrialState
 
+pytestmark = pytest.mark.slow
+
 PATIENT = {**SLOW, "search": {"trials": 3, "strategy": "random"}}
 """Trials that write checkpoints, and do not end before they are let."""
 

@@ -50,6 +50,7 @@ def main() -> None:
     apart.START_METHOD = "fork"
     _listen()
     _fork_the_fork_server()
+    sys.dont_write_bytecode = True  # tests change modules within a second, which Python would not see
     gc.collect()
     gc.freeze()  # or the first collection of each fork would copy every page of what is imported
     print("{}", flush=True)

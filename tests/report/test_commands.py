@@ -77,6 +77,7 @@ def test_report_writes_each_format_to_a_file(results: list[str], name: str, tmp_
     assert target.stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -102,6 +103,7 @@ def test_report_write_renews_the_files_of_the_study(results: list[str], mixed_pa
     assert mixed_paths.leaderboard_csv.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["table", "csv", "json", "markdown", "html"])
 def test_a_study_of_plain_optuna_is_reported(foreign: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["report", "foreign", "--results", str(foreign), "--format", name]) == 0
@@ -169,6 +171,7 @@ def test_a_column_is_asked_for_once(results: list[str], capsys: pytest.CaptureFi
     assert '--columns names "trial" twice' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_named(results: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for place in ("/proc/nothing/report.csv", "/dev/null/report.csv"):
         assert run_command_line(["report", "simulated", *results, "--format", "csv", "-o", place]) == 5
@@ -203,6 +206,7 @@ def test_an_export_of_another_kind_is_refused(results: list[str], mixed_paths: S
     assert run_command_line(["best", "simulated", *results, "--trial", "3", "--export", str(tmp_path / "net.h5")]) == 2
 
 
+@pytest.mark.slow
 def test_compare_prints_a_table_and_draws(
     results: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +220,7 @@ def test_compare_prints_a_table_and_draws(
     assert json.loads(capsys.readouterr().out)["rows"]
 
 
+@pytest.mark.slow
 def test_a_copied_results_folder_still_reports(foreign: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "results"
     shutil.copytree(foreign, elsewhere)

@@ -26,6 +26,7 @@ def one(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> Analysis:
     return Analysis(mixed.study, mixed_paths)
 
 
+@pytest.mark.slow
 def test_trials_of_one_study_are_compared_on_the_same_examples(one: Analysis) -> None:
     ranked = one.statistics.ranked
     best, worst = (side(one, trial=r.number) for r in (ranked[0], ranked[-1]))
@@ -36,6 +37,7 @@ def test_trials_of_one_study_are_compared_on_the_same_examples(one: Analysis) ->
     assert next(r for r in found.rows if r.quantity == "dev accuracy").difference.startswith("+")
 
 
+@pytest.mark.slow
 def test_a_trial_ties_with_itself(one: Analysis) -> None:
     same = side(one, trial=one.statistics.ranked[0].number)
     assert "cannot be told apart" in compare(same, same).verdict
@@ -57,6 +59,7 @@ def test_paired_intervals_cover_the_true_difference(tmp_path: Path) -> None:
     assert np.mean(covered) >= 0.9
 
 
+@pytest.mark.slow
 def test_studies_are_compared_at_equal_budgets(one: Analysis, tmp_path: Path) -> None:
     other = analysed(simulate(trials=15, seed=9, name="other"), tmp_path / "other")
     found = compare(side(one, trial=None), side(other, trial=None))

@@ -65,6 +65,7 @@ def test_trials_that_break_a_constraint_rank_last_and_are_not_chosen(traded: Stu
     assert violations[-1] > 0
 
 
+@pytest.mark.slow
 def test_a_truly_undominated_network_is_on_the_front_or_marked_maybe() -> None:
     """Costs fall as numbers rise; the truth says which networks no cheaper one beats."""
     held, total = 0, 0

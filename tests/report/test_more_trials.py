@@ -10,6 +10,7 @@ from tuner.report.cost import cost_of
 from tuner.report.more_trials import best_of_k
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", Direction)
 def test_expected_best_of_k_agrees_with_drawing(direction: Direction) -> None:
     rng = np.random.default_rng(0)

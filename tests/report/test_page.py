@@ -64,6 +64,7 @@ def page_text(mixed: SimulatedStudy, tmp_path_factory: pytest.TempPathFactory) -
         return html_report(Analysis(mixed.study, paths))
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_else_and_is_small(page_text: str) -> None:
     page = Page(page_text)
     assert [f for f in page.fetched if not f.startswith("data:")] == []
@@ -88,6 +89,7 @@ def test_the_page_holds_what_it_promises(page_text: str) -> None:
     assert all(f"<b>{name}</b>" in page_text for name in SPACE.names)
 
 
+@pytest.mark.slow
 def test_hostile_text_stays_text() -> None:
     trials = tuple(
         replace(r, params={HOSTILE: r.params["learning_rate"], "$x^2$": 1.0 * r.number}, reason=HOSTILE, tier=HOSTILE)

@@ -69,6 +69,7 @@ def test_a_resample_without_one_of_the_classes_is_no_error() -> None:
         assert resampled_metric(name, shares, targets, weights).shape == (1,) or name in ("rmse", "r2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "draw"),
     [*((m, numbers) for m in ("rmse", "r2", "loss")), *((m, classes) for m in ("balanced_accuracy", "f1"))],

@@ -25,6 +25,7 @@ def paired(study: SimulatedStudy) -> tuple[Array, Array]:
     return right.mean(axis=1), WEIGHTS @ right.T.astype(np.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", but_deep([0.0, 0.03, 0.12], 0.0, 0.12))
 def test_tie_groups_contain_the_truly_best_trial(spread: float) -> None:
     held = []
@@ -34,6 +35,7 @@ def test_tie_groups_contain_the_truly_best_trial(spread: float) -> None:
     assert np.mean(held) >= 0.95
 
 
+@pytest.mark.slow
 def test_tie_groups_leave_clearly_worse_trials_out() -> None:
     sizes = [tie_group(*paired(simulate(trials=30, seed=s, spread=0.3))).mean() for s in range(10)]
     assert np.mean(sizes) < 0.5
@@ -45,6 +47,7 @@ def test_identical_networks_tie_and_one_that_dominates_does_not() -> None:
     assert tie_group(np.array([0.95, 0.9, 0.9]), samples + np.array([0.05, 0, 0])).tolist() == [True, False, False]
 
 
+@pytest.mark.slow
 def test_without_predictions_the_group_is_wider() -> None:
     wider = 0
     for seed in range(10):
@@ -54,6 +57,7 @@ def test_without_predictions_the_group_is_wider() -> None:
     assert wider >= 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trials", "spread"),
     but_deep([(20, 0.06), (60, 0.0), (60, 0.06), (60, 0.2)], (60, 0.0), (60, 0.06), (60, 0.2)),
@@ -82,6 +86,7 @@ def test_finalists_measure_the_luck_of_the_best_score_within_a_quarter_of_the_tr
     assert np.mean(estimates) == pytest.approx(np.mean(truths), rel=0.25)
 
 
+@pytest.mark.slow
 def test_seed_intervals_of_finalists_cover_their_configurations_mean() -> None:
     covered = []
     for seed in range(100):
@@ -145,6 +150,7 @@ def test_a_study_of_plain_optuna_has_a_ranking_and_no_more() -> None:
     assert len(found.ranked) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["empty", "cut", "shape", "pickle"])
 def test_damaged_predictions_are_left_out(mixed: SimulatedStudy, mixed_paths: StudyPaths, damage: str) -> None:
     found = study_statistics(mixed.study, mixed_paths)

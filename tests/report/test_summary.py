@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.report.simulate import SimulatedStudy, simulate
 from tests.report.test_leaderboard import record, study
 from tuner.paths import StudyPaths
@@ -24,6 +26,7 @@ def test_the_summary_leads_with_the_best_and_names_one_next_step(
     assert sum(line.startswith("Next: ") for line in lines) == 1
 
 
+@pytest.mark.slow
 def test_both_the_searchs_score_and_that_of_fresh_seeds_stay_visible(
     mixed: SimulatedStudy, mixed_paths: StudyPaths
 ) -> None:
@@ -92,6 +95,7 @@ def test_each_note_of_the_data_is_one_warning(mixed: SimulatedStudy) -> None:
     assert warnings == tuple(notes)
 
 
+@pytest.mark.slow
 def test_facts_of_unexpected_shape_do_not_break_a_report() -> None:
     for facts in (
         {"data": 3},

@@ -61,6 +61,7 @@ def test_the_first_trial_is_the_default() -> None:
     assert first["hidden_units"] == 64
 
 
+@pytest.mark.slow
 def test_the_tiers_follow_and_bad_trials_are_pruned() -> None:
     trials = study().trials
     second = {name for name, value in trials[1].params.items() if value != trials[0].params[name]}
@@ -70,12 +71,14 @@ def test_the_tiers_follow_and_bad_trials_are_pruned() -> None:
     assert {t.last_step for t in pruned} <= {3, 9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_it_finds_the_optimum(direction: str) -> None:
     best = study(trials=30, direction=direction).best_params
     assert best["learning_rate"] == pytest.approx(10**-1.5, rel=0.6)
 
 
+@pytest.mark.slow
 def test_it_is_better_than_chance() -> None:
     def mean_of(make: object) -> float:
         found = []
@@ -98,6 +101,7 @@ def test_tiers_and_defaults_can_be_given() -> None:
     assert [t.params["a"] for t in made.trials[1:]] == [0.25, 0.25]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_study_also_when_it_is_continued() -> None:
     whole = study(seed=3, trials=24)
     part = study(seed=3, trials=12)
@@ -115,6 +119,7 @@ def test_importing_tuner_imports_no_optuna() -> None:
         tuner.NoSuchThing  # noqa: B018
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation_runs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "search.md").read_text(encoding="utf-8")
     (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, flags=re.S) if "PrioritySampler" in block]

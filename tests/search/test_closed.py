@@ -86,6 +86,7 @@ def test_a_start_that_is_the_default_is_not_tried_twice(strategy: str) -> None:
     assert all(r.params["dropout"] == 0.0 for r in game.records if r.tier != tier_label(REGULARISATION_TIER))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 6])
 @pytest.mark.parametrize("seed", range(3))
 def test_priority_leaves_closed_regularisation_alone(workers: int, seed: int) -> None:
@@ -113,6 +114,7 @@ def spaces() -> st.SearchStrategy[Space]:
     return st.tuples(*kinds).map(lambda dimensions: Space(dimensions))
 
 
+@pytest.mark.slow
 @settings(max_examples=at_depth(30))
 @given(space=spaces(), data=st.data())
 def test_a_repeated_proposal_moves_in_what_is_open_alone(space: Space, data: st.DataObject) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ class TestZoom:
         everywhere = [SPACE.from_units([(k + rng.random()) / 10 for _ in SPACE]) for k in range(10)]
         assert set(self.changed(winners=everywhere)) <= {"activation"}
 
+    @pytest.mark.slow
     @given(st.lists(st.lists(st.floats(0, 1), min_size=5, max_size=5), min_size=3, max_size=12))
     def test_every_winner_stays_inside_and_every_value_was_inside(self, points: list[list[float]]) -> None:
         winners = [SPACE.from_units(point) for point in points]
@@ -120,6 +122,7 @@ class TestConditions:
 
 
 class TestRounds:
+    @pytest.mark.slow
     def test_the_second_round_is_finer_and_starts_when_the_first_is_over(self) -> None:
         game = Game(quality, direction=Direction.MAXIMIZE)
         strategy = open_strategy(sweep(trials=40, refine=1), CONTINUOUS, Direction.MAXIMIZE)
@@ -134,6 +137,7 @@ class TestRounds:
         assert any("learning_rate" in line and "zoomed to" in line and "the best" in line for line in lines)
         assert len(game.records) == 40
 
+    @pytest.mark.slow
     def test_trials_of_a_round_that_is_over_are_given_up(self) -> None:
         game = Game(quality, direction=Direction.MAXIMIZE)
         game.play(open_strategy(sweep(trials=40, refine=1), CONTINUOUS, Direction.MAXIMIZE))

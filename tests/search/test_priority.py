@@ -23,6 +23,8 @@ from tuner.search.strategy import Advance, Strategy
 from tuner.spec.model import DataSpec, ObjectiveSpec, SearchSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Space
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "make",
@@ -33,7 +35,6 @@ from tuner.spec.space import Space
     ],
     ids=["priority", "priority+asha", "priority+none"],
 )
-@pytest.mark.slow
 class TestPriority(StrategyContract):
     trials = 22
 
@@ -257,7 +258,6 @@ def test_regularisation_always_opens_it_with_the_others() -> None:
     assert len({record.params["weight_decay"] for record in game.records[:12]}) > 2
 
 
-@pytest.mark.slow
 def test_diverging_configurations_are_avoided() -> None:
     def curve(params: Params, epoch: int) -> float:
         # The best is next to the cliff.
@@ -296,7 +296,6 @@ def explorer(earlier: list[TrialRecord], *, target_error: float = 0.0) -> Explor
     )
 
 
-@pytest.mark.slow
 def test_an_earlier_study_replaces_the_opening_and_is_not_repeated() -> None:
     earlier, _ = played(trials=30)
     game = Game(quality, direction=Direction.MAXIMIZE)

@@ -44,6 +44,7 @@ class TestTable:
         tiers = [h.tier for h in HYPERPARAMETERS.values()]
         assert tiers == sorted(tiers)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", HYPERPARAMETERS)
     def test_a_standard_range_can_be_searched(self, name: str) -> None:
         known = HYPERPARAMETERS[name]

@@ -22,6 +22,8 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.reader import parse_sweep
 from tuner.spec.space_values import space_from_json, space_to_json
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path("/sweeps")
 SWEEPS = sorted(Path(__file__).parents[2].joinpath("sweeps").glob("*.yaml"))
 SLOW = settings(max_examples=at_depth(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -53,7 +55,6 @@ def is_message(line: str) -> bool:
     return line.startswith(("s.yaml:", "--set ", "... and ")) and line.isprintable()
 
 
-@pytest.mark.slow
 @SLOW
 @given(sweep_values())
 def test_what_is_written_is_read_back_equal(values: dict[str, Any]) -> None:
@@ -102,7 +103,6 @@ def _mutate(draw: st.DrawFn, value: Any) -> Any:
     return draw(anything)
 
 
-@pytest.mark.slow
 @settings(max_examples=at_depth(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_change_of_its_values_gives_a_traceback(data: st.DataObject) -> None:
@@ -112,7 +112,6 @@ def test_no_change_of_its_values_gives_a_traceback(data: st.DataObject) -> None:
     assert all(is_message(line) for line in errors_of(to_yaml(values)))
 
 
-@pytest.mark.slow
 @settings(max_examples=at_depth(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_change_of_its_text_gives_a_traceback(data: st.DataObject) -> None:

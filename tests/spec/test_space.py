@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.spec.strategies import categorical_dimensions, dimensions, float_dimensions, int_dimensions
@@ -20,6 +20,7 @@ def number(low: float, high: float, **fields: object) -> Dimension:
 
 
 @given(dimensions(), UNITS)
+@example(number(1e6 + 1 / 3, 1e6 + 0.34, step=1e-5), 1.0)
 def test_every_place_is_a_value_of_the_dimension(dimension: Dimension, unit: float) -> None:
     value = dimension.from_unit(unit)
     assert dimension.contains(value)

@@ -36,6 +36,7 @@ def test_it_is_read_without_a_warning(path: Path) -> None:
 DEAR = [path for path in SWEEPS if path.stem in ("pretrain", "transfer", "scratch", "sequences", "digits_cnn")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", but_deep(SWEEPS, *DEAR), ids=lambda p: p.stem)
 def test_its_data_and_its_network_pass_the_checks_of_tuner_check(path: Path, tmp_path: Path) -> None:
     spec = read_sweep(path).spec

@@ -81,13 +81,16 @@ class TestSchema:
         assert run_command_line(["schema"]) == 0
         assert json.loads(capsys.readouterr().out) == sweep_schema()
 
+    @pytest.mark.slow
     def test_it_is_a_schema(self) -> None:
         jsonschema.Draft202012Validator.check_schema(sweep_schema())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
     def test_shipped_sweeps_satisfy_it(self, path: Path) -> None:
         jsonschema.validate(YAML(typ="safe", pure=True).load(path), sweep_schema())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "text",
         [
@@ -104,6 +107,7 @@ class TestSchema:
         values = YAML(typ="safe", pure=True).load(HEAD) | YAML(typ="safe", pure=True).load(text)
         jsonschema.validate(values, sweep_schema())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "text",
         [

@@ -104,6 +104,7 @@ def test_a_truncated_file_is_told_with_the_size_that_it_had(tmp_path: Path, page
     assert f"truncated: {whole - 100:,} of {whole:,} bytes" in said
 
 
+@pytest.mark.slow
 def test_whatever_a_race_of_creators_raises_a_study_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, raised = engines.new_study, [AssertionError(), StorageInternalError("no study"), SQLAlchemyError("a race")]
 

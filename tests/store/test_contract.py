@@ -58,12 +58,14 @@ class DatabaseHome:
             store.close()
 
 
+@pytest.mark.slow
 class TestMemory(StoreContract):
     @pytest.fixture
     def home(self) -> StoreHome:
         return MemoryHome()
 
 
+@pytest.mark.slow
 class TestSqlite(StoreContract):
     @pytest.fixture
     def home(self, tmp_path: Path) -> Iterator[StoreHome]:

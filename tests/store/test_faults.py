@@ -68,6 +68,7 @@ def released_at_warning(paths: StudyPaths) -> Iterator[None]:
     logger.removeHandler(handler)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("released_at_warning")
 def test_lock_of_another_program_is_waited_for_with_one_warning(
     elsewhere: Elsewhere, paths: StudyPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -87,6 +88,7 @@ def test_lock_of_another_program_is_waited_for_with_one_warning(
     assert read_study(paths, study="digits").records[0].state is TrialState.COMPLETE
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("released_at_warning")
 def test_opening_waits_for_a_lock(
     elsewhere: Elsewhere, paths: StudyPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -100,6 +102,7 @@ def test_opening_waits_for_a_lock(
     assert sum("database is locked" in record.getMessage() for record in caplog.records) == 1
 
 
+@pytest.mark.slow
 def test_lock_that_is_never_given_up_keeps_the_results_in_a_file(
     elsewhere: Elsewhere, paths: StudyPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +155,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk_loses_nothing(small_disk: Path) -> None:
     paths = StudyPaths(small_disk / "digits")
     store = reopen(paths)

@@ -100,6 +100,7 @@ def test_readonly_file_is_refused_before_any_trial(paths: StudyPaths) -> None:
         reopen(paths)
 
 
+@pytest.mark.slow
 def test_missing_study_is_not_created_on_request(paths: StudyPaths) -> None:
     with pytest.raises(StudyNotFoundError):
         reopen(paths, create=False)
@@ -109,6 +110,7 @@ def test_missing_study_is_not_created_on_request(paths: StudyPaths) -> None:
         reopen(paths, study="digit", create=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [({"direction": Direction.MINIMIZE}, "to maximize"), ({"metric": "f1"}, "made for accuracy.*asks for f1")],
@@ -121,6 +123,7 @@ def test_study_of_another_objective_is_refused(paths: StudyPaths, changes: dict[
     reopen(paths).close()
 
 
+@pytest.mark.slow
 def test_fresh_study_keeps_the_old_one_under_another_name(paths: StudyPaths) -> None:
     make_study(paths)
     reopen(paths, study="digits/finalists").close()
@@ -145,6 +148,7 @@ def test_two_studies_share_a_file(tmp_path: Path) -> None:
         assert [r.tier for r in read_study(StudyPaths(tmp_path / name), study=name, url=url).records] == [name]
 
 
+@pytest.mark.slow
 def test_study_of_plain_optuna_is_adopted(paths: StudyPaths) -> None:
     paths.folder.mkdir(parents=True)
     with quiet_optuna():
@@ -237,6 +241,7 @@ def test_a_url_that_cannot_be_used_is_refused_with_what_helps(
         assert "hush" not in str(found.value)
 
 
+@pytest.mark.slow
 def test_optuna_has_the_tables_that_we_know() -> None:
     tables.check_tables(shown="study.db")
     storage = optuna.storages.RDBStorage("sqlite://")

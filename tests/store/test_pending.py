@@ -19,6 +19,7 @@ from tuner.store.reader import read_study
 from tuner.sweep.study import set_aside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", [None, "{folder}/studies.journal"], ids=["sqlite", "journal"])
 def test_what_waits_for_a_study_goes_into_it_before_it_is_set_aside(paths: StudyPaths, url: str | None) -> None:
     paths.folder.mkdir(parents=True)
@@ -39,6 +40,7 @@ def test_what_waits_for_a_study_goes_into_it_before_it_is_set_aside(paths: Study
         assert store.records() == ()
 
 
+@pytest.mark.slow
 def test_what_waits_for_a_study_that_is_gone_never_goes_into_a_new_one_of_its_name(paths: StudyPaths) -> None:
     leave_pending(paths, "digits", url=None)
     for file in paths.folder.glob("study.db*"):

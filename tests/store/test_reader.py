@@ -64,6 +64,7 @@ def test_running_study_is_read_as_of_its_last_write(paths: StudyPaths) -> None:
         assert data.lease.pid == os.getpid()
 
 
+@pytest.mark.slow
 def test_finalists_lie_beside_their_study(paths: StudyPaths) -> None:
     make_study(paths)
     with reopen(paths, study="digits/finalists") as store:
@@ -111,6 +112,7 @@ def test_readonly_disk(paths: StudyPaths, tmp_path: Path) -> None:
         subprocess.run(["umount", str(mounted)], check=True)
 
 
+@pytest.mark.slow
 def test_study_of_plain_optuna(paths: StudyPaths) -> None:
     paths.folder.mkdir(parents=True)
 
@@ -147,6 +149,7 @@ def test_study_of_plain_optuna(paths: StudyPaths) -> None:
     assert data.records[3].value is None
 
 
+@pytest.mark.slow
 def test_study_with_two_objectives_is_refused(paths: StudyPaths) -> None:
     paths.folder.mkdir(parents=True)
     with quiet_optuna():
@@ -169,6 +172,7 @@ def test_attributes_that_make_no_sense_are_an_error_of_the_storage(paths: StudyP
         read_study(paths, study="digits")
 
 
+@pytest.mark.slow
 def test_optuna_reads_what_we_wrote(paths: StudyPaths) -> None:
     """The one place where it shows that we write Optuna's tables without Optuna."""
     with reopen(paths) as store:

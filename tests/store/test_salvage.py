@@ -91,6 +91,7 @@ def test_what_is_saved_of_a_damaged_file_is_true(
     assert damage is not zeroed_header or not missing
 
 
+@pytest.mark.slow
 def test_saved_file_can_be_run_on(paths: StudyPaths, tmp_path: Path) -> None:
     make_study(paths, num_trials=60)
     garbage_in_page(40)(paths.database)
@@ -104,6 +105,7 @@ def test_saved_file_can_be_run_on(paths: StudyPaths, tmp_path: Path) -> None:
         assert number not in [record.number for record in store.records()[:-1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", [b"trial,accuracy\n", b"", random.Random(0).randbytes(20_000)], ids=["text", "empty", "noise"]
 )

@@ -11,6 +11,8 @@ from tuner.cli.main import run_command_line
 from tuner.paths import StudyPaths
 from tuner.store.reader import read_study
 
+pytestmark = pytest.mark.slow
+
 SWEEP = """
 study: looked
 data: {source: sklearn/digits}
@@ -66,7 +68,6 @@ def test_a_model_that_cannot_be_trained_ends_the_run_with_6_and_leaves_nothing(
     assert sorted(p.name for p in folder.iterdir() if p.name != "__pycache__") == ["net.py", "sweep.yaml"]
 
 
-@pytest.mark.slow
 def test_it_is_looked_at_once_and_not_again_until_it_changes(folder: Path) -> None:
     (folder / "net.py").write_text(GOOD)
     assert run(engine="local") == 0
@@ -80,7 +81,6 @@ def test_it_is_looked_at_once_and_not_again_until_it_changes(folder: Path) -> No
     assert (folder / "looks").read_text() == "xxx"
 
 
-@pytest.mark.slow
 def test_a_model_that_was_broken_since_leaves_the_study_as_it_was(folder: Path) -> None:
     (folder / "net.py").write_text(GOOD)
     assert run(engine="local") == 0
@@ -91,14 +91,12 @@ def test_a_model_that_was_broken_since_leaves_the_study_as_it_was(folder: Path) 
     assert read_study(paths, study="looked") == before
 
 
-@pytest.mark.slow
 def test_parameters_that_it_does_not_read_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "net.py").write_text(GOOD.replace('params["width"]', "16"))
     assert run(engine="local") == 0
     assert "net.py:build does not read width for the default" in caplog.text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [

@@ -72,6 +72,7 @@ def test_a_rehearsal_of_a_script(folder: Path, capsys: pytest.CaptureFixture[str
     assert re.search(r"plan: 4 trials: 4 cohorts, widest 1, est\. \d+ s on \d+ cpu workers?", said)
 
 
+@pytest.mark.slow
 def test_a_rehearsal_says_what_a_script_does_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("t.py").write_text("print('epoch=0 accuracy=0.5')\n")
     Path("s.yaml").write_text(
@@ -116,6 +117,7 @@ def test_a_rehearsal_says_that_a_script_begins_again(folder: Path, capsys: pytes
     assert int(seconds[1]) >= 9 * 6 * 0.2 - 1
 
 
+@pytest.mark.slow
 def test_the_first_trial_that_ends_without_a_report_stops_the_sweep(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +138,7 @@ def test_where_others_report_a_trial_that_does_not_is_a_failure_like_any_other()
         failures.add(silent)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_training_function(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = str(small("trainer", folder))
     assert run_command_line(["run", sweep, "--engine", "inline", "-q", "--json"]) == 0

@@ -76,6 +76,7 @@ def trained(name: str, folder: Path, *, count: int = 1, **training: Any) -> dict
     return curves(run_cohort(task, jobs(folder, [CONFIGURATION] * count)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HABITS)
 def test_without_fusing_it_is_the_loop_that_one_would_write(name: str, tmp_path: Path) -> None:
     (curve,) = trained(name, tmp_path, fuse="off").values()
@@ -85,6 +86,7 @@ def test_without_fusing_it_is_the_loop_that_one_would_write(name: str, tmp_path:
     assert curve[-1].train_loss < 2.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HABITS)
 def test_neither_neighbours_nor_a_second_training_change_it(name: str, tmp_path: Path) -> None:
     data = digits()
@@ -114,6 +116,7 @@ REASONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HABITS)
 def test_it_is_fused_only_where_that_gives_the_same(name: str, tmp_path: Path) -> None:
     task = make_task(model=f"{FILE}:{name}", batch_size=BATCH_SIZE, epochs=EPOCHS)

@@ -65,6 +65,7 @@ def test_an_image_that_is_not_square_keeps_its_shape_when_it_is_rotated() -> Non
     assert float(found.sum()) == pytest.approx(100.0, rel=0.05)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**63 - 1), epoch=st.integers(0, 1000), chosen=st.permutations(range(8)))
 def test_what_happens_to_an_image_depends_on_seed_epoch_and_example_alone(
     seed: int, epoch: int, chosen: list[int]
@@ -126,6 +127,7 @@ def test_input_dropout_drops_its_share_and_scales_the_rest() -> None:
     assert not torch.equal(dropped[0], dropped[1])
 
 
+@pytest.mark.slow
 def test_trials_of_different_strength_share_a_cohort_and_do_not_change_each_other(tmp_path: Path) -> None:
     task = make_task(augment_noise=True)
     configurations = [

@@ -56,6 +56,7 @@ def test_the_average_is_in_place_only_within_the_block() -> None:
     assert set(average.tensors) == {"w"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ema", "swa"])
 @pytest.mark.parametrize("fuse", ["auto", "off"])
 @pytest.mark.parametrize("model", ["mlp", USER])
@@ -70,6 +71,7 @@ def test_the_kept_weights_are_those_that_were_evaluated(model: str, fuse: str, k
     assert float(task.score_dev(outputs.unsqueeze(0)).loss[0]) == pytest.approx(best.dev_loss, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_better_where_a_large_rate_makes_them_jump(tmp_path: Path) -> None:
     losses = {}
     for kind in ("none", "ema"):

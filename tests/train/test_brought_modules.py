@@ -42,6 +42,7 @@ def trained(task: Task, folder: Path, *, learning_rate: float = 0.05) -> list[Ep
     return curve
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fuse", ["auto", "off"])
 @pytest.mark.parametrize(("kind", "outputs"), [("AMapping", "logits"), ("ATuple", 1), ("ANamedTuple", "logits")])
 def test_the_named_part_of_the_outputs_is_what_counts(kind: str, outputs: str | int, fuse: str, tmp_path: Path) -> None:
@@ -74,6 +75,7 @@ def test_outputs_without_a_name_hear_which_names_there_are(kind: str, outputs: A
         check_contract(Task(named, digits(), torch.device("cpu")))
 
 
+@pytest.mark.slow
 def test_lazy_layers_are_shaped_by_a_first_batch_and_drawn_by_the_trials_seed(tmp_path: Path) -> None:
     task = make_task(model=f"{FILE}:Lazy", batch_size=32)
     check_contract(task)
@@ -113,6 +115,7 @@ def test_a_further_loss_that_the_module_leaves_is_added(tmp_path: Path) -> None:
         check_contract(make_task(model=f"{FILE}:Balanced", auxiliary_loss="gain"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ByName", "ByPlace"])
 def test_columns_reach_the_inputs_that_they_are_for(kind: str, tmp_path: Path) -> None:
     (tmp_path / "toys.csv").write_text(TOYS)

@@ -123,12 +123,14 @@ def test_a_good_network_passes_every_check(tmp_path: Path) -> None:
         assert [c.name for c in checks if not c.passed] == []
 
 
+@pytest.mark.slow
 def test_a_good_regression_passes_every_check(tmp_path: Path) -> None:
     job = jobs(tmp_path, [{"learning_rate": 0.01}])[0]
     checks = run_checks(make_task(diabetes()), job, gradients=True)
     assert [c.name for c in checks if not c.passed] == []
 
 
+@pytest.mark.slow
 def test_checks_train_nothing_and_leave_no_files(tmp_path: Path) -> None:
     job = jobs(tmp_path, [{"learning_rate": 0.01}])[0]
     assert run_checks(TASK, job, gradients=False) == run_checks(TASK, job, gradients=False)
@@ -238,6 +240,7 @@ def test_the_gradient_of_a_layer_that_hangs_in_the_air_is_wrong() -> None:
     assert "first" in check.finding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "passed"),
     [(good(), True), (frozen(good()), False), (filled(good(), 0.0), False)],
@@ -324,6 +327,7 @@ def test_the_cost_of_a_gradient_that_points_the_wrong_way_does_not_fall() -> Non
     assert not check_falls(TASK, member(Wrong()), BATCH).passed
 
 
+@pytest.mark.slow
 def test_zero_and_normal_initial_weights_are_seen_to_fail(tmp_path: Path) -> None:
     failed = {}
     for init in ("auto", "zero", "normal", "orthogonal"):

@@ -56,6 +56,7 @@ def paths_of(job: TrialJob) -> TrialPaths:
 # Divergence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("rate", [1e6, 1e30])
 def test_a_trial_that_diverges_ends_at_once_and_the_others_do_not_notice(way: str, rate: float, tmp_path: Path) -> None:
@@ -94,6 +95,7 @@ def test_a_late_divergence_names_its_epoch_and_keeps_the_curve(tmp_path: Path) -
 # Early stopping, and the weights of the best epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_early_stopping_ends_a_trial_patience_epochs_after_its_best(way: str, tmp_path: Path) -> None:
     rule = EarlyStoppingSpec(patience=2, min_delta=0.02)
@@ -112,6 +114,7 @@ def test_early_stopping_ends_a_trial_patience_epochs_after_its_best(way: str, tm
         assert len(curve) < 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_the_files_of_a_trial_are_those_of_its_best_epoch(way: str, tmp_path: Path) -> None:
     task = make_task(epochs=8, momentum=0.0, **WAYS[way])
@@ -204,6 +207,7 @@ def part_of(data: TrainingData, size: int) -> TrainingData:
     return TrainingData(train, data.dev, replace(data.info, num_train=size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "tests/train/user_modules.py:normed"])
 @pytest.mark.parametrize("num_train", [32, 33, 34, 63])
 def test_the_last_batch_may_be_of_any_size(model: str, num_train: int, tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def test_a_trial_alone_in_a_cohort_and_resumed_gives_the_same_bits(name: str, tm
         assert figures(resumed[trial]) == figures(together[trial])
 
 
+@pytest.mark.slow
 def test_leaving_and_joining_members_do_not_change_the_others(tmp_path: Path) -> None:
     task = make_task(epochs=6)
     configurations = per_trial(6)
@@ -140,6 +141,7 @@ def test_leaving_and_joining_members_do_not_change_the_others(tmp_path: Path) ->
         assert figures(found[job.trial]) == figures(whole[job.trial])[: job.to_epoch]
 
 
+@pytest.mark.slow
 def test_widths_that_share_a_rounded_shape_are_trained_together_and_alone_alike(tmp_path: Path) -> None:
     task = make_task()
     configurations = [{**c, "hidden_units": 33 + i} for i, c in enumerate(per_trial(8))]

@@ -26,6 +26,8 @@ from tuner.train.evaluate import outputs_of
 from tuner.train.export import export_folder, export_onnx
 from tuner.train.task import Task
 
+pytestmark = pytest.mark.slow
+
 
 class Trained:
     """A network with weights on disk, and what it predicts of the dev examples."""
@@ -64,7 +66,6 @@ def patients(tmp_path: Path) -> Trained:
     return Trained(tmp_path, data={"source": "patients.csv", "target": "stay"})
 
 
-@pytest.mark.slow
 def test_onnxruntime_predicts_the_same(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -83,7 +84,6 @@ def run_alone(folder: Path, argument: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "found.csv")
 
 
-@pytest.mark.slow
 def test_a_folder_predicts_from_a_csv_by_itself(patients: Trained, tmp_path: Path) -> None:
     folder = patients.export(tmp_path / "elsewhere" / "predictor")
     assert "tuner" not in {line.split()[1] for line in (folder / "predict.py").read_text().splitlines()

@@ -32,6 +32,7 @@ def folded(kind: str = "digits") -> TrainingData:
     return TrainingData(pool, Split(pool.inputs[order], pool.targets[order]), info, folds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [

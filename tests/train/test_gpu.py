@@ -77,6 +77,7 @@ def assert_close(ours: Sequence[EpochResult], theirs: Sequence[EpochResult], *, 
         assert a.dev_loss == pytest.approx(b.dev_loss, rel=rel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", in_depth(CASES, but=SMOKE))
 def test_curves_are_those_of_the_cpu(gpu: str, name: str, tmp_path: Path) -> None:
     found = {}

@@ -51,6 +51,7 @@ def after_an_epoch(task: Task, folder: Path) -> tuple[Program, list[Run]]:
     return program, runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", in_depth(CASES, but=["users' module, ema, mixup"]))
 def test_a_step_is_one_graph(gpu: str, name: str, tmp_path: Path) -> None:
     settings, launches = CASES[name]
@@ -65,6 +66,7 @@ def test_a_step_is_one_graph(gpu: str, name: str, tmp_path: Path) -> None:
     assert MACHINE.counts["launch"] <= 4 * launches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", in_depth(CASES, but=["ema, batch norm"]))
 def test_what_is_captured_trains_as_a_cpu_does(gpu: str, name: str, tmp_path: Path) -> None:
     found = {}
@@ -120,6 +122,7 @@ def test_steps_that_python_ran_and_replays_are_of_one_curve(
         assert figures(found[0][trial]) == figures(found[1][trial])
 
 
+@pytest.mark.slow
 def test_fields_are_limited_by_their_bytes_and_are_there_while_a_graph_reads_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -39,6 +39,7 @@ CASES: Mapping[str, Mapping[str, object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", in_depth(CASES, but=["mlp", "users' module, draws by itself"]))
 def test_the_second_gpu_trains_as_the_first(name: str, tmp_path: Path) -> None:
     found = []
@@ -109,6 +110,7 @@ def test_a_recurrent_layer_has_no_gradient_in_evaluation_mode() -> None:
 RECURRENT = {"users'": "tests/train/test_gpu_machine.py:recurrent", "ours": "recurrent"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", in_depth(RECURRENT, but=["users'"]))
 def test_recurrent_networks_pass_the_checks_and_train(
     gpu: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -38,12 +38,14 @@ def deep(layers: int, activation: Callable[[], nn.Module], *, seed: int = 0) -> 
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(UNITS, 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [nn.Sigmoid, nn.Tanh, nn.ReLU])
 @pytest.mark.parametrize("layers", but_deep([10, 20], 20))
 def test_right_gradients_pass_also_where_they_vanish(layers: int, activation: Callable[[], nn.Module]) -> None:
     assert wrong(deep(layers, activation)) == set()
 
 
+@pytest.mark.slow
 def test_what_rounding_hides_is_said() -> None:
     check = check_gradients(TASK, Member(0, settings_of(), None, lambda: deep(20, nn.Sigmoid)), BATCH)
     assert check.passed
@@ -103,6 +105,7 @@ def test_the_same_module_with_a_right_backward_passes() -> None:
         assert wrong(WrongUnits(factors(None, 1.0), convolution=convolution)) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1.01, 0.99, 0.5, -1.0])
 def test_a_wrong_factor_is_found_in_what_lies_below_it_and_nowhere_else(factor: float) -> None:
     found = wrong(WrongUnits(factors(None, factor), layers=3))
@@ -169,6 +172,7 @@ def test_a_module_that_makes_tensors_is_checked_and_one_that_is_of_float32_alone
         assert ("not checked, since the forward pass does not run in float64" in check.finding) == passed_over
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "is_checked"),
     [

@@ -63,6 +63,7 @@ def train(folder: Path, *, pauses: tuple[int, ...] = (), form: str = "one", **sp
     return {trial: figures_of(list(curve.values())) for trial, curve in found.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_paused_trial_has_the_curve_of_an_unbroken_one(form: str, tmp_path: Path) -> None:
     """With dropout, batch norm, and each documented form of `configure_optimizers`."""
@@ -72,6 +73,7 @@ def test_a_paused_trial_has_the_curve_of_an_unbroken_one(form: str, tmp_path: Pa
     assert train(tmp_path / "broken", form=form, pauses=(1, 3)) == whole
 
 
+@pytest.mark.slow
 def test_the_rates_of_the_curve_are_those_of_the_module(tmp_path: Path) -> None:
     def rates(form: str) -> list[float]:
         return [row[-1] for row in train(tmp_path / form, form=form)[0]]
@@ -82,6 +84,7 @@ def test_the_rates_of_the_curve_are_those_of_the_module(tmp_path: Path) -> None:
     assert rates("plateau")[-1] < 0.05  # it saw the val_loss that `validation_step` logs
 
 
+@pytest.mark.slow
 def test_a_bare_trainer_gives_the_same_weights(tmp_path: Path) -> None:
     """What tuner adds to Lightning's loop is nothing but the order of the examples, and the seed of each step."""
     task = make_task(settings={"form": "steps"})
@@ -118,6 +121,7 @@ def test_a_bare_trainer_gives_the_same_weights(tmp_path: Path) -> None:
     assert (int(last["epoch"]), float(last["dev_loss"])) == (EPOCHS, pytest.approx(loss, rel=1e-5))
 
 
+@pytest.mark.slow
 def test_fits_end_with_their_trials(tmp_path: Path) -> None:
     """Nobody waits in a thread for an epoch that will not come."""
     train(tmp_path, pauses=(1, 2))
@@ -125,6 +129,7 @@ def test_fits_end_with_their_trials(tmp_path: Path) -> None:
     assert [t.name for t in threading.enumerate() if t.name == "fit"] == []
 
 
+@pytest.mark.slow
 def test_why_they_are_not_fused_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         train(tmp_path / "a", pauses=(1,))
@@ -136,6 +141,7 @@ def test_why_they_are_not_fused_is_said(tmp_path: Path, caplog: pytest.LogCaptur
         train(tmp_path / "b", fuse="require")
 
 
+@pytest.mark.slow
 def test_a_module_does_not_stop_its_own_trial(tmp_path: Path) -> None:
     """All trials stop by the rule of the sweep, or they could not be compared."""
     task = make_task("lightning_modules.py:Impatient")
@@ -148,6 +154,7 @@ def test_a_module_does_not_stop_its_own_trial(tmp_path: Path) -> None:
     assert reasons == ["early stopping at epoch 2"] * 2
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped_where_the_sweep_says_so(tmp_path: Path) -> None:
     """By so much here that plain SGD does not move."""
     free = train(tmp_path / "free", form="list")
@@ -155,6 +162,7 @@ def test_gradients_are_clipped_where_the_sweep_says_so(tmp_path: Path) -> None:
     assert held[0][-1][1] > free[0][-1][1] + 0.5
 
 
+@pytest.mark.slow
 def test_the_older_name_of_the_package_does_as_well(tmp_path: Path) -> None:
     task = make_task("other_lightning.py:Linear")
     check_contract(task)

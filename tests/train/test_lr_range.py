@@ -12,6 +12,7 @@ from tuner.diagnose.lr_range import suggest
 from tuner.train.lr_range import HOPELESS, range_test
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fuse", ["auto", "off"])
 def test_it_finds_a_rate_that_trains_and_stops_when_the_loss_explodes(fuse: str, tmp_path: Path) -> None:
     task = make_task(batch_size=32, fuse=fuse)
@@ -25,6 +26,7 @@ def test_it_finds_a_rate_that_trains_and_stops_when_the_loss_explodes(fuse: str,
     assert 1e-3 < found.learning_rate < 0.5
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_learn_gets_no_suggestion(tmp_path: Path) -> None:
     task = make_task(init="zero", settings={"hidden_layers": 3})
     points = range_test(task, jobs(tmp_path, [{}])[0], low=1e-5, high=1.0, steps=30)

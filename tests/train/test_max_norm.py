@@ -19,6 +19,7 @@ def longest(folder: Path) -> float:
     return max(float(w.flatten(1).norm(dim=1).max()) for w in weights.values() if w.dim() > 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fuse", ["auto", "off"])
 @pytest.mark.parametrize(
     ("model", "settings"),

@@ -52,6 +52,7 @@ def score_numbers(predictions: torch.Tensor, targets: torch.Tensor, metric: str)
     return Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=std)(predictions).metric
 
 
+@pytest.mark.slow
 @few
 @given(seed=seeds, trials=num_trials, examples=num_examples, classes=st.integers(2, 12), rounded=st.booleans())
 def test_class_metrics_agree_with_scikit_learn(
@@ -78,6 +79,7 @@ def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
     assert score_classes(logits, targets, "balanced_accuracy") == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @few
 @given(seed=seeds, trials=num_trials, examples=st.integers(12, 80), rounded=st.booleans())
 def test_binary_auroc_agrees_with_scikit_learn(seed: int, trials: int, examples: int, rounded: bool) -> None:
@@ -87,6 +89,7 @@ def test_binary_auroc_agrees_with_scikit_learn(seed: int, trials: int, examples:
     assert score_classes(logits, targets, "auroc") == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 @few
 @given(seed=seeds, trials=num_trials, examples=st.integers(12, 80), classes=st.integers(3, 6))
 def test_auroc_of_many_classes_agrees_with_scikit_learn(seed: int, trials: int, examples: int, classes: int) -> None:
@@ -129,6 +132,7 @@ def test_r_squared_of_a_constant_target_follows_scikit_learn() -> None:
     assert np.isnan(score_numbers(predictions[:, :1], targets[:1], "r2")).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", CLASSIFICATION)
 @few
 @given(
@@ -283,6 +287,7 @@ def score_labels(logits: torch.Tensor, targets: torch.Tensor, metric: str) -> np
     return Evaluation(targets, loss="binary_cross_entropy", metric=METRICS[metric])(logits).metric
 
 
+@pytest.mark.slow
 @few
 @given(seed=seeds, trials=num_trials, examples=num_examples, labels=st.integers(1, 6))
 def test_label_metrics_agree_with_scikit_learn(seed: int, trials: int, examples: int, labels: int) -> None:

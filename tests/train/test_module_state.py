@@ -36,6 +36,7 @@ def in_one_go(name: str, folder: Path, **training: object) -> list[EpochResult]:
     return curve
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESTORED)
 def test_a_trial_that_was_paused_goes_on_where_it_was(name: str, tmp_path: Path) -> None:
     whole = in_one_go(name, tmp_path / "whole")
@@ -52,6 +53,7 @@ def test_a_trial_that_was_paused_goes_on_where_it_was(name: str, tmp_path: Path)
     assert all(torch.equal(weights[0][n], t) for n, t in weights[1].items() if isinstance(t, torch.Tensor))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*RESTORED, *UNSAVED])
 def test_a_trial_that_was_interrupted_in_mid_epoch_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
     whole = in_one_go(name, tmp_path / "whole")

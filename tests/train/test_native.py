@@ -50,6 +50,7 @@ def whole_step(program: StackedProgram) -> ReplayedStep:
     return program._steps[program.batch_size]._replayed
 
 
+@pytest.mark.slow
 @needs_kernels
 @given(
     widths=st.lists(st.integers(1, 70), min_size=2, max_size=4),

@@ -93,6 +93,7 @@ def problem(trials: Sequence[Settings], seed: int) -> tuple[Tensor, Tensor, np.n
     return starts, grads, rates
 
 
+@pytest.mark.slow
 @given(cohorts(), st.integers(0, 1000))
 @settings(max_examples=at_depth(40), deadline=None)
 def test_rows_follow_torch_optim(trials: list[Settings], seed: int) -> None:

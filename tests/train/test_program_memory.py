@@ -61,6 +61,7 @@ def check_gone_with_its_last_reference(task: Task, folder: Path) -> None:
     task.evaluate(smaller)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_program_is_gone_with_its_last_reference(name: str, tmp_path: Path, no_collector: None) -> None:
     check_gone_with_its_last_reference(make_task(epochs=3, **CASES[name]), tmp_path)

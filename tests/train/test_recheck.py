@@ -33,6 +33,7 @@ def switch() -> Iterator[list[bool]]:
     found[0] = False
 
 
+@pytest.mark.slow
 def test_a_module_that_changes_later_is_found_out_and_its_trial_repeated_as_written(
     tmp_path: Path, switch: list[bool], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -55,6 +56,7 @@ def test_a_module_that_changes_later_is_found_out_and_its_trial_repeated_as_writ
     assert {t: figures(c[-4:]) for t, c in curves(events).items()} == {t: figures(c) for t, c in expected.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "training"),
     [

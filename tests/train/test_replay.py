@@ -116,6 +116,7 @@ def test_what_a_recording_cannot_hold_stays_with_python(step: Callable[[Tensor, 
     assert not replayed.recorded
 
 
+@pytest.mark.slow
 @given(
     network=st.one_of(mlps(), cnns()),
     optimizer=st.sampled_from(["sgd", "rmsprop", "adam", "adamw"]),

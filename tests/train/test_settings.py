@@ -48,12 +48,14 @@ VECTORS: st.SearchStrategy[Params] = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(VECTORS, VECTORS)
 def test_what_is_a_vector_over_trials_never_splits_a_cohort(first: Params, second: Params) -> None:
     assert set(first) | {"epochs"} == PER_TRIAL
     assert key_of(first) == key_of(second)
 
 
+@pytest.mark.slow
 @given(st.lists(VECTORS, min_size=2, max_size=4))
 @settings(max_examples=at_depth(10), deadline=None)
 def test_trials_of_one_key_train_together(tmp_path_factory: pytest.TempPathFactory, trials: list[Params]) -> None:

@@ -142,6 +142,7 @@ DEAR = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", but_deep(WAYS, *DEAR))
 def test_interrupted_in_mid_epoch_and_resumed_the_bits_are_the_same(
     name: str, single_steps: None, tmp_path: Path
@@ -234,6 +235,7 @@ def test_a_checkpoint_of_an_earlier_version_is_at_an_epochs_end(
     assert figures(list(found.curve)) == told[0]
 
 
+@pytest.mark.slow
 def test_a_trial_that_takes_too_long_ends_in_mid_epoch_and_the_others_go_on(single_steps: None, tmp_path: Path) -> None:
     spec = make_spec(epochs=EPOCHS).model_copy(update={"limits": LimitsSpec(trial_seconds=500.0)})
     task = Task(spec, digits(), torch.device("cpu"))
@@ -251,6 +253,7 @@ def test_a_trial_that_takes_too_long_ends_in_mid_epoch_and_the_others_go_on(sing
         assert curves(events)[trial] == expected[trial]
 
 
+@pytest.mark.slow
 def test_jobs_join_at_an_epochs_end_only(single_steps: None, tmp_path: Path) -> None:
     task = make_task()
     first, second = jobs(tmp_path / "joined", per_trial(2))
@@ -276,6 +279,7 @@ def test_an_interruption_is_heeded_after_the_slice(single_steps: None, tmp_path:
         assert (found.epoch, found.step) == (0, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", TWO_LAYERS])
 def test_slices_do_not_have_steps_recorded_again(
     model: str, single_steps: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

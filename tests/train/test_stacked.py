@@ -83,6 +83,7 @@ def norms_single_values(network: Network) -> bool:
     return any(isinstance(layer, LayerNorm) and layer.features == 1 for layer in network.layers)
 
 
+@pytest.mark.slow
 @given(
     network=st.one_of(mlps(), cnns()),
     loss=st.sampled_from(["cross_entropy", "binary_cross_entropy", "mse"]),
@@ -150,6 +151,7 @@ def test_running_statistics_are_those_of_the_library(spatial: bool, batch_size: 
                 assert relative_difference(ours[name], value) < 1e-5, name
 
 
+@pytest.mark.slow
 @given(network=st.one_of(mlps(), cnns()), size=st.integers(1, 300), seed=st.integers(0, 100))
 @settings(max_examples=at_depth(30), deadline=None)
 def test_evaluation_is_that_of_the_plain_module_with_dropout_off(network: Network, size: int, seed: int) -> None:

@@ -88,6 +88,7 @@ def test_shapes_are_those_in_memory(shape: tuple[int, ...], tmp_path: Path) -> N
     assert torch.equal(ours.flatten(1).sort(dim=0).values, theirs.flatten(1).sort(dim=0).values)
 
 
+@pytest.mark.slow
 def test_streamed_training_gives_the_bits_of_training_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load(folder, source="d", stream=True)
     spec = make_spec(fuse="off", batch_size=41)

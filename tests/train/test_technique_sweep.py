@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.train.cohorts import curves, figures, jobs, run_cohort
@@ -20,6 +21,7 @@ from tuner.train.task import Task
 SWEEP = Path(__file__).parents[2] / "sweeps" / "digits_techniques.yaml"
 
 
+@pytest.mark.slow
 def test_trials_from_its_space_train_in_cohorts_as_they_do_alone(tmp_path: Path) -> None:
     spec = read_sweep(SWEEP, overrides=["training.epochs=2"]).spec
     space, task = build_space(spec), Task(spec, load_training_data(spec), torch.device("cpu"))

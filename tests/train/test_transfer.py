@@ -224,6 +224,7 @@ def test_weights_taken_from_its_own_start_change_nothing(tmp_path: Path) -> None
     assert figures(plain) == figures(given) == figures(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", NORMED])
 def test_the_body_goes_its_share_of_the_way(model: str, tmp_path: Path) -> None:
     """One epoch of one step of SGD: each change is the learning rate's share of the gradient."""
@@ -240,6 +241,7 @@ def test_the_body_goes_its_share_of_the_way(model: str, tmp_path: Path) -> None:
         assert torch.allclose(moved[0.25][name], change * (1.0 if name == head else 0.25), atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_layers_thaw_one_by_one(tmp_path: Path) -> None:
     before = saved(tmp_path / "weights.pt")
     for fuse in ("auto", "off"):

@@ -17,6 +17,8 @@ from tuner.models.build import build_module
 from tuner.records import Params, TrialFinished, TrialStarted
 from tuner.spec.defaults import settings_for
 
+pytestmark = pytest.mark.slow
+
 FILE = "tests/train/user_modules.py"
 
 

@@ -32,6 +32,8 @@ from tuner.train.cohort import Cohort
 from tuner.train.export import export_folder
 from tuner.train.task import Task
 
+pytestmark = pytest.mark.slow
+
 SEED = 1000
 DROPOUT = 0.1
 STEPS = 6

@@ -121,7 +121,8 @@ class Dimension:
         if self._grid is None or self.low == self.high:
             return True
         steps = (value - self.low) / self._grid
-        return abs(steps - round(steps)) <= 1e-6 * max(1.0, abs(steps))
+        rounded = 5e-12 * abs(value) / self._grid  # to twelve digits, as `value_at` does
+        return abs(steps - round(steps)) <= 1e-6 * max(1.0, abs(steps)) + rounded
 
     @property
     def _grid(self) -> float | None:
