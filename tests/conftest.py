@@ -43,10 +43,11 @@ UNMARKED_SECONDS = 0.5
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hangups_are_heeded_by_what_is_tested() -> None:
-    """`nohup` is meant for the tests: a handler that does nothing is no more inherited by programs that they start."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
+def signals_are_heeded_by_what_is_tested() -> None:
+    """What `nohup` or a script's `make test &` ignores is meant for the tests: what they start inherits none of it."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session", autouse=True)

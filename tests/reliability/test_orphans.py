@@ -61,11 +61,14 @@ def test_work_apart_ends_with_whoever_wanted_it(tmp_path: Path, left: list[int],
     with subprocess.Popen(
         [sys.executable, str(script), str(said)], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
     ) as wants:
-        assert eventually(said.exists, seconds=60.0)
-        left.append(int(said.read_text()))
-        assert len(group(left[0])) == 2
-        wants.send_signal(number)
-        assert wants.wait(60.0) in (-number, 128 + number)
+        try:
+            assert eventually(said.exists, seconds=60.0)
+            left.append(int(said.read_text()))
+            assert len(group(left[0])) == 2
+            wants.send_signal(number)
+            assert wants.wait(60.0) in (-number, 128 + number)
+        finally:
+            wants.kill()
     assert eventually(lambda: not group(left[0]), seconds=5.0)
 
 
