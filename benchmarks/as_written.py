@@ -36,7 +36,7 @@ from tuner.data.load import load_training_data  # noqa: E402
 from tuner.execute.cores import available_cores  # noqa: E402
 from tuner.records import TrialJob  # noqa: E402
 from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec  # noqa: E402
-from tuner.train.cohort import Cohort  # noqa: E402
+from tuner.train.loop.cohort import Cohort  # noqa: E402
 from tuner.train.program import num_steps  # noqa: E402
 from tuner.train.task import Task  # noqa: E402
 

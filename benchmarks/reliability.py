@@ -69,7 +69,10 @@ class InMemory:
 
 @contextmanager
 def checkpoints(write: Callable[..., float], read: Callable[..., Any]) -> Iterator[None]:
-    with patch("tuner.train.run.write_checkpoint", write), patch("tuner.train.run.read_checkpoint", read):
+    with (
+        patch("tuner.train.loop.member.write_checkpoint", write),
+        patch("tuner.train.loop.member.read_checkpoint", read),
+    ):
         yield
 
 
@@ -89,7 +92,7 @@ def sweep(num_trials: int) -> Clock:
 
 
 def measure_checkpoints(rounds: int, num_trials: int) -> None:
-    from tuner.train.checkpoint import read_checkpoint, write_checkpoint
+    from tuner.train.loop.checkpoint import read_checkpoint, write_checkpoint
 
     sweep(2)  # what is imported late is imported
     on: list[Clock] = []

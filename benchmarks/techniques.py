@@ -27,7 +27,7 @@ from tuner.data.load import load_training_data
 from tuner.execute.numeric import set_numeric_environment
 from tuner.records import EpochsFinished, TrialJob
 from tuner.spec.model import SweepSpec
-from tuner.train.cohort import Cohort
+from tuner.train.loop.cohort import Cohort
 from tuner.train.task import Task
 
 RATES = (0.01, 0.03, 0.1)

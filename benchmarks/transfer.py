@@ -25,7 +25,7 @@ from scipy import stats
 from tuner.data.dataset import DataInfo, Split, TrainingData
 from tuner.records import EpochsFinished, TrialJob
 from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec
-from tuner.train.cohort import Cohort
+from tuner.train.loop.cohort import Cohort
 from tuner.train.task import Task
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))

@@ -26,8 +26,8 @@ set_numeric_environment(1)
 import torch  # noqa: E402
 
 from tests.pretend_cuda import pretended  # noqa: E402
-from tuner.report.plots.table import drawn  # noqa: E402
-from tuner.train.native.library import library  # noqa: E402
+from tuner.report.figures.table import drawn  # noqa: E402
+from tuner.train.replay.native.library import library  # noqa: E402
 
 torch.set_num_threads(1)
 library(wait=True)  # or the first test's workers would have a compiler at work beside them
@@ -54,7 +54,7 @@ def signals_are_heeded_by_what_is_tested() -> None:
 def pages_without_plots() -> Iterator[None]:
     """The plots of a small run's report are most of its work; who looks at them takes the fixture `drawings`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuner.report.plots.table.drawn", lambda analysis: iter(()))
+        patch.setattr("tuner.report.figures.table.drawn", lambda analysis: iter(()))
         yield
 
 
@@ -70,7 +70,7 @@ def one_fork_server_for_all_sweeps() -> Iterator[None]:
 @pytest.fixture
 def drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports with plots."""
-    monkeypatch.setattr("tuner.report.plots.table.drawn", drawn)
+    monkeypatch.setattr("tuner.report.figures.table.drawn", drawn)
 
 
 @pytest.fixture

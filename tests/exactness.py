@@ -78,7 +78,7 @@ PROBE = """
 from tuner.execute.numeric import set_numeric_environment
 set_numeric_environment(1)
 import torch
-from tuner.train.native.library import library
+from tuner.train.replay.native.library import library
 torch.mm(torch.ones(64, 64), torch.ones(64, 64))
 torch.conv2d(torch.ones(2, 4, 8, 8), torch.ones(4, 4, 3, 3))
 print("aten", torch.backends.cpu.get_cpu_capability(), "threads", torch.get_num_threads())

@@ -26,7 +26,7 @@ from tuner.data import sources
 from tuner.data.load import load_training_data
 from tuner.models.module import initial_values, load_values, to_module
 from tuner.records import Direction, EpochsFinished, TrialFinished, TrialRecord, TrialState
-from tuner.report.leaderboard import leaderboard
+from tuner.report.tables.leaderboard import leaderboard
 from tuner.search import registry
 from tuner.search.strategy import Strategy
 from tuner.spec.model import SearchSpec, SweepSpec

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,49 @@ OWNERS = {
 
 LATE = {"optuna": {"cli"}, "torch": {"cli", "report"}}
 """The parts that may do so inside a function besides: to say a version, to load the winner's weights."""
+
+
+ROOMS = {
+    "report": (
+        {"words", "space", "facts", "files", "curves"},
+        {"certainty", "code"},
+        {"tables", "best"},
+        {"analysis"},
+        {"summary", "compare"},
+        {"page", "figures", "terminal"},
+        {"write"},
+    ),
+    "search": (
+        {"strategy", "observe", "distinct", "seeding", "rungs"},
+        {"cube", "designs"},
+        {"staged"},
+        {"priority", "optuna", "wrap"},
+        {"registry", "as_optuna"},
+    ),
+    "spec": (
+        {"space", "command"},
+        {"known"},
+        {"values"},
+        {"blocks"},
+        {"model"},
+        {"defaults", "objectives", "schema", "own_code", "text"},
+        {"checks", "edit", "kept"},
+        {"reader", "reference"},
+    ),
+    "train": (
+        {"settings", "device", "measure", "replay"},
+        {"program"},
+        {"batch"},
+        {"rows"},
+        {"programs"},
+        {"ways"},
+        {"task"},
+        {"loop"},
+        {"own"},
+        {"before", "after"},
+    ),
+}
+"""The rooms of the parts that have some, and the modules at their doors, from the bottom up, as the layers are."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +159,15 @@ def breaks_the_layers(found: Import) -> bool:
     return not target or layer_of(target) >= layer_of(found.part)
 
 
+def breaks_the_rooms(found: Import) -> bool:
+    """Of one part: whether a room imports from one that is not below it."""
+    if found.part not in ROOMS or not found.module.startswith(f"tuner.{found.part}."):
+        return False
+    room, target = found.file.split("/")[1].removesuffix(".py"), found.module.split(".")[2]
+    floors = {name: floor for floor, names in enumerate(ROOMS[found.part]) for name in names}
+    return room != target and floors[target] >= floors[room]
+
+
 def breaks_an_ownership(found: Import) -> bool:
     library = found.module.split(".")[0]
     if library not in OWNERS or found.for_types:
@@ -138,6 +191,35 @@ def test_imports_go_down_only() -> None:
 
 
 @pytest.mark.slow
+def test_no_modules_import_one_another() -> None:
+    files = {p.relative_to(SOURCE).as_posix() for p in SOURCE.rglob("*.py")}
+    graph: dict[str, set[str]] = {file: set() for file in files}
+    for found in all_imports():
+        target = found.module.removeprefix("tuner.").replace(".", "/") + ".py"
+        if not found.for_types and target in files:
+            graph[found.file].add(target)
+    TopologicalSorter(graph).prepare()  # raises a CycleError that names them
+
+
+@pytest.mark.parametrize("part", ROOMS)
+def test_every_room_of_a_part_has_its_floor(part: str) -> None:
+    rooms = {p.relative_to(SOURCE / part).parts[0].removesuffix(".py") for p in (SOURCE / part).rglob("*.py")}
+    with_code = {room for room in rooms if room != "__init__"}
+    assert with_code == set().union(*ROOMS[part])
+
+
+@pytest.mark.slow
+def test_within_a_part_imports_go_down_only() -> None:
+    assert [str(i) for i in all_imports() if breaks_the_rooms(i)] == []
+
+
+def test_an_import_from_a_room_above_is_seen() -> None:
+    assert breaks_the_rooms(statement("train/batch/batches.py", "from tuner.train.rows.tables import Tables"))
+    assert breaks_the_rooms(statement("train/own/loop.py", "from tuner.train.before import checks"))
+    assert not breaks_the_rooms(statement("train/rows/tables.py", "from tuner.train.batch.batches import BatchChanges"))
+
+
+@pytest.mark.slow
 def test_heavy_libraries_stay_with_their_owners() -> None:
     assert [str(i) for i in all_imports() if breaks_an_ownership(i)] == []
 
@@ -148,7 +230,7 @@ def test_heavy_libraries_stay_with_their_owners() -> None:
         ("report/write.py", "from tuner.execute.local import LocalExecutor"),
         ("report/write.py", "from tuner import sweep"),
         ("records.py", "from tuner.spec.model import SweepSpec"),
-        ("search/gp.py", "def f():\n    from tuner.store.store import StudyStore"),
+        ("search/priority/gp.py", "def f():\n    from tuner.store.store import StudyStore"),
         ("models/mlp.py", "if TYPE_CHECKING:\n    from tuner.data.dataset import Split"),
         ("train/task.py", "from .cohort import Cohort"),
         ("train/task.py", "import tuner"),
@@ -161,9 +243,9 @@ def test_the_check_sees_an_import_that_goes_up_or_across(file: str, text: str) -
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("report/page.py", "import torch"),
+        ("report/page/html.py", "import torch"),
         ("cli/best.py", "import torch.nn"),
-        ("search/gp.py", "def f():\n    import torch"),
+        ("search/priority/gp.py", "def f():\n    import torch"),
         ("execute/local.py", "from optuna.study import Study"),
     ],
 )
@@ -176,7 +258,7 @@ def test_the_check_sees_a_library_in_the_wrong_hands(file: str, text: str) -> No
     [
         ("cli/best.py", "def f():\n    import torch"),
         ("cli/report.py", "if TYPE_CHECKING:\n    import pandas as pd"),
-        ("search/gp.py", "from scipy import linalg"),
+        ("search/priority/gp.py", "from scipy import linalg"),
         ("sweep/loop.py", "from tuner.execute.executor import Executor"),
         ("data/load.py", "from tuner.data.parts import Parts"),
         ("__main__.py", "from tuner.cli.main import main"),

@@ -31,9 +31,9 @@ from tuner.sweep.keeper import Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.study import sweep_up
 from tuner.sweep.told import Told
-from tuner.train.artefacts import write_curve, write_predictions, write_weights
-from tuner.train.checkpoint import Checkpoint, write_checkpoint
-from tuner.train.early_stopping import Patience
+from tuner.train.loop.artefacts import write_curve, write_predictions, write_weights
+from tuner.train.loop.checkpoint import Checkpoint, write_checkpoint
+from tuner.train.loop.early_stopping import Patience
 
 RESULT = EpochResult(
     epoch=1, train_loss=0.1, dev_loss=0.1, train_metric=0.9, dev_metric=0.9, learning_rate=0.1, seconds=1.0

@@ -31,7 +31,7 @@ def main(phase: str, file: str, seconds: str, *options: str) -> None:
     import torch
 
     from gpu.setting import DEVICE, Figures, Setting
-    from tuner.train.gpus import make_current
+    from tuner.train.device.gpus import make_current
 
     torch.set_num_threads(1)
     make_current(torch.device(DEVICE))

@@ -11,7 +11,7 @@ from baselines import GraphedTrial, Make, network, run_typical, train_lean
 from gpu.setting import DEVICE, configurations, jobs, wall_ms
 from tuner.data.dataset import TrainingData
 from tuner.records import EpochsFinished, TrialFailed
-from tuner.train.cohort import Cohort
+from tuner.train.loop.cohort import Cohort
 from tuner.train.task import Task
 
 

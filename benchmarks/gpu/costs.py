@@ -9,8 +9,8 @@ import torch
 
 from gpu.setting import DEVICE, Figures, Setting, gpu_ms, made_up, runs, spread, task_of, wall_ms
 from gpu.truth import EAGER, NORMED
+from tuner.train.loop.slices import epoch_plan
 from tuner.train.program import Program
-from tuner.train.slices import epoch_plan
 from tuner.train.task import Task
 
 REPEATS = 3

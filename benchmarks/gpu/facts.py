@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gpu.setting import DEVICE, Figures, Setting, gpu_ms, tflops_of_product
-from tuner.train.gpus import allow_tf32
+from tuner.train.device.gpus import allow_tf32
 
 QUERY = "name,driver_version,memory.total,memory.used,clocks.sm,clocks.max.sm,clocks.mem,power.limit,utilization.gpu"
 

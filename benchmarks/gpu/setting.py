@@ -15,7 +15,7 @@ import torch
 from tuner.data.dataset import DataInfo, Split, TrainingData
 from tuner.records import Params, TrialJob
 from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec
-from tuner.train.run import Run
+from tuner.train.loop.member import Run
 from tuner.train.task import Task
 
 Figures: TypeAlias = dict[str, Any]

@@ -12,9 +12,9 @@ import torch
 from gpu.setting import DEVICE, Figures, Setting, jobs, made_up, runs, task_of
 from tuner.data.dataset import TrainingData
 from tuner.records import EpochsFinished
-from tuner.train.cohort import Cohort
-from tuner.train.graph import GraphedOperations
-from tuner.train.slices import epoch_plan
+from tuner.train.loop.cohort import Cohort
+from tuner.train.loop.slices import epoch_plan
+from tuner.train.replay.cuda_graph import GraphedOperations
 
 EAGER = patch.object(GraphedOperations, "__call__", lambda step: step._operations())
 """Steps as single launches in place of a graph."""

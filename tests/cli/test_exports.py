@@ -18,7 +18,7 @@ from tuner.errors import TunerError
 from tuner.paths import StudyPaths
 from tuner.spec.reader import read_sweep
 from tuner.store.reader import read_study
-from tuner.train.exported import check_export
+from tuner.train.after.exported import check_export
 
 NET = """
 import torch

@@ -21,9 +21,9 @@ from tuner.cli.show import show
 from tuner.cli.status import status
 from tuner.paths import StudyPaths
 from tuner.records import FINALIST, Direction, TrialFinished
-from tuner.report.choice import choice_so_far, final_choice
+from tuner.report.certainty.choice import choice_so_far, final_choice
+from tuner.spec.kept.space_values import space_to_json
 from tuner.spec.model import DataSpec, SweepSpec
-from tuner.spec.space_values import space_to_json
 from tuner.store.optuna_store import OptunaStore, open_store
 from tuner.store.reader import read_study
 

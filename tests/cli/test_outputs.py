@@ -14,7 +14,7 @@ import pytest
 from tuner.cli.main import run_command_line
 from tuner.errors import StorageError, TunerError
 from tuner.report.files import new_output, write_output
-from tuner.train import export
+from tuner.train.after import export
 
 SWEEP = """
 study: study

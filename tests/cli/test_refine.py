@@ -17,8 +17,8 @@ from tuner.paths import StudyPaths
 from tuner.records import Direction, Params, TrialFinished
 from tuner.report.best import write_best
 from tuner.spec.defaults import build_space
+from tuner.spec.kept.space_values import space_to_json
 from tuner.spec.reader import read_sweep
-from tuner.spec.space_values import space_to_json
 from tuner.store.optuna_store import open_store
 from tuner.store.reader import read_study
 

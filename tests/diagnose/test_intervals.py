@@ -14,7 +14,7 @@ from tuner.diagnose.intervals import (
     difference_interval,
     wilson_interval,
 )
-from tuner.report.resampling import resample_weights, resampled_metric
+from tuner.report.certainty.resampling import resample_weights, resampled_metric
 
 
 @given(st.integers(1, 10_000), st.data())

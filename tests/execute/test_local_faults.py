@@ -35,7 +35,7 @@ from tuner.records import (
     TrialJob,
 )
 from tuner.spec.model import LimitsSpec
-from tuner.train.checkpoint import read_checkpoint, write_checkpoint
+from tuner.train.loop.checkpoint import read_checkpoint, write_checkpoint
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import torch
 from tuner.execute import memory
 from tuner.execute.memory import Memory
 from tuner.models.generators import GeneratorStates, seed_generators
-from tuner.train.gpus import wait_for
+from tuner.train.device.gpus import wait_for
 
 MPS = torch.device("mps")
 

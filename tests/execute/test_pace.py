@@ -12,8 +12,8 @@ from tuner.cli.check import _pace
 from tuner.execute import cores, preflight
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.training import open_task
-from tuner.train import pace
-from tuner.train.pace import trial_epoch_seconds
+from tuner.train.before import pace
+from tuner.train.before.pace import trial_epoch_seconds
 
 
 @pytest.fixture(autouse=True)

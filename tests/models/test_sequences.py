@@ -13,7 +13,7 @@ from tuner.data.dataset import DataInfo, Split, TrainingData
 from tuner.errors import DataError
 from tuner.models.build import MODULES, build_module
 from tuner.spec.defaults import settings_for
-from tuner.train.checks import run_checks
+from tuner.train.before.checks import run_checks
 
 SMALL: Mapping[str, Mapping[str, object]] = {
     "conv1d": {"channels": 8},

@@ -30,7 +30,7 @@ from tuner.errors import StudyNotFoundError
 from tuner.paths import StudyPaths
 from tuner.records import TrialRecord, TrialState
 from tuner.store.reader import read_study
-from tuner.train.checkpoint import read_checkpoint
+from tuner.train.loop.checkpoint import read_checkpoint
 
 ENDED = re.compile(r"^trial (\d+) (complete|pruned|failed): dev (\S+), (\d+) epochs, [\d.]+ s \((.*)\) ", re.MULTILINE)
 WENT_ON = re.compile(

@@ -20,10 +20,11 @@ from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialFinished
 from tuner.spec.defaults import build_space
+from tuner.spec.kept.space_values import space_to_json
 from tuner.spec.reader import parse_sweep
-from tuner.spec.space_values import space_to_json
 from tuner.store.optuna_store import open_store
-from tuner.store.reader import StudyData, read_study
+from tuner.store.reader import read_study
+from tuner.store.study_data import StudyData
 
 NUM_TRIED = 400
 """At least, of some ten thousand alterations."""

@@ -19,7 +19,7 @@ from tests.reliability.launch import Command, Zygote, launch, wait_for
 from tests.reliability.rig import MARK, Place, Rig
 from tests.reliability.test_signals import SLOW, long_epochs
 from tuner.faults import POINTS
-from tuner.report.choice import stored_tests
+from tuner.report.certainty.choice import stored_tests
 from tuner.store.reader import read_study
 from tuner.sweep.finalists import best_trials
 

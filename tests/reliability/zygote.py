@@ -28,9 +28,9 @@ PRELOADED = (
     "pyarrow.pandas_compat", "sklearn.datasets", "sqlalchemy.dialects.sqlite", "torch", "torch._dynamo",
     "torch.testing", "tuner.cli.doctor", "tuner.cli.progress", "tuner.cli.report", "tuner.cli.run", "tuner.cli.show",
     "tuner.cli.status", "tuner.data.arrays", "tuner.data.targets", "tuner.execute.inline", "tuner.execute.local",
-    "tuner.execute.worker", "tuner.report.terminal", "tuner.report.write", "tuner.search.optuna_samplers",
-    "tuner.search.priority", "tuner.search.registry", "tuner.spec.changes", "tuner.spec.check", "tuner.spec.reader",
-    "tuner.store.optuna_store", "tuner.sweep.run",
+    "tuner.execute.worker", "tuner.report.terminal", "tuner.report.write", "tuner.search.optuna.samplers",
+    "tuner.search.priority.strategy", "tuner.search.registry", "tuner.spec.kept.changes", "tuner.spec.checks.sweep",
+    "tuner.spec.reader", "tuner.store.optuna_store", "tuner.sweep.run",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from scipy.stats import norm
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochResult, ParamValue, TrialRecord, TrialState
 from tuner.spec.space import Dimension, Space
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 NUM_CLASSES = 4
 

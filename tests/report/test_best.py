@@ -9,10 +9,10 @@ from ruamel.yaml import YAML
 from tests.report.simulate import SimulatedStudy, simulate
 from tuner.paths import StudyPaths
 from tuner.report.best import one_trial_sweep, write_best
-from tuner.report.choice import final_choice
+from tuner.report.certainty.choice import final_choice
 from tuner.spec.model import SweepSpec
 from tuner.spec.reader import read_sweep
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 
 def load(path: Path) -> dict[str, object]:

@@ -12,7 +12,7 @@ import pytest
 from tests.report.simulate import SimulatedStudy
 from tuner.cli.main import run_command_line
 from tuner.paths import StudyPaths
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 
 @pytest.fixture

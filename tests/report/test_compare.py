@@ -12,7 +12,7 @@ from tuner.errors import UsageError
 from tuner.paths import StudyPaths
 from tuner.report.analysis import Analysis
 from tuner.report.compare import Side, compare, side
-from tuner.report.plots.comparison import comparison
+from tuner.report.figures.comparison import comparison
 
 
 def analysed(study: SimulatedStudy, folder: Path) -> Analysis:

@@ -12,10 +12,10 @@ import pytest
 from tests.report.simulate import SimulatedStudy
 from tests.report.test_leaderboard import record, study
 from tuner.records import TrialState
-from tuner.report.formats import FORMATS, to_csv, to_excel_csv, to_json, to_markdown, to_parquet
-from tuner.report.leaderboard import leaderboard
+from tuner.report.tables.formats import FORMATS, to_csv, to_excel_csv, to_json, to_markdown, to_parquet
+from tuner.report.tables.leaderboard import leaderboard
 from tuner.report.terminal import print_leaderboard
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 HOSTILE = "=cmd()|<script>alert(1)</script>[red]\x1b[31m\nend"
 

@@ -13,12 +13,12 @@ from tuner.errors import TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import Json
 from tuner.report.analysis import Analysis
-from tuner.report.front import best_within
-from tuner.report.plots.table import drawn
+from tuner.report.certainty.front import best_within
+from tuner.report.figures.table import drawn
 from tuner.report.summary import summarise
 from tuner.report.write import html_report
 from tuner.spec.objectives import COSTS
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 
 def with_costs(study: StudyData, costs: dict[int, float], *, bound: float | None = None) -> StudyData:
@@ -85,8 +85,8 @@ def test_a_truly_undominated_network_is_on_the_front_or_marked_maybe() -> None:
 
 
 def _scores(found: SimulatedStudy) -> object:
-    from tuner.report.dev_scores import DevScores
-    from tuner.report.resampling import resample_weights
+    from tuner.report.certainty.dev_scores import DevScores
+    from tuner.report.certainty.resampling import resample_weights
 
     numbers = tuple(found.predictions)
     right = np.stack([found.predictions[n].argmax(axis=1) == found.targets for n in numbers])

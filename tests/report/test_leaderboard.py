@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.report.simulate import SPACE, SimulatedStudy
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
-from tuner.report.leaderboard import TrialNote, leaderboard
-from tuner.report.ranking import best_trial, rank_trials, trials_apart
-from tuner.store.reader import StudyData
+from tuner.report.certainty.ranking import best_trial, rank_trials, trials_apart
+from tuner.report.tables.leaderboard import TrialNote, leaderboard
+from tuner.store.study_data import StudyData
 
 
 def record(number: int, value: float | None, *, state: TrialState = TrialState.COMPLETE, size: int = 10) -> TrialRecord:

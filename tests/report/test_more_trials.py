@@ -6,8 +6,8 @@ import pytest
 from tests.report.simulate import simulate
 from tests.report.test_leaderboard import record
 from tuner.records import Direction, TrialState
-from tuner.report.cost import cost_of
-from tuner.report.more_trials import best_of_k
+from tuner.report.certainty.more_trials import best_of_k
+from tuner.report.tables.cost import cost_of
 
 
 @pytest.mark.slow

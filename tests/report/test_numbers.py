@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuner.report.numbers import moment_text, number_of
+from tuner.report.words.numbers import moment_text, number_of
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials")])

@@ -14,9 +14,9 @@ from tests.report.test_leaderboard import record, study
 from tuner.paths import StudyPaths
 from tuner.records import TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.plots.table import drawn
+from tuner.report.figures.table import drawn
 from tuner.report.write import html_report
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 VOID = {"meta", "link", "input", "wbr", "br", "img", "hr"}
 
@@ -60,7 +60,7 @@ def page_text(mixed: SimulatedStudy, tmp_path_factory: pytest.TempPathFactory) -
     paths = StudyPaths(tmp_path_factory.mktemp("page") / "simulated")
     mixed.write_files(paths)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuner.report.plots.table.drawn", drawn)
+        patch.setattr("tuner.report.figures.table.drawn", drawn)
         return html_report(Analysis(mixed.study, paths))
 
 

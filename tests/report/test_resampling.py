@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from tuner.report.resampling import METRICS, bootstrap_interval, resample_weights, resampled_metric
+from tuner.report.certainty.resampling import METRICS, bootstrap_interval, resample_weights, resampled_metric
 
 Drawn = tuple[NDArray[np.float64], NDArray[np.generic]]
 

@@ -10,11 +10,11 @@ from tests.depth import but_deep
 from tests.report.simulate import SimulatedStudy, simulate
 from tuner.paths import StudyPaths
 from tuner.records import Direction
-from tuner.report.finalists import finals
-from tuner.report.overstatement import expected_overstatement, own_noise
-from tuner.report.resampling import Array, resample_weights
-from tuner.report.statistics import study_statistics
-from tuner.report.ties import tie_group, unpaired_tie_group
+from tuner.report.certainty.finalists import finals
+from tuner.report.certainty.overstatement import expected_overstatement, own_noise
+from tuner.report.certainty.resampling import Array, resample_weights
+from tuner.report.certainty.statistics import study_statistics
+from tuner.report.certainty.ties import tie_group, unpaired_tie_group
 
 WEIGHTS = resample_weights(360, resamples=400)[1:] / 360
 

@@ -9,9 +9,9 @@ from tests.report.test_leaderboard import record, study
 from tuner.paths import StudyPaths
 from tuner.records import TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.choice import final_choice
+from tuner.report.certainty.choice import final_choice
 from tuner.report.summary import summarise
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 
 def text(data: StudyData, paths: StudyPaths | None = None) -> str:

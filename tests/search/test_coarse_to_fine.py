@@ -13,7 +13,7 @@ from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, quality
 from tests.search.test_priority import sweep
 from tuner.records import Direction, Params, TrialState
 from tuner.search.registry import open_strategy
-from tuner.search.zoom import zoom, zoomed_space
+from tuner.search.wrap.zoom import zoom, zoomed_space
 from tuner.spec.space import Dimension, Space
 
 SPACE = Space(

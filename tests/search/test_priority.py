@@ -13,10 +13,10 @@ from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, Make, St
 from tests.search.test_stock_strategies import maker
 from tuner.records import Direction, EpochResult, Params, ParamValue, TrialRecord, TrialState
 from tuner.search.cube import Cube
-from tuner.search.diagnosis import Diagnosis, diagnose, still_learns
-from tuner.search.explorer import Explorer
 from tuner.search.observe import no_noise
-from tuner.search.priority import PriorityStrategy
+from tuner.search.priority.diagnosis import Diagnosis, diagnose, still_learns
+from tuner.search.priority.explorer import Explorer
+from tuner.search.priority.strategy import PriorityStrategy
 from tuner.search.registry import open_strategy
 from tuner.search.rungs import priority_rungs
 from tuner.search.strategy import Advance, Strategy
@@ -307,12 +307,12 @@ def test_an_earlier_study_replaces_the_opening_and_is_not_repeated() -> None:
 
 
 def test_cheap_trials_are_searched_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tuner.search.explorer
+    import tuner.search.priority.explorer
 
     def refuse(*args: object, **options: object) -> None:
         raise AssertionError("a model was fitted")
 
-    monkeypatch.setattr(tuner.search.explorer, "Response", refuse)
+    monkeypatch.setattr(tuner.search.priority.explorer, "Response", refuse)
     game = FastGame(quality, direction=Direction.MAXIMIZE)
     strategy = maker("priority")(CONTINUOUS, Direction.MAXIMIZE, trials=80, epochs=EPOCHS, seed=0)
     game.play(strategy, workers=4)

@@ -12,8 +12,8 @@ from tests.contracts.strategy_contract import CONTINUOUS, Game, Make, StrategyCo
 from tests.depth import but_deep
 from tuner.records import Direction, EpochResult, Params, TrialRecord, TrialState
 from tuner.search.registry import open_strategy
-from tuner.search.scalarised import scalarised
 from tuner.search.strategy import Strategy
+from tuner.search.wrap.scalarised import scalarised
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import Objective, direction_of, further_objectives, losses_of, pareto_front
 from tuner.spec.space import Space

@@ -12,7 +12,7 @@ from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, Make, St
 from tests.depth import but_deep
 from tuner.records import Direction
 from tuner.search import registry
-from tuner.search.optuna_space import distribution_of, from_optuna, to_optuna
+from tuner.search.optuna.space import distribution_of, from_optuna, to_optuna
 from tuner.search.registry import open_strategy
 from tuner.search.strategy import Start, Strategy
 from tuner.spec.model import DataSpec, SearchSpec, SweepSpec, TrainingSpec

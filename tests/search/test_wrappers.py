@@ -18,8 +18,8 @@ from tuner.search.designs import grid
 from tuner.search.observe import best_of, no_noise
 from tuner.search.registry import STRATEGIES, open_strategy
 from tuner.search.rungs import PRUNERS, priority_rungs, rungs_of
-from tuner.search.stop import StoppingStrategy
 from tuner.search.strategy import Advance, Decision, Strategy
+from tuner.search.wrap.stop import StoppingStrategy
 from tuner.spec.model import PrunerName, StopSpec, StrategyName, SweepSpec
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of
-from tuner.spec.knowledge import Hyperparameter
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of
+from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.space import Dimension, Scale
 
 

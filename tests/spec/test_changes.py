@@ -7,8 +7,8 @@ import json
 import pytest
 
 from tests.spec.helpers import read
-from tuner.spec.changes import Change, diff_spaces, diff_sweeps
 from tuner.spec.defaults import build_space
+from tuner.spec.kept.changes import Change, diff_spaces, diff_sweeps
 from tuner.spec.space import Dimension, Space
 
 BASE = """

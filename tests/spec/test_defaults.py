@@ -9,10 +9,10 @@ import pytest
 from tests.spec.helpers import read
 from tuner.models.layers import ACTIVATIONS as LAYER_ACTIVATIONS
 from tuner.spec.defaults import build_space, settings_for
-from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of
-from tuner.spec.knowledge import OPTIMIZERS
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of
+from tuner.spec.known.knowledge import OPTIMIZERS
+from tuner.spec.known.networks import ACTIVATIONS, MODELS
 from tuner.spec.model import TrainingSpec
-from tuner.spec.networks import ACTIVATIONS, MODELS
 from tuner.spec.space import REGULARISATION_TIER, Dimension
 
 NOT_SEARCHED = {"epochs", "early_stopping", "loss", "precision", "fuse", "freeze", "class_weights", "auxiliary_loss"}

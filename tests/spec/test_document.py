@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from tuner.spec.document import Document, parse_yaml, top_level_scalar
-from tuner.spec.problems import Place
+from tuner.spec.text.document import Document, parse_yaml, top_level_scalar
+from tuner.spec.text.problems import Place
 
 
 def parse(text: str) -> Document:

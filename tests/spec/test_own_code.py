@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tuner.spec.code_versions import changed_files, version_of
+from tuner.spec.kept.code_versions import changed_files, version_of
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files, named_code
 

@@ -16,11 +16,11 @@ from ruamel.yaml import YAML
 from tests.depth import at_depth
 from tests.spec.strategies import sweep_values
 from tuner.errors import SweepFileError
-from tuner.spec.changes import diff_sweeps
 from tuner.spec.defaults import build_space, settings_for
+from tuner.spec.kept.changes import diff_sweeps
+from tuner.spec.kept.space_values import space_from_json, space_to_json
 from tuner.spec.model import SweepSpec
 from tuner.spec.reader import parse_sweep
-from tuner.spec.space_values import space_from_json, space_to_json
 
 pytestmark = pytest.mark.slow
 

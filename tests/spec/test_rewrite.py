@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tests.depth import at_depth
 from tuner.diagnose.bounds import winners_on_bounds
-from tuner.search.zoom import zoom
+from tuner.search.wrap.zoom import zoom
 from tuner.spec.defaults import build_space
+from tuner.spec.edit.rewrite import rewrite_sweep
 from tuner.spec.reader import parse_sweep
-from tuner.spec.rewrite import rewrite_sweep
 from tuner.spec.space import Space
 
 SWEEP = """\

@@ -14,7 +14,7 @@ from tuner.records import TrialJob
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.spec.reader import read_study_name, read_sweep
-from tuner.train.checks import run_checks
+from tuner.train.before.checks import run_checks
 from tuner.train.task import Task
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))

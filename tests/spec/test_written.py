@@ -12,10 +12,10 @@ from ruamel.yaml import YAML
 from tests.spec.helpers import HEAD
 from tuner.cli.main import run_command_line
 from tuner.spec.defaults import build_space
+from tuner.spec.edit.starter import starter_text
 from tuner.spec.reader import parse_sweep, read_sweep
 from tuner.spec.reference import reference
 from tuner.spec.schema import sweep_schema
-from tuner.spec.starter import starter_text
 
 REPOSITORY = Path(__file__).parents[2]
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))

@@ -14,7 +14,8 @@ from tuner.paths import StudyPaths
 from tuner.report.analysis import Analysis
 from tuner.report.code import versions_of
 from tuner.report.summary import summarise
-from tuner.store.reader import StudyData, read_study
+from tuner.store.reader import read_study
+from tuner.store.study_data import StudyData
 
 REPORT = "print('epoch=1 accuracy=0.5')"
 COMMAND = """

@@ -14,7 +14,7 @@ from sklearn.datasets import load_diabetes, load_digits
 from tuner.data.dataset import DataInfo, Split, TrainingData
 from tuner.records import EpochResult, EpochsFinished, Params, TrialEvent, TrialJob
 from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec
-from tuner.train.cohort import Cohort
+from tuner.train.loop.cohort import Cohort
 from tuner.train.task import Task
 
 

@@ -15,9 +15,9 @@ from tests.train.trials import member_of, plan_of, settings_of
 from tuner.data.dataset import Split
 from tuner.errors import DataError
 from tuner.models.mlp import mlp
-from tuner.train.augment import draw_rows, transform
-from tuner.train.batches import BatchChanges
-from tuner.train.losses import mean_loss
+from tuner.train.batch.augment import draw_rows, transform
+from tuner.train.batch.batches import BatchChanges
+from tuner.train.measure.losses import mean_loss
 from tuner.train.program import class_shares
 from tuner.train.settings import Augmentation
 

@@ -10,8 +10,8 @@ import torch
 
 from tests.train.cohorts import curves, digits, jobs, make_task, run_cohort
 from tests.train.trials import settings_of
-from tuner.train.averaging import WeightAverage, new_shares
 from tuner.train.program import EpochPlan
+from tuner.train.rows.averaging import WeightAverage, new_shares
 
 USER = "tests/train/user_modules.py:normed"
 

@@ -17,8 +17,8 @@ from tuner.models.build import build_module
 from tuner.records import EpochResult
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec
-from tuner.train.contract import check_contract
-from tuner.train.evaluate import outputs_of
+from tuner.train.after.evaluate import outputs_of
+from tuner.train.before.contract import check_contract
 from tuner.train.task import Task
 
 FILE = "tests/train/brought_modules.py"

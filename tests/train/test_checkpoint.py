@@ -22,9 +22,9 @@ from tests.depth import at_depth
 from tests.train.cohorts import curves, figures, jobs, make_task, run_cohort
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult
-from tuner.train import checkpoint as module
-from tuner.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from tuner.train.early_stopping import Patience
+from tuner.train.loop import checkpoint as module
+from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from tuner.train.loop.early_stopping import Patience
 
 
 def epoch_result(epoch: int) -> EpochResult:

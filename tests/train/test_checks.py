@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.train.cohorts import diabetes, digits, jobs, make_task
 from tests.train.trials import settings_of
 from tuner.data.dataset import Split
-from tuner.train.checks import (
+from tuner.train.before.checks import (
     Check,
     baseline,
     check_falls,

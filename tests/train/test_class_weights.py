@@ -14,10 +14,10 @@ from tuner.data.dataset import Split, TrainingData
 from tuner.errors import DataError
 from tuner.models.mlp import mlp
 from tuner.spec.model import TrainingSpec
-from tuner.train.class_weights import resolve_class_weights
-from tuner.train.plain import PlainProgram
+from tuner.train.batch.class_weights import resolve_class_weights
 from tuner.train.program import Program
-from tuner.train.stacked.program import StackedProgram
+from tuner.train.programs.plain import PlainProgram
+from tuner.train.programs.stacked.program import StackedProgram
 
 CPU = torch.device("cpu")
 

@@ -31,9 +31,9 @@ from tuner.records import (
     TrialStarted,
 )
 from tuner.spec.model import EarlyStoppingSpec, LimitsSpec
-from tuner.train.cohort import Cohort
-from tuner.train.early_stopping import Patience
-from tuner.train.evaluate import evaluate_weights
+from tuner.train.after.evaluate import evaluate_weights
+from tuner.train.loop.cohort import Cohort
+from tuner.train.loop.early_stopping import Patience
 from tuner.train.task import Task
 
 ONE_EXAMPLE = 1.01 / 100

@@ -12,7 +12,7 @@ import torch
 from tests.train.cohorts import diabetes, digits, make_spec
 from tuner.errors import UserCodeError
 from tuner.spec.model import DimensionSpec
-from tuner.train.contract import check_contract
+from tuner.train.before.contract import check_contract
 from tuner.train.task import Task
 
 HERE = str(Path(__file__).parent)

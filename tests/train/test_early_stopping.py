@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tuner.records import Direction
 from tuner.spec.model import EarlyStoppingSpec
-from tuner.train.early_stopping import Patience
+from tuner.train.loop.early_stopping import Patience
 
 # Tenths, so that differences that equal min_delta are common.
 METRICS = st.lists(st.integers(-20, 20), min_size=1, max_size=40)

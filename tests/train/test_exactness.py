@@ -12,8 +12,8 @@ from tests.train.cohorts import curves, diabetes, digits, figures, jobs, labelle
 from tuner.data.dataset import TrainingData
 from tuner.paths import TrialPaths
 from tuner.records import EpochsFinished, Params, TrialFinished, TrialInterrupted, TrialPaused
-from tuner.train.checkpoint import read_checkpoint
-from tuner.train.cohort import Cohort
+from tuner.train.loop.checkpoint import read_checkpoint
+from tuner.train.loop.cohort import Cohort
 
 TWO_LAYERS = "tests/train/user_modules.py:two_layers"
 

@@ -22,8 +22,8 @@ from tuner.models.build import build_module
 from tuner.records import Params
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
-from tuner.train.evaluate import outputs_of
-from tuner.train.export import export_folder, export_onnx
+from tuner.train.after.evaluate import outputs_of
+from tuner.train.after.export import export_folder, export_onnx
 from tuner.train.task import Task
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from tests.train.test_exactness import TWO_LAYERS, per_trial
 from tuner.data.dataset import Fold, Split, TrainingData
 from tuner.models.ensemble import FoldEnsemble, parted_weights
 from tuner.records import TrialFinished
-from tuner.train.folded import fold_orders
+from tuner.train.programs.folded import fold_orders
 
 FOLDS = 3
 

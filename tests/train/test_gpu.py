@@ -20,7 +20,7 @@ from tests.train.test_exactness import TWO_LAYERS, per_trial
 from tuner.execute.runner import CohortRunner
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, Params, TrialFinished, TrialStarted
-from tuner.train.graph import GraphedOperations
+from tuner.train.replay.cuda_graph import GraphedOperations
 from tuner.train.task import Task
 
 pytestmark = pytest.mark.gpu

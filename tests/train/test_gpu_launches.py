@@ -18,11 +18,11 @@ from tests.train.test_exactness import TWO_LAYERS
 from tests.train.test_gpu import assert_close, in_depth, slow
 from tuner.models import keyed
 from tuner.models.keyed import dropout_field, fields_held
+from tuner.train.loop.member import Run
+from tuner.train.loop.slices import epoch_plan
 from tuner.train.program import Program
-from tuner.train.run import Run
-from tuner.train.slices import epoch_plan
+from tuner.train.programs.modules.vmapped import RECORD_AFTER_RUNS, ModuleProgram
 from tuner.train.task import Task
-from tuner.train.vmapped import RECORD_AFTER_RUNS, ModuleProgram
 
 pytestmark = [
     pytest.mark.gpu,

@@ -16,11 +16,11 @@ from tests.train.test_gpu import in_depth, slow
 from tests.train.test_program_memory import trained
 from tuner.data.dataset import Split
 from tuner.models.generators import seed_generators
-from tuner.train import checks
-from tuner.train.contract import check_contract
-from tuner.train.graph import GraphedOperations
-from tuner.train.run import Run
-from tuner.train.slices import epoch_plan
+from tuner.train.before import checks
+from tuner.train.before.contract import check_contract
+from tuner.train.loop.member import Run
+from tuner.train.loop.slices import epoch_plan
+from tuner.train.replay.cuda_graph import GraphedOperations
 
 pytestmark = [
     pytest.mark.gpu,

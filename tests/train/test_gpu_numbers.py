@@ -16,8 +16,8 @@ from tuner.errors import StudyMismatchError
 from tuner.models.exact import LibraryBatchNorm, TrialBatchNorm, TrialGroupNorm, TrialLayerNorm, TrialRMSNorm
 from tuner.models.unpacked import load_trained
 from tuner.paths import TrialPaths
-from tuner.train.gpus import without_tf32
-from tuner.train.run import Run
+from tuner.train.device.gpus import without_tf32
+from tuner.train.loop.member import Run
 
 pytestmark = pytest.mark.gpu
 

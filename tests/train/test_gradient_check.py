@@ -14,9 +14,9 @@ from tests.depth import but_deep
 from tests.train.cohorts import digits, jobs, make_task
 from tests.train.trials import settings_of
 from tuner.data.dataset import Split
-from tuner.train import checks
-from tuner.train.checks import WRONG_ERROR, check_gradients, run_checks
-from tuner.train.gradient_check import TOGETHER, GradientError, gradient_errors
+from tuner.train.before import checks
+from tuner.train.before.checks import WRONG_ERROR, check_gradients, run_checks
+from tuner.train.before.gradient_check import TOGETHER, GradientError, gradient_errors
 from tuner.train.program import Member
 
 TASK = make_task()

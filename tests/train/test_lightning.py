@@ -23,8 +23,8 @@ from tuner.imports import load_object
 from tuner.models.keyed import batch_order, seed_module
 from tuner.records import EpochResult, EpochsFinished, TrialFinished, TrialPaused
 from tuner.spec.model import DimensionSpec
-from tuner.train.contract import check_contract
-from tuner.train.lr_range import range_test
+from tuner.train.before.contract import check_contract
+from tuner.train.before.lr_range import range_test
 from tuner.train.task import Task
 
 pytestmark = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tuner.train.losses import mean_loss, sum_of_mean_losses
+from tuner.train.measure.losses import mean_loss, sum_of_mean_losses
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "mse"])

@@ -9,7 +9,7 @@ import pytest
 
 from tests.train.cohorts import jobs, make_task
 from tuner.diagnose.lr_range import suggest
-from tuner.train.lr_range import HOPELESS, range_test
+from tuner.train.before.lr_range import HOPELESS, range_test
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from tuner.errors import SweepFileError
 from tuner.records import Direction
 from tuner.spec.model import METRICS as NAMED
 from tuner.spec.model import ObjectiveSpec, TrainingSpec
-from tuner.train.metrics import METRICS, Evaluation, Loss, Metric, resolve_loss, resolve_metric
+from tuner.train.measure.metrics import METRICS, Evaluation, Loss, Metric, resolve_loss, resolve_metric
 
 CLASSIFICATION = [name for name, metric in METRICS.items() if "classification" in metric.tasks]
 LABELS = [name for name, metric in METRICS.items() if "multi_label" in metric.tasks]
@@ -231,7 +231,7 @@ def test_scores_on_a_gpu_equal_those_on_the_cpu(name: str, task: str, ties: bool
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_ranks_on_a_gpu_are_exact(num_classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With ties, classes of no example, and portions smaller than all trials."""
-    monkeypatch.setattr("tuner.train.device_scoring.BLOCK_ELEMENTS", 1000)
+    monkeypatch.setattr("tuner.train.measure.device_scoring.BLOCK_ELEMENTS", 1000)
     draw = torch.Generator().manual_seed(3)
     outputs = torch.randint(0, 6, (7, 200, num_classes), generator=draw).float()
     targets = torch.randint(0, min(num_classes, 2), (200,), generator=draw)

@@ -16,9 +16,9 @@ from tuner.models.packed import packed, save_weights
 from tuner.models.unpacked import ATTRIBUTES, EXTRA, read_trained, unpacked
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, TrialFinished, TrialPaused
-from tuner.train.artefacts import write_weights
-from tuner.train.cohort import Cohort
-from tuner.train.module_state import ModuleState, leaving_no_trace
+from tuner.train.loop.artefacts import write_weights
+from tuner.train.loop.cohort import Cohort
+from tuner.train.programs.module_state import ModuleState, leaving_no_trace
 from tuner.train.task import Task
 
 FILE = "tests/train/stateful_modules.py"

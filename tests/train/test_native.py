@@ -18,10 +18,10 @@ from tests.depth import at_depth
 from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
 from tuner.models.layers import Activation, Dense, Dropout, Network
-from tuner.train.native import library as native
-from tuner.train.native import side_by_side, translation
-from tuner.train.replay import ReplayedStep
-from tuner.train.stacked.program import StackedProgram
+from tuner.train.programs.stacked.program import StackedProgram
+from tuner.train.replay.native import library as native
+from tuner.train.replay.native import side_by_side, translation
+from tuner.train.replay.replay import ReplayedStep
 
 needs_kernels = pytest.mark.skipif(
     native.unavailable_reason() is not None, reason=f"no compiled kernels: {native.unavailable_reason()}"
@@ -72,7 +72,7 @@ def test_a_step_writes_the_same_bits_from_any_state(
     trials: int, long: int, scale: float, seed: int, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(side_by_side, "LONG", long)
-    monkeypatch.setattr("tuner.train.stacked.program.KERNELS_AFTER_RUNS", 0)
+    monkeypatch.setattr("tuner.train.programs.stacked.program.KERNELS_AFTER_RUNS", 0)
     network = dense(widths, activation=activation, dropout="dropout" in extras)
     program = trained(network, loss=loss, trials=trials, batch_size=batch_size, optimizer=optimizer, **extras)
     step = whole_step(program)
@@ -173,7 +173,10 @@ def test_kernels_that_round_otherwise_are_not_used(monkeypatch: pytest.MonkeyPat
 def test_without_kernels_the_reason_is_known_and_nothing_fails(
     environment: dict[str, str], reason: str, tmp_path: Path
 ) -> None:
-    code = "from tuner.train.native.library import library, unavailable_reason\nprint(unavailable_reason(), library())"
+    code = (
+        "from tuner.train.replay.native.library import library, unavailable_reason\n"
+        "print(unavailable_reason(), library())"
+    )
     given = os.environ | {"XDG_CACHE_HOME": str(tmp_path)} | environment
     out = subprocess.run(
         [sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True, cwd=Path.cwd()

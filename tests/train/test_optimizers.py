@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from tests.depth import at_depth
 from tests.train.trials import settings_of
-from tuner.train.optimizers import ROW_OPTIMIZERS, RowOptimizer
+from tuner.train.programs.torch_optimizers import make_optimizer
+from tuner.train.rows.optimizers import ROW_OPTIMIZERS, RowOptimizer
 from tuner.train.settings import Settings
-from tuner.train.torch_optimizers import make_optimizer
 
 STEPS = 12
 WEIGHTS, BIASES = 64, 64

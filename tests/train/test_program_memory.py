@@ -14,9 +14,9 @@ from tests.pretend_cuda import HAS_GPU, MACHINE
 from tests.train.cohorts import jobs, make_task
 from tests.train.test_exactness import TWO_LAYERS, per_trial
 from tuner.records import Params
+from tuner.train.loop.member import Run
+from tuner.train.loop.slices import epoch_plan
 from tuner.train.program import Program
-from tuner.train.run import Run
-from tuner.train.slices import epoch_plan
 from tuner.train.task import Task
 
 CASES: Mapping[str, Mapping[str, object]] = {

@@ -16,9 +16,9 @@ from tests.train.test_exactness import per_trial
 from tests.train.trials import plan_of
 from tuner.execute.runner import CohortRunner
 from tuner.records import EpochsFinished, TrialEvent, TrialFinished, TrialStarted
-from tuner.train.grouped import GroupedProgram
-from tuner.train.recheck import RowsDifferError
-from tuner.train.vmapped import ModuleProgram
+from tuner.train.programs.modules.grouped import GroupedProgram
+from tuner.train.programs.modules.recheck import RowsDifferError
+from tuner.train.programs.modules.vmapped import ModuleProgram
 
 FILE = "tests/train/user_modules.py"
 

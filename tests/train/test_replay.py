@@ -15,8 +15,8 @@ from tests.models.networks import cnns, mlps
 from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
 from tuner.models.layers import Network
-from tuner.train.replay import ReplayedStep
-from tuner.train.torchscript import _compiled
+from tuner.train.replay.replay import ReplayedStep
+from tuner.train.replay.torchscript import _compiled
 
 STEPS = torch.arange(6.0)[:, None] + torch.tensor([0.0, 0.5, 0.25])
 
@@ -133,9 +133,9 @@ def test_recorded_networks_train_alike(
     train = split_for(network, loss="cross_entropy")
     found = []
     for kernels_after, script_after in ((None, None), (None, 1), (1, None)):
-        monkeypatch.setattr("tuner.train.stacked.program.KERNELS_AFTER_RUNS", kernels_after)
-        monkeypatch.setattr("tuner.train.stacked.evaluator.KERNELS_AFTER_RUNS", 0 if kernels_after else None)
-        monkeypatch.setattr("tuner.train.stacked.program.SCRIPT_AFTER_RUNS", script_after)
+        monkeypatch.setattr("tuner.train.programs.stacked.program.KERNELS_AFTER_RUNS", kernels_after)
+        monkeypatch.setattr("tuner.train.programs.stacked.evaluator.KERNELS_AFTER_RUNS", 0 if kernels_after else None)
+        monkeypatch.setattr("tuner.train.programs.stacked.program.SCRIPT_AFTER_RUNS", script_after)
         program = stacked(members, train, "cross_entropy")
         for epoch in range(2):
             plan = plan_of(members, num_train=NUM_TRAIN, epoch=epoch)

@@ -12,7 +12,7 @@ from tests.depth import at_depth
 from tests.models.networks import cnns, mlps
 from tuner.models.layers import WIDTH_GRID, Network, Parameter
 from tuner.models.module import initial_values
-from tuner.train.rows import ALIGNMENT, NO_CLASS, RowLayout
+from tuner.train.rows.rows import ALIGNMENT, NO_CLASS, RowLayout
 
 NETWORKS = st.one_of(mlps(), cnns())
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.train.trials import settings_of
-from tuner.train.schedule import decay_factor, learning_rates
+from tuner.train.loop.schedule import decay_factor, learning_rates
 
 SCHEDULES = ("constant", "inverse_time", "exponential", "step", "cosine")
 

@@ -13,8 +13,8 @@ from tests.train.cohorts import digits, jobs, make_spec, make_task, run_cohort
 from tests.train.trials import settings_of
 from tuner.records import Params, TrialFinished
 from tuner.spec.defaults import settings_for
-from tuner.spec.hyperparameters import HYPERPARAMETERS
-from tuner.train.fusion import PER_TRIAL, fusion_key
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
+from tuner.train.programs.fusion import PER_TRIAL, fusion_key
 from tuner.train.settings import resolve_settings
 
 MODULE = "tests/train/user_modules.py:two_layers"

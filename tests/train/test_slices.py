@@ -32,12 +32,12 @@ from tuner.records import (
     TrialStarted,
 )
 from tuner.spec.model import EarlyStoppingSpec, LimitsSpec
-from tuner.train import slices
-from tuner.train.checkpoint import read_checkpoint, write_checkpoint
-from tuner.train.cohort import Cohort
+from tuner.train.loop import slices
+from tuner.train.loop.checkpoint import read_checkpoint, write_checkpoint
+from tuner.train.loop.cohort import Cohort
+from tuner.train.loop.slices import Pace
 from tuner.train.program import num_steps
-from tuner.train.recorder import Recorder
-from tuner.train.slices import Pace
+from tuner.train.replay.recorder import Recorder
 from tuner.train.task import Task
 
 EPOCHS = 3
@@ -46,9 +46,9 @@ EPOCHS = 3
 @pytest.fixture
 def single_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step is a slice, and is checkpointed."""
-    monkeypatch.setattr("tuner.train.slices.SLICE_SECONDS", 0.0)
-    monkeypatch.setattr("tuner.train.cohort.MIN_CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("tuner.train.cohort.CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("tuner.train.loop.slices.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("tuner.train.loop.cohort.MIN_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("tuner.train.loop.cohort.CHECKPOINT_SHARE", 1e9)
 
 
 def paths_of(job: TrialJob) -> TrialPaths:
@@ -174,8 +174,8 @@ def test_members_that_were_stopped_at_different_steps_go_on_together(
     expected = run_cohort(task, whole)
     events: list[TrialEvent] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuner.train.slices.SLICE_SECONDS", 0.0)
-        patch.setattr("tuner.train.cohort.MIN_CHECKPOINT_SECONDS", 0.0)
+        patch.setattr("tuner.train.loop.slices.SLICE_SECONDS", 0.0)
+        patch.setattr("tuner.train.loop.cohort.MIN_CHECKPOINT_SECONDS", 0.0)
         while left := [job for job in members if job.trial not in ended(events)]:
             together = rng.sample(left, rng.randint(1, len(left)))
             events += stop_after(task, together, rng.randint(1, 12), killed=rng.random() < 0.5)
@@ -287,9 +287,9 @@ def test_slices_do_not_have_steps_recorded_again(
     recorded: list[Recorder] = []
     task, members = make_task(model=model, batch_size=50), jobs(tmp_path, per_trial(2))
     task.program([task.member(job) for job in members])  # the proof of a user's module has a recording of its own
-    monkeypatch.setattr("tuner.train.replay.Recorder", lambda: recorded.append(Recorder()) or recorded[-1])
+    monkeypatch.setattr("tuner.train.replay.replay.Recorder", lambda: recorded.append(Recorder()) or recorded[-1])
     for part in ("program", "evaluator"):  # the kernels have evaluation recorded as well
-        monkeypatch.setattr(f"tuner.train.stacked.{part}.KERNELS_AFTER_RUNS", None)
+        monkeypatch.setattr(f"tuner.train.programs.stacked.{part}.KERNELS_AFTER_RUNS", None)
     cohort = Cohort(task, members, worker="test")
     assert sum(1 for _ in cohort.epochs()) == EPOCHS * num_steps(300, 50)
     assert len(recorded) == 1

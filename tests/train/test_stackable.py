@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tuner.models.dropout import KeyedDropout
-from tuner.train.stackable import difference
+from tuner.train.programs.modules.stackable import difference
 
 
 class Holder(nn.Module):

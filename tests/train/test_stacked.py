@@ -17,9 +17,9 @@ from tuner.data.dataset import Split
 from tuner.models.cnn import cnn
 from tuner.models.layers import BatchNorm, Dense, Fork, Layer, LayerNorm, Network, transposed_for_module
 from tuner.models.mlp import mlp
-from tuner.train.losses import mean_loss
+from tuner.train.measure.losses import mean_loss
 from tuner.train.program import Member
-from tuner.train.stacked.program import StackedProgram
+from tuner.train.programs.stacked.program import StackedProgram
 
 CPU = torch.device("cpu")
 NUM_TRAIN = 23

@@ -21,7 +21,7 @@ from tests.train.cohorts import curves, figures, jobs, make_spec, run_cohort
 from tuner.data.dataset import Split, TrainingData
 from tuner.data.test_set import load_test_split
 from tuner.errors import DataError, TunerError
-from tuner.train.blocks import BLOCK, WINDOW, block_order
+from tuner.train.batch.order import BLOCK, WINDOW, block_order
 from tuner.train.task import Task
 
 CPU = torch.device("cpu")

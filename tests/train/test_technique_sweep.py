@@ -15,7 +15,7 @@ from tuner.data.load import load_training_data
 from tuner.records import Params, TrialFinished
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.reader import read_sweep
-from tuner.train.fusion import fusion_key
+from tuner.train.programs.fusion import fusion_key
 from tuner.train.task import Task
 
 SWEEP = Path(__file__).parents[2] / "sweeps" / "digits_techniques.yaml"

@@ -18,8 +18,8 @@ from tuner.paths import TrialPaths
 from tuner.records import EpochsFinished, FailureReason, Json, TrialFailed, TrialFinished, TrialPaused
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import violation
+from tuner.train.loop.trade_offs import latency_ms
 from tuner.train.task import Task
-from tuner.train.trade_offs import latency_ms
 
 PARAMS = {"learning_rate": 0.1, "hidden_units": 20, "hidden_layers": 1}
 ALL = [{"metric": name} for name in ("accuracy", "parameters", "flops", "latency_ms", "f1")]
@@ -88,7 +88,7 @@ def test_latency_is_the_usual_time_of_a_pass_and_not_that_of_the_first(monkeypat
             return x
 
     module = Timed()
-    monkeypatch.setattr("tuner.train.trade_offs.time", SimpleNamespace(perf_counter=lambda: module.now))
+    monkeypatch.setattr("tuner.train.loop.trade_offs.time", SimpleNamespace(perf_counter=lambda: module.now))
     assert latency_ms(module, torch.zeros(4, 8)) == pytest.approx(2.0)
     assert module.passes == len(taken)
 

@@ -19,7 +19,7 @@ from tuner.models.weights_file import read_weights
 from tuner.records import TrialFinished
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
-from tuner.train.checks import run_checks
+from tuner.train.before.checks import run_checks
 from tuner.train.task import Task
 
 NORMED = "tests/train/user_modules.py:normed"
@@ -261,8 +261,8 @@ def test_layers_thaw_one_by_one(tmp_path: Path) -> None:
 def latest(folder: Path, task: Task) -> dict[str, Tensor]:
     """The last weights of a trial, by the names of its module, from its checkpoint."""
     from tuner.paths import TrialPaths
-    from tuner.train.cohort import Cohort
-    from tuner.train.run import Run
+    from tuner.train.loop.cohort import Cohort
+    from tuner.train.loop.member import Run
 
     (job,) = jobs(folder, [{"learning_rate": 0.05}])
     assert TrialPaths(folder / "0000").checkpoint.exists()

@@ -13,7 +13,7 @@ from tests.train.cohorts import digits, jobs, make_spec
 from tuner.errors import TunerError, UserCodeError
 from tuner.records import EpochResult, EpochsFinished
 from tuner.spec.model import ObjectiveSpec
-from tuner.train.cohort import Cohort
+from tuner.train.loop.cohort import Cohort
 from tuner.train.task import Task
 
 HERE = str(Path(__file__).parent)

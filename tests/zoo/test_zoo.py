@@ -27,9 +27,9 @@ from tuner.models.unpacked import read_trained
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, Params, TrialFinished, TrialPaused, TrialStarted
 from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec
-from tuner.train import structures
-from tuner.train.cohort import Cohort
-from tuner.train.export import export_folder
+from tuner.train.after.export import export_folder
+from tuner.train.loop.cohort import Cohort
+from tuner.train.programs.modules import structures
 from tuner.train.task import Task
 
 pytestmark = pytest.mark.slow
@@ -175,7 +175,7 @@ def test_an_interrupt_in_mid_epoch_does_not_change_it(
 ) -> None:
     animal = Animal(entry, root, fuse)
     whole = figures(first_curve(animal.train(tmp_path / "whole")))
-    monkeypatch.setattr("tuner.train.slices.SLICE_SECONDS", 0.0)  # a step at a time
+    monkeypatch.setattr("tuner.train.loop.slices.SLICE_SECONDS", 0.0)  # a step at a time
     cohort = Cohort(animal.task(), jobs(tmp_path / "broken", [animal.params], to_epoch=EPOCHS), worker="test")
     for number, _ in enumerate(cohort.epochs(), start=1):
         if number == STEPS + 3:

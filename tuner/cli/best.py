@@ -18,7 +18,7 @@ from tuner.paths import TrialPaths
 if TYPE_CHECKING:
     from tuner.records import Params, TrialRecord
     from tuner.spec.model import SweepSpec
-    from tuner.store.reader import StudyData
+    from tuner.store.study_data import StudyData
 
 _EXPORTS = ("", ".onnx", ".safetensors")
 TOLERANCE = 1e-6
@@ -66,7 +66,7 @@ def best(
 
     Example: tuner best digits --verify
     """
-    from tuner.report.choice import outdated_test
+    from tuner.report.certainty.choice import outdated_test
     from tuner.store.reader import read_study
 
     if export is not None and not force and (export.exists() or export.is_symlink()):
@@ -98,7 +98,7 @@ def best(
 
 def _chosen(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
     from tuner.cli.command_line import study_command
-    from tuner.report.choice import final_choice
+    from tuner.report.certainty.choice import final_choice
 
     if trial is not None:
         for record in data.records:
@@ -116,7 +116,7 @@ def _chosen(data: StudyData, trial: int | None, location: Location) -> tuple[Tri
 
 def _traded(data: StudyData, objective: str | None, within: tuple[str, ...]) -> tuple[TrialRecord, str]:
     """The best finished trial by one objective, within bounds."""
-    from tuner.report.front import best_within
+    from tuner.report.certainty.front import best_within
 
     bounds: dict[str, float] = {}
     for text in within:
@@ -169,7 +169,7 @@ def _print(
     params_only: bool,
 ) -> None:
     from tuner.report.best import best_params
-    from tuner.spec.dump import to_yaml
+    from tuner.spec.text.dump import to_yaml
 
     params = best_params(data, record)
     document: dict[str, Any] = params
@@ -232,7 +232,7 @@ def _rescored(spec: SweepSpec, params: Params, weights: Path, seed: int, known: 
 
     It runs in a process of its own, since it imports the user's code.
     """
-    from tuner.train.evaluate import evaluate_weights
+    from tuner.train.after.evaluate import evaluate_weights
 
     found = evaluate_weights(spec, params, weights, seed=seed, known=known)
     return found.metric, found.agrees_with(TrialPaths(weights.parent).predictions)

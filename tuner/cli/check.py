@@ -38,8 +38,8 @@ def check(
     Prints the search space by tiers. Then loads the data, checks the default network on one batch, and prints how
     the trials would be trained together and about how long that takes.
     """
-    from tuner.report.escape import visible
-    from tuner.report.numbers import number_of
+    from tuner.report.words.escape import visible
+    from tuner.report.words.numbers import number_of
     from tuner.spec.defaults import build_space
     from tuner.spec.reader import read_sweep
 
@@ -61,8 +61,8 @@ def check(
 def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devices: str | None) -> None:
     from tuner.execute.devices import worker_places
     from tuner.execute.preflight import plan, preflight
-    from tuner.report.escape import visible
-    from tuner.report.numbers import number_of
+    from tuner.report.words.escape import visible
+    from tuner.report.words.numbers import number_of
     from tuner.spec.model import SweepSpec
 
     assert isinstance(spec, SweepSpec)
@@ -98,7 +98,7 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
 
 
 def _print_data(found: Preflight) -> None:
-    from tuner.report.escape import visible
+    from tuner.report.words.escape import visible
 
     data = found.facts.data
     shape = "x".join(str(n) for n in data["input_shape"])

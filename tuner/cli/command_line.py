@@ -14,7 +14,7 @@ _ONCE = ("--fresh", "--retry-failed")
 
 def command_to_go_on(arguments: Sequence[str]) -> str:
     """The command that goes on with the run that these arguments of `tuner` began; `***` stands for a password."""
-    from tuner.report.shell import shell_command
+    from tuner.report.words.shell import shell_command
 
     return shell_command(*(argument for argument in arguments if argument not in _ONCE))
 
@@ -33,7 +33,7 @@ def stored_command(command: object) -> str | None:
 
 def study_command(verb: str, location: Location, *arguments: str) -> str:
     """A command on a study: `tuner VERB STUDY ARGUMENTS`, with where the study lies."""
-    from tuner.report.shell import shell_command
+    from tuner.report.words.shell import shell_command
 
     results = {} if location.is_folder else {"results": location.results}
     return shell_command(verb, location.argument, *arguments, **results, store=location.store_url)
@@ -41,7 +41,7 @@ def study_command(verb: str, location: Location, *arguments: str) -> str:
 
 def run_command(sweep: Path, location: Location) -> str:
     """What runs a sweep file that belongs to a study, beside it."""
-    from tuner.report.shell import shell_command
+    from tuner.report.words.shell import shell_command
 
     shown = sweep.relative_to(Path.cwd()) if sweep.is_relative_to(Path.cwd()) else sweep
     return shell_command("run", shown, results=location.results, store=location.store_url)

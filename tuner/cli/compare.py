@@ -56,7 +56,7 @@ def _side(text: str, results: Path, store: str | None) -> Side:
 
 
 def _print(comparison: Comparison, sides: list[Side]) -> None:
-    from tuner.report.escape import visible
+    from tuner.report.words.escape import visible
 
     heading = ["", *(visible(s.name) for s in sides), "difference"]
     rows = [[visible(t) for t in (r.quantity, r.a, r.b, r.difference)] for r in comparison.rows]
@@ -81,9 +81,9 @@ def _print(comparison: Comparison, sides: list[Side]) -> None:
 
 def _draw(sides: list[Side], path: Path) -> None:
     from tuner.errors import UsageError
+    from tuner.report.figures.comparison import comparison
+    from tuner.report.figures.style import to_png, to_svg
     from tuner.report.files import write_output
-    from tuner.report.plots.comparison import comparison
-    from tuner.report.plots.style import to_png, to_svg
 
     match path.suffix:
         case ".png":

@@ -52,7 +52,7 @@ def doctor(study: str | None, backup: Path | None, repair: Path | None, results:
 
 
 def _print(facts: Iterator[tuple[str, str]]) -> None:
-    from tuner.report.escape import visible
+    from tuner.report.words.escape import visible
 
     for name, text in facts:
         click.echo(f"{click.style(f'{name:<16}', bold=True)} {visible(text)}")
@@ -88,7 +88,7 @@ def _devices() -> list[str]:
 
 
 def _compiled_steps() -> str:
-    from tuner.train.native.library import unavailable_reason
+    from tuner.train.replay.native.library import unavailable_reason
 
     reason = unavailable_reason()
     return "on" if reason is None else f"off: {reason}; PyTorch runs all steps, with the same results"
@@ -96,7 +96,7 @@ def _compiled_steps() -> str:
 
 def _check(location: Location) -> int:
     """Print how the study's database is; returns the exit code."""
-    from tuner.report.numbers import number_of
+    from tuner.report.words.numbers import number_of
     from tuner.store.locations import find_database
     from tuner.store.reader import read_study
     from tuner.store.sqlite_file import check_study_file
@@ -133,7 +133,7 @@ def _back_up(location: Location, target: Path) -> int:
 
 def _repair(location: Location, target: Path) -> int:
     from tuner.cli.command_line import study_command
-    from tuner.report.escape import visible
+    from tuner.report.words.escape import visible
     from tuner.store.salvage import salvage
 
     saved = salvage(_file(location), target)

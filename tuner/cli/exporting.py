@@ -12,7 +12,7 @@ from tuner.paths import EXPORTED_NETWORKS
 if TYPE_CHECKING:
     from tuner.records import DataInfo, Params, TrialRecord
     from tuner.spec.model import SweepSpec
-    from tuner.store.reader import StudyData
+    from tuner.store.study_data import StudyData
 
 
 def write_export(
@@ -36,7 +36,7 @@ def write_export(
     cause = scores = None
     with new_output(target, network=EXPORTED_NETWORKS) as part:
         if spec is None or target.suffix == ".safetensors":
-            from tuner.train.export import export_safetensors
+            from tuner.train.after.export import export_safetensors
 
             export_safetensors(weights, part)
         else:
@@ -55,14 +55,14 @@ def write_export(
 def _score_of_export(
     spec: SweepSpec, params: Params, weights: Path, target: Path, seed: int, known: Any
 ) -> float | None:
-    from tuner.train.exported import check_export
+    from tuner.train.after.exported import check_export
 
     return check_export(spec, params, weights, target, seed=seed, known=known)
 
 
 def _exported(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path, seed: int) -> str | None:
     """Write the network, in a process of its own, since it imports the user's code; why it is no program, if so."""
-    from tuner.train.export import export_folder, export_onnx
+    from tuner.train.after.export import export_folder, export_onnx
 
     if target.suffix != ".onnx":
         return export_folder(spec, params, weights, info, target, seed=seed)

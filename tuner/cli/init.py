@@ -21,9 +21,9 @@ def init(file: Path, source: str, model: str, force: bool) -> None:
     FILE is sweep.yaml if left out; the study takes its name. Example: tuner init digits.yaml --data sklearn/digits
     """
     from tuner.report.files import write_output
-    from tuner.report.shell import shell_command
+    from tuner.report.words.shell import shell_command
+    from tuner.spec.edit.starter import starter_text
     from tuner.spec.reader import parse_sweep
-    from tuner.spec.starter import starter_text
 
     if file.exists() and not force:
         raise UsageError(f"{file} exists; give another name, or --force to overwrite it")

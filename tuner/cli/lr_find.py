@@ -32,7 +32,7 @@ def lr_find(
     from tuner.diagnose.lr_range import suggest
     from tuner.execute.devices import worker_places
     from tuner.execute.lr_range import lr_range
-    from tuner.report.plots.lr_range import write_lr_range
+    from tuner.report.figures.lr_range import write_lr_range
     from tuner.spec.reader import read_sweep
 
     if low >= high:

@@ -112,7 +112,7 @@ def run_command_line(arguments: list[str]) -> int:
 
 def _say(error: str, arguments: Sequence[str]) -> None:
     """Print an error, with nothing in it that a terminal obeys, and no password."""
-    from tuner.report.escape import visible_lines
+    from tuner.report.words.escape import visible_lines
 
     click.echo(f"{click.style('error:', fg='red', bold=True)} {visible_lines(_hidden(error, arguments))}", err=True)
 

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from tuner.records import FINALIST, EpochResult, TrialRecord, TrialState
-from tuner.report.escape import visible, visible_lines
-from tuner.spec.check_loop import known_direction
+from tuner.report.words.escape import visible, visible_lines
+from tuner.spec.checks.loop import known_direction
 from tuner.spec.model import SweepSpec
 from tuner.sweep.watcher import Watcher
 

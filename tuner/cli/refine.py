@@ -15,7 +15,7 @@ from tuner.errors import StorageError, StudyMismatchError, SweepFileError, Tuner
 if TYPE_CHECKING:
     from tuner.records import Params
     from tuner.spec.space import Refinement, Space
-    from tuner.store.reader import StudyData
+    from tuner.store.study_data import StudyData
 
 
 @click.command()
@@ -36,9 +36,10 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
     Example: tuner refine sweeps/digits.yaml, then tuner run sweeps/digits-2.yaml
     """
     from tuner.report.files import write_output
+    from tuner.spec.edit.rewrite import rewrite_sweep
     from tuner.spec.reader import parse_sweep
-    from tuner.spec.rewrite import rewrite_sweep
-    from tuner.store.reader import read_study, sweep_of
+    from tuner.store.reader import read_study
+    from tuner.store.study_data import sweep_of
 
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
@@ -66,8 +67,8 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
 def winners_of_study(data: StudyData) -> list[Params]:
     """Parameters of the best trials; the final choice comes first, since the new study starts with it."""
     from tuner.records import TrialState
-    from tuner.report.choice import final_choice
-    from tuner.search.rounds import winners_of
+    from tuner.report.certainty.choice import final_choice
+    from tuner.search.wrap.rounds import winners_of
 
     finished = [record for record in data.records if record.state is TrialState.COMPLETE]
     winners = winners_of(finished, data.direction)
@@ -94,7 +95,7 @@ def _say(data: StudyData, changes: Sequence[Refinement], *, total: int) -> None:
 
 def _changes(space: Space, winners: list[Params]) -> tuple[Refinement, ...]:
     from tuner.diagnose.bounds import winners_on_bounds
-    from tuner.search.zoom import zoom
+    from tuner.search.wrap.zoom import zoom
 
     findings = winners_on_bounds(winners, space=space)
     return zoom(space, winners, beyond={(f.name, f.side): f.suggestion for f in findings})
@@ -113,11 +114,11 @@ def _sweep_file(study: str, data: StudyData, space: Space, location: Location) -
         StorageError: what the study keeps is no sweep.
     """
     from tuner.cli.command_line import study_command
-    from tuner.spec.changes import diff_spaces
     from tuner.spec.defaults import build_space
-    from tuner.spec.dump import to_yaml
-    from tuner.spec.moving import stated_sweep
+    from tuner.spec.edit.moving import stated_sweep
+    from tuner.spec.kept.changes import diff_spaces
     from tuner.spec.reader import parse_sweep, read_sweep
+    from tuner.spec.text.dump import to_yaml
 
     path = Path(study)
     if not path.is_file():

@@ -74,7 +74,7 @@ def report(
 
 
 def _print_table(analysis: Analysis, *, top: int, sort: str | None, reverse: bool, columns: str | None) -> None:
-    from tuner.report.formats import to_tsv
+    from tuner.report.tables.formats import to_tsv
     from tuner.report.terminal import print_report, print_table
 
     if sort is None and columns is None and not reverse:
@@ -88,8 +88,8 @@ def _print_table(analysis: Analysis, *, top: int, sort: str | None, reverse: boo
 
 
 def _formatted(analysis: Analysis, frame: pd.DataFrame, format_name: str, *, excel: bool) -> str | bytes:
-    from tuner.report.formats import FORMATS, to_excel_csv, to_json, to_markdown, to_tsv
     from tuner.report.summary import summarise
+    from tuner.report.tables.formats import FORMATS, to_excel_csv, to_json, to_markdown, to_tsv
     from tuner.report.write import html_report
 
     match format_name:
@@ -108,8 +108,8 @@ def _formatted(analysis: Analysis, frame: pd.DataFrame, format_name: str, *, exc
 
 
 def _put_out(content: str | bytes, format_name: str, output: Path | None) -> None:
-    from tuner.report.escape import visible_lines
     from tuner.report.files import write_output
+    from tuner.report.words.escape import visible_lines
 
     if output is not None:
         write_output(output, content)

@@ -109,8 +109,8 @@ def _conclude(study: str, options: object, outcome: object, *, as_json: bool) ->
     from tuner.cli.command_line import say_how_to_go_on, study_command
     from tuner.cli.locate import locate
     from tuner.report.analysis import Analysis
-    from tuner.report.escape import visible
     from tuner.report.terminal import print_report
+    from tuner.report.words.escape import visible
     from tuner.store.reader import read_study
     from tuner.sweep.run import Outcome, RunOptions
 

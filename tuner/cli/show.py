@@ -19,7 +19,7 @@ from tuner.paths import TrialPaths
 from tuner.records import EpochResult, TrialRecord
 
 if TYPE_CHECKING:
-    from tuner.store.reader import StudyData
+    from tuner.store.study_data import StudyData
 
 MAX_ROWS = 12
 """Rows of a learning curve that are shown; the first, the best and the last are always among them."""
@@ -43,7 +43,7 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
     files = location.paths.finalist(number) if finalist else location.paths.trial(number)
     curve = read_curve(files)
     if as_json:
-        from tuner.report.choice import choice_so_far
+        from tuner.report.certainty.choice import choice_so_far
         from tuner.report.code import versions_of
 
         choice = choice_so_far(data)
@@ -122,11 +122,11 @@ def _lines(
     location: Location,
 ) -> Iterator[str]:
     from tuner.cli.command_line import study_command
-    from tuner.report.choice import choice_so_far
+    from tuner.report.certainty.choice import choice_so_far
     from tuner.report.code import versions_of
-    from tuner.report.escape import visible
-    from tuner.report.numbers import count_text, duration_text, metric_text, moment_text, value_text
-    from tuner.spec.code_versions import CODE_FACT
+    from tuner.report.words.escape import visible
+    from tuner.report.words.numbers import count_text, duration_text, metric_text, moment_text, value_text
+    from tuner.spec.kept.code_versions import CODE_FACT
 
     def line(name: str, text: str) -> str:
         return f"{click.style(f'{visible(name):<16}', bold=True)} {visible(text)}"
@@ -184,7 +184,7 @@ def _lines(
 
 def _fact(value: object) -> str:
     """What a trial is known by besides, with the digits that mean something: `1.weight 0.443, 4.weight 0.3274`."""
-    from tuner.report.numbers import value_text
+    from tuner.report.words.numbers import value_text
 
     match value:
         case dict():
@@ -196,7 +196,7 @@ def _fact(value: object) -> str:
 
 
 def _table(curve: Sequence[EpochResult], *, metric: str) -> Iterator[str]:
-    from tuner.report.numbers import metric_text
+    from tuner.report.words.numbers import metric_text
 
     heads = (
         ("", "train", "dev", "train", "dev", "learning"),
@@ -245,7 +245,7 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
 
 
 def _harmless(text: str) -> str:
-    from tuner.report.escape import visible
+    from tuner.report.words.escape import visible
 
     return visible(text.expandtabs())
 

@@ -15,7 +15,7 @@ from tuner.cli.locate import Location, locate, location_options
 from tuner.records import TrialRecord, TrialState
 
 if TYPE_CHECKING:
-    from tuner.store.reader import StudyData
+    from tuner.store.study_data import StudyData
 
 
 @click.command()
@@ -38,7 +38,7 @@ def status(study: str, as_json: bool, results: Path, store: str | None) -> None:
 
 def summarise(data: StudyData, location: Location) -> dict[str, Any]:
     """The state of a study as one JSON value."""
-    from tuner.report.choice import choice_so_far
+    from tuner.report.certainty.choice import choice_so_far
     from tuner.store.standing import state_of, total_finalists, total_trials
 
     counts = Counter(record.state for record in data.records)
@@ -73,7 +73,7 @@ def summarise(data: StudyData, location: Location) -> dict[str, Any]:
 
 def _test(data: StudyData) -> dict[str, Any] | None:
     """The last use of the test set."""
-    from tuner.report.choice import outdated_test, stored_tests
+    from tuner.report.certainty.choice import outdated_test, stored_tests
 
     tests = stored_tests(data)
     if not tests:
@@ -119,8 +119,8 @@ def _next(state: str, data: StudyData, location: Location) -> str:
 
 
 def _lines(summary: Mapping[str, Any]) -> list[str]:
-    from tuner.report.escape import visible
-    from tuner.report.numbers import duration_text, metric_text, number_of, value_text
+    from tuner.report.words.escape import visible
+    from tuner.report.words.numbers import duration_text, metric_text, number_of, value_text
 
     def line(name: str, text: str) -> str:
         return f"{click.style(f'{name:<9}', bold=True)} {visible(text)}"
@@ -166,7 +166,7 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _state_text(summary: Mapping[str, Any]) -> str:
-    from tuner.report.numbers import moment_text
+    from tuner.report.words.numbers import moment_text
 
     owner = summary["owner"]
     who = f"process {owner['pid']} on {owner['host']}" if owner else ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tuner.records import Json, Params
     from tuner.spec.model import SweepSpec
-    from tuner.store.reader import StudyData
+    from tuner.store.study_data import StudyData
 
 RESAMPLES = 1000
 
@@ -36,8 +36,8 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
     The figure, its interval, the time and the configuration are stored in the study and shown in its reports. A
     second call prints what was stored: a test set that helps to choose is a dev set.
     """
-    from tuner.report.choice import outdated_test
-    from tuner.report.numbers import metric_text, moment_text
+    from tuner.report.certainty.choice import outdated_test
+    from tuner.report.words.numbers import metric_text, moment_text
     from tuner.store.reader import read_study
 
     location = locate(study, results=results, store=store)
@@ -71,9 +71,9 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
     from tuner.cli.command_line import study_command
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
-    from tuner.report.choice import final_choice
+    from tuner.report.certainty.choice import final_choice
     from tuner.store.book import utc_now
-    from tuner.store.reader import sweep_of
+    from tuner.store.study_data import sweep_of
 
     choice = final_choice(data)
     if choice is None:
@@ -115,7 +115,7 @@ def _evaluate(
     from tuner.data.load import load_training_data
     from tuner.data.test_set import load_test_split
     from tuner.models.packed import trained_weights
-    from tuner.train.evaluate import outputs_of, resampled_interval, score
+    from tuner.train.after.evaluate import outputs_of, resampled_interval, score
     from tuner.train.task import Task
 
     torch.set_num_threads(1)

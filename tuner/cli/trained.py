@@ -18,7 +18,7 @@ from tuner.errors import StudyMismatchError, UsageError
 if TYPE_CHECKING:
     from tuner.records import TrialRecord
     from tuner.spec.model import SweepSpec
-    from tuner.store.reader import StudyData
+    from tuner.store.study_data import StudyData
 
 Command = TypeVar("Command", bound=Callable[..., object])
 _SWEEP_FILES = (".yaml", ".yml")
@@ -49,9 +49,9 @@ def trained_sweep(
         StudyMismatchError: the sweep file names other code, or the weights to start from are others.
         StorageError: what the study keeps is damaged, or of another version of tuner.
     """
-    from tuner.spec.code_versions import changed_files
+    from tuner.spec.kept.code_versions import changed_files
     from tuner.spec.own_code import code_files, named_code
-    from tuner.store.reader import sweep_of
+    from tuner.store.study_data import sweep_of
 
     spec = sweep_of(data)
     path = Path(study)
@@ -68,7 +68,7 @@ def trained_sweep(
         lines = "\n".join(f"  {key}: was {name}, is {named.get(key, 'left out')}" for key, name in needed.items())
         raise StudyMismatchError(f'{path} does not name the code that study "{data.name}" was trained by:\n{lines}')
     elif needed:
-        from tuner.report.shell import shell_command
+        from tuner.report.words.shell import shell_command
 
         listed = "\n".join(_listed(spec))
         raise UsageError(
@@ -122,7 +122,7 @@ def _typed() -> list[str]:
 
 def _again(study: str, data: StudyData, location: Location) -> str:
     """This command with the sweep file in the place of the study."""
-    from tuner.report.shell import shell_command
+    from tuner.report.words.shell import shell_command
 
     sweep = _sweep_file(data, location) or "SWEEP.yaml"
     arguments = [sweep if argument == study else argument for argument in _typed()]

@@ -67,7 +67,7 @@ def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None) -> Pa
     examples, notes = _read_examples(data, root=root, kept_in=kept_in)
     train, dev, test = split_examples(examples, data)
     if data.stream and data.order is None:
-        train, dev, test = (np.sort(part) for part in (train, dev, test))  # read forwards; see `train.blocks`
+        train, dev, test = (np.sort(part) for part in (train, dev, test))  # read forwards; see `train.batch.order`
     sealed = SealedExamples(examples.take(test)) if len(test) else None
     if data.folds is not None:
         if examples.parts is not None and (examples.parts == DEV).any():

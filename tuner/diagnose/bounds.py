@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuner.records import Params, ParamValue
-from tuner.spec.hyperparameters import HYPERPARAMETERS
-from tuner.spec.knowledge import Bounds
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.knowledge import Bounds
 from tuner.spec.space import Dimension, Space
 
 NEAR = 0.1

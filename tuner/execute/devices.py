@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tuner.errors import UsageError
 from tuner.execute.cores import cores_to_pin, num_cores
 from tuner.execute.numeric import limit_threads, set_numeric_environment, threads_wanted
-from tuner.train.gpus import named_gpus, only_gpu
+from tuner.train.device.gpus import named_gpus, only_gpu
 
 WORKERS_PER_CORE = 16
 """More are refused: each holds a copy of the libraries, and a program's start costs more than its training."""

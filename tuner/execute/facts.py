@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from tuner.data.identity import what_differs
 from tuner.errors import StudyMismatchError
 from tuner.records import Direction, Json
-from tuner.spec.code_versions import changed_files
+from tuner.spec.kept.code_versions import changed_files
 
 log = logging.getLogger(__name__)
 

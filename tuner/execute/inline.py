@@ -15,7 +15,7 @@ from tuner.execute.widths import Footprint
 from tuner.paths import StudyPaths
 from tuner.records import TrialEvent, TrialInterrupted, TrialJob, TrialStarted
 from tuner.spec.model import SweepSpec
-from tuner.train.contract import check_before_trials
+from tuner.train.before.contract import check_before_trials
 from tuner.train.task import Task
 
 

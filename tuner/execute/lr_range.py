@@ -15,7 +15,7 @@ from tuner.spec.model import SweepSpec
 def lr_range(
     spec: SweepSpec, place: WorkerPlace, *, low: float, high: float, steps: int
 ) -> tuple[tuple[float, float], ...]:
-    """(learning rate, loss) after each step of the default configuration: see `train.lr_range`.
+    """(learning rate, loss) after each step of the default configuration: see `train.before.lr_range`.
 
     Raises:
         DataError: the data cannot be used.
@@ -27,7 +27,7 @@ def lr_range(
 
 def _test(spec: SweepSpec, place: WorkerPlace, low: float, high: float, steps: int) -> tuple[tuple[float, float], ...]:
     from tuner.execute.training import open_task
-    from tuner.train.lr_range import range_test
+    from tuner.train.before.lr_range import range_test
     from tuner.train.own.task import OwnTask
 
     task = open_task(spec, place)

@@ -12,10 +12,10 @@ from tuner.execute.facts import TaskFacts
 from tuner.execute.widths import Footprint, Widths
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import settings_for
+from tuner.spec.known.networks import DESCRIBED
 from tuner.spec.model import SweepSpec
-from tuner.spec.networks import DESCRIBED
 from tuner.spec.values import is_own
-from tuner.train.fusion import fusion_key
+from tuner.train.programs.fusion import fusion_key
 
 MAX_WIDTH_CPU = 16
 """Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""

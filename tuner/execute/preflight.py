@@ -19,8 +19,8 @@ from tuner.execute.facts import TaskFacts
 from tuner.execute.planner import Planner
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import build_space
+from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
-from tuner.spec.networks import MODELS
 
 if TYPE_CHECKING:
     from tuner.train.own.task import OwnTask
@@ -97,8 +97,8 @@ def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
 
 def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None) -> Preflight:
     from tuner.execute.training import facts_of, open_task
-    from tuner.train.checks import baseline, run_checks
-    from tuner.train.contract import check_contract
+    from tuner.train.before.checks import baseline, run_checks
+    from tuner.train.before.contract import check_contract
     from tuner.train.own.task import OwnTask
 
     task = open_task(spec, place)
@@ -123,7 +123,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None) -> Pr
 def _epoch_seconds(spec: SweepSpec, task: Task, job: TrialJob) -> dict[str, float]:
     """How long an epoch takes on an accelerator, and on one core of the CPU, which may be the quicker one."""
     from tuner.execute.training import facts_of, open_task
-    from tuner.train.pace import trial_epoch_seconds
+    from tuner.train.before.pace import trial_epoch_seconds
     from tuner.train.task import Task
 
     if task.device.type == "cpu" or task.streams:
@@ -145,7 +145,7 @@ def _epoch_seconds(spec: SweepSpec, task: Task, job: TrialJob) -> dict[str, floa
 def _rehearse_own(task: OwnTask, default: Mapping[str, ParamValue]) -> Preflight:
     """The same for own training code, which tuner sees only from outside."""
     from tuner.execute.training import facts_of
-    from tuner.train.own.rehearsal import rehearse
+    from tuner.train.before.rehearsal import rehearse
 
     with tempfile.TemporaryDirectory(prefix="tuner-check-") as folder:
         job = TrialJob(trial=0, params=default, seed=PLANNED_SEED, to_epoch=1, folder=folder)

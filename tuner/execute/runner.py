@@ -23,13 +23,13 @@ from tuner.records import (
     TrialJob,
     TrialStarted,
 )
-from tuner.train.cohort import Cohort
-from tuner.train.footprint import bytes_of
+from tuner.train.before.footprint import bytes_of
+from tuner.train.loop.cohort import Cohort
+from tuner.train.loop.trade_offs import infeasible
 from tuner.train.own.open import open_loop
 from tuner.train.own.task import OwnTask
-from tuner.train.recheck import RowsDifferError
+from tuner.train.programs.modules.recheck import RowsDifferError
 from tuner.train.task import Task
-from tuner.train.trade_offs import infeasible
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ from tuner.imports import load_object
 from tuner.models.weights_file import read_weights, weights_sha256
 from tuner.paths import StudyPaths
 from tuner.records import Json
+from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
-from tuner.spec.networks import MODELS
-from tuner.train.artefacts import replacing
-from tuner.train.gpus import make_current, wait_for
+from tuner.train.device.gpus import make_current, wait_for
+from tuner.train.loop.artefacts import replacing
 from tuner.train.own.open import open_own_task
 from tuner.train.own.task import OwnTask
 from tuner.train.task import Task

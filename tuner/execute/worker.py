@@ -33,7 +33,7 @@ from tuner.execute.training import facts_of, open_task, write_dev_targets
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import EpochsFinished, TrialEvent, TrialJob
 from tuner.spec.model import SweepSpec
-from tuner.train.contract import check_before_trials
+from tuner.train.before.contract import check_before_trials
 from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 

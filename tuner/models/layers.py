@@ -1,7 +1,8 @@
 """Networks as descriptions: a tuple of layers that both the plain module and the stacked program are built from.
 
-The reference (`models.module`) turns a description into an `nn.Sequential`; the stacked program (`train.stacked`)
-turns it into tensors that hold many trials at once. Both lay their parameters out as `parameter_shapes` says.
+The reference (`models.module`) turns a description into an `nn.Sequential`; the stacked program
+(`train.programs.stacked`) turns it into tensors that hold many trials at once. Both lay their parameters out as
+`parameter_shapes` says.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Copies of modules whose layers compute the same bits alone and in a stack, and draw dropout by key.
 
-A user's module is trained as its code says (`train.plain`). Only copies that are trained as rows of a stack are
-rewritten, once it is known that these compute what the module as written does (`train.fusable`).
+A user's module is trained as its code says (`train.programs.plain`). Only copies that are trained as rows of a stack
+are rewritten, once it is known that these compute what the module as written does (`train.programs.modules.fusable`).
 Bits are promised on a CPU: elsewhere the library's own layers stay, which do in one kernel what exact ones do in ten.
 """
 

@@ -18,19 +18,19 @@ from tuner.diagnose.intervals import Interval
 from tuner.diagnose.next_step import Evidence, Step, next_step
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochResult, TrialRecord
-from tuner.report.choice import Choice, final_choice, outdated_test, stored_tests
-from tuner.report.cost import Cost, cost_of
+from tuner.report.certainty.choice import Choice, final_choice, outdated_test, stored_tests
+from tuner.report.certainty.finalists import Finals, finals
+from tuner.report.certainty.front import Front, front_of
+from tuner.report.certainty.more_trials import BestOfK, best_of_k
+from tuner.report.certainty.ranking import trials_apart
+from tuner.report.certainty.statistics import StudyStatistics, study_statistics
 from tuner.report.curves import read_curves
 from tuner.report.facts import data_count, full_epochs, num_train_measured, sweep_value, target_error
-from tuner.report.finalists import Finals, finals
-from tuner.report.front import Front, front_of
-from tuner.report.leaderboard import TrialNote, leaderboard
-from tuner.report.more_trials import BestOfK, best_of_k
-from tuner.report.ranking import trials_apart
 from tuner.report.space import study_space
-from tuner.report.statistics import StudyStatistics, study_statistics
+from tuner.report.tables.cost import Cost, cost_of
+from tuner.report.tables.leaderboard import TrialNote, leaderboard
 from tuner.spec.space import Space
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 CURVES_READ = 60
 """Curves of so many of the best trials are read for their flags."""

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from tuner.paths import StudyPaths, beside, own_place
 from tuner.records import Json, ParamValue, TrialRecord
-from tuner.report.choice import final_choice
-from tuner.report.escape import visible
+from tuner.report.certainty.choice import final_choice
 from tuner.report.files import write_atomically
 from tuner.report.space import completed, study_space
-from tuner.spec.dump import to_yaml
-from tuner.spec.moving import move_paths, stated_sweep
+from tuner.report.words.escape import visible
+from tuner.spec.edit.moving import move_paths, stated_sweep
 from tuner.spec.space import REGULARISATION_TIER
-from tuner.store.reader import StudyData
+from tuner.spec.text.dump import to_yaml
+from tuner.store.study_data import StudyData
 
 _NAME_LENGTH = 100
 """Of a study, at most."""

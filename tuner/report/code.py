@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuner.records import TrialRecord
-from tuner.report.numbers import number_of
-from tuner.spec.code_versions import CODE_FACT, VERSION_PREFIX
-from tuner.store.reader import StudyData
+from tuner.report.words.numbers import number_of
+from tuner.spec.kept.code_versions import CODE_FACT, VERSION_PREFIX
+from tuner.store.study_data import StudyData
 
 _SHOWN = 5
 

@@ -12,9 +12,9 @@ from tuner.diagnose.intervals import Interval
 from tuner.errors import UsageError
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.dev_scores import load_array, load_dev_scores
-from tuner.report.numbers import count_text, difference_text, duration_text, metric_text, value_text
-from tuner.report.resampling import Array
+from tuner.report.certainty.dev_scores import load_array, load_dev_scores
+from tuner.report.certainty.resampling import Array
+from tuner.report.words.numbers import count_text, difference_text, duration_text, metric_text, value_text
 
 _RESAMPLES = 2000
 
@@ -199,7 +199,7 @@ def _verdict(a: Side, b: Side, difference: float, interval: Interval | None, how
 
 
 def _gap(one: Side) -> float:
-    from tuner.report.leaderboard import gap
+    from tuner.report.tables.leaderboard import gap
 
     found = gap(one.record, direction=one.analysis.study.direction)
     return math.nan if found is None else found

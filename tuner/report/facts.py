@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuner.records import Json, TrialRecord
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 
 def sweep_value(study: StudyData, *keys: str) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tuner.records import Params, ParamValue, TrialRecord
 from tuner.spec.space import Dimension, Kind, Scale, Space
-from tuner.store.reader import StudyData
+from tuner.store.study_data import StudyData
 
 
 def study_space(study: StudyData) -> Space:

@@ -10,12 +10,12 @@ from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.importance import Finding
 from tuner.records import FailureReason, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.choice import outdated_test, stored_tests
+from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores
-from tuner.report.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
-from tuner.store.reader import StudyData
+from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
 from tuner.store.standing import state_of, what_is_left
+from tuner.store.study_data import StudyData
 
 _FRONT_SHOWN = 8
 """Members of the Pareto front that are told one by one."""

@@ -15,12 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuner.report.analysis import Analysis
-from tuner.report.escape import visible
-from tuner.report.formats import cell_text, to_tsv
-from tuner.report.leaderboard import leaderboard
-from tuner.report.numbers import number_of
 from tuner.report.summary import summarise
-from tuner.store.reader import StudyData
+from tuner.report.tables.formats import cell_text, to_tsv
+from tuner.report.tables.leaderboard import leaderboard
+from tuner.report.words.escape import visible
+from tuner.report.words.numbers import number_of
+from tuner.store.study_data import StudyData
 
 _LATE_COLUMNS = ("seed", "tier", "ci_low", "ci_high", "verdict", "flags")
 """Columns that only a file shows, unless asked for by name."""

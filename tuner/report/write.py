@@ -10,10 +10,10 @@ from tuner.paths import StudyPaths, own_place
 from tuner.report.analysis import Analysis
 from tuner.report.best import write_best
 from tuner.report.files import write_atomically
-from tuner.report.formats import to_csv, to_json, to_markdown
-from tuner.report.page import PagePlot, render_page
+from tuner.report.page.html import PagePlot, render_page
 from tuner.report.summary import summarise
-from tuner.store.reader import StudyData
+from tuner.report.tables.formats import to_csv, to_json, to_markdown
+from tuner.store.study_data import StudyData
 
 
 def write_reports(study: StudyData, paths: StudyPaths) -> None:
@@ -45,8 +45,8 @@ def html_report(analysis: Analysis, *, plots: Path | None = None) -> str:
         plots: A folder to write its figures to as well, as PNG files; those of an earlier report are replaced, and what
             bears no mark of ours stays.
     """
-    from tuner.report.plots.style import is_ours, to_png, to_svg
-    from tuner.report.plots.table import drawn
+    from tuner.report.figures.style import is_ours, to_png, to_svg
+    from tuner.report.figures.table import drawn
 
     page_plots: list[PagePlot] = []
     written: set[str] = set()

@@ -20,11 +20,11 @@ from optuna.trial import TrialState as OptunaState
 
 from tuner.records import Direction, EpochResult, FailureReason, ParamValue, TrialRecord, TrialState
 from tuner.search.cube import readable
-from tuner.search.explorer import Explorer, Session
 from tuner.search.observe import no_noise
+from tuner.search.priority.explorer import Explorer, Session
 from tuner.search.rungs import priority_rungs
 from tuner.search.seeding import generator
-from tuner.spec.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.space import Dimension, Scale, Space
 
 _STATES = {

@@ -10,20 +10,20 @@ from typing import get_args
 from tuner.errors import SweepFileError
 from tuner.records import Direction, TrialRecord
 from tuner.search.designs import grid
-from tuner.search.explorer import Explorer
 from tuner.search.observe import Noise, no_noise
-from tuner.search.optuna_samplers import SamplerName, cohort_limit, make_pruner, make_sampler
-from tuner.search.optuna_study import StudyMirror
-from tuner.search.priority import PriorityProposer, PriorityStrategy
-from tuner.search.proposer import ListProposer, OptunaProposer, Proposer, ProposerStrategy, QuasiRandomProposer
-from tuner.search.rounds import Rounds
+from tuner.search.optuna.proposer import ListProposer, OptunaProposer, Proposer, ProposerStrategy, QuasiRandomProposer
+from tuner.search.optuna.samplers import SamplerName, cohort_limit, make_pruner, make_sampler
+from tuner.search.optuna.study import StudyMirror
+from tuner.search.priority.explorer import Explorer
+from tuner.search.priority.strategy import PriorityProposer, PriorityStrategy
 from tuner.search.rungs import PRUNERS, PrunerName, priority_rungs, rungs_of
-from tuner.search.scalarised import ScalarisedStrategy
 from tuner.search.seeding import derived_seed
 from tuner.search.staged import StagedProposer
-from tuner.search.starts import StartFirst, start_configurations
-from tuner.search.stop import StoppingStrategy
 from tuner.search.strategy import Strategy
+from tuner.search.wrap.rounds import Rounds
+from tuner.search.wrap.scalarised import ScalarisedStrategy
+from tuner.search.wrap.starts import StartFirst, start_configurations
+from tuner.search.wrap.stop import StoppingStrategy
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import further_objectives
 from tuner.spec.space import Space
@@ -70,8 +70,8 @@ def open_strategy(
         spec: The sweep file.
         space: Its search space.
         direction: Of the objective's dev metric.
-        noise: Of the dev metric: what `search.stop.plateau` takes for no improvement, and the diagnosis for no gap.
-        elapsed_seconds: Wall-clock seconds of the study so far, over all its runs, for `search.stop.seconds`.
+        noise: Of the dev metric: what `wrap.stop.plateau` takes for no improvement, and the diagnosis for no gap.
+        elapsed_seconds: Wall-clock seconds of the study so far, over all its runs, for `wrap.stop.seconds`.
         earlier: Trials of an earlier study to learn from, as far as they lie in this space: by `priority`, TPE, GP and
             Optuna's pruners.
 

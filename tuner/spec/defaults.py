@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from tuner.records import Params, ParamValue
-from tuner.spec.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
-from tuner.spec.knowledge import Hyperparameter
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
+from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.model import DimensionSpec, SweepSpec
 from tuner.spec.space import REGULARISATION_TIER, Dimension, Kind, Scale, Space
 

@@ -16,7 +16,7 @@ from tuner.spec.blocks.objective import METRICS, ConstraintSpec, FurtherObjectiv
 from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec, StrategyName
 from tuner.spec.blocks.space import DimensionSpec
 from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
-from tuner.spec.names import MAX_STUDY_NAME, STUDY_NAME
+from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME
 from tuner.spec.values import Part
 
 __all__ = [

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from tuner.spec.command import parse_command
+from tuner.spec.known.networks import MODELS
 from tuner.spec.model import OWN_MODEL, SweepSpec
-from tuner.spec.networks import MODELS
 from tuner.spec.values import is_own
 
 _INSTALLED = tuple(

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from ruamel.yaml.error import YAMLError
 
 from tuner.errors import SweepFileError
-from tuner.spec.document import parse_yaml, top_level_scalar
-from tuner.spec.names import MAX_STUDY_NAME, STUDY_NAME, STUDY_NAME_RULE
-from tuner.spec.problems import Place, describe
+from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME, STUDY_NAME_RULE
+from tuner.spec.text.document import parse_yaml, top_level_scalar
+from tuner.spec.text.problems import Place, describe
 
 if TYPE_CHECKING:
     from tuner.spec.model import SweepSpec
@@ -67,9 +67,9 @@ def parse_sweep(
     Raises:
         SweepFileError: it cannot be used.
     """
-    from tuner.spec.check import check_document
-    from tuner.spec.findings import Findings
-    from tuner.spec.overrides import apply_overrides
+    from tuner.spec.checks.sweep import check_document
+    from tuner.spec.edit.overrides import apply_overrides
+    from tuner.spec.text.findings import Findings
 
     def locate(line: int, column: int, written: str) -> Place:
         return Place(f"{name}:{line}:{column}", (0, line, column), written)

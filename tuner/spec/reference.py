@@ -12,8 +12,10 @@ from pydantic_core import PydanticUndefined
 
 from tuner.records import Json
 from tuner.spec.defaults import build_space
-from tuner.spec.hyperparameters import HYPERPARAMETERS
-from tuner.spec.knowledge import OPTIMIZERS, Hyperparameter
+from tuner.spec.edit.starter import starter_text
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.knowledge import OPTIMIZERS, Hyperparameter
+from tuner.spec.known.networks import MODELS
 from tuner.spec.model import (
     ConstraintSpec,
     DataSpec,
@@ -30,10 +32,8 @@ from tuner.spec.model import (
     SweepSpec,
     TrainingSpec,
 )
-from tuner.spec.networks import MODELS
 from tuner.spec.schema import sweep_schema
 from tuner.spec.space import REGULARISATION_TIER
-from tuner.spec.starter import starter_text
 from tuner.spec.values import Part
 
 _BLOCKS: tuple[tuple[str, type[Part]], ...] = (

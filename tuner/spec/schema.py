@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tuner.records import Json
-from tuner.spec.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
-from tuner.spec.networks import MODELS
 
 _FURTHER = {"$ref": "#/$defs/FurtherObjectiveSpec"}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

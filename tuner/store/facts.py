@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuner.records import Json
-from tuner.spec.code_versions import VERSION_PREFIX
+from tuner.spec.kept.code_versions import VERSION_PREFIX
+from tuner.spec.kept.space_values import space_from_json
 from tuner.spec.space import Space
-from tuner.spec.space_values import space_from_json
 from tuner.store.codec import STUDY_ATTRIBUTE, decode
 from tuner.store.shapes import (
     Shape,

@@ -22,7 +22,7 @@ from tuner.records import (
     TrialStarted,
     TrialState,
 )
-from tuner.spec.code_versions import CODE_FACT, version_of
+from tuner.spec.kept.code_versions import CODE_FACT, version_of
 from tuner.store.codec import MAX_ATTRIBUTE_BYTES, decode, encode
 
 MAX_REASON_CHARACTERS = 2000

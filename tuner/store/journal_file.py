@@ -12,7 +12,7 @@ from tuner.errors import StorageError, StudyNotFoundError
 from tuner.store.codec import encode
 from tuner.store.locations import DatabaseLocation
 from tuner.store.optuna_api import find_study, rows_of, study_names
-from tuner.store.reader import FINALISTS, StudyData, study_data, study_not_found
+from tuner.store.study_data import FINALISTS, StudyData, study_data, study_not_found
 
 
 def open_journal(path: Path) -> JournalStorage:

@@ -22,8 +22,9 @@ from tuner.store.locations import DatabaseLocation, find_database
 from tuner.store.optuna_api import ApiDatabase
 from tuner.store.pending import PendingFolder, store_pending
 from tuner.store.rdb import RelationalDatabase
-from tuner.store.reader import read_study, study_not_found
+from tuner.store.reader import read_study
 from tuner.store.sqlite_file import check_study_file, check_writable
+from tuner.store.study_data import study_not_found
 from tuner.store.tables import check_tables
 
 

@@ -24,8 +24,8 @@ from tuner.store.database import LeaseLostError
 from tuner.store.distributions import StoredSpace, internal
 from tuner.store.facts import read_facts
 from tuner.store.lease import BEAT_SECONDS, Lease
-from tuner.store.reader import reading
 from tuner.store.rows import OPTUNA_STATE, Timestamp, TrialRows, records_from_rows
+from tuner.store.study_data import reading
 
 
 class ApiDatabase:

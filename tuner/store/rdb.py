@@ -23,8 +23,8 @@ from tuner.store.database import LeaseLostError
 from tuner.store.distributions import StoredSpace
 from tuner.store.facts import read_facts
 from tuner.store.lease import BEAT_SECONDS, Lease
-from tuner.store.reader import reading
 from tuner.store.rows import OPTUNA_STATE, records_from_rows
+from tuner.store.study_data import reading
 from tuner.store.tables import (
     ATTRIBUTES,
     FACTS,

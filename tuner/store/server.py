@@ -6,7 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.store.engines import find_study, server_engine, study_names
 from tuner.store.locations import DatabaseLocation
-from tuner.store.reader import FINALISTS, StudyData, study_data, study_not_found
+from tuner.store.study_data import FINALISTS, StudyData, study_data, study_not_found
 from tuner.store.tables import FACTS, SYSTEM, read_directions, read_rows, read_study_attributes
 from tuner.store.writer import as_storage_error
 

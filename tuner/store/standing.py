@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 from tuner.records import Json, TrialRecord, TrialState
 
 if TYPE_CHECKING:
-    from tuner.store.reader import StudyData
+    from tuner.store.study_data import StudyData
 
 STANDING = "standing"
 """The fact of a study that holds its `Standing`."""

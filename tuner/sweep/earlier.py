@@ -15,7 +15,7 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 
 if TYPE_CHECKING:
-    from tuner.store.reader import StudyData
+    from tuner.store.study_data import StudyData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +75,7 @@ def breaking_changes(snapshot: Json, spec: SweepSpec, before: Json, data: Mappin
         before: Facts of the study's data.
         data: Facts of the data of now.
     """
-    from tuner.spec.changes import diff_sweeps
+    from tuner.spec.kept.changes import diff_sweeps
 
     changes = [change.line for change in diff_sweeps(snapshot, spec) if change.breaks]
     return [*changes, *what_differs(before, data)]
@@ -83,7 +83,7 @@ def breaking_changes(snapshot: Json, spec: SweepSpec, before: Json, data: Mappin
 
 def _comparable(study: StudyData, spec: SweepSpec, data: Mapping[str, Json]) -> SweepSpec:
     """The earlier study's sweep file, if its trials can be compared with new ones; its space may be another."""
-    from tuner.store.reader import sweep_of
+    from tuner.store.study_data import sweep_of
 
     snapshot = study.facts.get("sweep")
     if snapshot is None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the database's libraries are imported while the workers loa
 
 def why_ended(strategy: Strategy, store: OptunaStore, *, trials: int) -> str:
     """Why a search has nothing more to do."""
-    from tuner.search.stop import StoppingStrategy
+    from tuner.search.wrap.stop import StoppingStrategy
 
     if isinstance(strategy, StoppingStrategy) and strategy.reason is not None:
         return f"by its own rule: {strategy.reason}"

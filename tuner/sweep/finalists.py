@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tuner.records import FINALIST, Direction, Json, TrialRecord
-from tuner.report.ranking import rank_trials
+from tuner.report.certainty.ranking import rank_trials
 from tuner.search.strategy import Decision, Start
 
 

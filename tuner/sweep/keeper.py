@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tuner.paths import TrialPaths, left_beside, own_place
 from tuner.records import Direction, TrialRecord, TrialState
-from tuner.report.ranking import rank_trials
+from tuner.report.certainty.ranking import rank_trials
 from tuner.spec.objectives import Objective, pareto_front
 from tuner.sweep.watcher import Watcher
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tuner.paths import own_place
 from tuner.records import TrialRecord
-from tuner.report.escape import visible
+from tuner.report.words.escape import visible
 from tuner.sweep.watcher import Watcher
 
 

@@ -18,8 +18,8 @@ from tuner.faults import fault_point
 from tuner.paths import LinkInStudyError, StudyPaths
 from tuner.records import Json, TrialRecord
 from tuner.spec.defaults import build_space
+from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
-from tuner.spec.networks import MODELS
 from tuner.spec.objectives import further_objectives
 from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.ending import why_ended, write_all

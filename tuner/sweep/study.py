@@ -13,7 +13,7 @@ from tuner.errors import StudyMismatchError
 from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths, left_beside, own_place
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
-from tuner.spec.code_versions import VERSION_PREFIX, changed_files, version_of
+from tuner.spec.kept.code_versions import VERSION_PREFIX, changed_files, version_of
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.store.store import StudyStore
@@ -51,7 +51,7 @@ def describe(store: StudyStore, spec: SweepSpec, space: Space, facts: TaskFacts,
         facts: Of the data, of the user's model and of the weights that it starts from.
         command: What goes on with the study in a shell.
     """
-    from tuner.spec.space_values import space_to_json
+    from tuner.spec.kept.space_values import space_to_json
 
     store.set("sweep", spec.model_dump(mode="json"))
     store.set("root", spec.root)

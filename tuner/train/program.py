@@ -1,7 +1,7 @@
 """The seam between the training loop and the ways to train: K same-shape networks behind one interface.
 
 A program knows parameters, optimiser state and steps. It knows nothing of trials, epochs' ends, early stopping,
-checkpoints or events: that is the cohort's loop (`train.cohort`), and there is only one.
+checkpoints or events: that is the cohort's loop (`train.loop.cohort`), and there is only one.
 """
 
 from __future__ import annotations

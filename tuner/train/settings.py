@@ -12,7 +12,7 @@ from tuner.spec.model import SweepSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augmentation:
-    """What is done to training images: see `train.augment`."""
+    """What is done to training images: see `train.batch.augment`."""
 
     strength: float
     """From 0, which is off, to 1."""

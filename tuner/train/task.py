@@ -24,17 +24,17 @@ from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
-from tuner.train.ahead import Ahead
-from tuner.train.blocks import block_order
-from tuner.train.class_weights import resolve_class_weights
-from tuner.train.folded import FoldedProgram, FoldScores, fold_orders
-from tuner.train.gpus import allow_tf32
-from tuner.train.losses import mean_loss
-from tuner.train.metrics import METRICS, Evaluation, Scores, check_measured, resolve_loss, resolve_metric
+from tuner.train.batch.class_weights import resolve_class_weights
+from tuner.train.batch.order import block_order
+from tuner.train.device.ahead import Ahead
+from tuner.train.device.gpus import allow_tf32
+from tuner.train.measure.losses import mean_loss
+from tuner.train.measure.metrics import METRICS, Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, copied_chunks
+from tuner.train.programs.folded import FoldedProgram, FoldScores, fold_orders
+from tuner.train.programs.torch_optimizers import make_optimizer
+from tuner.train.programs.user_parts import UserEvaluation, load_user_parts, try_parts
 from tuner.train.settings import Settings, resolve_settings
-from tuner.train.torch_optimizers import make_optimizer
-from tuner.train.user_parts import UserEvaluation, load_user_parts, try_parts
 from tuner.train.ways import Ways
 
 log = logging.getLogger(__name__)

@@ -11,17 +11,17 @@ from tuner.data.dataset import TrainingData
 from tuner.data.stored import is_streamed
 from tuner.errors import TunerError, UserCodeError
 from tuner.models.lightning import is_lightning
+from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
-from tuner.spec.networks import MODELS
 from tuner.spec.values import is_own
-from tuner.train.grouped import GroupedProgram
-from tuner.train.lightning.program import LightningProgram
-from tuner.train.metrics import Loss
-from tuner.train.plain import PlainProgram
+from tuner.train.measure.metrics import Loss
 from tuner.train.program import Member, Program, looked_at
-from tuner.train.stacked.program import StackedProgram
-from tuner.train.structures import Structures
-from tuner.train.user_parts import UserParts, UserProgram
+from tuner.train.programs.lightning.program import LightningProgram
+from tuner.train.programs.modules.grouped import GroupedProgram
+from tuner.train.programs.modules.structures import Structures
+from tuner.train.programs.plain import PlainProgram
+from tuner.train.programs.stacked.program import StackedProgram
+from tuner.train.programs.user_parts import UserParts, UserProgram
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from tuner.records import FailureReason, ParamValue
 from tuner.spec.command import parse_command
 from tuner.spec.defaults import loop_values
 from tuner.spec.model import SweepSpec
-from tuner.train.artefacts import storing
-from tuner.train.gpus import only_gpu
+from tuner.train.device.gpus import only_gpu
+from tuner.train.loop.artefacts import storing
 from tuner.train.own.course import Course
 from tuner.train.own.loop import Why
 from tuner.train.own.program import Program

@@ -13,8 +13,8 @@ from typing import Any
 
 from tuner.paths import TrialPaths, own_place
 from tuner.records import EpochResult, TrialJob
-from tuner.train.artefacts import replacing, storing, write_curve
-from tuner.train.early_stopping import Patience
+from tuner.train.loop.artefacts import replacing, storing, write_curve
+from tuner.train.loop.early_stopping import Patience
 from tuner.train.own.reports import Report, ReportError, result_of
 from tuner.train.own.task import OwnTask
 

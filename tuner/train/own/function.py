@@ -17,7 +17,7 @@ from tuner.imports import load_object
 from tuner.records import FailureReason
 from tuner.spec.defaults import loop_values
 from tuner.spec.model import SweepSpec
-from tuner.train.gpus import make_current
+from tuner.train.device.gpus import make_current
 from tuner.train.own.course import Course
 from tuner.train.own.handle import TrialHandle, TrialStop
 from tuner.train.own.loop import Why

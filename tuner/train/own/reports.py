@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tuner.records import EpochResult, Json
+from tuner.train.measure.number import as_number
 
 _PAIR = re.compile(r"([A-Za-z_]\w*)\s*=\s*(\S+)")
 DEV_LOSS = ("dev_loss", "val_loss", "loss")
@@ -43,18 +44,6 @@ def make_report(epoch: object, values: Mapping[str, object], *, metric: str) -> 
     if metric not in numbers:
         raise ReportError(f"{metric} must be a number, got {values[metric]!r}")
     return Report(int(epoch), numbers)
-
-
-def as_number(value: object) -> float | None:
-    """A number, or a tensor's or an array's only one, as Python's; None for anything else."""
-    if hasattr(value, "item") and not isinstance(value, int | float):
-        try:
-            value = value.item()
-        except (RuntimeError, ValueError):
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value)
 
 
 def parse_line(line: str, *, metric: str) -> Report | None:

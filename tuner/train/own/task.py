@@ -11,7 +11,7 @@ import torch
 
 from tuner.data.dataset import TrainingData
 from tuner.records import Direction, Json
-from tuner.spec.check_loop import known_direction
+from tuner.spec.checks.loop import known_direction
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
 

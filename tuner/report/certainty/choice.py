@@ -1,0 +1,112 @@
+"""Which trial a study ends with, and why: every command and every report asks here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from tuner.records import Direction, Json, TrialRecord, TrialState
+from tuner.report.certainty.ranking import best_trial
+from tuner.report.words.numbers import metric_text
+from tuner.store.study_data import StudyData
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The best trial of a study."""
+
+    record: TrialRecord
+    why: str
+    on_fresh_seeds: bool = False
+    """Whether finalists decided it."""
+
+
+def final_choice(study: StudyData) -> Choice | None:
+    """The finalist chosen on fresh seeds, or before there are finalists the best finished trial; None without one."""
+    trials = {record.number: record for record in study.records}
+    values = fresh_values(study)
+    if values:
+        record = trials[chosen_finalist(values, trials, direction=study.direction)]
+        mean = metric_text(mean_of(values[record.number]), metric=study.metric)
+        why = f"chosen of {len(values)} finalists: mean dev {study.metric} {mean} on fresh seeds"
+        return Choice(record, why, on_fresh_seeds=True)
+    best = best_trial(study.records, direction=study.direction)
+    return None if best is None else Choice(best, f"best dev {study.metric} of the finished trials")
+
+
+def stored_tests(study: StudyData) -> list[Mapping[str, Json]]:
+    """The evaluations on the test set that the study remembers, in order."""
+    tests = study.facts.get("tests")
+    return [test for test in tests if isinstance(test, Mapping)] if isinstance(tests, list) else []
+
+
+def outdated_test(study: StudyData) -> str:
+    """What to say where the test figure is of another trial than the best of now; empty where it is not."""
+    tests, choice = stored_tests(study), final_choice(study)
+    if not tests or choice is None or any(test.get("trial") == choice.record.number for test in tests):
+        return ""
+    return (
+        f"the test figure is trial {tests[-1].get('trial')}'s; the best is now trial {choice.record.number}, which was "
+        "not tested"
+    )
+
+
+def choice_so_far(study: StudyData) -> Choice | None:
+    """The final choice as it would be now; before any trial has finished, the best of those under way."""
+    choice = final_choice(study)
+    if choice is not None:
+        return choice
+    under_way = [r for r in study.records if r.state in (TrialState.RUNNING, TrialState.PAUSED) and r.value is not None]
+    if not under_way:
+        return None
+    turned = -1.0 if study.direction is Direction.MAXIMIZE else 1.0
+    best = min(under_way, key=lambda r: (r.violation, turned * (r.value or 0.0), r.number))
+    return Choice(best, f"best dev {study.metric} of the trials under way; none has finished yet")
+
+
+def fresh_values(study: StudyData) -> dict[int, list[float]]:
+    """The dev metric on each fresh seed, by the number of the trial that was trained again; empty without finalists."""
+    trials = {record.number: record for record in study.records}
+    values: dict[int, list[float]] = {}
+    for repeat in study.finalists:
+        original = trials.get(repeat.facts.get("repeat_of", -1))
+        if original is None or original.value is None or repeat.value is None or not math.isfinite(repeat.value):
+            continue
+        values.setdefault(original.number, []).append(repeat.value)
+    return values
+
+
+def chosen_finalist(
+    values: Mapping[int, Sequence[float]], trials: Mapping[int, TrialRecord], *, direction: Direction
+) -> int:
+    """The smallest network among those whose mean lies within one standard error of the best mean, by its number."""
+    means = {number: mean_of(each) for number, each in values.items()}
+    turned = -1.0 if direction is Direction.MAXIMIZE else 1.0
+    best = min(means, key=lambda n: (turned * means[n], trials[n].num_parameters, n))
+    sd, _ = pooled_sd(list(values.values()))
+
+    def error(number: int) -> float:
+        """Standard error of the difference to the best; the two may have different numbers of seeds."""
+        return 0.0 if sd is None else sd * math.sqrt(1 / len(values[number]) + 1 / len(values[best]))
+
+    near = [number for number in means if abs(means[number] - means[best]) <= error(number)]
+    return min(near, key=lambda n: (trials[n].num_parameters, n))
+
+
+def pooled_sd(groups: Sequence[Sequence[float]]) -> tuple[float | None, int]:
+    """Standard deviation within the groups and its degrees of freedom; None with one value in each."""
+    freedom = sum(len(group) - 1 for group in groups)
+    if freedom == 0:
+        return None, 0
+    apart = math.hypot(*(value - mean for group in groups for mean in [mean_of(group)] for value in group))
+    return apart / math.sqrt(freedom), freedom  # as their squares, values beyond 1e154 would be no numbers
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """The mean, of values whose sum no number can hold too."""
+    try:
+        return fmean(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)

@@ -1,0 +1,143 @@
+"""What the dev metrics of the best trials would have been on other dev sets, from their dev predictions on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.diagnose.intervals import Interval, auroc_interval, wilson_interval
+from tuner.paths import StudyPaths, TrialPaths
+from tuner.records import TrialRecord
+from tuner.report.certainty.resampling import (
+    LABEL_METRICS,
+    METRICS,
+    Array,
+    bootstrap_interval,
+    example_losses,
+    resample_weights,
+    resampled_metric,
+)
+
+MAX_TRIALS = 100
+"""So many of the best trials are compared by their predictions; more would read too many files."""
+_WORK = 400_000_000
+"""Bound of resamples x examples x trials: about two seconds."""
+_MAX_RESAMPLES = 1000
+_MIN_RESAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DevScores:
+    """Paired bootstrap of the dev metric: every trial on the same B resamples of the dev set."""
+
+    trials: tuple[int, ...]
+    """Trial numbers, best first."""
+    metric: str
+    values: Array
+    """The dev metric of each, shape (trials,)."""
+    samples: Array
+    """Of each on every resample, centred on its value, shape (B, trials)."""
+    num_examples: int
+    class_counts: tuple[int, ...] = ()
+    """Dev examples of each class; empty for regression."""
+    half_of_loss: int = 0
+    """So few dev examples make up half of the best trial's squared error or loss; 0 for metrics without one."""
+
+    def interval(self, index: int) -> Interval:
+        """Of the dev metric of the trial at this index: by how much other dev sets of this size would change it."""
+        value = float(self.values[index])
+        if self.metric in ("accuracy", "subset_accuracy"):
+            return wilson_interval(value, self.num_examples)
+        if self.metric == "auroc" and self.class_counts:
+            return auroc_interval(value, class_counts=self.class_counts, variance=float(self.samples[:, index].var()))
+        return bootstrap_interval(self.metric, value, self.samples[:, index], self.num_examples)
+
+
+def load_dev_scores(
+    records: Sequence[TrialRecord],
+    *,
+    metric: str,
+    paths: StudyPaths,
+    place: Callable[[int], TrialPaths] | None = None,
+    num_trials: int = MAX_TRIALS,
+) -> DevScores | None:
+    """Resample the dev metric of the first records whose predictions are on disk.
+
+    Args:
+        records: Ranked trials, best first.
+        metric: The objective's metric.
+        paths: The study's files.
+        place: Where a record's files lie; `paths.trial` if None.
+        num_trials: How many records at most.
+
+    Returns:
+        None if there are no dev targets, no usable predictions, or if the metric is not known here.
+    """
+    targets = load_array(paths.dev_targets)
+    if metric not in METRICS | LABEL_METRICS or targets is None or len(targets) < 2:
+        return None
+    fitting = max(10, _WORK // (_MIN_RESAMPLES * len(targets)))
+    candidates = [r for r in records if r.value is not None][: min(num_trials, fitting)]
+    resamples = int(np.clip(_WORK // (len(targets) * max(1, len(candidates))), _MIN_RESAMPLES, _MAX_RESAMPLES))
+    weights = resample_weights(len(targets), resamples=resamples)
+    found: list[TrialRecord] = []
+    columns: list[Array] = []
+    for record in candidates:
+        column = _resampled(record, (place or paths.trial)(record.number), metric, targets, weights)
+        if column is not None:
+            found.append(record)
+            columns.append(column)
+    if not found:
+        return None
+    values = np.array([r.value for r in found], dtype=np.float64)
+    numbers, samples = tuple(r.number for r in found), np.stack(columns, axis=1)
+    counts = (
+        tuple(np.bincount(targets.astype(np.int64)).tolist())
+        if targets.ndim == 1 and targets.dtype.kind in "iu"
+        else ()
+    )
+    half = _half_of_loss((place or paths.trial)(found[0].number), metric, targets)
+    return DevScores(numbers, metric, values, samples, len(targets), counts, half)
+
+
+def _half_of_loss(files: TrialPaths, metric: str, targets: NDArray[np.generic]) -> int:
+    predictions = load_array(files.predictions)
+    if metric not in ("rmse", "r2", "loss") or predictions is None:
+        return 0
+    losses = np.sort(example_losses(predictions.reshape(len(targets), -1).astype(np.float64), targets))[::-1]
+    return int(np.searchsorted(np.cumsum(losses), losses.sum() / 2)) + 1
+
+
+def _resampled(
+    record: TrialRecord, files: TrialPaths, metric: str, targets: NDArray[np.generic], weights: Array
+) -> Array | None:
+    predictions = load_array(files.predictions)
+    if predictions is None or predictions.shape[:1] != targets.shape[:1]:
+        return None
+    if predictions.ndim == 1:
+        predictions = predictions[:, None]
+    samples = resampled_metric(metric, predictions, targets, weights)
+    known = samples[~np.isnan(samples)]
+    if record.value is None or len(known) == 0 or np.isnan(samples[0]):
+        return None
+    filled = np.where(np.isnan(samples), np.median(known), samples)
+    # The first row is the dev set itself, where the trainer's own figure holds: it may be in other units.
+    own, rest = filled[0], filled[1:]
+    in_its_units: Array = (
+        rest * (record.value / own) if metric in ("rmse", "loss") and own > 0 else rest - own + record.value
+    )
+    return in_its_units
+
+
+def load_array(path: Path) -> NDArray[np.generic] | None:
+    """What a study keeps of its dev set in a file; None where there is none, or it is damaged."""
+    try:
+        with path.open("rb") as file:  # an archive in its place is no array
+            loaded: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError, SyntaxError):  # damaged, or forged
+        return None
+    return loaded if loaded.ndim in (1, 2) else None

@@ -1,0 +1,70 @@
+"""Would more trials help? What the best of k random trials of the study is expected to reach, for every k."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.records import Direction, TrialRecord
+from tuner.report.certainty.resampling import Array
+from tuner.report.words.numbers import difference_text
+
+_MIN_TRIALS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BestOfK:
+    """Expected best dev metric of k trials, drawn from the study's own without putting back."""
+
+    counts: tuple[int, ...]
+    """Each k, from 1 to the number of trials."""
+    mean: Array
+    low: Array
+    """Of the middle 80 % of draws."""
+    high: Array
+    gain: float
+    """What the second half of the trials added, in the metric's units; never negative."""
+    noise: float | None
+    """Luck of a single trial, for comparison."""
+
+    def text(self, metric: str) -> str:
+        """The answer in a sentence."""
+        half, whole = self.counts[-1] // 2, self.counts[-1]
+        gain = difference_text(self.gain, metric=metric)
+        said = f"Going from {half} to {whole} trials improved the expected best by {gain}"
+        if not self.noise:
+            return f"{said}."
+        noise = difference_text(self.noise, metric=metric)
+        if self.gain < self.noise / 2:
+            return f"{said}, less than the noise of the dev set ({noise}): more of the same will hardly help."
+        return f"{said}; the noise of the dev set is {noise}. Doubling the trials may bring as much again."
+
+
+def best_of_k(records: Sequence[TrialRecord], *, direction: Direction, noise: float | None = None) -> BestOfK | None:
+    """The curve over all trials with a value, whatever their end; None for fewer than eight.
+
+    Exact for random search. A search that learns does better later than earlier, so that this understates it a little.
+    """
+    sign = 1.0 if direction is Direction.MAXIMIZE else -1.0
+    values = np.sort([sign * r.value for r in records if r.value is not None and math.isfinite(r.value)])
+    total = len(values)
+    if total < _MIN_TRIALS:
+        return None
+    counts = tuple(range(1, total + 1))
+    # P(best of k is among the i smallest) = C(i, k) / C(total, k), built up one k at a time.
+    within = np.arange(1, total + 1, dtype=np.float64) / total
+    mean, low, high = np.empty(total), np.empty(total), np.empty(total)
+    for k in counts:
+        mean[k - 1] = float(np.diff(within, prepend=0.0) @ values)
+        low[k - 1] = values[np.searchsorted(within, 0.1)]
+        high[k - 1] = values[min(total - 1, int(np.searchsorted(within, 0.9)))]
+        within *= np.maximum(np.arange(1, total + 1) - k, 0) / max(1, total - k)
+        within[-1] = 1.0
+    gain = float(mean[-1] - mean[total // 2 - 1])
+    ends = (sign * low, sign * high)
+    return BestOfK(
+        counts=counts, mean=sign * mean, low=np.minimum(*ends), high=np.maximum(*ends), gain=max(0.0, gain), noise=noise
+    )

@@ -1,0 +1,132 @@
+"""Which figures a report has, in order; a new one is a function and a line here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from tuner.report.analysis import Analysis
+from tuner.report.figures import params, progress, quality, trade_off
+from tuner.report.figures.style import lay_out, styled
+
+MAX_PARAMS = 24
+"""Figures of single hyperparameters, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A figure of the report."""
+
+    name: str
+    """Of its PNG file, and of its place in the page."""
+    section: str
+    """The part of the page that it belongs to."""
+    title: str
+    caption: str
+    draw: Callable[[Analysis], Figure | None]
+    """None if the study does not have what it shows."""
+
+
+PLOTS: tuple[Plot, ...] = (
+    Plot(
+        "ranking",
+        "best",
+        "How sure is the ranking?",
+        "Dev metric of the best trials with its interval from the size of the dev set.",
+        quality.ranking,
+    ),
+    Plot(
+        "error_parts",
+        "best",
+        "Where the dev error comes from",
+        "Target error, bias above it (train), variance above that (dev).",
+        quality.error_parts,
+    ),
+    Plot(
+        "learning_curves",
+        "best",
+        "Learning curves of the best",
+        "Dev (solid) and train (dashed); the dot is the best epoch.",
+        progress.learning_curves,
+    ),
+    Plot("loss_curves", "best", "Loss of the best", "Dev (solid) and train (dashed).", progress.loss_curves),
+    Plot(
+        "finalists",
+        "best",
+        "Finalists on fresh seeds",
+        "The search's own score is partly luck; the mean of fresh seeds is not.",
+        quality.finalists,
+    ),
+    Plot(
+        "best_so_far",
+        "search",
+        "Best so far",
+        "Each trial by the tier that proposed it; trials on the lower edge lie beyond it.",
+        progress.best_so_far,
+    ),
+    Plot(
+        "more_trials",
+        "search",
+        "Would more trials help?",
+        "Expected best of so many random trials of this study.",
+        progress.more_trials,
+    ),
+    Plot(
+        "train_dev_gap",
+        "search",
+        "Train against dev",
+        "Below the dashed line the network does better in training than on new examples.",
+        quality.train_dev_gap,
+    ),
+    Plot(
+        "importance",
+        "params",
+        "What matters",
+        "A bar that ends before its mark is no more than luck.",
+        params.importance,
+    ),
+    Plot(
+        "parallel_coordinates",
+        "params",
+        "The best trials, parameter by parameter",
+        "Each line is a trial; each row a hyperparameter on its own scale.",
+        params.parallel_coordinates,
+    ),
+)
+
+
+def plots_of(analysis: Analysis) -> Iterator[Plot]:
+    """All plots of a study, those of its hyperparameters at the end."""
+    for objective in analysis.front.objectives if analysis.front else ():
+        yield Plot(
+            f"pareto_{objective.name}",
+            "best",
+            f"Pareto front: {analysis.study.metric} against {objective.name}",
+            "Bars: 95 % intervals. Trials on the lower edge lie beyond it.",
+            partial(trade_off.pareto, objective=objective),
+        )
+    yield from PLOTS
+    moved = [d for d in analysis.space if not d.fixed and d.name not in analysis.kept]
+    for dimension in moved[:MAX_PARAMS]:
+        yield Plot(
+            f"param_{re.sub('[^A-Za-z0-9_.-]', '_', dimension.name)[:60]}",
+            "params",
+            dimension.name,
+            "Dots: trials by tier. Bars: the best of each bucket over all else, with its interval.",
+            partial(params.against_metric, dimension=dimension),
+        )
+
+
+def drawn(analysis: Analysis) -> Iterator[tuple[Plot, Figure]]:
+    """Every plot that the study has something for, with its figure."""
+    for plot in plots_of(analysis):
+        with styled():
+            figure = plot.draw(analysis)
+            if figure is not None:
+                lay_out(figure)
+        if figure is not None:
+            yield plot, figure

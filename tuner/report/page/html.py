@@ -1,0 +1,296 @@
+"""The report as one HTML file that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
+
+from tuner.diagnose.intervals import Interval
+from tuner.records import Direction, TrialState
+from tuner.report.analysis import Analysis
+from tuner.report.best import best_params
+from tuner.report.certainty.finalists import Finalist
+from tuner.report.page.table import page_table
+from tuner.report.summary import Summary, summarise
+from tuner.report.words.escape import visible
+from tuner.report.words.numbers import (
+    count_text,
+    difference_text,
+    duration_text,
+    metric_text,
+    number_of,
+    objective_text,
+)
+from tuner.report.words.shell import shell_command
+from tuner.spec.kept.snapshot import sweep_from_snapshot
+from tuner.spec.own_code import named_code
+
+SECTIONS = (("best", "The best trials"), ("search", "The search"), ("params", "Hyperparameters"))
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlot:
+    """A figure in the page."""
+
+    section: str
+    title: str
+    caption: str
+    svg: Markup
+
+
+def render_page(analysis: Analysis, plots: Sequence[PagePlot]) -> str:
+    """The HTML document.
+
+    Args:
+        analysis: What to report.
+        plots: Its figures, drawn; they go into their sections in order.
+    """
+    environment = Environment(
+        loader=PackageLoader("tuner.report"),
+        autoescape=select_autoescape(enabled_extensions=("html", "j2"), default_for_string=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+    )
+    # Style and script are files of ours, put in as they are; the browser runs the one script that has this hash.
+    script = environment.get_template("report.js").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("report.html.j2").render(
+        page=_context(analysis, plots), script=Markup(script), script_hash=Markup(f"sha256-{digest}")
+    )
+
+
+def _printable(value: Any) -> Any:
+    """Text without control characters, save for its line breaks."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(map(visible, value.split("\n")))
+
+
+def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
+    study, summary = analysis.study, summarise(analysis)
+    better = "larger is better" if study.direction is Direction.MAXIMIZE else "smaller is better"
+    states = ", ".join(f"{count} {state}" for state, count in sorted(analysis.cost.states.items()))
+    return {
+        "study": study.name,
+        "states": f"{number_of(len(study.records), 'trial')} ({states})" if study.records else "no trials",
+        "metric_text": f"dev {study.metric}, {better}",
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "summary": summary,
+        "groups": _groups(summary),
+        "tiles": list(_tiles(analysis)),
+        "table": page_table(analysis),
+        "sections": [
+            {
+                "id": "hyperparameters" if key == "params" else key,
+                "title": title,
+                "plots": [p for p in plots if p.section == key],
+            }
+            for key, title in SECTIONS
+        ],
+        "finalists": list(_finalists(analysis)),
+        "front": _front(analysis),
+        "failures": _failures(analysis),
+        "cost": list(_cost(analysis)),
+        "choice": _choice(analysis),
+        "commands": _commands(analysis),
+        "versions": list(_versions(analysis)),
+        "sweep": _pretty(study.facts.get("sweep")),
+    }
+
+
+def _groups(summary: Summary) -> list[tuple[str, tuple[str, ...]]]:
+    return [
+        ("Test set", summary.test),
+        ("How sure is that?", summary.certainty),
+        ("The search space", summary.advice),
+        ("Beware", summary.warnings),
+    ]
+
+
+def _tiles(analysis: Analysis) -> Iterable[dict[str, str]]:
+    study, statistics, best = analysis.study, analysis.statistics, analysis.best
+    if best is None:
+        return
+    interval = statistics.intervals.get(best.number)
+    low_high = [metric_text(v, metric=study.metric) for v in (interval.low, interval.high)] if interval else []
+    yield {
+        "name": f"Best dev {study.metric}",
+        "value": metric_text(best.value, metric=study.metric),
+        "note": f"trial {best.number}" + (f", {low_high[0]} to {low_high[1]}" if low_high else ""),
+    }
+    if statistics.overstatement is not None:
+        yield {
+            "name": "Probably overstated by",
+            "value": difference_text(statistics.overstatement, metric=study.metric),
+            "note": "estimate from the noise of the dev set",
+        }
+    if analysis.finals is not None:
+        winner = analysis.finals.winner
+        yield {
+            "name": "On fresh seeds",
+            "value": metric_text(winner.mean, metric=study.metric),
+            "note": f"trial {winner.record.number}, mean of {len(winner.values)}",
+        }
+    if statistics.ties:
+        yield {
+            "name": "Cannot be told from the best",
+            "value": f"{len(statistics.ties)} of {len(statistics.ranked)}",
+            "note": "finished trials",
+        }
+    smallest = statistics.smallest
+    if smallest is not None and smallest.num_parameters:
+        yield {
+            "name": "Smallest as good",
+            "value": f"trial {smallest.number}",
+            "note": f"{count_text(smallest.num_parameters)} parameters, "
+            f"{metric_text(smallest.value, metric=study.metric)}",
+        }
+
+
+def _finalists(analysis: Analysis) -> Iterable[dict[str, object]]:
+    finals, metric = analysis.finals, analysis.study.metric
+    if finals is None:
+        return
+    for finalist in finals.finalists:
+        yield {
+            "trial": finalist.record.number,
+            "search": metric_text(finalist.search_value, metric=metric),
+            "mean": metric_text(finalist.mean, metric=metric),
+            "interval": _interval_text(finalist, metric),
+            "spread": metric_text(finalist.sd, metric=metric),
+            "each_seed": ", ".join(metric_text(v, metric=metric) for v in finalist.values),
+            "verdict": "chosen" if finalist is finals.winner else "may be as good" if finalist.tied else "worse",
+            "chosen": finalist is finals.winner,
+        }
+
+
+def _front(analysis: Analysis) -> dict[str, Any] | None:
+    """The Pareto front as a table: its columns and its rows."""
+    front, metric = analysis.front, analysis.study.metric
+    if front is None:
+        return None
+    sure = {True: "yes", False: "cannot be told", None: "–"}
+    rows = []
+    for member in front.members:
+        record = member.record
+        interval = analysis.statistics.intervals.get(record.number)
+        rows.append(
+            [
+                record.number,
+                metric_text(record.value, metric=metric),
+                _range_text(interval, metric),
+                *(objective_text(o.name, record.objectives[o.name]) for o in front.objectives),
+                "–" if member.lead is None else difference_text(member.lead, metric=metric),
+                sure[member.is_sure],
+            ]
+        )
+    names = [f"dev {metric}", "95 % interval", *(o.name for o in front.objectives)]
+    return {"columns": ["trial", *names, "lead over the next", "a real lead?"], "rows": rows}
+
+
+def _interval_text(finalist: Finalist, metric: str) -> str:
+    return _range_text(finalist.interval, metric)
+
+
+def _range_text(interval: Interval | None, metric: str) -> str:
+    if interval is None:
+        return "–"
+    return f"{metric_text(interval.low, metric=metric)} to {metric_text(interval.high, metric=metric)}"
+
+
+def _failures(analysis: Analysis) -> list[dict[str, object]]:
+    """Failed trials by reason, the most frequent first."""
+    numbers: dict[str, list[int]] = {}
+    for record in analysis.apart:
+        if record.state is TrialState.FAILED:
+            # Figures differ from trial to trial: the words before the colon are the reason.
+            numbers.setdefault(record.reason.partition(":")[0] or "unknown", []).append(record.number)
+    details = {r.number: r.reason for r in analysis.apart}
+    return [
+        {
+            "count": len(trials),
+            "reason": reason if len(trials) > 1 else details[trials[0]],
+            "trials": ", ".join(map(str, sorted(trials)[:20])) + (" ..." if len(trials) > 20 else ""),
+        }
+        for reason, trials in sorted(numbers.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _cost(analysis: Analysis) -> Iterable[tuple[str, str]]:
+    cost = analysis.cost
+    yield "Training, all trials together", duration_text(cost.training_seconds)
+    if cost.wall_seconds is not None:
+        yield "Wall-clock time", duration_text(cost.wall_seconds)
+    if cost.trials_per_hour is not None:
+        yield "Trials per hour", count_text(cost.trials_per_hour)
+    yield "Epochs trained", count_text(cost.epochs)
+    if cost.epochs_spared:
+        yield "Epochs spared by pruning", f"{count_text(cost.epochs_spared)} ({cost.share_spared:.0%})"
+    if cost.seconds_spared:
+        yield "Training spared by pruning", f"about {duration_text(cost.seconds_spared)}, at each trial's own pace"
+    if cost.fused:
+        yield "Trained together with others", f"{cost.fused} trials, usually {cost.cohort_width} at a time"
+    if cost.finalist_seconds:
+        yield "Training of the finalists", duration_text(cost.finalist_seconds)
+
+
+def _choice(analysis: Analysis) -> dict[str, str] | None:
+    """The final choice: its title, and its parameters as YAML (JSON values are YAML)."""
+    choice = analysis.choice
+    if choice is None:
+        return None
+    params = best_params(analysis.study, choice.record)
+    return {
+        "title": f"Trial {choice.record.number}, {choice.why}",
+        "params": "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in params.items()),
+    }
+
+
+def _commands(analysis: Analysis) -> str:
+    if analysis.best is None or analysis.paths is None:
+        return ""
+    folder, store = analysis.paths.folder.parent, analysis.study.store_url
+    command = partial(shell_command, results=Path(folder.name), store=store)
+    study = "SWEEP.yaml" if _names_code(analysis) else analysis.study.name
+    lines = [f"{command('best', study, '--verify')}    # the stored weights, evaluated again"]
+    sweep = analysis.paths.best / "sweep.yaml"
+    if sweep.exists():
+        lines.append(f"{command('run', sweep.relative_to(folder.parent))}    # trains it again")
+    return "\n".join(lines)
+
+
+def _names_code(analysis: Analysis) -> bool:
+    """Whether the sweep names code of the user's, which commands run only where a sweep file names it too."""
+    try:
+        return bool(named_code(sweep_from_snapshot(analysis.study.facts.get("sweep"))))
+    except ValueError:
+        return False
+
+
+def _versions(analysis: Analysis) -> Iterable[tuple[str, str]]:
+    facts = analysis.study.facts
+    versions = facts.get("versions")
+    if isinstance(versions, Mapping):
+        yield from ((str(k), str(v)) for k, v in versions.items())
+    data = facts.get("data")
+    if isinstance(data, Mapping):
+        counts = [f"{data[n]} {n.removeprefix('num_')}" for n in ("num_train", "num_dev", "num_test") if n in data]
+        yield "examples", ", ".join(counts)
+        yield "data hash (SHA-256)", str(data.get("sha256", ""))
+    if isinstance(facts.get("command"), str):
+        yield "command", facts["command"]
+
+
+def _pretty(sweep: object) -> str:
+    return json.dumps(sweep, indent=1, ensure_ascii=False, default=str) if sweep else ""

@@ -1,0 +1,298 @@
+"""How the priority strategy finds new configurations: the opening, then the regularisation tier, then the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.records import Direction, Params, TrialRecord, TrialState
+from tuner.search.cube import Cube
+from tuner.search.designs import sobol
+from tuner.search.distinct import Distinct, Key, key_of
+from tuner.search.observe import Noise, best_of, usable_value
+from tuner.search.priority.acquisition import Candidates
+from tuner.search.priority.effort import worthwhile
+from tuner.search.priority.observations import observe
+from tuner.search.priority.opening import Opening
+from tuner.search.priority.regularisation import LABEL, Regularisation
+from tuner.search.priority.response import Appraisal, Response, stack
+from tuner.search.seeding import derived_seed, generator
+from tuner.search.strategy import Advance, Start
+from tuner.spec.space import Space
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_MODEL_PURPOSE, _SPREAD_PURPOSE, _DISTINCT_PURPOSE = 2, 3, 4
+_ENOUGH_EARLIER = 10
+"""With so many trials of an earlier study, the model needs no opening pass."""
+_CHEAP_BASES = 3
+
+
+class Explorer:
+    """What stays the same over a study; `session` looks at it at one moment."""
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        direction: Direction,
+        rungs: tuple[int, ...],
+        trials: int,
+        seed: int,
+        regularisation_always: bool,
+        noise: Noise,
+        target_error: float,
+        earlier: Sequence[TrialRecord] = (),
+    ) -> None:
+        """
+        Args:
+            space: What is searched.
+            direction: Of the dev metric.
+            rungs: Where trials pause; the last is the full training.
+            trials: Total number of trials of the study.
+            seed: The search seed.
+            regularisation_always: Open the regularisation tier from the start.
+            noise: Of the dev metric.
+            target_error: The error that is as good as it gets.
+            earlier: Trials of an earlier study to learn from.
+        """
+        self.cube = Cube(space)
+        self.direction = direction
+        self.rungs = rungs
+        self.trials = trials
+        self.seed = seed
+        self.earlier = tuple(earlier)
+        self.distinct = Distinct(space)
+        self.regularisation = Regularisation(
+            self.cube,
+            direction=direction,
+            always=regularisation_always or any(record.tier == LABEL for record in self.earlier),
+            noise=noise,
+            target_error=target_error,
+        )
+        self.opening = Opening(
+            self.cube,
+            direction=direction,
+            rungs=rungs,
+            trials=trials,
+            seed=seed,
+            with_regularisation=self.regularisation.always,
+            skip_passes=len(self.earlier) >= _ENOUGH_EARLIER,
+        )
+
+        self.earlier_points = [self.cube.units(record.params) for record in self.earlier]
+        self.taken_earlier = {key_of(record.params) for record in self.earlier}
+        self._seen: dict[int, tuple[Params, Array, Key]] = {}
+
+    @property
+    def epochs(self) -> int:
+        """Of a full training."""
+        return self.rungs[-1]
+
+    def place(self, number: int, params: Params) -> tuple[Array, Key]:
+        """The point and the key of a trial's configuration; kept, since records hold the same ones again and again."""
+        seen = self._seen.get(number)
+        if seen is None or (seen[0] is not params and seen[0] != params):
+            seen = (params, self.cube.units(params), key_of(params))
+            self._seen[number] = seen
+        return seen[1], seen[2]
+
+
+class Session:
+    """One moment of a study, and what is decided in it: decisions are noted, so that the next one differs."""
+
+    def __init__(self, explorer: Explorer, records: Sequence[TrialRecord], *, room: int) -> None:
+        self._explorer = explorer
+        self.records = list(records)
+        self._known = tuple(records)
+        places = [explorer.place(record.number, record.params) for record in records]
+        self._points = [point for point, _ in places]
+        self._taken = explorer.taken_earlier | {key for _, key in places}
+        self._is_used_up = False
+        # Once all trials are started, one decision comes with the end of each training: no batch shares a model.
+        self._effort = worthwhile(records, decisions=max(1, min(room, self.starts_left)))
+        self._response: Response | None = None
+        self._candidates: Candidates | None = None
+        self._diagnosis = explorer.regularisation.diagnose(records)
+
+    @property
+    def starts_left(self) -> int:
+        """How many new trials the study may still have."""
+        if self._is_used_up:
+            return 0
+        left = self._explorer.trials - len(self.records)
+        untried = self._explorer.distinct.left(self._taken)
+        return left if untried is None else min(left, untried)
+
+    def say_if_used_up(self) -> None:
+        """Say so where the space holds fewer configurations than the study may have trials."""
+        if self.starts_left <= 0 and len(self.records) < self._explorer.trials:
+            self._explorer.regularisation.say_used_up(self.records)
+
+    @property
+    def spent(self) -> float:
+        """Epochs trained or under way, in full trainings."""
+        epochs = sum(r.to_epoch if r.state is TrialState.RUNNING else r.epochs for r in self.records)
+        return epochs / self._explorer.epochs
+
+    def still_learns(self, records: Sequence[TrialRecord]) -> NDArray[np.bool_]:
+        """Which of these trials do not fit their training set yet, so that longer training is favoured."""
+        return self._explorer.regularisation.still_learns(records, among=self._known)
+
+    @property
+    def modelled(self) -> bool:
+        """Whether there is a model: not before the first value, nor where trials are too cheap for one."""
+        return self._model() is not None
+
+    def take(self, decision: Start | Advance) -> None:
+        """Note a decision: its trial is pending from now on."""
+        match decision:
+            case Start(params=params, to_epoch=to_epoch, tier=tier):
+                number = len(self.records)
+                self.records.append(
+                    TrialRecord(
+                        number=number,
+                        params=params,
+                        seed=0,
+                        state=TrialState.RUNNING,
+                        tier=tier,
+                        to_epoch=to_epoch,
+                    )
+                )
+                self._points.append(self._explorer.cube.units(params))
+                self._taken.add(key_of(params))
+            case Advance(trial=number, to_epoch=to_epoch):
+                self.records[number] = replace(self.records[number], state=TrialState.RUNNING, to_epoch=to_epoch)
+        if self._response is not None:
+            self._response.believe(self._points[number][None])
+
+    def appraise(self, records: Sequence[TrialRecord]) -> Appraisal | None:
+        """What full trainings of these trials would bring; None without a model."""
+        response = self._model()
+        if response is None or not records:
+            return None
+        return response.appraise_trials([record.number for record in records])
+
+    @property
+    def incumbent(self) -> float:
+        """The best value so far on the model's scale."""
+        response = self._model()
+        assert response is not None
+        return response.incumbent
+
+    def scheduled_start(self) -> Start | None:
+        """A new trial that needs no model: of the opening, or of the regularisation tier's pass."""
+        opening, regularisation = self._explorer.opening, self._explorer.regularisation
+        start = opening.next_start(self.records)
+        found = None if start is None else self._of_pass(start, opening.columns_of(start))
+        if found is None and opening.next_advance(self.records) is None:
+            start = regularisation.next_start(self.records, opening, self._diagnosis)
+            found = None if start is None else self._of_pass(start, regularisation.columns)
+        return found
+
+    def modelled_start(self, *, to_epoch: int) -> tuple[Start, float] | None:
+        """The most promising new trial and the logarithm of its expected improvement; None if nothing is left.
+
+        Without a model (no values yet, or trials too cheap for one), points are spread over the space and drawn
+        around the best trials in turn, and the improvement is infinite.
+        """
+        response = self._model()
+        if response is None:
+            point, improvement = self._without_model(), float("inf")
+        else:
+            point, improvement = response.propose(self._drawing(), self._stacked(range(len(self.records))))
+        start = Start(params=self._explorer.cube.params(point), to_epoch=to_epoch, tier="all")
+        found = self._distinct(start, self._open_columns(start))
+        if found is None:
+            self._is_used_up = True
+            self.say_if_used_up()
+        return None if found is None else (found, improvement)
+
+    def _of_pass(self, start: Start, columns: Mask | None) -> Start | None:
+        """A trial of a tier's pass, which moves the tier alone; of the rest of what is open once that is used up."""
+        found = None if columns is None else self._distinct(start, columns)
+        if found is not None:
+            return found
+        spread = start if columns is None else replace(start, params=self._explorer.cube.params(self._anywhere()))
+        return self._distinct(spread, self._open_columns(start))
+
+    def _model(self) -> Response | None:
+        explorer = self._explorer
+        if self._response is not None or self._effort is None:
+            return self._response
+        observations = observe(
+            (*explorer.earlier, *self._known),
+            (*explorer.earlier_points, *self._points[: len(self._known)]),
+            direction=explorer.direction,
+            epochs=explorer.epochs,
+            running=self.starts_left > 0,
+        )
+        if observations is None:
+            return None
+        rng = generator(explorer.seed, len(self._known), _MODEL_PURPOSE)
+        trials = self._stacked(range(len(self.records)))
+        self._response = Response(observations, explorer.cube, trials=trials, effort=self._effort, rng=rng)
+        self._response.believe(self._stacked([r.number for r in self.records if r.state is TrialState.RUNNING]))
+        return self._response
+
+    def _drawing(self) -> Candidates:
+        if self._candidates is None:
+            explorer = self._explorer
+            self._candidates = Candidates(
+                explorer.cube,
+                open_columns=explorer.regularisation.open_columns(self.records),
+                upwards=explorer.regularisation.upwards(self._diagnosis),
+                rng=generator(explorer.seed, len(self._known), _SPREAD_PURPOSE),
+            )
+        return self._candidates
+
+    def _without_model(self) -> Array:
+        explorer = self._explorer
+        usable = [r for r in self._known if usable_value(r) is not None]
+        if len(self.records) % 2 or not usable:
+            return self._anywhere()
+        best: list[TrialRecord] = []
+        while usable and len(best) < _CHEAP_BASES:
+            leader = best_of(usable, explorer.direction)
+            assert leader is not None
+            best.append(leader)
+            usable = [r for r in usable if r is not leader]
+        near: Array = self._drawing().around(self._stacked([r.number for r in best]), 1)[0]
+        return near
+
+    def _anywhere(self) -> Array:
+        """One of points that are spread over what is open."""
+        explorer = self._explorer
+        seed = derived_seed(explorer.seed, _SPREAD_PURPOSE)
+        point = sobol(len(self.records), 1, dimensions=explorer.cube.columns, seed=seed)
+        open_columns = explorer.regularisation.open_columns(self.records)
+        first: Array = explorer.cube.snap(np.where(open_columns, point, explorer.cube.default))[0]
+        return first
+
+    def _open_columns(self, start: Start) -> Mask:
+        """The columns that this trial may move: the regularisation tier's own opens it."""
+        regularisation = self._explorer.regularisation
+        is_opening = start.tier == LABEL
+        return regularisation.open_columns(self.records) | (regularisation.columns & is_opening)
+
+    def _stacked(self, numbers: Sequence[int] | range) -> Array:
+        return stack([self._points[n] for n in numbers], self._explorer.cube.columns)
+
+    def _distinct(self, start: Start, columns: Mask) -> Start | None:
+        """The trial, moved in these columns if it was made before; None once nothing else is left there.
+
+        The other columns stay as they are; if nothing is left beside those values, they go back to their defaults.
+        """
+        explorer = self._explorer
+        rng = generator(explorer.seed, len(self.records), _DISTINCT_PURPOSE)
+        moving = {d.name for d, moves in zip(explorer.cube.dimensions, columns, strict=True) if moves}
+        held = {name: value for name, value in start.params.items() if name in moving}
+        for proposal in (dict(start.params), explorer.cube.space.complete(held)):
+            params = explorer.distinct.untried(proposal, taken=self._taken, rng=rng, moving=moving)
+            if params is not None:
+                return replace(start, params=params)
+        return None

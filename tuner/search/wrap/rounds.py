@@ -1,0 +1,103 @@
+"""Several rounds of one study, each in the part of the space around the winners of the rounds before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from tuner.records import Direction, Params, TrialRecord, TrialState
+from tuner.search.observe import best_of, usable_value
+from tuner.search.strategy import Advance, Decision, Stop, Strategy
+from tuner.search.wrap.zoom import zoomed_space
+from tuner.spec.space import Space
+
+MakeStrategy = Callable[[Space, int, int, Sequence[TrialRecord]], Strategy]
+"""(space, round, number of trials, earlier trials within the space) to the strategy of a round."""
+
+_WINNERS_SHARE = 10
+"""One in so many trials counts as a winner, but at least `_LEAST_WINNERS`."""
+_LEAST_WINNERS = 5
+
+
+def winners_of(records: Sequence[TrialRecord], direction: Direction) -> list[Params]:
+    """Parameters of the best trials, best first: one in ten, at least five where there are as many."""
+    usable = [r for r in records if usable_value(r) is not None]
+    winners: list[Params] = []
+    for _ in range(min(len(usable), max(_LEAST_WINNERS, len(usable) // _WINNERS_SHARE))):
+        best = best_of(usable, direction)
+        assert best is not None
+        winners.append(best.params)
+        usable = [r for r in usable if r is not best]
+    return winners
+
+
+class Rounds:
+    """Gives each round's strategy its own part of the trials, numbered from 0, and a space that shrinks.
+
+    The trials of a round that are still paused when it is over are given up, so that what the next round's space is
+    taken from no longer changes.
+    """
+
+    def __init__(self, make: MakeStrategy, space: Space, *, direction: Direction, trials: int, rounds: int) -> None:
+        """
+        Args:
+            make: Makes the strategy of a round.
+            space: Of the first round.
+            direction: Of the dev metric.
+            trials: Total number of trials of the study.
+            rounds: How often to zoom; there is one round more.
+        """
+        self._make = make
+        self._space = space
+        self._direction = direction
+        total = rounds + 1
+        self._ends = [trials * (k + 1) // total for k in range(total)]
+        self._strategies: dict[int, Strategy] = {}
+        self._lines: list[str] = []
+
+    def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        """See `Strategy.decide`."""
+        first = 0
+        for index, end in enumerate(self._ends):
+            decisions = self._round(index, first, end, records, room)
+            is_last = index == len(self._ends) - 1 or len(records) < end
+            if decisions or is_last or any(r.state is TrialState.RUNNING for r in records):
+                return decisions
+            given_up = [r for r in records[first:end] if r.state is TrialState.PAUSED]
+            if given_up:
+                return [Stop(trial=r.number, reason=f"round {index + 1} ended at epoch {r.epochs}") for r in given_up]
+            first = end
+        return []
+
+    def explain(self) -> tuple[str, ...]:
+        """See `Strategy.explain`."""
+        lines, self._lines = self._lines, []
+        return (*lines, *(line for strategy in self._strategies.values() for line in strategy.explain()))
+
+    def _round(self, index: int, first: int, end: int, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        own = records[first:end]
+        if len(records) >= end and all(r.state.final for r in own):
+            return []
+        if index not in self._strategies:
+            self._strategies[index] = self._open(index, end - first, records[:first])
+        renumbered = [replace(r, number=r.number - first) for r in own]
+        return [_shifted(d, first) for d in self._strategies[index].decide(renumbered, room)]
+
+    def _open(self, index: int, trials: int, earlier: Sequence[TrialRecord]) -> Strategy:
+        space = self._space
+        for k in range(index):
+            space, changes = zoomed_space(space, winners_of(earlier[: self._ends[k]], self._direction))
+            if k == index - 1:
+                self._lines.append(f"round {index + 1} of {len(self._ends)}: the space is zoomed around the winners")
+                self._lines += [f"  {change.dimension.name} {change.text}" for change in changes]
+        return self._make(space, index, trials, [r for r in earlier if space.contains(r.params)])
+
+
+def _shifted(decision: Decision, first: int) -> Decision:
+    match decision:
+        case Advance(trial=trial, to_epoch=to_epoch):
+            return Advance(trial=trial + first, to_epoch=to_epoch)
+        case Stop(trial=trial, reason=reason):
+            return Stop(trial=trial + first, reason=reason)
+        case _:
+            return decision

@@ -1,0 +1,104 @@
+"""Ending the search before its trials are used up, as a wrapper around any strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tuner.records import Direction, TrialRecord, TrialState
+from tuner.search.observe import Noise, best_of, usable_value
+from tuner.search.strategy import Advance, Decision, Strategy
+from tuner.spec.model import StopSpec
+
+
+class StoppingStrategy:
+    """Once a limit of `search.wrap.stop` is met, lets trials that run run out, and decides nothing but this:
+
+    the best trial, if it is paused, is trained to its end, so that the study ends with it as a finished trial.
+    """
+
+    def __init__(
+        self,
+        inner: Strategy,
+        stop: StopSpec,
+        *,
+        direction: Direction,
+        epochs: int,
+        noise: Noise,
+        elapsed_seconds: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            inner: Decides until then.
+            stop: The limits.
+            direction: Of the dev metric.
+            epochs: Of a full training.
+            noise: Of the dev metric: an improvement must be larger to end a plateau.
+            elapsed_seconds: Wall-clock seconds of the study so far, over all its runs.
+        """
+        self._inner = inner
+        self._stop = stop
+        self._direction = direction
+        self._epochs = epochs
+        self._noise = noise
+        self._elapsed_seconds = elapsed_seconds
+        self.reason: str | None = None
+        """The rule by which the search has stopped, with its figures; None while it goes on."""
+        self._told = False
+
+    def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        """See `Strategy.decide`."""
+        self.reason = self._why_stop(records)
+        return self._end_with(records, room) if self.reason else self._inner.decide(records, room)
+
+    def explain(self) -> tuple[str, ...]:
+        """See `Strategy.explain`."""
+        lines = self._inner.explain()
+        if self.reason and not self._told:
+            self._told = True
+            lines += (f"the search stops: {self.reason}",)
+        return lines
+
+    def _end_with(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        best = best_of(records, self._direction)
+        if best is None or best.state is not TrialState.PAUSED or not room:
+            return []
+        if any(record.state is TrialState.RUNNING for record in records):
+            return []  # one of them may become the best
+        return [Advance(trial=best.number, to_epoch=self._epochs)]
+
+    def _why_stop(self, records: Sequence[TrialRecord]) -> str | None:
+        stop = self._stop
+        best = best_of(records, self._direction)
+        value = usable_value(best) if best else None
+        if stop.target is not None and value is not None and not self._direction.better(stop.target, value):
+            return f"trial {best.number if best else 0} reached the target {stop.target:g} with {value:g}"
+        epochs = sum(record.epochs for record in records)
+        if stop.epochs is not None and epochs >= stop.epochs:
+            return f"{epochs} epochs are trained, the limit is {stop.epochs}"
+        seconds = self._elapsed_seconds()
+        if stop.seconds is not None and seconds >= stop.seconds:
+            return f"{seconds:.0f} seconds are spent, the limit is {stop.seconds:g}"
+        noise = self._noise(records)
+        since = trials_since_improvement(records, self._direction, noise=noise)
+        if stop.plateau is not None and since >= stop.plateau:
+            return f"no improvement larger than the noise ({noise:.2g}) in {since} trials"
+        return None
+
+
+def trials_since_improvement(records: Sequence[TrialRecord], direction: Direction, *, noise: float) -> int:
+    """Trials, by number, that were looked at since the best value last rose by more than the noise.
+
+    Trials that are still RUNNING do not count.
+    """
+    best = direction.worst
+    since = 0
+    for record in records:
+        if record.state is TrialState.RUNNING:
+            continue
+        value = usable_value(record)
+        margin = noise if direction is Direction.MAXIMIZE else -noise
+        if value is not None and (best == direction.worst or direction.better(value, best + margin)):
+            best, since = value, 0
+        else:
+            since += 1
+    return since

@@ -1,0 +1,255 @@
+"""What must hold of the blocks beside `space:` beyond the types of their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from tuner.spec.checks.choices import check_value
+from tuner.spec.checks.loop import check_metric
+from tuner.spec.checks.places import check_local
+from tuner.spec.checks.range import HIGHEST_LEARNING_RATE
+from tuner.spec.defaults import UNDECAYED, searched_optimizers
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
+from tuner.spec.known.names import did_you_mean, nearest
+from tuner.spec.known.networks import MODELS
+from tuner.spec.model import SplitSpec, SweepSpec
+from tuner.spec.space import Dimension
+from tuner.spec.text.findings import Findings
+from tuner.spec.text.problems import KeyPath
+from tuner.spec.text.translate import REQUIRED
+from tuner.spec.values import is_own
+
+METRICS_OF_TASK = {
+    "classification": ("accuracy", "auroc", "balanced_accuracy", "f1"),
+    "multi_label": ("auroc", "f1", "micro_f1", "subset_accuracy"),
+    "regression": ("r2", "rmse"),
+}
+"""Beside `loss`, which is one of every task."""
+LOSS_OF_TASK = {"classification": "cross_entropy", "multi_label": "binary_cross_entropy", "regression": "mse"}
+SHARE_METRICS = frozenset({*METRICS_OF_TASK["classification"], *METRICS_OF_TASK["multi_label"]})
+"""Metrics between 0 and 1."""
+LARGE_BATCH = 10_000
+
+
+def check_own_module(spec: SweepSpec, findings: Findings) -> None:
+    """Check that what is for modules of the user's is said of one."""
+    asked = {("data", "inputs"): spec.data.inputs, ("model", "outputs"): spec.model.outputs,
+             ("training", "auxiliary_loss"): spec.training.auxiliary_loss}  # fmt: skip
+    if spec.model.kind in MODELS or spec.loop is not None:
+        what = f"the built-in model {spec.model.kind}" if spec.loop is None else f"a {spec.loop} of yours"
+        for path, value in asked.items():
+            if value is not None:
+                rule = f"is for modules of your own, and has no effect on {what}"
+                findings.error(path, rule, remedy="remove it", got="", at_key=True)
+
+
+def check_data(spec: SweepSpec, findings: Findings) -> None:
+    """Check that there is data, the split, and that folds and dev examples do not contradict each other."""
+    if not spec.has_data and spec.loop is None:
+        findings.error(("data",), "is required", remedy=REQUIRED[("data",)], got="")
+    for name in ("source", "dev", "test"):
+        check_local(("data", name), getattr(spec.data, name), findings)
+    if spec.data.folds is not None and spec.data.dev is not None:
+        rule = "cannot be combined with dev: a fold's dev examples are taken from the training examples"
+        findings.error(("data", "folds"), rule, remedy="remove one of them", got="", at_key=True)
+    for name in ("folds", "dev", "test"):
+        if spec.data.stream and getattr(spec.data, name) is not None:
+            remedy = f"remove {name}, or stream"
+            findings.error(("data", "stream"), f"cannot be combined with {name}", remedy=remedy, got="", at_key=True)
+    for name in ("folds", "stream"):
+        if spec.loop is not None and getattr(spec.data, name):
+            rule = f"is not for {spec.loop}, which is handed one train and one dev set"
+            findings.error(("data", name), rule, remedy="remove it", got="", at_key=True)
+    check_own_module(spec, findings)
+    split = spec.data.split
+    if not isinstance(split, SplitSpec) or findings.is_unusable(("data", "split")):
+        return
+    total = split.train + split.dev + split.test
+    if not math.isclose(total, 1, abs_tol=1e-6):
+        rest = 1 - split.train - split.dev
+        remedy = f"write test: {rest:.6g}" if rest > 1e-6 else ""
+        findings.error(("data", "split"), f"must add up to 1, got {total:g}", remedy=remedy, got="", at_key=True)
+    if spec.data.dev and spec.data.test:
+        rule = "has no effect: the dev and test examples come from files of their own"
+        findings.warn(("data", "split"), rule, remedy="remove it", at_key=True)
+
+
+def check_model(spec: SweepSpec, findings: Findings) -> None:
+    """Check that the model exists, as far as that can be said without importing it, and its fixed settings."""
+    path: KeyPath = ("model", "kind")
+    kind = spec.model.kind
+    if findings.is_unusable(path) or spec.loop is not None:
+        return
+    if not is_builtin(kind):
+        if ":" not in kind or not all(kind.rpartition(":")[::2]):
+            rule = f"must be {', '.join(MODELS)} or a factory of yours, package.module:factory or file.py:factory"
+            findings.refuse(path, rule, remedy=did_you_mean(kind, MODELS))
+        return
+    own = {h.name: h for h in hyperparameters_of(kind) if h.of_model}
+    for name, value in spec.model.settings.items():
+        at: KeyPath = ("model", "settings", name)
+        if name in own:
+            check_value(at, value, own[name], findings)
+        elif name in HYPERPARAMETERS and not HYPERPARAMETERS[name].of_model:
+            findings.error(at, f"is no setting of {kind}", remedy=f"write `{name}:` under `training:`", at_key=True)
+        elif near := nearest(name, own):
+            findings.error(at, f"is no setting of {kind}", remedy=f'Did you mean "{near}"?', at_key=True)
+        else:
+            findings.error(at, f"is no setting of {kind}", remedy=f"known settings: {', '.join(own)}", at_key=True)
+
+
+def check_transfer(spec: SweepSpec, findings: Findings) -> None:
+    """Warn of what has no effect without weights to start from, or without epochs to thaw in."""
+    if spec.model.new_layers and spec.model.init_from is None:
+        rule = "has no effect without model.init_from"
+        findings.warn(("model", "new_layers"), rule, remedy="remove it, or name a file of weights", at_key=True)
+    every, epochs = spec.training.unfreeze_every_epochs, spec.training.epochs
+    check_local(("model", "init_from"), spec.model.init_from, findings)
+    if every is not None and every >= epochs:
+        rule = f"never thaws a layer in {epochs} epochs"
+        findings.warn(("training", "unfreeze_every_epochs"), rule, remedy="write a smaller number")
+
+
+def check_objective(spec: SweepSpec, findings: Findings) -> None:
+    """Check that metric, task and loss belong together, and the units of the target error."""
+    if not check_metric(spec, findings):
+        return
+    metric, task, loss = spec.objective.metric, spec.data.task, spec.training.loss
+    if task != "auto" and metric not in ("auto", "loss", *METRICS_OF_TASK[task]):
+        remedy = f"use {', '.join(METRICS_OF_TASK[task])} or loss, or change data.task"
+        findings.error(("objective", "metric"), f"cannot be measured for {task}", remedy=remedy)
+    if loss not in ("auto", LOSS_OF_TASK.get(task, loss)):
+        rule, remedy = f"does not fit {task}", f"use {LOSS_OF_TASK[task]}, or change data.task"
+        findings.error(("training", "loss"), rule, remedy=remedy)
+    if spec.training.class_weights is not None and task in ("multi_label", "regression"):
+        rule, remedy = f"does not fit {task}", "remove it, or change data.task"
+        findings.error(("training", "class_weights"), rule, remedy=remedy, got="", at_key=True)
+    error = spec.objective.target_error
+    if metric in SHARE_METRICS and error is not None and error >= 1:
+        findings.error(
+            ("objective", "target_error"),
+            "must be less than 1, an error of everything",
+            remedy=f"write {error / 100:g} for {error:g} %",
+        )
+
+
+def _check_own_loss(spec: SweepSpec, findings: Findings) -> None:
+    """What changes the targets would hand an own loss others than those of the data."""
+    for name in ("class_weights", "label_smoothing", "mixup"):
+        if getattr(spec.training, name) or name in (spec.space or {}):
+            rule = f"cannot be a function of yours together with {name}, which changes the targets"
+            findings.error(("training", "loss"), rule, remedy=f"remove {name}, and do it in your loss")
+
+
+def check_training(spec: SweepSpec, findings: Findings) -> None:
+    """Check fixed values against each other, and for suspicious units."""
+    training = spec.training
+    if is_own(training.loss):
+        _check_own_loss(spec, findings)
+    _warn_ignored(spec, findings)
+    for name in training.model_fields_set & HYPERPARAMETERS.keys():
+        value = getattr(training, name)
+        if value is not None and not is_own(str(value)):
+            check_value(("training", name), value, HYPERPARAMETERS[name], findings)
+    if training.lr_decay and not findings.is_unusable(("training", "schedule")):
+        if training.schedule in UNDECAYED:
+            rule = f"has no effect with schedule {training.schedule}"
+            findings.warn(("training", "lr_decay"), rule, remedy="remove it, or use another schedule", at_key=True)
+        elif training.schedule != "inverse_time" and training.lr_decay > 1:
+            findings.error(("training", "lr_decay"), f"must be at most 1 with schedule {training.schedule}")
+    if training.warmup_epochs > training.epochs:
+        findings.error(("training", "warmup_epochs"), f"must be at most training.epochs ({training.epochs})")
+    is_high = training.learning_rate is not None and training.learning_rate > HIGHEST_LEARNING_RATE
+    if is_high and spec.loop is None:
+        rule = "is a learning rate that hardly any network survives"
+        findings.warn(("training", "learning_rate"), rule, remedy="write 1 or less")
+    if isinstance(training.batch_size, int) and training.batch_size > LARGE_BATCH and spec.loop is None:
+        rule = "is a very large mini-batch"
+        findings.warn(("training", "batch_size"), rule, remedy="write `full` for all of the training set")
+    kinds = [name for name in training.model_fields_set if name.startswith("augment_")]
+    if kinds and not training.augment and "augment" not in (spec.space or {}):
+        rule = "has no effect: augment, the strength of all kinds, is 0"
+        findings.warn(("training", kinds[0]), rule, remedy="add augment: 0.5, or search it", at_key=True)
+    if "averaging" not in (spec.space or {}):
+        for name, kind in (("ema_decay", "ema"), ("swa_start", "swa")):
+            if getattr(training, name) is not None and training.averaging != kind:
+                rule = f"has no effect with averaging {training.averaging}"
+                findings.warn(("training", name), rule, remedy=f"add averaging: {kind}, or remove it", at_key=True)
+    _check_early_stopping(spec, findings)
+
+
+def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
+    if findings.is_unusable(("training", "optimizer"), ("space", "optimizer")):
+        return
+    optimizers = searched_optimizers(spec)
+    for name in spec.training.model_fields_set if spec.loop is None and not is_own(optimizers[0]) else ():
+        known = HYPERPARAMETERS.get(name)
+        if known and getattr(spec.training, name) and known.optimizers.isdisjoint(optimizers):
+            rule = f"has no effect with optimizer {' or '.join(optimizers)}"
+            findings.warn(("training", name), rule, remedy="remove it", at_key=True)
+    has_momentum = spec.training.momentum != 0 or "momentum" in (spec.space or {})
+    if spec.training.nesterov and not has_momentum and optimizers == ("sgd",) and spec.loop is None:
+        findings.warn(("training", "nesterov"), "has no effect: momentum is 0", remedy="remove it", at_key=True)
+
+
+def check_dropout(spec: SweepSpec, sound: Mapping[str, Dimension], findings: Findings) -> None:
+    """Warn of rates of dropout layers that the network does not have.
+
+    Args:
+        spec: The sweep file.
+        sound: The dimensions of `space:` without an error.
+        findings: What is found joins these.
+    """
+    kind = spec.model.kind
+    is_sound = sound.keys() == (spec.space or {}).keys() and findings.num_errors == 0
+    if not is_builtin(kind) or spec.loop is not None or not is_sound:
+        return
+    depths = _depths(spec, sound.get("hidden_layers"))
+    for name in ("dropout", "dropout_last"):
+        least = 2 if name == "dropout_last" else 1
+        lacking = [depth for depth in depths if depth < least]
+        at: KeyPath = ("space", name) if name in (spec.space or {}) else ("training", name)
+        is_given = at[0] == "space" or bool(getattr(spec.training, name))
+        part = (spec.space or {}).get(name)
+        if not is_given or not lacking or (part is not None and "hidden_layers" in part.when):
+            continue
+        layers = "no dropout layer" if max(lacking) == 0 else "one dropout layer, whose rate is `dropout`"
+        if len(lacking) == len(depths):
+            findings.warn(at, f"has no effect: the {kind} has {layers}", remedy="remove it", at_key=True)
+        else:
+            rest = f"where hidden_layers is {' or '.join(map(str, lacking))}: the {kind} has {layers} there"
+            deep = ", ".join(str(depth) for depth in depths if depth >= least)
+            remedy = f"add `when: {{hidden_layers: [{deep}]}}`" if at[0] == "space" else "search deeper networks alone"
+            findings.warn(at, f"has no effect {rest}", remedy=remedy, at_key=True)
+
+
+def _depths(spec: SweepSpec, searched: Dimension | None) -> list[int]:
+    """The numbers of dropout layers that networks of a built-in model may have."""
+    kind = spec.model.kind
+    if kind == "transformer":
+        return [3]  # two in each block and one at the end
+    if kind not in ("mlp", "recurrent"):
+        return [0 if kind == "linear" else 1]
+    if searched is None:
+        known = HYPERPARAMETERS["hidden_layers"]
+        if spec.space is None and "hidden_layers" not in spec.model.settings:
+            return list(range(int(known.low), int(known.high) + 1))
+        return [int(spec.model.settings.get("hidden_layers", known.default_for("sgd", kind)))]
+    return sorted(int(searched.value_at(n)) for n in range(searched.num_values or 0))
+
+
+def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:
+    stopping = spec.training.early_stopping
+    if stopping is None:
+        return
+    path: KeyPath = ("training", "early_stopping")
+    if stopping.patience >= spec.training.epochs:
+        rule = f"never stops a trial of {spec.training.epochs} epochs"
+        findings.warn((*path, "patience"), rule, remedy="write a smaller number")
+    if spec.objective.metric in SHARE_METRICS and stopping.min_delta >= 1:
+        findings.error(
+            (*path, "min_delta"),
+            f"must be less than 1 in units of {spec.objective.metric}",
+            remedy=f"write {stopping.min_delta / 100:g} for {stopping.min_delta:g} %",
+        )

@@ -1,0 +1,58 @@
+"""What must hold of `search:`, `finalists:` and the space that they are about, together."""
+
+from __future__ import annotations
+
+import math
+
+from tuner.paths import is_url
+from tuner.spec.blocks.search import LEARNING_TRIALS
+from tuner.spec.checks.blocks import SHARE_METRICS
+from tuner.spec.model import SweepSpec
+from tuner.spec.space import Space
+from tuner.spec.text.findings import Findings
+
+
+def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> None:
+    """Check that the strategy can search this space, and that totals make sense together."""
+    search = spec.search
+    if spec.finalists and spec.finalists.count > search.trials:
+        rule = f"is more than search.trials ({search.trials})"
+        findings.warn(("finalists", "count"), rule, remedy="raise trials, or lower count")
+    if search.warm_start == spec.study:
+        findings.error(("search", "warm_start"), "is this study itself", remedy="remove it: a study always goes on")
+    elif search.warm_start is not None and is_url(search.warm_start):
+        remedy = "give its name: it is looked for where this study's database is"
+        findings.error(("search", "warm_start"), "must be a study's name or folder, and is a URL", remedy=remedy)
+    elif search.warm_start is not None and search.strategy not in ("priority", "tpe", "gp"):
+        rule = f"has no effect with strategy {search.strategy}"
+        findings.warn(("search", "warm_start"), rule, remedy="write `strategy: priority`", at_key=True)
+    if "regularisation" in search.model_fields_set and (search.strategy != "priority" or spec.loop is not None):
+        rule = f"has no effect with {spec.loop or f'strategy {search.strategy}'}"
+        findings.warn(("search", "regularisation"), rule, remedy="remove it", at_key=True)
+    if search.strategy in ("tpe", "gp") and search.trials < LEARNING_TRIALS and search.warm_start is None:
+        rule = f"is so few that strategy {search.strategy} draws all of them at random"
+        remedy = f"write {LEARNING_TRIALS} or more, or use strategy priority"
+        findings.warn(("search", "trials"), rule, remedy=remedy)
+    _check_target(spec, findings)
+    if space is None or findings.is_unusable(("search", "strategy")):
+        return
+    if search.strategy == "grid":
+        for dimension in space:
+            if dimension.num_values is None:
+                rule = "is a continuum, of which strategy grid takes a few levels"
+                findings.warn(
+                    ("space", dimension.name), rule, remedy="give it `step:` or `choices:` to choose them", at_key=True
+                )
+    sizes = [d.num_values for d in space]
+    total = math.prod(size for size in sizes if size is not None)
+    if None not in sizes and total < search.trials and "trials" in search.model_fields_set:
+        rule = f"is more than the {total} configurations of the space"
+        findings.warn(("search", "trials"), rule, remedy="the search ends when all are tried")
+
+
+def _check_target(spec: SweepSpec, findings: Findings) -> None:
+    target = spec.search.stop.target if spec.search.stop else None
+    if target is not None and spec.objective.metric in SHARE_METRICS and not 0 < target <= 1:
+        remedy = f"write {target / 100:g} for {target:g} %" if 1 < target <= 100 else ""
+        rule = f"must be in (0, 1], which {spec.objective.metric} is"
+        findings.error(("search", "stop", "target"), rule, remedy=remedy)

@@ -1,0 +1,213 @@
+"""The known hyperparameters: tier, kind, scale, default and standard range of each, and what each applies to.
+
+The tiers are Ng's order of priority (Hyperparameter tuning, Regularization and Optimization, week 3): first the
+learning rate; then momentum, mini-batch size and hidden units; then layers and learning-rate decay. What fights
+variance comes last, when the dev set asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tuner.spec.known.knowledge import OPTIMIZERS, Bounds, Hyperparameter
+from tuner.spec.known.networks import MODELS, NETWORK_HYPERPARAMETERS
+from tuner.spec.known.techniques import TECHNIQUES
+from tuner.spec.space import REGULARISATION_TIER
+
+_MOMENTUM = Bounds(low=0, high=1, open_high=True)
+_POSITIVE = Bounds(low=0, open_low=True)
+_NOT_NEGATIVE = Bounds(low=0)
+_ADAM = frozenset({"adam", "adamw", "amsgrad", "nadam"})
+_BETAS = _ADAM | {"lion"}
+_ADAPTIVE_RANGE = (1e-5, 1e-1)
+
+_ALL = (
+    Hyperparameter(
+        name="learning_rate",
+        tier=1,
+        kind="float",
+        default=0.01,
+        optimizer_defaults=dict.fromkeys((*sorted(_ADAM), "rmsprop"), 0.001) | {"lion": 1e-4},
+        low=1e-4,
+        high=1.0,
+        optimizer_ranges=dict.fromkeys((*sorted(_ADAM), "rmsprop"), _ADAPTIVE_RANGE) | {"lion": (1e-6, 1e-2)},
+        scale="log",
+        bounds=_POSITIVE,
+        in_default_space=True,
+        description="Step size alpha of the optimiser; the one to tune if you tune only one.",
+    ),
+    Hyperparameter(
+        name="optimizer",
+        tier=2,
+        kind="categorical",
+        default="sgd",
+        choices=("sgd", "adam"),
+        allowed=OPTIMIZERS,
+        description="The optimiser; give those hyperparameters that only one of them uses a `when:`.",
+    ),
+    Hyperparameter(
+        name="momentum",
+        tier=2,
+        kind="float",
+        default=0.0,
+        optimizer_defaults={"sgd": 0.9},
+        searched_default=0.9,
+        low=0.5,
+        high=0.99,
+        scale="log1m",
+        bounds=_MOMENTUM,
+        optimizers=frozenset({"sgd", "rmsprop"}),
+        in_default_space=True,
+        description="Momentum beta: the average runs over about 1 / (1 - beta) steps.",
+    ),
+    Hyperparameter(
+        name="beta1",
+        tier=2,
+        kind="float",
+        default=0.9,
+        low=0.8,
+        high=0.99,
+        scale="log1m",
+        bounds=_MOMENTUM,
+        optimizers=_BETAS,
+        description="Adam's decay of the average gradient; searched only when asked for.",
+    ),
+    Hyperparameter(
+        name="batch_size",
+        tier=2,
+        kind="int",
+        default=64,
+        choices=(32, 64, 128, 256),
+        allowed=("full",),
+        low=32,
+        high=256,
+        scale="log",
+        bounds=Bounds(low=1, high=1_000_000_000, reason="write `full` for all of the training set"),
+        in_default_space=True,
+        description="Examples in a mini-batch; `full` is all of the training set.",
+    ),
+    *NETWORK_HYPERPARAMETERS,
+    Hyperparameter(
+        name="lr_decay",
+        tier=3,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=0.3,
+        bounds=_NOT_NEGATIVE,
+        in_default_space=True,
+        description="Strength of the learning-rate decay of `training.schedule`.",
+    ),
+    Hyperparameter(
+        name="warmup_epochs",
+        tier=3,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=5.0,
+        bounds=_NOT_NEGATIVE,
+        description="Epochs over which the learning rate rises linearly from zero.",
+    ),
+    Hyperparameter(
+        name="schedule",
+        tier=3,
+        kind="categorical",
+        default="inverse_time",
+        choices=("inverse_time", "cosine"),
+        allowed=("constant", "inverse_time", "exponential", "step", "cosine", "one_cycle"),
+        description="How the learning rate decays.",
+    ),
+    Hyperparameter(
+        name="beta2",
+        tier=3,
+        kind="float",
+        default=0.999,
+        optimizer_defaults={"rmsprop": 0.99, "lion": 0.99},
+        low=0.9,
+        high=0.9999,
+        scale="log1m",
+        bounds=_MOMENTUM,
+        optimizers=_BETAS | {"rmsprop"},
+        description="Adam's and RMSprop's decay of the average squared gradient.",
+    ),
+    Hyperparameter(
+        name="nesterov",
+        tier=3,
+        kind="categorical",
+        default=False,
+        choices=(False, True),
+        allowed=(False, True),
+        optimizers=frozenset({"sgd"}),
+        description="Nesterov's form of momentum.",
+    ),
+    Hyperparameter(
+        name="clip_norm",
+        tier=3,
+        kind="float",
+        default=1.0,
+        low=0.1,
+        high=10.0,
+        scale="log",
+        bounds=_POSITIVE,
+        optional=True,
+        description="L2 norm that a larger gradient is scaled down to; no clipping unless fixed or searched.",
+    ),
+    Hyperparameter(
+        name="init",
+        tier=3,
+        kind="categorical",
+        default="auto",
+        choices=("he", "xavier"),
+        allowed=("auto", "he", "xavier", "orthogonal", "normal", "zero"),
+        description="Initial weights; `normal` and `zero` are there to see them fail.",
+    ),
+    Hyperparameter(
+        name="weight_decay",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        searched_default=1e-4,
+        low=1e-6,
+        high=1e-1,
+        scale="log",
+        bounds=_NOT_NEGATIVE,
+        in_default_space=True,
+        description="L2 penalty on the weights.",
+    ),
+    Hyperparameter(
+        name="l1",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        searched_default=1e-6,
+        low=1e-7,
+        high=1e-2,
+        scale="log",
+        bounds=_NOT_NEGATIVE,
+        description="L1 penalty on the weights; searched only when asked for.",
+    ),
+    Hyperparameter(
+        name="dropout",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=0.6,
+        bounds=_MOMENTUM,
+        in_default_space=True,
+        description="Share of hidden units dropped in training.",
+    ),
+)
+
+HYPERPARAMETERS: Mapping[str, Hyperparameter] = {h.name: h for h in sorted((*_ALL, *TECHNIQUES), key=lambda h: h.tier)}
+"""By name, in tier order."""
+
+
+def is_builtin(model: str) -> bool:
+    """Whether a model is one of ours, whose settings are all known."""
+    return model in MODELS
+
+
+def hyperparameters_of(model: str) -> list[Hyperparameter]:
+    """The known hyperparameters of the training and of a model, in tier order; a user's model has none of its own."""
+    return [h for h in HYPERPARAMETERS.values() if h.models is None or model in h.models]

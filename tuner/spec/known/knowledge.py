@@ -1,0 +1,94 @@
+"""What there is to know of a hyperparameter by its name; `tuner.spec.known.hyperparameters` is the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tuner.records import ParamValue
+from tuner.spec.space import Kind, Scale
+
+HIGHEST_FLOAT = 1e30
+"""Of a hyperparameter without bounds of its own: training is in float32, which ends at 3e38."""
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """The values that make sense at all for a number, wider than any range that one would search."""
+
+    low: float
+    high: float = float("inf")
+    open_low: bool = False
+    open_high: bool = False
+    reason: str = ""
+    """Why there is an upper end, where that is not evident."""
+
+    def hold(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        if self.high == float("inf") or self.reason:
+            return f"greater than {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hyperparameter:
+    """What is known of one hyperparameter by its name."""
+
+    name: str
+    tier: int
+    kind: Kind
+    default: ParamValue
+    """The value where it is neither fixed nor searched."""
+    description: str
+    optimizer_defaults: Mapping[str, ParamValue] = field(default_factory=dict)
+    """Defaults that differ from `default`, by optimiser."""
+    model_defaults: Mapping[str, ParamValue] = field(default_factory=dict)
+    """Defaults that differ from `default`, by built-in model."""
+    searched_default: ParamValue | None = None
+    """The value of the first trial where it is searched, if not `default`: a log scale has no 0."""
+    low: float = 0.0
+    """Of the standard range."""
+    high: float = 0.0
+    optimizer_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Standard ranges that differ from (low, high), by optimiser."""
+    choices: tuple[ParamValue, ...] = ()
+    """The standard choices."""
+    allowed: tuple[ParamValue, ...] = ()
+    """All choices there are, for a categorical one; none named: any number within `bounds`."""
+    scale: Scale = "linear"
+    step: float | None = None
+    bounds: Bounds | None = None
+    optimizers: frozenset[str] = frozenset(OPTIMIZERS)
+    """The optimisers that use it."""
+    models: frozenset[str] | None = None
+    """The built-in models that have it; None for a hyperparameter of the training, which every model has."""
+    in_default_space: bool = False
+    default_space_of: frozenset[str] = frozenset()
+    """The built-in models whose default space has it, though others may search it too."""
+    optional: bool = False
+    """It has no value unless it is fixed or searched: there is none that would be without effect."""
+
+    @property
+    def of_model(self) -> bool:
+        """Whether it belongs to a network, and not to the training."""
+        return self.models is not None
+
+    def is_searched_by_default(self, model: str) -> bool:
+        """Whether the default space of a model has it."""
+        return self.in_default_space or model in self.default_space_of
+
+    def serves(self, optimizer: str) -> bool:
+        """Whether an optimiser uses it; of the user's own, only what all use is sure."""
+        return optimizer in self.optimizers or (optimizer not in OPTIMIZERS and len(self.optimizers) == len(OPTIMIZERS))
+
+    def default_for(self, optimizer: str, model: str | None = None) -> ParamValue:
+        """The value where it is neither fixed nor searched, with this optimiser and model."""
+        return self.optimizer_defaults.get(optimizer, self.model_defaults.get(model or "", self.default))
+
+    def range_for(self, optimizer: str) -> tuple[float, float]:
+        """The standard range with this optimiser."""
+        return self.optimizer_ranges.get(optimizer, (self.low, self.high))

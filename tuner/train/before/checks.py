@@ -1,0 +1,283 @@
+"""Checks of a network before a sweep: what should be true of any that can learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from tuner.data.dataset import Split
+from tuner.models.transfer import taken_from_file
+from tuner.records import TrialJob
+from tuner.spec.values import is_own
+from tuner.train.before.gradient_check import TOGETHER, Float64Error, gradient_errors, in_evaluation, without_dropout
+from tuner.train.program import Member
+from tuner.train.task import Task
+
+SMOOTH_ERROR = 1e-6
+"""Relative error of a gradient in float64 below which it is right beyond doubt."""
+WRONG_ERROR = 1e-3
+"""Above which it is wrong, unless a kink (ReLU) lies within the step."""
+GRADIENT_SECONDS = 20.0
+"""So long the tensors of a large network are looked at one by one."""
+OVERFIT_STEPS = 200
+FALLING_STEPS = 20
+FALLING_EXAMPLES = 256
+LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01)
+"""Shares of the default learning rate at which a cost that rises is tried again."""
+ALLOWED_RISE = 5e-3
+"""Of the first cost; rounding, kinks and the overshoot of an adaptive optimiser cause less."""
+VANISHED = 1e-5
+"""A gradient that is so small beside that of another layer has vanished."""
+MOST_LISTED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check's verdict."""
+
+    name: str
+    passed: bool
+    finding: str
+    """What was measured."""
+    advice: str = ""
+    """What to do if it did not pass."""
+
+
+def run_checks(task: Task, job: TrialJob, *, gradients: bool | None) -> list[Check]:
+    """All checks of one trial's network, dropout off.
+
+    Args:
+        task: The sweep's task.
+        job: The configuration to check, usually the default one; it is not trained.
+        gradients: Compare gradients with numerical ones; None: if the network or its loss is the user's.
+    """
+    member = task.member(job)
+    size = min(member.settings.batch_size, len(task.data.train), 64)
+    batch = Split(task.data.train.inputs[:size], task.data.train.targets[:size])
+    module = member.make_module().to(task.device)
+    if task.spec.model.init_from is not None:
+        found = [check_pretrained(task, module), check_outputs(task, module, batch)]
+    else:
+        found = [check_outputs(task, module, batch)]
+    if not found[-1].passed:
+        return found
+    found.append(_tried("initial loss", lambda: check_initial_loss(task, module, batch)))
+    found.append(_tried("scale per layer", lambda: check_scales(task, module, batch)))
+    if gradients is None:
+        gradients = is_own(task.spec.model.kind) or is_own(task.spec.training.loss)
+    if gradients:
+        found.append(_tried("gradients", lambda: check_gradients(task, member, batch)))
+    many = Split(task.data.train.inputs[:FALLING_EXAMPLES], task.data.train.targets[:FALLING_EXAMPLES])
+    found.append(_tried("cost falls", lambda: check_falls(task, member, many)))
+    found.append(_tried("overfits one batch", lambda: check_overfits(task, member, batch)))
+    return found
+
+
+def _tried(name: str, check: Callable[[], Check]) -> Check:
+    """A check's verdict; a user's module may raise anything, in its backward pass too."""
+    try:
+        return check()
+    except Exception as error:
+        advice = "mend the module's forward; gradients are checked in float64, so make tensors in the inputs' dtype"
+        return Check(name, False, f"{type(error).__name__}: {error}", advice)
+
+
+def check_outputs(task: Task, module: nn.Module, batch: Split) -> Check:
+    """The network takes a batch and gives one output for each class or target."""
+    expected = (len(batch), task.info.num_outputs)
+    try:
+        with torch.no_grad():
+            shape = tuple(module.eval()(batch.inputs.clone()).shape)
+    except Exception as error:  # a user's module may raise anything
+        return Check("forward pass", False, f"{type(error).__name__}: {error}", "mend the module's forward")
+    if shape == expected and not any(p.requires_grad for p in module.parameters()):
+        return Check("forward pass", False, "no parameter requires a gradient", "give the module something to train")
+    named = {"classification": "logits for each class", "multi_label": "a logit for each label"}
+    what = named.get(task.info.task, "predictions for each target")
+    return Check(
+        "forward pass", shape == expected, f"outputs of shape {shape} for {len(batch)} examples",
+        f"the module must return {what}: shape {expected}",
+    )  # fmt: skip
+
+
+def check_pretrained(task: Task, module: nn.Module) -> Check:
+    """What of `model.init_from` is in the network; what does not fit was refused before."""
+    taken = taken_from_file(task.spec, {name: p.shape for name, p in module.named_parameters()})
+    frozen = sum(not p.requires_grad for p in module.parameters())
+    held = f"; {frozen} are frozen" if frozen else ""
+    return Check("pretrained weights", True, f"{taken}{held}")
+
+
+def check_initial_loss(task: Task, module: nn.Module, batch: Split) -> Check:
+    """A fresh network should be about as wrong as a guess: log(classes), or the variance of the targets."""
+    with torch.no_grad():
+        loss = float(task.batch_loss(module.eval()(batch.inputs.clone()), batch.targets))
+    if task.parts.loss is not None:
+        return Check(
+            "initial loss", math.isfinite(loss), f"{loss:.3f}, by a loss of yours", "it must be a finite number"
+        )
+    match task.loss:
+        case "cross_entropy":
+            guess = math.log(task.info.num_outputs)
+        case "binary_cross_entropy":
+            guess = math.log(2)
+        case _:
+            guess = float(batch.targets.square().mean())
+    return Check(
+        "initial loss", loss < 3 * guess + 0.5, f"{loss:.3f}; a guess has {guess:.3f}",
+        "initial outputs are too large: smaller initial weights, or a norm before the output layer",
+    )  # fmt: skip
+
+
+def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
+    """Activations keep their scale from layer to layer, and no layer's gradient vanishes or explodes."""
+    spreads: list[tuple[str, float]] = []
+    handles = [
+        layer.register_forward_hook(
+            lambda _m, _i, output, name=name: spreads.append((name, float(output.detach().float().std())))
+        )
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    ]
+    module.zero_grad()
+    task.batch_loss(module.train()(batch.inputs.clone()), batch.targets).backward()  # type: ignore[no-untyped-call]
+    for handle in handles:
+        handle.remove()
+    norms = {n: float(p.grad.norm()) for n, p in module.named_parameters() if p.grad is not None and p.dim() > 1}
+    module.zero_grad()
+    smallest, largest = min(norms.values(), default=1.0), max(norms.values(), default=1.0)
+    exploding = not largest < 1e3 or any(not s < 1e3 for _, s in spreads)
+    vanishing = smallest <= max(1e-8, VANISHED * largest) or any(s <= 1e-3 for _, s in spreads)
+    activations = _listed([f"{name or 'module'}: {spread:.2g}" for name, spread in spreads])
+    gradients = _listed([f"{name.removesuffix('.weight') or 'module'}: {norm:.2g}" for name, norm in norms.items()])
+    what = "they explode" if exploding else "they vanish" if vanishing else "they keep their scale"
+    return Check(
+        "scale per layer", not exploding and not vanishing,
+        f"{what}; activations by layer {activations}; gradient norms {gradients}",
+        "use He (ReLU) or Xavier (tanh) initial weights (init: auto), a norm, residual connections, or fewer layers",
+    )  # fmt: skip
+
+
+def check_gradients(task: Task, member: Member, batch: Split) -> Check:
+    """Every parameter group's gradient is that of the loss: see `train.before.gradient_check`."""
+    try:
+        errors = gradient_errors(member.make_module(), batch, loss=task.batch_loss, seconds=GRADIENT_SECONDS)
+    except Float64Error as error:
+        return Check("gradients", True, f"not checked, since the forward pass does not run in float64: {error}")
+    worst = max(errors, key=lambda n: (errors[n].relative, n != TOGETHER))
+    wrong = [name for name, error in errors.items() if error.relative >= WRONG_ERROR]
+    alone = {name: error for name, error in errors.items() if name != TOGETHER}
+    shown = _listed([f"{name} {error.relative:.0e}" for name, error in alone.items() if error.is_seen])
+    notes = ["a kink such as ReLU's can cause up to 1e-3"] if errors[worst].relative >= SMOOTH_ERROR else []
+    if unseen := sum(not error.is_seen for error in alone.values()):
+        notes.append(f"{unseen} vanish beside the rounding of the loss")
+    if rest := sum(p.requires_grad for p in member.make_module().parameters()) - len(alone):
+        notes.append(f"{rest} more only together, since {GRADIENT_SECONDS:g} s were over")
+    found = f"worst relative error {errors[worst].relative:.1e} ({worst})"
+    return Check(
+        "gradients", not wrong,
+        "; ".join([f"{found}, in float64 over {len(alone)} tensors: {shown}", *notes]),
+        f"the gradient of {worst} is not that of its loss: look for detach(), in-place changes, or a custom backward",
+    )  # fmt: skip
+
+
+def check_falls(task: Task, member: Member, batch: Split) -> Check:
+    """With all that makes a cost noisy off, each step on the same examples lowers it, as Ng has it checked first.
+
+    Too high a rate makes any cost rise, so that lower ones are tried before the gradient is blamed.
+    """
+    default = member.settings.learning_rate
+    first = _Fall.at(default, task, member, batch)
+    lower = (_Fall.at(default * factor, task, member, batch) for factor in LOWER_FACTORS)
+    falls = first if first.falls else next((fall for fall in lower if fall.falls), None)
+    shown = falls or first
+    rose = "" if first.falls else f"; at {default:.3g}, the default, it {first.fault}"
+    return Check(
+        "cost falls", falls is not None,
+        f"{shown.costs[0]:.3f} to {shown.costs[-1]:.3f} in {FALLING_STEPS} steps at learning rate {shown.rate:.3g} on "
+        f"the same {len(batch)} examples, momentum and dropout off{rose}",
+        f"nor does it fall at {default * LOWER_FACTORS[-1]:.3g}: the loss or the gradient is wrong, or inputs have "
+        "scales far apart",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Fall:
+    """The cost before each step of plain gradient descent, and behind the last."""
+
+    rate: float
+    costs: list[float]
+
+    @classmethod
+    def at(cls, rate: float, task: Task, member: Member, batch: Split) -> _Fall:
+        return cls(rate, _costs(task, member, batch, learning_rate=rate))
+
+    @property
+    def fault(self) -> str | None:
+        for number, (before, after) in enumerate(pairwise(self.costs), start=1):
+            if not after <= before + ALLOWED_RISE * self.costs[0]:
+                return f"rose at step {number}"
+        return None if self.costs[-1] < self.costs[0] else "did not fall"
+
+    @property
+    def falls(self) -> bool:
+        return self.fault is None
+
+
+def _costs(task: Task, member: Member, batch: Split, *, learning_rate: float) -> list[float]:
+    settings = replace(member.settings, learning_rate=learning_rate, momentum=0.0, l1=0.0, weight_decay=0.0)
+    module = without_dropout(member.make_module().to(task.device))
+    optimizer = task.new_optimizer(module, settings)
+    costs: list[float] = []
+    for _ in range(FALLING_STEPS + 1):
+        optimizer.zero_grad()
+        cost = task.batch_loss(module(batch.inputs.clone()), batch.targets)
+        cost.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        costs.append(float(cost.detach()))
+    return costs
+
+
+def _listed(parts: list[str]) -> str:
+    """All of a few, the first and last of many."""
+    half = MOST_LISTED // 2
+    return ", ".join(parts if len(parts) <= MOST_LISTED else [*parts[:half], "...", *parts[-half:]])
+
+
+def check_overfits(task: Task, member: Member, batch: Split) -> Check:
+    """A network that can learn at all can learn sixteen examples by heart, a linear one fewer."""
+    module = in_evaluation(member.make_module().to(task.device))
+    is_linear = member.network is not None and not member.network.hidden_widths
+    count = max(2, min(16, batch.inputs[0].numel() // 2)) if is_linear else 16
+    inputs, targets = batch.inputs[:count], batch.targets[:count]
+    optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=0.01)
+    losses = []
+    for _ in range(OVERFIT_STEPS):
+        optimizer.zero_grad()
+        loss = task.batch_loss(module(inputs.clone()), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return Check(
+        "overfits one batch", losses[-1] < 0.1 * losses[0] or losses[-1] < 0.05,
+        f"loss {losses[0]:.3f} to {losses[-1]:.4f} in {OVERFIT_STEPS} steps of Adam on {count} examples, dropout off",
+        "the network cannot learn even these: check the labels, the loss, frozen parameters, or its capacity",
+    )  # fmt: skip
+
+
+def baseline(task: Task) -> float:
+    """The dev metric of a guess that ignores the inputs: the training set's commonest class or labels, or its mean."""
+    targets = task.data.train.targets
+    outputs = torch.zeros(1, len(task.data.dev), task.info.num_outputs, device=task.device)
+    if task.info.task == "classification":
+        outputs[:, :, int(targets.bincount().argmax())] = 1.0
+    elif task.info.task == "multi_label":
+        outputs += targets.mean(dim=0).clamp(1e-3, 1 - 1e-3).logit()
+    else:
+        outputs += targets.mean(dim=0)
+    return float(task.score_dev(outputs).metric[0])

@@ -1,0 +1,95 @@
+"""The check of own training code before a sweep: an epoch of the default configuration, a pause, and one more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from tuner.records import EpochResult, EpochsFinished, TrialFailed, TrialFinished, TrialJob, TrialPaused
+from tuner.train.before.checks import Check
+from tuner.train.own.course import Course
+from tuner.train.own.loop import BEGAN_ANEW
+from tuner.train.own.open import open_loop
+from tuner.train.own.task import OwnTask
+
+LIMIT_SECONDS = 120.0
+"""A longer epoch is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What the two starts showed."""
+
+    checks: tuple[Check, ...]
+    epoch_seconds: float | None
+    """Of an epoch; None if none was finished."""
+
+
+def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = LIMIT_SECONDS) -> Rehearsal:
+    """Train a job's configuration for one epoch, and start it again.
+
+    Args:
+        task: The sweep's task.
+        job: The configuration, and an empty folder.
+        limit_seconds: For each of the two.
+    """
+    first = _advance(task, replace(job, to_epoch=1), limit_seconds)
+    if first is None:
+        advice = "nothing to do, if your epochs take so long"
+        check = Check("reports", True, f"no report within {limit_seconds:g} s, so it was not waited for", advice)
+        return Rehearsal((check,), None)
+    if isinstance(first, str):
+        return Rehearsal((Check("reports", False, first, f"see how a {task.path} reports in docs/your-code.md"),), None)
+    shown = f"epoch 1 has {task.metric_name} {first.dev_metric:.6g} after {first.seconds:.1f} s"
+    checks = [Check("reports", True, shown)]
+    if task.spec.training.epochs > 1:
+        checks.append(_check_resume(task, job, limit_seconds))
+    return Rehearsal(tuple(checks), _epoch_seconds(Course.of(job, task).curve))
+
+
+def _check_resume(task: OwnTask, job: TrialJob, limit_seconds: float) -> Check:
+    """Start it again, and see with which epoch it goes on; code that knows no pause may be ahead of the first epoch."""
+    name, path = "goes on after a pause", task.path
+    reached = len(Course.of(job, task).curve)
+    if reached >= task.spec.training.epochs:
+        return Check(name, True, f"not seen: the {path} had reported all its epochs before it could be paused")
+    second = _advance(task, replace(job, to_epoch=reached + 1), limit_seconds)
+    if task.has_said(BEGAN_ANEW):
+        remedy = "write checkpoints, or use `search.pruner: none`"
+        return Check(name, True, f"no: it begins again at epoch 1, so each pause costs its epochs again; {remedy}")
+    if isinstance(second, str):
+        return Check(name, False, second, "a second start must go on from the checkpoint folder, or begin anew")
+    if second is None:
+        return Check(name, True, f"not seen: no report within {limit_seconds:g} s, so it was not waited for")
+    return Check(name, True, f"yes, with epoch {second.epoch}")
+
+
+def _epoch_seconds(curve: Sequence[EpochResult]) -> float:
+    """Of the quickest epoch: the others have what is done but once, as imports and caches."""
+    moments = [0.0, *(result.seconds for result in curve)]
+    return min(after - before for before, after in pairwise(moments))
+
+
+def _advance(task: OwnTask, job: TrialJob, limit_seconds: float) -> EpochResult | str | None:
+    """The last epoch, what went wrong, or None if it took too long; ends as soon as it is seen to begin anew."""
+    began = time.monotonic()
+    last: EpochResult | None = None
+    training = open_loop(task, [job], worker="check").epochs()
+    with closing(training):
+        for events in training:
+            for event in events:
+                match event:
+                    case EpochsFinished(results=results):
+                        last = results[-1]
+                    case TrialFailed(message=message):
+                        return message
+                    case TrialPaused() | TrialFinished() if last is None or last.epoch < job.to_epoch:
+                        return f"it ended by itself before epoch {job.to_epoch}"
+            if task.has_said(BEGAN_ANEW):
+                return last
+            if time.monotonic() - began > limit_seconds:
+                return None
+    return last

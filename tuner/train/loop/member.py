@@ -1,0 +1,210 @@
+"""One member of a cohort: a job, where its training stands, and the files that it keeps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from tuner.errors import StudyMismatchError
+from tuner.faults import fault_point
+from tuner.models.unpacked import MARK
+from tuner.paths import TrialPaths
+from tuner.records import EpochResult, Json, TrialJob
+from tuner.train.loop.artefacts import write_curve, write_predictions, write_weights
+from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from tuner.train.loop.early_stopping import Patience
+from tuner.train.program import Member, Program
+from tuner.train.programs.plain_trial import PlainTrial
+from tuner.train.programs.user_parts import OtherOptimizerError
+from tuner.train.task import Task
+
+log = logging.getLogger(__name__)
+
+PAUSE = "pause"
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A trial on its way to the epoch that its job says."""
+
+    task: Task
+    job: TrialJob
+    member: Member
+    curve: list[EpochResult] = field(default_factory=list)
+    step: int = 0
+    """Steps that are done of the epoch under way; 0 at an epoch's end."""
+    epoch_seconds: float = 0.0
+    """Training seconds of the epoch under way."""
+    best: EpochResult | None = None
+    best_outputs: Tensor | None = None
+    """Dev outputs of the best epoch as they were scored, shape (dev examples, outputs)."""
+    patience: Patience = field(default_factory=Patience)
+    synced_seconds: float = 0.0
+    """See `Checkpoint.synced_seconds`."""
+    has_trained: bool = False
+    """Whether an epoch of this job is finished: a resumed trial may already be where it was sent."""
+    began_anew: bool = False
+    """Whether it had trained, in another way, of which nothing counts."""
+    found: Checkpoint | None = None
+    """Where to go on from, until `resume` has."""
+    unsaved: str | None = None
+    """What no checkpoint can hold of its state: it goes on to its last epoch, whatever its job says."""
+
+    @classmethod
+    def of(cls, job: TrialJob, task: Task) -> Run:
+        """A job's run, with the checkpoint that its trial left."""
+        found = read_checkpoint(TrialPaths(Path(job.folder)))
+        if found is not None and (found.seed != job.seed or dict(found.params) != dict(job.params)):
+            found = None
+        member = task.member(job)
+        if found is not None and found.state_format.startswith(PlainTrial.state_format):
+            folds = tuple(replace(own, begun_as_written=True) for own in member.folds)
+            member = replace(member, begun_as_written=True, folds=folds)
+        return cls(task, job, member, found=found)
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return len(self.curve)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing of it is trained."""
+        return self.epoch == self.step == 0
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has trained, evaluations included."""
+        return (self.curve[-1].seconds if self.curve else 0.0) + self.epoch_seconds
+
+    @property
+    def paths(self) -> TrialPaths:
+        return TrialPaths(Path(self.job.folder))
+
+    def resume(self, program: Program, row: int) -> None:
+        """Go on from the checkpoint that was found, if there is one."""
+        found, self.found = self.found, None
+        if found is None:
+            return
+        if found.state_format != program.state_format(row):
+            log.warning("%s starts anew: its checkpoint is of another way to train", self.job.shown)
+            self.began_anew = True
+            return
+        self._check_fits(found, program.state(row))
+        try:
+            program.load_state(row, found.state)
+        except OtherOptimizerError as error:
+            raise self._misfit(str(error).strip().splitlines()[0], part=self.task.spec.training.optimizer) from error
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise self._misfit((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
+        self.curve, self.patience = list(found.curve), found.patience
+        self.step, self.epoch_seconds = found.step, found.epoch_seconds
+        self.synced_seconds = found.synced_seconds
+        self.best = self.task.best_of(found.curve)
+        if self.best is None:
+            return
+        if found.best_outputs is None:  # of an earlier version
+            self.best_outputs = self.task.dev_outputs(self.member, program.best_weights(row))
+        else:
+            self.best_outputs = found.best_outputs.to(self.task.device)
+
+    def _check_fits(self, found: Checkpoint, fresh: Mapping[str, Tensor]) -> None:
+        """A user's module may not be the one that the checkpoint is of.
+
+        Raises:
+            StudyMismatchError: it is not.
+        """
+        for name, tensor in fresh.items():
+            if MARK not in name and name in found.state and found.state[name].shape != tensor.shape:
+                was, now = tuple(found.state[name].shape), tuple(tensor.shape)
+                raise self._misfit(f"{name} was of shape {was}, is of shape {now}")
+
+    def _misfit(self, difference: str, *, part: str | None = None) -> StudyMismatchError:
+        part = part or self.task.spec.model.kind
+        return StudyMismatchError(
+            f"{self.job.shown} cannot go on: its checkpoint does not fit {part}, which must "
+            f"have changed ({difference}); put it back as it was, or start the study anew with `tuner run --fresh`"
+        )
+
+    def add(self, result: EpochResult, outputs: Tensor) -> bool:
+        """Add a finished epoch; whether it is the best so far.
+
+        Args:
+            result: What it measured.
+            outputs: On the dev set, shape (dev examples, outputs); copied where they are kept.
+        """
+        self.curve.append(result)
+        self.step, self.epoch_seconds = 0, 0.0
+        self.has_trained = True
+        direction = self.task.direction
+        self.patience = self.patience.after(result.dev_metric, direction=direction, min_delta=self.task.min_delta)
+        if self.best is not None and not direction.better(result.dev_metric, self.best.dev_metric):
+            return False
+        self.best, self.best_outputs = result, outputs.clone()
+        return True
+
+    @property
+    def end(self) -> str | None:
+        """Why it ends here: the reason of `TrialFinished`, `PAUSE`, or None to go on."""
+        if self.patience.exhausted(self.task.spec.training.early_stopping):
+            return f"early stopping at epoch {self.epoch}"
+        if self.epoch >= self.member.settings.epochs:
+            return "all epochs"
+        return PAUSE if self.epoch >= self.job.to_epoch and self.unsaved is None else None
+
+    @property
+    def overtime(self) -> str | None:
+        """What is wrong if it has trained for longer than a trial may and is not done."""
+        limit, seconds = self.task.spec.limits.trial_seconds, self.seconds
+        if limit is None or seconds <= limit or self.end not in (None, PAUSE):
+            return None
+        return f"it trained for {seconds:.1f} s and {self.epoch} epochs; limits.trial_seconds is {limit:g}"
+
+    # Files
+
+    def write_curve(self) -> None:
+        if self.curve:
+            write_curve(self.paths, self.curve)
+
+    def look_at_state(self, program: Program, row: int) -> bool:
+        """Whether the trial may rest, or be left: its state can be written down. Where it cannot, that is said once."""
+        if self.unsaved is None and (reason := program.unsaved(row)) is not None:
+            self.unsaved = reason
+            self.task.say_once(
+                f"{self.task.spec.model.kind} is trained without pauses, and from its start after a crash: {reason}, "
+                "which no checkpoint can hold; keep it in a buffer, a number or get_extra_state"
+            )
+        return self.unsaved is None
+
+    def write_checkpoint(self, program: Program, row: int) -> None:
+        if not self.look_at_state(program, row):
+            return
+        self.synced_seconds = write_checkpoint(
+            self.paths,
+            Checkpoint(
+                state=program.state(row),
+                state_format=program.state_format(row),
+                curve=tuple(self.curve),
+                step=self.step,
+                epoch_seconds=self.epoch_seconds,
+                patience=self.patience,
+                params=self.job.params,
+                seed=self.job.seed,
+                best_outputs=self.best_outputs,
+                synced_seconds=self.synced_seconds,
+            ),
+        )
+
+    def write_best(self, program: Program, row: int) -> dict[str, Json]:
+        """Leave the best epoch's weights and dev predictions; the facts that follow from these."""
+        assert self.best_outputs is not None
+        write_weights(self.paths, program.best_weights(row))
+        write_predictions(self.paths, self.task.predictions(self.best_outputs))
+        fault_point("weights_written")
+        if not self.task.folds:
+            return {}
+        return {"fold_scores": [float(scores.metric[0]) for scores in self.task.dev_scores(self.best_outputs)]}

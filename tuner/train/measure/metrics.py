@@ -1,0 +1,183 @@
+"""What a trial is scored by: the table of metrics, and the evaluation of a cohort's outputs after each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from tuner.errors import SweepFileError
+from tuner.records import Direction
+from tuner.spec.objectives import measured_names
+from tuner.spec.values import is_own
+from tuner.train.measure import multi_label, scoring
+from tuner.train.measure.scoring import Floats
+
+if TYPE_CHECKING:  # torch is not loaded by those who only ask for a metric's name and direction
+    from torch import Tensor
+
+    from tuner.data.dataset import Task
+    from tuner.spec.model import ObjectiveSpec, SweepSpec, TrainingSpec
+
+Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A measure of how good a network's outputs are."""
+
+    name: str
+    direction: Direction
+    tasks: tuple[Task, ...]
+
+    def error_of(self, value: float) -> float:
+        """The value as an error, 0 for a perfect network: 1 - accuracy, 1 - R2; an RMSE or a loss is one already."""
+        return 1.0 - value if self.direction is Direction.MAXIMIZE else value
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", Direction.MAXIMIZE, ("classification",)),
+        Metric("balanced_accuracy", Direction.MAXIMIZE, ("classification",)),
+        Metric("f1", Direction.MAXIMIZE, ("classification", "multi_label")),
+        Metric("micro_f1", Direction.MAXIMIZE, ("multi_label",)),
+        Metric("auroc", Direction.MAXIMIZE, ("classification", "multi_label")),
+        Metric("subset_accuracy", Direction.MAXIMIZE, ("multi_label",)),
+        Metric("rmse", Direction.MINIMIZE, ("regression",)),
+        Metric("r2", Direction.MAXIMIZE, ("regression",)),
+        Metric("loss", Direction.MINIMIZE, ("classification", "multi_label", "regression")),
+    )
+}
+"""Every metric by the name that a sweep file uses."""
+
+
+def resolve_metric(objective: ObjectiveSpec, *, task: Task) -> Metric:
+    """The metric of an objective; `auto` is accuracy for classification, f1 for labels and rmse for regression.
+
+    Raises:
+        SweepFileError: the metric is not one of this task.
+    """
+    if objective.metric == "auto":
+        return METRICS[{"classification": "accuracy", "multi_label": "f1", "regression": "rmse"}[task]]
+    if is_own(objective.metric):
+        assert objective.direction is not None  # the sweep file was checked
+        name = objective.metric.rpartition(":")[2]
+        return Metric(f"own_{name}" if name in METRICS else name, Direction(objective.direction), (task,))
+    metric = METRICS[objective.metric]
+    if task not in metric.tasks:
+        fitting = ", ".join(m.name for m in METRICS.values() if task in m.tasks)
+        named = task.replace("_", "-")
+        raise SweepFileError(
+            [f"objective.metric: {metric.name} cannot be measured for {named}, which the data is; use one of {fitting}"]
+        )
+    return metric
+
+
+def check_measured(spec: SweepSpec, *, task: Task) -> None:
+    """Make sure that further objectives and constraints can be measured.
+
+    Raises:
+        SweepFileError: a metric is not one of this task.
+    """
+    for name in measured_names(spec):
+        if name in METRICS and task not in METRICS[name].tasks:
+            raise SweepFileError([f"metric {name} cannot be measured for {task}, which the data is"])
+
+
+def resolve_loss(training: TrainingSpec, *, task: Task) -> Loss:
+    """The loss that networks are trained on; `auto` is cross entropy for classes and labels, and mse for regression.
+
+    Raises:
+        SweepFileError: the loss is not one of this task.
+    """
+    losses: dict[Task, Loss] = {
+        "classification": "cross_entropy",
+        "multi_label": "binary_cross_entropy",
+        "regression": "mse",
+    }
+    fitting = losses[task]
+    if training.loss not in ("auto", fitting) and not is_own(training.loss):
+        raise SweepFileError([f"training.loss: {training.loss} does not fit {task}, which the data is; use {fitting}"])
+    return fitting
+
+
+class Scores(NamedTuple):
+    """One number for each trial of a cohort, float64 of shape (K,). NaN outputs give NaN scores."""
+
+    loss: Floats
+    metric: Floats
+
+
+class Evaluation:
+    """Scores the outputs of any number of trials on one split; made once, called after each epoch."""
+
+    def __init__(self, targets: Tensor, *, loss: Loss, metric: Metric, target_std: Sequence[float] = ()) -> None:
+        """Keep the targets at hand.
+
+        Args:
+            targets: Of the split: classes (examples,), labels, or standardised regression targets (examples, outputs).
+            loss: What networks are trained on.
+            metric: What they are compared by.
+            target_std: `DataInfo.target_std`, which gives an RMSE its units; needed for regression.
+        """
+        assert len(targets), "a split has at least one example"
+        self.loss = loss
+        self.metric = metric
+        self._targets = targets
+        self._targets_array = targets.cpu().numpy()
+        self._std_T = np.asarray(target_std, dtype=np.float64)
+        self._std: Tensor | None = None
+        """The same on the device."""
+        assert loss != "mse" or len(self._std_T) == targets.shape[1]
+
+    def __call__(self, outputs: Tensor) -> Scores:
+        """Score logits or predictions of shape (trials, examples, outputs), on any device."""
+        outputs = outputs.detach().float()
+        if outputs.device.type == "cuda":
+            return self._on_device(outputs)
+        return self._on_host(outputs.cpu().numpy())
+
+    def _on_device(self, z: Tensor) -> Scores:
+        import torch
+
+        from tuner.train.measure.device_scoring import scores
+
+        if self._std is None:
+            self._std = torch.from_numpy(self._std_T).to(z.device)
+        y = self._targets.to(z.device)
+        loss, metric = scores(z, y, loss=self.loss, metric=self.metric.name, target_std=self._std).cpu().numpy()
+        return Scores(loss, metric)
+
+    def _on_host(self, z: scoring.Outputs) -> Scores:
+        y = self._targets_array
+        hits = None
+        if self.loss == "cross_entropy":
+            loss, hits = scoring.cross_entropy_and_hits(z, y)
+        elif self.loss == "binary_cross_entropy":
+            loss = multi_label.binary_cross_entropy(z, y)
+        else:
+            loss = scoring.mean_squared_error(z, y)
+        match self.metric.name:
+            case "f1" | "micro_f1" | "auroc" | "subset_accuracy" if self.loss == "binary_cross_entropy":
+                metric = multi_label.METRICS[self.metric.name](z, y)
+            case "accuracy":
+                assert hits is not None
+                metric = hits
+            case "loss":
+                metric = loss.copy()
+            case "balanced_accuracy":
+                metric = scoring.balanced_accuracy(z, y)
+            case "f1":
+                metric = scoring.f1(z, y)
+            case "auroc":
+                metric = scoring.auroc(z, y)
+            case "rmse":
+                metric = scoring.root_mean_squared_error(z, y, self._std_T)
+            case "r2":
+                metric = scoring.r_squared(z, y)
+            case other:
+                raise AssertionError(other)
+        return Scores(loss, np.where(np.isnan(loss), np.nan, metric))

@@ -1,0 +1,144 @@
+"""Which users' modules are trained together as rows of a stack, which as written, and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+from tuner.data.dataset import TrainingData
+from tuner.models.build import Maker, build_module, transfer_for
+from tuner.models.rewritten import rewritten
+from tuner.spec.defaults import build_space, settings_for
+from tuner.spec.model import SweepSpec
+from tuner.train.device.gpus import without_tf32
+from tuner.train.measure.metrics import Loss
+from tuner.train.program import Member, Program, looked_at
+from tuner.train.programs.fusion import PER_TRIAL, fusion_key
+from tuner.train.programs.modules.fusable import plainly_unfusable
+from tuner.train.programs.modules.grouped import Group
+from tuner.train.programs.modules.proof import difference_as_rows
+from tuner.train.programs.modules.recheck import Recheck
+from tuner.train.programs.modules.stackable import difference, signature
+from tuner.train.programs.modules.vmapped import ModuleProgram
+from tuner.train.programs.plain import PlainProgram
+
+log = logging.getLogger(__name__)
+
+PROOF_SEEDS = (0, 1)
+"""Of the trials of every proof, so that a verdict does not depend on whose turn came first."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsWritten:
+    """The group of the trials that the plain loop trains for one reason."""
+
+    reason: str
+
+
+class Structures:
+    """See `grouped.Grouping`. A structure is all that the answer depends on, and is looked at once."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        data: TrainingData,
+        *,
+        loss: Loss,
+        device: torch.device,
+        half: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            spec: The sweep.
+            data: On the device.
+            loss: Which of the losses.
+            device: Where to train.
+            half: Whether the forward runs in bfloat16.
+            say: Told why a trial is trained as written.
+        """
+        self._spec = spec
+        self._data = data
+        self._loss = loss
+        self._device = device
+        self._half = half
+        self._rounds = device.type == "cuda" and spec.training.precision != "float32"
+        self._say = say
+        self._verdicts: dict[Hashable, str | None] = {}
+        """Why trials of a structure cannot be fused, None where they can."""
+        self._found_out: set[str] = set()
+
+    def group_of(self, member: Member) -> Group:
+        if member.begun_as_written:
+            return AsWritten("it was begun as written")
+        structure = fusion_key(self._spec, member.settings.model), signature(looked_at(member))
+        if structure not in self._verdicts:
+            self._verdicts[structure] = self._verdict(member)
+        reason = self._verdicts[structure]
+        if reason is None:
+            return structure
+        self._say(reason)
+        return AsWritten(reason)
+
+    def open_group(self, group: Group, members: Sequence[Member]) -> Program:
+        train, num_outputs, device = self._data.train, self._data.info.num_outputs, self._device
+        if isinstance(group, AsWritten):
+            return PlainProgram(
+                members, train, loss=self._loss, num_outputs=num_outputs, device=device, half=self._half,
+                reason=group.reason,
+            )  # fmt: skip
+        return ModuleProgram(members, train, loss=self._loss, num_outputs=num_outputs, device=device, half=self._half)
+
+    def recheck(self, members: Sequence[Member]) -> Recheck:
+        return Recheck(
+            [] if self._rounds else members,  # what is rounded away is no difference
+            self._data.train,
+            loss=self._loss,
+            num_outputs=self._data.info.num_outputs,
+            device=self._device,
+            every=self._spec.training.fuse == "verify",
+        )
+
+    def refuse(self, group: Group, reason: str) -> None:
+        self._verdicts[group] = reason
+        self._found_out.add(reason)
+        log.error(
+            "%s must not be fused, as was found while a trial of it trained: %s. From now on its like is trained as "
+            "written, and trials on their way begin again. Do not trust those that have ended: run the sweep anew with "
+            "`fuse: off`",
+            self._spec.model.kind, reason,
+        )  # fmt: skip
+
+    def was_found_out(self, reason: str | None) -> bool:
+        """Whether trials were fused before it was found that they must not be, for this reason."""
+        return reason in self._found_out
+
+    def _verdict(self, member: Member) -> str | None:
+        """Why trials like this one cannot be fused: the same whichever of them comes first."""
+        if reason := plainly_unfusable(member, looked_at(member), self._device):
+            return reason
+        members = [self._usual(member, seed=seed) for seed in PROOF_SEEDS]
+        if signature(looked_at(member)) != signature(looked_at(members[0])):
+            own = [m.make_module() for m in (member, self._usual(member, seed=member.seed))]
+            if reason := difference([rewritten(module, self._device) for module in own]):
+                return reason  # it keeps a value that differs among the trials of a stack
+        num_outputs = self._data.info.num_outputs
+        with without_tf32():
+            return difference_as_rows(members, self._data.train, loss=self._loss, num_outputs=num_outputs)
+
+    def _usual(self, member: Member, *, seed: int) -> Member:
+        """A trial of another seed, and with the default values of all that may differ within a stack."""
+        default = settings_for(self._spec, build_space(self._spec).default())
+        values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
+        return replace(
+            member,
+            seed=seed,
+            settings=replace(member.settings, model=values),
+            make_module=Maker(partial(build_module, self._spec, values, self._data.info, seed=seed)),
+            transfer=transfer_for(self._spec, values, self._data.info, None),
+        )

@@ -1,0 +1,58 @@
+"""A limit on the norm of each unit's incoming weights (max-norm; Srivastava et al. 2014, JMLR 15, section 5.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tuner.train.rows.rows import RowLayout
+from tuner.train.settings import Settings
+
+SMALLEST = 1e-12
+"""Norm below which weights are as good as zero."""
+
+
+class RowMaxNorm:
+    """The limits of K trials whose parameters are rows; without any, `apply` does nothing."""
+
+    def __init__(self, settings: Sequence[Settings], layout: RowLayout, *, inputs_first: bool, device: torch.device):
+        """Prepare the limits.
+
+        Args:
+            settings: Of the trials; one without a limit keeps its weights to the bit.
+            layout: Of the rows.
+            inputs_first: Matrices are of shape (inputs, units), not (units, inputs).
+            device: Of the rows.
+        """
+        limits = [math.inf if s.max_norm is None else s.max_norm for s in settings]
+        self._limits_K = torch.tensor(limits, device=device)
+        self._weights = [p for p in layout.parameters if p.decayed] if min(limits) < math.inf else []
+        self._layout = layout
+        self._inputs_first = inputs_first
+
+    @torch.no_grad()
+    def apply(self, p_KP: Tensor) -> None:
+        """Shrink the weights of each unit that are longer than the limit, in place."""
+        for parameter in self._weights:
+            weight = self._layout.view(p_KP, parameter)
+            matrix = self._inputs_first and weight.dim() == 3
+            over = (1,) if matrix else tuple(range(2, weight.dim()))
+            norm = (weight * weight).sum(dim=over, keepdim=True).sqrt_()
+            limit = self._limits_K.view(-1, *[1] * (weight.dim() - 1))
+            weight.mul_(_factor(norm, limit))
+
+
+@torch.no_grad()
+def limit_norms(module: nn.Module, limit: float) -> None:
+    """The same for a plain module, whose weights are of shape (units, ...)."""
+    for weight in module.parameters():
+        if weight.dim() > 1 and weight.requires_grad:
+            norm = (weight * weight).sum(dim=tuple(range(1, weight.dim())), keepdim=True).sqrt_()
+            weight.mul_(_factor(norm, torch.full((), limit, device=weight.device)))
+
+
+def _factor(norm: Tensor, limit: Tensor) -> Tensor:
+    return (limit / norm.clamp_min_(SMALLEST)).clamp_max_(1.0)

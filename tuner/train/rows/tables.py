@@ -1,0 +1,102 @@
+"""What the steps of an epoch read: tables with a row for each step, brought to the device at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tuner.models.keyed import dropout_keys
+from tuner.train.batch.batches import BatchChanges
+from tuner.train.device.gpus import sent
+from tuner.train.program import EpochPlan
+from tuner.train.rows.averaging import WeightAverage
+from tuner.train.rows.optimizers import RowOptimizer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTables:
+    """The tables of one epoch of K trials."""
+
+    batch_size: int
+    order_SN: Tensor
+    """Of each step with a whole batch, the indices of all trials' examples; N is K times the batch size."""
+    left_over_N: Tensor
+    """Those of the last, smaller batch; empty if there is none."""
+    scalar_names: tuple[str, ...]
+    scalars_SRK: Tensor
+    """The optimiser's scalars, float32."""
+    keys_SLK: Tensor | None
+    """The keys of the dropout layers, int32; None if nothing is dropped."""
+    more: Mapping[str, Tensor]
+    """What else a step reads, by name: (steps, K)."""
+
+    def first_row(self, batch_size: int) -> int:
+        """The number in the epoch of the step in row 0 of the part with this batch size."""
+        return 0 if batch_size == self.batch_size else len(self.order_SN)
+
+    def parts(self, first: int, last: int) -> Iterator[tuple[int, list[Tensor], int, int]]:
+        """The steps from `first` up to, not including, `last`, in parts of one batch size.
+
+        Yields:
+            Batch size, tables (indices, scalars, keys if there are any, what else), and first and last row in them.
+        """
+        others = [table for table in (self.scalars_SRK, self.keys_SLK, *self.more.values()) if table is not None]
+        num_whole = len(self.order_SN)
+        if first < (whole := min(last, num_whole)):
+            yield self.batch_size, [self.order_SN, *others], first, whole
+        if last > num_whole:
+            size = len(self.left_over_N) // self.scalars_SRK.shape[2]
+            yield size, [self.left_over_N[None], *(table[num_whole:] for table in others)], 0, 1
+
+
+AVERAGE_SHARE = "average"
+
+
+def read_by_steps(plan: EpochPlan, changes: BatchChanges, average: WeightAverage) -> dict[str, Tensor]:
+    """What the steps of an epoch read besides indices, scalars and keys, by name: (steps, K), on the host."""
+    found = changes.begin(plan) if changes.active else {}
+    if average.active:
+        found[AVERAGE_SHARE] = average.shares(plan)
+    return found
+
+
+def step_tables(
+    plan: EpochPlan,
+    optimizer: RowOptimizer,
+    *,
+    batch_size: int,
+    seeds: list[int],
+    num_dropouts: int,
+    more: Mapping[str, Tensor],
+) -> StepTables:
+    """The tables of an epoch.
+
+    Args:
+        plan: What is random or scheduled in it.
+        optimizer: Whose scalars are needed.
+        batch_size: Of the trials.
+        seeds: The trials' seeds.
+        num_dropouts: Dropout layers that need a key.
+        more: What else a step reads, by name: (steps, K), on the host.
+    """
+    num_trials, num_examples = plan.order_KN.shape
+    num_whole = num_examples // batch_size
+    end = num_whole * batch_size
+    by_step = plan.order_KN[:, :end].view(num_trials, num_whole, batch_size).transpose(0, 1)
+    scalars = optimizer.scalars(plan.learning_rate_SK, plan.step_SK)
+    stacked = np.stack(list(scalars.values()), axis=1).astype(np.float32)
+    keys = dropout_keys(seeds, plan.step_SK, num_dropouts)
+    device = plan.order_KN.device
+    return StepTables(
+        batch_size=batch_size,
+        order_SN=by_step.reshape(num_whole, num_trials * batch_size),
+        left_over_N=plan.order_KN[:, end:].reshape(-1),
+        scalar_names=tuple(scalars),
+        scalars_SRK=sent(torch.from_numpy(stacked), device),
+        keys_SLK=sent(torch.from_numpy(keys), device) if num_dropouts else None,
+        more={name: sent(table, device) for name, table in more.items()},
+    )
