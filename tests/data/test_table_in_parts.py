@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.data.helpers import load, sweep
@@ -100,8 +100,12 @@ def changing_tables(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return "\n".join([";".join(names), *lines] if header else lines), data
 
 
+FLAGS_WITH_A_GAP = "\n".join(f"1;1;1;{flag}" for flag in ("True", "", "False") for _ in range(6))
+
+
 @settings(max_examples=at_depth(100), deadline=None)
 @given(drawn=changing_tables())
+@example(drawn=(FLAGS_WITH_A_GAP, {}))
 def test_a_table_in_parts_is_the_table_as_a_whole(
     drawn: tuple[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

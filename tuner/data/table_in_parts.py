@@ -179,7 +179,8 @@ def _write(table: StoredTable, data: DataSpec, folder: Path) -> None:
                 times.add(frame[data.order], part_origin)
     dropped = usable.notes(origin)
     encoded = encode_targets(
-        np.concatenate(targets),
+        # The type of a part without a target is that of missing values, and would make numbers of flags.
+        np.concatenate([values for values in targets if len(values)] or targets[:1]),
         task=data.task,
         names=roles.targets,
         class_names=(),
