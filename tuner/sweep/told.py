@@ -15,6 +15,8 @@ _EPOCHS = struct.Struct("<I")
 """The number of epochs and one; 0 where nothing is known."""
 _ROOM_BYTES = 4096
 """Is reserved at a time: a block of most file systems."""
+_AHEAD = 256
+"""For so many trials there is room in advance: more than are ever begun at once."""
 
 
 class Told:
@@ -22,7 +24,7 @@ class Told:
 
     A checkpoint may be older than what was told when a run was killed, or newer, and the database is some seconds
     behind: neither can say it. So it stands in a file of its own, four bytes for each trial, which has them before the
-    next epoch is told; a kill in between repeats one. The file has its room before a disk can fill.
+    next epoch is told; a kill in between repeats one. The file has its room before a trial can fill the disk.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -40,6 +42,9 @@ class Told:
         for record in records:
             if record.epochs:
                 self._epochs.setdefault(record.number, record.epochs)
+        if self._file is not None:
+            with suppress(OSError):  # as in `note`
+                self._with_room(self._file, 0)
 
     def new(self, trial: int, results: Sequence[EpochResult]) -> tuple[EpochResult, ...]:
         """Those of a trial's epochs that were not told yet."""
@@ -63,11 +68,12 @@ class Told:
             self._descriptor = None
 
     def _with_room(self, file: Path, trial: int) -> int:
-        """The file's descriptor, with room for the trial's entry."""
+        """The file's descriptor, with room for the entries of the trial and of those that may soon follow."""
         descriptor = self._open(file)
-        needed = (trial + 1) * _EPOCHS.size
+        needed = (trial + _AHEAD) * _EPOCHS.size
         if os.fstat(descriptor).st_size < needed and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(descriptor, 0, -(-needed // _ROOM_BYTES) * _ROOM_BYTES)
+            with suppress(OSError):  # where there is none, or the file system cannot, writing the entry will tell
+                os.posix_fallocate(descriptor, 0, -(-needed // _ROOM_BYTES) * _ROOM_BYTES)
         return descriptor
 
     def _open(self, file: Path) -> int:
