@@ -17,7 +17,7 @@ from tuner.report.certainty.front import best_within
 from tuner.report.figures.table import drawn
 from tuner.report.summary import summarise
 from tuner.report.write import html_report
-from tuner.spec.objectives import COSTS
+from tuner.spec.known.metrics import COSTS
 from tuner.store.study_data import StudyData
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,9 @@ from tests.depth import at_depth
 from tests.pretend_cuda import HAS_GPU, MACHINE
 from tuner.errors import SweepFileError
 from tuner.records import Direction
-from tuner.spec.model import METRICS as NAMED
+from tuner.spec.known.metrics import METRICS, Metric, MetricName
 from tuner.spec.model import ObjectiveSpec, TrainingSpec
-from tuner.train.measure.metrics import METRICS, Evaluation, Loss, Metric, resolve_loss, resolve_metric
+from tuner.train.measure.metrics import Evaluation, Loss, resolve_loss, resolve_metric
 
 CLASSIFICATION = [name for name, metric in METRICS.items() if "classification" in metric.tasks]
 LABELS = [name for name, metric in METRICS.items() if "multi_label" in metric.tasks]
@@ -259,7 +261,7 @@ def test_a_metric_or_loss_of_the_other_task_is_refused() -> None:
 
 
 def test_every_metric_of_the_sweep_file_is_in_the_table() -> None:
-    assert set(NAMED) == {"auto", *METRICS}
+    assert set(get_args(MetricName)) == set(METRICS)
 
 
 @pytest.mark.parametrize("name", list(METRICS))

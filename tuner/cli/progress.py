@@ -17,7 +17,7 @@ from rich.table import Table
 
 from tuner.records import FINALIST, EpochResult, TrialRecord, TrialState
 from tuner.report.words.escape import visible, visible_lines
-from tuner.spec.checks.loop import known_direction
+from tuner.spec.known.metrics import known_direction
 from tuner.spec.model import SweepSpec
 from tuner.sweep.watcher import Watcher
 

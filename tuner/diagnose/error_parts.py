@@ -7,13 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tuner.diagnose.intervals import Interval, difference_interval, wilson_interval
-from tuner.records import EpochResult
-
-SHARE_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "micro_f1", "auroc", "subset_accuracy"})
-"""Metrics between 0 and 1; their error is one minus them."""
-ERROR_METRICS = frozenset({"rmse", "loss"})
-"""Metrics that are errors already."""
-DIAGNOSED_METRICS = SHARE_METRICS | ERROR_METRICS | {"r2"}
+from tuner.records import Direction, EpochResult
+from tuner.spec.known.metrics import METRICS, SHARES
 
 MATERIAL_SHARE = 0.005
 """Half a percentage point: a smaller part of an error rate is not worth acting on."""
@@ -64,12 +59,12 @@ class ErrorParts:
 
 def error_of(metric: str, value: float) -> float:
     """A metric's value as an error, 0 for a perfect network."""
-    return value if metric in ERROR_METRICS else 1.0 - value
+    return METRICS[metric].error_of(value)
 
 
 def error_text(metric: str, error: float) -> str:
     """An error as people say it: in percent where the metric is a share."""
-    return f"{100 * error:.1f} %" if metric in SHARE_METRICS else f"{error:.3g}"
+    return f"{100 * error:.1f} %" if metric in SHARES else f"{error:.3g}"
 
 
 def error_parts(
@@ -94,19 +89,19 @@ def error_parts(
     Returns:
         None for a metric that is not known here, or that is not a finite number.
     """
-    if metric not in DIAGNOSED_METRICS or not (math.isfinite(result.train_metric) and math.isfinite(result.dev_metric)):
+    if metric not in METRICS or not (math.isfinite(result.train_metric) and math.isfinite(result.dev_metric)):
         return None
     train_error, dev_error = error_of(metric, result.train_metric), error_of(metric, result.dev_metric)
     of_train = _error_interval(metric, train_error, num_train)
     of_dev = _error_interval(metric, dev_error, num_dev)
     if dev_interval is not None:
-        of_dev = dev_interval if metric in ERROR_METRICS else dev_interval.mirrored(1.0)
+        of_dev = dev_interval if METRICS[metric].direction is Direction.MINIMIZE else dev_interval.mirrored(1.0)
     target = target_error or 0.0
     bias, variance = train_error - target, dev_error - train_error
     bias_interval = of_train.shifted(-target)
     variance_interval = difference_interval(dev_error, of_dev, train_error, of_train)
     material = MATERIAL_PART * dev_error
-    if metric in SHARE_METRICS:
+    if metric in SHARES:
         material = max(material, MATERIAL_SHARE)
     return ErrorParts(
         metric=metric,
@@ -122,7 +117,7 @@ def error_parts(
         verdict=_verdict(
             has_bias=bias >= material and bias_interval.low > 0,
             has_variance=variance >= material and variance_interval.low > 0,
-            at_target=dev_error <= target + (TARGET_SLACK if metric in SHARE_METRICS and target_error else 0.0),
+            at_target=dev_error <= target + (TARGET_SLACK if metric in SHARES and target_error else 0.0),
         ),
     )
 
@@ -145,7 +140,7 @@ def _error_interval(metric: str, error: float, count: int | None) -> Interval:
     """From the number of examples alone; without it, the error is taken as exact."""
     if count is None or count < 2:
         return Interval(error, error)
-    if metric in SHARE_METRICS:
+    if metric in SHARES:
         return wilson_interval(error, count)
     # Of a root mean square of normal residuals; a loss or R2 is at least as noisy.
     relative = 1.96 / math.sqrt(2 * count) if metric == "rmse" else 1.96 / math.sqrt(count)

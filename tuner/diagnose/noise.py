@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-_SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy", "f1", "micro_f1")
+from tuner.spec.known.metrics import SHARES
 
 
 def standard_error(metric: str, value: float, *, num_examples: int) -> float:
@@ -19,12 +19,12 @@ def standard_error(metric: str, value: float, *, num_examples: int) -> float:
         num_examples: That it was measured on.
     """
     n = max(num_examples, 1)
-    if metric in _SHARES:
-        return math.sqrt(max(value * (1.0 - value), 1e-12) / n)
     if metric == "auroc":
         area = min(max(value, 0.0), 1.0)
         shape = (1.0 - area) / (2.0 - area) + area / (1.0 + area)
         return math.sqrt(max(area * (1.0 - area) * (1.0 + (n / 2.0 - 1.0) * shape), 1e-12) * 4.0) / n
+    if metric in SHARES:
+        return math.sqrt(max(value * (1.0 - value), 1e-12) / n)
     if metric == "rmse":
         return abs(value) / math.sqrt(2.0 * n)
     if metric == "r2":

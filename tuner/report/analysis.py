@@ -11,7 +11,7 @@ import pandas as pd
 
 from tuner.diagnose.bounds import BoundFinding, winners_on_bounds
 from tuner.diagnose.curves import Flag, curve_flags
-from tuner.diagnose.error_parts import SHARE_METRICS, ErrorParts, error_parts
+from tuner.diagnose.error_parts import ErrorParts, error_parts
 from tuner.diagnose.feasibility import Feasibility, feasibility
 from tuner.diagnose.importance import Importance, importances
 from tuner.diagnose.intervals import Interval
@@ -29,6 +29,7 @@ from tuner.report.facts import data_count, full_epochs, num_train_measured, swee
 from tuner.report.space import study_space
 from tuner.report.tables.cost import Cost, cost_of
 from tuner.report.tables.leaderboard import TrialNote, leaderboard
+from tuner.spec.known.metrics import SHARES
 from tuner.spec.space import Space
 from tuner.store.study_data import StudyData
 
@@ -213,7 +214,7 @@ class Analysis:
     def _dev_noise(self, record: TrialRecord) -> float | None:
         """Standard deviation of the trial's dev metric over dev sets of this size."""
         count = data_count(self.study, "num_dev")
-        if self.study.metric in SHARE_METRICS and count is not None and record.value is not None:
+        if self.study.metric in SHARES and count is not None and record.value is not None:
             return math.sqrt(max(record.value * (1 - record.value), 1 / count) / count)
         interval = self.statistics.intervals.get(record.number)
         return interval.half_width / 1.96 if interval else None

@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tuner.records import Direction, TrialRecord
+from tuner.spec.known.metrics import COSTS, known_direction
 from tuner.spec.model import ConstraintSpec, SweepSpec
-
-COSTS = ("parameters", "flops", "latency_ms")
-"""What a network costs to use, beside the metrics of its dev predictions; smaller is better."""
-_MINIMISED = (*COSTS, "rmse", "loss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Objective:
 
 def direction_of(metric: str) -> Direction:
     """Which way a metric or cost is better."""
-    return Direction.MINIMIZE if metric in _MINIMISED else Direction.MAXIMIZE
+    return known_direction(metric) or Direction.MAXIMIZE
 
 
 def further_objectives(spec: SweepSpec) -> tuple[Objective, ...]:

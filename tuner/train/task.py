@@ -22,6 +22,7 @@ from tuner.models.keyed import batch_order
 from tuner.models.unpacked import load_trained
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
+from tuner.spec.known.metrics import METRICS
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
 from tuner.train.batch.class_weights import resolve_class_weights
@@ -29,7 +30,7 @@ from tuner.train.batch.order import block_order
 from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
 from tuner.train.measure.losses import mean_loss
-from tuner.train.measure.metrics import METRICS, Evaluation, Scores, check_measured, resolve_loss, resolve_metric
+from tuner.train.measure.metrics import Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, copied_chunks
 from tuner.train.programs.folded import FoldedProgram, FoldScores, fold_orders
 from tuner.train.programs.torch_optimizers import make_optimizer

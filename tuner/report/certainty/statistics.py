@@ -20,7 +20,7 @@ from tuner.report.certainty.ranking import rank_trials
 from tuner.report.certainty.resampling import Array
 from tuner.report.certainty.ties import tie_group, unpaired_tie_group
 from tuner.report.facts import data_count, fold_scores
-from tuner.report.words.numbers import PERCENT_METRICS
+from tuner.spec.known.metrics import SHARES
 from tuner.store.study_data import StudyData
 
 HEAVY_TAIL = 0.06
@@ -153,7 +153,7 @@ def _with_folds(study: StudyData, intervals: dict[int, Interval]) -> dict[int, I
 
 def _attainable(study: StudyData, interval: Interval) -> Interval:
     """The part of an interval that the metric can reach."""
-    least, most = (0.0, 1.0) if study.metric in PERCENT_METRICS else (-math.inf, math.inf)
+    least, most = (0.0, 1.0) if study.metric in SHARES else (-math.inf, math.inf)
     return Interval(max(least, interval.low), min(most, interval.high))
 
 

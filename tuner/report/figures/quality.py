@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from tuner.report.analysis import Analysis
 from tuner.report.figures.axes import clip_to, metric_limits, scatter_by_tier
 from tuner.report.figures.style import BLUE, GREY, INK, ORANGE, SKY, new_figure
-from tuner.report.words.numbers import PERCENT_METRICS
+from tuner.spec.known.metrics import SHARES
 
 _ROWS = 15
 
@@ -49,7 +49,7 @@ def ranking(analysis: Analysis) -> Figure | None:
 
 def error_parts(analysis: Analysis) -> Figure | None:
     """The dev error of the best trials: the target, bias above it, variance above that."""
-    scale = 100.0 if analysis.study.metric in PERCENT_METRICS else 1.0
+    scale = 100.0 if analysis.study.metric in SHARES else 1.0
     errors = {number: scale * parts.dev_error for number, parts in analysis.parts.items()}
     shown = [r for r in analysis.statistics.ranked[:10] if math.isfinite(1.04 * errors.get(r.number, math.inf))]
     if not shown:

@@ -14,7 +14,7 @@ from tuner.report.certainty.ranking import rank_trials, trials_apart
 from tuner.report.facts import sweep_value
 from tuner.report.space import shown_params
 from tuner.report.words.escape import characters
-from tuner.spec.objectives import COSTS
+from tuner.spec.known.metrics import COSTS
 from tuner.store.study_data import StudyData
 
 

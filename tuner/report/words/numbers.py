@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 
-PERCENT_METRICS = frozenset({"accuracy", "balanced_accuracy", "f1", "micro_f1", "auroc", "subset_accuracy"})
-"""Metrics between 0 and 1, whose differences are told in percentage points."""
+from tuner.spec.known.metrics import SHARES
 
 
 def metric_text(value: float | None, *, metric: str) -> str:
     """A metric's value: four decimals for those between 0 and 1, four significant digits for others."""
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:.4f}" if metric in PERCENT_METRICS else f"{value:.4g}"
+    return f"{value:.4f}" if metric in SHARES else f"{value:.4g}"
 
 
 def objective_text(name: str, value: float) -> str:
@@ -28,7 +27,7 @@ def objective_text(name: str, value: float) -> str:
 
 def difference_text(value: float, *, metric: str) -> str:
     """A difference of two metrics: in percentage points where the metric is a share."""
-    if metric not in PERCENT_METRICS:
+    if metric not in SHARES:
         return f"{value:.3g}"
     points = 100 * value
     return f"{points:.1f} points" if abs(points) >= 0.1 or points == 0 else f"{points:.1g} points"

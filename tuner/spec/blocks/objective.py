@@ -7,26 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tuner.spec.known.metrics import CostName, MetricName
 from tuner.spec.values import Number, Part
 
-METRICS = (
-    "auto", "accuracy", "balanced_accuracy", "f1", "micro_f1", "auroc", "subset_accuracy", "rmse", "r2", "loss",
-)  # fmt: skip
-"""What `objective.metric` may be where tuner measures it."""
-Measured = Literal[
-    "accuracy",
-    "balanced_accuracy",
-    "f1",
-    "auroc",
-    "micro_f1",
-    "subset_accuracy",
-    "rmse",
-    "r2",
-    "loss",
-    "parameters",
-    "flops",
-    "latency_ms",
-]
+Measured = Literal[MetricName, CostName]
 
 
 class FurtherObjectiveSpec(Part):

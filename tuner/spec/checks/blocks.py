@@ -11,6 +11,7 @@ from tuner.spec.checks.places import check_local
 from tuner.spec.checks.range import HIGHEST_LEARNING_RATE
 from tuner.spec.defaults import UNDECAYED, searched_optimizers
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
+from tuner.spec.known.metrics import METRICS, SHARES
 from tuner.spec.known.names import did_you_mean, nearest
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SplitSpec, SweepSpec
@@ -21,14 +22,11 @@ from tuner.spec.text.translate import REQUIRED
 from tuner.spec.values import is_own
 
 METRICS_OF_TASK = {
-    "classification": ("accuracy", "auroc", "balanced_accuracy", "f1"),
-    "multi_label": ("auroc", "f1", "micro_f1", "subset_accuracy"),
-    "regression": ("r2", "rmse"),
+    task: sorted(name for name, metric in METRICS.items() if task in metric.tasks and name != "loss")
+    for task in METRICS["loss"].tasks
 }
 """Beside `loss`, which is one of every task."""
 LOSS_OF_TASK = {"classification": "cross_entropy", "multi_label": "binary_cross_entropy", "regression": "mse"}
-SHARE_METRICS = frozenset({*METRICS_OF_TASK["classification"], *METRICS_OF_TASK["multi_label"]})
-"""Metrics between 0 and 1."""
 LARGE_BATCH = 10_000
 
 
@@ -126,7 +124,7 @@ def check_objective(spec: SweepSpec, findings: Findings) -> None:
         rule, remedy = f"does not fit {task}", "remove it, or change data.task"
         findings.error(("training", "class_weights"), rule, remedy=remedy, got="", at_key=True)
     error = spec.objective.target_error
-    if metric in SHARE_METRICS and error is not None and error >= 1:
+    if metric in SHARES and error is not None and error >= 1:
         findings.error(
             ("objective", "target_error"),
             "must be less than 1, an error of everything",
@@ -247,7 +245,7 @@ def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:
     if stopping.patience >= spec.training.epochs:
         rule = f"never stops a trial of {spec.training.epochs} epochs"
         findings.warn((*path, "patience"), rule, remedy="write a smaller number")
-    if spec.objective.metric in SHARE_METRICS and stopping.min_delta >= 1:
+    if spec.objective.metric in SHARES and stopping.min_delta >= 1:
         findings.error(
             (*path, "min_delta"),
             f"must be less than 1 in units of {spec.objective.metric}",

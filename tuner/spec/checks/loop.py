@@ -10,8 +10,9 @@ from tuner.spec.checks.places import check_local
 from tuner.spec.command import ALL_PARAMS, GIVEN, Command, parse_command
 from tuner.spec.defaults import fixed_for_loop
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.metrics import METRICS, known_direction
 from tuner.spec.known.names import PARAMETER_NAME, did_you_mean
-from tuner.spec.model import METRICS, OWN_MODEL, SweepSpec
+from tuner.spec.model import OWN_MODEL, SweepSpec
 from tuner.spec.text.findings import Findings
 from tuner.spec.text.problems import show_value
 from tuner.spec.values import is_own
@@ -114,9 +115,10 @@ def check_metric(spec: SweepSpec, findings: Findings) -> bool:
             rule = "is required for a metric of yours"
             findings.error(("objective", "direction"), rule, remedy="write maximize or minimize", got="")
         return False
-    if metric not in METRICS:
-        rule = f"must be {', '.join(f'`{m}`' for m in METRICS[:-1])} or `{METRICS[-1]}`"
-        findings.refuse(("objective", "metric"), rule, remedy=did_you_mean(metric.removeprefix("val_"), METRICS))
+    known = ("auto", *METRICS)
+    if metric not in known:
+        rule = f"must be {', '.join(f'`{m}`' for m in known[:-1])} or `{known[-1]}`"
+        findings.refuse(("objective", "metric"), rule, remedy=did_you_mean(metric.removeprefix("val_"), known))
         return False
     if direction is not None and metric != "auto" and direction != known_direction(metric):
         rule = f"must be {known_direction(metric)} for {metric}"
@@ -141,10 +143,3 @@ def _check_reported(spec: SweepSpec, findings: Findings) -> None:
     elif known_direction(metric) is None:
         rule = f"is required for {show_value(metric)}, a metric of yours"
         findings.error(("objective", "direction"), rule, remedy="write maximize or minimize", got="")
-
-
-def known_direction(metric: str) -> str | None:
-    """Which values of a metric are better; None for a name that says nothing."""
-    if metric in ("rmse", "loss", "mse", "mae", "error"):
-        return "minimize"
-    return "maximize" if metric in METRICS and metric != "auto" else None

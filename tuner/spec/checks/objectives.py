@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tuner.spec.checks.blocks import METRICS_OF_TASK
+from tuner.spec.known.metrics import COSTS
 from tuner.spec.model import SweepSpec
-from tuner.spec.objectives import COSTS, direction_of
+from tuner.spec.objectives import direction_of
 from tuner.spec.text.findings import Findings
 from tuner.spec.text.problems import KeyPath
 

@@ -6,7 +6,7 @@ import math
 
 from tuner.paths import is_url
 from tuner.spec.blocks.search import LEARNING_TRIALS
-from tuner.spec.checks.blocks import SHARE_METRICS
+from tuner.spec.known.metrics import SHARES
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.spec.text.findings import Findings
@@ -52,7 +52,7 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
 
 def _check_target(spec: SweepSpec, findings: Findings) -> None:
     target = spec.search.stop.target if spec.search.stop else None
-    if target is not None and spec.objective.metric in SHARE_METRICS and not 0 < target <= 1:
+    if target is not None and spec.objective.metric in SHARES and not 0 < target <= 1:
         remedy = f"write {target / 100:g} for {target:g} %" if 1 < target <= 100 else ""
         rule = f"must be in (0, 1], which {spec.objective.metric} is"
         findings.error(("search", "stop", "target"), rule, remedy=remedy)

@@ -11,11 +11,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tuner.records import FailureReason, Json, TrialFailed, TrialJob
+from tuner.spec.known.metrics import COSTS, METRICS
 from tuner.spec.model import ConstraintSpec
-from tuner.spec.objectives import COSTS, measured_names, violation
+from tuner.spec.objectives import measured_names, violation
 from tuner.train.device.gpus import wait_for
 from tuner.train.loop.member import Run
-from tuner.train.measure.metrics import METRICS, Evaluation
+from tuner.train.measure.metrics import Evaluation
 from tuner.train.task import Task
 
 KNOWN_BEFORE = ("parameters", "flops")

@@ -1,15 +1,15 @@
-"""What a trial is scored by: the table of metrics, and the evaluation of a cohort's outputs after each epoch."""
+"""What a trial is scored by: the metric of a sweep, and the evaluation of a cohort's outputs after each epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from tuner.errors import SweepFileError
 from tuner.records import Direction
+from tuner.spec.known.metrics import METRICS, Metric
 from tuner.spec.objectives import measured_names
 from tuner.spec.values import is_own
 from tuner.train.measure import multi_label, scoring
@@ -22,36 +22,6 @@ if TYPE_CHECKING:  # torch is not loaded by those who only ask for a metric's na
     from tuner.spec.model import ObjectiveSpec, SweepSpec, TrainingSpec
 
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A measure of how good a network's outputs are."""
-
-    name: str
-    direction: Direction
-    tasks: tuple[Task, ...]
-
-    def error_of(self, value: float) -> float:
-        """The value as an error, 0 for a perfect network: 1 - accuracy, 1 - R2; an RMSE or a loss is one already."""
-        return 1.0 - value if self.direction is Direction.MAXIMIZE else value
-
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", Direction.MAXIMIZE, ("classification",)),
-        Metric("balanced_accuracy", Direction.MAXIMIZE, ("classification",)),
-        Metric("f1", Direction.MAXIMIZE, ("classification", "multi_label")),
-        Metric("micro_f1", Direction.MAXIMIZE, ("multi_label",)),
-        Metric("auroc", Direction.MAXIMIZE, ("classification", "multi_label")),
-        Metric("subset_accuracy", Direction.MAXIMIZE, ("multi_label",)),
-        Metric("rmse", Direction.MINIMIZE, ("regression",)),
-        Metric("r2", Direction.MAXIMIZE, ("regression",)),
-        Metric("loss", Direction.MINIMIZE, ("classification", "multi_label", "regression")),
-    )
-}
-"""Every metric by the name that a sweep file uses."""
 
 
 def resolve_metric(objective: ObjectiveSpec, *, task: Task) -> Metric:

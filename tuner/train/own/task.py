@@ -11,9 +11,10 @@ import torch
 
 from tuner.data.dataset import TrainingData
 from tuner.records import Direction, Json
-from tuner.spec.checks.loop import known_direction
+from tuner.spec.known.metrics import known_direction
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
+from tuner.train.way import Way
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class OwnTask:
         self.device = device
         self.device_name = device_name or str(device)
         """What it is called among all that train: a worker may see its own alone."""
-        self.path: str = spec.loop
+        self.path = Way(spec.loop)
         """How trials are trained, and what messages call it."""
         self.metric_name = spec.objective.metric
         direction = spec.objective.direction or known_direction(self.metric_name)
