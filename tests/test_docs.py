@@ -34,6 +34,7 @@ from tuner.spec.space import Space
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOMS = sorted({file.parent for file in (ROOT / "tuner").rglob("*.py")} - {ROOT / "tuner"})
 TO_BE_WRITTEN = {"tuner/search/neighbour.py", "tuner/models/funnel.py", "tuner/data/sources/json_lines.py"}
 """Files that `docs/extending.md` tells the reader to write."""
 SMALL = {r"trials: \d+": "trials: 8", r"epochs: \d+": "epochs: 6", r"count: \d+": "count: 2", r"seeds: \d+": "seeds: 2"}
@@ -73,6 +74,17 @@ def test_paths_of_the_repository_exist(page: Path) -> None:
     pattern = r"`((?:tuner|tests|docs|sweeps|examples|benchmarks)/[\w./-]*\w)`"
     named = set(re.findall(pattern, page.read_text(encoding="utf-8"))) - TO_BE_WRITTEN
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
+def test_every_room_says_what_is_where_on_one_screen(room: Path) -> None:
+    text = (room / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 30
+    named = set(re.findall(r"`([\w/]+\.py|[\w/]+/)`", text))
+    here = {name for name in named if not name.startswith(("tuner/", "tests/", "docs/"))}
+    assert {name for name in here if not (room / name).exists()} == set()
+    elsewhere = set(re.findall(r"`((?:tuner|tests|docs)/[\w./-]*\w)`", text))
+    assert {name for name in elsewhere if not (ROOT / name).exists()} == set()
 
 
 def test_the_index_names_every_page() -> None:
