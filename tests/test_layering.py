@@ -80,7 +80,7 @@ ROOMS = {
         {"reader", "reference"},
     ),
     "train": (
-        {"settings", "device", "measure", "replay"},
+        {"settings", "way", "device", "measure", "replay"},
         {"program"},
         {"batch"},
         {"rows"},

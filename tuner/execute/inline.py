@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
-from tuner.execute.planner import FUSED_PATHS, PlannedJob, Planner
+from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.runner import CohortRunner
 from tuner.execute.training import facts_of, open_task, write_dev_targets
 from tuner.execute.widths import Footprint
@@ -17,6 +17,7 @@ from tuner.records import TrialEvent, TrialInterrupted, TrialJob, TrialStarted
 from tuner.spec.model import SweepSpec
 from tuner.train.before.contract import check_before_trials
 from tuner.train.task import Task
+from tuner.train.way import Way
 
 
 class InlineExecutor:
@@ -68,7 +69,7 @@ class InlineExecutor:
             return []
         for event in found:
             if isinstance(event, TrialStarted):
-                self.planner.widths.note_way(self._cohort[0].key, fused=event.path in FUSED_PATHS)
+                self.planner.widths.note_way(self._cohort[0].key, fused=Way(event.path).is_fused)
         return found
 
     def interrupt(self) -> None:

@@ -14,7 +14,7 @@ from tuner.errors import StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.facts import TaskFacts, agreed
 from tuner.execute.fork_server import fork_server
-from tuner.execute.planner import FUSED_PATHS, PlannedJob, Planner
+from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS, WorkerProcess
 from tuner.execute.watched import Worker, loading_failed, loading_stalled
@@ -30,6 +30,7 @@ from tuner.records import (
     TrialStarted,
 )
 from tuner.spec.model import SweepSpec
+from tuner.train.way import Way
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +243,7 @@ class LocalExecutor:
                 worker.seconds[trial] = results[-1].seconds
             case TrialStarted(trial=trial, path=path):
                 if trial in worker.jobs:
-                    self.planner.widths.note_way(worker.jobs[trial].key, fused=path in FUSED_PATHS)
+                    self.planner.widths.note_way(worker.jobs[trial].key, fused=Way(path).is_fused)
             case _:
                 worker.jobs.pop(event.trial, None)
                 seconds = worker.seconds.pop(event.trial, None)

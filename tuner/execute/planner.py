@@ -24,8 +24,6 @@ EVALUATED_AT_ONCE = 256
 """Examples: `train.program.EVALUATION_ROWS`, which is not imported, since torch would be."""
 BUFFERS_PER_LAYER = 2
 """Its output, and what an activation or a norm behind it keeps."""
-FUSED_PATHS = ("stacked", "vmap")
-"""`Program.path` of trials that train together, and not one after the other."""
 LEAST_ROOM = 1
 """Jobs for each worker, however long they take: what it trains. What is next is decided when that has ended, from all
 that is known by then, which is worth more to a search than the moment that the worker waits."""

@@ -70,8 +70,8 @@ def open_strategy(
         spec: The sweep file.
         space: Its search space.
         direction: Of the objective's dev metric.
-        noise: Of the dev metric: what `wrap.stop.plateau` takes for no improvement, and the diagnosis for no gap.
-        elapsed_seconds: Wall-clock seconds of the study so far, over all its runs, for `wrap.stop.seconds`.
+        noise: Of the dev metric: what `stop.plateau` takes for no improvement, and the diagnosis for no gap.
+        elapsed_seconds: Wall-clock seconds of the study so far, over all its runs, for `stop.seconds`.
         earlier: Trials of an earlier study to learn from, as far as they lie in this space: by `priority`, TPE, GP and
             Optuna's pruners.
 

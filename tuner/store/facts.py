@@ -47,7 +47,7 @@ _SWEEP = parts(
     finalists=optional(mapping),
     limits=mapping,
 )
-"""What reports read of a sweep file; who needs all of it reads it with `tuner.store.sweep.sweep_of`."""
+"""What reports read of a sweep file; who needs all of it reads it with `tuner.store.study_data.sweep_of`."""
 _DATA = parts(
     task=text,
     input_shape=list_of(count),

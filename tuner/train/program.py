@@ -19,6 +19,7 @@ from tuner.models.build import Maker
 from tuner.models.layers import Network
 from tuner.models.transfer import Transfer
 from tuner.train.settings import Settings
+from tuner.train.way import Way
 
 EVALUATION_ROWS = 256
 """Examples evaluated at once. Fixed, so that a trial's figures do not depend on the width of its cohort."""
@@ -116,7 +117,7 @@ class Program(Protocol):
     whole_epochs: bool
     """Its epochs are trained in one piece only."""
 
-    def path(self, row: int) -> str:
+    def path(self, row: int) -> Way:
         """How one of the trials is trained: `stacked`, `vmap`, `plain` or `lightning`."""
         ...
 

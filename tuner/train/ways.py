@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -20,8 +21,10 @@ from tuner.train.programs.lightning.program import LightningProgram
 from tuner.train.programs.modules.grouped import GroupedProgram
 from tuner.train.programs.modules.structures import Structures
 from tuner.train.programs.plain import PlainProgram
+from tuner.train.programs.plain_trial import PlainTrial
 from tuner.train.programs.stacked.program import StackedProgram
-from tuner.train.programs.user_parts import UserParts, UserProgram
+from tuner.train.programs.user_parts import UserParts, UserTrial
+from tuner.train.way import Case, Choice, Way, choose
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ class Ways:
         self._is_lightning: bool | None = None
         self._said: set[str] = set()
         self.structures = Structures(
-            spec, data, loss=loss, device=device, half=half, say=lambda reason: self._alone(spec.model.kind, reason)
+            spec, data, loss=loss, device=device, half=half, say=self._alone, open_trial=self._open_trial
         )
 
     def program(self, members: Sequence[Member]) -> Program:
@@ -51,39 +54,48 @@ class Ways:
             TunerError: `fuse: require`, and they cannot be fused.
             UserCodeError: the sweep asks for what a LightningModule does itself.
         """
-        data, loss, half = self._data, self._loss, self._half
-        train, num_outputs, device, kind = data.train, data.info.num_outputs, self._device, self._spec.model.kind
-        if self.is_lightning(members[0]):
-            self._alone(kind, "it is a LightningModule, which Lightning's Trainer trains with its own training_step")
-            return LightningProgram(members, train, data.dev, num_outputs=num_outputs, device=device, half=half)
-        fuse, streamed = self._spec.training.fuse, None
-        if is_streamed(train.inputs):
-            refusal = "data.stream reads inputs for one trial at a time; remove one of them"
-            streamed = "its data are streamed"
-            self._alone(kind, streamed, refusal=refusal)
-            fuse = "off"
-        if reason := self._parts.trains:
-            self._alone("the network", reason, refusal=f"trials cannot be fused: {reason}")
-            return UserProgram(
-                members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, reason=reason,
-                parts=self._parts,
-            )  # fmt: skip
-        if fuse == "off":
-            return PlainProgram(
-                members, train, loss=loss, num_outputs=num_outputs, device=device, half=half, reason=streamed
+        train, num_outputs, device, half = self._data.train, self._data.info.num_outputs, self._device, self._half
+        choice = self._choice(members[0])
+        if choice.reason is not None:
+            self._alone(choice)
+        match choice.way:
+            case Way.LIGHTNING:
+                dev = self._data.dev
+                return LightningProgram(members, train, dev, num_outputs=num_outputs, device=device, half=half)
+            case Way.STACKED:
+                loss = self._loss
+                return StackedProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
+            case Way.TOGETHER:
+                return GroupedProgram(members, self.structures)
+            case _:
+                return PlainProgram(members, self._open_trial, reason=choice.reason)
+
+    def _choice(self, member: Member) -> Choice:
+        """What holds for all trials of its fusion key; of a user's module the rest is each trial's own."""
+        return choose(
+            Case(
+                is_lightning=self.is_lightning(member),
+                is_streamed=is_streamed(self._data.train.inputs),
+                users_part=self._parts.trains,
+                fuse=self._spec.training.fuse,
+                is_built_in=member.network is not None,
             )
-        if members[0].network is not None:
-            return StackedProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
-        return GroupedProgram(members, self.structures)
+        )
+
+    def _open_trial(self, member: Member) -> PlainTrial:
+        kind: Callable[..., PlainTrial] = partial(UserTrial, parts=self._parts) if self._parts.trains else PlainTrial
+        return kind(
+            member, self._data.train, loss=self._loss, num_outputs=self._data.info.num_outputs, device=self._device,
+            half=self._half,
+        )  # fmt: skip
 
     def told(self, member: Member) -> str:
         """How a trial is trained, in words."""
         if self.is_lightning(member):
-            return "by Lightning's Trainer, one trial after the other"
+            return Way.LIGHTNING.words
         program = self.program([*member.folds] or [member])
-        names = {"stacked": "as a row of a stack", "vmap": "as a row of a stack, which is proven to compute the same"}
         reason = program.reason(0)
-        return names.get(program.path(0), "one trial at a time") + (f": {reason}" if reason else "")
+        return program.path(0).words + (f": {reason}" if reason else "")
 
     def is_lightning(self, member: Member) -> bool:
         """Whether the task's modules are LightningModules; found out once.
@@ -97,12 +109,13 @@ class Ways:
                 refuse_with_lightning(self._spec, member, folds=self._data.info.folds)
         return self._is_lightning
 
-    def _alone(self, what: str, reason: str, *, refusal: str = "") -> None:
+    def _alone(self, choice: Choice) -> None:
         """Say why trials are not fused; refuse where they must be."""
+        kind, reason = self._spec.model.kind, str(choice.reason)
         if self._spec.training.fuse == "require":
-            raise TunerError(f"fuse: require, but {refusal or f'{what} cannot be fused: {reason}'}")
+            raise TunerError(f"fuse: require, but {choice.refusal or f'{kind} cannot be fused: {reason}'}")
         if reason not in self._said:
-            log.warning("%s is trained one trial at a time: %s", what, reason)
+            log.warning("%s is trained one trial at a time: %s", kind, reason)
             self._said.add(reason)
 
 

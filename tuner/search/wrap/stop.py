@@ -11,7 +11,7 @@ from tuner.spec.model import StopSpec
 
 
 class StoppingStrategy:
-    """Once a limit of `search.wrap.stop` is met, lets trials that run run out, and decides nothing but this:
+    """Once a limit of `search.stop` is met, lets trials that run run out, and decides nothing but this:
 
     the best trial, if it is paused, is trained to its end, so that the study ends with it as a finished trial.
     """

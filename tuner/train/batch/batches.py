@@ -2,8 +2,8 @@
 
 Training examples only.
 
-All three ways to train hand their batches through here. Every draw is keyed by the trial's seed and by epoch and
-example, or by the step and the place in the batch.
+All ways to train but Lightning's hand their batches through here. Every draw is keyed by the trial's seed and by
+epoch and example, or by the step and the place in the batch.
 """
 
 from __future__ import annotations

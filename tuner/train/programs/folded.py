@@ -20,6 +20,7 @@ from tuner.models.ensemble import fold_seed, joined_weights, parted_weights
 from tuner.models.keyed import batch_order
 from tuner.train.measure.metrics import Scores
 from tuner.train.program import MIN_TRAIN_SAMPLE, EpochPlan, Member, Program, RowState
+from tuner.train.way import Way
 
 
 def fold_orders(seed: int, epoch: int, train_folds: Sequence[Tensor], num_train: int) -> list[Tensor]:
@@ -47,7 +48,7 @@ class FoldedProgram:
     def _rows(self, trials: Sequence[int]) -> list[int]:
         return [trial * self.folds + fold for trial in trials for fold in range(self.folds)]
 
-    def path(self, row: int) -> str:
+    def path(self, row: int) -> Way:
         return self.program.path(row * self.folds)
 
     def reason(self, row: int) -> str | None:

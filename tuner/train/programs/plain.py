@@ -5,14 +5,14 @@ This is training as a user's module is written, what `fuse: off` runs, and what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from tuner.data.dataset import Split
 from tuner.train.program import EpochPlan, Member, RowState
 from tuner.train.programs.plain_trial import PlainTrial
+from tuner.train.way import Way
 
 
 class PlainProgram:
@@ -23,12 +23,8 @@ class PlainProgram:
     def __init__(
         self,
         members: Sequence[Member],
-        train: Split,
+        open_trial: Callable[[Member], PlainTrial],
         *,
-        loss: str,
-        num_outputs: int,
-        device: torch.device,
-        half: bool = False,
         reason: str | None = None,
         trials: Sequence[PlainTrial] = (),
     ) -> None:
@@ -36,38 +32,25 @@ class PlainProgram:
 
         Args:
             members: The trials.
-            train: Training examples, on the device.
-            loss: `cross_entropy`, `binary_cross_entropy` or `mse`.
-            num_outputs: Classes, labels or regression targets.
-            device: Where to train.
-            half: Run the forward under autocast to bfloat16.
+            open_trial: The plain loop around one of them, with a loss or an optimiser of the user's where there is one.
             reason: Why they are not fused.
             trials: Those of the first members, if they exist already; the others are opened.
         """
         self.members = tuple(members)
-        self.train = train
-        self.loss = loss
-        self.num_outputs = num_outputs
-        self.device = device
-        self.half = half
+        self._open_trial = open_trial
         self._reason = reason
-        self.trials = [*trials, *(self._open(member) for member in members[len(trials) :])]
+        self.trials = [*trials, *map(open_trial, members[len(trials) :])]
         self._plan: EpochPlan | None = None
         self._row_plans: list[EpochPlan] = []
 
-    def path(self, row: int) -> str:
-        return "plain"
+    def path(self, row: int) -> Way:
+        return Way.PLAIN
 
     def reason(self, row: int) -> str | None:
         return self._reason
 
     def state_format(self, row: int) -> str:
         return self.trials[row].state_format
-
-    def _open(self, member: Member) -> PlainTrial:
-        return PlainTrial(
-            member, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half
-        )
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         if plan is not self._plan:
@@ -94,15 +77,9 @@ class PlainProgram:
     def best_weights(self, row: int) -> RowState:
         return self.trials[row].best_weights()
 
-    def _of(self, members: Sequence[Member], trials: Sequence[PlainTrial]) -> PlainProgram:
-        """A program of its own kind for other members, of whom the first have trials already."""
-        return PlainProgram(
-            members, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
-            reason=self._reason, trials=trials,
-        )  # fmt: skip
-
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> PlainProgram:
-        return self._of([*(self.members[row] for row in keep), *joining], [self.trials[row] for row in keep])
+        members, trials = [*(self.members[row] for row in keep), *joining], [self.trials[row] for row in keep]
+        return PlainProgram(members, self._open_trial, reason=self._reason, trials=trials)
 
     def gradient_norms(self) -> dict[str, Tensor]:
         return by_name([trial.gradient_norms() for trial in self.trials])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from tuner.spec.values import is_own
 from tuner.train.measure.metrics import Scores
 from tuner.train.measure.number import as_number
 from tuner.train.program import Member, RowState
-from tuner.train.programs.plain import PlainProgram
 from tuner.train.programs.plain_trial import PlainTrial
 from tuner.train.settings import Settings
 
@@ -247,23 +246,3 @@ def _on_host(value: object) -> object:
         case list() | tuple():
             return type(value)([_on_host(item) for item in value])
     return value
-
-
-class UserProgram(PlainProgram):
-    """The plain loop with a loss or an optimiser of the user's."""
-
-    def __init__(self, members: Sequence[Member], train: Split, *, parts: UserParts, **options: object) -> None:
-        self._parts = parts
-        super().__init__(members, train, **options)  # type: ignore[arg-type]
-
-    def _open(self, member: Member) -> PlainTrial:
-        return UserTrial(
-            member, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
-            parts=self._parts,
-        )  # fmt: skip
-
-    def _of(self, members: Sequence[Member], trials: Sequence[PlainTrial]) -> PlainProgram:
-        return UserProgram(
-            members, self.train, loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
-            reason=self._reason, trials=trials, parts=self._parts,
-        )  # fmt: skip

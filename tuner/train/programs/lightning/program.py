@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tuner.data.dataset import Split
 from tuner.train.program import EpochPlan, Member, RowState, copied_chunks
 from tuner.train.programs.lightning.fit import Fit
+from tuner.train.way import Way
 
 
 class LightningProgram:
@@ -28,8 +29,8 @@ class LightningProgram:
         self.half = half
         self._fits = [Fit(m, train=train, dev=dev, device=device, half=half) for m in members]
 
-    def path(self, row: int) -> str:
-        return "lightning"
+    def path(self, row: int) -> Way:
+        return Way.LIGHTNING
 
     def reason(self, row: int) -> str | None:
         return "Lightning's Trainer trains it"

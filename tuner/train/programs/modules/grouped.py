@@ -16,6 +16,7 @@ from tuner.train.program import EpochPlan, Member, Program, RowState
 from tuner.train.programs.modules.recheck import Recheck, RowsDifferError
 from tuner.train.programs.modules.vmapped import ModuleProgram
 from tuner.train.programs.plain import by_name
+from tuner.train.way import Way
 
 Group: TypeAlias = Hashable
 
@@ -79,7 +80,7 @@ class GroupedProgram:
         group, place = self._place[row]
         return self._programs[group], place
 
-    def path(self, row: int) -> str:
+    def path(self, row: int) -> Way:
         program, place = self._at(row)
         return program.path(place)
 

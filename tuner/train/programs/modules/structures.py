@@ -25,6 +25,8 @@ from tuner.train.programs.modules.recheck import Recheck
 from tuner.train.programs.modules.stackable import difference, signature
 from tuner.train.programs.modules.vmapped import ModuleProgram
 from tuner.train.programs.plain import PlainProgram
+from tuner.train.programs.plain_trial import PlainTrial
+from tuner.train.way import Case, Choice, Way, choose
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,8 @@ class Structures:
         loss: Loss,
         device: torch.device,
         half: bool,
-        say: Callable[[str], None],
+        say: Callable[[Choice], None],
+        open_trial: Callable[[Member], PlainTrial],
     ) -> None:
         """Look at nothing yet.
 
@@ -61,6 +64,7 @@ class Structures:
             device: Where to train.
             half: Whether the forward runs in bfloat16.
             say: Told why a trial is trained as written.
+            open_trial: The plain loop around one trial.
         """
         self._spec = spec
         self._data = data
@@ -69,29 +73,27 @@ class Structures:
         self._half = half
         self._rounds = device.type == "cuda" and spec.training.precision != "float32"
         self._say = say
+        self._open_trial = open_trial
         self._verdicts: dict[Hashable, str | None] = {}
         """Why trials of a structure cannot be fused, None where they can."""
         self._found_out: set[str] = set()
 
     def group_of(self, member: Member) -> Group:
         if member.begun_as_written:
-            return AsWritten("it was begun as written")
+            return AsWritten(str(choose(Case(begun_as_written=True)).reason))
         structure = fusion_key(self._spec, member.settings.model), signature(looked_at(member))
         if structure not in self._verdicts:
             self._verdicts[structure] = self._verdict(member)
-        reason = self._verdicts[structure]
-        if reason is None:
+        choice = choose(Case(differs=self._verdicts[structure]))
+        if choice.way is Way.TOGETHER:
             return structure
-        self._say(reason)
-        return AsWritten(reason)
+        self._say(choice)
+        return AsWritten(str(choice.reason))
 
     def open_group(self, group: Group, members: Sequence[Member]) -> Program:
-        train, num_outputs, device = self._data.train, self._data.info.num_outputs, self._device
         if isinstance(group, AsWritten):
-            return PlainProgram(
-                members, train, loss=self._loss, num_outputs=num_outputs, device=device, half=self._half,
-                reason=group.reason,
-            )  # fmt: skip
+            return PlainProgram(members, self._open_trial, reason=group.reason)
+        train, num_outputs, device = self._data.train, self._data.info.num_outputs, self._device
         return ModuleProgram(members, train, loss=self._loss, num_outputs=num_outputs, device=device, half=self._half)
 
     def recheck(self, members: Sequence[Member]) -> Recheck:

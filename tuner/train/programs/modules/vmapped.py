@@ -28,6 +28,7 @@ from tuner.train.rows.rates import RowRates
 from tuner.train.rows.rows import RowLayout, module_parameters
 from tuner.train.rows.step import BatchStep, Recording, new_pool, update_rows
 from tuner.train.rows.tables import AVERAGE_SHARE, StepTables, read_by_steps, step_tables
+from tuner.train.way import Way
 
 MIN_WIDTH_CUDA = 2
 """A single module is slower under `vmap`, until its steps are recorded."""
@@ -107,8 +108,8 @@ class ModuleProgram:
         self._tables: StepTables | None = None
         self._steps: dict[int, BatchStep] = {}
 
-    def path(self, row: int) -> str:
-        return "vmap"
+    def path(self, row: int) -> Way:
+        return Way.TOGETHER
 
     def reason(self, row: int) -> str | None:
         return None

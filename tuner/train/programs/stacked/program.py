@@ -30,6 +30,7 @@ from tuner.train.rows.rows import NO_CLASS, RowLayout
 from tuner.train.rows.step import BatchStep, Recording, new_pool, update_rows
 from tuner.train.rows.tables import AVERAGE_SHARE, StepTables, read_by_steps, step_tables
 from tuner.train.settings import Settings
+from tuner.train.way import Way
 
 
 class StackedProgram:
@@ -121,8 +122,8 @@ class StackedProgram:
 
     # Training
 
-    def path(self, row: int) -> str:
-        return "stacked"
+    def path(self, row: int) -> Way:
+        return Way.STACKED
 
     def reason(self, row: int) -> str | None:
         return None
