@@ -89,11 +89,14 @@ class Course:
     def add(self, report: Report) -> EpochResult | None:
         """Take a report in; its result if the coordinator does not know it and the job asks for it.
 
-        What an earlier attempt reported of an epoch holds: the search has decided by it.
+        What an earlier attempt reported of an epoch holds: the search has decided by it. Nothing is taken in after the
+        epoch in which the training diverged or was stopped early, however many were reported at once.
 
         Raises:
             ReportError: an epoch is missing before it, or it contradicts another report of this attempt.
         """
+        if self.divergence is not None or self._stopped is not None:
+            return None  # it may have gone on until this was seen
         number = report.epoch
         self._check_agrees(report)
         if number == 0:
@@ -133,24 +136,29 @@ class Course:
     @property
     def end(self) -> str | None:
         """Why it ends here: the reason of `TrialFinished`, `PAUSE`, or None to go on."""
-        rule, patience = self.task.spec.training.early_stopping, Patience()
-        for result in self.known:
-            patience = patience.after(
-                result.dev_metric, direction=self.task.direction, min_delta=rule.min_delta if rule else 0.0
-            )
-        if patience.exhausted(rule):
-            return f"early stopping at epoch {self.epoch}"
+        if self._stopped is not None:
+            return f"early stopping at epoch {self._stopped}"
         if self.epoch >= self.task.spec.training.epochs:
             return "all epochs"
         return PAUSE if self.epoch >= self.job.to_epoch else None
 
     @property
+    def _stopped(self) -> int | None:
+        """The epoch at which it is stopped early."""
+        rule, patience = self.task.spec.training.early_stopping, Patience()
+        for result in self.known if rule else ():
+            patience = patience.after(
+                result.dev_metric, direction=self.task.direction, min_delta=rule.min_delta if rule else 0.0
+            )
+            if patience.exhausted(rule):
+                return result.epoch
+        return None
+
+    @property
     def divergence(self) -> str | None:
-        """What is wrong with the last epoch if its training diverged."""
-        last = self.known[-1] if self.known else None
-        if last is None or math.isfinite(last.dev_metric):
-            return None
-        return f"{self.task.metric_name} became {last.dev_metric} in epoch {last.epoch}"
+        """What is wrong with the first epoch in which its training diverged."""
+        wrong = next((result for result in self.known if not math.isfinite(result.dev_metric)), None)
+        return None if wrong is None else f"{self.task.metric_name} became {wrong.dev_metric} in epoch {wrong.epoch}"
 
     @property
     def overtime(self) -> str | None:

@@ -1,0 +1,48 @@
+"""Epochs that the user's training code reports at once are taken as if they had come one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tuner.paths import StudyPaths
+from tuner.records import TrialJob
+from tuner.spec.model import SweepSpec
+from tuner.train.own.course import Course
+from tuner.train.own.reports import make_report
+from tuner.train.own.task import OwnTask
+
+
+def course_of(folder: Path, scores: list[float], **training: object) -> Course:
+    """A trial whose code has reported these dev scores before anybody looked."""
+    spec = SweepSpec.model_validate(
+        {
+            "study": "own",
+            "command": "train {learning_rate}",
+            "objective": {"metric": "score", "direction": "maximize"},
+            "space": {"learning_rate": {"low": 1e-3, "high": 1.0}},
+            "training": {"epochs": 6, **training},
+        }
+    )
+    job = TrialJob(
+        trial=0, params={"learning_rate": 0.1}, seed=1, to_epoch=6, folder=str(StudyPaths(folder).trial(0).folder)
+    )
+    course = Course.of(job, OwnTask(spec, torch.device("cpu")))
+    for epoch, score in enumerate(scores, start=1):
+        course.add(make_report(epoch, {"score": score}, metric="score"))
+    return course
+
+
+def test_a_metric_that_became_nan_on_the_way_counts(tmp_path: Path) -> None:
+    course = course_of(tmp_path, [0.1, float("nan"), 0.3, 0.4, 0.5, 0.6])
+    assert course.divergence == "score became nan in epoch 2"
+    assert course.epoch == 2
+
+
+def test_a_trial_is_stopped_where_its_patience_ended(tmp_path: Path) -> None:
+    scores = [0.5, 0.4, 0.3, 0.9, 0.9, 0.9]
+    course = course_of(tmp_path, scores, early_stopping={"patience": 2})
+    assert course.end == "early stopping at epoch 3"
+    assert course.epoch == 3
+    assert course_of(tmp_path / "patient", scores).end == "all epochs"
