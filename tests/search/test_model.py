@@ -16,12 +16,12 @@ from tests.contracts.strategy_contract import CONDITIONAL, CONTINUOUS, DISCRETE
 from tests.depth import at_depth
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.search.cube import Cube
+from tuner.search.priority import gp
 from tuner.search.priority.acquisition import Candidates, log_expected_improvement
 from tuner.search.priority.effort import FULL, LIGHT, QUICK, Effort, worthwhile
 from tuner.search.priority.gp import Prior, Process, fit
 from tuner.search.priority.observations import Observations, observe
 from tuner.search.priority.response import Response
-from tuner.search.priority.strategy import gp
 
 
 def data(n: int = 25, columns: int = 4) -> tuple[np.ndarray, np.ndarray]:

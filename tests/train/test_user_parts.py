@@ -77,7 +77,7 @@ def test_why_trials_are_not_fused_is_logged_once(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING):
         for number in range(2):
             train(task, tmp_path / str(number), to_epoch=1)
-    said = "the network is trained one trial at a time: training.loss is a function of yours"
+    said = "mlp is trained one trial at a time: training.loss is a function of yours"
     assert [record.getMessage() for record in caplog.records] == [said]
     with pytest.raises(TunerError, match=r"fuse: require, but trials cannot be fused: training"):
         train(make_task(loss="user_parts.py:cross_entropy", fuse="require"), tmp_path / "required")
