@@ -39,7 +39,7 @@ def open_progress(spec: SweepSpec, *, quiet: bool, verbose: bool) -> Iterator[Wa
         with display.live:
             yield display
     else:
-        yield LineProgress(spec, verbose=verbose)
+        yield LineProgress(spec)
 
 
 def _handler(console: Console) -> logging.Handler:
@@ -111,9 +111,8 @@ class Standing:
 class LineProgress(Watcher):
     """One line for each trial that ends; for pipes, logs and CI."""
 
-    def __init__(self, spec: SweepSpec, *, verbose: bool) -> None:
+    def __init__(self, spec: SweepSpec) -> None:
         self._standing = Standing(spec)
-        self._verbose = verbose
 
     def started(self, records: Sequence[TrialRecord]) -> None:
         self._standing.update(records)
@@ -132,7 +131,6 @@ class LiveProgress(Watcher):
     def __init__(self, spec: SweepSpec, console: Console) -> None:
         self._standing = Standing(spec)
         self._maximise = (spec.objective.direction or known_direction(spec.objective.metric)) != "minimize"
-        self._console = console
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),

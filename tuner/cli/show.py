@@ -121,65 +121,84 @@ def _lines(
     study: StudyData,
     location: Location,
 ) -> Iterator[str]:
-    from tuner.cli.command_line import study_command
-    from tuner.report.certainty.choice import choice_so_far
-    from tuner.report.code import versions_of
-    from tuner.report.words.escape import visible
-    from tuner.report.words.numbers import count_text, duration_text, metric_text, moment_text, value_text
-    from tuner.spec.kept.code_versions import CODE_FACT
-
-    def line(name: str, text: str) -> str:
-        return f"{click.style(f'{visible(name):<16}', bold=True)} {visible(text)}"
-
-    metric = study.metric
-    kind, _, rest = record.name.partition(" ")
-    yield line(kind, f"{rest}, {record.state.value}{f': {record.reason}' if record.reason else ''}")
-    choice = choice_so_far(study)
-    if choice is not None and kind == "trial":
-        which = "this one" if choice.record.number == record.number else f"trial {choice.record.number}"
-        yield line("best", f"{which}, {choice.why}")
-        for repeat in study.finalists:
-            if repeat.facts.get("repeat_of") == record.number:
-                reached = metric_text(repeat.value, metric=metric)
-                command = study_command("show", location, str(repeat.number), "--finalist")
-                yield line("trained again", f"{repeat.name}: {reached}   ({command})")
-    if record.tier:
-        yield line("tier", record.tier)
-    for name, value in record.params.items():
-        yield line(name, value_text(value))
-    if record.best is not None:
-        best = metric_text(record.best.dev_metric, metric=metric)
-        train = metric_text(record.best.train_metric, metric=metric)
-        yield line(f"dev {metric}", f"{best} at epoch {record.best.epoch} (train {train})")
-    epochs = str(record.epochs) if record.has_epochs else "not known"
-    of = f" of {record.to_epoch}" if record.is_ours else ""
-    yield line("epochs", f"{epochs}{of}, in {duration_text(record.seconds)}")
-    if record.num_parameters:
-        yield line("parameters", count_text(record.num_parameters))
-    if record.is_ours:
-        yield line("seed", str(record.seed))
-        yield line("attempts", str(record.attempts))
-    for name, stamp in (("started", record.started), ("ended", record.ended)):
-        if stamp:
-            yield line(name, moment_text(stamp))
-    for version, code in versions_of(study, record).items():
-        yield line("code", f"{version}: {', '.join(f'{file} {digest[:12]}' for file, digest in code.items())}")
-    for name, value in record.facts.items():
-        if name != CODE_FACT:
-            yield line(name, _fact(value))
+    yield from _standing(record, study=study, location=location)
+    yield from _training(record, study=study)
     if curve:
         yield ""
-        yield line(f"dev {metric}", sparkline([result.dev_metric for result in curve]))
-        if any(math.isfinite(result.train_loss) for result in curve):
-            yield line("train loss", sparkline([result.train_loss for result in curve]))
-        shown = _sample(curve, best=record.best.epoch if record.best else 0)
-        yield from _table(shown, metric=metric)
-        if len(shown) < len(curve):
-            yield f"shown are {len(shown)} of {len(curve)} epochs; --json has them all"
+        yield from _course(record, curve, metric=study.metric)
     yield ""
     for path in (files.folder, files.curve, files.log, files.weights, files.checkpoint, files.own_checkpoint):
         if path.exists():
-            yield line("folder" if path == files.folder else path.stem, str(path))
+            yield _line("folder" if path == files.folder else path.stem, str(path))
+
+
+def _line(name: str, text: str) -> str:
+    from tuner.report.words.escape import visible
+
+    return f"{click.style(f'{visible(name):<16}', bold=True)} {visible(text)}"
+
+
+def _standing(record: TrialRecord, *, study: StudyData, location: Location) -> Iterator[str]:
+    """Which trial it is, and where it stands among the others."""
+    from tuner.cli.command_line import study_command
+    from tuner.report.certainty.choice import choice_so_far
+    from tuner.report.words.numbers import metric_text
+
+    kind, _, rest = record.name.partition(" ")
+    yield _line(kind, f"{rest}, {record.state.value}{f': {record.reason}' if record.reason else ''}")
+    choice = choice_so_far(study)
+    if choice is None or kind != "trial":
+        return
+    which = "this one" if choice.record.number == record.number else f"trial {choice.record.number}"
+    yield _line("best", f"{which}, {choice.why}")
+    for repeat in study.finalists:
+        if repeat.facts.get("repeat_of") == record.number:
+            reached = metric_text(repeat.value, metric=study.metric)
+            command = study_command("show", location, str(repeat.number), "--finalist")
+            yield _line("trained again", f"{repeat.name}: {reached}   ({command})")
+
+
+def _training(record: TrialRecord, *, study: StudyData) -> Iterator[str]:
+    """What it was trained with, and what came of it."""
+    from tuner.report.code import versions_of
+    from tuner.report.words.numbers import count_text, duration_text, metric_text, moment_text, value_text
+    from tuner.spec.kept.code_versions import CODE_FACT
+
+    if record.tier:
+        yield _line("tier", record.tier)
+    for name, value in record.params.items():
+        yield _line(name, value_text(value))
+    if record.best is not None:
+        best = metric_text(record.best.dev_metric, metric=study.metric)
+        train = metric_text(record.best.train_metric, metric=study.metric)
+        yield _line(f"dev {study.metric}", f"{best} at epoch {record.best.epoch} (train {train})")
+    epochs = str(record.epochs) if record.has_epochs else "not known"
+    of = f" of {record.to_epoch}" if record.is_ours else ""
+    yield _line("epochs", f"{epochs}{of}, in {duration_text(record.seconds)}")
+    if record.num_parameters:
+        yield _line("parameters", count_text(record.num_parameters))
+    if record.is_ours:
+        yield _line("seed", str(record.seed))
+        yield _line("attempts", str(record.attempts))
+    for name, stamp in (("started", record.started), ("ended", record.ended)):
+        if stamp:
+            yield _line(name, moment_text(stamp))
+    for version, code in versions_of(study, record).items():
+        yield _line("code", f"{version}: {', '.join(f'{file} {digest[:12]}' for file, digest in code.items())}")
+    for name, value in record.facts.items():
+        if name != CODE_FACT:
+            yield _line(name, _fact(value))
+
+
+def _course(record: TrialRecord, curve: Sequence[EpochResult], *, metric: str) -> Iterator[str]:
+    """Its learning curve, drawn and as a table of some epochs."""
+    yield _line(f"dev {metric}", sparkline([result.dev_metric for result in curve]))
+    if any(math.isfinite(result.train_loss) for result in curve):
+        yield _line("train loss", sparkline([result.train_loss for result in curve]))
+    shown = _sample(curve, best=record.best.epoch if record.best else 0)
+    yield from _table(shown, metric=metric)
+    if len(shown) < len(curve):
+        yield f"shown are {len(shown)} of {len(curve)} epochs; --json has them all"
 
 
 def _fact(value: object) -> str:

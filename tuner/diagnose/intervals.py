@@ -111,9 +111,3 @@ def difference_interval(a: float, of_a: Interval, b: float, of_b: Interval) -> I
     below = math.hypot(a - of_a.low, of_b.high - b)
     above = math.hypot(of_a.high - a, b - of_b.low)
     return Interval(a - b - below, a - b + above)
-
-
-def mean_interval(mean: float, sd: float, count: int) -> Interval:
-    """Of a mean of `count` values with a known standard deviation."""
-    half = _Z * sd / math.sqrt(count)
-    return Interval(mean - half, mean + half)

@@ -16,7 +16,6 @@ from tuner.search.distinct import key_of, values_of
 from tuner.search.seeding import derived_seed, generator
 from tuner.spec.space import Dimension, Space
 
-MAX_SOBOL_DIMENSIONS = 21201  # of scipy's table
 _GRID_PURPOSE = 3
 
 

@@ -42,11 +42,6 @@ class Cost:
         ended = sum(n for state, n in self.states.items() if TrialState(state).final)
         return 3600 * ended / self.wall_seconds if self.wall_seconds else None
 
-    @property
-    def concurrency(self) -> float | None:
-        """Training seconds in each second of wall-clock time."""
-        return self.training_seconds / self.wall_seconds if self.wall_seconds else None
-
 
 def cost_of(records: Sequence[TrialRecord], *, finalists: Sequence[TrialRecord], full_epochs: int) -> Cost:
     """Add up what the trials say of themselves.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
@@ -21,7 +21,6 @@ _LEAST_STARTUP_TRIALS, _MOST_STARTUP_TRIALS = 5, 10
 """What is drawn at random before TPE or GP learns: Optuna's ten, a quarter of all in a short search, but no fewer than
 five."""
 _COHORTS = 4
-SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 
 
 def cohort_limit(trials: int) -> int:
