@@ -66,7 +66,7 @@ gpu: install  ## Test and measure on a GPU, in 5 minutes (SECONDS=600, ONLY=thro
 	$(BIN)/python benchmarks/on_gpu.py --out $(RECORD) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
 
 docs: install  ## Write the generated pages again
-	$(BIN)/python -m tuner.spec.reference > docs/sweep-file.md
+	$(BIN)/python docs/sweep_file.py > docs/sweep-file.md
 
 clean:  ## Remove the virtual environment and caches (results stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

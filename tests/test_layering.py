@@ -77,7 +77,7 @@ ROOMS = {
         {"model"},
         {"defaults", "objectives", "schema", "own_code", "text"},
         {"checks", "edit", "kept"},
-        {"reader", "reference"},
+        {"reader"},
     ),
     "train": (
         {"settings", "way", "device", "measure", "replay"},

@@ -25,7 +25,7 @@ from tuner.report.certainty.more_trials import BestOfK, best_of_k
 from tuner.report.certainty.ranking import trials_apart
 from tuner.report.certainty.statistics import StudyStatistics, study_statistics
 from tuner.report.curves import read_curves
-from tuner.report.facts import data_count, full_epochs, num_train_measured, sweep_value, target_error
+from tuner.report.facts import data_count, full_epochs, num_measured, sweep_value, target_error
 from tuner.report.space import study_space
 from tuner.report.tables.cost import Cost, cost_of
 from tuner.report.tables.leaderboard import TrialNote, leaderboard
@@ -228,7 +228,7 @@ class Analysis:
         return error_parts(
             result,
             metric=self.study.metric,
-            num_train=num_train_measured(self.study),
+            num_train=num_measured(self.study),
             num_dev=data_count(self.study, "num_dev"),
             target_error=target_error(self.study),
             dev_interval=interval,

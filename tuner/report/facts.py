@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuner.records import Json, TrialRecord
+from tuner.spec.known.metrics import num_train_measured
 from tuner.store.study_data import StudyData
 
 
@@ -33,14 +34,10 @@ def fold_scores(record: TrialRecord) -> tuple[float, ...]:
     return tuple(float(score) for score in scores)
 
 
-MIN_TRAIN_SAMPLE = 256
-"""Training metrics are measured on as many training examples as the dev set has, but on at least so many."""
-
-
-def num_train_measured(study: StudyData) -> int | None:
+def num_measured(study: StudyData) -> int | None:
     """How many training examples the training metric is measured on."""
     train, dev = data_count(study, "num_train"), data_count(study, "num_dev")
-    return None if train is None or dev is None else min(train, max(dev, MIN_TRAIN_SAMPLE))
+    return None if train is None or dev is None else num_train_measured(train, dev)
 
 
 def target_error(study: StudyData) -> float | None:

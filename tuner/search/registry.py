@@ -16,7 +16,7 @@ from tuner.search.optuna.samplers import SamplerName, cohort_limit, make_pruner,
 from tuner.search.optuna.study import StudyMirror
 from tuner.search.priority.explorer import Explorer
 from tuner.search.priority.strategy import PriorityProposer, PriorityStrategy
-from tuner.search.rungs import PRUNERS, PrunerName, priority_rungs, rungs_of
+from tuner.search.rungs import PRUNERS, priority_rungs, rungs_of
 from tuner.search.seeding import derived_seed
 from tuner.search.staged import StagedProposer
 from tuner.search.strategy import Strategy
@@ -24,6 +24,7 @@ from tuner.search.wrap.rounds import Rounds
 from tuner.search.wrap.scalarised import ScalarisedStrategy
 from tuner.search.wrap.starts import StartFirst, start_configurations
 from tuner.search.wrap.stop import StoppingStrategy
+from tuner.spec.blocks.search import PrunerName
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import further_objectives
 from tuner.spec.space import Space

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
-PrunerName = Literal["median", "asha", "hyperband", "none"]
+from tuner.spec.blocks.search import PrunerName
+
 PRUNERS: tuple[PrunerName, ...] = get_args(PrunerName)
 
 REDUCTION_FACTOR = 3

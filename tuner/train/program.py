@@ -24,9 +24,6 @@ from tuner.train.way import Way
 EVALUATION_ROWS = 256
 """Examples evaluated at once. Fixed, so that a trial's figures do not depend on the width of its cohort."""
 
-MIN_TRAIN_SAMPLE = 256
-"""Training examples that a trial is scored on, at least, where there are so many."""
-
 RowState: TypeAlias = dict[str, Tensor]
 """One trial's whole training state by name: parameters, buffers, optimiser moments. Tensors without the K axis."""
 

@@ -22,7 +22,7 @@ from tuner.models.keyed import batch_order
 from tuner.models.unpacked import load_trained
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
-from tuner.spec.known.metrics import METRICS
+from tuner.spec.known.metrics import METRICS, num_train_measured
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
 from tuner.train.batch.class_weights import resolve_class_weights
@@ -31,7 +31,7 @@ from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
 from tuner.train.measure.losses import mean_loss
 from tuner.train.measure.metrics import Evaluation, Scores, check_measured, resolve_loss, resolve_metric
-from tuner.train.program import EVALUATION_ROWS, MIN_TRAIN_SAMPLE, Member, Program, copied_chunks
+from tuner.train.program import EVALUATION_ROWS, Member, Program, copied_chunks
 from tuner.train.programs.folded import FoldedProgram, FoldScores, fold_orders
 from tuner.train.programs.torch_optimizers import make_optimizer
 from tuner.train.programs.user_parts import UserEvaluation, load_user_parts, try_parts
@@ -302,7 +302,7 @@ def _check_techniques(spec: SweepSpec, info: DataInfo) -> None:
 
 def _train_sample(data: TrainingData) -> Split:
     """A fixed sample of the training examples, as many as the dev set has: enough to compare errors with."""
-    size = min(len(data.train), max(len(data.dev), MIN_TRAIN_SAMPLE))
+    size = num_train_measured(len(data.train), len(data.dev))
     if is_streamed(data.train.inputs):
         size = min(size, MOST_STREAMED_SAMPLE)  # it is kept in memory
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:size]

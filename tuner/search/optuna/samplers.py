@@ -11,9 +11,9 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 
 from tuner.imports import require
-from tuner.search.rungs import REDUCTION_FACTOR, PrunerName, asha_first_rung
+from tuner.search.rungs import REDUCTION_FACTOR, asha_first_rung
 from tuner.search.seeding import derived_seed
-from tuner.spec.blocks.search import LEARNING_TRIALS
+from tuner.spec.blocks.search import LEARNING_TRIALS, PrunerName
 from tuner.spec.space import Space
 
 SamplerName = Literal["tpe", "gp", "cmaes", "random"]

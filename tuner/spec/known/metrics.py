@@ -52,8 +52,14 @@ METRICS: dict[str, Metric] = {
 
 SHARES = frozenset(metric.name for metric in METRICS.values() if metric.is_share)
 COSTS: tuple[str, ...] = get_args(CostName)
+_LEAST_MEASURED = 256
 _OF_OTHERS = {"mse": Direction.MINIMIZE, "mae": Direction.MINIMIZE, "error": Direction.MINIMIZE}
 """Names that users' own training code reports, and that say themselves which way is better."""
+
+
+def num_train_measured(num_train: int, num_dev: int) -> int:
+    """How many training examples a training metric is measured on: as many as dev examples, but no mere handful."""
+    return min(num_train, max(num_dev, _LEAST_MEASURED))
 
 
 def known_direction(name: str) -> Direction | None:

@@ -18,8 +18,9 @@ from torch import Tensor
 from tuner.data.dataset import Fold
 from tuner.models.ensemble import fold_seed, joined_weights, parted_weights
 from tuner.models.keyed import batch_order
+from tuner.spec.known.metrics import num_train_measured
 from tuner.train.measure.metrics import Scores
-from tuner.train.program import MIN_TRAIN_SAMPLE, EpochPlan, Member, Program, RowState
+from tuner.train.program import EpochPlan, Member, Program, RowState
 from tuner.train.way import Way
 
 
@@ -120,7 +121,7 @@ class FoldScores:
         """
         self._folds: list[_Fold] = []
         for fold in folds:
-            size = min(len(fold.train), max(len(fold.dev), MIN_TRAIN_SAMPLE))
+            size = num_train_measured(len(fold.train), len(fold.dev))
             chosen = torch.randperm(len(fold.train), generator=torch.Generator().manual_seed(0))[:size].sort().values
             sample = fold.train[chosen.to(fold.train.device)]
             self._folds.append(_Fold(fold.dev, scorer(targets[fold.dev]), sample, scorer(targets[sample])))

@@ -1,6 +1,6 @@
 """Writes docs/sweep-file.md from the models and the table of hyperparameters.
 
-python -m tuner.spec.reference > docs/sweep-file.md
+python docs/sweep_file.py > docs/sweep-file.md
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _BLOCKS: tuple[tuple[str, type[Part]], ...] = (
 _HEAD = """\
 # The sweep file
 
-<!-- Written by `python -m tuner.spec.reference > docs/sweep-file.md`; do not edit. -->
+<!-- Written by `python docs/sweep_file.py > docs/sweep-file.md`; do not edit. -->
 
 One YAML file is the whole configuration of a sweep. `tuner init` writes one to start from:
 
