@@ -84,7 +84,7 @@ def test_each_gpu_has_a_worker_and_each_mig_slice_though_cuda_shows_one(clean: p
         worker_places(["cuda:3"])
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_what_workers_are_forked_from_has_asked_nothing_of_cuda() -> None:
     """A process that has started CUDA, or counted its GPUs, cannot be forked into one that sees another GPU."""
     watch = """

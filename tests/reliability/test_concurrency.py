@@ -11,7 +11,6 @@ from contextlib import closing
 import optuna
 import pytest
 
-from tests.depth import but_deep
 from tests.execute.processes import eventually
 from tests.reliability.launch import launch
 from tests.reliability.rig import Rig, states
@@ -19,8 +18,8 @@ from tests.reliability.test_signals import SLOW
 from tuner.records import TrialState
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("database", but_deep(["sqlite", "postgres"], "postgres"))
+@pytest.mark.deep
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_eight_runs_that_start_at_once_make_one_study(request: pytest.FixtureRequest, database: str) -> None:
     rig: Rig = request.getfixturevalue("server_rig" if database == "postgres" else "quick_rig")
     rig.sweep()

@@ -13,7 +13,7 @@ from tests.reliability.rig import Rig
 MODULES = Path(__file__).parents[1] / "train" / "lightning_modules.py"
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_killed_run_goes_on_to_the_results_of_an_unbroken_one(quick_rigs: Callable[[str], Rig]) -> None:
     parts: dict[str, Any] = {
         "model": {"kind": f"{MODULES}:factory", "form": "steps"},

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.depth import but_deep
 from tests.execute.processes import eventually, group, marked
 from tests.reliability.launch import ROOT, launch, wait_for
 from tests.reliability.rig import MARK, Rig
@@ -103,7 +102,8 @@ def test_a_command_that_is_killed_takes_its_process_along(
     assert eventually(lambda: not marked(f"{MARK}={rig.folder}"), seconds=60.0)
 
 
-@pytest.mark.parametrize("ending", but_deep(["by itself", "by a signal"], "by itself"))
+@pytest.mark.deep
+@pytest.mark.parametrize("ending", ["by itself", "by a signal"])
 def test_nothing_of_a_run_is_left_when_its_command_returns(rig: Rig, ending: str) -> None:
     rig.sweep(**{**SLOW, "search": {"trials": 1 if ending == "by itself" else 6}})
     run = rig.start(engine="local")

@@ -93,6 +93,7 @@ def test_a_script_or_its_helper_that_changed_is_said_and_kept_by_its_trials(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_apart")
 def test_a_helper_of_the_model_that_changed_is_said(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,7 +99,9 @@ PATHS: Mapping[str, Mapping[str, object]] = {
 DEAR = (
     "gru", "lstm", "transformer", "conv1d", "resnet", "cnn layer norm", "cnn, max norm", "cnn, augmented",
     "sgd, resnet", "sgd, cnn", "sgd, ema", "sgd, soft labels", "sgd, residual", "sgd, user module, soft", "nadam",
-    "amsgrad",
+    "amsgrad", "sgd, sigmoid", "sgd, odd width", "sgd, layer norm", "sgd, augmented", "sgd, regression", "adamw",
+    "sgd, user module, max norm", "user module, frozen", "user module, labels", "user module, class weights",
+    "cnn, frozen", "user module, batch norm, swa", "regression, mixup",
 )  # fmt: skip
 """Are left to `make deep`: what they have of their own, others have in small."""
 
