@@ -129,3 +129,10 @@ def test_no_change_of_its_text_gives_a_traceback(data: st.DataObject) -> None:
 @given(st.lists(st.text(max_size=20) | st.from_regex(r"[a-z_.]{1,20}=[^\n]{0,10}", fullmatch=True), max_size=3))
 def test_no_override_gives_a_traceback(overrides: list[str]) -> None:
     assert all(is_message(line) for line in errors_of("study: s\ndata: {source: a}\n", overrides=overrides))
+
+
+def test_a_name_that_cannot_be_printed_is_escaped_in_the_remedy_too() -> None:
+    text = 'study: s\ncommand: "train"\nobjective: {metric: accuracy}\nspace: {"\\e[2J": {}}\n'
+    found = errors_of(text)
+    assert any("add {" in line for line in found)
+    assert all(is_message(line) for line in found)

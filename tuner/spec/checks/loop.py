@@ -34,7 +34,7 @@ def check_loop(spec: SweepSpec, findings: Findings) -> None:
         remedy = "give `NAME: {low: ..., high: ...}` for each hyperparameter of yours"
         findings.error(("space",), f"is required with {spec.loop}", remedy=remedy, got="")
     for name in spec.training.model_fields_set - _READ - HYPERPARAMETERS.keys():
-        default = type(spec.training).model_fields[name].get_default(call_default_factory=True)
+        default = type(spec.training).model_fields[name].get_default(call_default_factory=True, validated_data={})
         if getattr(spec.training, name) != default:
             rule = f"has no effect with {spec.loop}"
             findings.error(("training", name), rule, remedy=f"remove it; your {spec.loop} trains", at_key=True)

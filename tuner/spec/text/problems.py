@@ -38,7 +38,7 @@ class Place:
         key = f"{show_path(path)}: " if path else ""
         value = f", got {describe(got)}" if got else ""
         joint = ". " if remedy.startswith("Did you mean") else "; "
-        return Problem(self.order, f"{self.label}: {key}{rule}{value}{joint if remedy else ''}{remedy}")
+        return Problem(self.order, _printable(f"{self.label}: {key}{rule}{value}{joint if remedy else ''}{remedy}"))
 
 
 def show_path(path: KeyPath) -> str:
@@ -51,8 +51,12 @@ def show_path(path: KeyPath) -> str:
 
 def describe(text: str) -> str:
     """A text of the user's that is safe to print: one line, no control characters, not long."""
-    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: MAX_SHOWN + 1])
+    safe = _printable(text[: MAX_SHOWN + 1])
     return safe if len(safe) <= MAX_SHOWN else safe[: MAX_SHOWN - 3] + "..."
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def show_value(value: object) -> str:
