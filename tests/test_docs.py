@@ -35,6 +35,12 @@ from tuner.spec.space import Space
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ROOMS = sorted({file.parent for file in (ROOT / "tuner").rglob("*.py")} - {ROOT / "tuner"})
+SOURCES = "\n".join(
+    file.read_text(encoding="utf-8")
+    for folder in ("tuner", "tests", "docs")
+    for file in sorted((ROOT / folder).rglob("*.py"))
+    if file.name != "test_docs.py"
+)
 TO_BE_WRITTEN = {"tuner/search/neighbour.py", "tuner/models/funnel.py", "tuner/data/sources/json_lines.py"}
 """Files that `docs/extending.md` tells the reader to write."""
 SMALL = {r"trials: \d+": "trials: 8", r"epochs: \d+": "epochs: 6", r"count: \d+": "count: 2", r"seeds: \d+": "seeds: 2"}
@@ -83,6 +89,8 @@ def test_every_room_says_what_is_where_on_one_screen(room: Path) -> None:
     named = set(re.findall(r"`([\w/]+\.py|[\w/]+/)`", text))
     here = {name for name in named if not name.startswith(("tuner/", "tests/", "docs/"))}
     assert {name for name in here if not (room / name).exists()} == set()
+    tables = set(re.findall(r"`(_?[A-Z][A-Z_]{2,})`", text))
+    assert {name for name in tables if not re.search(rf"\b{name}\b", SOURCES)} == set()
     elsewhere = set(re.findall(r"`((?:tuner|tests|docs)/[\w./-]*\w)`", text))
     assert {name for name in elsewhere if not (ROOT / name).exists()} == set()
 
