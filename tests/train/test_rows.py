@@ -21,7 +21,7 @@ NETWORKS = st.one_of(mlps(), cnns())
 def parameters(draw: st.DrawFn) -> list[Parameter]:
     """Such as a user's module has: any shapes, scalars included, in any order."""
     shapes = draw(st.lists(st.lists(st.integers(1, 7), max_size=4), min_size=1, max_size=6))
-    return [Parameter(i, f"p{i}", tuple(s), len(s) > 1, 0, 0) for i, s in enumerate(shapes)]
+    return [Parameter(i, f"p{i}", tuple(s), trained=draw(st.booleans())) for i, s in enumerate(shapes)]
 
 
 @given(parameters())
@@ -68,7 +68,7 @@ def test_outputs_that_rounding_adds_are_impossible_classes(network: Network) -> 
 
 
 def test_a_view_shares_memory_with_its_rows() -> None:
-    first, second = Parameter(0, "weight", (3, 5), True, 3, 5), Parameter(0, "bias", (5,), False, 3, 5)
+    first, second = Parameter(0, "weight", (3, 5)), Parameter(0, "bias", (5,))
     layout = RowLayout([first, second])
     rows = torch.zeros(4, layout.length)
     layout.view(rows, first)[2] = 1.0

@@ -8,6 +8,7 @@ The reference (`models.module`) turns a description into an `nn.Sequential`; the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -164,6 +165,14 @@ class Network:
         return next(following, "linear")
 
 
+def is_weight(shape: Sequence[int]) -> bool:
+    """Whether a parameter of this shape is a weight: biases and what norms scale by have one dimension.
+
+    It is what L2, L1 and a limit on norms apply to, what `init` draws, and whose gradients are watched.
+    """
+    return len(shape) > 1
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter tensor of a network."""
@@ -173,29 +182,33 @@ class Parameter:
     """`weight` or `bias`, as in the plain module."""
     shape: tuple[int, ...]
     """In the stacked layout: (inputs, outputs) for a dense layer."""
-    decayed: bool
-    """Whether L2 and L1 apply: to weights, not to biases and norm parameters."""
-    fan_in: int
-    fan_out: int
+    fan_in: int = 0
+    fan_out: int = 0
+    trained: bool = True
+
+    @property
+    def decayed(self) -> bool:
+        """Whether L2, L1 and a limit on norms apply."""
+        return self.trained and is_weight(self.shape)
 
 
 def _parameters(index: int, layer: Layer) -> list[Parameter]:
     match layer:
         case Dense(inputs, outputs):
             return [
-                Parameter(index, "weight", (inputs, outputs), True, inputs, outputs),
-                Parameter(index, "bias", (outputs,), False, inputs, outputs),
+                Parameter(index, "weight", (inputs, outputs), inputs, outputs),
+                Parameter(index, "bias", (outputs,), inputs, outputs),
             ]
         case Convolution(channels_in, channels_out, kernel):
             fan_in, fan_out = channels_in * kernel**2, channels_out * kernel**2
             return [
-                Parameter(index, "weight", (channels_out, channels_in, kernel, kernel), True, fan_in, fan_out),
-                Parameter(index, "bias", (channels_out,), False, fan_in, fan_out),
+                Parameter(index, "weight", (channels_out, channels_in, kernel, kernel), fan_in, fan_out),
+                Parameter(index, "bias", (channels_out,), fan_in, fan_out),
             ]
         case BatchNorm(features, _) | LayerNorm(features, _):
             return [
-                Parameter(index, "weight", (features,), False, features, features),
-                Parameter(index, "bias", (features,), False, features, features),
+                Parameter(index, "weight", (features,), features, features),
+                Parameter(index, "bias", (features,), features, features),
             ]
         case _:
             return []

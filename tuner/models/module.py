@@ -30,6 +30,7 @@ from tuner.models.layers import (
     Network,
     Parameter,
     initial_scale,
+    is_weight,
     transposed_for_module,
 )
 
@@ -139,7 +140,7 @@ def draw_weights(module: nn.Module, *, init: str) -> None:
     if init == "auto":
         return
     for parameter in module.parameters():
-        if parameter.dim() > 1:
+        if is_weight(parameter.shape):
             _DRAWS[init](parameter)
 
 
@@ -149,8 +150,7 @@ def load_values(module: nn.Sequential, network: Network, values: Mapping[Paramet
         for parameter, value in values.items():
             target = module.get_parameter(f"{parameter.layer}.{parameter.name}")
             layer = network.layers[parameter.layer]
-            is_weight = parameter.name == "weight"
-            target.copy_(transposed_for_module(layer, value) if is_weight else value)
+            target.copy_(transposed_for_module(layer, value) if is_weight(parameter.shape) else value)
 
 
 def activation_module(name: str) -> nn.Module:
@@ -162,9 +162,11 @@ def read_values(module: nn.Module, network: Network) -> dict[Parameter, Tensor]:
     """The inverse of `load_values`."""
     found: dict[Parameter, Tensor] = {}
     for parameter in network.parameters():
-        value = module.get_parameter(f"{parameter.layer}.{parameter.name}").detach()
-        is_weight = parameter.name == "weight"
-        found[parameter] = transposed_for_module(network.layers[parameter.layer], value) if is_weight else value
+        value, layer = (
+            module.get_parameter(f"{parameter.layer}.{parameter.name}").detach(),
+            network.layers[parameter.layer],
+        )
+        found[parameter] = transposed_for_module(layer, value) if is_weight(parameter.shape) else value
     return found
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tuner.data.dataset import Split
+from tuner.models.layers import is_weight
 from tuner.models.transfer import taken_from_file
 from tuner.records import TrialJob
 from tuner.spec.values import is_own
@@ -148,7 +149,8 @@ def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
     task.batch_loss(module.train()(batch.inputs.clone()), batch.targets).backward()  # type: ignore[no-untyped-call]
     for handle in handles:
         handle.remove()
-    norms = {n: float(p.grad.norm()) for n, p in module.named_parameters() if p.grad is not None and p.dim() > 1}
+    weights = [(name, p) for name, p in module.named_parameters() if is_weight(p.shape)]
+    norms = {name: float(p.grad.norm()) for name, p in weights if p.grad is not None}
     module.zero_grad()
     smallest, largest = min(norms.values(), default=1.0), max(norms.values(), default=1.0)
     exploding = not largest < 1e3 or any(not s < 1e3 for _, s in spreads)

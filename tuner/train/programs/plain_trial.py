@@ -11,6 +11,7 @@ from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.generators import GeneratorStates, seed_generators
 from tuner.models.keyed import dropout_keys
+from tuner.models.layers import is_weight
 from tuner.train.batch.batches import BatchChanges
 from tuner.train.measure.losses import mean_loss
 from tuner.train.program import EpochPlan, Member, RowState, class_shares, copied_chunks
@@ -101,7 +102,7 @@ class PlainTrial:
         self._forget_gradients()
         loss = self._mean_loss(self._outputs(inputs), targets)
         if settings.l1:
-            loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if p.dim() > 1)
+            loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if is_weight(p.shape))
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
@@ -198,7 +199,7 @@ class PlainTrial:
 
     def gradient_norms(self) -> dict[str, Tensor]:
         """Of each weight that has a gradient, by its name."""
-        named = ((name, p) for name, p in self.module.named_parameters() if p.dim() > 1)
+        named = ((name, p) for name, p in self.module.named_parameters() if is_weight(p.shape))
         grads = ((name, p.grad) for name, p in named if p.grad is not None)
         dense = ((name, g.coalesce().values() if g.is_sparse else g) for name, g in grads)
         return {name: torch.linalg.vector_norm(g).float() for name, g in dense}

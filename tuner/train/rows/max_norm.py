@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tuner.models.layers import is_weight
 from tuner.train.rows.rows import RowLayout
 from tuner.train.settings import Settings
 
@@ -49,7 +50,7 @@ class RowMaxNorm:
 def limit_norms(module: nn.Module, limit: float) -> None:
     """The same for a plain module, whose weights are of shape (units, ...)."""
     for weight in module.parameters():
-        if weight.dim() > 1 and weight.requires_grad:
+        if is_weight(weight.shape) and weight.requires_grad:
             norm = (weight * weight).sum(dim=tuple(range(1, weight.dim())), keepdim=True).sqrt_()
             weight.mul_(_factor(norm, torch.full((), limit, device=weight.device)))
 

@@ -74,9 +74,9 @@ class RowLayout:
 
 
 def module_parameters(module: nn.Module) -> list[Parameter]:
-    """A module's parameters in the rows' terms; L2 and L1 apply to those of two and more dimensions, if trained."""
+    """A module's parameters in the rows' terms; L2 and L1 apply to the weights that are trained."""
     return [
-        Parameter(index, name, tuple(p.shape), p.dim() > 1 and p.requires_grad, 0, 0)
+        Parameter(index, name, tuple(p.shape), trained=p.requires_grad)
         for index, (name, p) in enumerate(module.named_parameters())
     ]
 

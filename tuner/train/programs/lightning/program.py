@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import Split
+from tuner.models.layers import is_weight
 from tuner.train.program import EpochPlan, Member, RowState, copied_chunks
 from tuner.train.programs.lightning.fit import Fit
 from tuner.train.way import Way
@@ -97,7 +98,7 @@ class LightningProgram:
 
     def gradient_norms(self) -> dict[str, Tensor]:
         found = [fit.gradient_norms for fit in self._fits]
-        weights = [name for name, p in self._fits[0].module.named_parameters() if p.dim() > 1]
+        weights = [name for name, p in self._fits[0].module.named_parameters() if is_weight(p.shape)]
         return {
             name: torch.stack([norms.get(name, torch.zeros(())) for norms in found])
             for name in weights

@@ -17,6 +17,7 @@ from tuner.data.dataset import Split
 from tuner.models.dropout import replace_dropout
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import key
+from tuner.models.layers import is_weight
 from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, RowState
 from tuner.train.programs.attributes import attributes_of, in_words
 from tuner.train.programs.modules.agreement import agrees, all_agree
@@ -139,7 +140,7 @@ class Recheck:
         settings = trial.member.settings
         decay = 0.0 if settings.optimizer in _DECOUPLED else settings.weight_decay
         expected = {
-            name: p.grad + decay * before[0][name] * (p.dim() > 1)
+            name: p.grad + decay * before[0][name] * is_weight(p.shape)
             for name, p in trial.module.named_parameters()
             if p.grad is not None
         }
