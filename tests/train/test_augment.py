@@ -18,7 +18,7 @@ from tuner.models.mlp import mlp
 from tuner.train.batch.augment import draw_rows, transform
 from tuner.train.batch.batches import BatchChanges
 from tuner.train.measure.losses import mean_loss
-from tuner.train.program import class_shares
+from tuner.train.program import Problem, class_shares
 from tuner.train.settings import Augmentation
 
 NOTHING = Augmentation(strength=1.0, flip=False, shift=False, rotate=False, zoom=False, cutout=False, noise=False)
@@ -86,7 +86,8 @@ def changes_of(**params: float) -> tuple[BatchChanges, torch.Tensor, torch.Tenso
         num_outputs=10,
     )
     members = [member_of(network, settings_of(batch_size=32, **params), seed=i) for i in range(3)]
-    changes = BatchChanges(members, data.train, num_outputs=10, loss="cross_entropy")
+    problem = Problem(train=data.train, loss="cross_entropy", num_outputs=10, device=torch.device("cpu"))
+    changes = BatchChanges(members, problem)
     plan = plan_of(members, num_train=300)
     indices = plan.order_KN[:, :32].reshape(-1)
     x, y = data.train.inputs[indices], class_shares(data.train.targets[indices], 10)

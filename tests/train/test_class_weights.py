@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from tuner.errors import DataError
 from tuner.models.mlp import mlp
 from tuner.spec.model import TrainingSpec
 from tuner.train.batch.class_weights import resolve_class_weights
-from tuner.train.program import Program
+from tuner.train.program import Problem, Program
 from tuner.train.programs.plain import PlainProgram
 from tuner.train.programs.plain_trial import PlainTrial
 from tuner.train.programs.stacked.program import StackedProgram
@@ -87,10 +86,10 @@ def test_a_step_is_that_of_the_library_with_these_weights(smoothing: float) -> N
     )  # fmt: skip
     (total / 32).backward()
     expected = {n: p.detach() - 0.1 * p.grad for n, p in module.named_parameters() if p.grad is not None}
-    options: dict[str, Any] = {"loss": "cross_entropy", "num_outputs": 10, "device": CPU}
+    problem = Problem(train=data.train, loss="cross_entropy", num_outputs=10, device=CPU)
     programs: list[Program] = [
-        PlainProgram([member], lambda member: PlainTrial(member, data.train, half=False, **options)),
-        StackedProgram([member], data.train, **options),
+        PlainProgram([member], lambda member: PlainTrial(member, problem)),
+        StackedProgram([member], problem),
     ]
     for program in programs:
         program.train_steps(plan, 0, 1)

@@ -101,7 +101,7 @@ def test_products_round_to_tf32_where_the_file_says_so_alone(
         task = make_task(device=gpu, precision=precision)
         assert torch.backends.cuda.matmul.allow_tf32 is allowed
         assert torch.backends.cudnn.allow_tf32 is allowed
-    assert task.half is (precision == "bf16")
+    assert task.problem.half is (precision == "bf16")
 
 
 def test_tf32_has_no_effect_elsewhere(caplog: pytest.LogCaptureFixture, tf32_as_it_was: None) -> None:

@@ -18,7 +18,7 @@ from tuner.models.cnn import cnn
 from tuner.models.layers import BatchNorm, Dense, Fork, Layer, LayerNorm, Network, transposed_for_module
 from tuner.models.mlp import mlp
 from tuner.train.measure.losses import mean_loss
-from tuner.train.program import Member
+from tuner.train.program import Member, Problem
 from tuner.train.programs.stacked.program import StackedProgram
 
 CPU = torch.device("cpu")
@@ -44,7 +44,8 @@ def num_outputs(network: Network) -> int:
 
 def stacked(members: list[Member], train: Split, loss: str) -> StackedProgram:
     assert members[0].network is not None
-    return StackedProgram(members, train, loss=loss, num_outputs=num_outputs(members[0].network), device=CPU)
+    outputs = num_outputs(members[0].network)
+    return StackedProgram(members, Problem(train=train, loss=loss, num_outputs=outputs, device=CPU))
 
 
 def gradients(program: StackedProgram, row: int, network: Network) -> dict[str, Tensor]:

@@ -15,9 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from tuner.data.dataset import Split
 from tuner.models.build import Maker
 from tuner.models.layers import Network
 from tuner.models.transfer import Transfer
+from tuner.train.measure.metrics import Loss
 from tuner.train.settings import Settings
 from tuner.train.way import Way
 
@@ -26,6 +28,20 @@ EVALUATION_ROWS = 256
 
 RowState: TypeAlias = dict[str, Tensor]
 """One trial's whole training state by name: parameters, buffers, optimiser moments. Tensors without the K axis."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """What all trials of a sweep learn, and on what: the same in each step of each way to train."""
+
+    train: Split
+    """Training examples, on the device."""
+    loss: Loss
+    num_outputs: int
+    """Classes, labels or regression targets."""
+    device: torch.device
+    half: bool = False
+    """Multiply matrices in bfloat16; parameters, sums and updates stay in float32."""
 
 
 @dataclass(frozen=True, slots=True)

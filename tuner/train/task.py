@@ -31,7 +31,7 @@ from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
 from tuner.train.measure.losses import mean_loss
 from tuner.train.measure.metrics import Evaluation, Scores, check_measured, resolve_loss, resolve_metric
-from tuner.train.program import EVALUATION_ROWS, Member, Program, copied_chunks
+from tuner.train.program import EVALUATION_ROWS, Member, Problem, Program, copied_chunks
 from tuner.train.programs.folded import FoldedProgram, FoldScores, fold_orders
 from tuner.train.programs.torch_optimizers import make_optimizer
 from tuner.train.programs.user_parts import UserEvaluation, load_user_parts, try_parts
@@ -83,14 +83,19 @@ class Task:
         self.direction: Direction = self.metric.direction
         stopping = spec.training.early_stopping
         self.min_delta = stopping.min_delta if stopping else 0.0
-        self.loss = resolve_loss(spec.training, task=data.info.task)
+        self.problem = Problem(
+            train=self.data.train,
+            loss=resolve_loss(spec.training, task=data.info.task),
+            num_outputs=data.info.num_outputs,
+            device=device,
+            half=spec.training.precision == "bf16" and device.type == "cuda",
+        )
         self.parts = load_user_parts(spec)
         first = Split(self.data.train.inputs[:TRIED], self.data.train.targets[:TRIED])
         try_parts(self.parts, torch.zeros(len(first), data.info.num_outputs, device=device) + 0.01, first.targets)
         check_inputs(spec, data.info)
         _check_techniques(spec, data.info)
         self.class_weights = resolve_class_weights(spec.training, data)
-        self.half = spec.training.precision == "bf16" and device.type == "cuda"
         if spec.training.precision != "float32" and device.type != "cuda":
             precision = spec.training.precision
             log.warning("training.precision: %s has no effect on %s; training in float32", precision, device)
@@ -111,7 +116,7 @@ class Task:
             self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
         self.ahead = Ahead()
         self._said: set[str] = set()
-        self.ways = Ways(spec, self.data, self.parts, loss=self.loss, device=device, half=self.half)
+        self.ways = Ways(spec, self.data, self.parts, self.problem)
 
     @cached_property
     def code(self) -> Mapping[str, str]:
@@ -121,7 +126,7 @@ class Task:
     def scorer(self, targets: Tensor) -> Callable[[Tensor], Scores]:
         """What scores outputs for examples with these targets."""
         metric = METRICS["loss"] if self.parts.metric is not None else self.metric
-        usual = Evaluation(targets, loss=self.loss, metric=metric, target_std=self.info.target_std)
+        usual = Evaluation(targets, loss=self.problem.loss, metric=metric, target_std=self.info.target_std)
         if self.parts.metric is None and self.parts.loss is None:
             return usual
         return UserEvaluation(self.parts, usual, targets)
@@ -130,7 +135,7 @@ class Task:
         """The mean loss of a batch, the user's own or tuner's."""
         if self.parts.loss is not None:
             return self.parts.loss_of(outputs, targets)
-        return mean_loss(outputs, targets, loss=self.loss)
+        return mean_loss(outputs, targets, loss=self.problem.loss)
 
     def new_optimizer(self, module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
         """The optimiser of a plain module, the user's own or tuner's."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
-
-import torch
+from collections.abc import Sequence
 
 from tuner.data.dataset import TrainingData
 from tuner.data.stored import is_streamed
@@ -15,8 +12,7 @@ from tuner.models.lightning import is_lightning
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
 from tuner.spec.values import is_own
-from tuner.train.measure.metrics import Loss
-from tuner.train.program import Member, Program, looked_at
+from tuner.train.program import Member, Problem, Program, looked_at
 from tuner.train.programs.lightning.program import LightningProgram
 from tuner.train.programs.modules.grouped import GroupedProgram
 from tuner.train.programs.modules.structures import Structures
@@ -32,20 +28,14 @@ log = logging.getLogger(__name__)
 class Ways:
     """The ways to train a task's trials; each reason for a slow one is logged once."""
 
-    def __init__(
-        self, spec: SweepSpec, data: TrainingData, parts: UserParts, *, loss: Loss, device: torch.device, half: bool
-    ) -> None:
+    def __init__(self, spec: SweepSpec, data: TrainingData, parts: UserParts, problem: Problem) -> None:
         self._spec = spec
         self._data = data
         self._parts = parts
-        self._loss = loss
-        self._device = device
-        self._half = half
+        self._problem = problem
         self._is_lightning: bool | None = None
         self._said: set[str] = set()
-        self.structures = Structures(
-            spec, data, loss=loss, device=device, half=half, say=self._alone, open_trial=self._open_trial
-        )
+        self.structures = Structures(spec, data.info, problem, say=self._alone, open_trial=self._open_trial)
 
     def program(self, members: Sequence[Member]) -> Program:
         """The way to train these members, which share a fusion key.
@@ -54,17 +44,14 @@ class Ways:
             TunerError: `fuse: require`, and they cannot be fused.
             UserCodeError: the sweep asks for what a LightningModule does itself.
         """
-        train, num_outputs, device, half = self._data.train, self._data.info.num_outputs, self._device, self._half
         choice = self._choice(members[0])
         if choice.reason is not None:
             self._alone(choice)
         match choice.way:
             case Way.LIGHTNING:
-                dev = self._data.dev
-                return LightningProgram(members, train, dev, num_outputs=num_outputs, device=device, half=half)
+                return LightningProgram(members, self._problem, dev=self._data.dev)
             case Way.STACKED:
-                loss = self._loss
-                return StackedProgram(members, train, loss=loss, num_outputs=num_outputs, device=device, half=half)
+                return StackedProgram(members, self._problem)
             case Way.TOGETHER:
                 return GroupedProgram(members, self.structures)
             case _:
@@ -83,11 +70,9 @@ class Ways:
         )
 
     def _open_trial(self, member: Member) -> PlainTrial:
-        kind: Callable[..., PlainTrial] = partial(UserTrial, parts=self._parts) if self._parts.trains else PlainTrial
-        return kind(
-            member, self._data.train, loss=self._loss, num_outputs=self._data.info.num_outputs, device=self._device,
-            half=self._half,
-        )  # fmt: skip
+        if self._parts.trains:
+            return UserTrial(member, self._problem, parts=self._parts)
+        return PlainTrial(member, self._problem)
 
     def told(self, member: Member) -> str:
         """How a trial is trained, in words."""

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tuner.data.dataset import Split
 from tuner.models.keyed import dropout_field, dropout_threshold, key, step_keys
 from tuner.train.batch.augment import MAX_NOISE, NUM_COLUMNS, draw_rows, transform
 from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import sent
-from tuner.train.program import EpochPlan, Member
+from tuner.train.program import EpochPlan, Member, Problem
 
 _NOISE, _SHARE, _DROP = "augment noise", "mixup", "input dropout"
 
@@ -28,34 +27,28 @@ _NOISE, _SHARE, _DROP = "augment noise", "mixup", "input dropout"
 class BatchChanges:
     """The changes for K trials, which agree in what is switched on (`programs.fusion`) and may differ in how much."""
 
-    def __init__(self, members: Sequence[Member], train: Split, *, num_outputs: int, loss: str) -> None:
-        """Prepare the changes.
-
-        Args:
-            members: The trials.
-            train: The training examples, on the device.
-            num_outputs: Classes or regression targets.
-            loss: Labels are smoothed, and classes weighted, for `cross_entropy` only.
-        """
+    def __init__(self, members: Sequence[Member], problem: Problem) -> None:
+        """Prepare the changes; labels are smoothed, and classes weighted, for cross entropy only."""
+        train, of_classes = problem.train, problem.loss == "cross_entropy"
         settings = [m.settings for m in members]
         self.settings = settings
-        self.num_outputs = num_outputs
+        self.num_outputs = problem.num_outputs
         self._seeds = [m.seed for m in members]
         self._shape = tuple(train.inputs.shape[1:])
         self._num_features = math.prod(self._shape)
         self._num_train = len(train)
-        self._device = train.inputs.device
+        self._device = problem.device
         first = settings[0]
         self._kinds = first.augmentation
         self._augments = first.augmentation.strength > 0
         self._mixes = first.mixup > 0
         self._drops = first.input_dropout > 0
-        self._smooths = first.label_smoothing > 0 and loss == "cross_entropy"
-        self.weighted = loss == "cross_entropy" and bool(first.class_weights)
+        self._smooths = first.label_smoothing > 0 and of_classes
+        self.weighted = of_classes and bool(first.class_weights)
         """Whether labels are scaled by the weights of their classes."""
         self.active = self._augments or self._mixes or self._drops or self._smooths or self.weighted
         """Whether there is anything to do."""
-        self.soft_labels = loss == "cross_entropy" and (self._mixes or self._smooths or self.weighted)
+        self.soft_labels = of_classes and (self._mixes or self._smooths or self.weighted)
         """Whether classes must be given as a probability for each."""
         self._weights_C = torch.tensor(first.class_weights).to(self._device)
         self._threshold_K1 = self._column([dropout_threshold(s.input_dropout) for s in settings], torch.int32)

@@ -122,7 +122,7 @@ def check_initial_loss(task: Task, module: nn.Module, batch: Split) -> Check:
         return Check(
             "initial loss", math.isfinite(loss), f"{loss:.3f}, by a loss of yours", "it must be a finite number"
         )
-    match task.loss:
+    match task.problem.loss:
         case "cross_entropy":
             guess = math.log(task.info.num_outputs)
         case "binary_cross_entropy":

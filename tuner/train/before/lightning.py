@@ -48,11 +48,11 @@ def read_in_lightning(task: Task, member: Member, values: Mapping[str, ParamValu
 
 
 def _step(task: Task, member: Member) -> bool:
-    kind, device = task.spec.model.kind, task.device
-    train, dev = (Split(part.inputs[:EXAMPLES], part.targets[:EXAMPLES]) for part in (task.data.train, task.data.dev))
-    program = LightningProgram([member], train, dev, num_outputs=task.info.num_outputs, device=device, half=task.half)
+    kind, problem = task.spec.model.kind, task.problem
+    train, dev = (Split(part.inputs[:EXAMPLES], part.targets[:EXAMPLES]) for part in (problem.train, task.data.dev))
+    program = LightningProgram([member], replace(problem, train=train), dev=dev)
     plan = EpochPlan(
-        order_KN=torch.arange(len(train), device=device).unsqueeze(0),
+        order_KN=torch.arange(len(train), device=problem.device).unsqueeze(0),
         learning_rate_SK=np.zeros((1, 1)),
         step_SK=np.zeros((1, 1), dtype=np.int64),
     )

@@ -37,7 +37,8 @@ def trade_offs(task: Task, run: Run) -> dict[str, Json]:
         if name in COSTS:
             values[name] = float(_cost(name, module, task))
     for name in (name for name in names if name not in values):
-        score = Evaluation(task.data.dev.targets, loss=task.loss, metric=METRICS[name], target_std=task.info.target_std)
+        loss, std = task.problem.loss, task.info.target_std
+        score = Evaluation(task.data.dev.targets, loss=loss, metric=METRICS[name], target_std=std)
         values[name] = float(score(run.best_outputs.unsqueeze(0)).metric[0])
     return {"objectives": {name: values[name] for name in names}, "violation": violation(task.spec.constraints, values)}
 

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.generators import GeneratorStates, seed_generators
 from tuner.models.keyed import dropout_keys
 from tuner.models.layers import is_weight
 from tuner.train.batch.batches import BatchChanges
 from tuner.train.measure.losses import mean_loss
-from tuner.train.program import EpochPlan, Member, RowState, class_shares, copied_chunks
+from tuner.train.program import EpochPlan, Member, Problem, RowState, class_shares, copied_chunks
 from tuner.train.programs.module_state import ModuleState, leaving_no_trace
 from tuner.train.programs.torch_optimizers import make_optimizer
 from tuner.train.rows.averaging import average_of_module
@@ -34,19 +33,14 @@ class PlainTrial:
 
     state_format = "torch.optim"
 
-    def __init__(
-        self, member: Member, train: Split, *, loss: str, num_outputs: int, device: torch.device, half: bool
-    ) -> None:
+    def __init__(self, member: Member, problem: Problem) -> None:
         self.member = member
-        self.train = train
-        self.loss = loss
-        self.num_outputs = num_outputs
-        self.device = device
-        self.half = half
-        self.module = member.make_module().to(device)
+        self.problem = problem
+        self.device = problem.device
+        self.module = member.make_module().to(self.device)
         self.optimizer = self._new_optimizer(self.module, member.settings)
         self.average = average_of_module(member.settings, self.module)
-        self._changes = BatchChanges([member], train, num_outputs=num_outputs, loss=loss)
+        self._changes = BatchChanges([member], problem)
         self._rates = ModuleRates(member.transfer, self.module)
         self._dropouts = keyed_dropouts(self.module)
         """Of a built-in network; a user's module has none."""
@@ -121,20 +115,20 @@ class PlainTrial:
     def _batch(self, number: int) -> tuple[Tensor, Tensor]:
         """A batch, changed where the trial asks for it."""
         batch = self._batches[number]
-        inputs, targets = self.train.inputs, self.train.targets
+        inputs, targets = self.problem.train.inputs, self.problem.train.targets
         if isinstance(inputs, Tensor):
             inputs, targets = inputs.index_select(0, batch), targets.index_select(0, batch)
         else:
             inputs, targets = inputs[batch], targets[batch]
         changes = self._changes
         if changes.active:
-            targets = class_shares(targets, self.num_outputs) if changes.soft_labels else targets
+            targets = class_shares(targets, self.problem.num_outputs) if changes.soft_labels else targets
             changes.apply(inputs, targets, batch.unsqueeze(0), {name: t[number] for name, t in self._more.items()})
         return inputs, targets
 
     def _outputs(self, inputs: Tensor) -> Tensor:
         outputs: Tensor
-        if not self.half:
+        if not self.problem.half:
             outputs = self.module(inputs)
             return outputs.float()
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -145,7 +139,7 @@ class PlainTrial:
         return make_optimizer(module, settings)
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return mean_loss(outputs, targets, loss=self.loss)
+        return mean_loss(outputs, targets, loss=self.problem.loss)
 
     def _forget_gradients(self) -> None:
         """What `zero_grad()` does, without its preparations for a profiler."""
@@ -165,11 +159,12 @@ class PlainTrial:
         if self.average.active and not self._trains:
             self._to_train()
         self._trains = False
+        num_outputs = self.problem.num_outputs
         with self.average.in_place():
             self.module.eval()
             seed_generators(self.member.seed, "evaluation", device=self.device)
             with leaving_no_trace(self.module):
-                chunks = [self.module(chunk).view(len(chunk), self.num_outputs) for chunk in copied_chunks(inputs)]
+                chunks = [self.module(chunk).view(len(chunk), num_outputs) for chunk in copied_chunks(inputs)]
             if self.average.active:
                 self._to_train()  # what `eval()` made of the average is undone before the weights return
         return torch.cat(chunks)

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tuner.data.dataset import Split
 from tuner.errors import UserCodeError, is_out_of_memory
 from tuner.imports import load_object
 from tuner.spec.model import SweepSpec
 from tuner.spec.values import is_own
 from tuner.train.measure.metrics import Scores
 from tuner.train.measure.number import as_number
-from tuner.train.program import Member, RowState
+from tuner.train.program import Member, Problem, RowState
 from tuner.train.programs.plain_trial import PlainTrial
 from tuner.train.settings import Settings
 
@@ -180,11 +179,11 @@ class OtherOptimizerError(Exception):
 class UserTrial(PlainTrial):
     """The plain loop around one trial, with a loss or an optimiser of the user's."""
 
-    def __init__(self, member: Member, train: Split, *, parts: UserParts, **options: object) -> None:
+    def __init__(self, member: Member, problem: Problem, *, parts: UserParts) -> None:
         self._parts = parts
         if parts.optimizer is not None:
             self.state_format = "optimizer of the user's"
-        super().__init__(member, train, **options)  # type: ignore[arg-type]
+        super().__init__(member, problem)
 
     def _new_optimizer(self, module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
         if self._parts.optimizer is None:

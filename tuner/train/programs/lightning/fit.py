@@ -23,7 +23,7 @@ from tuner.imports import require
 from tuner.models.keyed import seed_module
 from tuner.models.lightning import package_of
 from tuner.train.device.gpus import make_current
-from tuner.train.program import EpochPlan, Member, evaluation_chunks
+from tuner.train.program import EpochPlan, Member, Problem, evaluation_chunks
 
 Json = dict[str, Any]
 
@@ -125,14 +125,13 @@ class _DevBatches:
 class Fit:
     """One trial's module, and the Trainer that trains it."""
 
-    def __init__(self, member: Member, *, train: Split, dev: Split, device: torch.device, half: bool) -> None:
+    def __init__(self, member: Member, problem: Problem, *, dev: Split) -> None:
         self.member = member
-        self.module: nn.Module = member.make_module().to(device)
+        self.module: nn.Module = member.make_module().to(problem.device)
         self.best: dict[str, Tensor] = {}
         self.keep_best()
-        self._data = train, dev
-        self._device = device
-        self._half = half
+        self._problem = problem
+        self._dev = dev
         self._kept: bytes = b""
         """What a checkpoint held of Lightning's, to go on from."""
         self._course = _Course()
@@ -187,21 +186,21 @@ class Fit:
         """Make the Trainer, and the thread that it will train in."""
         package, member = package_of(self.module), self.member
         environments = require(f"{package.__name__}.plugins.environments", extra="lightning")
-        train, dev = self._data
+        train, device = self._problem.train, self._problem.device
         self._memory = _memory(package)
         if self._kept:
-            found = torch.load(io.BytesIO(self._kept), weights_only=True, map_location=self._device)
+            found = torch.load(io.BytesIO(self._kept), weights_only=True, map_location=device)
             self._memory.checkpoint = {**found, "state_dict": self.module.state_dict()}
         logging.getLogger(package.__name__).setLevel(logging.WARNING)  # it tells each Trainer's devices, and tips
         settings = member.settings
         self._trainer = package.Trainer(
-            accelerator=_ACCELERATORS[self._device.type],
-            devices=[self._device.index or 0] if self._device.type == "cuda" else 1,
-            precision="bf16-mixed" if self._half else "32-true",
+            accelerator=_ACCELERATORS[device.type],
+            devices=[device.index or 0] if device.type == "cuda" else 1,
+            precision="bf16-mixed" if self._problem.half else "32-true",
             max_epochs=settings.epochs,
             min_epochs=settings.epochs,  # trials are stopped by the sweep, all by the same rule
             gradient_clip_val=settings.clip_norm,
-            callbacks=[_callback(package, self._course, member.seed, self._device)],
+            callbacks=[_callback(package, self._course, member.seed, device)],
             plugins=[self._memory, environments.LightningEnvironment()],
             logger=False,
             enable_checkpointing=False,
@@ -213,7 +212,7 @@ class Fit:
         validates = getattr(type(self.module), "validation_step", None) is not package.LightningModule.validation_step
         loaders = {
             "train_dataloaders": _Batches(self._course, train, batch_size=settings.batch_size),
-            "val_dataloaders": _DevBatches(dev) if validates else None,
+            "val_dataloaders": _DevBatches(self._dev) if validates else None,
         }
         self._course.thread = threading.Thread(
             target=self._course.run,

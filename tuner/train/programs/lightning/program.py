@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tuner.data.dataset import Split
 from tuner.models.layers import is_weight
-from tuner.train.program import EpochPlan, Member, RowState, copied_chunks
+from tuner.train.program import EpochPlan, Member, Problem, RowState, copied_chunks
 from tuner.train.programs.lightning.fit import Fit
 from tuner.train.way import Way
 
@@ -20,15 +20,10 @@ class LightningProgram:
 
     whole_epochs = True
 
-    def __init__(
-        self, members: Sequence[Member], train: Split, dev: Split, *, num_outputs: int, device: torch.device, half: bool
-    ) -> None:
-        self.train = train
+    def __init__(self, members: Sequence[Member], problem: Problem, *, dev: Split) -> None:
+        self.problem = problem
         self.dev = dev
-        self.num_outputs = num_outputs
-        self.device = device
-        self.half = half
-        self._fits = [Fit(m, train=train, dev=dev, device=device, half=half) for m in members]
+        self._fits = [Fit(member, problem, dev=dev) for member in members]
 
     def path(self, row: int) -> Way:
         return Way.LIGHTNING
@@ -46,10 +41,10 @@ class LightningProgram:
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
-        found = []
+        found, num_outputs = [], self.problem.num_outputs
         for fit in self._fits:
-            with _evaluating(fit.module.to(self.device)) as module:
-                chunks = [module(chunk).float().view(len(chunk), self.num_outputs) for chunk in copied_chunks(inputs)]
+            with _evaluating(fit.module.to(self.problem.device)) as module:
+                chunks = [module(chunk).float().view(len(chunk), num_outputs) for chunk in copied_chunks(inputs)]
             found.append(torch.cat(chunks))
         return torch.stack(found)
 
@@ -90,9 +85,7 @@ class LightningProgram:
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> LightningProgram:
         for row in set(range(len(self._fits))) - set(keep):
             self._fits[row].close()
-        program = LightningProgram(
-            joining, self.train, self.dev, num_outputs=self.num_outputs, device=self.device, half=self.half
-        )
+        program = LightningProgram(joining, self.problem, dev=self.dev)
         program._fits = [*(self._fits[row] for row in keep), *program._fits]
         return program
 

@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 
 from tuner.models.dropout import KeyedDropout, keyed_dropouts
 from tuner.train.measure.losses import mean_loss, sum_of_mean_losses
-from tuner.train.program import RowState
+from tuner.train.program import Problem, RowState
 from tuner.train.rows.rows import RowLayout
 
 
@@ -52,15 +52,10 @@ class SingleModules:
         layout: RowLayout,
         p_KP: Tensor,
         g_KP: Tensor,
-        *,
-        loss: str,
-        device: torch.device,
-        half: bool,
+        problem: Problem,
     ) -> None:
         self.modules = modules
-        self.loss = loss
-        self.device = device
-        self.half = half
+        self._problem = problem
         self._g_KP = g_KP
         self._dropouts = [keyed_dropouts(module) for module in modules]
         for row, module in enumerate(modules):
@@ -75,9 +70,9 @@ class SingleModules:
         for row, module in enumerate(self.modules):
             for layer, dropout in enumerate(self._dropouts[row]):
                 dropout.start_step(dropout_keys_LK[layer, row])
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            with torch.autocast(self._problem.device.type, torch.bfloat16, enabled=self._problem.half):
                 outputs = module(inputs[row])
-            torch.autograd.backward(mean_loss(outputs.float(), targets[row], loss=self.loss))
+            torch.autograd.backward(mean_loss(outputs.float(), targets[row], loss=self._problem.loss))
 
     def outputs(self, inputs: Tensor) -> Tensor:
         return torch.stack([module(inputs.clone()) for module in self.modules])
@@ -95,15 +90,10 @@ class FusedModules:
         layout: RowLayout,
         p_KP: Tensor,
         g_KP: Tensor,
-        *,
-        loss: str,
-        device: torch.device,
-        half: bool,
+        problem: Problem,
     ) -> None:
         self.base = modules[0]
-        self.loss = loss
-        self.device = device
-        self.half = half
+        self._problem = problem
         self._parameters: dict[str, Tensor] = {}
         self._grads: dict[str, Tensor] = {}
         columns = zip(*(module.parameters() for module in modules), strict=True)
@@ -126,10 +116,10 @@ class FusedModules:
             dropout.calls = 0
             self._buffers[name].copy_(dropout_keys_LK[layer])
 
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(self._problem.device.type, torch.bfloat16, enabled=self._problem.half):
             outputs = vmap(self._call)(self._parameters, self._buffers, inputs)
         leaves = [self._parameters[name] for name in self._grads]
-        loss = sum_of_mean_losses(outputs.float(), targets, loss=self.loss)
+        loss = sum_of_mean_losses(outputs.float(), targets, loss=self._problem.loss)
         found = torch.autograd.grad(loss, leaves, allow_unused=True)
         for target, grad in zip(self._grads.values(), found, strict=True):
             target.zero_() if grad is None else target.copy_(grad)

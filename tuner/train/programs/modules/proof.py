@@ -18,12 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import batch_order
 from tuner.models.rewritten import rewritten
-from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, RowState, looked_at, num_steps
+from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, Problem, RowState, looked_at, num_steps
 from tuner.train.programs.modules.agreement import SMALL, agrees, all_agree
 from tuner.train.programs.modules.fusable import in_words, place_in_words
 from tuner.train.programs.modules.stackable import difference
@@ -56,18 +55,16 @@ class _Stage:
     evaluation_modes: Mapping[str, bool]
 
 
-def difference_as_rows(members: Sequence[Member], train: Split, *, loss: str, num_outputs: int) -> str | None:
-    """Why modules cannot be trained as rows of a stack, or None if they compute the same there.
+def difference_as_rows(members: Sequence[Member], problem: Problem) -> str | None:
+    """Why modules cannot be trained as rows of a stack, or None if they compute the same there, in float32.
 
     Args:
         members: Two trials of one configuration, with different seeds.
-        train: Training examples, on the device.
-        loss: Which of the losses.
-        num_outputs: Of the modules.
+        problem: What they learn.
     """
     with generators_kept():
         try:
-            _Proof(members, train, loss=loss, num_outputs=num_outputs).run()
+            _Proof(members, replace(problem, half=False)).run()
         except DiffersError as error:
             return str(error)
     return None
@@ -76,13 +73,12 @@ def difference_as_rows(members: Sequence[Member], train: Split, *, loss: str, nu
 class _Proof:
     """Trials, trained both ways."""
 
-    def __init__(self, members: Sequence[Member], train: Split, *, loss: str, num_outputs: int) -> None:
-        self._train = train
-        self._device = train.inputs.device
-        self._loss, self._num_outputs = loss, num_outputs
-        self._inputs = train.inputs[:EVALUATION_ROWS]
+    def __init__(self, members: Sequence[Member], problem: Problem) -> None:
+        self._problem = problem
+        self._device = problem.device
+        self._inputs = problem.train.inputs[:EVALUATION_ROWS]
         self._members = [_with_plain_steps(member) for member in members]
-        self._num_steps = num_steps(len(train), members[0].settings.batch_size)
+        self._num_steps = num_steps(len(problem.train), members[0].settings.batch_size)
 
     def run(self) -> None:
         """Train both ways and compare.
@@ -113,7 +109,7 @@ class _Proof:
         done = 0
         while done < LEAST_STEPS or len(found) < len(STEPS):
             epoch = len(found)
-            orders = [batch_order(m.seed, epoch, len(self._train)) for m in self._members]
+            orders = [batch_order(m.seed, epoch, len(self._problem.train)) for m in self._members]
             numbers = epoch * self._num_steps + np.arange(self._num_steps)[:, None]
             plan = EpochPlan(
                 order_KN=torch.stack(orders).to(self._device),
@@ -150,9 +146,7 @@ class _Proof:
         return found
 
     def _trial(self, member: Member) -> PlainTrial:
-        trial = PlainTrial(
-            member, self._train, loss=self._loss, num_outputs=self._num_outputs, device=self._device, half=False
-        )
+        trial = PlainTrial(member, self._problem)
         for part in trial.module.modules():
             if type(part) is nn.Dropout:
                 part.p = 0.0
@@ -192,9 +186,8 @@ class _Proof:
 
     def _program(self, *, fused: bool) -> ModuleProgram:
         return ModuleProgram(
-            self._members, self._train, loss=self._loss, num_outputs=self._num_outputs, device=self._device,
-            fused=fused, modules=self._copies, record_after=RECORDED_AFTER,
-        )  # fmt: skip
+            self._members, self._problem, fused=fused, modules=self._copies, record_after=RECORDED_AFTER
+        )
 
     def _compare_with_singles(self, plan: EpochPlan, count: int, stages: Sequence[_Stage]) -> None:
         """A row's bits must not depend on how many others there are: they are those of a module alone.

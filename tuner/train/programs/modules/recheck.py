@@ -13,12 +13,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tuner.data.dataset import Split
 from tuner.models.dropout import replace_dropout
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import key
 from tuner.models.layers import is_weight
-from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, RowState
+from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, Problem, RowState
 from tuner.train.programs.attributes import attributes_of, in_words
 from tuner.train.programs.modules.agreement import agrees, all_agree
 from tuner.train.programs.modules.standing import first_change
@@ -40,22 +39,16 @@ class RowsDifferError(Exception):
 class Recheck:
     """The checks of one stack."""
 
-    def __init__(
-        self, members: Sequence[Member], train: Split, *, loss: str, num_outputs: int, device: torch.device, every: bool
-    ) -> None:
+    def __init__(self, members: Sequence[Member], problem: Problem, *, every: bool) -> None:
         """Choose the trials that are checked.
 
         Args:
             members: Of the stack.
-            train: Training examples, on the device.
-            loss: Which of the losses.
-            num_outputs: Of the modules.
-            device: Where to train.
+            problem: What they learn; the modules as written do it in float32.
             every: Check all trials, in each epoch.
         """
         self._members = members
-        self._train = train
-        self._loss, self._num_outputs, self._device = loss, num_outputs, device
+        self._problem = replace(problem, half=False)
         self._every = every
         self._rows = [row for row, m in enumerate(members) if every or key(m.seed, "recheck") % TRIALS == 0]
         self._trials: dict[int, PlainTrial] = {}
@@ -126,8 +119,8 @@ class Recheck:
                     settings=replace(member.settings, averaging="none"),
                     make_module=lambda: replace_dropout(member.make_module()),
                 ),
-                self._train, loss=self._loss, num_outputs=self._num_outputs, device=self._device, half=False,
-            )  # fmt: skip
+                self._problem,
+            )
         return self._trials[row]
 
     def _compare_step(self, program: ModuleProgram, row: int, before: tuple[RowState, RowState], number: int) -> None:

@@ -7,16 +7,13 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
-
-from tuner.data.dataset import TrainingData
 from tuner.models.build import Maker, build_module, transfer_for
 from tuner.models.rewritten import rewritten
+from tuner.records import DataInfo
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.device.gpus import without_tf32
-from tuner.train.measure.metrics import Loss
-from tuner.train.program import Member, Program, looked_at
+from tuner.train.program import Member, Problem, Program, looked_at
 from tuner.train.programs.fusion import PER_TRIAL, fusion_key
 from tuner.train.programs.modules.fusable import plainly_unfusable
 from tuner.train.programs.modules.grouped import Group
@@ -47,11 +44,9 @@ class Structures:
     def __init__(
         self,
         spec: SweepSpec,
-        data: TrainingData,
+        info: DataInfo,
+        problem: Problem,
         *,
-        loss: Loss,
-        device: torch.device,
-        half: bool,
         say: Callable[[Choice], None],
         open_trial: Callable[[Member], PlainTrial],
     ) -> None:
@@ -59,19 +54,15 @@ class Structures:
 
         Args:
             spec: The sweep.
-            data: On the device.
-            loss: Which of the losses.
-            device: Where to train.
-            half: Whether the forward runs in bfloat16.
+            info: Of the data.
+            problem: What trials learn.
             say: Told why a trial is trained as written.
             open_trial: The plain loop around one trial.
         """
         self._spec = spec
-        self._data = data
-        self._loss = loss
-        self._device = device
-        self._half = half
-        self._rounds = device.type == "cuda" and spec.training.precision != "float32"
+        self._info = info
+        self._problem = problem
+        self._rounds = problem.device.type == "cuda" and spec.training.precision != "float32"
         self._say = say
         self._open_trial = open_trial
         self._verdicts: dict[Hashable, str | None] = {}
@@ -93,18 +84,11 @@ class Structures:
     def open_group(self, group: Group, members: Sequence[Member]) -> Program:
         if isinstance(group, AsWritten):
             return PlainProgram(members, self._open_trial, reason=group.reason)
-        train, num_outputs, device = self._data.train, self._data.info.num_outputs, self._device
-        return ModuleProgram(members, train, loss=self._loss, num_outputs=num_outputs, device=device, half=self._half)
+        return ModuleProgram(members, self._problem)
 
     def recheck(self, members: Sequence[Member]) -> Recheck:
-        return Recheck(
-            [] if self._rounds else members,  # what is rounded away is no difference
-            self._data.train,
-            loss=self._loss,
-            num_outputs=self._data.info.num_outputs,
-            device=self._device,
-            every=self._spec.training.fuse == "verify",
-        )
+        checked = [] if self._rounds else members  # what is rounded away is no difference
+        return Recheck(checked, self._problem, every=self._spec.training.fuse == "verify")
 
     def refuse(self, group: Group, reason: str) -> None:
         self._verdicts[group] = reason
@@ -122,16 +106,15 @@ class Structures:
 
     def _verdict(self, member: Member) -> str | None:
         """Why trials like this one cannot be fused: the same whichever of them comes first."""
-        if reason := plainly_unfusable(member, looked_at(member), self._device):
+        if reason := plainly_unfusable(member, looked_at(member), self._problem.device):
             return reason
         members = [self._usual(member, seed=seed) for seed in PROOF_SEEDS]
         if signature(looked_at(member)) != signature(looked_at(members[0])):
             own = [m.make_module() for m in (member, self._usual(member, seed=member.seed))]
-            if reason := difference([rewritten(module, self._device) for module in own]):
+            if reason := difference([rewritten(module, self._problem.device) for module in own]):
                 return reason  # it keeps a value that differs among the trials of a stack
-        num_outputs = self._data.info.num_outputs
         with without_tf32():
-            return difference_as_rows(members, self._data.train, loss=self._loss, num_outputs=num_outputs)
+            return difference_as_rows(members, self._problem)
 
     def _usual(self, member: Member, *, seed: int) -> Member:
         """A trial of another seed, and with the default values of all that may differ within a stack."""
@@ -141,6 +124,6 @@ class Structures:
             member,
             seed=seed,
             settings=replace(member.settings, model=values),
-            make_module=Maker(partial(build_module, self._spec, values, self._data.info, seed=seed)),
-            transfer=transfer_for(self._spec, values, self._data.info, None),
+            make_module=Maker(partial(build_module, self._spec, values, self._info, seed=seed)),
+            transfer=transfer_for(self._spec, values, self._info, None),
         )

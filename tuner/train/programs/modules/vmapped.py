@@ -14,12 +14,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tuner.data.dataset import Split
 from tuner.models.dropout import keyed_dropouts
 from tuner.models.rewritten import rewritten
 from tuner.models.transfer import hold_norms
 from tuner.train.batch.batches import BatchChanges
-from tuner.train.program import EpochPlan, Member, RowState, class_shares, evaluation_chunks
+from tuner.train.program import EpochPlan, Member, Problem, RowState, class_shares, evaluation_chunks
 from tuner.train.programs.modules.gradients import FusedModules, ModuleGradients, SingleModules
 from tuner.train.rows.averaging import RowAverages, WeightAverage
 from tuner.train.rows.max_norm import RowMaxNorm
@@ -44,12 +43,8 @@ class ModuleProgram:
     def __init__(
         self,
         members: Sequence[Member],
-        train: Split,
+        problem: Problem,
         *,
-        loss: str,
-        num_outputs: int,
-        device: torch.device,
-        half: bool = False,
         fused: bool | None = None,
         modules: Sequence[nn.Module] = (),
         record_after: int = RECORD_AFTER_RUNS,
@@ -58,22 +53,15 @@ class ModuleProgram:
 
         Args:
             members: The trials.
-            train: Training examples, on the device.
-            loss: `cross_entropy` or `mse`.
-            num_outputs: Classes or regression targets.
-            device: Where to train.
-            half: Run the forward under autocast to bfloat16.
+            problem: What they learn.
             fused: Run the modules under `vmap`, or one after the other, which gives the same bits; None for what is
                 quicker.
             modules: Those of the first members, if they exist already, rewritten; the others are built.
             record_after: Record a step after so many runs, to replay it without Python.
         """
         self.members = tuple(members)
-        self.train = train
-        self.loss = loss
-        self.num_outputs = num_outputs
-        self.device = device
-        self.half = half
+        self.problem = problem
+        device, targets = problem.device, problem.train.targets
         self._recording = Recording(
             script_after=record_after, graph_after=record_after, may_refuse=True, pool=new_pool(device)
         )
@@ -91,17 +79,15 @@ class ModuleProgram:
         self._asked = fused
         self.fused = len(members) >= narrowest if fused is None else fused
         kind = FusedModules if self.fused else SingleModules
-        self._gradients: ModuleGradients = kind(
-            self.modules, self.layout, self.p_KP, self.g_KP, loss=loss, device=device, half=half
-        )
+        self._gradients: ModuleGradients = kind(self.modules, self.layout, self.p_KP, self.g_KP, problem)
         self.best_KP = self.p_KP.clone()
         self._best_buffers = [self._buffers(row) for row in range(len(members))]
         self._average = WeightAverage(settings, partial(dict, parameters=self.p_KP))
         self._buffer_averages = [
             WeightAverage([s], partial(_unsqueezed_buffers, self._gradients, row)) for row, s in enumerate(settings)
         ]
-        self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
-        self._targets = class_shares(train.targets, num_outputs) if self._changes.soft_labels else train.targets
+        self._changes = BatchChanges(members, problem)
+        self._targets = class_shares(targets, problem.num_outputs) if self._changes.soft_labels else targets
         self._trains = False
         """Whether `train()` was called since the last evaluation, or since a row was loaded."""
         self._plan: EpochPlan | None = None
@@ -150,7 +136,7 @@ class ModuleProgram:
         assert self._tables is not None
         indices_KB = plan.order_KN[:, number * self.batch_size : (number + 1) * self.batch_size]
         keys = self._tables.keys_SLK
-        inputs, targets = self.train.inputs[indices_KB], self._targets[indices_KB]
+        inputs, targets = self.problem.train.inputs[indices_KB], self._targets[indices_KB]
         if self._changes.active:
             drawn = {name: table[number] for name, table in self._tables.more.items()}
             self._changes.apply(inputs.flatten(0, 1), targets.flatten(0, 1), indices_KB, drawn)
@@ -202,7 +188,7 @@ class ModuleProgram:
             tables = self._tables
             assert tables is not None
             shape = (len(self.members), batch_size)
-            x, y = (t.new_empty(shape[0] * shape[1], *t.shape[1:]) for t in (self.train.inputs, self._targets))
+            x, y = (t.new_empty(shape[0] * shape[1], *t.shape[1:]) for t in (self.problem.train.inputs, self._targets))
             scalars_RK = torch.zeros_like(tables.scalars_SRK[0])
             keys = [] if tables.keys_SLK is None else [torch.zeros_like(tables.keys_SLK[0])]
             # The step holds no reference to the program, whose memory is free as soon as nobody holds it.
@@ -216,13 +202,13 @@ class ModuleProgram:
                 )
                 update(scalars)
 
-            indices = torch.zeros(shape[0] * batch_size, dtype=torch.int64, device=self.device)
+            indices = torch.zeros(shape[0] * batch_size, dtype=torch.int64, device=self.problem.device)
             more = {name: torch.zeros_like(table[0]) for name, table in tables.more.items()}
             buffers = [t for row in range(shape[0]) for t in self._gradients.buffers(row).values()]
             self._steps[batch_size] = BatchStep(
                 compute,
                 indices=indices,
-                fetch=[(self.train.inputs, x), (self._targets, y)],
+                fetch=[(self.problem.train.inputs, x), (self._targets, y)],
                 reads=[scalars_RK, *keys, *more.values()],
                 first_number=tables.first_row(batch_size),
                 change=partial(self._changes.apply, x, y, indices.view(shape), more) if self._changes.active else None,
@@ -238,7 +224,7 @@ class ModuleProgram:
         with self.averages_in_place():
             self._set_mode(training=False)
             found = [
-                self._gradients.outputs(chunk).view(len(self.members), len(chunk), self.num_outputs)
+                self._gradients.outputs(chunk).view(len(self.members), len(chunk), self.problem.num_outputs)
                 for chunk in evaluation_chunks(inputs)
             ]
         return torch.cat(found, dim=1)
@@ -272,19 +258,19 @@ class ModuleProgram:
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
         self._trains = False
         for name, tensor in self._rows().items():
-            tensor[row] = state[name].to(self.device)
+            tensor[row] = state[name].to(self.problem.device)
         for name, buffer in self._gradients.buffers(row).items():
             buffer.copy_(state[f"buffer.{name}"])
-            self._best_buffers[row][name] = state[f"best_buffer.{name}"].to(self.device)
+            self._best_buffers[row][name] = state[f"best_buffer.{name}"].to(self.problem.device)
         for name, average in self._buffer_averages[row].tensors.items():
-            average[0] = state[f"average_buffer.{name}"].to(self.device)
+            average[0] = state[f"average_buffer.{name}"].to(self.problem.device)
 
     def unsaved(self, row: int) -> str | None:
         return None
 
     @torch.no_grad()
     def save_best(self, rows: Sequence[int]) -> None:
-        index = torch.tensor(rows, device=self.device)
+        index = torch.tensor(rows, device=self.problem.device)
         with self.averages_in_place():
             self.best_KP[index] = self.p_KP[index]
             for row in rows:
@@ -307,11 +293,7 @@ class ModuleProgram:
         self._steps.clear()
         program = ModuleProgram(
             [*(self.members[row] for row in keep), *joining],
-            self.train,
-            loss=self.loss,
-            num_outputs=self.num_outputs,
-            device=self.device,
-            half=self.half,
+            self.problem,
             fused=self._asked,
             modules=[self.modules[row] for row in keep],
         )

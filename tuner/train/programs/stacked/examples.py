@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tuner.models.layers import Convolution, Dense, Network, rounded_width
+from tuner.train.program import Problem, class_shares
 
 
 def rounded_inputs(inputs: Tensor, network: Network) -> Tensor:
@@ -17,9 +18,10 @@ def rounded_inputs(inputs: Tensor, network: Network) -> Tensor:
     return torch.nn.functional.pad(flat, (0, first.inputs - flat.shape[1]))
 
 
-def targets_table(targets: Tensor, num_outputs: int, loss: str) -> Tensor:
+def targets_table(problem: Problem) -> Tensor:
     """Targets as float rows of the rounded width: one-hot for cross entropy."""
+    targets, num_outputs = problem.train.targets, problem.num_outputs
     width = rounded_width(num_outputs)
-    if loss == "cross_entropy":
-        return torch.nn.functional.one_hot(targets, width).float()
+    if problem.loss == "cross_entropy":
+        return class_shares(targets, width)
     return torch.nn.functional.pad(targets.float().view(len(targets), num_outputs), (0, width - num_outputs))

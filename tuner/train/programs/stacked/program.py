@@ -8,13 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tuner.data.dataset import Split
 from tuner.models.dropout import dropout_rates
 from tuner.models.keyed import dropout_threshold
 from tuner.models.layers import BatchNorm, Parameter, transposed_for_module
 from tuner.models.module import initial_values, read_values
 from tuner.train.batch.batches import BatchChanges
-from tuner.train.program import EpochPlan, Member, RowState
+from tuner.train.program import EpochPlan, Member, Problem, RowState
 from tuner.train.programs.stacked.evaluator import Evaluator
 from tuner.train.programs.stacked.examples import rounded_inputs, targets_table
 from tuner.train.programs.stacked.layers import DropoutInputs, Gradients, Weights
@@ -41,34 +40,23 @@ class StackedProgram:
     def __init__(
         self,
         members: Sequence[Member],
-        train: Split,
+        problem: Problem,
         *,
-        loss: str,
-        num_outputs: int,
-        device: torch.device,
-        half: bool = False,
         initialise: bool = True,
     ) -> None:
         """Stack trials.
 
         Args:
             members: The trials; their networks have one shape when rounded.
-            train: Training examples, on the device.
-            loss: `cross_entropy` or `mse`.
-            num_outputs: Classes or regression targets.
-            device: Where to train.
-            half: Multiply matrices in bfloat16; parameters, sums and updates stay in float32.
+            problem: What they learn.
             initialise: Draw initial weights; otherwise rows are zero until `load_state`.
         """
         self.members = tuple(members)
         self._networks = [m.network for m in members if m.network is not None]
         self.network = self._networks[0].rounded()
         assert all(network.rounded() == self.network for network in self._networks)
-        self.train = train
-        self.loss = loss
-        self.num_outputs = num_outputs
-        self.device = device
-        self.half = half
+        self.problem = problem
+        self.device = device = problem.device
         self.layout = RowLayout(self.network.parameters())
         settings = [m.settings for m in members]
         self.batch_size = settings[0].batch_size
@@ -82,7 +70,7 @@ class StackedProgram:
         self.statistics = self._running_statistics(num_trials)
         self.best_statistics = {name: t.clone() for name, t in self.statistics.items()}
         if initialise:
-            added = 0.0 if loss == "mse" else NO_CLASS
+            added = 0.0 if problem.loss == "mse" else NO_CLASS
             for row, (m, network) in enumerate(zip(members, self._networks, strict=True)):
                 values = (
                     self._pretrained(row)
@@ -96,7 +84,7 @@ class StackedProgram:
         averaged = {"parameters": self.p_KP, **self.statistics}
         self._average = WeightAverage(settings, lambda: averaged)
         self._seeds = [m.seed for m in members]
-        self._changes = BatchChanges(members, train, num_outputs=num_outputs, loss=loss)
+        self._changes = BatchChanges(members, problem)
         self._dropout = self._dropout_inputs(settings)
         self._parts = NetworkParts(
             rounded=self.network,
@@ -107,12 +95,12 @@ class StackedProgram:
             first_trained=self._rates.lowest_trained_layer,
             held=self._held_norms(),
         )
-        self.inputs = rounded_inputs(train.inputs, self.network)
-        self.targets = targets_table(train.targets, num_outputs, loss)
+        self.inputs = rounded_inputs(problem.train.inputs, self.network)
+        self.targets = targets_table(problem)
         self._steps: dict[int, BatchStep] = {}
         self._evaluator = Evaluator(  # in float32, as whoever has the stored weights evaluates them
             partial(Tape, num_trials=num_trials, device=device, training=False), self._parts,
-            num_trials=num_trials, num_outputs=num_outputs, example_shape=self.inputs.shape[1:], device=device,
+            num_trials=num_trials, num_outputs=problem.num_outputs, example_shape=self.inputs.shape[1:], device=device,
         )  # fmt: skip
         self._recording = Recording(
             script_after=SCRIPT_AFTER_RUNS, kernels_after=KERNELS_AFTER_RUNS, pool=new_pool(device)
@@ -165,7 +153,7 @@ class StackedProgram:
             z = emit_network(tape, grads, x.view(*shape, *x.shape[1:]), self._parts)
             emit_loss_gradient(
                 tape, grads, z, y.view(*shape, -1),
-                loss=self.loss, num_targets=self.num_outputs, weighted=self._changes.weighted,
+                loss=self.problem.loss, num_targets=self.problem.num_outputs, weighted=self._changes.weighted,
             )  # fmt: skip
             scalars_RK = torch.zeros_like(tables.scalars_SRK[0])
             scalars = {name: row.unsqueeze(1) for name, row in zip(tables.scalar_names, scalars_RK, strict=True)}
@@ -193,7 +181,7 @@ class StackedProgram:
 
     def _new_tape(self) -> Callable[..., Tape]:
         """What makes an empty tape, given its batch size and whether it is for training."""
-        return partial(Tape, num_trials=len(self.members), device=self.device, half=self.half)
+        return partial(Tape, num_trials=len(self.members), device=self.device, half=self.problem.half)
 
     def _dropout_inputs(self, settings: Sequence[Settings]) -> list[DropoutInputs]:
         """One for each dropout layer; none at all when no trial drops anything."""
@@ -285,10 +273,8 @@ class StackedProgram:
         self._steps.clear()  # the rows are a small part of the memory: all else must not be there twice
         self._evaluator.clear()
         program = StackedProgram(
-            [*(self.members[row] for row in keep), *joining], self.train,
-            loss=self.loss, num_outputs=self.num_outputs, device=self.device, half=self.half,
-            initialise=bool(joining),
-        )  # fmt: skip
+            [*(self.members[row] for row in keep), *joining], self.problem, initialise=bool(joining)
+        )
         index = torch.tensor(list(keep), dtype=torch.int64, device=self.device)
         for name, tensor in program._rows().items():
             tensor[: len(keep)] = self._rows()[name].index_select(0, index)
