@@ -7,7 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from tuner.report.certainty.resampling import METRICS, bootstrap_interval, resample_weights, resampled_metric
+from tuner.report.certainty.resampling import (
+    WEIGHTED,
+    WEIGHTED_OF_LABELS,
+    bootstrap_interval,
+    resample_weights,
+    resampled_metric,
+)
+from tuner.train.measure import multi_label, scoring
 
 Drawn = tuple[NDArray[np.float64], NDArray[np.generic]]
 
@@ -65,8 +72,31 @@ def test_weights_count_examples_twice() -> None:
 def test_a_resample_without_one_of_the_classes_is_no_error() -> None:
     shares, targets = classes(np.random.default_rng(2), 6)
     weights = np.array([[6.0 * (t == targets[0]) for t in targets]])
-    for name in METRICS:
+    for name in WEIGHTED:
         assert resampled_metric(name, shares, targets, weights).shape == (1,) or name in ("rmse", "r2")
+
+
+def labels(rng: np.random.Generator, count: int) -> Drawn:
+    truth = (rng.random((count, 3)) < 0.4).astype(np.uint8)
+    return np.clip(0.3 * truth + rng.random((count, 3)) * 0.7, 0, 1), truth
+
+
+@pytest.mark.parametrize(
+    ("metric", "draw"),
+    [
+        *((name, numbers if name == "r2" else classes) for name in scoring.METRICS),
+        *((name, numbers) for name in scoring.METRICS_IN_UNITS),
+        *((name, labels) for name in multi_label.METRICS),
+    ],
+)
+def test_a_metric_that_is_not_weighted_here_is_resampled_as_training_measures_it(
+    metric: str, draw: Callable[[np.random.Generator, int], Drawn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, weights = draw(np.random.default_rng(6), 60), resample_weights(60, resamples=5)
+    weighted = resampled_metric(metric, *drawn, weights)
+    table = WEIGHTED_OF_LABELS if draw is labels else WEIGHTED
+    monkeypatch.delitem(table, metric)
+    assert resampled_metric(metric, *drawn, weights) == pytest.approx(weighted, rel=1e-5)
 
 
 @pytest.mark.slow
@@ -89,8 +119,7 @@ def test_intervals_cover_the_truth_in_95_percent_of_dev_sets(
 
 def test_label_metrics_agree_with_scikit_learn() -> None:
     rng = np.random.default_rng(5)
-    truth = (rng.random((60, 3)) < 0.4).astype(np.uint8)
-    shares = np.clip(0.3 * truth + rng.random((60, 3)) * 0.7, 0, 1)
+    shares, truth = labels(rng, 60)
     said = shares > 0.5
     expected = {
         "f1": metrics.f1_score(truth, said, average="macro"),

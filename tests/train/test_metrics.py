@@ -15,6 +15,7 @@ from tuner.errors import SweepFileError
 from tuner.records import Direction
 from tuner.spec.known.metrics import METRICS, Metric, MetricName
 from tuner.spec.model import ObjectiveSpec, TrainingSpec
+from tuner.train.measure import device_scoring
 from tuner.train.measure.metrics import Evaluation, Loss, resolve_loss, resolve_metric
 
 CLASSIFICATION = [name for name, metric in METRICS.items() if "classification" in metric.tasks]
@@ -227,6 +228,15 @@ def test_scores_on_a_gpu_equal_those_on_the_cpu(name: str, task: str, ties: bool
     if not HAS_GPU:
         assert sum(n for why, n in MACHINE.waits.items() if why != "copy to the device") == 1
         assert MACHINE.waits["copy to the host"] == 1
+
+
+@pytest.mark.gpu
+def test_a_metric_that_no_function_measures_on_a_gpu_is_measured_on_the_host(
+    gpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs, evaluation = case_of(METRICS["f1"], "classification", ties=False)
+    monkeypatch.delitem(device_scoring._OF_OTHERS, "f1")
+    np.testing.assert_array_equal(evaluation(outputs.to(gpu)), evaluation(outputs))
 
 
 @pytest.mark.gpu

@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from tuner.diagnose.intervals import Interval, auroc_interval, wilson_interval
 from tuner.paths import StudyPaths, TrialPaths
-from tuner.records import TrialRecord
+from tuner.records import Direction, TrialRecord
 from tuner.report.certainty.resampling import (
-    LABEL_METRICS,
-    METRICS,
     Array,
     bootstrap_interval,
     example_losses,
     resample_weights,
     resampled_metric,
 )
+from tuner.spec.known.metrics import METRICS
 
 MAX_TRIALS = 100
 """So many of the best trials are compared by their predictions; more would read too many files."""
@@ -78,7 +77,7 @@ def load_dev_scores(
         None if there are no dev targets, no usable predictions, or if the metric is not known here.
     """
     targets = load_array(paths.dev_targets)
-    if metric not in METRICS | LABEL_METRICS or targets is None or len(targets) < 2:
+    if metric not in METRICS or targets is None or len(targets) < 2:
         return None
     fitting = max(10, _WORK // (_MIN_RESAMPLES * len(targets)))
     candidates = [r for r in records if r.value is not None][: min(num_trials, fitting)]
@@ -127,9 +126,8 @@ def _resampled(
     filled = np.where(np.isnan(samples), np.median(known), samples)
     # The first row is the dev set itself, where the trainer's own figure holds: it may be in other units.
     own, rest = filled[0], filled[1:]
-    in_its_units: Array = (
-        rest * (record.value / own) if metric in ("rmse", "loss") and own > 0 else rest - own + record.value
-    )
+    is_error = METRICS[metric].direction is Direction.MINIMIZE
+    in_its_units: Array = rest * (record.value / own) if is_error and own > 0 else rest - own + record.value
     return in_its_units
 
 

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import expit, logit, stdtrit
 
 from tuner.diagnose.intervals import CONFIDENCE, Interval
+from tuner.records import Direction
+from tuner.spec.known import metrics as known
+from tuner.train.measure import multi_label, scoring
 
 Array = NDArray[np.float64]
 Metric = Callable[[Array, NDArray[np.generic], Array], Array]
+_TINY = 1e-12
+"""Probability that stands for 0."""
 
 
 def resample_weights(num_examples: int, *, resamples: int, seed: int = 0) -> Array:
@@ -39,18 +46,36 @@ def resampled_metric(
     Raises:
         KeyError: no such metric.
     """
-    compute = LABEL_METRICS[metric] if _are_labels(targets) else METRICS[metric]
+    shares = np.asarray(predictions, dtype=np.float64)
+    weighted = (WEIGHTED_OF_LABELS if _are_labels(targets) else WEIGHTED).get(metric)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return compute(np.asarray(predictions, dtype=np.float64), targets, weights)
+        return (weighted or partial(by_repetition, metric))(shares, targets, weights)
+
+
+def by_repetition(metric: str, predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    """The metric as training measures it, on each resample in turn: for those that no function here weights."""
+    outputs = predictions
+    if _are_labels(targets):
+        compute: Callable[..., Array] = multi_label.METRICS[metric]
+        outputs = np.asarray(logit(np.clip(predictions, _TINY, 1 - _TINY)))
+    elif metric in scoring.METRICS_IN_UNITS:
+        compute = partial(scoring.METRICS_IN_UNITS[metric], std_T=np.ones(predictions.shape[1]))
+    else:
+        compute = scoring.METRICS[metric]
+    if _are_classes(predictions, targets):
+        outputs = np.log(np.maximum(predictions, _TINY))
+    truth: NDArray[Any] = targets if _are_classes(predictions, targets) else targets.reshape(len(targets), -1)
+    drawn = (np.repeat(np.arange(len(targets)), counts.astype(np.int64)) for counts in weights)
+    return np.array([compute(outputs.astype(np.float32)[None, rows], truth[rows])[0] for rows in drawn])
 
 
 def bootstrap_interval(metric: str, value: float, samples: Array, num_examples: int) -> Interval:
     """A normal interval with the bootstrap's spread, on the metric's own scale.
 
-    The scale (log for errors, log-odds for shares) makes the spread even; measured in simulation, that covers better
-    than the percentile interval does on a few hundred examples.
+    The scale (log-odds for shares, the log of the error for others) makes the spread even; measured in simulation,
+    that covers better than the percentile interval does on a few hundred examples.
     """
-    there, back = _SCALES.get(metric, _ODDS)
+    there, back = _scale_of(known.METRICS[metric])
     # The bootstrap's spread is too small by this factor, and known from as many examples only.
     spread = there(samples).std() * math.sqrt(num_examples / (num_examples - 1))
     half = float(stdtrit(num_examples - 1, (1 + CONFIDENCE) / 2) * spread)
@@ -68,13 +93,13 @@ def _log_odds(x: Array) -> Array:
     return np.log(share / (1 - share))
 
 
-_Scale = tuple[Callable[[Array], Array], Callable[[Array], Array]]
-_ODDS: _Scale = (_log_odds, lambda x: 1 / (1 + np.exp(-x)))
-_SCALES: dict[str, _Scale] = {
-    "rmse": (_log, np.exp),
-    "loss": (_log, np.exp),
-    "r2": (lambda x: _log(1 - x), lambda x: 1 - np.exp(x)),
-}
+def _scale_of(metric: known.Metric) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """To the scale of a metric, and back."""
+    if metric.is_share:
+        return _log_odds, expit
+    if metric.direction is Direction.MAXIMIZE:
+        return lambda x: _log(1 - x), lambda x: 1 - np.exp(x)
+    return _log, np.exp
 
 
 def example_losses(predictions: Array, targets: NDArray[np.generic]) -> Array:
@@ -82,7 +107,7 @@ def example_losses(predictions: Array, targets: NDArray[np.generic]) -> Array:
     if _are_labels(targets):
         right = np.where(np.asarray(targets) > 0, predictions, 1 - predictions)
         return np.asarray(-np.log(np.maximum(right, 1e-12)).mean(axis=1))
-    if targets.ndim == 1 and predictions.shape[1] > 1:
+    if _are_classes(predictions, targets):
         chosen = predictions[np.arange(len(targets)), targets.astype(np.int64)]
         return -np.log(np.maximum(chosen, 1e-12))
     return np.asarray(((predictions - targets.reshape(len(targets), -1).astype(np.float64)) ** 2).mean(axis=1))
@@ -146,7 +171,7 @@ def _loss(predictions: Array, targets: NDArray[np.generic], weights: Array) -> A
     return np.asarray(weights @ example_losses(predictions, targets) / weights.sum(axis=1))
 
 
-METRICS: dict[str, Metric] = {
+WEIGHTED: dict[str, Metric] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "f1": _f1,
@@ -184,7 +209,7 @@ def _subset_accuracy(predictions: Array, targets: NDArray[np.generic], weights: 
     return np.asarray(weights @ right / weights.sum(axis=1))
 
 
-LABEL_METRICS: dict[str, Metric] = {
+WEIGHTED_OF_LABELS: dict[str, Metric] = {
     "f1": _label_f1,
     "micro_f1": _label_micro_f1,
     "auroc": _label_auroc,
@@ -196,6 +221,10 @@ LABEL_METRICS: dict[str, Metric] = {
 
 def _are_labels(targets: NDArray[np.generic]) -> bool:
     return targets.ndim == 2 and targets.dtype.kind in "bu"
+
+
+def _are_classes(predictions: Array, targets: NDArray[np.generic]) -> bool:
+    return targets.ndim == 1 and predictions.shape[1] > 1
 
 
 def _one_hot(targets: NDArray[np.generic], classes: int) -> Array:

@@ -1,7 +1,6 @@
 """The metrics that tuner measures: what each is for, and which way it is better.
 
-They are computed by `tuner.train.measure` (of a cohort's outputs) and `tuner.report.certainty.resampling` (of resampled
-dev predictions); all else that depends on a metric's name is read from here.
+They are computed by `tuner.train.measure`; all else that depends on a metric's name is read from here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Losses and metrics of a cohort's outputs on a GPU: those of `train.measure.scoring` and `train.measure.multi_label`.
 
 K trials, N examples, C classes, labels or targets. Sums are in float64 and counts exact, so that values are those of
-the host but for the last digits; only two numbers of each trial come back, and the host waits once.
+the host but for the last digits; only two numbers of each trial come back, and the host waits once. A metric without a
+function here is computed on the host, from outputs that are brought there.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ BLOCK_ELEMENTS = 2**24
 
 
 @torch.no_grad()
-def scores(z_KNC: Tensor, y: Tensor, *, loss: str, metric: str, target_std: Tensor) -> Tensor:
-    """Loss and metric of each trial, float64 of shape (2, K), on the device.
+def scores(z_KNC: Tensor, y: Tensor, *, loss: str, metric: str, target_std: Tensor) -> Tensor | None:
+    """Loss and metric of each trial, float64 of shape (2, K), on the device; None for a metric unknown here.
 
     Args:
         z_KNC: Logits or predictions, float32.
@@ -27,13 +28,13 @@ def scores(z_KNC: Tensor, y: Tensor, *, loss: str, metric: str, target_std: Tens
         metric: What they are compared by.
         target_std: Units of a target in one standardised unit, float64, on the device; for regression.
     """
+    measure = (_OF_LABELS if loss == "binary_cross_entropy" else _OF_OTHERS).get(metric)
+    if measure is None and metric not in ("loss", "rmse"):
+        return None
     loss_K = _LOSSES[loss](z_KNC, y)
     if metric == "loss":
         return torch.stack([loss_K, loss_K])
-    if metric == "rmse":
-        found = _rmse(z_KNC, y, target_std)
-    else:
-        found = (_OF_LABELS if loss == "binary_cross_entropy" else _OF_OTHERS)[metric](z_KNC, y)
+    found = _rmse(z_KNC, y, target_std) if measure is None else measure(z_KNC, y)
     return torch.stack([loss_K, torch.where(loss_K.isnan(), torch.nan, found)])
 
 

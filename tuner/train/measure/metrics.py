@@ -106,11 +106,11 @@ class Evaluation:
     def __call__(self, outputs: Tensor) -> Scores:
         """Score logits or predictions of shape (trials, examples, outputs), on any device."""
         outputs = outputs.detach().float()
-        if outputs.device.type == "cuda":
-            return self._on_device(outputs)
-        return self._on_host(outputs.cpu().numpy())
+        scores = self._on_device(outputs) if outputs.device.type == "cuda" else None
+        return self._on_host(outputs.cpu().numpy()) if scores is None else scores
 
-    def _on_device(self, z: Tensor) -> Scores:
+    def _on_device(self, z: Tensor) -> Scores | None:
+        """None for a metric that is computed on the host alone."""
         import torch
 
         from tuner.train.measure.device_scoring import scores
@@ -118,8 +118,8 @@ class Evaluation:
         if self._std is None:
             self._std = torch.from_numpy(self._std_T).to(z.device)
         y = self._targets.to(z.device)
-        loss, metric = scores(z, y, loss=self.loss, metric=self.metric.name, target_std=self._std).cpu().numpy()
-        return Scores(loss, metric)
+        found = scores(z, y, loss=self.loss, metric=self.metric.name, target_std=self._std)
+        return None if found is None else Scores(*found.cpu().numpy())
 
     def _on_host(self, z: scoring.Outputs) -> Scores:
         y = self._targets_array
@@ -131,23 +131,13 @@ class Evaluation:
         else:
             loss = scoring.mean_squared_error(z, y)
         match self.metric.name:
-            case "f1" | "micro_f1" | "auroc" | "subset_accuracy" if self.loss == "binary_cross_entropy":
-                metric = multi_label.METRICS[self.metric.name](z, y)
             case "accuracy":
                 assert hits is not None
                 metric = hits
             case "loss":
                 metric = loss.copy()
-            case "balanced_accuracy":
-                metric = scoring.balanced_accuracy(z, y)
-            case "f1":
-                metric = scoring.f1(z, y)
-            case "auroc":
-                metric = scoring.auroc(z, y)
-            case "rmse":
-                metric = scoring.root_mean_squared_error(z, y, self._std_T)
-            case "r2":
-                metric = scoring.r_squared(z, y)
-            case other:
-                raise AssertionError(other)
+            case name if name in scoring.METRICS_IN_UNITS:
+                metric = scoring.METRICS_IN_UNITS[name](z, y, std_T=self._std_T)
+            case name:
+                metric = (multi_label if self.loss == "binary_cross_entropy" else scoring).METRICS[name](z, y)
         return Scores(loss, np.where(np.isnan(loss), np.nan, metric))

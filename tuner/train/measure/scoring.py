@@ -8,6 +8,9 @@ beats `torch.nn.functional.cross_entropy` by ten times for few classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -161,3 +164,14 @@ def area(score_N: Floats, positive_N: npt.NDArray[np.bool_]) -> float:
     below = np.searchsorted(negatives, positives, side="left")
     not_above = np.searchsorted(negatives, positives, side="right")
     return float((below + not_above).sum()) / (2.0 * len(positives) * len(negatives))
+
+
+METRICS: dict[str, Callable[[Outputs, npt.NDArray[Any]], Floats]] = {
+    "balanced_accuracy": balanced_accuracy,
+    "f1": f1,
+    "auroc": auroc,
+    "r2": r_squared,
+}
+"""Of classes and of numbers; the accuracy comes with the loss."""
+METRICS_IN_UNITS: dict[str, Callable[..., Floats]] = {"rmse": root_mean_squared_error}
+"""Those that take `std_T`, the targets' units, besides."""
