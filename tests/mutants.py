@@ -74,7 +74,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/store/lease.py": ("tests/store/test_lease.py",),
     "tuner/store": (_PARTS, "tests/store/test_durable.py", _CONTRACT, "tests/store"),
 }
-"""Where faults are put, and the tests that shall see them; of a file, the first that its name begins with."""
+"""Where faults are put, and the tests that shall see them: of a file, those of the longest part it begins with."""
 Place = tuple[int, int]
 """A line and a column."""
 WAITED = 5
@@ -123,8 +123,13 @@ class Mutant:
 
 def python_files() -> list[str]:
     """Each file once, though both it and its folder may be a part."""
-    found = {p for part in PARTS for p in ([ROOT / part] if part.endswith(".py") else (ROOT / part).glob("*.py"))}
+    found = {p for part in PARTS for p in ([ROOT / part] if part.endswith(".py") else (ROOT / part).rglob("*.py"))}
     return sorted(str(p.relative_to(ROOT)) for p in found)
+
+
+def moved_away() -> list[str]:
+    """What the table names and is not there."""
+    return [path for part, tests in PARTS.items() for path in (part, *tests) if not (ROOT / path).exists()]
 
 
 def never_run(tree: ast.Module) -> list[tuple[Place, Place]]:
@@ -205,7 +210,7 @@ def begin(mutant: Mutant, copy: Path, *, usual: float, seconds: float, slow: boo
 
 
 def tests_for(file: str) -> tuple[str, ...]:
-    return next(tests for part, tests in PARTS.items() if file.startswith(part))
+    return PARTS[max((part for part in PARTS if file.startswith(part)), key=len)]
 
 
 def start_tests(copy: Path, tests: Sequence[str], *, seconds: float, slow: bool) -> int:
@@ -295,6 +300,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     asked = arguments()
+    if missing := moved_away():
+        sys.exit(f"PARTS names {', '.join(missing)}, which is not there: mend the table")
     sys.dont_write_bytecode = True
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     for name in IMPORTED:
@@ -304,6 +311,8 @@ def main() -> None:
         for mutant in draw(asked.count, asked.seed)
         if any(mutant.file.startswith(only) or f"{mutant.file}:{mutant.line}" == only for only in asked.only)
     ]
+    if not drawn:
+        sys.exit(f"of the {asked.count} faults none lies in {', '.join(asked.only)}")
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
         tried = try_all(drawn, Path(folder), processes=asked.processes, seconds=asked.seconds, slow=asked.slow)
