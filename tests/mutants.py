@@ -57,7 +57,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/diagnose": ("tests/diagnose",),
     "tuner/report/certainty/statistics.py": ("tests/report/test_leaderboard.py", "tests/report/test_statistics.py"),
     "tuner/report/certainty/resampling.py": ("tests/report/test_resampling.py", "tests/report/test_statistics.py"),
-    "tuner/report/certainty/ranking.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
+    "tuner/ranking.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
     "tuner/report/certainty/ties.py": ("tests/report/test_statistics.py", "tests/report/test_leaderboard.py"),
     "tuner/report/certainty/overstatement.py": ("tests/report/test_statistics.py", "tests/report/test_summary.py"),
     "tuner/train/loop/early_stopping.py": ("tests/train/test_early_stopping.py", "tests/train/test_cohort.py"),

@@ -19,7 +19,7 @@ SOURCE = Path(tuner.__file__).parent
 
 LAYERS = (
     {"errors", "faults", "records", "paths"},
-    {"spec", "imports"},
+    {"spec", "imports", "ranking"},
     {"models", "data", "search", "diagnose"},
     {"train", "store"},
     {"execute", "report"},

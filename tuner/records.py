@@ -29,6 +29,11 @@ class Direction(StrEnum):
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
 
+    @property
+    def sign(self) -> float:
+        """What values are multiplied by so that larger is better."""
+        return 1.0 if self is Direction.MAXIMIZE else -1.0
+
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is strictly better than `b`; a NaN is never better."""
         return a > b if self is Direction.MAXIMIZE else a < b
@@ -36,7 +41,7 @@ class Direction(StrEnum):
     @property
     def worst(self) -> float:
         """The value that every finite value is better than."""
-        return float("-inf") if self is Direction.MAXIMIZE else float("inf")
+        return self.sign * float("-inf")
 
 
 class TrialState(StrEnum):

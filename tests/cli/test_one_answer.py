@@ -20,8 +20,9 @@ from tuner.cli.report import report
 from tuner.cli.show import show
 from tuner.cli.status import status
 from tuner.paths import StudyPaths
-from tuner.records import FINALIST, Direction, TrialFinished
+from tuner.records import FINALIST, Direction, TrialFinished, TrialState
 from tuner.report.certainty.choice import choice_so_far, final_choice
+from tuner.report.certainty.finalists import finals
 from tuner.spec.kept.space_values import space_to_json
 from tuner.spec.model import DataSpec, SweepSpec
 from tuner.store.optuna_store import OptunaStore, open_store
@@ -91,6 +92,17 @@ def test_one_answer_everywhere_with_its_reason(results: Path) -> None:
     assert re.search(r"^trial\s+2\s+2\b", call(compare, "digits", "digits", *where).stdout, re.MULTILINE)
 
 
+def test_of_finalists_one_that_breaks_a_constraint_is_no_choice_where_another_keeps_it(results: Path) -> None:
+    study = read_study(StudyPaths(results / "digits"), study="digits")
+    records = tuple(replace(r, facts={"violation": float(r.number == 2)}) for r in study.records)
+    study = replace(study, records=records)
+    choice, decided = final_choice(study), finals(study)
+    assert choice is not None
+    assert decided is not None
+    assert choice.record.number == decided.winner.record.number == 1
+    assert [(f.record.number, f.tied) for f in decided.finalists] == [(1, True), (2, False)]
+
+
 def test_the_next_study_starts_with_it(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     winners = winners_of_study(read_study(StudyPaths(results / "digits"), study="digits"))
     assert [params["momentum"] for params in winners] == [0.92, 0.91, 0.90, 0.93]
@@ -99,7 +111,7 @@ def test_the_next_study_starts_with_it(results: Path, capsys: pytest.CaptureFixt
 
 def test_before_a_trial_has_finished_the_best_under_way_keeps_the_constraints(results: Path) -> None:
     study = read_study(StudyPaths(results / "digits"), study="digits")
-    running = [replace(r, state="running", facts={"violation": float(r.number == 1)}) for r in study.records]
+    running = [replace(r, state=TrialState.RUNNING, facts={"violation": float(r.number == 1)}) for r in study.records]
     study = replace(study, records=tuple(running), finalists=())
     assert final_choice(study) is None
     choice = choice_so_far(study)

@@ -19,9 +19,9 @@ from tests.reliability.launch import Command, Zygote, launch, wait_for
 from tests.reliability.rig import MARK, Place, Rig
 from tests.reliability.test_signals import SLOW, long_epochs
 from tuner.faults import POINTS
+from tuner.ranking import rank_trials
 from tuner.report.certainty.choice import stored_tests
 from tuner.store.reader import read_study
-from tuner.sweep.finalists import best_trials
 
 pytestmark = pytest.mark.slow
 
@@ -246,5 +246,5 @@ def test_a_listener_hears_of_each_epoch_once_over_kills_pauses_and_finalists(qui
     trained |= {("finalists", r.number): r.epochs for r in study.finalists}
     assert rig.heard() == {key: list(range(1, epochs + 1)) for key, epochs in trained.items()}
     names = re.findall(r"^(finalist \d+, seed \d of \d) complete", "".join(r.err for r in rig.runs), re.MULTILINE)
-    best = [r.number for r in best_trials(study.records, direction=study.direction, count=2)]
+    best = [r.number for r in rank_trials(study.records, direction=study.direction)[:2]]
     assert sorted(names) == sorted(f"finalist {n}, seed {seed} of 2" for n in best for seed in (1, 2))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.report.simulate import SPACE, SimulatedStudy
+from tuner.ranking import best_trial, rank_trials, trials_apart
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
-from tuner.report.certainty.ranking import best_trial, rank_trials, trials_apart
 from tuner.report.tables.leaderboard import TrialNote, leaderboard
 from tuner.store.study_data import StudyData
 

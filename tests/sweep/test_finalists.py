@@ -11,10 +11,11 @@ import pytest
 
 from tests.sweep.parts import EPOCHS, Notes, accuracy, strategy, sweep
 from tuner.execute.scripted import ScriptedExecutor
+from tuner.ranking import rank_trials
 from tuner.records import FINALIST, Direction, EpochResult, TrialRecord, TrialState
 from tuner.spec.model import LimitsSpec
 from tuner.store.memory import MemoryStore
-from tuner.sweep.finalists import FinalistStrategy, best_trials
+from tuner.sweep.finalists import FinalistStrategy
 from tuner.sweep.loop import Sweep
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.watcher import Watcher
@@ -35,7 +36,7 @@ def test_the_best_are_complete_and_of_equals_the_earlier(direction: Direction, e
         record(0, 0.5), record(1, 0.1), record(2, 0.9), record(3, 0.95, TrialState.PRUNED), record(4, 0.5),
         record(5, None, TrialState.FAILED),
     ]  # fmt: skip
-    assert [r.number for r in best_trials(records, direction=direction, count=3)] == expected
+    assert [r.number for r in rank_trials(records, direction=direction)[:3]] == expected
 
 
 def retrain(
@@ -52,7 +53,7 @@ def retrain(
 def test_each_is_trained_once_on_each_fresh_seed_and_a_resume_goes_on(tmp_path: Path) -> None:
     search = MemoryStore(study="s")
     sweep(tmp_path, strategy(trials=9), store=search).run()
-    finalists = best_trials(search.records(), direction=Direction.MAXIMIZE, count=3)
+    finalists = rank_trials(search.records(), direction=Direction.MAXIMIZE)[:3]
     store, stop = MemoryStore(study="s/finalists"), StopRequest()
 
     class Stopper(Notes):

@@ -162,12 +162,11 @@ def _finite(result: EpochResult) -> bool:
 
 
 def _gain(before: float, after: float, direction: Direction) -> float:
-    return after - before if direction is Direction.MAXIMIZE else before - after
+    return direction.sign * (after - before)
 
 
 def _best_index(curve: Sequence[EpochResult], direction: Direction) -> int:
-    sign = 1 if direction is Direction.MAXIMIZE else -1
-    return max(range(len(curve)), key=lambda i: (sign * curve[i].dev_metric, -i))
+    return max(range(len(curve)), key=lambda i: (direction.sign * curve[i].dev_metric, -i))
 
 
 def _best_value(curve: Sequence[EpochResult], direction: Direction) -> float:

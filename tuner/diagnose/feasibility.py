@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuner.diagnose.scores import diverged
+from tuner.ranking import diverged
 from tuner.records import TrialRecord, TrialState
 
 HIGH_SHARE = 0.1

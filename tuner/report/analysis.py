@@ -17,12 +17,12 @@ from tuner.diagnose.importance import Importance, importances
 from tuner.diagnose.intervals import Interval
 from tuner.diagnose.next_step import Evidence, Step, next_step
 from tuner.paths import StudyPaths
-from tuner.records import Direction, EpochResult, TrialRecord
+from tuner.ranking import trials_apart
+from tuner.records import EpochResult, TrialRecord
 from tuner.report.certainty.choice import Choice, final_choice, outdated_test, stored_tests
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of
 from tuner.report.certainty.more_trials import BestOfK, best_of_k
-from tuner.report.certainty.ranking import trials_apart
 from tuner.report.certainty.statistics import StudyStatistics, study_statistics
 from tuner.report.curves import read_curves
 from tuner.report.facts import data_count, full_epochs, num_measured, sweep_value, target_error
@@ -101,7 +101,7 @@ class Analysis:
         if self.finals is not None and self.best is not None:
             for finalist in self.finals.finalists:
                 if finalist.record.number == self.best.number:
-                    return max(0.0, self._sign * (finalist.search_value - finalist.mean))
+                    return max(0.0, self.study.direction.sign * (finalist.search_value - finalist.mean))
         return self.statistics.overstatement or 0.0
 
     @cached_property
@@ -109,13 +109,9 @@ class Analysis:
         """Bias and variance of the best trial, its luck taken off: what the study's verdict rests on."""
         if self.best is None or self.best.best is None:
             return None
-        honest = replace(self.best.best, dev_metric=self.best.best.dev_metric - self._sign * self.luck)
+        honest = replace(self.best.best, dev_metric=self.best.best.dev_metric - self.study.direction.sign * self.luck)
         interval = self.statistics.intervals.get(self.best.number)
-        return self._error_parts(honest, interval.shifted(-self._sign * self.luck) if interval else None)
-
-    @property
-    def _sign(self) -> float:
-        return 1.0 if self.study.direction is Direction.MAXIMIZE else -1.0
+        return self._error_parts(honest, interval.shifted(-self.study.direction.sign * self.luck) if interval else None)
 
     @cached_property
     def importances(self) -> tuple[Importance, ...]:

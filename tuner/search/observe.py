@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+from tuner.ranking import usable_value
 from tuner.records import Direction, FailureReason, TrialRecord, TrialState
 
 Noise: TypeAlias = Callable[[Sequence[TrialRecord]], float]
@@ -23,30 +24,25 @@ def failed_by_configuration(record: TrialRecord) -> bool:
     return record.state is TrialState.FAILED and not record.reason.startswith(_BLAMELESS)
 
 
-def usable_value(record: TrialRecord) -> float | None:
-    """The best dev metric so far; None where there is none, it is not finite, or the trial failed."""
-    if record.state is TrialState.FAILED or record.value is None or not math.isfinite(record.value):
-        return None
-    return record.value
-
-
 def best_of(records: Iterable[TrialRecord], direction: Direction) -> TrialRecord | None:
     """The trial with the best usable value; the first of equals."""
-    best: TrialRecord | None = None
-    best_value = direction.worst
-    for record in records:
-        value = usable_value(record)
-        if value is not None and (best is None or direction.better(value, best_value)):
-            best, best_value = record, value
-    return best
+    return next(iter(best_first(records, direction)), None)
+
+
+def best_first(records: Iterable[TrialRecord], direction: Direction) -> list[TrialRecord]:
+    """The trials that have a usable value, best first; equals stay in their order.
+
+    It is not the order of the leaderboard: whether a trial has finished makes no difference to a search, and what
+    breaks a constraint has a worse value by then (`search/wrap/scalarised.py`).
+    """
+    usable = [(value, record) for record in records if (value := usable_value(record)) is not None]
+    return [record for _, record in sorted(usable, key=lambda pair: -direction.sign * pair[0])]
 
 
 def worst_value(records: Sequence[TrialRecord], direction: Direction) -> float | None:
     """The worst usable value: what a failed configuration is taken to be worth. None without any."""
     values = [value for record in records if (value := usable_value(record)) is not None]
-    if not values:
-        return None
-    return min(values) if direction is Direction.MAXIMIZE else max(values)
+    return min(values, key=lambda value: direction.sign * value, default=None)
 
 
 def values_at_rungs(record: TrialRecord, rungs: Sequence[int]) -> tuple[tuple[int, float], ...]:

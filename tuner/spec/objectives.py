@@ -59,7 +59,7 @@ def losses_of(record: TrialRecord, *, direction: Direction, others: Sequence[Obj
     if record.value is None or any(o.name not in record.objectives for o in others):
         return None
     signed = [(record.value, direction), *((record.objectives[o.name], o.direction) for o in others)]
-    losses = tuple(-value if way is Direction.MAXIMIZE else value for value, way in signed)
+    losses = tuple(-way.sign * value for value, way in signed)
     return None if any(loss != loss for loss in losses) else losses
 
 

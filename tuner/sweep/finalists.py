@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tuner.records import FINALIST, Direction, Json, TrialRecord
-from tuner.report.certainty.ranking import rank_trials
+from tuner.records import FINALIST, Json, TrialRecord
 from tuner.search.strategy import Decision, Start
-
-
-def best_trials(records: Sequence[TrialRecord], *, direction: Direction, count: int) -> list[TrialRecord]:
-    """The best COMPLETE trials, in the order of the leaderboard."""
-    return rank_trials(records, direction=direction)[:count]
 
 
 class FinalistStrategy:

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 
 from tuner.paths import TrialPaths, left_beside, own_place
+from tuner.ranking import rank_trials
 from tuner.records import Direction, TrialRecord, TrialState
-from tuner.report.certainty.ranking import rank_trials
 from tuner.spec.objectives import Objective, pareto_front
 from tuner.sweep.watcher import Watcher
 

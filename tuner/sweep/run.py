@@ -16,6 +16,7 @@ from tuner.execute.facts import TaskFacts
 from tuner.execute.open import begin_to_load, open_executor
 from tuner.faults import fault_point
 from tuner.paths import LinkInStudyError, StudyPaths
+from tuner.ranking import best_trial, rank_trials
 from tuner.records import Json, TrialRecord
 from tuner.spec.defaults import build_space
 from tuner.spec.known.networks import MODELS
@@ -23,7 +24,7 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import further_objectives
 from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.ending import why_ended, write_all
-from tuner.sweep.finalists import FinalistStrategy, best_trials
+from tuner.sweep.finalists import FinalistStrategy
 from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
@@ -146,7 +147,7 @@ class StudyRun:
                         complete = self._confirm(store, executor)
                     if complete:
                         notes.come_to("done")
-                any_complete = bool(best_trials(store.records(), direction=facts.direction, count=1))
+                any_complete = best_trial(store.records(), direction=facts.direction) is not None
         fault_point("before_reports")
         write_all(self.paths, study=self.spec.study, url=options.store_url, in_full=self.stop.signal is None)
         fault_point("after_reports")
@@ -257,7 +258,7 @@ class StudyRun:
         """Train the finalists on fresh seeds, as far as that has not been done; returns whether it is done."""
         rule = self.spec.finalists
         assert rule is not None
-        chosen = best_trials(store.records(), direction=store.direction, count=rule.count)
+        chosen = rank_trials(store.records(), direction=store.direction)[: rule.count]
         if not chosen:
             return True
         with self._open(executor, self.finalists) as finals:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from tuner.records import Direction, Json, TrialRecord, TrialState
-from tuner.report.certainty.ranking import best_trial
+from tuner.ranking import best_trial, finite_value, rank_key
+from tuner.records import Direction, Json, TrialRecord
 from tuner.report.words.numbers import metric_text
 from tuner.store.study_data import StudyData
 
@@ -58,12 +58,11 @@ def choice_so_far(study: StudyData) -> Choice | None:
     choice = final_choice(study)
     if choice is not None:
         return choice
-    under_way = [r for r in study.records if r.state in (TrialState.RUNNING, TrialState.PAUSED) and r.value is not None]
-    if not under_way:
-        return None
-    turned = -1.0 if study.direction is Direction.MAXIMIZE else 1.0
-    best = min(under_way, key=lambda r: (r.violation, turned * (r.value or 0.0), r.number))
-    return Choice(best, f"best dev {study.metric} of the trials under way; none has finished yet")
+    valued = (record for record in study.records if finite_value(record) is not None)
+    under_way = (record for record in valued if not record.state.final)
+    best = min(under_way, key=rank_key(study.direction), default=None)
+    why = f"best dev {study.metric} of the trials under way; none has finished yet"
+    return None if best is None else Choice(best, why)
 
 
 def fresh_values(study: StudyData) -> dict[int, list[float]]:
@@ -72,19 +71,22 @@ def fresh_values(study: StudyData) -> dict[int, list[float]]:
     values: dict[int, list[float]] = {}
     for repeat in study.finalists:
         original = trials.get(repeat.facts.get("repeat_of", -1))
-        if original is None or original.value is None or repeat.value is None or not math.isfinite(repeat.value):
-            continue
-        values.setdefault(original.number, []).append(repeat.value)
+        value = finite_value(repeat)
+        if original is not None and original.value is not None and value is not None:
+            values.setdefault(original.number, []).append(value)
     return values
 
 
 def chosen_finalist(
     values: Mapping[int, Sequence[float]], trials: Mapping[int, TrialRecord], *, direction: Direction
 ) -> int:
-    """The smallest network among those whose mean lies within one standard error of the best mean, by its number."""
-    means = {number: mean_of(each) for number, each in values.items()}
-    turned = -1.0 if direction is Direction.MAXIMIZE else 1.0
-    best = min(means, key=lambda n: (turned * means[n], trials[n].num_parameters, n))
+    """The smallest network among those whose mean lies within one standard error of the best mean, by its number.
+
+    Raises:
+        ValueError: there are none.
+    """
+    means = {number: mean_of(each) for number, each in eligible(values, trials).items()}
+    best = min(means, key=lambda n: (-direction.sign * means[n], trials[n].num_parameters, n))
     sd, _ = pooled_sd(list(values.values()))
 
     def error(number: int) -> float:
@@ -93,6 +95,12 @@ def chosen_finalist(
 
     near = [number for number in means if abs(means[number] - means[best]) <= error(number)]
     return min(near, key=lambda n: (trials[n].num_parameters, n))
+
+
+def eligible(values: Mapping[int, Sequence[float]], trials: Mapping[int, TrialRecord]) -> dict[int, Sequence[float]]:
+    """The finalists that may be chosen: those that keep all constraints, or where none does that break them least."""
+    least = min(trials[number].violation for number in values)
+    return {number: each for number, each in values.items() if trials[number].violation == least}
 
 
 def pooled_sd(groups: Sequence[Sequence[float]]) -> tuple[float | None, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,8 +11,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from tuner.diagnose.intervals import CONFIDENCE, Interval
-from tuner.records import Direction, TrialRecord
-from tuner.report.certainty.choice import chosen_finalist, fresh_values, mean_of, pooled_sd
+from tuner.ranking import rank_key
+from tuner.records import TrialRecord
+from tuner.report.certainty.choice import chosen_finalist, eligible, fresh_values, mean_of, pooled_sd
 from tuner.store.study_data import StudyData
 
 
@@ -42,7 +44,7 @@ class Finals:
     """All finalists, in their final order."""
 
     finalists: tuple[Finalist, ...]
-    """Best mean first; never empty."""
+    """Best mean first, those that break a constraint behind the others; never empty."""
     seed_sd: float | None
     """Standard deviation of the dev metric over seeds, pooled over the finalists."""
     overstatement: float
@@ -58,15 +60,17 @@ def finals(study: StudyData) -> Finals | None:
     values = fresh_values(study)
     if not values:
         return None
-    sign = 1.0 if study.direction is Direction.MAXIMIZE else -1.0
+    sign, rivals = study.direction.sign, eligible(values, trials)
     sd, freedom = pooled_sd(list(values.values()))
-    best = max(values.values(), key=lambda v: sign * mean_of(v))
+    best = max(rivals.values(), key=lambda v: sign * mean_of(v))
     finalists = [
-        _finalist(trials[t], v, sd=sd, freedom=freedom, best=best, rivals=len(values)) for t, v in values.items()
+        _finalist(trials[t], v, sd=sd, freedom=freedom, best=best if t in rivals else None, rivals=len(rivals))
+        for t, v in values.items()
     ]
     chosen = chosen_finalist(values, trials, direction=study.direction)
-    finalists.sort(key=lambda f: (-sign * f.mean, f.record.num_parameters))
-    first = min(finalists, key=lambda f: (-sign * f.search_value, f.record.num_parameters, f.record.number))
+    finalists.sort(key=lambda f: (f.record.violation, -sign * f.mean, f.record.num_parameters))
+    in_search = rank_key(study.direction)
+    first = min(finalists, key=lambda f: in_search(f.record))
     overstated = sign * (first.search_value - first.mean)
     half = None if sd is None else half_width_of_mean(sd, len(first.values), freedom)
     return Finals(
@@ -96,12 +100,19 @@ def _largest_range(means: int, freedom: int) -> float:
 
 
 def _finalist(
-    record: TrialRecord, values: list[float], *, sd: float | None, freedom: int, best: list[float], rivals: int
+    record: TrialRecord,
+    values: list[float],
+    *,
+    sd: float | None,
+    freedom: int,
+    best: Sequence[float] | None,
+    rivals: int,
 ) -> Finalist:
+    """One finalist; `best` are the values of the one with the best mean, if it may be chosen as that may."""
     mean, (own, _) = mean_of(values), pooled_sd([values])
     half = None if sd is None else half_width_of_mean(sd, len(values), freedom)
     reach = 0.0
-    if sd is not None and rivals > 1:
+    if sd is not None and rivals > 1 and best is not None:
         # Tukey's range, as Kramer widened it for means over unequal numbers of seeds.
         reach = _largest_range(rivals, freedom) * sd * math.sqrt((1 / len(values) + 1 / len(best)) / 2)
     return Finalist(
@@ -110,5 +121,5 @@ def _finalist(
         mean=mean,
         sd=math.nan if own is None else own,
         interval=None if half is None else Interval(mean - half, mean + half),
-        tied=abs(mean_of(best) - mean) <= reach,
+        tied=best is not None and abs(mean_of(best) - mean) <= reach,
     )

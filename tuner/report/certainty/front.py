@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner.errors import TunerError, UsageError
-from tuner.records import Direction, TrialRecord
+from tuner.ranking import rank_trials
+from tuner.records import TrialRecord
 from tuner.report.certainty.dev_scores import DevScores
-from tuner.report.certainty.ranking import rank_trials
 from tuner.report.certainty.resampling import Array
 from tuner.report.certainty.ties import leads_by_luck, may_be_best
 from tuner.report.facts import sweep_value
@@ -72,7 +72,7 @@ def front_of(study: StudyData, ranked: Sequence[TrialRecord], scores: DevScores 
     if not members:
         return None
     losses = {r.number: f for r in ranked if (f := losses_of(r, direction=study.direction, others=others)) is not None}
-    sign = 1.0 if study.direction is Direction.MAXIMIZE else -1.0
+    sign = study.direction.sign
     return Front(
         objectives=others,
         members=tuple(_member(r, members, losses, scores, sign) for r in members),
@@ -114,7 +114,7 @@ def _loss(study: StudyData, record: TrialRecord, name: str) -> float:
 
 def _signed(study: StudyData, name: str, value: float) -> float:
     direction = study.direction if name == study.metric else direction_of(name)
-    return -value if direction is Direction.MAXIMIZE else value
+    return -direction.sign * value
 
 
 def _member(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tuner.ranking import finite_value
 from tuner.records import Direction, TrialRecord
 from tuner.report.certainty.resampling import Array
 from tuner.report.words.numbers import difference_text
@@ -48,8 +48,8 @@ def best_of_k(records: Sequence[TrialRecord], *, direction: Direction, noise: fl
 
     Exact for random search. A search that learns does better later than earlier, so that this understates it a little.
     """
-    sign = 1.0 if direction is Direction.MAXIMIZE else -1.0
-    values = np.sort([sign * r.value for r in records if r.value is not None and math.isfinite(r.value)])
+    sign = direction.sign
+    values = np.sort([sign * v for r in records if (v := finite_value(r)) is not None])
     total = len(values)
     if total < _MIN_TRIALS:
         return None

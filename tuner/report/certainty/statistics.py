@@ -13,10 +13,10 @@ from scipy.special import ndtri
 from tuner.diagnose.intervals import CONFIDENCE, Interval, cross_validated_interval, wilson_interval
 from tuner.diagnose.noise import standard_error
 from tuner.paths import StudyPaths
-from tuner.records import Direction, TrialRecord
+from tuner.ranking import rank_trials
+from tuner.records import TrialRecord
 from tuner.report.certainty.dev_scores import DevScores, load_dev_scores
 from tuner.report.certainty.overstatement import expected_overstatement, own_noise
-from tuner.report.certainty.ranking import rank_trials
 from tuner.report.certainty.resampling import Array
 from tuner.report.certainty.ties import tie_group, unpaired_tie_group
 from tuner.report.facts import data_count, fold_scores
@@ -69,7 +69,7 @@ def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatist
     num_dev = scores.num_examples if scores else data_count(study, "num_dev")
     ties, basis = _ties(study, ranked, scores, num_dev)
     tied = [r for r in ranked if r.number in ties]
-    sign = _sign(study.direction)
+    sign = study.direction.sign
     overstatement = noise = None
     if scores is not None and len(scores.trials) > 1:
         values = sign * np.array([r.value for r in ranked], dtype=np.float64)
@@ -116,10 +116,6 @@ def _lead_errors(scores: DevScores) -> dict[int, float]:
     return dict(zip(scores.trials[1:], errors[1:].tolist(), strict=True))
 
 
-def _sign(direction: Direction) -> float:
-    return 1.0 if direction is Direction.MAXIMIZE else -1.0
-
-
 def _intervals(study: StudyData, scores: DevScores | None, num_dev: int | None) -> dict[int, Interval]:
     """From predictions where they are; else from the dev set's size, or as wide as those of the other trials."""
     known = {} if scores is None else {t: scores.interval(i) for i, t in enumerate(scores.trials)}
@@ -162,7 +158,7 @@ def _ties(
 ) -> tuple[frozenset[int], Basis]:
     if not ranked:
         return frozenset(), "none"
-    sign = _sign(study.direction)
+    sign = study.direction.sign
     values = sign * np.array([r.value for r in ranked], dtype=np.float64)
     if scores is not None and scores.trials[0] == ranked[0].number:
         return _paired_ties(ranked, values, scores, sign), "paired"

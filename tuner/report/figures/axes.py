@@ -75,7 +75,7 @@ def set_unit_axis(axes: Axes, dimension: Dimension) -> None:
 
 def metric_limits(values: Sequence[float], *, direction: Direction) -> tuple[float, float]:
     """Limits of a metric's axis that show the good trials; the worst may fall outside."""
-    sign = 1.0 if direction is Direction.MAXIMIZE else -1.0
+    sign = direction.sign
     ordered = np.sort(sign * np.array([v for v in values if math.isfinite(v)]))
     if len(ordered) == 0:
         return 0.0, 1.0

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tuner.diagnose.importance import Finding
-from tuner.diagnose.scores import diverged
+from tuner.ranking import diverged
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.figures.axes import (
@@ -63,7 +63,7 @@ def _draw_best_of_buckets(
     limits: tuple[float, float],
 ) -> None:
     """The isolation plot: the best finished trial of each bucket, over all other hyperparameters, with its interval."""
-    sign = 1.0 if analysis.study.direction is Direction.MAXIMIZE else -1.0
+    sign = analysis.study.direction.sign
     buckets = len(dimension.choices) if dimension.kind == "categorical" else _BUCKETS
     best: dict[int, TrialRecord] = {}
     for record, at in zip(shown, x, strict=True):

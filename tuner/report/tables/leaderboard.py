@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from tuner.ranking import rank_trials, trials_apart
 from tuner.records import Direction, TrialRecord
-from tuner.report.certainty.ranking import rank_trials, trials_apart
 from tuner.report.facts import sweep_value
 from tuner.report.space import shown_params
 from tuner.report.words.escape import characters
@@ -59,8 +59,7 @@ def gap(record: TrialRecord, *, direction: Direction) -> float | None:
     """By how much the dev metric of the best epoch is worse than the training metric; negative if it is better."""
     if record.best is None:
         return None
-    difference = record.best.train_metric - record.best.dev_metric
-    return difference if direction is Direction.MAXIMIZE else -difference
+    return direction.sign * (record.best.train_metric - record.best.dev_metric)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
+from tuner.ranking import usable_value
 from tuner.records import Direction, Params, ParamValue, TrialRecord, TrialState
-from tuner.search.observe import failed_by_configuration, usable_value, values_at_rungs, worst_value
+from tuner.search.observe import failed_by_configuration, values_at_rungs, worst_value
 from tuner.search.optuna.space import distribution_of, suggest, to_optuna
 from tuner.spec.space import Space
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from tuner.ranking import usable_value
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
-from tuner.search.observe import usable_value
 
 _NUM_BEST = 3
 _NOISE_FACTOR = 2.0
@@ -54,7 +54,7 @@ def diagnose(
     in_full = any(record.state is TrialState.COMPLETE for record in records)
     if not in_full and all(len(record.rungs) < 2 for record in records):
         return None
-    sign = -1.0 if direction is Direction.MAXIMIZE else 1.0
+    sign = -direction.sign
     usable = [(value, r.best) for r in records if (value := usable_value(r)) is not None and r.best is not None]
     best = [result for _, result in sorted(usable, key=lambda pair: sign * pair[0])[:_NUM_BEST]]
     gap = median(sign * (result.dev_metric - result.train_metric) for result in best)

@@ -12,7 +12,7 @@ from tuner.records import Direction, Params, TrialRecord, TrialState
 from tuner.search.cube import Cube
 from tuner.search.designs import sobol
 from tuner.search.distinct import Distinct, Key, key_of
-from tuner.search.observe import Noise, best_of, usable_value
+from tuner.search.observe import Noise, best_first
 from tuner.search.priority.acquisition import Candidates
 from tuner.search.priority.effort import worthwhile
 from tuner.search.priority.observations import observe
@@ -252,15 +252,9 @@ class Session:
 
     def _without_model(self) -> Array:
         explorer = self._explorer
-        usable = [r for r in self._known if usable_value(r) is not None]
-        if len(self.records) % 2 or not usable:
+        best = best_first(self._known, explorer.direction)[:_CHEAP_BASES]
+        if len(self.records) % 2 or not best:
             return self._anywhere()
-        best: list[TrialRecord] = []
-        while usable and len(best) < _CHEAP_BASES:
-            leader = best_of(usable, explorer.direction)
-            assert leader is not None
-            best.append(leader)
-            usable = [r for r in usable if r is not leader]
         near: Array = self._drawing().around(self._stacked([r.number for r in best]), 1)[0]
         return near
 

@@ -60,7 +60,7 @@ def observe(
     for record, point in zip(records, points, strict=True):
         for epoch, value in _measured(record, epochs=epochs, worst=worst, running=running):
             rows.append(np.append(point, length_of(epoch, epochs=epochs)))
-            values.append(value if direction is Direction.MAXIMIZE else -value)
+            values.append(direction.sign * value)
     if not values:
         return None
     y = np.array(values)

@@ -121,8 +121,7 @@ class PriorityStrategy:
         """Without a model: send on a trial that is among the best third of all that reached its rung."""
         for rung in reversed(self._rungs[:-1]):
             reached = [(value, r.number) for r in session.records for epoch, value in values_at_rungs(r, (rung,))]
-            sign = -1 if self._explorer.direction.better(1.0, 0.0) else 1
-            reached.sort(key=lambda pair: (sign * pair[0], pair[1]))
+            reached.sort(key=lambda pair: (-self._explorer.direction.sign * pair[0], pair[1]))
             promoted = {number for _, number in reached[: len(reached) // REDUCTION_FACTOR]}
             for record in paused:
                 if record.epochs == rung and record.number in promoted:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tuner.records import Direction, Params, TrialRecord, TrialState
-from tuner.search.observe import best_of, usable_value
+from tuner.search.observe import best_first
 from tuner.search.strategy import Advance, Decision, Stop, Strategy
 from tuner.search.wrap.zoom import zoomed_space
 from tuner.spec.space import Space
@@ -21,14 +21,8 @@ _LEAST_WINNERS = 5
 
 def winners_of(records: Sequence[TrialRecord], direction: Direction) -> list[Params]:
     """Parameters of the best trials, best first: one in ten, at least five where there are as many."""
-    usable = [r for r in records if usable_value(r) is not None]
-    winners: list[Params] = []
-    for _ in range(min(len(usable), max(_LEAST_WINNERS, len(usable) // _WINNERS_SHARE))):
-        best = best_of(usable, direction)
-        assert best is not None
-        winners.append(best.params)
-        usable = [r for r in usable if r is not best]
-    return winners
+    ordered = best_first(records, direction)
+    return [r.params for r in ordered[: max(_LEAST_WINNERS, len(ordered) // _WINNERS_SHARE)]]
 
 
 class Rounds:

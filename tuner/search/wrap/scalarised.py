@@ -16,8 +16,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.ranking import usable_value
 from tuner.records import Direction, EpochResult, FailureReason, TrialRecord, TrialState
-from tuner.search.observe import usable_value
 from tuner.search.seeding import generator
 from tuner.search.strategy import Decision, Strategy
 from tuner.spec.objectives import Objective
@@ -91,7 +91,7 @@ def scalarised(
         others: The further objectives.
     """
     values = {r.number: value for r in records if (value := usable_value(r)) is not None}
-    sign = 1.0 if direction is Direction.MAXIMIZE else -1.0
+    sign = direction.sign
     if not values:
         return [_as_measured(r, -sign * min(r.violation, _MOST_VIOLATION)) if _is_infeasible(r) else r for r in records]
     gains = sign * np.array(list(values.values()))
@@ -136,7 +136,7 @@ def _relative_costs(records: Sequence[TrialRecord], others: Sequence[Objective])
     """The further objectives of each trial, 0 for the best seen to 1 for the worst; what is not known counts as 1."""
     table = np.full((len(records), len(others)), np.nan)
     for column, objective in enumerate(others):
-        sign = 1.0 if objective.direction is Direction.MINIMIZE else -1.0
+        sign = -objective.direction.sign
         values = np.array([r.objectives.get(objective.name, np.nan) for r in records])
         # Costs span orders of magnitude: what counts is by what factor a network is smaller.
         values = np.log(np.maximum(values, 1e-12)) if objective.is_cost else sign * values

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tuner.ranking import usable_value
 from tuner.records import Direction, TrialRecord, TrialState
-from tuner.search.observe import Noise, best_of, usable_value
+from tuner.search.observe import Noise, best_of
 from tuner.search.strategy import Advance, Decision, Strategy
 from tuner.spec.model import StopSpec
 
@@ -96,7 +97,7 @@ def trials_since_improvement(records: Sequence[TrialRecord], direction: Directio
         if record.state is TrialState.RUNNING:
             continue
         value = usable_value(record)
-        margin = noise if direction is Direction.MAXIMIZE else -noise
+        margin = direction.sign * noise
         if value is not None and (best == direction.worst or direction.better(value, best + margin)):
             best, since = value, 0
         else:

@@ -21,7 +21,7 @@ class Patience:
         """The state after one more epoch with this dev metric."""
         if self.reference is None:
             return Patience(value, 0)
-        gain = value - self.reference if direction is Direction.MAXIMIZE else self.reference - value
+        gain = direction.sign * (value - self.reference)
         return Patience(value, 0) if gain > min_delta else Patience(self.reference, self.stale_epochs + 1)
 
     def exhausted(self, rule: EarlyStoppingSpec | None) -> bool:
