@@ -66,6 +66,10 @@ class Settings:
     model: Mapping[str, ParamValue]
     """All values by name: what a model's factory reads."""
 
+    @property
+    def betas(self) -> tuple[float, float]:
+        return self.beta1, self.beta2
+
 
 def resolve_settings(
     spec: SweepSpec, params: Params, *, num_train: int, class_weights: tuple[float, ...] = ()

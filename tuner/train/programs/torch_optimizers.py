@@ -1,4 +1,4 @@
-"""The optimisers of `torch.optim` for plain modules."""
+"""The optimiser of one trial's plain module."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tuner.models.layers import is_weight
-from tuner.train.programs.lion import Lion
+from tuner.train.rows.optimizers import ROW_OPTIMIZERS
 from tuner.train.settings import Settings
 
 
@@ -18,21 +18,4 @@ def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimiz
     if not settings.weight_decay:  # one group takes less of a step than two
         groups = [{"params": [*weights, *others], "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    rate = settings.learning_rate
-    betas = (settings.beta1, settings.beta2)
-    match settings.optimizer:
-        case "adam":
-            return torch.optim.Adam(groups, lr=rate, betas=betas)
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=rate, betas=betas)
-        case "amsgrad":
-            return torch.optim.Adam(groups, lr=rate, betas=betas, amsgrad=True)
-        case "nadam":
-            return torch.optim.NAdam(groups, lr=rate, betas=betas)
-        case "lion":
-            return Lion(groups, lr=rate, betas=betas)
-        case "rmsprop":
-            return torch.optim.RMSprop(groups, lr=rate, alpha=settings.beta2, momentum=settings.momentum)
-        case _:
-            nesterov = settings.nesterov and settings.momentum > 0  # torch refuses what makes no difference
-            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=nesterov)
+    return ROW_OPTIMIZERS[settings.optimizer].of_module(groups, settings)

@@ -7,13 +7,14 @@ host, in float64, for a whole epoch at once (`scalars`), so that a step never wa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tuner.train.rows.lion import Lion
 from tuner.train.settings import Settings
 
 ADAM_EPS = 1e-8
@@ -21,6 +22,8 @@ RMSPROP_EPS = 1e-8
 NADAM_DECAY = 4e-3
 """Of the momentum's distance from its limit, as in `torch.optim`."""
 
+Groups = list[dict[str, Any]]
+"""Parameters of a module, with their weight decay."""
 Scalars = dict[str, Tensor]
 """The step's value of each scalar by name, shape (K, 1)."""
 
@@ -30,6 +33,8 @@ class RowOptimizer:
 
     moments: ClassVar[tuple[str, ...]] = ()
     """Names of the state tensors, each in the rows' shape and zero at the start."""
+    decouples_decay: ClassVar[bool] = False
+    """Whether weight decay shrinks the weights by the scalar `shrink`, and leaves the gradient as it is."""
 
     def __init__(self, settings: Sequence[Settings], *, num_decayed: int) -> None:
         self.settings = tuple(settings)
@@ -46,18 +51,18 @@ class RowOptimizer:
         self, learning_rate_SK: npt.NDArray[np.float64], step_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
         """Each scalar for every step of an epoch, shape (steps, K)."""
-        constant = {
+        shared = {
             "weight_decay": self.vector("weight_decay"),
             "l1": self.vector("l1"),
             "clip_norm": np.array([np.inf if s.clip_norm is None else s.clip_norm for s in self.settings]),
         }
-        table = {name: np.broadcast_to(value, learning_rate_SK.shape) for name, value in constant.items()}
-        return table | self.own_scalars(learning_rate_SK, step_SK + 1)
+        table = shared | self.own_scalars(learning_rate_SK, step_SK + 1)
+        return {name: np.broadcast_to(value, learning_rate_SK.shape) for name, value in table.items()}
 
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
-        """The kind's own scalars; `count_SK` is the number of updates including this one."""
+        """The kind's own scalars, of shape (steps, K) or (K,); `count_SK` is the number of updates with this one."""
         raise AssertionError("each kind defines its scalars")
 
     def step(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
@@ -73,11 +78,19 @@ class RowOptimizer:
         self.update(p_KP, g_KP, moments, scalars)
 
     def decay(self, weights: Tensor, weight_grads: Tensor, scalars: Scalars) -> None:
-        """L2: add weight_decay * w to the gradient of the weights."""
-        weight_grads.addcmul_(weights, scalars["weight_decay"])
+        """L2: add weight_decay * w to the gradient of the weights; or decoupled from it, shrink them."""
+        if self.decouples_decay:
+            weights.mul_(scalars["shrink"])
+        else:
+            weight_grads.addcmul_(weights, scalars["weight_decay"])
 
     def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
         raise AssertionError("each kind defines its update")
+
+    @staticmethod
+    def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
+        """The namesake, for the parameters of one trial's plain module."""
+        raise AssertionError("each kind has a namesake")
 
     def scratch(self, like: Tensor) -> Tensor:
         if self._scratch is None:
@@ -97,8 +110,7 @@ class RowSGD(RowOptimizer):
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
-        momentum = np.broadcast_to(self.vector("momentum"), learning_rate_SK.shape)
-        return {"negative_rate": -learning_rate_SK, "momentum": momentum}
+        return {"negative_rate": -learning_rate_SK, "momentum": self.vector("momentum")}
 
     def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
         velocity = moments["velocity"]
@@ -106,6 +118,11 @@ class RowSGD(RowOptimizer):
         if self.nesterov:
             velocity = torch.addcmul(g_KP, velocity, scalars["momentum"], out=self.scratch(p_KP))
         p_KP.addcmul_(velocity, scalars["negative_rate"])
+
+    @staticmethod
+    def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
+        nesterov = settings.nesterov and settings.momentum > 0  # torch refuses what makes no difference
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov)
 
 
 class RowRMSprop(RowOptimizer):
@@ -116,13 +133,12 @@ class RowRMSprop(RowOptimizer):
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
-        shape = learning_rate_SK.shape
         alpha = self.vector("beta2")
         return {
             "negative_rate": -learning_rate_SK,
-            "momentum": np.broadcast_to(self.vector("momentum"), shape),
-            "alpha": np.broadcast_to(alpha, shape),
-            "one_minus_alpha": np.broadcast_to(1.0 - alpha, shape),
+            "momentum": self.vector("momentum"),
+            "alpha": alpha,
+            "one_minus_alpha": 1.0 - alpha,
         }
 
     def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
@@ -135,6 +151,11 @@ class RowRMSprop(RowOptimizer):
         velocity.mul_(scalars["momentum"]).add_(scratch)
         p_KP.addcmul_(velocity, scalars["negative_rate"])
 
+    @staticmethod
+    def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
+        rate, alpha = settings.learning_rate, settings.beta2
+        return torch.optim.RMSprop(groups, lr=rate, alpha=alpha, momentum=settings.momentum)
+
 
 class RowAdam(RowOptimizer):
     """Adam (arXiv 1412.6980)."""
@@ -144,13 +165,12 @@ class RowAdam(RowOptimizer):
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
-        shape = learning_rate_SK.shape
         beta1, beta2 = self.vector("beta1"), self.vector("beta2")
         return {
-            "beta1": np.broadcast_to(beta1, shape),
-            "one_minus_beta1": np.broadcast_to(1.0 - beta1, shape),
-            "beta2": np.broadcast_to(beta2, shape),
-            "one_minus_beta2": np.broadcast_to(1.0 - beta2, shape),
+            "beta1": beta1,
+            "one_minus_beta1": 1.0 - beta1,
+            "beta2": beta2,
+            "one_minus_beta2": 1.0 - beta2,
             "negative_rate": -learning_rate_SK / (1.0 - beta1**count_SK),
             "root_correction": 1.0 / np.sqrt(1.0 - beta2**count_SK),
             "shrink": 1.0 - learning_rate_SK * self.vector("weight_decay"),
@@ -174,12 +194,19 @@ class RowAdam(RowOptimizer):
         torch.div(first, root, out=root)
         p_KP.addcmul_(root, scalars["negative_rate"])
 
+    @staticmethod
+    def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
+        return torch.optim.Adam(groups, lr=settings.learning_rate, betas=settings.betas)
+
 
 class RowAdamW(RowAdam):
     """Adam with weight decay decoupled from the gradient (arXiv 1711.05101)."""
 
-    def decay(self, weights: Tensor, weight_grads: Tensor, scalars: Scalars) -> None:
-        weights.mul_(scalars["shrink"])
+    decouples_decay = True
+
+    @staticmethod
+    def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
 class RowAMSGrad(RowAdam):
@@ -190,6 +217,10 @@ class RowAMSGrad(RowAdam):
     def root(self, moments: dict[str, Tensor], scratch: Tensor) -> None:
         torch.maximum(moments["largest"], moments["second"], out=moments["largest"])
         torch.sqrt(moments["largest"], out=scratch)
+
+    @staticmethod
+    def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
+        return torch.optim.Adam(groups, lr=settings.learning_rate, betas=settings.betas, amsgrad=True)
 
 
 class RowNAdam(RowAdam):
@@ -213,28 +244,29 @@ class RowNAdam(RowAdam):
         p_KP.addcmul_(torch.div(g_KP, root), scalars["negative_gradient_rate"])
         super().apply(p_KP, g_KP, first, root, scalars)
 
+    @staticmethod
+    def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
+        return torch.optim.NAdam(groups, lr=settings.learning_rate, betas=settings.betas)
+
 
 class RowLion(RowOptimizer):
     """The sign of a mixture of momentum and gradient, with decoupled weight decay (arXiv 2302.06675)."""
 
     moments = ("first",)
+    decouples_decay = True
 
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
-        shape = learning_rate_SK.shape
         beta1, beta2 = self.vector("beta1"), self.vector("beta2")
         return {
-            "beta1": np.broadcast_to(beta1, shape),
-            "one_minus_beta1": np.broadcast_to(1.0 - beta1, shape),
-            "beta2": np.broadcast_to(beta2, shape),
-            "one_minus_beta2": np.broadcast_to(1.0 - beta2, shape),
+            "beta1": beta1,
+            "one_minus_beta1": 1.0 - beta1,
+            "beta2": beta2,
+            "one_minus_beta2": 1.0 - beta2,
             "negative_rate": -learning_rate_SK,
             "shrink": 1.0 - learning_rate_SK * self.vector("weight_decay"),
         }
-
-    def decay(self, weights: Tensor, weight_grads: Tensor, scalars: Scalars) -> None:
-        weights.mul_(scalars["shrink"])
 
     def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
         first, scratch = moments["first"], self.scratch(p_KP)
@@ -244,6 +276,10 @@ class RowLion(RowOptimizer):
         direction = torch.sign(scratch).add_(scratch - scratch)
         p_KP.addcmul_(direction, scalars["negative_rate"])
         first.mul_(scalars["beta2"]).addcmul_(g_KP, scalars["one_minus_beta2"])
+
+    @staticmethod
+    def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
+        return Lion(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
 ROW_OPTIMIZERS: dict[str, type[RowOptimizer]] = {

@@ -23,13 +23,13 @@ from tuner.train.programs.modules.agreement import agrees, all_agree
 from tuner.train.programs.modules.standing import first_change
 from tuner.train.programs.modules.vmapped import ModuleProgram
 from tuner.train.programs.plain_trial import PlainTrial
+from tuner.train.rows.optimizers import ROW_OPTIMIZERS
 from tuner.train.rows.rates import epochs_of
 
 TRIALS = 8
 """One of so many trials is checked, by chance."""
 EPOCHS = 16
 """In one of so many epochs, by chance."""
-_DECOUPLED = ("adamw", "lion")
 
 
 class RowsDifferError(Exception):
@@ -131,7 +131,7 @@ class Recheck:
             trial.begin(self._plan.row(row), number)
             trial.compute_gradients(number)
         settings = trial.member.settings
-        decay = 0.0 if settings.optimizer in _DECOUPLED else settings.weight_decay
+        decay = 0.0 if ROW_OPTIMIZERS[settings.optimizer].decouples_decay else settings.weight_decay
         expected = {
             name: p.grad + decay * before[0][name] * is_weight(p.shape)
             for name, p in trial.module.named_parameters()
