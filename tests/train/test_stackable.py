@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
 from tuner.models.dropout import KeyedDropout
-from tuner.train.programs.modules.stackable import difference
+from tuner.train.programs.modules.stackable import difference, skeleton
 
 
 class Holder(nn.Module):
@@ -101,3 +102,34 @@ def test_other_shapes_and_other_frozen_parameters_are_a_difference() -> None:
 
     assert "differ in their parameters" in (difference([Wide(2), Wide(3)]) or "")
     assert "differ in their parameters" in (difference([Wide(2), Wide(2).requires_grad_(False)]) or "")
+
+
+def layers(*sizes: int, slope: float = 0.1, between: type[nn.Module] = nn.LayerNorm) -> nn.Module:
+    module = nn.Sequential(nn.LeakyReLU(slope))
+    for inputs, outputs in pairwise(sizes):
+        module.extend([nn.Linear(inputs, outputs), between(outputs)])
+    return module
+
+
+def test_sizes_are_no_part_of_a_skeleton() -> None:
+    assert skeleton(layers(64, 16, 10)) == skeleton(layers(64, 48, 10)) == skeleton(layers(3, 5, 7))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        layers(64, 16, 16, 10),
+        layers(64, 16, 10, slope=0.2),
+        layers(64, 16, 10, between=nn.BatchNorm1d),
+        layers(64, 16, 10).requires_grad_(False),
+        layers(64, 16, 10).double(),
+    ],
+)
+def test_all_else_is(other: nn.Module) -> None:
+    assert skeleton(other) != skeleton(layers(64, 16, 10))
+
+
+@pytest.mark.parametrize("value", [4, True, 2.0, "2", None])
+def test_a_number_is_a_size_only_where_it_is_a_length_of_a_parameter(value: object) -> None:
+    assert skeleton(Holder(value)) != skeleton(Holder(3))
+    assert skeleton(Holder(2)) != skeleton(Holder(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from tuner.errors import TunerError
 from tuner.models.build import build_module
 from tuner.records import Params, TrialFinished, TrialStarted
 from tuner.spec.defaults import settings_for
+from tuner.train.program import Member
+from tuner.train.programs.modules import structures
+from tuner.train.programs.modules.proof import difference_as_rows
+from tuner.train.way import Way
 
 pytestmark = pytest.mark.slow
 
@@ -143,6 +148,32 @@ def test_whether_a_trial_is_fused_depends_on_its_own_values(tmp_path: Path) -> N
         for warm, folder in ((first, "first"), (second, "second")):
             events = run_cohort(task, jobs(tmp_path / f"{first}" / folder, [{"warm": warm}]))
             assert paths(events) == {"plain" if warm else "vmap"}
+
+
+def test_what_is_proven_in_one_size_is_looked_at_in_others_whichever_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Width and batch size are sizes, of which the default is proven; another number of layers is another module."""
+    sizes: list[Params] = [
+        {"width": 24}, {"batch_size": 16}, {"width": 24, "batch_size": 16}, {"width": 48}, {}, {"num_layers": 2},
+    ]  # fmt: skip
+    proven: list[tuple[object, bool]] = []
+
+    def looked(members: Sequence[Member], *given: Any, in_size_only: bool, **named: Any) -> str | None:
+        values = members[0].settings.model
+        proven.append(((values["width"], values["num_layers"], values["batch_size"]), in_size_only))
+        return difference_as_rows(members, *given, in_size_only=in_size_only, **named)
+
+    monkeypatch.setattr(structures, "difference_as_rows", looked)
+    for order in (sizes, sizes[::-1]):
+        proven.clear()
+        task = make_task(model=f"{FILE}:sized", settings={"width": 8, "num_layers": 1}, batch_size=32)
+        told = {job.trial: task.ways.told(task.member(job)) for job in jobs(tmp_path, order)}
+        wide = order.index({"width": 48})
+        assert "its forward draws random numbers itself" in told.pop(wide)
+        assert set(told.values()) == {Way.TOGETHER.words}
+        assert {values for values, in_size_only in proven if not in_size_only} == {(8, 1, 32), (8, 2, 32)}
+        assert len(proven) == 2 + 4
 
 
 @pytest.mark.parametrize(

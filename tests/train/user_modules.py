@@ -54,6 +54,26 @@ class Scaled(nn.Module):
         return self.layer(x.flatten(1)) * self.scale
 
 
+class Sized(nn.Module):
+    """Draws random numbers where it is wide."""
+
+    def __init__(self, width: int, num_layers: int) -> None:
+        super().__init__()
+        self.width = width
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, width))
+        self.layers.extend([nn.Linear(width, width) for _ in range(num_layers)])
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.layers(x).relu()
+        outputs: Tensor = self.head(hidden + torch.rand_like(hidden) if self.width > 40 else hidden)
+        return outputs
+
+
+def sized(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return Sized(int(params["width"]), int(params["num_layers"]))  # type: ignore[call-overload]
+
+
 def scaled(params: Mapping[str, object], data: DataInfo) -> nn.Module:
     return Scaled(1.0 + 10.0 * float(params["dropout"]))  # type: ignore[arg-type]
 

@@ -5,6 +5,9 @@ as written (`programs.plain_trial`), and as rows, whose later steps are replays 
 parameters, buffers, outputs, the modes of all parts. What must stand still, since the Python of a row is not run:
 attributes, what the module's code reads around it, generators. Dropout is off, since its masks are others; who looks at
 its rate or changes it is found out.
+
+In another size of a module that is proven so, a step and an evaluation of one of the trials are done both ways, and
+nothing is watched: kernels of another size may round otherwise, and code that branches by a size shows there.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ log = logging.getLogger(__name__)
 STEPS = (4, 2)
 """Of the first epoch, and of each later one: two by Python, one that is recorded, and replays."""
 LEAST_STEPS = 6
+STEPS_OF_A_SIZE = (1,)
 RECORDED_AFTER = 2
 STEP_SHARE = 0.02
 """Of the size of all parameters, which is what a step changes at most: however they are scaled, they move."""
@@ -55,16 +59,17 @@ class _Stage:
     evaluation_modes: Mapping[str, bool]
 
 
-def difference_as_rows(members: Sequence[Member], problem: Problem) -> str | None:
+def difference_as_rows(members: Sequence[Member], problem: Problem, *, in_size_only: bool = False) -> str | None:
     """Why modules cannot be trained as rows of a stack, or None if they compute the same there, in float32.
 
     Args:
         members: Two trials of one configuration, with different seeds.
         problem: What they learn.
+        in_size_only: They compute the same in another size, as is proven.
     """
     with generators_kept():
         try:
-            _Proof(members, replace(problem, half=False)).run()
+            _Proof(members, replace(problem, half=False), in_size_only=in_size_only).run()
         except DiffersError as error:
             return str(error)
     return None
@@ -73,7 +78,11 @@ def difference_as_rows(members: Sequence[Member], problem: Problem) -> str | Non
 class _Proof:
     """Trials, trained both ways."""
 
-    def __init__(self, members: Sequence[Member], problem: Problem) -> None:
+    def __init__(self, members: Sequence[Member], problem: Problem, *, in_size_only: bool) -> None:
+        self._in_size_only = in_size_only
+        self._num_compared = 1 if in_size_only else len(members)
+        self._steps: tuple[int, ...] = STEPS_OF_A_SIZE if in_size_only else STEPS
+        self._least = 1 if in_size_only else LEAST_STEPS
         self._problem = problem
         self._device = problem.device
         self._inputs = problem.train.inputs[:EVALUATION_ROWS]
@@ -99,7 +108,7 @@ class _Proof:
         except Exception as error:  # whatever a user's module raises under vmap is a reason not to use it
             raise DiffersError(in_words(error)) from error
         for ours, theirs in zip(rows, written, strict=True):
-            for row, (own, expected) in enumerate(zip(ours, theirs, strict=True)):
+            for row, (own, expected) in enumerate(zip(ours, theirs, strict=False)):
                 _compare(own, expected, began[row])
         self._compare_with_singles(*plans[0], rows[0])
 
@@ -107,7 +116,7 @@ class _Proof:
         """The plan of each epoch, and how many of its steps are done."""
         found: list[tuple[EpochPlan, int]] = []
         done = 0
-        while done < LEAST_STEPS or len(found) < len(STEPS):
+        while done < self._least or len(found) < len(self._steps):
             epoch = len(found)
             orders = [batch_order(m.seed, epoch, len(self._problem.train)) for m in self._members]
             numbers = epoch * self._num_steps + np.arange(self._num_steps)[:, None]
@@ -116,7 +125,7 @@ class _Proof:
                 learning_rate_SK=np.ones((self._num_steps, len(orders))),
                 step_SK=numbers.repeat(len(orders), axis=1),
             )
-            count = min(STEPS[min(epoch, 1)], self._num_steps)
+            count = min(self._steps[min(epoch, 1)], self._num_steps)
             found.append((plan, count))
             done += count
         return found
@@ -130,12 +139,12 @@ class _Proof:
             DiffersError: something moves that a stack would not move.
         """
         try:
-            trials = [self._trial(member) for member in self._members]
+            trials = [self._trial(member) for member in self._members[: self._num_compared]]
             modules = [trial.module for trial in trials]
             if reason := difference(modules):
                 raise DiffersError(reason)
             found = [[_stage(trial.module, torch.empty(0), {}, {}) for trial in trials]]
-            watches = [Standing(trial) for trial in trials]
+            watches = [None if self._in_size_only else Standing(trial) for trial in trials]
             for plan, count in plans:
                 pairs = enumerate(zip(trials, watches, strict=True))
                 found.append([self._epoch(trial, watch, plan.row(row), count) for row, (trial, watch) in pairs])
@@ -153,14 +162,17 @@ class _Proof:
         _drop_nothing(trial.module)
         return trial
 
-    def _epoch(self, trial: PlainTrial, watch: Standing, plan: EpochPlan, count: int) -> _Stage:
+    def _epoch(self, trial: PlainTrial, watch: Standing | None, plan: EpochPlan, count: int) -> _Stage:
         trial.begin(plan, 0)
-        watch.begin_epoch()
+        if watch is not None:
+            watch.begin_epoch()
         modes = _modes(trial.module)
         trial.train_steps(plan, 0, count)
-        watch.end_steps()
+        if watch is not None:
+            watch.end_steps()
         outputs = trial.outputs(self._inputs)
-        watch.end_evaluation()
+        if watch is not None:
+            watch.end_evaluation()
         return _stage(trial.module, outputs, modes, _modes(trial.module))
 
     # As rows
@@ -170,7 +182,7 @@ class _Proof:
         self._copies = [rewritten(member.make_module(), self._device).to(self._device) for member in self._members]
         for module in self._copies:
             _drop_nothing(module)
-        stack = self._program(fused=True)
+        stack = self._program(self._members, fused=True)
         found: list[list[_Stage]] = []
         for plan, count in plans:
             stack.train_steps(plan, 0, count)
@@ -184,9 +196,9 @@ class _Proof:
             found.append(stages)
         return found
 
-    def _program(self, *, fused: bool) -> ModuleProgram:
+    def _program(self, members: Sequence[Member], *, fused: bool) -> ModuleProgram:
         return ModuleProgram(
-            self._members, self._problem, fused=fused, modules=self._copies, record_after=RECORDED_AFTER
+            members, self._problem, fused=fused, modules=self._copies[: len(members)], record_after=RECORDED_AFTER
         )
 
     def _compare_with_singles(self, plan: EpochPlan, count: int, stages: Sequence[_Stage]) -> None:
@@ -195,11 +207,12 @@ class _Proof:
         Raises:
             DiffersError: they are not.
         """
-        singles = self._program(fused=False)
-        singles.train_steps(plan, 0, count)
+        compared = self._members[: self._num_compared]
+        singles = self._program(compared, fused=False)
+        singles.train_steps(plan.rows([*range(len(compared))]), 0, count)
         outputs = singles.outputs(self._inputs)
         tolerance = 0.0 if self._device.type == "cpu" else SMALL
-        for row, stage in enumerate(stages):
+        for row, stage in enumerate(stages[: len(compared)]):
             parameters, _ = singles.named_tensors(row)
             pairs = [(parameters[name], t) for name, t in stage.parameters.items()] + [(outputs[row], stage.outputs)]
             for ours, theirs in pairs:

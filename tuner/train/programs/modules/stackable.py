@@ -6,7 +6,7 @@ hold: their structure, and the numbers, words and functions that they keep as pl
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Sequence, Set
 from itertools import zip_longest
 
 from torch import nn
@@ -14,11 +14,25 @@ from torch import nn
 from tuner.train.programs.attributes import attributes_of, in_words, own_attributes, structure_of, tensors_of
 
 
-def signature(module: nn.Module) -> Hashable:
+def signature(module: nn.Module) -> tuple[Hashable, tuple[tuple[str, Hashable], ...]]:
     """What must be equal for modules to be trained as one: all but the values of their tensors and rates of dropout."""
     rates = {f"{name}.p".lstrip(".") for name, part in module.named_modules() if type(part) is nn.Dropout}
     others = {name: value for name, value in attributes_of(module).items() if name not in rates}
     return structure_of(module), tuple(others.items())
+
+
+def skeleton(module: nn.Module) -> Hashable:
+    """What modules of one make have in common in all sizes: their signature without whole numbers that are sizes."""
+    sizes = {size for p in module.parameters() for size in p.shape}
+    parts = tuple((name, type(part), _without_sizes(tensors_of(part), sizes)) for name, part in module.named_modules())
+    _, attributes = signature(module)
+    return parts, _without_sizes(attributes, sizes)
+
+
+def _without_sizes(value: Hashable, sizes: Set[int]) -> Hashable:
+    if isinstance(value, tuple):  # the shape of a tensor is one
+        return tuple(_without_sizes(item, sizes) for item in value)
+    return int if type(value) is int and value in sizes else value
 
 
 def difference(modules: Sequence[nn.Module]) -> str | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from tuner.models.build import Maker, build_module, transfer_for
 from tuner.models.rewritten import rewritten
-from tuner.records import DataInfo
+from tuner.records import DataInfo, ParamValue
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.device.gpus import without_tf32
@@ -19,10 +19,11 @@ from tuner.train.programs.modules.fusable import plainly_unfusable
 from tuner.train.programs.modules.grouped import Group
 from tuner.train.programs.modules.proof import difference_as_rows
 from tuner.train.programs.modules.recheck import Recheck
-from tuner.train.programs.modules.stackable import difference, signature
+from tuner.train.programs.modules.stackable import difference, signature, skeleton
 from tuner.train.programs.modules.vmapped import ModuleProgram
 from tuner.train.programs.plain import PlainProgram
 from tuner.train.programs.plain_trial import PlainTrial
+from tuner.train.settings import Settings
 from tuner.train.way import Case, Choice, Way, choose
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ class Structures:
         self._open_trial = open_trial
         self._verdicts: dict[Hashable, str | None] = {}
         """Why trials of a structure cannot be fused, None where they can."""
+        self._of_kinds: dict[Hashable, tuple[Settings, str | None]] = {}
+        """The same of structures that differ in sizes alone: for their usual size, and what that is."""
         self._found_out: set[str] = set()
 
     def group_of(self, member: Member) -> Group:
@@ -113,17 +116,53 @@ class Structures:
             own = [m.make_module() for m in (member, self._usual(member, seed=member.seed))]
             if reason := difference([rewritten(module, self._problem.device) for module in own]):
                 return reason  # it keeps a value that differs among the trials of a stack
+        kind = self._kind(members[0])
+        if kind not in self._of_kinds:
+            usual = self._in_usual_size(members, kind)
+            self._of_kinds[kind] = usual[0].settings, self._difference(usual, in_size_only=False)
+        settings, reason = self._of_kinds[kind]
+        if reason is None and settings != members[0].settings:
+            return self._difference(members, in_size_only=True)
+        return reason
+
+    def _difference(self, members: Sequence[Member], *, in_size_only: bool) -> str | None:
         with without_tf32():
-            return difference_as_rows(members, self._problem)
+            return difference_as_rows(members, self._problem, in_size_only=in_size_only)
+
+    def _kind(self, member: Member) -> Hashable:
+        """All but sizes that a structure consists of."""
+        switches = {n: v for n, v in member.settings.model.items() if type(v) is not int}
+        return fusion_key(self._spec, switches), skeleton(looked_at(member))
+
+    def _in_usual_size(self, members: Sequence[Member], kind: Hashable) -> list[Member]:
+        """The same modules with the default value of each whole number that is nothing but a size of theirs.
+
+        So that what is proven for all sizes does not depend on which of them came first.
+        """
+        found = [*members]
+        for name, value in settings_for(self._spec, build_space(self._spec).default()).items():
+            if type(value) is int and type(own := found[0].settings.model.get(name)) is int and own != value:
+                resized = [self._with(m, {**m.settings.model, name: value}, seed=m.seed) for m in found]
+                if self._kind(resized[0]) == kind:
+                    found = resized
+        return found
 
     def _usual(self, member: Member, *, seed: int) -> Member:
         """A trial of another seed, and with the default values of all that may differ within a stack."""
         default = settings_for(self._spec, build_space(self._spec).default())
         values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
+        return self._with(member, values, seed=seed)
+
+    def _with(self, member: Member, values: Mapping[str, ParamValue], *, seed: int) -> Member:
+        """A trial of another seed with other values for its module, and with their batch size."""
+        num_train = len(self._problem.train)
+        size = values["batch_size"]
         return replace(
             member,
             seed=seed,
-            settings=replace(member.settings, model=values),
+            settings=replace(
+                member.settings, model=values, batch_size=num_train if size == "full" else min(int(size), num_train)
+            ),
             make_module=Maker(partial(build_module, self._spec, values, self._info, seed=seed)),
             transfer=transfer_for(self._spec, values, self._info, None),
         )
