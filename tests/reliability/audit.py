@@ -24,13 +24,15 @@ def audit(rig: Rig, *, complete: bool, like: Rig | None) -> None:
     if not any(run.alive for run in rig.runs):
         # The fork server, and Python's own helper of it, notice a moment later that the run has ended.
         assert eventually(lambda: not rig.processes()), rig.processes()
+    records = rig.records()  # before whatever a killed run has left is mended by opening it
     if rig.store_url is None:
         if not rig.paths.database.exists():
             assert not any(run.announced for run in rig.runs)
             return
         with closing(sqlite3.connect(rig.paths.database)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    records = rig.records()
+            (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
+        assert not (rig.on_network_drive and journal == "wal")
     assert [record.number for record in records] == list(range(len(records)))
     assert len(records) <= rig.trials
     assert len({tuple(record.params.items()) for record in records}) == len(records)

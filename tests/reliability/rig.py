@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,15 +22,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from tests.execute.processes import at_home, children, eventually, group, is_fork_server, marked
 from tests.reliability.audit import audit
 from tests.reliability.launch import Command, Launcher, launch, wait_for
+from tests.store.studies import mounts_of
 from tuner.errors import StudyNotFoundError
 from tuner.paths import StudyPaths
 from tuner.records import TrialRecord, TrialState
 from tuner.store.reader import read_study
+from tuner.store.sqlite_file import on_network_drive
 from tuner.train.loop.checkpoint import read_checkpoint
 
 ENDED = re.compile(r"^trial (\d+) (complete|pruned|failed): dev (\S+), (\d+) epochs, [\d.]+ s \((.*)\) ", re.MULTILINE)
@@ -99,11 +103,17 @@ class Rig:
         self.folder = folder
         self.launcher = launcher
         self.store_url = store_url
+        self.mounts: Path | None = None
+        """The table of mounts that is read in place of the machine's."""
         self.runs: list[Run] = []
         self.paths = StudyPaths(folder / "results" / "study")
         folder.mkdir(parents=True, exist_ok=True)
 
     # What is run
+
+    def take_for_network_drive(self) -> None:
+        """Have the study's folder taken for a network drive, by all that is started from now on."""
+        self.mounts = mounts_of(self.folder, self.folder / "mounts")
 
     def sweep(self, **parts: Any) -> None:
         """Write the sweep file: 20 short trials on the digits, with these parts in place of its own."""
@@ -142,10 +152,17 @@ class Rig:
         before = self.places()
         stdout.touch()
         stderr.touch()
-        env = {"TUNER_FAULT": fault, MARK: str(self.folder), **env}
+        env = {"TUNER_FAULT": fault, MARK: str(self.folder), **self._mounted(), **env}
         command = self.launcher(arguments, cwd=self.folder, env=env, stdout=stdout, stderr=stderr)
         self.runs.append(Run(command, stdout=stdout, stderr=stderr, places=before))
         return self.runs[-1]
+
+    @property
+    def on_network_drive(self) -> bool:
+        return self.mounts is not None or on_network_drive(self.paths.database)
+
+    def _mounted(self) -> dict[str, str]:
+        return {"TUNER_MOUNTS": str(self.mounts)} if self.mounts else {}
 
     def _store(self) -> list[str]:
         return ["--store", self.store_url] if self.store_url else []
@@ -156,7 +173,7 @@ class Rig:
         for path in (stdout, stderr):
             path.unlink(missing_ok=True)
             path.touch()
-        command = self.launcher(arguments, cwd=self.folder, env={}, stdout=stdout, stderr=stderr)
+        command = self.launcher(arguments, cwd=self.folder, env=self._mounted(), stdout=stdout, stderr=stderr)
         return wait_for(command), stdout.read_text(), stderr.read_text()
 
     @property
@@ -314,6 +331,38 @@ def small_disk(folder: Path, *, mebibytes: int) -> Iterator[None]:
     try:
         yield
     finally:
-        deadline = time.monotonic() + 10
-        while subprocess.run(["umount", str(folder)], check=False).returncode and time.monotonic() < deadline:
-            time.sleep(0.1)
+        _unmount(folder, "umount")
+
+
+@contextmanager
+def network_drive(folder: Path, *, remote: Path) -> Iterator[None]:
+    """Another folder at this one, over the protocol that ssh has for files; without a connection, which needs keys."""
+    server = next((path for path in SFTP_SERVERS if path.exists()), None)
+    if server is None or shutil.which("sshfs") is None:
+        pytest.skip("sshfs, or the server of its protocol, is not installed")
+    for place in (folder, remote):
+        place.mkdir(parents=True, exist_ok=True)
+    connect = remote.with_suffix(".sh")
+    connect.write_text(f"#!/bin/sh\nexec {server}\n")
+    connect.chmod(0o755)
+    mounted = subprocess.run(
+        ["sshfs", "-o", f"ssh_command={connect}", f"x:{remote}", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting needs more rights: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        _unmount(folder, "fusermount3", "-u")
+
+
+SFTP_SERVERS = tuple(Path(f"/usr/{folder}/sftp-server") for folder in ("lib/openssh", "libexec/openssh", "lib/ssh"))
+
+
+def _unmount(folder: Path, *command: str) -> None:
+    deadline = time.monotonic() + 10
+    while subprocess.run([*command, str(folder)], check=False).returncode and time.monotonic() < deadline:
+        time.sleep(0.1)

@@ -19,9 +19,11 @@ from tuner.records import TrialState
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize("database", ["sqlite", "sqlite on a network drive", "postgres"])
 def test_eight_runs_that_start_at_once_make_one_study(request: pytest.FixtureRequest, database: str) -> None:
     rig: Rig = request.getfixturevalue("server_rig" if database == "postgres" else "quick_rig")
+    if database == "sqlite on a network drive":
+        rig.take_for_network_drive()
     rig.sweep()
     runs = [rig.start() for _ in range(8)]
     codes = [run.wait() for run in runs]

@@ -8,7 +8,8 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from tests.depth import but_deep
 from tests.execute.processes import eventually
 from tests.reliability.launch import Command, Zygote, launch, wait_for
-from tests.reliability.rig import MARK, Place, Rig
+from tests.reliability.rig import MARK, Place, Rig, network_drive
 from tests.reliability.test_signals import SLOW, long_epochs
 from tuner.faults import POINTS
 from tuner.ranking import rank_trials
@@ -31,6 +32,8 @@ SOAK = int(os.environ.get("TUNER_SOAK", "0"))
 EVERY = 8
 """Of the studies of a soak, one in so many starts as users start it, with worker processes."""
 
+SHARED = ("taken for a network drive", "over ssh")
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Rig:
@@ -42,10 +45,25 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Rig
     return rig
 
 
-def test_killed_at_every_fault_point_a_study_ends_as_if_nothing_had_been(
-    quick_rigs: Callable[[str], Rig], undisturbed: Rig
-) -> None:
-    rig = quick_rigs("study")
+@pytest.fixture
+def place(request: pytest.FixtureRequest, quick_rig: Rig) -> Iterator[Rig]:
+    """A study on a disk, on what is taken for a network drive, or on a real one."""
+    if request.param == "taken for a network drive":
+        quick_rig.take_for_network_drive()
+    with (
+        network_drive(quick_rig.folder / "results", remote=quick_rig.folder / "remote")
+        if (request.param == "over ssh")
+        else nullcontext()
+    ):
+        yield quick_rig
+
+
+on_each_drive = pytest.mark.parametrize("place", but_deep(["disk", *SHARED], *SHARED), indirect=True)
+
+
+@on_each_drive
+def test_killed_at_every_fault_point_a_study_ends_as_if_nothing_had_been(place: Rig, undisturbed: Rig) -> None:
+    rig = place
     rig.sweep()
     for index, point in enumerate(p for p in POINTS if p not in BETWEEN_CHECKPOINTS):
         run = rig.start(fault=f"{point}:{1 + index % 3 if point in REPEATED else 1}")
@@ -100,13 +118,24 @@ def test_killed_at_every_moment_of_a_checkpoint_in_mid_epoch_a_trial_goes_on_at_
     rig.audit(like=calm)
 
 
+@on_each_drive
 @pytest.mark.parametrize("seed", but_deep(range(4), 1, 2, 3))
-def test_killed_at_random_moments_a_study_ends_as_if_nothing_had_been(
-    quick_rigs: Callable[[str], Rig], undisturbed: Rig, seed: int
+def test_killed_at_random_moments_a_study_ends_as_if_nothing_had_been(place: Rig, undisturbed: Rig, seed: int) -> None:
+    place.sweep()
+    kill_at_random(place, random.Random(seed), kills=KILLS_PER_STUDY)
+    place.resume()
+    place.audit(like=undisturbed)
+
+
+def test_on_a_network_drive_a_study_that_is_killed_ends_as_if_nothing_had_been(
+    quick_rig: Rig, undisturbed: Rig
 ) -> None:
-    rig = quick_rigs(f"study {seed}")
+    rig = quick_rig
+    rig.take_for_network_drive()
     rig.sweep()
-    kill_at_random(rig, random.Random(seed), kills=KILLS_PER_STUDY)
+    for point in ("after_claim:1", "before_commit:3", "after_commit:5", "after_tell:2"):
+        assert rig.start(fault=point).wait() == -9
+        rig.audit()
     rig.resume()
     rig.audit(like=undisturbed)
 
@@ -131,6 +160,8 @@ def kill_at_random(rig: Rig, rng: random.Random, *, kills: int, engine: str = "i
 def test_soak(tmp_path: Path, zygote: Zygote, undisturbed: Rig, seed: int) -> None:
     with_workers = seed % EVERY == EVERY - 1
     rig = Rig(tmp_path / "study", launcher=launch if with_workers else zygote)
+    if seed % 3 == 1:
+        rig.take_for_network_drive()
     rig.sweep()
     kill_at_random(rig, random.Random(1000 + seed), kills=KILLS_PER_STUDY, engine="local" if with_workers else "inline")
     rig.resume()

@@ -15,12 +15,19 @@ from pathlib import Path
 import pytest
 
 from tests.store.processes import Elsewhere, python_process
+from tests.store.studies import mounts_of
 from tuner.paths import StudyPaths
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> StudyPaths:
     return StudyPaths(tmp_path / "results" / "digits")
+
+
+@pytest.fixture
+def network_drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the test's folder taken for a network drive."""
+    monkeypatch.setenv("TUNER_MOUNTS", str(mounts_of(tmp_path, tmp_path.with_suffix(".mounts"))))
 
 
 @pytest.fixture

@@ -119,3 +119,11 @@ def test_whatever_a_race_of_creators_raises_a_study_is_made(tmp_path: Path, monk
     for _ in range(2):  # that it is there already is no error
         engines.create_study(location, "digits", direction=Direction.MAXIMIZE, metric="accuracy")
     assert engines.study_names(engines.sqlite_engine(location.path)) == ["digits"]
+
+
+def test_a_drive_without_locks_is_said_to_be_one() -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_LOCK, "SQLITE_IOERR_LOCK"
+    assert "cannot be locked on its drive; put it on another" in explain("study.db", error)
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ"
+    assert explain("study.db", error) == "study.db: disk I/O error"

@@ -28,7 +28,6 @@ from tuner.store.memory import MemoryStore
 from tuner.store.pending import newer_records
 from tuner.store.rows import TrialRows, records_from_rows
 from tuner.store.shapes import shown_name
-from tuner.store.sqlite_file import on_network_file_system
 from tuner.store.writer import patiently
 
 
@@ -154,10 +153,6 @@ def test_databases_are_found(url: str | None, kind: str, path: str) -> None:
     assert (found.kind, str(found.path)) == (kind, path)
 
 
-def test_local_disk_is_no_network_drive(tmp_path: Path) -> None:
-    assert not on_network_file_system(tmp_path / "study.db")
-
-
 def test_a_store_in_memory_gives_the_seeds_that_a_database_gives(tmp_path: Path) -> None:
     memory = MemoryStore(study="digits").start([(SPACE.default(), 1, "")] * 3)
     with reopen(StudyPaths(tmp_path / "digits")) as store:
@@ -200,16 +195,6 @@ def test_what_waits_is_newer_if_it_has_gone_as_far_or_has_ended(kept: dict[str, 
     ended = replace(stored, state=TrialState.PRUNED)
     assert newer_records({0: mine}, {0: ended}) == {}
     assert newer_records({0: mine}, {}) == {0: mine}
-
-
-def test_a_network_drive_is_told_by_the_innermost_mount(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    home = tmp_path.resolve()
-    mounts = f"disk / ext4 rw 0 0\nserver:/x {home} nfs4 rw 0 0\nserver:/y /elsewhere nfs4 rw 0 0\n"
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: mounts)
-    assert on_network_file_system(home / "study.db")
-    assert not on_network_file_system(home.parent / "study.db")
-    mounts += f"disk {home / 'local'} ext4 rw 0 0\n"
-    assert not on_network_file_system(home / "local" / "study.db")
 
 
 def test_a_busy_database_is_asked_ever_less_often_up_to_every_other_second(monkeypatch: pytest.MonkeyPatch) -> None:

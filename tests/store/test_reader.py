@@ -20,6 +20,7 @@ from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochsFinished, TrialFinished, TrialState
 from tuner.store.engines import quiet_optuna
 from tuner.store.reader import read_study
+from tuner.store.salvage import back_up, salvage
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -93,6 +94,36 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert data.lease is not None
     assert not data.lease.alive
     assert listing(paths.folder) == before
+
+
+SPILLING = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")  # so pages are written long before the transaction ends
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE trials SET state = 'FAIL'")
+for number in range(300):
+    connection.execute("INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (1, ?, ?)",
+                       [f"never committed {number}", '"' + "x" * 1000 + '"'])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""Dies in a transaction that has reached the file, from which only the rollback journal can take it back."""
+
+
+def test_a_transaction_that_was_cut_short_is_taken_back(paths: StudyPaths, tmp_path: Path, network_drive: None) -> None:
+    make_study(paths)
+    whole = read_study(paths, study="digits")
+    subprocess.run([sys.executable, "-c", SPILLING, str(paths.database)], check=False)
+    assert paths.database.stat().st_size > 300_000
+    before = listing(paths.folder)
+    assert read_study(paths, study="digits") == whole
+    back_up(paths.database, tmp_path / "copy.db")
+    salvage(paths.database, tmp_path / "mended.db")
+    assert listing(paths.folder) == before
+    for copy in ("copy.db", "mended.db"):
+        assert same(read_study(paths, study="digits", url=str(tmp_path / copy)).records, whole.records)
+    with reopen(paths) as store:
+        assert same(store.records(), whole.records)
 
 
 def test_readonly_disk(paths: StudyPaths, tmp_path: Path) -> None:

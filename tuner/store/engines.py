@@ -23,7 +23,7 @@ from tuner.records import Direction
 from tuner.store.codec import METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, study_mark
 from tuner.store.database import DatabaseGoneError, cause_of
 from tuner.store.locations import DatabaseLocation, hide_password
-from tuner.store.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, check_version, on_network_file_system
+from tuner.store.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, check_version, on_network_drive, result_code
 
 CONNECT_SECONDS = 5
 """How long a server may take to accept a connection."""
@@ -31,7 +31,7 @@ CREATION_ATTEMPTS = 20
 
 
 def sqlite_engine(path: Path) -> Engine:
-    """Connections to an existing SQLite file for its one writer: write-ahead log, durable, write locks from the start.
+    """Connections to an existing SQLite file for its one writer: durable, with write locks from the start.
 
     A transaction that finds another file in its place, or none, raises `DatabaseGoneError`: SQLite would write on into
     a file that nobody can find any more.
@@ -44,17 +44,10 @@ def sqlite_engine(path: Path) -> Engine:
 
     def connect() -> sqlite3.Connection:
         check_in_place()
-        return _connect(path)
+        return _connect_to_write(path)
 
     # With a creator, the path needs no quoting in a URL: it may hold `?`, `%` and braces.
     engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=1)
-    journal = "DELETE" if on_network_file_system(path) else "WAL"
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, record: object) -> None:
-        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-        connection.execute(f"PRAGMA journal_mode = {journal}")
-        connection.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
@@ -62,6 +55,36 @@ def sqlite_engine(path: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _connect_to_write(path: Path) -> sqlite3.Connection:
+    """A durable connection with a write-ahead log, or where memory cannot be shared for one, with a rollback journal.
+
+    On a network drive each machine has a memory of its own, even where sharing it seems to work.
+    """
+    connection = _connect(path)
+    if on_network_drive(path) or not _logs_ahead(connection):
+        connection.close()  # one that could not share memory goes on trying
+        connection = _connect(path)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # a log that there is already is read without sharing
+        # Truncating is synced: a power cut could undo a removal, and other machines may learn late of one.
+        connection.execute("PRAGMA journal_mode = TRUNCATE")
+        connection.execute("PRAGMA locking_mode = NORMAL")
+        connection.execute("PRAGMA schema_version")  # gives the lock back
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _logs_ahead(connection: sqlite3.Connection) -> bool:
+    """Begin a write-ahead log, so that readers hold nothing up; False where the memory that it shares cannot be had."""
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA schema_version")  # opens the log
+    except sqlite3.OperationalError as error:
+        if result_code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+            raise
+        return False
+    return True
 
 
 def server_engine(url: str) -> Engine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import sqlite3
 import tempfile
 from collections import defaultdict
@@ -18,7 +17,7 @@ from tuner.store.codec import STATE_ATTRIBUTE, STUDY_ATTRIBUTE
 from tuner.store.engines import create_sqlite_schema, put_in_place
 from tuner.store.reader import read_connection
 from tuner.store.shapes import StoredValueError
-from tuner.store.sqlite_file import check_study_file, explain, read_file, result_code
+from tuner.store.sqlite_file import check_study_file, copy_with_journals, explain, read_file, result_code
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -131,12 +130,8 @@ def _new_file(target: Path) -> Iterator[Path]:
 
 
 def _readable_copy(path: Path, *, template: Path, folder: Path) -> Path:
-    """A copy, with its log, whose header fits the file: a header that is gone is taken from a new file."""
-    copy = folder / "damaged.db"
-    shutil.copyfile(path, copy)
-    wal = Path(f"{path}-wal")
-    if wal.exists():
-        shutil.copyfile(wal, f"{copy}-wal")
+    """A copy, with its journals, whose header fits the file: a header that is gone is taken from a new file."""
+    copy = copy_with_journals(path, folder)
     with copy.open("rb+") as file, template.open("rb") as sound:
         header = bytearray(file.read(100))
         if not header.startswith(b"SQLite format 3\0"):

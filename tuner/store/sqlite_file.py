@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 from tuner.errors import StorageError
@@ -54,7 +54,11 @@ BUSY_SECONDS = 5.0
 Result = TypeVar("Result")
 
 _MAGIC = b"SQLite format 3\0"
-_NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "lustre", "beegfs", "9p"}
+_SHARED_FILE_SYSTEMS = {
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse", "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4",
+    "ocfs2", "orangefs", "panfs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs", "wekafs",
+}  # fmt: skip
+"""Kinds of file systems that other machines may write to; every `fuse.*` is taken for one."""
 
 
 def check_study_file(path: Path, *, thorough: bool) -> None:
@@ -184,16 +188,25 @@ def _query_live(path: Path, work: Callable[[sqlite3.Connection], Result]) -> Res
         except sqlite3.OperationalError as error:
             if result_code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise
-    # The log must be read too, and SQLite wants to put its shared-memory file beside it, perhaps on a read-only disk.
+    # The log must be read too, and SQLite wants to put its shared-memory file beside it, perhaps on a read-only disk;
+    # or a transaction that was cut short must be taken back, with what its rollback journal has kept.
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
-        copy = Path(folder) / "study.db"
-        for suffix in ("", "-wal"):
+        return _query(copy_with_journals(path, Path(folder)), work, mode="rw")
+
+
+def copy_with_journals(path: Path, folder: Path) -> Path:
+    """Copy a file with what its last transaction may need; SQLite mends the copy when it opens it."""
+    copy = folder / "study.db"
+    for suffix in ("-journal", "", "-wal"):  # the journal first: it takes back whatever is written meanwhile
+        if not suffix or Path(f"{path}{suffix}").exists():
             shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
-        return _query(copy, work)
+    return copy
 
 
-def _query(path: Path, work: Callable[[sqlite3.Connection], Result], *, options: str = "") -> Result:
-    uri = f"file:{quote(str(path))}?mode=ro&{options}"
+def _query(
+    path: Path, work: Callable[[sqlite3.Connection], Result], *, mode: Literal["ro", "rw"] = "ro", options: str = ""
+) -> Result:
+    uri = f"file:{quote(str(path))}?mode={mode}&{options}"
     with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
         return work(connection)
 
@@ -221,6 +234,8 @@ def explain(path: Path | str, error: BaseException) -> str:
             return f"disk full: {path} cannot grow"
         case sqlite3.SQLITE_READONLY:
             return f"{path} is read-only"
+        case sqlite3.SQLITE_IOERR if getattr(error, "sqlite_errorname", "").endswith("LOCK"):
+            return f"{path}: files cannot be locked on its drive; put it on another, or use a server: --store URL"
     return f"{path}: {text}"
 
 
@@ -239,10 +254,14 @@ def _missing_bytes(path: Path) -> str:
     return f"truncated: {size:,} of {expected:,} bytes" if size < expected else ""
 
 
-def on_network_file_system(path: Path) -> bool:
-    """Whether a file lies on a network drive, where SQLite's write-ahead log does not work (Linux only)."""
+def on_network_drive(path: Path) -> bool:
+    """Whether other machines may write where a file lies, as the table of mounts tells (Linux only).
+
+    `TUNER_MOUNTS` names another table; with it, tests have a folder taken for a network drive.
+    """
     try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+        table = Path(os.environ.get("TUNER_MOUNTS", "/proc/self/mounts"))
+        mounts = table.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
     folder = path.resolve().parent
@@ -252,4 +271,4 @@ def on_network_file_system(path: Path) -> bool:
         place = mount_point.replace("\\040", " ")
         if folder.is_relative_to(place) and len(place) >= len(best[0]):
             best = (place, kind)
-    return best[1] in _NETWORK_FILE_SYSTEMS
+    return best[1] in _SHARED_FILE_SYSTEMS or best[1].startswith("fuse.")
