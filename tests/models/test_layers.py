@@ -15,9 +15,9 @@ from torch import nn
 from tests.depth import at_depth
 from tests.models.networks import cnns, mlps, module_with
 from tuner.errors import DataError
+from tuner.models.activations import is_relu_like
 from tuner.models.cnn import cnn, resnet
 from tuner.models.layers import (
-    RELU_LIKE,
     WIDTH_GRID,
     Activation,
     BatchNorm,
@@ -236,7 +236,7 @@ def test_orthogonal_weights_keep_the_length_of_what_goes_through_up_to_their_gai
         if not parameter.decayed:
             continue
         matrix = value.T if isinstance(network.layers[parameter.layer], Dense) else value.flatten(1)
-        gain = 2**0.5 if network.activation_after(parameter.layer) in RELU_LIKE else 1.0
+        gain = 2**0.5 if is_relu_like(network.activation_after(parameter.layer)) else 1.0
         short = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
         assert torch.allclose(short @ short.T, gain**2 * torch.eye(len(short)), atol=1e-4)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.spec.helpers import read
-from tuner.models.layers import ACTIVATIONS as LAYER_ACTIVATIONS
+from tuner.models.activations import ACTIVATIONS as LAYER_ACTIVATIONS
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of
 from tuner.spec.known.knowledge import OPTIMIZERS

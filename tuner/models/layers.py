@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from tuner.models.activations import is_relu_like
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -80,7 +82,7 @@ class GlobalAverage:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """An elementwise nonlinearity by name: see `ACTIVATIONS`."""
+    """An elementwise nonlinearity by name: see `tuner.models.activations`."""
 
     name: str
 
@@ -93,10 +95,6 @@ class Dropout:
 Norm: TypeAlias = BatchNorm | LayerNorm
 Layer: TypeAlias = Dense | Convolution | Norm | Activation | Dropout | MaxPool | GlobalAverage | Flatten | Fork | Join
 
-ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
-RELU_LIKE = frozenset({"relu", "leaky_relu", "gelu", "silu", "elu"})
-"""Activations for which He's spread of initial weights is right (arXiv 1502.01852); Xavier's for the others."""
-
 WIDTH_GRID = 16
 """Stacked programs round the widths of dense layers up to a multiple of this, with zeros: 64 bytes of float32, so that
 every matrix is aligned whatever its place in the stack, and trials of nearly equal width share one shape. Each
@@ -104,7 +102,6 @@ trial's rounded width depends on the trial alone."""
 
 NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
-LEAKY_SLOPE = 0.01
 NEARLY_ZERO = 0.01
 """Spread of the initial weights of a network without a hidden layer."""
 
@@ -224,7 +221,7 @@ def initial_scale(network: Network, parameter: Parameter, init: str) -> float:
     if init == "auto" and not network.hidden_widths:
         return NEARLY_ZERO
     activation = network.activation_after(parameter.layer)
-    he = init == "he" or (init == "auto" and activation in RELU_LIKE)
+    he = init == "he" or (init == "auto" and is_relu_like(activation))
     return math.sqrt(2 / parameter.fan_in if he else 2 / (parameter.fan_in + parameter.fan_out))
 
 

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from tuner.models.activations import ACTIVATIONS, is_relu_like
 from tuner.models.dropout import KeyedDropout
 from tuner.models.keyed import generator
 from tuner.models.layers import (
     BATCH_NORM_MOMENTUM,
-    LEAKY_SLOPE,
     NORM_EPS,
-    RELU_LIKE,
     Activation,
     BatchNorm,
     Convolution,
@@ -33,15 +32,6 @@ from tuner.models.layers import (
     is_weight,
     transposed_for_module,
 )
-
-_ACTIVATION_MODULES: Mapping[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "elu": nn.ELU,
-}
 
 _DRAWS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "he": nn.init.kaiming_normal_,
@@ -108,7 +98,7 @@ def _initial_weight(network: Network, parameter: Parameter, init: str, draw: tor
         case "orthogonal":
             layer = network.layers[parameter.layer]
             by_unit = transposed_for_module(layer, drawn)
-            gain = 2**0.5 if network.activation_after(parameter.layer) in RELU_LIKE else 1.0
+            gain = 2**0.5 if is_relu_like(network.activation_after(parameter.layer)) else 1.0
             found = _orthogonal(by_unit.flatten(1)).view(by_unit.shape) * gain
             return transposed_for_module(layer, found).contiguous()
         case _:
@@ -153,11 +143,6 @@ def load_values(module: nn.Sequential, network: Network, values: Mapping[Paramet
             target.copy_(transposed_for_module(layer, value) if is_weight(parameter.shape) else value)
 
 
-def activation_module(name: str) -> nn.Module:
-    """The module of one of `layers.ACTIVATIONS`."""
-    return nn.LeakyReLU(LEAKY_SLOPE) if name == "leaky_relu" else _ACTIVATION_MODULES[name]()
-
-
 def read_values(module: nn.Module, network: Network) -> dict[Parameter, Tensor]:
     """The inverse of `load_values`."""
     found: dict[Parameter, Tensor] = {}
@@ -198,6 +183,6 @@ def _to_module(layer: Layer, network: Network, dropouts: Iterator[float]) -> nn.
         case Fork() | Join():
             return Skip(joins=isinstance(layer, Join))
         case Activation(name):
-            return activation_module(name)
+            return ACTIVATIONS[name].module()
         case Dropout():
             return KeyedDropout(next(dropouts))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.errors import DataError
-from tuner.models.module import activation_module
+from tuner.models.activations import ACTIVATIONS
 from tuner.records import ParamValue
 
 
@@ -42,7 +42,7 @@ def conv1d(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, ...], 
                 layers.append(nn.BatchNorm1d(channels))
             case "layer":
                 layers.append(nn.GroupNorm(1, channels))
-        layers.append(activation_module(str(settings["activation"])))
+        layers.append(ACTIVATIONS[str(settings["activation"])].module())
         if length >= 2:
             layers.append(nn.MaxPool1d(2))
             length //= 2
@@ -184,7 +184,7 @@ class EncoderBlock(nn.Module):
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.attended = nn.Linear(width, width)
         self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.activation = activation_module(activation)
+        self.activation = ACTIVATIONS[activation].module()
         self.attention_dropout, self.dropout = nn.Dropout(), nn.Dropout()
 
     def forward(self, x_BLW: Tensor) -> Tensor:

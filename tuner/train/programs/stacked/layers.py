@@ -13,11 +13,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tuner.models.activations import ACTIVATIONS
 from tuner.models.keyed import dropout_field
-from tuner.models.layers import BATCH_NORM_MOMENTUM, LEAKY_SLOPE, NORM_EPS
+from tuner.models.layers import BATCH_NORM_MOMENTUM, NORM_EPS
 from tuner.train.programs.stacked.tape import Tape
-
-aten = torch.ops.aten
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,51 +105,30 @@ def _emit_dense_half(
 
 
 def emit_activation(tape: Tape, grads: Gradients, x: Tensor, name: str, unit_mask: Tensor) -> Tensor:
-    """An elementwise nonlinearity; ReLU and leaky ReLU in place, since their output tells the sign of the input.
+    """An elementwise nonlinearity.
 
-    `unit_mask` is 1 for a trial's own units and 0 for those that rounding added; broadcasts to x. Only the sigmoid
-    needs it: all others are zero at zero.
+    `unit_mask` is 1 for a trial's own units and 0 for those that rounding added; broadcasts to x. It is needed by those
+    that are not zero at zero.
     """
-    if name == "relu":
-        tape.forward.append(partial(torch.relu_, x))
-        tape.rectified.append(x)
+    kind = ACTIVATIONS[name]
+    if kind.in_place:
+        tape.forward.append(partial(kind.forward, x))
+        if name == "relu":
+            tape.rectified.append(x)
         if tape.training:
             dx = grads.of(x)
-            tape.backward.append(partial(aten.threshold_backward.grad_input, dx, x, 0.0, grad_input=dx))
-        return x
-    if name == "leaky_relu":
-        tape.forward.append(partial(torch.nn.functional.leaky_relu_, x, LEAKY_SLOPE))
-        if tape.training:
-            dx = grads.of(x)
-            tape.backward.append(partial(aten.leaky_relu_backward.grad_input, dx, x, LEAKY_SLOPE, True, grad_input=dx))
+            tape.backward.append(partial(kind.backward, dx, x, grad_input=dx))
         return x
     y = tape.buffer(*x.shape)
     x_flat, y_flat = tape.flat(x), tape.flat(y)
     # Functions with vector and scalar versions that round differently run on the whole memory of a buffer.
-    forward = {
-        "tanh": aten.tanh.out,
-        "sigmoid": aten.sigmoid.out,
-        "gelu": aten.gelu.out,
-        "silu": aten.silu.out,
-        "elu": aten.elu.out,
-    }[name]
-    tape.forward.append(partial(forward, x_flat, out=y_flat))
-    if name == "sigmoid":
+    tape.forward.append(partial(kind.forward, x_flat, out=y_flat))
+    if not kind.is_zero_at_zero:
         tape.forward.append(partial(y.mul_, unit_mask))
     if tape.training:
         dx_flat, dy_flat = tape.flat(grads.of(x)), tape.flat(grads.of(y))
-        match name:
-            case "tanh":
-                back = partial(aten.tanh_backward.grad_input, dy_flat, y_flat, grad_input=dx_flat)
-            case "sigmoid":
-                back = partial(aten.sigmoid_backward.grad_input, dy_flat, y_flat, grad_input=dx_flat)
-            case "gelu":
-                back = partial(aten.gelu_backward.grad_input, dy_flat, x_flat, grad_input=dx_flat)
-            case "silu":
-                back = partial(aten.silu_backward.grad_input, dy_flat, x_flat, grad_input=dx_flat)
-            case _:
-                back = partial(aten.elu_backward.grad_input, dy_flat, 1, 1, 1, False, x_flat, grad_input=dx_flat)
-        tape.backward.append(back)
+        seen = y_flat if kind.from_output else x_flat
+        tape.backward.append(partial(kind.backward, dy_flat, seen, grad_input=dx_flat))
     return y
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tuner.models.activations import ACTIVATIONS
 from tuner.models.layers import (
     Activation,
     BatchNorm,
@@ -36,9 +37,6 @@ from tuner.train.programs.stacked.layers import (
 )
 from tuner.train.programs.stacked.residual import Branches, emit_global_average, emit_layer_norm
 from tuner.train.programs.stacked.tape import Tape
-
-SIGN_KEEPING = (Activation("relu"), Activation("leaky_relu"))
-"""Activations whose gradient can be told from their output after dropout."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +93,7 @@ def emit_network(tape: Tape, grads: Gradients, x: Tensor, parts: NetworkParts) -
             case Activation(name):
                 x = emit_activation(tape, grads, x, name, _unit_mask(parts, index, tape.device))
             case Dropout() if parts.dropouts:
-                x = emit_dropout(tape, grads, x, next(dropouts), in_place=below in SIGN_KEEPING)
+                x = emit_dropout(tape, grads, x, next(dropouts), in_place=_is_in_place(below))
             case MaxPool(size):
                 x = emit_max_pool(tape, grads, x, size)
             case Flatten() if x.dim() > 3:
@@ -104,6 +102,11 @@ def emit_network(tape: Tape, grads: Gradients, x: Tensor, parts: NetworkParts) -
                 pass
         below = layer
     return x
+
+
+def _is_in_place(layer: object) -> bool:
+    """Whether its gradient can be told from its output after dropout."""
+    return isinstance(layer, Activation) and ACTIVATIONS[layer.name].in_place
 
 
 def _unit_mask(parts: NetworkParts, index: int, device: torch.device) -> Tensor:
