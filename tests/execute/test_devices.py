@@ -84,6 +84,21 @@ def test_each_gpu_has_a_worker_and_each_mig_slice_though_cuda_shows_one(clean: p
         worker_places(["cuda:3"])
 
 
+def test_devices_of_several_kinds_are_refused(clean: pytest.MonkeyPatch) -> None:
+    clean.setattr(torch.cuda, "is_available", lambda: True)
+    clean.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UsageError, match=r"cpu,cuda names devices of 2 kinds.*name those of one: cpu or cuda"):
+        worker_places(["cpu", "cuda"])
+
+
+def test_workers_on_one_gpu_share_it(clean: pytest.MonkeyPatch) -> None:
+    clean.setattr(torch.cuda, "is_available", lambda: True)
+    clean.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [place.sharers for place in worker_places(["cuda"], workers=4)] == [4] * 4
+    assert [place.sharers for place in worker_places(["cuda:0", "cuda:1"], workers=3)] == [2, 1, 2]
+    assert [place.sharers for place in worker_places(["cpu"], workers=2)] == [1, 1]
+
+
 @pytest.mark.deep
 def test_what_workers_are_forked_from_has_asked_nothing_of_cuda() -> None:
     """A process that has started CUDA, or counted its GPUs, cannot be forked into one that sees another GPU."""

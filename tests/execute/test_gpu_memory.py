@@ -14,6 +14,7 @@ from tests.contracts.executor_contract import drain, ends
 from tests.depth import but_deep
 from tests.execute.sweeps import make_job, small_sweep
 from tests.pretend_cuda import HAS_GPU, MACHINE
+from tests.pretend_cuda.machine import TOTAL_BYTES
 from tests.train.cohorts import digits, jobs, make_task
 from tuner.errors import DataError
 from tuner.execute import training
@@ -27,6 +28,7 @@ from tuner.execute.widths import Footprint
 from tuner.paths import StudyPaths
 from tuner.records import TrialFinished, TrialStarted
 from tuner.spec.model import SweepSpec
+from tuner.train.task import Task
 
 pytestmark = [
     pytest.mark.gpu,
@@ -105,6 +107,19 @@ def test_data_that_a_gpu_has_no_room_for_are_told_with_the_remedy(monkeypatch: p
     assert said.startswith("the data (0.00 GiB) do not fit on cuda:1: 128.0 of its 128.0 GiB are free")
     for remedy in ("--devices", "data.stream"):
         assert remedy in said
+
+
+def test_a_worker_that_shares_a_gpu_plans_with_its_share_or_less_where_the_user_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "load_training_data", lambda spec, kept_in: digits())
+    place = WorkerPlace("cuda:0", 1, None, sharers=4)
+    task = open_task(small_sweep(), place, alone=False)
+    assert isinstance(task, Task)
+    assert 0.24 < training.facts_of(task).calibration["room_bytes"] / TOTAL_BYTES < 0.25
+    torch.cuda.set_per_process_memory_fraction(0.1, GPU)
+    open_task(small_sweep(), place, alone=False)
+    assert torch.cuda.get_per_process_memory_fraction(GPU) == pytest.approx(0.1)
 
 
 def test_others_on_a_gpu_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ class WorkerPlace:
     """The core that it is pinned to, where the platform allows."""
     own_code: bool = False
     """Whether training code of the user's own runs there: its environment is the user's."""
+    sharers: int = 1
+    """Workers on the device, this one included, which have equal shares of its memory."""
 
 
 def worker_places(devices: Sequence[str], *, workers: int | None = None, own_code: bool = False) -> list[WorkerPlace]:
@@ -38,11 +41,16 @@ def worker_places(devices: Sequence[str], *, workers: int | None = None, own_cod
         own_code: Whether training code of the user's own runs there, which shares the cores.
 
     Raises:
-        UsageError: a device that is not there, or far more workers than cores.
+        UsageError: a device that is not there, devices of several kinds, or far more workers than cores.
     """
     chosen = list(devices) or _best_devices()
     for device in chosen:
         _check(device)
+    if len(kinds := {device.partition(":")[0] for device in chosen}) > 1:
+        raise UsageError(
+            f"--devices {','.join(chosen)} names devices of {len(kinds)} kinds, which differ in how wide cohorts pay and "
+            f"in rounding; name those of one: {' or '.join(sorted(kinds))}"
+        )
     cores = num_cores()
     if workers is not None and workers > WORKERS_PER_CORE * cores:
         raise UsageError(
@@ -53,8 +61,11 @@ def worker_places(devices: Sequence[str], *, workers: int | None = None, own_cod
     count = workers or (cores if on_cpu else len(chosen))
     threads = (threads_wanted() or max(1, cores // count)) if own_code else 1
     pinned = cores_to_pin(count) if on_cpu and threads == 1 else None
+    names = [chosen[i % len(chosen)] for i in range(count)]
+    at = Counter(_indexed(name) for name in names)
     return [
-        WorkerPlace(chosen[i % len(chosen)], threads, pinned[i] if pinned else None, own_code) for i in range(count)
+        WorkerPlace(name, threads, pinned[i] if pinned else None, own_code, 1 if on_cpu else at[_indexed(name)])
+        for i, name in enumerate(names)
     ]
 
 
@@ -76,6 +87,10 @@ def see_alone(device: str) -> str:
         return device
     os.environ.update(only_gpu(int(index or 0)))
     return "cuda:0"
+
+
+def _indexed(device: str) -> str:
+    return "cuda:0" if device == "cuda" else device
 
 
 def _best_devices() -> list[str]:

@@ -25,9 +25,13 @@ def room_bytes(device: torch.device) -> float:
     """What new tensors of this process could have of a CUDA device's memory; others may be at work there."""
     free, total = torch.cuda.mem_get_info(device)
     in_use = torch.cuda.memory_allocated(device)
-    fraction = getattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)  # since PyTorch 2.7
-    allowed = fraction(device) * total - in_use
+    allowed = torch.cuda.get_per_process_memory_fraction(device) * total - in_use
     return max(0.0, min(free + torch.cuda.memory_reserved(device) - in_use, allowed))
+
+
+def limit_share(device: torch.device, share: float) -> None:
+    """Let this process take so much of a CUDA device's memory at most, or less where the user has said so."""
+    torch.cuda.set_per_process_memory_fraction(min(share, torch.cuda.get_per_process_memory_fraction(device)), device)
 
 
 def held_by_others(device: torch.device) -> int:

@@ -16,7 +16,7 @@ from tuner.data.load import load_training_data
 from tuner.errors import DataError, is_out_of_memory
 from tuner.execute.devices import WorkerPlace, see_alone
 from tuner.execute.facts import TaskFacts
-from tuner.execute.memory import held_by_others, room_bytes
+from tuner.execute.memory import held_by_others, limit_share, room_bytes
 from tuner.imports import load_object
 from tuner.models.weights_file import read_weights, weights_sha256
 from tuner.paths import StudyPaths
@@ -56,6 +56,8 @@ def open_task(
     if spec.loop is not None:
         return open_own_task(spec, device, device_name=place.device)
     make_current(device)
+    if device.type == "cuda" and place.sharers > 1:
+        limit_share(device, 1 / place.sharers)
     if spec.model.kind not in MODELS:
         load_object(spec.model.kind, root=Path(spec.root))
     if spec.model.init_from is not None:
