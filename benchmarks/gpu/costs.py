@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gpu.setting import DEVICE, Figures, Setting, gpu_ms, made_up, runs, spread, task_of, wall_ms
+from gpu.setting import DEVICE, Figures, Setting, busy_share, gpu_ms, made_up, runs, spread, task_of, wall_ms
 from gpu.truth import EAGER, NORMED
 from tuner.train.loop.slices import epoch_plan
 from tuner.train.program import Program
@@ -74,6 +74,7 @@ def costs_of(task: Task, width: int, setting: Setting) -> Figures:
         "step_ms": spread(step),
         "step_wall_ms": spread(host),
         "step_without_graph_ms": spread(eager),
+        "busy_share": busy_share(train),
         "steps_of_an_epoch": len(plan.step_SK),
         "evaluation_ms": spread(evaluation[1:]),
         "first_evaluation_ms": round(evaluation[0], 3),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -120,6 +122,37 @@ def gpu_ms(action: Callable[[], object]) -> float:
     after.record()
     torch.cuda.synchronize()
     return float(before.elapsed_time(after))
+
+
+def busy_share(action: Callable[[], object]) -> float | None:
+    """The share of the time in which the GPU has a kernel or a copy at work, by PyTorch's profiler."""
+    of_gpu = torch.profiler.ProfilerActivity.CUDA
+    if of_gpu not in torch.profiler.supported_activities():
+        return None  # of a pretended one
+    with torch.profiler.profile(activities=[of_gpu]) as profile:
+        wall = wall_ms(action)
+    busy_us = sum(event.self_device_time_total for event in profile.key_averages())
+    return round(busy_us / 1e3 / wall, 3) if busy_us else None
+
+
+@contextmanager
+def watching() -> Iterator[Figures]:
+    """What `nvidia-smi` says of the first GPU meanwhile: the share of seconds in which kernels ran, and GiB in use."""
+    found: Figures = {}
+    asked = ["--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-l", "1", "-i", "0"]
+    try:
+        smi = subprocess.Popen(["nvidia-smi", *asked], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    except OSError:
+        yield found  # where there is no NVIDIA driver
+        return
+    try:
+        yield found
+    finally:
+        smi.terminate()
+        said = [line.split(",") for line in smi.communicate()[0].splitlines() if line.count(",") == 1]
+        if said:
+            found["gpu_use"] = round(statistics.fmean(float(use) for use, _ in said) / 100, 3)
+            found["most_gib"] = round(max(float(mib) for _, mib in said) / 2**10, 2)
 
 
 def spread(values: Sequence[float], *, digits: int = 4) -> Figures:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from throughput import Tuner, configurations
 
-from gpu.setting import Figures, Setting, spread
+from gpu.setting import Figures, Setting, spread, watching
 from tuner.paths import StudyPaths
 from tuner.store.reader import read_study
 
@@ -60,9 +60,10 @@ def whole_run(setting: Setting, options: list[str], *, seconds: float) -> Figure
     command += ["--time", str(max(1, round(seconds))), "--set", "finalists=null"]
     command += REHEARSED if setting.rehearsal else []
     began = time.monotonic()
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=setting.left(), check=False)
+    with watching() as used:
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=setting.left(), check=False)
     wall = time.monotonic() - began
-    found: Figures = {"wall_seconds": round(wall, 2), "exit_code": ended.returncode}
+    found: Figures = {"wall_seconds": round(wall, 2), "exit_code": ended.returncode, **used}
     if not StudyPaths(folder / "digits").database.exists():
         return {**found, "error": ended.stderr[-2000:]}
     records = read_study(StudyPaths(folder / "digits"), study="digits").records

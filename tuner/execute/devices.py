@@ -48,8 +48,8 @@ def worker_places(devices: Sequence[str], *, workers: int | None = None, own_cod
         _check(device)
     if len(kinds := {device.partition(":")[0] for device in chosen}) > 1:
         raise UsageError(
-            f"--devices {','.join(chosen)} names devices of {len(kinds)} kinds, which differ in how wide cohorts pay and "
-            f"in rounding; name those of one: {' or '.join(sorted(kinds))}"
+            f"--devices {','.join(chosen)} names devices of {len(kinds)} kinds, which differ in how wide cohorts pay "
+            f"and in rounding; name those of one: {' or '.join(sorted(kinds))}"
         )
     cores = num_cores()
     if workers is not None and workers > WORKERS_PER_CORE * cores:
