@@ -93,6 +93,31 @@ def test_it_is_better_than_chance() -> None:
     assert 0.995 - ours < 0.5 * (0.995 - chance)
 
 
+def test_a_trial_is_given_up_at_a_rung_where_it_lies_far_below_the_others_and_nowhere_else() -> None:
+    distributions = {"learning_rate": optuna.distributions.FloatDistribution(1e-4, 1.0, log=True)}
+
+    def ended(rate: float, final: float) -> optuna.trial.FrozenTrial:
+        return optuna.trial.create_trial(
+            params={"learning_rate": rate}, distributions=distributions, value=final,
+            intermediate_values={3: 0.6 * final, 9: 0.9 * final, EPOCHS: final},
+        )  # fmt: skip
+
+    def gives_up(value: float, *, epoch: int) -> bool:
+        sampler = PrioritySampler(epochs=EPOCHS)
+        made = optuna.create_study(direction="maximize", sampler=sampler, pruner=PriorityPruner(sampler))
+        made.add_trials([ended(0.01 * 1.5**k, 0.8 + 0.01 * k) for k in range(6)])
+        trial = made.ask()
+        assert trial.suggest_float("learning_rate", 1e-4, 1.0, log=True) > 0
+        trial.report(value, epoch)
+        return trial.should_prune()
+
+    assert gives_up(-9.0, epoch=3)
+    assert gives_up(-9.0, epoch=9)
+    assert not gives_up(-9.0, epoch=4)
+    assert not gives_up(-9.0, epoch=EPOCHS)
+    assert not gives_up(0.9, epoch=9)
+
+
 def test_tiers_and_defaults_can_be_given() -> None:
     sampler = PrioritySampler(tiers={"b": 1, "a": 3}, defaults={"a": 0.25})
     made = optuna.create_study(sampler=sampler)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contracts.strategy_contract import CONDITIONAL, EPOCHS, Game, quality
+from tests.contracts.strategy_contract import CONDITIONAL, CONTINUOUS, EPOCHS, Game, quality
 from tests.depth import at_depth
 from tests.search.test_stock_strategies import maker
 from tests.spec.strategies import categorical_dimensions, float_dimensions, int_dimensions
@@ -70,6 +71,41 @@ def test_trials_that_a_used_up_tier_leaves_go_to_the_next_and_the_end_is_said() 
     assert [line.split(":")[0] for line in lines if "used up" in line] == [
         "tier 1 is used up", "tier 3 is used up", "regularisation is used up",
     ]  # fmt: skip
+
+
+def staged_records(*, trials: int, start: list[dict[str, ParamValue]] | None = None) -> list[TrialRecord]:
+    spec = SweepSpec(
+        study="s",
+        data=DataSpec(source="x"),
+        training=TrainingSpec(epochs=EPOCHS),
+        search=SearchSpec(trials=trials, strategy="staged", start=start or []),
+    )
+    game = Game(quality, direction=Direction.MAXIMIZE)
+    game.play(open_strategy(spec, CONTINUOUS, Direction.MAXIMIZE))
+    return game.records
+
+
+def test_staged_gives_each_tier_trials_by_its_hyperparameters_and_the_first_what_the_default_does_not_need() -> None:
+    assert Counter(r.tier for r in staged_records(trials=21)) == {
+        "default": 1, "tier 1": 5, "tier 2": 10, "regularisation": 5,
+    }  # fmt: skip
+    assert Counter(r.tier for r in staged_records(trials=21, start=[{}])) == {
+        "start": 1, "tier 1": 6, "tier 2": 10, "regularisation": 4,
+    }  # fmt: skip
+
+
+def test_the_second_half_of_a_tier_is_drawn_near_its_best() -> None:
+    records = staged_records(trials=41)
+    first = [r for r in records if r.tier == "tier 1"]
+    rate = CONTINUOUS["learning_rate"]
+    units = [rate.to_unit(r.params["learning_rate"]) for r in first]
+    half = len(first) // 2
+    assert max(units[:half]) - min(units[:half]) > 0.6
+    for number in range(half, len(first)):
+        best = best_of(records[: first[number].number], Direction.MAXIMIZE)
+        assert best is not None
+        assert abs(units[number] - rate.to_unit(best.params["learning_rate"])) <= 0.25 + 1e-9
+    assert len({*units[half:]}) == len(units[half:])
 
 
 @pytest.mark.parametrize("strategy", ["priority", "staged"])

@@ -150,6 +150,39 @@ def _halves(records: list) -> tuple[list, list]:  # type: ignore[type-arg]
     return records[: len(records) // 2], records[len(records) // 2 :]
 
 
+@pytest.mark.parametrize(
+    ("winners", "low", "high"),
+    [((3.0, 5.0, 7.0), 2.0, 8.0), ((5.0, 5.0, 5.0), 3.5, 6.5), ((0.5, 3.0, 9.5), 0.0, 10.0)],
+)
+def test_a_range_keeps_a_tenth_beside_its_winners_and_three_tenths_in_all(
+    winners: tuple[float, ...], low: float, high: float
+) -> None:
+    wide = Dimension(name="rate", kind="float", tier=1, default=winners[0], low=0.0, high=10.0)
+    space, _ = zoomed_space(Space((wide,)), [{"rate": winner} for winner in winners])
+    assert (space["rate"].low, space["rate"].high) == pytest.approx((low, high))
+
+
+def test_bounds_of_momentum_are_rounded_outwards() -> None:
+    (change,) = zoom(Space((SPACE["momentum"],)), [{"momentum": 0.9 + 0.003 * k} for k in range(5)])
+    old, new = SPACE["momentum"], change.dimension
+    units = [old.to_unit(0.9 + 0.003 * k) for k in (0, 4)]
+    middle, half = sum(units) / 2, max(0.15, (units[1] - units[0]) / 2 + 0.1)
+    exact = (1 - float(old.from_unit(middle + side * half)) for side in (-1, 1))
+    for distance, bound, outwards in zip(exact, (new.low, new.high), (1, -1), strict=True):
+        rounded = 1 - bound
+        assert f"{rounded:.2g}" == f"{rounded:.6g}"
+        assert 0 < outwards * (rounded - distance) < 0.1 * distance
+
+
+def test_a_round_is_over_only_when_nothing_of_it_is_left_to_do() -> None:
+    game = Game(quality, direction=Direction.MAXIMIZE)
+    spec = sweep(trials=8, refine=1)
+    spec = spec.model_copy(update={"search": spec.search.model_copy(update={"strategy": "random", "pruner": "asha"})})
+    game.play(open_strategy(spec, CONTINUOUS, Direction.MAXIMIZE))
+    assert len(game.records) == 8
+    assert not any(r.reason.startswith("round") for r in game.records)
+
+
 def test_one_choice_keeps_its_neighbours_and_no_more() -> None:
     (change,) = zoom(Space((SPACE["batch_size"],)), [{"batch_size": 64}] * 5)
     assert change.dimension.choices == (32, 64, 128)

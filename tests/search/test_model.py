@@ -14,11 +14,14 @@ from scipy.stats import norm
 
 from tests.contracts.strategy_contract import CONDITIONAL, CONTINUOUS, DISCRETE
 from tests.depth import at_depth
+from tests.search.test_priority import explorer
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.search.cube import Cube
 from tuner.search.priority import gp
 from tuner.search.priority.acquisition import Candidates, log_expected_improvement
+from tuner.search.priority.diagnosis import Diagnosis, diagnose
 from tuner.search.priority.effort import FULL, LIGHT, QUICK, Effort, worthwhile
+from tuner.search.priority.explorer import Session
 from tuner.search.priority.gp import Prior, Process, fit
 from tuner.search.priority.observations import Observations, observe
 from tuner.search.priority.response import Response
@@ -210,6 +213,59 @@ class TestObservations:
     def test_less_is_better_where_it_is_minimised(self) -> None:
         y = self.seen([record(0, 0.5), record(1, 0.4)], direction=Direction.MINIMIZE).y
         assert y[1] > y[0]
+
+
+class TestDiagnosis:
+    def found(self, direction: Direction, *, dev: float, train: float, state: TrialState) -> Diagnosis:
+        records = [measured(record(n, dev, state=state, epoch=27), train) for n in range(3)]
+        diagnosis = diagnose(records, direction=direction, noise=0.01, target_error=0.05)
+        assert diagnosis is not None
+        return diagnosis
+
+    @pytest.mark.parametrize(
+        ("direction", "dev", "train"), [(Direction.MAXIMIZE, 0.7, 0.8), (Direction.MINIMIZE, 0.3, 0.2)]
+    )
+    def test_the_gap_is_what_dev_lacks_to_train_and_the_bias_what_train_lacks_to_the_target(
+        self, direction: Direction, dev: float, train: float
+    ) -> None:
+        found = self.found(direction, dev=dev, train=train, state=TrialState.COMPLETE)
+        assert (found.gap, found.bias, found.noise) == pytest.approx((0.1, 0.15, 0.02))
+        assert found.shows_variance
+        assert found.shows_bias
+
+    def test_a_gap_within_two_standard_errors_is_no_variance(self) -> None:
+        found = self.found(Direction.MAXIMIZE, dev=0.785, train=0.8, state=TrialState.COMPLETE)
+        assert not found.shows_variance
+        assert found.shows_bias
+
+
+def measured(trial: TrialRecord, train_metric: float) -> TrialRecord:
+    """The same, with this training metric at its best epoch."""
+    assert trial.best is not None
+    return replace(trial, best=replace(trial.best, train_metric=train_metric))
+
+
+def test_where_trials_are_too_cheap_for_a_model_a_new_one_lies_near_a_good_one_every_other_time() -> None:
+    def cheap(number: int, value: float, rate: float) -> TrialRecord:
+        trial = record(number, value, state=TrialState.COMPLETE, epoch=27)
+        assert trial.last is not None
+        return replace(
+            trial, params={**trial.params, "learning_rate": rate}, last=replace(trial.last, seconds=1e-5), tier="all"
+        )
+
+    failed = replace(record(1, 0.0, state=TrialState.FAILED), rungs=(), best=None, last=None)
+    made, lowest = explorer([]), CONTINUOUS["learning_rate"].low
+    single = Session(made, [cheap(0, 0.9, 0.3), failed], room=1)
+    assert not single.modelled
+    assert single.modelled_start(to_epoch=3) is not None
+    near: list[float] = []
+    for others in range(0, 40, 2):
+        good = [cheap(n, 0.9 + n / 1000, 0.3) for n in range(4)]
+        session = Session(made, [*good, *(cheap(4 + n, 0.1, lowest) for n in range(others))], room=1)
+        start = session.modelled_start(to_epoch=3)
+        assert start is not None
+        near.append(CONTINUOUS["learning_rate"].to_unit(start[0].params["learning_rate"]))
+    assert np.median(near) > 0.7
 
 
 class TestEffort:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,8 @@ from tests.contracts.strategy_contract import CONTINUOUS, Game, Make, StrategyCo
 from tests.depth import but_deep
 from tuner.records import Direction, EpochResult, Params, TrialRecord, TrialState
 from tuner.search.registry import open_strategy
-from tuner.search.strategy import Strategy
-from tuner.search.wrap.scalarised import scalarised
+from tuner.search.strategy import Advance, Decision, Strategy
+from tuner.search.wrap.scalarised import ScalarisedStrategy, scalarised
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import Objective, direction_of, further_objectives, losses_of, pareto_front
 from tuner.spec.space import Space
@@ -127,7 +128,33 @@ def test_of_networks_that_were_not_trained_those_nearest_to_the_bound_look_best(
     values = [r.value for r in seen]
     assert None not in values
     assert sorted(range(len(values)), key=lambda n: -(values[n] or 0.0)) == [*((3, 4) if measured else ()), 1, 0, 2]
-    assert all(seen[n].state is TrialState.PRUNED for n in range(3))
+    assert all(seen[n].state is TrialState.PRUNED and seen[n].seconds == 0 for n in range(3))
+
+
+class OneAdvance(Strategy):
+    """Sends the first trial on, once in all its copies' life."""
+
+    def __init__(self, asked: list[int], *, at: int) -> None:
+        self.asked, self.at = asked, at
+
+    def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+        self.asked.append(room)
+        return [Advance(trial=0, to_epoch=9)] if len(self.asked) == self.at else []
+
+    def explain(self) -> tuple[str, ...]:
+        return ()
+
+
+@pytest.mark.parametrize(("at", "looks"), [(1, 1), (3, 3), (0, 8)])
+def test_the_first_trade_off_that_leaves_something_to_do_decides_and_eight_without_end_the_search(
+    at: int, looks: int
+) -> None:
+    asked: list[int] = []
+    strategy = ScalarisedStrategy(
+        lambda: OneAdvance(asked, at=at), direction=Direction.MAXIMIZE, others=[PARAMETERS], seed=0
+    )
+    assert strategy.decide([record(0, 0.9)], 1) == ([Advance(trial=0, to_epoch=9)] if at else [])
+    assert len(asked) == looks
 
 
 def accuracy(params: Params, epoch: int) -> float:

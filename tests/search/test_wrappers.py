@@ -18,9 +18,11 @@ from tuner.search.designs import grid
 from tuner.search.observe import best_of, no_noise
 from tuner.search.registry import STRATEGIES, open_strategy
 from tuner.search.rungs import PRUNERS, priority_rungs, rungs_of
-from tuner.search.strategy import Advance, Decision, Strategy
+from tuner.search.strategy import Advance, Decision, Start, Strategy
+from tuner.search.wrap.starts import start_configurations
 from tuner.search.wrap.stop import StoppingStrategy
 from tuner.spec.model import PrunerName, StopSpec, StrategyName, SweepSpec
+from tuner.spec.space import Space
 
 
 def stopped(
@@ -36,6 +38,9 @@ def stopped(
     while game.step(strategy, workers=2):
         lines += strategy.explain()
     return game, [*lines, *strategy.explain()]
+
+
+UP_TO_NONE = Space(tuple(replace(d, low=0.0, scale="linear") if d.name == "weight_decay" else d for d in CONTINUOUS))
 
 
 class TestStop:
@@ -115,6 +120,23 @@ class TestNames:
         with pytest.raises(SweepFileError) as raised:
             open_strategy(spec, CONTINUOUS, Direction.MAXIMIZE)
         assert len(raised.value.problems) == 2
+
+    def test_start_configurations_have_the_types_of_their_hyperparameters(self) -> None:
+        (found,) = start_configurations([{"hidden_units": 64.0, "weight_decay": 0, "momentum": 0.5}], UP_TO_NONE)
+        assert {name: type(value) for name, value in found.items()} == {
+            "learning_rate": float, "momentum": float, "hidden_units": int, "weight_decay": float,
+        }  # fmt: skip
+        assert found["hidden_units"] == 64
+
+    @pytest.mark.parametrize(("pruner", "first"), [(None, priority_rungs(EPOCHS)[0]), ("none", EPOCHS)])
+    def test_the_priority_strategy_pauses_trials_itself_unless_a_pruner_is_named(
+        self, pruner: str | None, first: int
+    ) -> None:
+        spec = sweep()
+        spec = spec.model_copy(update={"search": spec.search.model_copy(update={"pruner": pruner})})
+        (decision,) = open_strategy(spec, CONTINUOUS, Direction.MAXIMIZE).decide((), 1)
+        assert isinstance(decision, Start)
+        assert decision.to_epoch == first
 
     def test_refining_a_negative_number_of_times_is_refused(self) -> None:
         with pytest.raises(ValidationError):

@@ -105,6 +105,16 @@ def test_rows_follow_torch_optim(trials: list[Settings], seed: int) -> None:
         assert difference <= TOLERANCES[trial.optimizer]
 
 
+@pytest.mark.parametrize("optimizer", sorted(ROW_OPTIMIZERS))
+def test_a_dozen_steps_of_each_kind_are_those_of_its_namesake(optimizer: str) -> None:
+    trial = settings_of(optimizer=optimizer, learning_rate=0.01, weight_decay=0.1)
+    starts, grads, rates = problem([trial], 0)
+    (row,) = by_rows([trial], starts, grads, rates)
+    expected = by_torch(trial, starts[0], grads[:, 0], rates[:, 0].tolist())
+    assert not torch.allclose(expected, starts[0], atol=1e-3)
+    torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
+
+
 @given(cohorts(), st.integers(0, 1000))
 @settings(max_examples=at_depth(20), deadline=None)
 def test_a_row_does_not_feel_its_neighbours(trials: list[Settings], seed: int) -> None:
