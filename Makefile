@@ -48,11 +48,13 @@ mutants: install  ## Put 200 faults in at random, and list those that no test se
 soak: install  ## Kill real runs, and what comes after them, at 200 random moments, and compare what comes of it (an hour)
 	TUNER_SOAK=200 $(BIN)/python -m pytest -n auto -q tests/reliability/test_kills.py -k soak
 
-check: lint types  ## Style, layers and types
+check: lint types  ## Style, layers, dead code, spelling and types
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vulture
+	$(BIN)/codespell *.md docs tuner benchmarks examples sweeps Makefile
 	$(BIN)/python -m pytest -q tests/test_layering.py
 
 types: install

@@ -8,14 +8,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-import tuner
+from tests.public_names import SOURCE, count, unused
 from tuner.cli.main import COMMANDS
-
-SOURCE = Path(tuner.__file__).parent
 
 LAYERS = (
     {"errors", "faults", "records", "paths"},
@@ -93,6 +90,11 @@ ROOMS = {
     ),
 }
 """The rooms of the parts that have some, and the modules at their doors, from the bottom up, as the layers are."""
+
+MOST_PUBLIC = 106
+"""Public names for 1,000 lines of code, as `python -m tests.public_names` counts them. It may only be lowered."""
+MOST_UNUSED = 265
+"""Public names that no other file uses, as it lists them. Likewise."""
 
 
 @dataclass(frozen=True)
@@ -284,3 +286,11 @@ print(*sorted(loaded - set(sys.stdlib_module_names) - {{"tuner"}}))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=600)
     assert set(done.stdout.split()) <= {"click", "colorama"}
+
+
+@pytest.mark.slow
+def test_public_names_become_no_more() -> None:
+    names, lines = count(SOURCE)
+    assert 1000 * names.total() / lines.total() <= MOST_PUBLIC
+    found = unused()
+    assert len(found) <= MOST_UNUSED, f"begin with an underscore what only its own file uses: {found}"

@@ -128,11 +128,6 @@ def open_strategy(
     return strategy
 
 
-def strategy_names() -> tuple[str, ...]:
-    """Every name that `search.strategy` may have."""
-    return tuple(STRATEGIES)
-
-
 def _unknown(key: str, given: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(given, known, n=1)
     hint = f' Did you mean "{near[0]}"?' if near else ""

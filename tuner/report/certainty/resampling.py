@@ -49,10 +49,10 @@ def resampled_metric(
     shares = np.asarray(predictions, dtype=np.float64)
     weighted = (WEIGHTED_OF_LABELS if _are_labels(targets) else WEIGHTED).get(metric)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (weighted or partial(by_repetition, metric))(shares, targets, weights)
+        return (weighted or partial(_by_repetition, metric))(shares, targets, weights)
 
 
-def by_repetition(metric: str, predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+def _by_repetition(metric: str, predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
     """The metric as training measures it, on each resample in turn: for those that no function here weights."""
     outputs = predictions
     if _are_labels(targets):
