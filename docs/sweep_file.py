@@ -120,14 +120,15 @@ def _key_table(model: type[Part], properties: Json) -> str:
             continue
         default = field.get_default(call_default_factory=True, validated_data={})
         meaning = field.description or _summary(name)
-        rows.append((f"`{name}`", _form(properties[name]), _default(default), _one_line(meaning)))
+        known = HYPERPARAMETERS.get(name) if model is TrainingSpec else None
+        usual = _default(default) if known is None or default is not None else _defaults(known)
+        rows.append((f"`{name}`", _form(properties[name]), usual, _one_line(meaning)))
     return _table(("key", "value", "default", "meaning"), rows)
 
 
 def _summary(block: str) -> str:
     """The first sentence about a block, with a link to its section."""
-    text = _one_line(dict(_BLOCKS)[block].__doc__ or "").split(". ")[0].rstrip(".")
-    return f"{text}. See [below](#{block})."
+    return f"{_first(_one_line(dict(_BLOCKS)[block].__doc__ or ''))} See [below](#{block})."
 
 
 def _default(value: object) -> str:
@@ -176,7 +177,7 @@ def _bounds(schema: Json) -> str:
 
 def _hyperparameters() -> str:
     rows = [
-        (f"`{h.name}`", _tier(h.tier), _standard(h), _scale(h), _defaults(h), _users(h), h.description)
+        (f"`{h.name}`", _tier(h.tier), _standard(h), _scale(h), _defaults(h), _users(h), _first(h.description))
         for h in HYPERPARAMETERS.values()
     ]
     head = """\
@@ -274,6 +275,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _first(text: str) -> str:
+    """The first sentence."""
+    return f"{text.split('. ')[0].rstrip('.')}."
 
 
 def _plain(value: object) -> str:

@@ -34,8 +34,9 @@ class TestTable:
             choices = next(form["enum"] for form in (schema[name], *schema[name].get("anyOf", ())) if "enum" in form)
             assert list(HYPERPARAMETERS[name].allowed) == choices
             assert HYPERPARAMETERS[name].default == schema[name]["default"]
-        for name in ("nesterov", "warmup_epochs"):
-            assert HYPERPARAMETERS[name].default == schema[name]["default"]
+        assert schema["nesterov"]["default"] is False
+        assert schema["label_smoothing"]["anyOf"][0] == {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+        assert schema["train_last"]["anyOf"][0] == {"type": "integer", "minimum": 1}
 
     def test_activations_are_those_of_the_networks(self) -> None:
         assert set(ACTIVATIONS) == set(LAYER_ACTIVATIONS)

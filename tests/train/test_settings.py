@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from tuner.records import Params, TrialFinished
 from tuner.spec.defaults import settings_for
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.train.programs.fusion import PER_TRIAL, fusion_key
-from tuner.train.settings import resolve_settings
+from tuner.train.settings import Settings, resolve_settings
 
 MODULE = "tests/train/user_modules.py:two_layers"
 
@@ -89,8 +90,19 @@ def test_what_changes_shapes_or_steps_splits(name: str, first: object, second: o
     assert key_of({name: first}) == key_of({name: first})  # type: ignore[dict-item]
 
 
-def test_every_known_hyperparameter_is_one_or_the_other() -> None:
-    assert set(HYPERPARAMETERS) >= PER_TRIAL - {"epochs"}
+def test_a_setting_is_of_the_kind_that_the_table_says() -> None:
+    kinds = {"float": float, "int": int}
+    for name, type_of_field in get_type_hints(Settings).items():
+        if known := HYPERPARAMETERS.get(name):
+            kind = kinds.get(known.kind, type(known.default))
+            assert type_of_field == (kind | None if known.optional else kind), name
+
+
+def test_numbers_are_of_their_kind_however_they_are_written() -> None:
+    spec = make_spec(weight_decay=0, clip_norm=2)
+    found = resolve_settings(spec, {"learning_rate": 1, "nesterov": True}, num_train=40)
+    assert [type(v) for v in (found.weight_decay, found.clip_norm, found.learning_rate)] == [float] * 3
+    assert (found.clip_norm, found.max_norm, found.nesterov, found.batch_size) == (2.0, None, True, 40)
 
 
 def test_widths_that_round_alike_share_a_cohort_but_not_in_users_modules() -> None:

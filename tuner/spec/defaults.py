@@ -43,10 +43,7 @@ def default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
 
 def fixed_values(spec: SweepSpec) -> dict[str, ParamValue]:
     """The hyperparameters that the sweep file fixes, by name; for a word or a switch its default counts as fixed."""
-    training: dict[str, ParamValue | None] = {
-        name: getattr(spec.training, name) for name in _training_names() if name in type(spec.training).model_fields
-    }
-    return {name: value for name, value in training.items() if value is not None} | spec.model.settings
+    return spec.training.fixed | spec.model.settings
 
 
 def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
@@ -75,18 +72,12 @@ def loop_values(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
 def fixed_for_loop(spec: SweepSpec) -> dict[str, ParamValue]:
     """The hyperparameters under `training:` that are not as if left out."""
     fields = type(spec.training).model_fields
-    fixed = {n: v for n, v in fixed_values(spec).items() if n in fields}
-    return {name: value for name, value in fixed.items() if value != fields[name].default}
+    return {name: value for name, value in spec.training.fixed.items() if value != fields[name].default}
 
 
 @lru_cache(maxsize=64)
 def _defaults(model: str, optimizer: str) -> dict[str, ParamValue]:
     return {h.name: h.default_for(optimizer, model) for h in hyperparameters_of(model) if not h.optional}
-
-
-@lru_cache(maxsize=1)
-def _training_names() -> tuple[str, ...]:
-    return tuple(h.name for h in HYPERPARAMETERS.values() if not h.of_model)
 
 
 def resolve_dimension(name: str, given: DimensionSpec, *, spec: SweepSpec) -> Dimension:

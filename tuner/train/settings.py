@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from tuner.records import Params, ParamValue
 from tuner.spec.defaults import settings_for
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.model import SweepSpec
 
 
@@ -31,7 +33,10 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """One trial's values: defaults, overridden by the sweep file's fixed values, overridden by its parameters."""
+    """One trial's values: defaults, overridden by the sweep file's fixed values, overridden by its parameters.
+
+    A field that has the name of a hyperparameter is its value; it is None where that is optional and there is none.
+    """
 
     optimizer: str
     learning_rate: float
@@ -76,42 +81,23 @@ def resolve_settings(
 ) -> Settings:
     """The values that a trial with these parameters is trained with; class weights depend on the data alone."""
     values = settings_for(spec, params)
-    batch_size = values["batch_size"]
+    known: dict[str, Any] = {f.name: _typed(f.name, values) for f in fields(Settings) if f.name in HYPERPARAMETERS}
+    batch_size = num_train if values["batch_size"] == "full" else min(int(values["batch_size"]), num_train)
     return Settings(
-        optimizer=str(values["optimizer"]),
-        learning_rate=float(values["learning_rate"]),
-        momentum=float(values["momentum"]),
-        nesterov=bool(values["nesterov"]),
-        beta1=float(values["beta1"]),
-        beta2=float(values["beta2"]),
-        batch_size=num_train if batch_size == "full" else min(int(batch_size), num_train),
-        weight_decay=float(values["weight_decay"]),
-        max_norm=_optional(values, "max_norm"),
-        l1=float(values["l1"]),
-        dropout=float(values["dropout"]),
-        dropout_last=_optional(values, "dropout_last"),
-        input_dropout=float(values["input_dropout"]),
+        **known | {"batch_size": batch_size},
         augmentation=_augmentation(values),
-        mixup=float(values["mixup"]),
-        label_smoothing=float(values["label_smoothing"]),
         class_weights=class_weights,
-        schedule=str(values["schedule"]),
-        lr_decay=float(values["lr_decay"]),
-        warmup_epochs=float(values["warmup_epochs"]),
-        clip_norm=_optional(values, "clip_norm"),
-        init=str(values["init"]),
-        averaging=str(values["averaging"]),
-        ema_decay=float(values["ema_decay"]),
-        swa_start=float(values["swa_start"]),
         epochs=int(values.get("epochs", spec.training.epochs)),
         model=values,
     )
 
 
-def _optional(values: Mapping[str, ParamValue], name: str) -> float | None:
-    return None if name not in values else float(values[name])
+def _typed(name: str, values: Mapping[str, ParamValue]) -> ParamValue | None:
+    """A hyperparameter's value as its own kind of number; None for an optional one that there is none of."""
+    value = values.get(name)
+    return float(value) if HYPERPARAMETERS[name].kind == "float" and value is not None else value
 
 
 def _augmentation(values: Mapping[str, ParamValue]) -> Augmentation:
-    kinds = ("flip", "shift", "rotate", "zoom", "cutout", "noise")
+    kinds = [f.name for f in fields(Augmentation) if f.name != "strength"]
     return Augmentation(strength=float(values["augment"]), **{kind: bool(values[f"augment_{kind}"]) for kind in kinds})

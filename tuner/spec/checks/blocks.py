@@ -102,9 +102,9 @@ def check_transfer(spec: SweepSpec, findings: Findings) -> None:
     if spec.model.new_layers and spec.model.init_from is None:
         rule = "has no effect without model.init_from"
         findings.warn(("model", "new_layers"), rule, remedy="remove it, or name a file of weights", at_key=True)
-    every, epochs = spec.training.unfreeze_every_epochs, spec.training.epochs
+    every, epochs = spec.training.fixed.get("unfreeze_every_epochs"), spec.training.epochs
     check_local(("model", "init_from"), spec.model.init_from, findings)
-    if every is not None and every >= epochs:
+    if isinstance(every, int) and every >= epochs:
         rule = f"never thaws a layer in {epochs} epochs"
         findings.warn(("training", "unfreeze_every_epochs"), rule, remedy="write a smaller number")
 
@@ -146,33 +146,34 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
     if is_own(training.loss):
         _check_own_loss(spec, findings)
     _warn_ignored(spec, findings)
-    for name in training.model_fields_set & HYPERPARAMETERS.keys():
-        value = getattr(training, name)
-        if value is not None and not is_own(str(value)):
-            check_value(("training", name), value, HYPERPARAMETERS[name], findings)
-    if training.lr_decay and not findings.is_unusable(("training", "schedule")):
+    fixed = training.fixed
+    for name in training.model_fields_set & fixed.keys():
+        if not is_own(str(fixed[name])):
+            check_value(("training", name), fixed[name], HYPERPARAMETERS[name], findings)
+    decay = float(fixed.get("lr_decay", 0))
+    if decay and not findings.is_unusable(("training", "schedule")):
         if training.schedule in UNDECAYED:
             rule = f"has no effect with schedule {training.schedule}"
             findings.warn(("training", "lr_decay"), rule, remedy="remove it, or use another schedule", at_key=True)
-        elif training.schedule != "inverse_time" and training.lr_decay > 1:
+        elif training.schedule != "inverse_time" and decay > 1:
             findings.error(("training", "lr_decay"), f"must be at most 1 with schedule {training.schedule}")
-    if training.warmup_epochs > training.epochs:
+    if float(fixed.get("warmup_epochs", 0)) > training.epochs:
         findings.error(("training", "warmup_epochs"), f"must be at most training.epochs ({training.epochs})")
-    is_high = training.learning_rate is not None and training.learning_rate > HIGHEST_LEARNING_RATE
-    if is_high and spec.loop is None:
+    if float(fixed.get("learning_rate", 0)) > HIGHEST_LEARNING_RATE and spec.loop is None:
         rule = "is a learning rate that hardly any network survives"
         findings.warn(("training", "learning_rate"), rule, remedy="write 1 or less")
-    if isinstance(training.batch_size, int) and training.batch_size > LARGE_BATCH and spec.loop is None:
+    batch_size = fixed.get("batch_size")
+    if isinstance(batch_size, int) and batch_size > LARGE_BATCH and spec.loop is None:
         rule = "is a very large mini-batch"
         findings.warn(("training", "batch_size"), rule, remedy="write `full` for all of the training set")
     kinds = [name for name in training.model_fields_set if name.startswith("augment_")]
-    if kinds and not training.augment and "augment" not in (spec.space or {}):
+    if kinds and not fixed.get("augment") and "augment" not in (spec.space or {}):
         rule = "has no effect: augment, the strength of all kinds, is 0"
         findings.warn(("training", kinds[0]), rule, remedy="add augment: 0.5, or search it", at_key=True)
     if "averaging" not in (spec.space or {}):
         for name, kind in (("ema_decay", "ema"), ("swa_start", "swa")):
-            if getattr(training, name) is not None and training.averaging != kind:
-                rule = f"has no effect with averaging {training.averaging}"
+            if name in fixed and fixed["averaging"] != kind:
+                rule = f"has no effect with averaging {fixed['averaging']}"
                 findings.warn(("training", name), rule, remedy=f"add averaging: {kind}, or remove it", at_key=True)
     _check_early_stopping(spec, findings)
 
@@ -186,8 +187,9 @@ def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
         if known and getattr(spec.training, name) and known.optimizers.isdisjoint(optimizers):
             rule = f"has no effect with optimizer {' or '.join(optimizers)}"
             findings.warn(("training", name), rule, remedy="remove it", at_key=True)
-    has_momentum = spec.training.momentum != 0 or "momentum" in (spec.space or {})
-    if spec.training.nesterov and not has_momentum and optimizers == ("sgd",) and spec.loop is None:
+    fixed = spec.training.fixed
+    has_momentum = fixed.get("momentum") != 0 or "momentum" in (spec.space or {})
+    if fixed["nesterov"] and not has_momentum and optimizers == ("sgd",) and spec.loop is None:
         findings.warn(("training", "nesterov"), "has no effect: momentum is 0", remedy="remove it", at_key=True)
 
 

@@ -34,6 +34,7 @@ _ALL = (
         scale="log",
         bounds=_POSITIVE,
         in_default_space=True,
+        fused="own",
         description="Step size alpha of the optimiser; the one to tune if you tune only one.",
     ),
     Hyperparameter(
@@ -43,7 +44,13 @@ _ALL = (
         default="sgd",
         choices=("sgd", "adam"),
         allowed=OPTIMIZERS,
-        description="The optimiser; give those hyperparameters that only one of them uses a `when:`.",
+        description=(
+            "The optimiser; give those hyperparameters that only one of them uses a `when:`. `sgd` has momentum and "
+            "Nesterov; `adamw` decouples weight decay from the gradient (arXiv 1711.05101). `amsgrad`: Adam that never "
+            "forgets its largest second moment (1904.09237). `nadam`: Adam with Nesterov's momentum. `lion`: the sign "
+            "of a momentum, with decoupled decay (2302.06675). Or "
+            "[yours](your-code.md#a-loss-a-metric-an-optimiser): `file.py:function`."
+        ),
     ),
     Hyperparameter(
         name="momentum",
@@ -58,6 +65,7 @@ _ALL = (
         bounds=_MOMENTUM,
         optimizers=frozenset({"sgd", "rmsprop"}),
         in_default_space=True,
+        fused="own",
         description="Momentum beta: the average runs over about 1 / (1 - beta) steps.",
     ),
     Hyperparameter(
@@ -70,6 +78,7 @@ _ALL = (
         scale="log1m",
         bounds=_MOMENTUM,
         optimizers=_BETAS,
+        fused="own",
         description="Adam's decay of the average gradient; searched only when asked for.",
     ),
     Hyperparameter(
@@ -96,6 +105,7 @@ _ALL = (
         high=0.3,
         bounds=_NOT_NEGATIVE,
         in_default_space=True,
+        fused="own",
         description="Strength of the learning-rate decay of `training.schedule`.",
     ),
     Hyperparameter(
@@ -106,6 +116,7 @@ _ALL = (
         low=0.0,
         high=5.0,
         bounds=_NOT_NEGATIVE,
+        fused="own",
         description="Epochs over which the learning rate rises linearly from zero.",
     ),
     Hyperparameter(
@@ -115,7 +126,13 @@ _ALL = (
         default="inverse_time",
         choices=("inverse_time", "cosine"),
         allowed=("constant", "inverse_time", "exponential", "step", "cosine", "one_cycle"),
-        description="How the learning rate decays.",
+        fused="own",
+        description=(
+            "How the learning rate decays. `inverse_time`: alpha / (1 + lr_decay * epoch). `exponential`: alpha * "
+            "(1 - lr_decay) ** epoch. `step`: times (1 - lr_decay) at each third of the training. `cosine`: half a "
+            "cosine down to (1 - lr_decay) of alpha. `one_cycle`: up from alpha / 25 in the first 30 % of the steps, "
+            "then down to nearly zero (arXiv 1708.07120)."
+        ),
     ),
     Hyperparameter(
         name="beta2",
@@ -128,7 +145,8 @@ _ALL = (
         scale="log1m",
         bounds=_MOMENTUM,
         optimizers=_BETAS | {"rmsprop"},
-        description="Adam's and RMSprop's decay of the average squared gradient.",
+        fused="own",
+        description="Adam's and RMSprop's decay of the average squared gradient; Lion's of the momentum.",
     ),
     Hyperparameter(
         name="nesterov",
@@ -150,6 +168,7 @@ _ALL = (
         scale="log",
         bounds=_POSITIVE,
         optional=True,
+        fused="own",
         description="L2 norm that a larger gradient is scaled down to; no clipping unless fixed or searched.",
     ),
     Hyperparameter(
@@ -159,7 +178,11 @@ _ALL = (
         default="auto",
         choices=("he", "xavier"),
         allowed=("auto", "he", "xavier", "orthogonal", "normal", "zero"),
-        description="Initial weights; `normal` and `zero` are there to see them fail.",
+        fused="own",
+        description=(
+            "Initial weights of a built-in model; `normal` and `zero` are there to see them fail. `auto`: He for "
+            "ReLU-like activations, Xavier for the others. `normal` has standard deviation 1 whatever the width."
+        ),
     ),
     Hyperparameter(
         name="weight_decay",
@@ -172,7 +195,8 @@ _ALL = (
         scale="log",
         bounds=_NOT_NEGATIVE,
         in_default_space=True,
-        description="L2 penalty on the weights.",
+        fused="own",
+        description="L2 penalty on the weights, not on biases and norm parameters.",
     ),
     Hyperparameter(
         name="l1",
@@ -184,6 +208,7 @@ _ALL = (
         high=1e-2,
         scale="log",
         bounds=_NOT_NEGATIVE,
+        fused="own",
         description="L1 penalty on the weights; searched only when asked for.",
     ),
     Hyperparameter(
@@ -195,7 +220,8 @@ _ALL = (
         high=0.6,
         bounds=_MOMENTUM,
         in_default_space=True,
-        description="Share of hidden units dropped in training.",
+        fused="own",
+        description="Share of hidden units dropped in training; the others are scaled up (inverted dropout).",
     ),
 )
 

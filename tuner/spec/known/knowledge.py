@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tuner.records import ParamValue
 from tuner.spec.space import Kind, Scale
@@ -27,6 +28,12 @@ class Bounds:
     def hold(self, value: float) -> bool:
         above = value > self.low if self.open_low else value >= self.low
         return above and (value < self.high if self.open_high else value <= self.high)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The same by the names that pydantic has for limits: `ge`, `gt`, `le`, `lt`."""
+        low = {"gt" if self.open_low else "ge": self.low}
+        return low if self.high == float("inf") else low | {"lt" if self.open_high else "le": self.high}
 
     def __str__(self) -> str:
         if self.high == float("inf") or self.reason:
@@ -69,6 +76,9 @@ class Hyperparameter:
     in_default_space: bool = False
     default_space_of: frozenset[str] = frozenset()
     """The built-in models whose default space has it, though others may search it too."""
+    fused: Literal["own", "on_or_off", "same"] = "same"
+    """What trials that train as one program have of it: each its own value; each its own, but none or all of them 0,
+    which is without its operations; or all the same."""
     optional: bool = False
     """It has no value unless it is fixed or searched: there is none that would be without effect."""
 

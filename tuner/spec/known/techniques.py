@@ -33,7 +33,10 @@ TECHNIQUES = (
         default="none",
         choices=("none", "ema"),
         allowed=("none", "ema", "swa"),
-        description="Average of the weights that is evaluated and kept: by step (`ema`) or by epoch (`swa`).",
+        description=(
+            "Average of the weights that is evaluated and kept: by step (`ema`) or by epoch (`swa`). `swa` is the mean "
+            "over the ends of the last epochs (arXiv 1803.05407)."
+        ),
     ),
     Hyperparameter(
         name="ema_decay",
@@ -44,6 +47,7 @@ TECHNIQUES = (
         high=0.999,
         scale="log1m",
         bounds=_RATE,
+        fused="own",
         description="Decay of `averaging: ema`: the average runs over about 1 / (1 - decay) steps.",
     ),
     Hyperparameter(
@@ -54,6 +58,7 @@ TECHNIQUES = (
         low=0.5,
         high=0.9,
         bounds=_RATE,
+        fused="own",
         description="Share of the epochs before `averaging: swa` begins.",
     ),
     Hyperparameter(
@@ -77,6 +82,7 @@ TECHNIQUES = (
         high=1.0,
         scale="log",
         bounds=Bounds(low=0, high=1, open_low=True),
+        fused="own",
         description="Share of the learning rate for all but the last layer and those that are new.",
     ),
     Hyperparameter(
@@ -88,7 +94,10 @@ TECHNIQUES = (
         high=5,
         bounds=Bounds(low=1),
         optional=True,
-        description="Epochs after each of which one layer more is trained; none is frozen unless fixed or searched.",
+        description=(
+            "Epochs after each of which one layer more is trained, from the last `train_last` (1) down to the first; "
+            "none is frozen unless fixed or searched."
+        ),
     ),
     Hyperparameter(
         name="augment",
@@ -99,13 +108,19 @@ TECHNIQUES = (
         high=0.6,
         bounds=_SHARE,
         default_space_of=frozenset({"cnn", "resnet"}),
-        description="Strength of the augmentation of training images, of all its kinds; 0 is off.",
+        fused="on_or_off",
+        description=(
+            "Strength of the augmentation of training images, of all its kinds, from 0 (off) to 1. Dev and test "
+            "examples stay as they are."
+        ),
     ),
     _kind_of_augmentation("flip", False, "Mirror images left to right, half of them at strength 1."),
     _kind_of_augmentation("shift", True, "Shift images, at strength 1 by up to a fifth of their size."),
     _kind_of_augmentation("rotate", True, "Rotate images, at strength 1 by up to 30 degrees."),
     _kind_of_augmentation("zoom", True, "Zoom images in or out, at strength 1 by up to a quarter."),
-    _kind_of_augmentation("cutout", False, "Blank a square of each image, at strength 1 half as wide."),
+    _kind_of_augmentation(
+        "cutout", False, "Blank a square of each image, at strength 1 half as wide (arXiv 1708.04552)."
+    ),
     _kind_of_augmentation("noise", False, "Add noise to images, at strength 1 of standard deviation 0.3."),
     Hyperparameter(
         name="mixup",
@@ -115,7 +130,8 @@ TECHNIQUES = (
         low=0.0,
         high=0.4,
         bounds=Bounds(low=0),
-        description="Alpha of mixup: how far pairs of examples are blended (arXiv 1710.09412); 0 is off.",
+        fused="on_or_off",
+        description="Alpha of mixup: how far pairs of examples, targets too, are blended (arXiv 1710.09412); 0 is off.",
     ),
     Hyperparameter(
         name="label_smoothing",
@@ -125,6 +141,7 @@ TECHNIQUES = (
         low=0.0,
         high=0.2,
         bounds=_RATE,
+        fused="on_or_off",
         description="Share of each label that is spread over all classes (arXiv 1512.00567).",
     ),
     Hyperparameter(
@@ -136,7 +153,8 @@ TECHNIQUES = (
         high=0.6,
         bounds=_RATE,
         optional=True,
-        description="Dropout of the last hidden layer, if not `dropout`; layers between lie between.",
+        fused="own",
+        description="Dropout of a built-in model's last hidden layer, if not `dropout`; layers between lie between.",
     ),
     Hyperparameter(
         name="max_norm",
@@ -148,7 +166,10 @@ TECHNIQUES = (
         scale="log",
         bounds=Bounds(low=0, open_low=True),
         optional=True,
-        description="Limit of the L2 norm of each unit's incoming weights; none unless fixed or searched.",
+        fused="own",
+        description=(
+            "Limit of the L2 norm of each unit's incoming weights, kept by every step; none unless fixed or searched."
+        ),
     ),
     Hyperparameter(
         name="input_dropout",
@@ -158,6 +179,7 @@ TECHNIQUES = (
         low=0.0,
         high=0.3,
         bounds=_RATE,
+        fused="on_or_off",
         description="Share of the inputs dropped in training.",
     ),
 )

@@ -9,19 +9,13 @@ from collections.abc import Hashable, Mapping
 
 from tuner.models.layers import rounded_width
 from tuner.records import ParamValue
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.networks import DESCRIBED
 from tuner.spec.model import SweepSpec
 
-PER_TRIAL = frozenset(
-    {
-        "learning_rate", "momentum", "beta1", "beta2", "weight_decay", "l1", "dropout", "schedule", "lr_decay",
-        "warmup_epochs", "clip_norm", "init", "epochs", "max_norm", "dropout_last",
-        "body_learning_rate_factor", "ema_decay",
-        "swa_start",
-    }
-)  # fmt: skip
+PER_TRIAL = frozenset({"epochs", *(h.name for h in HYPERPARAMETERS.values() if h.fused == "own")})
 """Hyperparameters that are vectors over the trials of a cohort: never a reason to split."""
-SWITCHED = frozenset({"augment", "mixup", "label_smoothing", "input_dropout"})
+SWITCHED = frozenset(h.name for h in HYPERPARAMETERS.values() if h.fused == "on_or_off")
 """Vectors over the trials as well, but those that have one at zero do without its operations: on or off splits."""
 
 
