@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -34,6 +35,7 @@ from tuner.spec.space import Space
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+READMES = [file for part in ("tuner", "tests", "benchmarks") for file in sorted((ROOT / part).rglob("*.md"))]
 ROOMS = sorted({file.parent for file in (ROOT / "tuner").rglob("*.py")} - {ROOT / "tuner"})
 SOURCES = "\n".join(
     file.read_text(encoding="utf-8")
@@ -64,7 +66,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*PAGES, *READMES], ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if "://" in target:
@@ -80,6 +82,30 @@ def test_paths_of_the_repository_exist(page: Path) -> None:
     pattern = r"`((?:tuner|tests|docs|sweeps|examples|benchmarks)/[\w./-]*\w)`"
     named = set(re.findall(pattern, page.read_text(encoding="utf-8"))) - TO_BE_WRITTEN
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def defined_in(file: Path) -> set[str]:
+    """What a module defines at its top, and in its classes: `function`, `Class`, `Class.method`."""
+    found: set[str] = set()
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, kinds):
+            found.add(node.name)
+            found |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, kinds)}
+    return found
+
+
+@pytest.mark.parametrize("page", [*PAGES, *READMES], ids=lambda p: str(p.relative_to(ROOT)))
+def test_functions_that_are_named_with_their_file_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = [
+        (ROOT / file, name) for file, name in re.findall(r"`((?:tuner|tests)/[\w/]+\.py):([A-Za-z_][\w.]*)`", text)
+    ]
+    for file, name in re.findall(r"`([\w/]+\.py)`:`([\w.]+)`", text):  # as rooms name them, from where they are
+        named.append((ROOT / file if file.startswith("tuner/") else page.parent / file, name))
+    for file, name in named:
+        there = defined_in(file)
+        assert name in there or any(n.endswith(f".{name}") for n in there), f"{page.name} names {file.name}:{name}"
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
