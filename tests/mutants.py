@@ -31,14 +31,17 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).parents[1]
-_MODEL, _PRIORITY, _CLOSED, _STOCK, _WRAPPERS = (
-    f"tests/search/test_{name}.py" for name in ("model", "priority", "closed", "stock_strategies", "wrappers")
+_MODEL, _OPENING, _PRIORITY, _CLOSED, _STOCK, _WRAPPERS = (
+    f"tests/search/test_{name}.py"
+    for name in ("model", "opening", "priority", "closed", "stock_strategies", "wrappers")
 )
 _PARTS, _CONTRACT = "tests/store/test_parts.py", "tests/store/test_contract.py"
 PARTS: dict[str, tuple[str, ...]] = {
     "tuner/search/as_optuna.py": ("tests/search/test_as_optuna.py",),
-    "tuner/search/optuna": (_WRAPPERS, _STOCK),
+    "tuner/search/optuna": ("tests/search/test_mirror.py", _WRAPPERS, _STOCK),
     "tuner/search/optuna/proposer.py": ("tests/search/test_as_optuna.py", _STOCK),
+    "tuner/search/priority/opening.py": (_OPENING,),
+    "tuner/search/priority": (_MODEL, _OPENING, _PRIORITY, _CLOSED),
     "tuner/search/wrap/rounds.py": ("tests/search/test_coarse_to_fine.py", _STOCK),
     "tuner/search/wrap/zoom.py": ("tests/search/test_coarse_to_fine.py",),
     "tuner/search/wrap/scalarised.py": ("tests/search/test_scalarised.py",),
@@ -62,7 +65,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/report/certainty/overstatement.py": ("tests/report/test_statistics.py", "tests/report/test_summary.py"),
     "tuner/train/loop/early_stopping.py": ("tests/train/test_early_stopping.py", "tests/train/test_cohort.py"),
     "tuner/train/rows/optimizers.py": ("tests/train/test_optimizers.py", "tests/train/test_golden.py"),
-    "tuner/train/programs/lion.py": ("tests/train/test_optimizers.py",),
+    "tuner/train/rows/lion.py": ("tests/train/test_optimizers.py",),
     "tuner/train/loop/schedule.py": ("tests/train/test_schedule.py", "tests/train/test_golden.py"),
     "tuner/train/measure/losses.py": ("tests/train/test_losses.py", "tests/train/test_metrics.py"),
     "tuner/data/split.py": ("tests/data/test_split.py", "tests/data/test_load.py"),

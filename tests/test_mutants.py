@@ -21,7 +21,7 @@ def test_a_part_that_has_moved_away_is_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_faults_are_put_into_the_rooms_of_a_part_too() -> None:
     files = mutants.python_files()
     assert "tuner/search/priority/gp.py" in files
-    assert mutants.tests_for("tuner/search/priority/gp.py") == mutants.PARTS["tuner/search"]
+    assert mutants.tests_for("tuner/search/priority/gp.py") == mutants.PARTS["tuner/search/priority"]
 
 
 def test_a_file_with_tests_of_its_own_takes_those_and_not_its_rooms() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import pytest
 from tests.depth import but_deep
 from tests.report.simulate import SimulatedStudy, simulate
 from tuner.paths import StudyPaths
-from tuner.records import Direction
+from tuner.records import Direction, TrialState
 from tuner.report.certainty.finalists import finals
 from tuner.report.certainty.overstatement import expected_overstatement, own_noise
 from tuner.report.certainty.resampling import Array, resample_weights
 from tuner.report.certainty.statistics import study_statistics
 from tuner.report.certainty.ties import tie_group, unpaired_tie_group
+from tuner.store.study_data import StudyData
 
 WEIGHTS = resample_weights(360, resamples=400)[1:] / 360
 
@@ -193,6 +195,83 @@ def test_an_error_that_rests_on_a_few_examples_says_so(freedom: float, few: bool
         np.save(paths.trial(record.number).predictions, np.zeros((360, 1)))
     found = study_statistics(replace(study, metric="rmse", direction=Direction.MINIMIZE), paths)
     assert (found.rests_on_few is not None) == few
+
+
+def on_disk(
+    study: StudyData, folder: Path, *, targets: Array, predictions: Sequence[Array], values: Sequence[float]
+) -> tuple[StudyData, StudyPaths]:
+    """The study's first trials with these values, of which the first ones have predictions."""
+    paths = StudyPaths(folder / "s")
+    paths.folder.mkdir()
+    np.save(paths.dev_targets, targets)
+    for number, predicted in enumerate(predictions):
+        paths.trial(number).folder.mkdir(parents=True)
+        np.save(paths.trial(number).predictions, predicted)
+    records = [
+        replace(r, best=replace(r.best, dev_metric=value), num_parameters=1000 - r.number)
+        for r, value in zip(study.records, values, strict=False)
+        if r.best is not None
+    ]
+    return replace(study, records=tuple(records)), paths
+
+
+@pytest.mark.parametrize("unit", [1.0, 1000.0])
+def test_the_smallest_network_is_the_same_in_every_unit_of_the_target(unit: float, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    targets = unit * rng.standard_normal((360, 1))
+    predictions = [targets + unit * rng.standard_normal((360, 1)) for _ in range(3)]
+    study = replace(simulate(trials=3, seed=0).study, metric="rmse", direction=Direction.MINIMIZE)
+    values = [1.0 * unit, 1.02 * unit, 1.3 * unit]  # a lead has a standard error of 0.05
+    found = study_statistics(*on_disk(study, tmp_path, targets=targets, predictions=predictions, values=values))
+    assert found.smallest is not None
+    assert found.smallest.number == 1
+
+
+def test_each_network_with_predictions_has_an_interval_of_its_own_and_one_without_a_value_has_none(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.standard_normal((360, 1))
+    predictions = [targets + sd * rng.standard_normal((360, 1)) for sd in (1.0, 1.3, 3.0)]
+    simulated = replace(simulate(trials=6, seed=0).study, metric="rmse", direction=Direction.MINIMIZE)
+    study, paths = on_disk(
+        simulated, tmp_path, targets=targets, predictions=predictions, values=[1.0, 1.3, 3.0, 1.5, float("nan"), 1.0]
+    )
+    *valued, last = study.records
+    study = replace(study, records=(*valued, replace(last, state=TrialState.FAILED, best=None, last=None)))
+    found = study_statistics(study, paths)
+    assert found.scores is not None
+    assert set(found.intervals) == {0, 1, 2, 3}
+    assert [found.intervals[n] for n in range(3)] == [found.scores.interval(n) for n in range(3)]
+    widths = [found.intervals[n].half_width for n in range(4)]
+    assert widths[0] < widths[1] < widths[2]
+    assert widths[3] == pytest.approx(widths[1])  # as wide as the middle one of the others
+
+
+def test_a_trial_without_predictions_ties_by_the_usual_noise_of_a_lead_and_one_with_them_by_them(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(2, size=360)
+    best = np.arange(360) < 300
+    below = best & (np.arange(360) >= 12)  # makes all mistakes of the best, and a dozen more
+    other = rng.permutation(np.arange(360) < 299)
+    predictions = [np.eye(2, dtype=np.float32)[np.where(right, targets, 1 - targets)] for right in (best, below, other)]
+    study = simulate(trials=4, seed=0).study
+
+    def ties(lead: float, name: str) -> tuple[frozenset[int], float]:
+        (tmp_path / name).mkdir()
+        values = [300 / 360, 288 / 360, 299 / 360, 300 / 360 - lead]
+        found = study_statistics(
+            *on_disk(study, tmp_path / name, targets=targets, predictions=predictions, values=values)
+        )
+        assert found.noise_sd is not None
+        return found.ties, found.noise_sd
+
+    tied, noise = ties(0.001, "close")
+    assert tied == {0, 2, 3}
+    for factor, may_be_best in ((2.05, True), (2.2, False)):  # one in sixty of three normal leads is above 2.13
+        assert (3 in ties(factor * 2**0.5 * noise, str(factor))[0]) is may_be_best
 
 
 def test_the_noise_of_the_best_is_not_that_of_trials_which_lie_clearly_below_them() -> None:
