@@ -9,9 +9,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tests.contracts.strategy_contract import CONDITIONAL
 from tests.report.test_leaderboard import record
 from tuner.records import Direction, TrialRecord, TrialState
-from tuner.search.optuna.samplers import make_pruner
+from tuner.search.optuna.samplers import make_pruner, make_sampler
 from tuner.search.optuna.study import StudyMirror
 from tuner.spec.space import Dimension, Space
 
@@ -45,6 +46,19 @@ def shown(*moments: list[TrialRecord]) -> list[tuple[OptunaState, float | None]]
         mirror.sync(records)
     mirror.ask()
     return sampler.seen
+
+
+def test_every_hyperparameter_that_applies_is_asked_for_also_behind_one_that_does_not() -> None:
+    for seed in range(4):
+        mirror = StudyMirror(
+            CONDITIONAL,
+            direction=Direction.MAXIMIZE,
+            rungs=(3,),
+            sampler=make_sampler("random", CONDITIONAL, trials=9, seed=seed),
+            pruner=make_pruner("none", epochs=3),
+        )
+        asked = mirror.ask()
+        assert asked == CONDITIONAL.complete(asked)
 
 
 def test_a_trial_that_was_known_while_it_ran_is_shown_with_its_value_once_it_has_ended() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -111,6 +112,24 @@ def test_once_all_trials_are_started_the_running_ones_are_awaited_before_the_bes
     assert PriorityStrategy(made).decide((*paused, running), 1) == []
     best = Advance(trial=last.number, to_epoch=MIDDLE)
     assert PriorityStrategy(made).decide((*paused, last), 1) == [best]
+
+
+def test_after_the_opening_a_good_trial_that_needs_little_more_goes_before_a_new_one_that_needs_all_epochs() -> None:
+    made = explorer([])
+    spread = points(made.opening.size)
+    told = [trial(n, 0.3 + n / 100, params=point) for n, point in enumerate(spread)]
+    told[0] = replace(trial(0, 0.6, epoch=FULL, params=spread[0]), state=TrialState.COMPLETE)
+    told[1] = trial(1, 0.5, epoch=MIDDLE, params=spread[1])
+    told[-1] = replace(told[-1], state=TrialState.FAILED, reason="diverged: loss is NaN", best=None, rungs=())
+
+    def next_of(value: float) -> Start | Advance:
+        nearly_done = trial(2, value, epoch=FULL - 1, params=spread[2])
+        (decision,) = PriorityStrategy(made).decide((*told[:2], nearly_done, *told[3:]), 1)
+        assert isinstance(decision, Start | Advance)
+        return decision
+
+    assert next_of(0.6) == Advance(trial=2, to_epoch=FULL)
+    assert isinstance(next_of(-0.5), Start)
 
 
 def points(count: int) -> list[Params]:

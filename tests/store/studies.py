@@ -25,8 +25,8 @@ def reopen(paths: StudyPaths, **changes: Any) -> OptunaStore:
     return open_store(paths, **arguments)
 
 
-def make_study(paths: StudyPaths, num_trials: int = 3) -> None:
-    with reopen(paths) as store:
+def make_study(paths: StudyPaths, num_trials: int = 3, study: str = "digits") -> None:
+    with reopen(paths, study=study) as store:
         for record in store.start([(SPACE.default(), 2, "tier 1")] * num_trials):
             train(store, record.number, [0.5, 0.6])
             store.record(TrialFinished(trial=record.number, reason="all epochs"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -253,10 +254,27 @@ def test_optuna_has_the_tables_that_we_know() -> None:
 def test_an_optuna_with_other_tables_is_refused_with_the_remedy_and_makes_nothing(
     paths: StudyPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(tables._COLUMNS, "trials", {"trial_id", "number"})  # type: ignore[index]
-    with pytest.raises(StorageError, match=r'table trials: datetime_complete, .*pip install "optuna>=5,<6"'):
-        reopen(paths)
-    assert not paths.folder.exists()
+    known = tables._COLUMNS["trials"]
+    for other, named in (({"trial_id", "number"}, "datetime_complete, "), ({*known, "heat"}, "heat")):
+        monkeypatch.setitem(tables._COLUMNS, "trials", other)  # type: ignore[index]
+        with pytest.raises(StorageError, match=rf'table trials: {named}.*pip install "optuna>=5,<6"'):
+            reopen(paths)
+        assert not paths.folder.exists()
+
+
+@pytest.mark.parametrize("page_bytes", [512, 4096, 65536])
+def test_of_a_truncated_file_it_is_said_how_much_is_left_whatever_its_pages(tmp_path: Path, page_bytes: int) -> None:
+    path = tmp_path / "study.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA page_size = {page_bytes}")
+        connection.execute("CREATE TABLE music (title TEXT)")
+        connection.execute("CREATE TABLE books (title TEXT)")
+    whole = path.stat().st_size
+    assert whole == 3 * page_bytes
+    truncated(path)
+    error = sqlite3.DatabaseError("malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    assert f"truncated: {whole // 2:,} of {whole:,} bytes" in sqlite_file.explain(path, error)
 
 
 OPENER = """

@@ -12,13 +12,16 @@ from pathlib import Path
 
 import optuna
 import pytest
+from sqlalchemy import create_engine
 
 from tests.contracts.store_contract import SPACE, epoch_result, same, started, train
 from tests.store.studies import make_study, reopen
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochsFinished, TrialFinished, TrialState
+from tuner.store import server
 from tuner.store.engines import quiet_optuna
+from tuner.store.locations import find_database
 from tuner.store.reader import read_study
 from tuner.store.salvage import back_up, salvage
 
@@ -72,6 +75,20 @@ def test_finalists_lie_beside_their_study(paths: StudyPaths) -> None:
         store.start([(SPACE.default(), 2, "")], facts=[{"repeat_of": 1}])
         wanted = store.records()
     assert same(read_study(paths, study="digits").finalists, wanted)
+
+
+def test_a_server_is_read_as_a_file_is_finalists_and_all(paths: StudyPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLAlchemy reads both, so a file can stand for a server here."""
+    make_study(paths)
+    make_study(paths, study="digits/finalists", num_trials=1)
+    monkeypatch.setattr(server, "server_engine", lambda url: create_engine(f"sqlite:///{paths.database}"))
+    location = find_database(paths, url="postgresql://db/studies")
+    for name in ("digits", "digits/finalists"):
+        found, wanted = server.read_server_study(location, study=name), read_study(paths, study=name)
+        assert same(found.records, wanted.records)
+        assert same(found.finalists, wanted.finalists)
+        assert (found.facts, found.space, found.metric) == (wanted.facts, wanted.space, wanted.metric)
+    assert len(read_study(paths, study="digits").finalists) == 1
 
 
 @pytest.mark.slow

@@ -50,6 +50,14 @@ def test_sound_file_is_saved_whole(paths: StudyPaths, tmp_path: Path) -> None:
     assert records_of(paths, tmp_path / "new.db") == records_of(paths, paths.database)
 
 
+def test_of_a_file_whose_header_is_gone_nothing_is_lost(paths: StudyPaths, tmp_path: Path) -> None:
+    make_study(paths)
+    whole = records_of(paths, paths.database)
+    zeroed_header(paths.database)
+    assert salvage(paths.database, tmp_path / "new.db").lost == ()
+    assert records_of(paths, tmp_path / "new.db") == whole
+
+
 def garbage_in_page(number: int) -> Callable[[Path], None]:
     def damage(path: Path) -> None:
         with path.open("rb+") as file:
