@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.test_convert import as_journal
 from tuner.cli.main import run_command_line
 from tuner.errors import StorageError, TunerError
+from tuner.paths import StudyPaths
 from tuner.report.files import new_output, write_output
 from tuner.train.after import export
 
@@ -33,6 +35,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert run_command_line(["run", "sweep.yaml", "--engine", "inline", "-q"]) == 0
+    as_journal(StudyPaths(folder / "results" / "study"), folder / "studies.journal")
     return folder
 
 
@@ -72,6 +75,7 @@ def everything(folder: Path) -> dict[str, bytes | None]:
         ("compare", "study:0", "study:1", "--plot", "new/plot.png"),
         ("doctor", "study", "--backup", "copy.db"),
         ("doctor", "study", "--repair", "mended.db"),
+        ("doctor", "--convert", "studies.journal", "converted.db"),
         pytest.param(("best", "study", "--export", "new/deep/winner"), marks=pytest.mark.slow),
         pytest.param(("best", "study", "--export", "new/winner.onnx"), marks=pytest.mark.slow),
         ("best", "study", "--export", "new/winner.safetensors"),

@@ -20,9 +20,11 @@ from click.testing import CliRunner, Result
 from tests.contracts.store_contract import SPACE, epoch_result, train
 from tests.store.processes import next_line, python_process
 from tests.store.studies import garbage_page, reopen
+from tests.store.test_convert import as_journal
 from tuner.cli.best import best
 from tuner.cli.confirm import confirm
 from tuner.cli.doctor import doctor
+from tuner.cli.report import report
 from tuner.cli.show import logs, show, sparkline
 from tuner.cli.status import status
 from tuner.cli.test import test as evaluate
@@ -327,6 +329,27 @@ def test_doctor_backs_up(study: StudyPaths, results: Path, tmp_path: Path) -> No
     assert call(doctor, "digits", "--results", results, "--backup", copy).stdout == f"{copy}\n"
     call(doctor, "digits", "--results", results, "--backup", copy, error=UsageError)
     assert "6 of 8" in call(status, "digits", "--results", results, "--store", copy).stdout
+
+
+@pytest.mark.slow
+def test_doctor_converts_a_journal_into_a_file_that_is_reported_as_before(
+    study: StudyPaths, results: Path, tmp_path: Path
+) -> None:
+    with reopen(study, study="digits/finalists") as store:
+        store.start([(SPACE.default(), 3, "finalist")], facts=[{"repeat_of": 1}])
+        train(store, 0, [0.9])
+        store.record(TrialFinished(trial=0, reason="all epochs"))
+    journal, new = as_journal(study, tmp_path / "a b.journal"), tmp_path / "a b.db"
+    said = call(doctor, "--convert", journal, new)
+    assert said.stdout == f"{new}\n"
+    assert "converted digits, digits/finalists" in said.stderr
+    assert f"tuner status digits --store '{new}'" in said.stderr
+    for command, *options in ((report, "--format", "json"), (report, "--format", "markdown"), (status, "--json")):
+        before = call(command, "digits", *options, "--results", results).stdout
+        after = call(command, "digits", *options, "--results", results, "--store", new).stdout
+        assert after.replace(f" --store '{new}'", "").replace(str(new), str(study.database)) == before
+    call(doctor, "digits", "--convert", journal, tmp_path / "other.db", error=UsageError)
+    call(status, "digits", "--results", results, "--store", journal, error=UsageError)
 
 
 def test_doctor_without_a_study(results: Path) -> None:

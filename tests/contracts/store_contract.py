@@ -42,9 +42,6 @@ SPACE = Space(
 class StoreHome(Protocol):
     """A place where studies can be opened again and again."""
 
-    may_change_finished: bool
-    """Whether a finished trial can take facts, and a failed one be tried again."""
-
     def open(self, study: str, *, direction: Direction = Direction.MAXIMIZE, seed: int = 0) -> StudyStore: ...
 
 
@@ -245,11 +242,6 @@ class StoreContract:
         train(store, 0, [0.4])
         store.record(TrialFailed(trial=0, reason=FailureReason.KILLED, message="signal 9", retryable=True))
         store.flush()
-        if not home.may_change_finished:
-            store.advance(0, 2)
-            with pytest.raises(Exception, match="cannot change"):
-                store.close()
-            return
         record = store.advance(0, 2)
         assert (record.state, record.reason, record.ended) == (TrialState.RUNNING, "", "")
         train(store, 0, [0.6])
@@ -259,8 +251,6 @@ class StoreContract:
         assert same(home.open(study).records(), wanted)
 
     def test_facts_are_added_to_a_finished_trial(self, home: StoreHome, study: str) -> None:
-        if not home.may_change_finished:
-            pytest.skip("Optuna's interface keeps finished trials as they are")
         store = home.open(study)
         store.start([(SPACE.default(), 1, "")])
         train(store, 0, [0.4])

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tuner.paths import StudyPaths
 from tuner.records import Direction
 from tuner.store import engines
-from tuner.store.database import cause_of, root_of
+from tuner.store.causes import cause_of, root_of
 from tuner.store.locations import find_database
 from tuner.store.sqlite_file import explain
 

@@ -18,8 +18,6 @@ from tuner.store.optuna_store import OptunaStore, open_store
 class MemoryHome:
     """Opens a memory store again with what the one before held."""
 
-    may_change_finished = True
-
     def __init__(self) -> None:
         self._stores: dict[str, MemoryStore] = {}
 
@@ -38,8 +36,6 @@ class MemoryHome:
 
 class DatabaseHome:
     """Opens studies in one database; closes at the end what a test left open."""
-
-    may_change_finished = True
 
     def __init__(self, folder: Path, url: str | None) -> None:
         self._paths = StudyPaths(folder)
@@ -75,22 +71,15 @@ class TestSqlite(StoreContract):
 
 
 @pytest.mark.deep
+@pytest.mark.usefixtures("network_drive")
+class TestSqliteOnANetworkDrive(TestSqlite):
+    pass
+
+
+@pytest.mark.deep
 class TestPostgres(StoreContract):
     @pytest.fixture
     def home(self, tmp_path: Path, postgres: PostgresServer) -> Iterator[StoreHome]:
         home = DatabaseHome(tmp_path / "digits", postgres.url())
-        yield home
-        home.close()
-
-
-class ApiHome(DatabaseHome):
-    may_change_finished = False
-
-
-@pytest.mark.slow
-class TestJournal(StoreContract):
-    @pytest.fixture
-    def home(self, tmp_path: Path) -> Iterator[StoreHome]:
-        home = ApiHome(tmp_path / "digits", str(tmp_path / "studies.journal"))
         yield home
         home.close()

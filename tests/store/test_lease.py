@@ -21,7 +21,7 @@ from tuner.errors import StorageError
 from tuner.paths import StudyPaths
 from tuner.records import TrialState
 from tuner.store import lease as lease_module
-from tuner.store.database import LeaseLostError
+from tuner.store.causes import LeaseLostError
 from tuner.store.lease import Lease
 
 RUNNER = """
@@ -95,10 +95,10 @@ def test_process_that_cannot_be_looked_at_lives_for_a_minute(
 
 
 def test_owner_gives_signs_of_life(paths: StudyPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuner.store import rdb, writer
+    from tuner.store import database, writer
     from tuner.store.reader import read_study
 
-    monkeypatch.setattr(rdb, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(database, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(writer, "BEAT_SECONDS", 0.05)
     with reopen(paths):
         first = read_study(paths, study="digits").lease

@@ -16,13 +16,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from tests.contracts.store_contract import JSON, PARAMS, SPACE, epoch_result
 from tests.store.studies import reopen
-from tuner.errors import StorageError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochsFinished, TrialRecord, TrialStarted, TrialState
 from tuner.store.codec import MAX_ATTRIBUTE_BYTES, MAX_DEPTH, decode, encode
 from tuner.store.distributions import StoredSpace
 from tuner.store.folding import fold, merge_facts, trial_seed
-from tuner.store.journal_file import check_journal
 from tuner.store.locations import find_database
 from tuner.store.memory import MemoryStore
 from tuner.store.pending import newer_records
@@ -143,8 +141,6 @@ def test_distributions_are_the_dimensions_and_widened_where_a_value_lies_outside
         ("sqlite:////data/a.db", "sqlite", "/data/a.db"),
         ("sqlite+pysqlite:////data/a.db?timeout=5", "sqlite", "/data/a.db"),
         ("/data/a.db", "sqlite", "/data/a.db"),
-        ("/data/a.journal", "journal", "/data/a.journal"),
-        ("journal:////data/a.x", "journal", "/data/a.x"),
         ("mysql://db/x", "server", "/r/digits"),
     ],
 )
@@ -168,13 +164,6 @@ def test_each_trial_that_is_started_with_facts_has_its_own() -> None:
 def test_many_small_lists_are_not_taken_for_deep_ones() -> None:
     pairs = [[n, n + 1] for n in range(3 * MAX_DEPTH)]
     assert decode(encode(pairs)) == pairs
-
-
-def test_what_is_no_journal_is_shown_by_its_first_twelve_bytes(tmp_path: Path) -> None:
-    path = tmp_path / "a.journal"
-    path.write_bytes(b"0123456789abcdef\n")
-    with pytest.raises(StorageError, match="begins with b'0123456789ab'"):
-        check_journal(path)
 
 
 @pytest.mark.parametrize(("kept", "newer"), [

@@ -20,7 +20,7 @@ from tuner.sweep.study import set_aside
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("url", [None, "{folder}/studies.journal"], ids=["sqlite", "journal"])
+@pytest.mark.parametrize("url", [None, "{folder}/studies.db"], ids=["its own", "another"])
 def test_what_waits_for_a_study_goes_into_it_before_it_is_set_aside(paths: StudyPaths, url: str | None) -> None:
     paths.folder.mkdir(parents=True)
     url = url and url.format(folder=paths.folder.parent)

@@ -39,7 +39,7 @@ def test_reading_changes_and_creates_nothing(paths: StudyPaths) -> None:
     assert listing(paths.folder) == before
 
 
-@pytest.mark.parametrize("url", [None, "sqlite:///{folder}/typo.db", "{folder}/typo.journal"])
+@pytest.mark.parametrize("url", [None, "sqlite:///{folder}/typo.db"])
 def test_mistyped_database_is_not_created(paths: StudyPaths, tmp_path: Path, url: str | None) -> None:
     with pytest.raises(StudyNotFoundError):
         read_study(paths, study="digits", url=url.format(folder=tmp_path) if url else None)

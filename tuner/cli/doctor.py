@@ -29,14 +29,31 @@ _EXTRAS = ("psycopg", "optuna-dashboard", "pyarrow", "cmaes")
     metavar="FILE",
     help="Write all that can be read of a damaged database into a new file.",
 )
+@click.option(
+    "--convert",
+    type=(click.Path(path_type=Path), click.Path(path_type=Path)),
+    metavar="JOURNAL FILE",
+    help="Write all studies of an Optuna journal file into a new SQLite file.",
+)
 @location_options
-def doctor(study: str | None, backup: Path | None, repair: Path | None, results: Path, store: str | None) -> int:
+def doctor(
+    study: str | None,
+    backup: Path | None,
+    repair: Path | None,
+    convert: tuple[Path, Path] | None,
+    results: Path,
+    store: str | None,
+) -> int:
     """Check this machine: versions, devices, free disk; and STUDY, if given: its database, its interrupted trials.
 
-    Exit code 5 if the database is damaged. Nothing is changed; --backup and --repair write new files.
+    Exit code 5 if the database is damaged. Nothing is changed; --backup, --repair and --convert write new files.
 
     Example: tuner doctor digits --repair results/digits/mended.db
     """
+    if convert is not None:
+        if study or backup or repair or store:
+            raise UsageError("--convert takes all studies of a file: tuner doctor --convert JOURNAL FILE")
+        return _convert(*convert)
     if study is None:
         if backup or repair:
             raise UsageError("name the study whose database is meant: tuner doctor STUDY --backup FILE")
@@ -147,6 +164,18 @@ def _repair(location: Location, target: Path) -> int:
     click.echo(f"look at it with: {command}", err=True)
     if not saved.num_trials:
         raise TunerError("no trial could be read whole")
+    return 0
+
+
+def _convert(journal: Path, target: Path) -> int:
+    from tuner.report.words.escape import visible
+    from tuner.report.words.shell import shell_command
+    from tuner.store.convert import convert_journal
+
+    studies = convert_journal(journal, target)
+    click.echo(str(target))
+    click.echo(f"converted {', '.join(map(visible, studies))}", err=True)
+    click.echo(f"look at it with: {shell_command('status', studies[0], store=str(target))}", err=True)
     return 0
 
 

@@ -1,31 +1,82 @@
-"""The seam between a store and its database, and what the errors of databases mean."""
+"""A study in a relational database: Optuna's schema, written in batches with SQLAlchemy Core.
+
+Optuna's own storage class takes some 10 ms for each single change. Here, one transaction carries all changes since
+the last one, as a few bulk statements.
+"""
 
 from __future__ import annotations
 
-import sqlite3
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from optuna.trial import TrialState as OptunaState
+from sqlalchemy import Connection, Engine, Table, Update, delete, insert, select
 
 from tuner.errors import StorageError
-from tuner.records import Json, TrialRecord
-from tuner.store.lease import Lease
-from tuner.store.sqlite_file import result_code
+from tuner.records import Direction, Json, TrialRecord, TrialState
+from tuner.store.causes import LeaseLostError
+from tuner.store.codec import LEASE_ATTRIBUTE, attributes
+from tuner.store.distributions import StoredSpace
+from tuner.store.facts import read_facts
+from tuner.store.lease import BEAT_SECONDS, Lease
+from tuner.store.rows import OPTUNA_STATE, records_from_rows
+from tuner.store.study_data import reading
+from tuner.store.tables import (
+    ATTRIBUTES,
+    FACTS,
+    FINITE_RUNG,
+    FINITE_VALUE,
+    PARAMS,
+    RUNGS,
+    SELECT_SYSTEM,
+    SYSTEM,
+    TRIALS,
+    UPDATE_ATTRIBUTE,
+    UPDATE_FACT,
+    UPDATE_STATE,
+    UPDATE_SYSTEM,
+    VALUES,
+    lock_study,
+    read_directions,
+    read_rows,
+    read_study_attributes,
+)
 
 
-class LeaseLostError(StorageError):
-    """Another process runs the study now."""
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What the database says of a trial."""
+
+    trial_id: int
+    state: TrialState
+    attributes: Mapping[str, str]
+    epochs: frozenset[int]
+    """The epochs that have a rung."""
+    has_value: bool
 
 
-class DatabaseGoneError(StorageError):
-    """The database was removed, moved or replaced under a run: there is nothing to write to, nor to go on with."""
-
-
-class Database(Protocol):
+class Database:
     """One study in one database, used by one thread at a time."""
+
+    def __init__(self, engine: Engine, *, study_id: int, direction: Direction, space: StoredSpace, shown: str) -> None:
+        self._engine = engine
+        self._study_id = study_id
+        self._direction = direction
+        self._space = space
+        self._shown = shown
+        self._lease: Lease | None = None
+        self._beat_at = 0.0
+        self._written: dict[int, _Written] = {}
+        self._facts: set[str] = set()
 
     def directions(self) -> list[str]:
         """`MAXIMIZE` or `MINIMIZE` for each objective."""
-        ...
+        with self._engine.begin() as connection:
+            return read_directions(connection, self._study_id)
 
     def claim(self, lease: Lease) -> None:
         """Become the study's only writer.
@@ -33,92 +84,232 @@ class Database(Protocol):
         Raises:
             StorageError: a living process is; the message names it.
         """
-        ...
+        with self._engine.begin() as connection:
+            lock_study(connection, self._study_id)
+            text = self._lease_text(connection)
+            holder = Lease.from_json(text or "")
+            if holder is not None and holder.alive:
+                raise StorageError(
+                    f"the study in {self._shown} is run by {holder}; wait for it, or stop it, before running it here"
+                )
+            self._delete_lease(connection)
+            connection.execute(
+                insert(SYSTEM), {"study_id": self._study_id, "key": LEASE_ATTRIBUTE, "value_json": lease.to_json()}
+            )
+        self._lease = lease
+        self._beat_at = monotonic()
 
     def load(self) -> tuple[list[TrialRecord], dict[str, Json]]:
         """All trials and all user attributes of the study; what follows is written relative to this."""
-        ...
+        with self._engine.begin() as connection, reading(self._shown):
+            rows = read_rows(connection, self._study_id)
+            facts = read_study_attributes(connection, FACTS, self._study_id)
+            found, _ = read_facts(facts)
+            records = records_from_rows(rows, direction=self._direction)
+        texts: dict[int, dict[str, str]] = defaultdict(dict)
+        for trial_id, key, text in rows.attributes:
+            texts[trial_id][key] = text
+        epochs: dict[int, set[int]] = defaultdict(set)
+        for trial_id, step, *_ in rows.intermediate_values:
+            epochs[trial_id].add(step)
+        valued = {trial_id for trial_id, *_ in rows.values}
+        self._facts = set(facts)
+        self._written = {
+            record.number: _Written(
+                trial_id, record.state, texts[trial_id], frozenset(epochs[trial_id]), trial_id in valued
+            )
+            for record, (trial_id, *_) in zip(records, rows.trials, strict=True)
+        }
+        return records, found
 
     def write(self, records: Sequence[TrialRecord], facts: Mapping[str, str]) -> None:
-        """Make the database say what these records and facts (JSON texts) say: all of it, or nothing.
-
-        Also renews the lease when that is due.
+        """Make the database say what these records and facts (JSON texts) say, all of it or nothing; renew the lease.
 
         Raises:
             LeaseLostError: another process has taken the study over; nothing was written.
         """
-        ...
+        with self._engine.begin() as connection:
+            self._keep_lease(connection)
+            ids = self._insert_trials(connection, [r for r in records if r.number not in self._written])
+            changes = [_Change.of(r, self._written.get(r.number), ids.get(r.number)) for r in records]
+            self._write_attributes(connection, changes)
+            self._write_measurements(connection, changes)
+            self._write_states(connection, changes)
+            self._write_facts(connection, facts)
+        self._written.update((change.record.number, change.after) for change in changes)
+        self._facts |= facts.keys()
 
     def release(self) -> None:
         """Give the lease back."""
-        ...
+        if self._lease is not None:
+            with self._engine.begin() as connection:
+                if self._holds_lease(connection):
+                    self._delete_lease(connection)
+            self._lease = None
 
     def close(self) -> None:
         """Close all connections."""
-        ...
+        self._engine.dispose()
+
+    def _insert_trials(self, connection: Connection, records: list[TrialRecord]) -> dict[int, int]:
+        """Insert new trials with their parameters; returns their trial ids by number."""
+        if not records:
+            return {}
+        connection.execute(
+            insert(TRIALS),
+            [
+                {
+                    "study_id": self._study_id,
+                    "number": record.number,
+                    "state": OptunaState.RUNNING,
+                    "datetime_start": _naive_utc(record.started),
+                }
+                for record in records
+            ],
+        )
+        found = select(TRIALS.c.number, TRIALS.c.trial_id).where(
+            TRIALS.c.study_id == self._study_id, TRIALS.c.number >= records[0].number
+        )
+        ids = {row[0]: row[1] for row in connection.execute(found)}
+        assert len(ids) == len(records), "a trial's number was given twice"
+        params = []
+        for record in records:
+            for name, value in record.params.items():
+                number, distribution = self._space.stored(name, value)
+                params.append(
+                    {
+                        "trial_id": ids[record.number],
+                        "param_name": name,
+                        "param_value": number,
+                        "distribution_json": distribution,
+                    }
+                )
+        _insert(connection, PARAMS, params)
+        return ids
+
+    def _write_attributes(self, connection: Connection, changes: list[_Change]) -> None:
+        new: list[dict[str, Any]] = []
+        changed: list[dict[str, Any]] = []
+        for change in changes:
+            before = change.before.attributes
+            for key, text in change.after.attributes.items():
+                if before.get(key) != text:
+                    (changed if key in before else new).append(
+                        {"of_trial": change.after.trial_id, "of_key": key, "text": text}
+                    )
+        _insert(
+            connection,
+            ATTRIBUTES,
+            [{"trial_id": row["of_trial"], "key": row["of_key"], "value_json": row["text"]} for row in new],
+        )
+        _update(connection, UPDATE_ATTRIBUTE, changed)
+
+    def _write_measurements(self, connection: Connection, changes: list[_Change]) -> None:
+        rungs, values, no_values = [], [], []
+        for change in changes:
+            record, trial_id = change.record, change.after.trial_id
+            rungs += [
+                {
+                    "trial_id": trial_id,
+                    "step": epoch,
+                    "intermediate_value": best,
+                    "intermediate_value_type": FINITE_RUNG,
+                }
+                for epoch, best in record.rungs
+                if epoch not in change.before.epochs
+            ]
+            if change.after.has_value and not change.before.has_value:
+                values.append({"trial_id": trial_id, "objective": 0, "value": record.value, "value_type": FINITE_VALUE})
+            elif change.before.has_value and not change.after.has_value:
+                no_values.append(trial_id)
+        _insert(connection, RUNGS, rungs)
+        _insert(connection, VALUES, values)
+        if no_values:
+            connection.execute(delete(VALUES).where(VALUES.c.trial_id.in_(no_values)))
+
+    def _write_states(self, connection: Connection, changes: list[_Change]) -> None:
+        _update(
+            connection,
+            UPDATE_STATE,
+            [
+                {
+                    "of_trial": change.after.trial_id,
+                    "new_state": OptunaState[OPTUNA_STATE[change.record.state]],
+                    "ended": _naive_utc(change.record.ended),
+                }
+                for change in changes
+                if OPTUNA_STATE[change.before.state] != OPTUNA_STATE[change.after.state]
+            ],
+        )
+
+    def _write_facts(self, connection: Connection, facts: Mapping[str, str]) -> None:
+        rows = [{"of_study": self._study_id, "of_key": key, "text": text} for key, text in facts.items()]
+        _update(connection, UPDATE_FACT, [row for row in rows if row["of_key"] in self._facts])
+        _insert(
+            connection,
+            FACTS,
+            [
+                {"study_id": row["of_study"], "key": row["of_key"], "value_json": row["text"]}
+                for row in rows
+                if row["of_key"] not in self._facts
+            ],
+        )
+
+    def _keep_lease(self, connection: Connection) -> None:
+        """Make sure, within the transaction, that the study is still ours, and say that we live."""
+        assert self._lease is not None
+        if not self._holds_lease(connection):
+            holder = Lease.from_json(self._lease_text(connection) or "")
+            raise LeaseLostError(f"the study in {self._shown} was taken over by {holder or 'another process'}")
+        if monotonic() - self._beat_at >= BEAT_SECONDS:
+            self._lease = self._lease.renewed()
+            row = {"of_study": self._study_id, "of_key": LEASE_ATTRIBUTE, "text": self._lease.to_json()}
+            connection.execute(UPDATE_SYSTEM, row)
+            self._beat_at = monotonic()
+
+    def _holds_lease(self, connection: Connection) -> bool:
+        holder = Lease.from_json(self._lease_text(connection) or "")
+        return holder is not None and self._lease is not None and holder.token == self._lease.token
+
+    def _lease_text(self, connection: Connection) -> str | None:
+        found = connection.execute(SELECT_SYSTEM, {"of_study": self._study_id, "of_key": LEASE_ATTRIBUTE}).first()
+        return found[0] if found is not None else None
+
+    def _delete_lease(self, connection: Connection) -> None:
+        connection.execute(delete(SYSTEM).where(SYSTEM.c.study_id == self._study_id, SYSTEM.c.key == LEASE_ATTRIBUTE))
 
 
-Cause = Literal["busy", "full", "fatal"]
-"""`busy`: locked, or a server that restarts: trying again may help. `full`: no room on the disk."""
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A trial as the database has it, and as it is to be."""
 
-_BUSY = (
-    "database is locked",
-    "database table is locked",
-    "database schema is locked",
-    "connection",
-    "server closed",
-    "terminating",
-    "starting up",
-    "shutting down",
-    "recovery mode",
-    "deadlock",
-    "lost connection",
-    "gone away",
-    "timeout",
-)
-_FULL = ("disk is full", "no space left", "disk full", "disk quota exceeded")
-_FATAL = ("password authentication", "no pg_hba", "does not exist", "access denied", "readonly", "malformed")
-_SQLITE_CAUSES: Mapping[int, Cause] = {
-    sqlite3.SQLITE_BUSY: "busy", sqlite3.SQLITE_LOCKED: "busy", sqlite3.SQLITE_FULL: "full"
-}  # fmt: skip
-_SERVER_CAUSES: Mapping[str, Cause] = {
-    "08": "busy", "25P03": "busy", "40": "busy", "53100": "full", "53300": "busy", "55P03": "busy", "57": "busy"
-}  # fmt: skip
-"""By the beginning of PostgreSQL's codes: connections, time limits, deadlocks, the disk, locks, a server that ends."""
+    record: TrialRecord
+    before: _Written
+    after: _Written
+
+    @classmethod
+    def of(cls, record: TrialRecord, before: _Written | None, new_id: int | None) -> _Change:
+        if before is None:
+            assert new_id is not None
+            before = _Written(new_id, TrialState.RUNNING, {}, frozenset(), False)
+        texts = attributes(record)
+        emptied = {key: '""' for key in before.attributes.keys() - texts.keys() if key == "reason"}
+        valued = record.state in (TrialState.COMPLETE, TrialState.PRUNED) and record.best is not None
+        epochs = before.epochs.union(epoch for epoch, _ in record.rungs)
+        after = _Written(before.trial_id, record.state, {**before.attributes, **texts, **emptied}, epochs, valued)
+        return cls(record, before, after)
 
 
-def cause_of(error: BaseException) -> Cause:
-    """What an error of a database, or one that it caused, means for the one who called.
-
-    Its code tells, where it has one; words are looked at elsewhere, and only those that no statement brought with it.
-    """
-    root = root_of(error)
-    if (code := result_code(root)) is not None:
-        return _SQLITE_CAUSES.get(code, "fatal")
-    if isinstance(state := getattr(root, "sqlstate", None), str):
-        return next((cause for begin, cause in _SERVER_CAUSES.items() if state.startswith(begin)), "fatal")
-    text = " ".join(_own_words(part).lower() for part in _chain(error))
-    if any(words in text for words in _FULL):
-        return "full"
-    if any(words in text for words in _FATAL):
-        return "fatal"
-    return "busy" if any(words in text for words in _BUSY) else "fatal"
+def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), rows)
 
 
-def _own_words(error: BaseException) -> str:
-    """What an error says, without the file that it names and without the statement and values that SQLAlchemy adds."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error.args[0]) if hasattr(error, "statement") and error.args else str(error)
+def _update(connection: Connection, statement: Update, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(statement, rows)
 
 
-def root_of(error: BaseException) -> BaseException:
-    """The driver's own error beneath what SQLAlchemy and Optuna made of it."""
-    return _chain(error)[-1]
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    chain = [error]
-    while (inner := getattr(chain[-1], "orig", None) or chain[-1].__cause__) is not None and inner not in chain:
-        chain.append(inner)
-    return chain
+def _naive_utc(stamp: str) -> datetime | None:
+    """Optuna stores naive UTC."""
+    return datetime.fromisoformat(stamp).replace(tzinfo=None) if stamp else None

@@ -20,8 +20,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tuner.errors import StorageError, UsageError
 from tuner.records import Direction
+from tuner.store.causes import DatabaseGoneError, cause_of
 from tuner.store.codec import METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, study_mark
-from tuner.store.database import DatabaseGoneError, cause_of
 from tuner.store.locations import DatabaseLocation, hide_password
 from tuner.store.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, check_version, on_network_drive, result_code
 
@@ -157,7 +157,7 @@ def create_sqlite_study(path: Path, study: str, *, direction: Direction, metric:
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with _new_sqlite_file(part) as storage:
+        with new_sqlite_file(part) as storage:
             new_study(storage, study, direction=direction, metric=metric)
         with suppress(FileExistsError):
             put_in_place(part, path)
@@ -167,12 +167,12 @@ def create_sqlite_study(path: Path, study: str, *, direction: Direction, metric:
 
 def create_sqlite_schema(path: Path) -> None:
     """Create a SQLite file with Optuna's tables and no study."""
-    with _new_sqlite_file(path):
+    with new_sqlite_file(path):
         pass
 
 
 @contextmanager
-def _new_sqlite_file(path: Path) -> Iterator[RDBStorage]:
+def new_sqlite_file(path: Path) -> Iterator[RDBStorage]:
     """Optuna's storage of a new file that nobody else sees yet."""
     # Optuna would import every migration that it has ever had to find out which is the last: most of the time it takes.
     with closing(_connect_hastily(path)) as connection, connection:

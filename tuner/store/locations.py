@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,9 +18,9 @@ _SQLITE = re.compile(r"^sqlite(\+\w+)?://(/(?P<path>[^?]*))?(\?.*)?$")
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLocation:
-    """A database by kind: a SQLite file, an Optuna journal file, or a server."""
+    """A database by kind: a SQLite file, or a server."""
 
-    kind: Literal["sqlite", "journal", "server"]
+    kind: Literal["sqlite", "server"]
     path: Path
     """The file; for a server the study's folder."""
     url: str = ""
@@ -36,18 +37,20 @@ def find_database(paths: StudyPaths, *, url: str | None) -> DatabaseLocation:
 
     Args:
         paths: The study's folder; holds `study.db` where no URL is given.
-        url: An SQLAlchemy URL, `journal:///path`, or the path of a SQLite (or `.journal`, `.log`) file.
+        url: An SQLAlchemy URL, or the path of a SQLite file.
 
     Raises:
         UsageError: the URL names no database that can hold a study.
     """
     if url is None:
         return DatabaseLocation("sqlite", paths.database, own=True)
+    if url.startswith("journal://"):
+        raise _no_journal(url, Path(url.removeprefix("journal://").removeprefix("/")))
     if "://" not in url:
         path = Path(url).expanduser()
-        return DatabaseLocation("journal" if path.suffix in (".journal", ".log") else "sqlite", path.absolute())
-    if url.startswith("journal://"):
-        return DatabaseLocation("journal", Path(url.removeprefix("journal://").replace("/", "", 1)).absolute())
+        if path.suffix in (".journal", ".log"):
+            raise _no_journal(url, path)
+        return DatabaseLocation("sqlite", path.absolute())
     if match := _SQLITE.match(url):
         name = match["path"] or ""
         if name in ("", ":memory:"):
@@ -87,6 +90,15 @@ def _without_password(user: str) -> str:
     return f"{name}:***" if colon else user
 
 
+def _no_journal(url: str, path: Path) -> UsageError:
+    new = path.parent / f"{path.stem or 'study'}.db"
+    convert = shlex.join(["tuner", "doctor", "--convert", str(path), str(new)])
+    first = (
+        f"`{convert}` writes what this one holds into a SQLite file, for" if path.exists() else "name a SQLite file:"
+    )
+    return UsageError(f"--store {url}: studies no longer lie in Optuna's journal files; {first} --store {new}")
+
+
 def _check_server(url: str) -> None:
     """Make sure that a URL names a kind of server, and that its parts can be told apart."""
     scheme, _, rest = url.partition("://")
@@ -94,8 +106,7 @@ def _check_server(url: str) -> None:
     if kind not in SERVERS:
         known = ", ".join(f"{name}://" for name in SERVERS)
         raise UsageError(
-            f'--store {hide_password(url)}: no kind of database is called "{kind}"; known are sqlite:///FILE, '
-            f"journal:///FILE, {known}"
+            f'--store {hide_password(url)}: no kind of database is called "{kind}"; known are sqlite:///FILE, {known}'
         )
     if rest.partition("?")[0].count("@") > 1:
         raise UsageError(f"--store {hide_password(url)}: write an @ in the user's name or the password as %40")

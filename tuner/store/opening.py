@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
-from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
+from sqlalchemy import Engine
 
 from tuner.errors import StorageError
 from tuner.paths import LinkInStudyError, StudyPaths, own_place
 from tuner.records import Direction
-from tuner.store import engines, optuna_api
+from tuner.store import engines
 from tuner.store.database import Database
 from tuner.store.distributions import StoredSpace
-from tuner.store.journal_file import open_journal
 from tuner.store.lease import Lease
 from tuner.store.locations import DatabaseLocation, find_database
-from tuner.store.optuna_api import ApiDatabase
 from tuner.store.pending import PendingFolder, store_pending
-from tuner.store.rdb import RelationalDatabase
 from tuner.store.reader import read_study
 from tuner.store.sqlite_file import check_study_file, check_writable
 from tuner.store.study_data import study_not_found
@@ -49,104 +46,37 @@ def open_database(
         create: Create the study if there is none.
         set_aside: Set a study of that name aside first, once it holds what waits for it in this folder.
     """
-    if location.kind == "journal":
-        shelf: _Shelf = _Journal(location, study, create=create)
+    shown = str(location)
+    check_tables(shown=shown)
+    if location.kind == "sqlite":
+        _prepare_file(location, study, direction=direction, metric=metric, create=create)
+        engine = engines.sqlite_engine(location.path)
     else:
-        check_tables(shown=str(location))
-        if location.kind == "sqlite":
-            _prepare_file(location, study, direction=direction, metric=metric, create=create)
-        shelf = _Relational(location)
+        engine = engines.server_engine(location.url)
+
+    def find(name: str) -> Database | None:
+        study_id = engines.find_study(engine, name, shown=shown)
+        if study_id is None:
+            return None
+        return Database(engine, study_id=study_id, direction=direction, space=space, shown=shown)
+
     try:
         if set_aside is not None:
-            _set_aside(shelf, study, direction=direction, space=space, waiting=set_aside)
-        if shelf.find(study) is None:
+            _set_aside(engine, study, find, waiting=set_aside)
+        found = find(study)
+        if found is None:
             if not create:
-                raise study_not_found(study, shelf.names(), shown=str(location))
-            shelf.create(study, direction, metric)
-        return shelf.open(study, direction, space)
+                raise study_not_found(study, engines.study_names(engine), shown=shown)
+            engines.create_study(location, study, direction=direction, metric=metric)
+            found = find(study)
+            assert found is not None
+        return found
     except BaseException:
-        shelf.close()
+        engine.dispose()
         raise
 
 
-class _Shelf(Protocol):
-    """The studies of one database."""
-
-    def find(self, study: str) -> int | None: ...
-
-    def names(self) -> list[str]: ...
-
-    def create(self, study: str, direction: Direction, metric: str) -> None: ...
-
-    def rename(self, study: str, new_name: str) -> None: ...
-
-    def open(self, study: str, direction: Direction, space: StoredSpace) -> Database: ...
-
-    def close(self) -> None: ...
-
-
-class _Relational:
-    """Of a SQLite file or a server."""
-
-    def __init__(self, location: DatabaseLocation) -> None:
-        self._location = location
-        is_file = location.kind == "sqlite"
-        self._engine = engines.sqlite_engine(location.path) if is_file else engines.server_engine(location.url)
-
-    def find(self, study: str) -> int | None:
-        return engines.find_study(self._engine, study, shown=str(self._location))
-
-    def names(self) -> list[str]:
-        return engines.study_names(self._engine)
-
-    def create(self, study: str, direction: Direction, metric: str) -> None:
-        engines.create_study(self._location, study, direction=direction, metric=metric)
-
-    def rename(self, study: str, new_name: str) -> None:
-        engines.rename_study(self._engine, study, new_name)
-
-    def open(self, study: str, direction: Direction, space: StoredSpace) -> Database:
-        study_id = self.find(study)
-        assert study_id is not None
-        shown = str(self._location)
-        return RelationalDatabase(self._engine, study_id=study_id, direction=direction, space=space, shown=shown)
-
-    def close(self) -> None:
-        self._engine.dispose()
-
-
-class _Journal:
-    """Of a journal file, which only Optuna's own interface can write."""
-
-    def __init__(self, location: DatabaseLocation, study: str, *, create: bool) -> None:
-        if not create and not location.path.exists():
-            raise study_not_found(study, [], shown=str(location))
-        self._shown = str(location)
-        self._storage = open_journal(location.path)
-
-    def find(self, study: str) -> int | None:
-        return optuna_api.find_study(self._storage, study)
-
-    def names(self) -> list[str]:
-        return optuna_api.study_names(self._storage)
-
-    def create(self, study: str, direction: Direction, metric: str) -> None:
-        with suppress(DuplicatedStudyError):  # another process was quicker; the lease decides who runs it
-            engines.new_study(self._storage, study, direction=direction, metric=metric)
-
-    def rename(self, study: str, new_name: str) -> None:
-        optuna_api.rename_study(self._storage, study, new_name)
-
-    def open(self, study: str, direction: Direction, space: StoredSpace) -> Database:
-        study_id = self.find(study)
-        assert study_id is not None
-        return ApiDatabase(self._storage, study_id=study_id, direction=direction, space=space, shown=self._shown)
-
-    def close(self) -> None:
-        self._storage.remove_session()
-
-
-def _set_aside(shelf: _Shelf, study: str, *, direction: Direction, space: StoredSpace, waiting: Path) -> None:
+def _set_aside(engine: Engine, study: str, find: Callable[[str], Database | None], *, waiting: Path) -> None:
     """Rename a study and those below it (`study/finalists`), each with all results that were meant for it.
 
     Raises:
@@ -154,16 +84,17 @@ def _set_aside(shelf: _Shelf, study: str, *, direction: Direction, space: Stored
     """
     held: list[Database] = []
     try:
-        for name in [n for n in shelf.names() if n == study or n.startswith(f"{study}/")]:
-            old = shelf.open(name, direction, space)
+        for name in [n for n in engines.study_names(engine) if n == study or n.startswith(f"{study}/")]:
+            old = find(name)
+            assert old is not None
             old.claim(Lease.mine())
             held.append(old)
             store_pending(old, PendingFolder(waiting, name))
         if held:
-            shelf.rename(study, f"{study} until {datetime.now(UTC):%Y-%m-%d %H:%M:%S}")
+            engines.rename_study(engine, study, f"{study} until {datetime.now(UTC):%Y-%m-%d %H:%M:%S}")
     finally:
         for old in held:
-            with suppress(Exception):  # the first error is the one to tell; a journal's study has a new id
+            with suppress(Exception):  # the first error is the one to tell
                 old.release()
 
 
@@ -176,7 +107,7 @@ def open_for_dashboard(paths: StudyPaths, *, study: str, url: str | None) -> Bas
     """
     read_study(paths, study=study, url=url)
     location = find_database(paths, url=url)
-    return open_journal(location.path) if location.kind == "journal" else engines.rdb_storage(location)
+    return engines.rdb_storage(location)
 
 
 def _prepare_file(location: DatabaseLocation, study: str, *, direction: Direction, metric: str, create: bool) -> None:

@@ -1,4 +1,4 @@
-"""The store of a sweep: an Optuna study in a SQLite file, on a database server, or in a journal file."""
+"""The store of a sweep: an Optuna study in a SQLite file, or on a database server."""
 
 from __future__ import annotations
 

@@ -8,13 +8,16 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.errors import StorageError
 from tuner.paths import own_place
 from tuner.records import TrialRecord
 from tuner.store.codec import STUDY_ATTRIBUTE, decode, identity_of, record_from_json, record_to_json
-from tuner.store.database import Database
 from tuner.store.shapes import list_of, mapping, mapping_of, text, whole
+
+if TYPE_CHECKING:
+    from tuner.store.database import Database
 
 _CONTENT = whole(study=text, records=list_of(mapping), facts=mapping_of(text))
 

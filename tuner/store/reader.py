@@ -6,7 +6,6 @@ import sqlite3
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
@@ -19,9 +18,6 @@ from tuner.store.rows import TrialRows
 from tuner.store.shapes import StoredValueError
 from tuner.store.sqlite_file import check_header, check_schema, read_file
 from tuner.store.study_data import FINALISTS, StudyData, study_data, study_not_found
-
-if TYPE_CHECKING:
-    pass
 
 
 def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> StudyData:
@@ -48,20 +44,14 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> Stud
 
 
 def _read_database(location: DatabaseLocation, *, study: str) -> StudyData:
-    match location.kind:
-        case "sqlite":
-            if not location.path.exists():
-                raise StudyNotFoundError(f'no study "{study}": there is no database {location.path}')
-            check_header(location.path)
-            return read_file(location.path, lambda connection: read_connection(connection, study, shown=str(location)))
-        case "server":
-            from tuner.store.server import read_server_study
+    if location.kind == "server":
+        from tuner.store.server import read_server_study
 
-            return read_server_study(location, study=study)
-        case "journal":
-            from tuner.store.journal_file import read_journal_study
-
-            return read_journal_study(location, study=study)
+        return read_server_study(location, study=study)
+    if not location.path.exists():
+        raise StudyNotFoundError(f'no study "{study}": there is no database {location.path}')
+    check_header(location.path)
+    return read_file(location.path, lambda connection: read_connection(connection, study, shown=str(location)))
 
 
 def read_lease(path: Path, *, study: str) -> Lease | None:

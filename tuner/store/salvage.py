@@ -12,7 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from optuna.exceptions import OptunaError
+from sqlalchemy.exc import SQLAlchemyError
+
 from tuner.errors import StorageError, UsageError
+from tuner.store.causes import root_of
 from tuner.store.codec import STATE_ATTRIBUTE, STUDY_ATTRIBUTE
 from tuner.store.engines import create_sqlite_schema, put_in_place
 from tuner.store.reader import read_connection
@@ -69,7 +73,7 @@ def back_up(path: Path, target: Path) -> None:
         UsageError: there is such a file already.
         StorageError: the file cannot be read, or the copy not be written.
     """
-    with _new_file(target) as part:
+    with new_file(target) as part:
 
         def copy(source: sqlite3.Connection) -> None:
             with closing(sqlite3.connect(part)) as destination:
@@ -96,7 +100,7 @@ def salvage(path: Path, target: Path) -> Salvage:
         UsageError: there is such a file already.
         StorageError: not even the list of studies can be read, or the new file cannot be written.
     """
-    with _new_file(target) as part, tempfile.TemporaryDirectory(prefix="tuner-") as folder:
+    with new_file(target) as part, tempfile.TemporaryDirectory(prefix="tuner-") as folder:
         create_sqlite_schema(part)
         copy = _readable_copy(path, template=part, folder=Path(folder))
         try:
@@ -115,7 +119,7 @@ def salvage(path: Path, target: Path) -> Salvage:
 
 
 @contextmanager
-def _new_file(target: Path) -> Iterator[Path]:
+def new_file(target: Path) -> Iterator[Path]:
     """A file that takes its name when the block ends well."""
     if target.exists():
         raise UsageError(f"{target} exists already; name a new file")
@@ -123,8 +127,8 @@ def _new_file(target: Path) -> Iterator[Path]:
     try:
         yield part
         put_in_place(part, target)
-    except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"{target} cannot be written: {error}") from error
+    except (OSError, sqlite3.Error, SQLAlchemyError, OptunaError) as error:
+        raise StorageError(f"{target} cannot be written: {root_of(error)}") from error
     finally:
         part.unlink(missing_ok=True)
 

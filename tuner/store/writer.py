@@ -17,7 +17,8 @@ from typing import TypeVar
 from tuner.errors import StorageError
 from tuner.faults import fault_point
 from tuner.records import TrialRecord
-from tuner.store.database import Database, DatabaseGoneError, cause_of, root_of
+from tuner.store.causes import DatabaseGoneError, cause_of, root_of
+from tuner.store.database import Database
 from tuner.store.lease import BEAT_SECONDS
 from tuner.store.locations import hide_passwords
 from tuner.store.pending import PendingFolder
