@@ -14,8 +14,9 @@ from tuner.records import Json
 from tuner.spec.defaults import build_space
 from tuner.spec.edit.starter import starter_text
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
-from tuner.spec.known.knowledge import OPTIMIZERS, Hyperparameter
+from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.known.networks import MODELS
+from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.model import (
     ConstraintSpec,
     DataSpec,

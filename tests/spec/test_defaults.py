@@ -10,8 +10,8 @@ from tests.spec.helpers import read
 from tuner.models.activations import ACTIVATIONS as LAYER_ACTIVATIONS
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of
-from tuner.spec.known.knowledge import OPTIMIZERS
 from tuner.spec.known.networks import ACTIVATIONS, MODELS
+from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.model import TrainingSpec
 from tuner.spec.space import REGULARISATION_TIER, Dimension
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from tuner.records import ParamValue
-from tuner.spec.known.knowledge import OPTIMIZERS
+from tuner.spec.known.optimizers import OPTIMIZERS
 
 
 class Part(BaseModel):

@@ -9,8 +9,9 @@ from tuner.spec.checks.choices import check_choices
 from tuner.spec.checks.range import check_range
 from tuner.spec.defaults import OWN_TIER, resolve_dimension, searched_optimizers
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
-from tuner.spec.known.knowledge import OPTIMIZERS, Hyperparameter
+from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.known.names import PARAMETER_NAME, RESERVED_NAMES, RESERVED_PREFIXES, did_you_mean, nearest
+from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.model import DimensionSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Dimension
 from tuner.spec.text.findings import Findings

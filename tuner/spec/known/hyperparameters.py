@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tuner.spec.known.knowledge import OPTIMIZERS, Bounds, Hyperparameter
+from tuner.spec.known.knowledge import Bounds, Hyperparameter
 from tuner.spec.known.networks import MODELS, NETWORK_HYPERPARAMETERS
+from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.known.techniques import TECHNIQUES
 from tuner.spec.space import REGULARISATION_TIER
 
 _MOMENTUM = Bounds(low=0, high=1, open_high=True)
 _POSITIVE = Bounds(low=0, open_low=True)
 _NOT_NEGATIVE = Bounds(low=0)
-_ADAM = frozenset({"adam", "adamw", "amsgrad", "nadam"})
-_BETAS = _ADAM | {"lion"}
-_ADAPTIVE_RANGE = (1e-5, 1e-1)
 
 _ALL = (
     Hyperparameter(
@@ -27,10 +25,8 @@ _ALL = (
         tier=1,
         kind="float",
         default=0.01,
-        optimizer_defaults=dict.fromkeys((*sorted(_ADAM), "rmsprop"), 0.001) | {"lion": 1e-4},
         low=1e-4,
         high=1.0,
-        optimizer_ranges=dict.fromkeys((*sorted(_ADAM), "rmsprop"), _ADAPTIVE_RANGE) | {"lion": (1e-6, 1e-2)},
         scale="log",
         bounds=_POSITIVE,
         in_default_space=True,
@@ -43,7 +39,7 @@ _ALL = (
         kind="categorical",
         default="sgd",
         choices=("sgd", "adam"),
-        allowed=OPTIMIZERS,
+        allowed=tuple(OPTIMIZERS),
         description=(
             "The optimiser; give those hyperparameters that only one of them uses a `when:`. `sgd` has momentum and "
             "Nesterov; `adamw` decouples weight decay from the gradient (arXiv 1711.05101). `amsgrad`: Adam that never "
@@ -57,13 +53,12 @@ _ALL = (
         tier=2,
         kind="float",
         default=0.0,
-        optimizer_defaults={"sgd": 0.9},
         searched_default=0.9,
         low=0.5,
         high=0.99,
         scale="log1m",
         bounds=_MOMENTUM,
-        optimizers=frozenset({"sgd", "rmsprop"}),
+        of_some_optimizers=True,
         in_default_space=True,
         fused="own",
         description="Momentum beta: the average runs over about 1 / (1 - beta) steps.",
@@ -77,7 +72,7 @@ _ALL = (
         high=0.99,
         scale="log1m",
         bounds=_MOMENTUM,
-        optimizers=_BETAS,
+        of_some_optimizers=True,
         fused="own",
         description="Adam's decay of the average gradient; searched only when asked for.",
     ),
@@ -139,12 +134,11 @@ _ALL = (
         tier=3,
         kind="float",
         default=0.999,
-        optimizer_defaults={"rmsprop": 0.99, "lion": 0.99},
         low=0.9,
         high=0.9999,
         scale="log1m",
         bounds=_MOMENTUM,
-        optimizers=_BETAS | {"rmsprop"},
+        of_some_optimizers=True,
         fused="own",
         description="Adam's and RMSprop's decay of the average squared gradient; Lion's of the momentum.",
     ),
@@ -155,7 +149,7 @@ _ALL = (
         default=False,
         choices=(False, True),
         allowed=(False, True),
-        optimizers=frozenset({"sgd"}),
+        of_some_optimizers=True,
         description="Nesterov's form of momentum.",
     ),
     Hyperparameter(

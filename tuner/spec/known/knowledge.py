@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tuner.records import ParamValue
+from tuner.spec.known.optimizers import OPTIMIZERS, Own
 from tuner.spec.space import Kind, Scale
 
 HIGHEST_FLOAT = 1e30
 """Of a hyperparameter without bounds of its own: training is in float32, which ends at 3e38."""
-OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +51,6 @@ class Hyperparameter:
     default: ParamValue
     """The value where it is neither fixed nor searched."""
     description: str
-    optimizer_defaults: Mapping[str, ParamValue] = field(default_factory=dict)
-    """Defaults that differ from `default`, by optimiser."""
     model_defaults: Mapping[str, ParamValue] = field(default_factory=dict)
     """Defaults that differ from `default`, by built-in model."""
     searched_default: ParamValue | None = None
@@ -60,8 +58,6 @@ class Hyperparameter:
     low: float = 0.0
     """Of the standard range."""
     high: float = 0.0
-    optimizer_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Standard ranges that differ from (low, high), by optimiser."""
     choices: tuple[ParamValue, ...] = ()
     """The standard choices."""
     allowed: tuple[ParamValue, ...] = ()
@@ -69,8 +65,8 @@ class Hyperparameter:
     scale: Scale = "linear"
     step: float | None = None
     bounds: Bounds | None = None
-    optimizers: frozenset[str] = frozenset(OPTIMIZERS)
-    """The optimisers that use it."""
+    of_some_optimizers: bool = False
+    """Whether only those optimisers use it that name it in `OPTIMIZERS`; there are also defaults of their own."""
     models: frozenset[str] | None = None
     """The built-in models that have it; None for a hyperparameter of the training, which every model has."""
     in_default_space: bool = False
@@ -83,6 +79,11 @@ class Hyperparameter:
     """It has no value unless it is fixed or searched: there is none that would be without effect."""
 
     @property
+    def optimizers(self) -> frozenset[str]:
+        """The optimisers that use it."""
+        return frozenset(name for name, own in OPTIMIZERS.items() if not self.of_some_optimizers or self.name in own)
+
+    @property
     def of_model(self) -> bool:
         """Whether it belongs to a network, and not to the training."""
         return self.models is not None
@@ -93,12 +94,16 @@ class Hyperparameter:
 
     def serves(self, optimizer: str) -> bool:
         """Whether an optimiser uses it; of the user's own, only what all use is sure."""
-        return optimizer in self.optimizers or (optimizer not in OPTIMIZERS and len(self.optimizers) == len(OPTIMIZERS))
+        return not self.of_some_optimizers or optimizer in self.optimizers
 
     def default_for(self, optimizer: str, model: str | None = None) -> ParamValue:
         """The value where it is neither fixed nor searched, with this optimiser and model."""
-        return self.optimizer_defaults.get(optimizer, self.model_defaults.get(model or "", self.default))
+        own = self._own(optimizer).default
+        return self.model_defaults.get(model or "", self.default) if own is None else own
 
     def range_for(self, optimizer: str) -> tuple[float, float]:
         """The standard range with this optimiser."""
-        return self.optimizer_ranges.get(optimizer, (self.low, self.high))
+        return self._own(optimizer).range or (self.low, self.high)
+
+    def _own(self, optimizer: str) -> Own:
+        return OPTIMIZERS.get(optimizer, {}).get(self.name, Own())
