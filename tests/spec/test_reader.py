@@ -99,9 +99,10 @@ def test_a_study_name_is_checked_before_it_becomes_a_path(tmp_path: Path, text: 
     assert caught.value.problems == (f"{path}: {message.format(path=path)}",)
 
 
-def test_a_study_name_is_read_from_a_file_that_is_wrong_elsewhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", ["training: {epoch: 3}", "training: {epoch: [", "study: t", "a: *b"])
+def test_a_study_name_is_read_from_a_file_that_is_wrong_elsewhere(tmp_path: Path, rest: str) -> None:
     path = tmp_path / "s.yaml"
-    path.write_text("study: s\ntraining: {epoch: 3}\n")
+    path.write_text(f"study: s\n{rest}\n")
     assert read_study_name(path) == "s"
 
 

@@ -10,14 +10,13 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruamel.yaml.error import YAMLError
-
 from tuner.errors import SweepFileError
 from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME, STUDY_NAME_RULE
-from tuner.spec.text.document import parse_yaml, top_level_scalar
+from tuner.spec.text.document import parse_yaml
 from tuner.spec.text.problems import Place, describe
 
 if TYPE_CHECKING:
@@ -71,11 +70,8 @@ def parse_sweep(
     from tuner.spec.edit.overrides import apply_overrides
     from tuner.spec.text.findings import Findings
 
-    def locate(line: int, column: int, written: str) -> Place:
-        return Place(f"{name}:{line}:{column}", (0, line, column), written)
-
-    document = parse_yaml(text, locate=locate)
-    if isinstance(document.value, dict):
+    document = parse_yaml(text, locate=partial(_place, name))
+    if document.is_whole and isinstance(document.value, dict):
         apply_overrides(document, overrides)
     findings = Findings(document)
     spec = check_document(document, findings) if document.is_whole else None
@@ -90,15 +86,19 @@ def read_study_name(path: Path) -> str:
     Raises:
         SweepFileError: there is no such file, or no valid name in it.
     """
-    try:
-        name = top_level_scalar(_read_text(path), "study")
-    except YAMLError as error:
-        raise SweepFileError([f"{path}: is not valid YAML; see: tuner check {shlex.quote(str(path))}"]) from error
+    document = parse_yaml(_read_text(path), locate=partial(_place, str(path)))
+    name = document.value.get("study") if isinstance(document.value, dict) else None
+    if name is None and not document.is_whole:
+        raise SweepFileError([f"{path}: is not valid YAML; see: tuner check {shlex.quote(str(path))}"])
     if name is None:
         raise SweepFileError([f"{path}: study: is required; add `study: NAME`"])
     if not isinstance(name, str) or not re.fullmatch(STUDY_NAME, name) or len(name) > MAX_STUDY_NAME:
         raise SweepFileError([f"{path}: study: {STUDY_NAME_RULE}, got {describe(str(name))}"])
     return name
+
+
+def _place(name: str, line: int, column: int, written: str) -> Place:
+    return Place(f"{name}:{line}:{column}", (0, line, column), written)
 
 
 def _read_text(path: Path) -> str:

@@ -68,6 +68,7 @@ class Document:
     """The values of a sweep file, and the places of its keys and values by key path."""
 
     value: Json = None
+    """Of a mapping what was read of it, where something behind that could not be."""
     keys: dict[KeyPath, Place] = field(default_factory=dict)
     values: dict[KeyPath, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -102,33 +103,6 @@ def parse_yaml(text: str, *, locate: Locator) -> Document:
         document.is_whole = False
         document.problems.append(_syntax_problem(error, locate))
     return document
-
-
-def top_level_scalar(text: str, key: str) -> Json:
-    """The value of one key of the outermost mapping, without reading on; None if it is not there or no scalar.
-
-    Raises:
-        YAMLError: the text before it is not YAML.
-    """
-    depth, is_key, found = 0, True, False
-    for event in _events(text):
-        match event:
-            case ScalarEvent() if depth == 1 and found:
-                return _plain_value(event.value) if event.implicit[0] else event.value
-            case ScalarEvent() if depth == 1:
-                found = is_key and event.value == key
-                is_key = not is_key
-            case SequenceStartEvent() if depth == 0:
-                return None
-            case MappingStartEvent() | SequenceStartEvent():
-                if depth == 1:
-                    is_key, found = True, False
-                depth += 1
-                if depth > MAX_DEPTH:
-                    return None
-            case MappingEndEvent() | SequenceEndEvent():
-                depth -= 1
-    return None
 
 
 def _events(text: str) -> Iterator[Event]:
@@ -223,6 +197,8 @@ class _Builder:
 
     def _mapping(self, path: KeyPath) -> dict[str, Json]:
         mapping: dict[str, Json] = {}
+        if not path:
+            self._document.value = mapping  # from the beginning, so that what stands before an error is read
         while not isinstance(event := next(self._events), MappingEndEvent):
             if not isinstance(event, ScalarEvent):
                 self._problem(event, path, "has a key that is no name", "write `name: value`")
