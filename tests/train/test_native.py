@@ -138,7 +138,7 @@ def test_usual_networks_are_run_by_the_kernels_in_training_and_evaluation(batch_
     for _ in range(4):
         plan = plan_of(program.members, num_train=NUM_TRAIN, epoch=1)
         program.train_steps(plan, 0, len(plan.step_SK))
-        program.outputs(program.train.inputs)
+        program.outputs(program.problem.train.inputs)
     assert all(step._replayed.runs_kernels for step in program._steps.values())
     assert all(forward.replayed.runs_kernels for forward in program._evaluator._forwards.values())
 

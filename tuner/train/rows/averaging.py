@@ -94,32 +94,6 @@ class WeightAverage:
             average.copy_(kept)
 
 
-class RowAverages:
-    """The averages that a step of K trials updates: of rows of parameters, and of each trial's own buffers."""
-
-    def __init__(self, of_rows: WeightAverage, of_buffers: Sequence[WeightAverage], share_K: Tensor) -> None:
-        """Take part in steps.
-
-        Args:
-            of_rows: Of all trials.
-            of_buffers: Of single trials; they are due when that of the rows is.
-            share_K: Where the shares of a step are read.
-        """
-        self._of_rows, self._of_buffers, self._share_K = of_rows, tuple(of_buffers), share_K
-        self.takes_each_step = of_rows.takes_each_step
-        self.tensors = [t for average in (of_rows, *of_buffers) for t in average.tensors.values()]
-
-    def is_due(self, number: int) -> bool:
-        """Whether the weights after this step of the epoch count."""
-        return self._of_rows.is_due(number)
-
-    def update(self) -> None:
-        """Take in the present weights."""
-        self._of_rows.update(self._share_K)
-        for row, own in enumerate(self._of_buffers):
-            own.update(self._share_K[row : row + 1])
-
-
 def average_of_module(settings: Settings, module: nn.Module) -> WeightAverage:
     """The average of one trial's plain module."""
 

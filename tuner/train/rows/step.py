@@ -12,10 +12,12 @@ from torch import Tensor
 
 from tuner.train.replay.cuda_graph import GraphedOperations
 from tuner.train.replay.replay import ReplayedStep
-from tuner.train.rows.averaging import RowAverages
+from tuner.train.rows.averaging import WeightAverage
 from tuner.train.rows.max_norm import RowMaxNorm
 from tuner.train.rows.optimizers import RowOptimizer
 from tuner.train.rows.rates import RowRates
+
+Operation = Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,14 +45,15 @@ class BatchStep:
 
     def __init__(
         self,
-        compute: Callable[[], object],
+        compute: Sequence[Operation],
         *,
         indices: Tensor,
         fetch: Sequence[tuple[Tensor, Tensor]],
         reads: Sequence[Tensor],
         first_number: int,
         change: Callable[[], object] | None,
-        average: RowAverages | None,
+        average: WeightAverage | None,
+        share_K: Tensor,
         state: Sequence[Tensor],
         num_trials: int,
         recording: Recording,
@@ -58,13 +61,14 @@ class BatchStep:
         """Prepare the steps.
 
         Args:
-            compute: The step, once everything is in its place.
+            compute: The operations of the step, once everything is in its place.
             indices: Where those of the examples are read, first of all.
             fetch: All examples' values, shape (examples, ...), and where those of a step's examples go.
             reads: What else is read, in the order of the tables.
             first_number: Of the step that the first row of the tables is for.
             change: Is done to the batches before `compute`.
             average: Of the weights, which takes in what `compute` made of them.
+            share_K: Where each trial's share of the present weights in it is read.
             state: What `compute` changes and does not set first.
             num_trials: Along the first dimension of what differs from trial to trial.
             recording: When the step is recorded.
@@ -72,19 +76,19 @@ class BatchStep:
         # No method of its own is among what it holds: a cycle would keep all this memory until it is looked for.
         self._fetch = partial(_fetch, tuple(fetch), indices)
         self._reads = (indices, *reads)
-        self._first_number, self._change, self._average = first_number, change, average
+        self._first_number, self._change, self._average, self._share_K = first_number, change, average, share_K
         self._graph: GraphedOperations | None = None
-        if indices.device.type == "cuda":
-            whole: list[Callable[[], object]] = [self._fetch, *([change] if change else []), compute]
+        if indices.device.type == "cuda" and recording.graph_after is not None:
+            whole: list[Operation] = [self._fetch, *([change] if change else []), *compute]
             if average is not None and average.takes_each_step:
-                whole.append(average.update)
-                state, self._average = [*state, *average.tensors], None
+                whole.append(partial(average.update, share_K))
+                state, self._average = [*state, *average.tensors.values()], None
             self._graph = GraphedOperations(
-                partial(_one_after_the_other, whole), state=state, after_runs=recording.graph_after or 0,
+                partial(_one_after_the_other, whole), state=state, after_runs=recording.graph_after,
                 may_refuse=recording.may_refuse, pool=recording.pool,
             )  # fmt: skip
         self._whole, on_cpu = change is None and average is None, indices.device.type == "cpu"
-        step = partial(_one_after_the_other, [self._fetch, compute]) if self._whole else compute
+        step = partial(_one_after_the_other, [*([self._fetch] if self._whole else []), *compute])
         self._replayed = ReplayedStep(
             step, reads=self._reads if self._whole else (), state=state, num_trials=num_trials,
             script_after=recording.script_after if on_cpu else None,
@@ -113,7 +117,7 @@ class BatchStep:
                     self._change()
                 self._replayed.run((), 0, 1)
             if self._average is not None and self._average.is_due(self._first_number + row):
-                self._average.update()
+                self._average.update(self._share_K)
 
 
 def _fetch(fetches: Sequence[tuple[Tensor, Tensor]], indices: Tensor) -> None:
@@ -121,7 +125,7 @@ def _fetch(fetches: Sequence[tuple[Tensor, Tensor]], indices: Tensor) -> None:
         torch.index_select(source, 0, indices, out=target)
 
 
-def _one_after_the_other(operations: Sequence[Callable[[], object]]) -> None:
+def _one_after_the_other(operations: Sequence[Operation]) -> None:
     for operation in operations:
         operation()
 

@@ -16,7 +16,7 @@ from tuner.train.rows.rows import RowLayout
 
 
 class ModuleGradients(Protocol):
-    """A way to compute; made with the modules and the rows, whose parameters it fills from the modules."""
+    """A way to compute; made with the modules and the rows that hold their values."""
 
     def compute(
         self,
@@ -38,13 +38,9 @@ class ModuleGradients(Protocol):
         """Each trial's outputs on the same examples, (K, examples, ...)."""
         ...
 
-    def buffers(self, row: int) -> RowState:
-        """One trial's buffers, sharing memory with it; but for those of its dropout layers."""
-        ...
-
 
 class SingleModules:
-    """One trial after the other: each module's parameters are views of its row."""
+    """One trial after the other: each module's parameters and buffers are views of its rows."""
 
     def __init__(
         self,
@@ -52,6 +48,7 @@ class SingleModules:
         layout: RowLayout,
         p_KP: Tensor,
         g_KP: Tensor,
+        buffers: RowState,
         problem: Problem,
     ) -> None:
         self.modules = modules
@@ -60,10 +57,10 @@ class SingleModules:
         self._dropouts = [keyed_dropouts(module) for module in modules]
         for row, module in enumerate(modules):
             for place, parameter in zip(layout.parameters, module.parameters(), strict=True):
-                value, grad = (layout.view(rows[row : row + 1], place)[0] for rows in (p_KP, g_KP))
-                value.copy_(parameter.detach())
-                parameter.data = value
+                parameter.data, grad = (layout.view(rows[row : row + 1], place)[0] for rows in (p_KP, g_KP))
                 parameter.grad = grad if parameter.requires_grad else None
+            for name, buffer in buffers_of(module).items():
+                buffer.data = buffers[name][row]
 
     def compute(self, inputs: Tensor, targets: Tensor, *, dropout_keys_LK: Tensor) -> None:
         self._g_KP.zero_()
@@ -77,9 +74,6 @@ class SingleModules:
     def outputs(self, inputs: Tensor) -> Tensor:
         return torch.stack([module(inputs.clone()) for module in self.modules])
 
-    def buffers(self, row: int) -> RowState:
-        return _buffers_of(self.modules[row])
-
 
 class FusedModules:
     """All trials at once: the code of the first module with the tensors of all."""
@@ -90,23 +84,21 @@ class FusedModules:
         layout: RowLayout,
         p_KP: Tensor,
         g_KP: Tensor,
+        buffers: RowState,
         problem: Problem,
     ) -> None:
         self.base = modules[0]
         self._problem = problem
         self._parameters: dict[str, Tensor] = {}
         self._grads: dict[str, Tensor] = {}
-        columns = zip(*(module.parameters() for module in modules), strict=True)
-        for place, (name, first), column in zip(layout.parameters, self.base.named_parameters(), columns, strict=True):
-            value = layout.view(p_KP, place)
-            value.copy_(torch.stack([parameter.detach() for parameter in column]))
-            self._parameters[name] = value.detach()
+        for place, (name, first) in zip(layout.parameters, self.base.named_parameters(), strict=True):
+            self._parameters[name] = layout.view(p_KP, place).detach()
             if first.requires_grad:
                 self._parameters[name].requires_grad_()
                 self._grads[name] = layout.view(g_KP, place)
         stacks = [dict(module.named_buffers()) for module in modules]
-        self._buffers = {name: torch.stack([stack[name] for stack in stacks]) for name in stacks[0]}
-        self._kept = list(_buffers_of(self.base))
+        of_dropouts = {n: torch.stack([own[n] for own in stacks]) for n in stacks[0] if n not in buffers}
+        self._buffers = {**buffers, **of_dropouts}
         named = self.base.named_modules()
         self._dropouts = {f"{name}.key".lstrip("."): m for name, m in named if isinstance(m, KeyedDropout)}
         """Each dropout layer by the name of the buffer with its key."""
@@ -132,11 +124,8 @@ class FusedModules:
         outputs: Tensor = functional_call(self.base, (parameters, buffers), (inputs,))
         return outputs
 
-    def buffers(self, row: int) -> RowState:
-        return {name: self._buffers[name][row] for name in self._kept}
 
-
-def _buffers_of(module: nn.Module) -> RowState:
+def buffers_of(module: nn.Module) -> RowState:
     """A module's buffers, but for those of its dropout layers."""
     owned = {id(buffer) for dropout in keyed_dropouts(module) for buffer in dropout.buffers()}
     return {name: buffer for name, buffer in module.named_buffers() if id(buffer) not in owned}

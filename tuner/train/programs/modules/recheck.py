@@ -93,7 +93,7 @@ class Recheck:
         """
         for row in self._chosen:
             trial = self._trial(row)
-            with program.averages_in_place():
+            with program.average.in_place():
                 _load(trial, _copies(program, row))
             with generators_kept():
                 expected = trial.outputs(inputs[:EVALUATION_ROWS])

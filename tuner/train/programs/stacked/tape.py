@@ -6,15 +6,13 @@ CUDA graph captures.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 import torch
 from torch import Tensor
 
 from tuner.train.rows.rows import padded
-
-Operation = Callable[[], object]
+from tuner.train.rows.step import Operation
 
 
 class Tape:
