@@ -9,12 +9,12 @@ import torch
 from tuner.paths import StudyPaths
 from tuner.records import TrialJob
 from tuner.spec.model import SweepSpec
-from tuner.train.own.course import Course
+from tuner.train.own.course import OwnCourse
 from tuner.train.own.reports import make_report
 from tuner.train.own.task import OwnTask
 
 
-def course_of(folder: Path, scores: list[float], **training: object) -> Course:
+def course_of(folder: Path, scores: list[float], *, to_epoch: int = 6, **training: object) -> OwnCourse:
     """A trial whose code has reported these dev scores before anybody looked."""
     spec = SweepSpec.model_validate(
         {
@@ -26,9 +26,13 @@ def course_of(folder: Path, scores: list[float], **training: object) -> Course:
         }
     )
     job = TrialJob(
-        trial=0, params={"learning_rate": 0.1}, seed=1, to_epoch=6, folder=str(StudyPaths(folder).trial(0).folder)
+        trial=0,
+        params={"learning_rate": 0.1},
+        seed=1,
+        to_epoch=to_epoch,
+        folder=str(StudyPaths(folder).trial(0).folder),
     )
-    course = Course.of(job, OwnTask(spec, torch.device("cpu")))
+    course = OwnCourse.of(job, OwnTask(spec, torch.device("cpu")))
     for epoch, score in enumerate(scores, start=1):
         course.add(make_report(epoch, {"score": score}, metric="score"))
     return course
@@ -46,3 +50,11 @@ def test_a_trial_is_stopped_where_its_patience_ended(tmp_path: Path) -> None:
     assert course.end == "early stopping at epoch 3"
     assert course.epoch == 3
     assert course_of(tmp_path / "patient", scores).end == "all epochs"
+
+
+def test_a_trial_that_ran_ahead_of_its_job_is_stopped_where_its_patience_ended_too(tmp_path: Path) -> None:
+    rule = {"early_stopping": {"patience": 2}}
+    paused = course_of(tmp_path, [0.5, 0.4, 0.3, 0.9], to_epoch=1, **rule)
+    assert (paused.end, paused.epoch, len(paused.reported)) == ("pause", 1, 4)
+    course = course_of(tmp_path, [], **rule)
+    assert (course.end, course.epoch) == ("early stopping at epoch 3", 3)

@@ -81,8 +81,6 @@ class Task:
         self.metric = resolve_metric(spec.objective, task=data.info.task)
         check_measured(spec, task=data.info.task)
         self.direction: Direction = self.metric.direction
-        stopping = spec.training.early_stopping
-        self.min_delta = stopping.min_delta if stopping else 0.0
         self.problem = Problem(
             train=self.data.train,
             loss=resolve_loss(spec.training, task=data.info.task),

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from tuner.records import EpochResult, EpochsFinished, TrialFailed, TrialFinished, TrialJob, TrialPaused
 from tuner.train.before.checks import Check
-from tuner.train.own.course import Course
+from tuner.train.own.course import OwnCourse
 from tuner.train.own.loop import BEGAN_ANEW
 from tuner.train.own.open import open_loop
 from tuner.train.own.task import OwnTask
@@ -47,13 +47,13 @@ def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = LIMIT_SECON
     checks = [Check("reports", True, shown)]
     if task.spec.training.epochs > 1:
         checks.append(_check_resume(task, job, limit_seconds))
-    return Rehearsal(tuple(checks), _epoch_seconds(Course.of(job, task).curve))
+    return Rehearsal(tuple(checks), _epoch_seconds(OwnCourse.of(job, task).reported))
 
 
 def _check_resume(task: OwnTask, job: TrialJob, limit_seconds: float) -> Check:
     """Start it again, and see with which epoch it goes on; code that knows no pause may be ahead of the first epoch."""
     name, path = "goes on after a pause", task.path
-    reached = len(Course.of(job, task).curve)
+    reached = len(OwnCourse.of(job, task).reported)
     if reached >= task.spec.training.epochs:
         return Check(name, True, f"not seen: the {path} had reported all its epochs before it could be paused")
     second = _advance(task, replace(job, to_epoch=reached + 1), limit_seconds)

@@ -18,13 +18,12 @@ from tuner.records import (
     Json,
     TrialEvent,
     TrialFailed,
-    TrialFinished,
     TrialInterrupted,
     TrialJob,
-    TrialPaused,
     TrialStarted,
 )
-from tuner.train.loop.member import PAUSE, Run
+from tuner.train.loop.course import PAUSE
+from tuner.train.loop.member import Run
 from tuner.train.loop.slices import Pace, Slices
 from tuner.train.loop.trade_offs import trade_offs
 from tuner.train.program import Program
@@ -161,20 +160,13 @@ class Cohort:
             if not run.look_at_state(program, row):
                 facts["unsaved"] = run.unsaved
             facts |= trade_offs(self.task, run)
-            reason = run.end
-            assert reason is not None
             # Of a finished trial too, and before all else: whoever has stored that it ended removes its checkpoint,
             # and until then it says that all is trained.
             run.write_checkpoint(program, row)
             run.write_curve()
-            if reason != PAUSE:
+            if run.end != PAUSE:
                 facts |= run.write_best(program, row)
-            trial = run.job.trial
-            events.append(
-                TrialPaused(trial=trial, epoch=run.epoch, facts=facts)
-                if reason == PAUSE
-                else TrialFinished(trial=trial, reason=reason, facts=facts)
-            )
+            events.append(run.ended(facts))
         return events
 
     def _leave_interrupted(self) -> list[TrialEvent]:

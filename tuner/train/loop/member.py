@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from tuner.paths import TrialPaths
 from tuner.records import EpochResult, Json, TrialJob
 from tuner.train.loop.artefacts import write_curve, write_predictions, write_weights
 from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from tuner.train.loop.early_stopping import Patience
+from tuner.train.loop.course import Course
 from tuner.train.program import Member, Program
 from tuner.train.programs.plain_trial import PlainTrial
 from tuner.train.programs.user_parts import OtherOptimizerError
@@ -24,17 +24,13 @@ from tuner.train.task import Task
 
 log = logging.getLogger(__name__)
 
-PAUSE = "pause"
 
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """A trial on its way to the epoch that its job says."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class Run(Course):
+    """The course of a trial that a program trains."""
 
     task: Task
-    job: TrialJob
     member: Member
-    curve: list[EpochResult] = field(default_factory=list)
     step: int = 0
     """Steps that are done of the epoch under way; 0 at an epoch's end."""
     epoch_seconds: float = 0.0
@@ -42,7 +38,6 @@ class Run:
     best: EpochResult | None = None
     best_outputs: Tensor | None = None
     """Dev outputs of the best epoch as they were scored, shape (dev examples, outputs)."""
-    patience: Patience = field(default_factory=Patience)
     synced_seconds: float = 0.0
     """See `Checkpoint.synced_seconds`."""
     has_trained: bool = False
@@ -64,12 +59,15 @@ class Run:
         if found is not None and found.state_format.startswith(PlainTrial.state_format):
             folds = tuple(replace(own, begun_as_written=True) for own in member.folds)
             member = replace(member, begun_as_written=True, folds=folds)
-        return cls(task, job, member, found=found)
-
-    @property
-    def epoch(self) -> int:
-        """Finished epochs."""
-        return len(self.curve)
+        return cls(
+            spec=task.spec,
+            direction=task.direction,
+            job=job,
+            num_epochs=member.settings.epochs,
+            task=task,
+            member=member,
+            found=found,
+        )
 
     @property
     def is_fresh(self) -> bool:
@@ -80,10 +78,6 @@ class Run:
     def seconds(self) -> float:
         """For how long it has trained, evaluations included."""
         return (self.curve[-1].seconds if self.curve else 0.0) + self.epoch_seconds
-
-    @property
-    def paths(self) -> TrialPaths:
-        return TrialPaths(Path(self.job.folder))
 
     def resume(self, program: Program, row: int) -> None:
         """Go on from the checkpoint that was found, if there is one."""
@@ -98,7 +92,7 @@ class Run:
         try:
             program.load_state(row, found.state)
         except OtherOptimizerError as error:
-            raise self._misfit(str(error).strip().splitlines()[0], part=self.task.spec.training.optimizer) from error
+            raise self._misfit(str(error).strip().splitlines()[0], part=self.spec.training.optimizer) from error
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise self._misfit((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
         self.curve, self.patience = list(found.curve), found.patience
@@ -124,7 +118,7 @@ class Run:
                 raise self._misfit(f"{name} was of shape {was}, is of shape {now}")
 
     def _misfit(self, difference: str, *, part: str | None = None) -> StudyMismatchError:
-        part = part or self.task.spec.model.kind
+        part = part or self.spec.model.kind
         return StudyMismatchError(
             f"{self.job.shown} cannot go on: its checkpoint does not fit {part}, which must "
             f"have changed ({difference}); put it back as it was, or start the study anew with `tuner run --fresh`"
@@ -137,32 +131,17 @@ class Run:
             result: What it measured.
             outputs: On the dev set, shape (dev examples, outputs); copied where they are kept.
         """
-        self.curve.append(result)
+        self.finish_epoch(result)
         self.step, self.epoch_seconds = 0, 0.0
         self.has_trained = True
-        direction = self.task.direction
-        self.patience = self.patience.after(result.dev_metric, direction=direction, min_delta=self.task.min_delta)
-        if self.best is not None and not direction.better(result.dev_metric, self.best.dev_metric):
+        if self.best is not None and not self.direction.better(result.dev_metric, self.best.dev_metric):
             return False
         self.best, self.best_outputs = result, outputs.clone()
         return True
 
     @property
-    def end(self) -> str | None:
-        """Why it ends here: the reason of `TrialFinished`, `PAUSE`, or None to go on."""
-        if self.patience.exhausted(self.task.spec.training.early_stopping):
-            return f"early stopping at epoch {self.epoch}"
-        if self.epoch >= self.member.settings.epochs:
-            return "all epochs"
-        return PAUSE if self.epoch >= self.job.to_epoch and self.unsaved is None else None
-
-    @property
-    def overtime(self) -> str | None:
-        """What is wrong if it has trained for longer than a trial may and is not done."""
-        limit, seconds = self.task.spec.limits.trial_seconds, self.seconds
-        if limit is None or seconds <= limit or self.end not in (None, PAUSE):
-            return None
-        return f"it trained for {seconds:.1f} s and {self.epoch} epochs; limits.trial_seconds is {limit:g}"
+    def may_rest(self) -> bool:
+        return self.unsaved is None
 
     # Files
 
@@ -175,7 +154,7 @@ class Run:
         if self.unsaved is None and (reason := program.unsaved(row)) is not None:
             self.unsaved = reason
             self.task.say_once(
-                f"{self.task.spec.model.kind} is trained without pauses, and from its start after a crash: {reason}, "
+                f"{self.spec.model.kind} is trained without pauses, and from its start after a crash: {reason}, "
                 "which no checkpoint can hold; keep it in a buffer, a number or get_extra_state"
             )
         return self.unsaved is None

@@ -21,7 +21,7 @@ from tuner.spec.defaults import loop_values
 from tuner.spec.model import SweepSpec
 from tuner.train.device.gpus import only_gpu
 from tuner.train.loop.artefacts import storing
-from tuner.train.own.course import Course
+from tuner.train.own.course import OwnCourse
 from tuner.train.own.loop import Why
 from tuner.train.own.program import Program
 from tuner.train.own.reports import Report, parse_line
@@ -39,7 +39,7 @@ class CommandSession:
 
     can_be_killed = True
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, course: OwnCourse) -> None:
         """Start the program for a trial.
 
         Raises:
@@ -132,7 +132,7 @@ class CommandSession:
         return [line.decode(errors="replace") for line in whole if line.strip()]
 
 
-def environment_of(course: Course) -> dict[str, str]:
+def environment_of(course: OwnCourse) -> dict[str, str]:
     """The program's environment: that of the worker, and what it needs to know."""
     paths, job, device = course.paths, course.job, course.task.device
     variables = {
@@ -153,7 +153,7 @@ def environment_of(course: Course) -> dict[str, str]:
     return inherited | variables | {"PATH": search_path()}
 
 
-def arguments_of(course: Course) -> list[str]:
+def arguments_of(course: OwnCourse) -> list[str]:
     """The program and its arguments."""
     spec, job = course.task.spec, course.job
     assert spec.command is not None

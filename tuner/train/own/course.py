@@ -1,4 +1,4 @@
-"""The course of one trial that the user's own code trains: what it has reported, kept on disk, and where it ends."""
+"""The course of one trial that the user's own code trains: what it has reported, kept on disk."""
 
 from __future__ import annotations
 
@@ -11,27 +11,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.paths import TrialPaths, own_place
+from tuner.paths import own_place
 from tuner.records import EpochResult, TrialJob
 from tuner.train.loop.artefacts import replacing, storing, write_curve
-from tuner.train.loop.early_stopping import Patience
+from tuner.train.loop.course import Course
 from tuner.train.own.reports import Report, ReportError, result_of
 from tuner.train.own.task import OwnTask
 
 log = logging.getLogger(__name__)
 
-PAUSE = "pause"
 ROUNDING = 1e-3
 """Two reports of one epoch whose metrics differ by a smaller share say the same."""
 
 
-@dataclass(slots=True)
-class Course:
-    """A trial on its way to the epoch that its job says."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class OwnCourse(Course):
+    """The course of a trial whose epochs are reported."""
 
     task: OwnTask
-    job: TrialJob
-    curve: list[EpochResult] = field(default_factory=list)
+    reported: list[EpochResult] = field(default_factory=list)
     """All epochs that were reported; a trial that was not ended in time may be ahead of its job."""
     began: float = field(default_factory=time.monotonic)
     before: EpochResult | None = None
@@ -45,12 +43,15 @@ class Course:
     _seconds_before: float = 0.0
 
     @classmethod
-    def of(cls, job: TrialJob, task: OwnTask) -> Course:
+    def of(cls, job: TrialJob, task: OwnTask) -> OwnCourse:
         """A job's course, with what its trial reported before; what another trial left in its folder is removed."""
-        course = cls(task, job)
+        course = cls(spec=task.spec, direction=task.direction, job=job, num_epochs=task.spec.training.epochs, task=task)
         found = _read(course.paths.progress)
         if found is not None and found.get("seed") == job.seed and found.get("params") == dict(job.params):
-            course.curve = [EpochResult(**result) for result in found["curve"]]
+            course.reported = [EpochResult(**result) for result in found["curve"]]
+            for result in course.reported[: job.to_epoch]:
+                if not course.is_over:
+                    course.finish_epoch(result)
             if before := found.get("before"):
                 course.before = EpochResult(**before)
         elif course.paths.own_checkpoint.exists():
@@ -59,22 +60,8 @@ class Course:
         with storing(course.paths.own_checkpoint):
             own_place(course.paths.own_checkpoint)
             course.paths.own_checkpoint.mkdir(parents=True, exist_ok=True)
-        course._seconds_before = course.curve[-1].seconds if course.curve else 0.0
+        course._seconds_before = course.reported[-1].seconds if course.reported else 0.0
         return course
-
-    @property
-    def paths(self) -> TrialPaths:
-        return TrialPaths(Path(self.job.folder))
-
-    @property
-    def known(self) -> list[EpochResult]:
-        """The epochs up to where the job sends the trial."""
-        return self.curve[: self.job.to_epoch]
-
-    @property
-    def epoch(self) -> int:
-        """Finished epochs, as far as the job goes."""
-        return len(self.known)
 
     @property
     def can_resume(self) -> bool:
@@ -83,7 +70,6 @@ class Course:
 
     @property
     def seconds(self) -> float:
-        """Of the trial so far."""
         return self._seconds_before + time.monotonic() - self.began
 
     def add(self, report: Report) -> EpochResult | None:
@@ -95,7 +81,7 @@ class Course:
         Raises:
             ReportError: an epoch is missing before it, or it contradicts another report of this attempt.
         """
-        if self.divergence is not None or self._stopped is not None:
+        if self.is_over:
             return None  # it may have gone on until this was seen
         number = report.epoch
         self._check_agrees(report)
@@ -104,17 +90,20 @@ class Course:
                 self.before = result_of(report, metric=self.task.metric_name, seconds=self.seconds)
                 self._write()
             return None
-        if number > len(self.curve) + 1:
-            before = f"epoch {self.last_reported or len(self.curve)}" if self.curve else "no epoch"
+        if number > len(self.reported) + 1:
+            before = f"epoch {self.last_reported or len(self.reported)}" if self.reported else "no epoch"
             raise ReportError(f"it reported epoch {number} after {before}; report each epoch, counted from 1")
-        self.began_anew |= not self.last_reported and number == 1 and bool(self.curve)
+        self.began_anew |= not self.last_reported and number == 1 and bool(self.reported)
         self.last_reported = number
-        if number <= len(self.curve):
+        if number <= len(self.reported):
             return None
         result = result_of(report, metric=self.task.metric_name, seconds=self.seconds)
-        self.curve.append(result)
+        self.reported.append(result)
         self._write()
-        return result if number <= self.job.to_epoch else None
+        if number > self.job.to_epoch:
+            return None
+        self.finish_epoch(result)
+        return result
 
     def _check_agrees(self, report: Report) -> None:
         """Make sure that this attempt has told nothing else of the epoch, apart from rounding."""
@@ -131,53 +120,29 @@ class Course:
     def counts_from_zero(self) -> bool:
         """Whether it looks as if the first epoch was reported as epoch 0: one is missing at the end."""
         is_one_short = self.before is not None and self.epoch == self.job.to_epoch - 1
-        return is_one_short and (self.epoch == 0 or self.job.to_epoch < self.task.spec.training.epochs)
+        return is_one_short and (self.epoch == 0 or self.job.to_epoch < self.num_epochs)
 
     @property
-    def end(self) -> str | None:
-        """Why it ends here: the reason of `TrialFinished`, `PAUSE`, or None to go on."""
-        if self._stopped is not None:
-            return f"early stopping at epoch {self._stopped}"
-        if self.epoch >= self.task.spec.training.epochs:
-            return "all epochs"
-        return PAUSE if self.epoch >= self.job.to_epoch else None
-
-    @property
-    def _stopped(self) -> int | None:
-        """The epoch at which it is stopped early."""
-        rule, patience = self.task.spec.training.early_stopping, Patience()
-        for result in self.known if rule else ():
-            patience = patience.after(
-                result.dev_metric, direction=self.task.direction, min_delta=rule.min_delta if rule else 0.0
-            )
-            if patience.exhausted(rule):
-                return result.epoch
-        return None
+    def is_over(self) -> bool:
+        """Whether nothing that it reports counts any more."""
+        return self.divergence is not None or self.is_stopped_early
 
     @property
     def divergence(self) -> str | None:
         """What is wrong with the first epoch in which its training diverged."""
-        wrong = next((result for result in self.known if not math.isfinite(result.dev_metric)), None)
+        wrong = next((result for result in self.curve if not math.isfinite(result.dev_metric)), None)
         return None if wrong is None else f"{self.task.metric_name} became {wrong.dev_metric} in epoch {wrong.epoch}"
-
-    @property
-    def overtime(self) -> str | None:
-        """What is wrong if it has trained for longer than a trial may and is not done."""
-        limit, seconds = self.task.spec.limits.trial_seconds, self.seconds
-        if limit is None or seconds <= limit or self.end not in (None, PAUSE):
-            return None
-        return f"it trained for {seconds:.1f} s and {self.epoch} epochs; limits.trial_seconds is {limit:g}"
 
     def _write(self) -> None:
         values = {
             "seed": self.job.seed,
             "params": dict(self.job.params),
-            "curve": [asdict(result) for result in self.curve],
+            "curve": [asdict(result) for result in self.reported],
             "before": asdict(self.before) if self.before else None,
         }
         with replacing(self.paths.progress) as path:
             path.write_text(json.dumps(values), encoding="utf-8")
-        write_curve(self.paths, [*([self.before] if self.before else []), *self.curve])
+        write_curve(self.paths, [*([self.before] if self.before else []), *self.reported])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

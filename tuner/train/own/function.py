@@ -18,7 +18,7 @@ from tuner.records import FailureReason
 from tuner.spec.defaults import loop_values
 from tuner.spec.model import SweepSpec
 from tuner.train.device.gpus import make_current
-from tuner.train.own.course import Course
+from tuner.train.own.course import OwnCourse
 from tuner.train.own.handle import TrialHandle, TrialStop
 from tuner.train.own.loop import Why
 from tuner.train.own.reports import Report
@@ -34,7 +34,7 @@ class FunctionSession:
 
     can_be_killed = False
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, course: OwnCourse) -> None:
         """Call the function for a trial."""
         spec, job = course.task.spec, course.job
         self._shown = job.shown

@@ -18,10 +18,10 @@ from tuner.records import (
     TrialFinished,
     TrialInterrupted,
     TrialJob,
-    TrialPaused,
     TrialStarted,
 )
-from tuner.train.own.course import PAUSE, Course
+from tuner.train.loop.course import PAUSE
+from tuner.train.own.course import OwnCourse
 from tuner.train.own.reports import Report, ReportError
 from tuner.train.own.task import OwnTask
 
@@ -73,7 +73,7 @@ class OwnLoop:
     """See `tuner.execute.runner.Group`: trains jobs by the user's code, in turn."""
 
     def __init__(
-        self, task: OwnTask, jobs: Sequence[TrialJob], *, worker: str, start: Callable[[Course], Session]
+        self, task: OwnTask, jobs: Sequence[TrialJob], *, worker: str, start: Callable[[OwnCourse], Session]
     ) -> None:
         self.task = task
         self.worker = worker
@@ -101,13 +101,13 @@ class OwnLoop:
             if self._interrupted:
                 events: list[TrialEvent] = [TrialInterrupted(trial=job.trial)]
             else:
-                events = yield from self._advance(Course.of(job, self.task))
+                events = yield from self._advance(OwnCourse.of(job, self.task))
             self._jobs.pop(0)
             yield events
 
-    def _advance(self, course: Course) -> _Events:
+    def _advance(self, course: OwnCourse) -> _Events:
         """Train one trial; returns the events of its end."""
-        known, path = course.known, self.task.path
+        known, path = tuple(course.curve), self.task.path
         events: list[TrialEvent] = [
             TrialStarted(
                 trial=course.job.trial, worker=self.worker, device=self.task.device_name, path=path,
@@ -116,17 +116,17 @@ class OwnLoop:
             )
         ]  # fmt: skip
         if known:
-            events.append(EpochsFinished(trial=course.job.trial, results=tuple(known)))
+            events.append(EpochsFinished(trial=course.job.trial, results=known))
         yield events
         if course.end is not None:
-            return [self._ending(course)]
+            return [course.ended(self._facts())]
         session = self._start(course)
         try:
             return (yield from self._watch(course, session))
         finally:
             session.close()
 
-    def _watch(self, course: Course, session: Session) -> _Events:
+    def _watch(self, course: OwnCourse, session: Session) -> _Events:
         is_asked = False
         while not session.ended:
             if not is_asked and (self._interrupted or course.end is not None):
@@ -146,17 +146,17 @@ class OwnLoop:
                 return [_failed(course, FailureReason.TIMEOUT, late)]
         return [self._after(course, session)]
 
-    def _warn_of_new_beginning(self, course: Course) -> None:
+    def _warn_of_new_beginning(self, course: OwnCourse) -> None:
         self.task.warn_once(
             BEGAN_ANEW,
             f"{course.job.shown} began again at epoch 1: your {self.task.path} does not go on from its "
             "checkpoint folder, so each pause costs its epochs again; `search.pruner: none` never pauses",
         )
 
-    def _after(self, course: Course, session: Session) -> TrialEvent:
+    def _after(self, course: OwnCourse, session: Session) -> TrialEvent:
         """How the trial stands when the user's code has ended."""
         if course.end is not None:
-            return self._ending(course)
+            return course.ended(self._facts())
         if self._interrupted:
             return TrialInterrupted(trial=course.job.trial)
         failure = session.failure()
@@ -172,13 +172,6 @@ class OwnLoop:
         reason_text = f"the {self.task.path} ended by itself after epoch {course.epoch}"
         return TrialFinished(trial=course.job.trial, reason=reason_text, facts=self._facts())
 
-    def _ending(self, course: Course) -> TrialEvent:
-        reason, trial = course.end, course.job.trial
-        assert reason is not None
-        if reason == PAUSE:
-            return TrialPaused(trial=trial, epoch=course.epoch, facts=self._facts())
-        return TrialFinished(trial=trial, reason=reason, facts=self._facts())
-
     def _facts(self) -> dict[str, Json]:
         return {"path": self.task.path}
 
@@ -187,12 +180,12 @@ def _why(end: str | None) -> Why:
     return "interrupted" if end is None else "paused" if end == PAUSE else "trained"
 
 
-def _told(course: Course, results: Sequence[EpochResult]) -> list[TrialEvent]:
+def _told(course: OwnCourse, results: Sequence[EpochResult]) -> list[TrialEvent]:
     return [EpochsFinished(trial=course.job.trial, results=tuple(results))] if results else []
 
 
 def _failed(
-    course: Course, reason: FailureReason, message: str, story: str = "", *, retryable: bool = False
+    course: OwnCourse, reason: FailureReason, message: str, story: str = "", *, retryable: bool = False
 ) -> TrialEvent:
     facts = {SPENT_SECONDS: round(course.seconds, 3)}
     return TrialFailed(

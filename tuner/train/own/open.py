@@ -10,12 +10,12 @@ from tuner.data.load import load_training_data
 from tuner.records import TrialJob
 from tuner.spec.model import LoopKind, SweepSpec
 from tuner.train.own.command import CommandSession, check_command
-from tuner.train.own.course import Course
+from tuner.train.own.course import OwnCourse
 from tuner.train.own.function import FunctionSession, load_trainer
 from tuner.train.own.loop import OwnLoop, Session
 from tuner.train.own.task import OwnTask
 
-SESSIONS: Mapping[LoopKind, Callable[[Course], Session]] = {
+SESSIONS: Mapping[LoopKind, Callable[[OwnCourse], Session]] = {
     "command": CommandSession,
     "trainer": FunctionSession,
 }
