@@ -53,7 +53,7 @@ check: lint types  ## Style, layers, dead code, spelling and types
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/vulture
+	$(BIN)/python -m tests.dead_code
 	$(BIN)/codespell *.md docs tuner benchmarks examples sweeps Makefile
 	$(BIN)/python -m pytest -q tests/test_layering.py
 

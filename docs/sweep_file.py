@@ -190,7 +190,7 @@ name.
 
 """
     columns = ("name", "tier", "standard range", "scale", "default", "for", "meaning")
-    models = _table(("model", "what it is"), [(f"`{name}`", text) for name, text in MODELS.items()])
+    models = _table(("model", "what it is"), [(f"`{name}`", model.description) for name, model in MODELS.items()])
     return f"{head}{_table(columns, rows)}\n{models}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -11,27 +12,20 @@ from torch import nn
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
 from tuner.models.adapted import adapt
-from tuner.models.cnn import cnn, image_shape, resnet
+from tuner.models.cnn import image_shape
 from tuner.models.dropout import dropout_rates, keyed_dropouts
 from tuner.models.generators import generators_kept, seed_generators
 from tuner.models.layers import Network
 from tuner.models.lightning import build_by_signature, is_lightning
-from tuner.models.mlp import linear, mlp
 from tuner.models.module import draw_weights, initial_values, load_values, module_shapes, to_module
 from tuner.models.rewritten import rewritten
-from tuner.models.sequences import conv1d, recurrent, sequence_shape, transformer
+from tuner.models.sequences import sequence_shape
 from tuner.models.transfer import Transfer, freeze, load_pretrained, trains_in_parts, transfer_of
 from tuner.records import DataInfo, ParamValue
+from tuner.spec.known.networks import DESCRIBED, MODELS
 from tuner.spec.model import SweepSpec
 
-NETWORKS: Mapping[str, Callable[..., Network]] = {"linear": linear, "mlp": mlp, "cnn": cnn, "resnet": resnet}
-"""The built-in models that are described: functions of (settings, input_shape, num_outputs)."""
-MODULES: Mapping[str, Callable[..., nn.Module]] = {
-    "conv1d": conv1d,
-    "recurrent": recurrent,
-    "transformer": transformer,
-}
-"""Those that are modules, trained as users' are: functions of the same."""
+_SHAPES: Mapping[str, Callable[..., tuple[int, ...]]] = {"images": image_shape, "sequences": sequence_shape}
 
 
 def check_inputs(spec: SweepSpec, info: DataInfo) -> None:
@@ -41,10 +35,14 @@ def check_inputs(spec: SweepSpec, info: DataInfo) -> None:
         DataError: it is for images or for sequences, and these are none.
     """
     kind = spec.model.kind
-    if kind in ("cnn", "resnet"):
-        image_shape(info.input_shape, model=kind)
-    elif kind in MODULES:
-        sequence_shape(info.input_shape, model=kind)
+    if kind in MODELS and (shape_of := _SHAPES.get(MODELS[kind].examples)) is not None:
+        shape_of(info.input_shape, model=kind)
+
+
+def _builtin(kind: str) -> Callable[..., Network | nn.Module]:
+    module, _, name = MODELS[kind].place.partition(":")
+    found: Callable[..., Network | nn.Module] = getattr(import_module(module), name)
+    return found
 
 
 def network_of(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> Network | None:
@@ -55,8 +53,11 @@ def network_of(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo
         values: All resolved values of the trial.
         info: The data that it is for.
     """
-    describe = NETWORKS.get(spec.model.kind)
-    return None if describe is None else describe(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
+    if spec.model.kind not in DESCRIBED:
+        return None
+    network = _builtin(spec.model.kind)(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
+    assert isinstance(network, Network)
+    return network
 
 
 def build_module(
@@ -133,7 +134,7 @@ def _initialised(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
     with generators_kept():
         seed_generators(seed, "init", device=torch.device("cpu"))
         made = adapt(_made(spec, values, info), spec, info)
-    if spec.model.kind in MODULES:
+    if spec.model.kind in MODELS:
         made = rewritten(made, torch.device("cpu"))
         dropouts = keyed_dropouts(made)
         for dropout, rate in zip(dropouts, _dropout_rates(values, len(dropouts)), strict=True):
@@ -149,8 +150,9 @@ def _dropout_rates(values: Mapping[str, ParamValue], num_layers: int) -> tuple[f
 
 def _made(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> nn.Module:
     """A module that is no description, with weights drawn from the library's generator."""
-    if builtin := MODULES.get(spec.model.kind):
-        module = builtin(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
+    if spec.model.kind in MODELS:
+        module = _builtin(spec.model.kind)(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
+        assert isinstance(module, nn.Module)
         draw_weights(module, init=str(values["init"]))
         return module
     factory = load_object(spec.model.kind, root=Path(spec.root))

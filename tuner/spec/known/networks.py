@@ -4,23 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal, NamedTuple
 
 from tuner.spec.known.knowledge import Bounds, Hyperparameter
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
-MODELS: Mapping[str, str] = {
-    "linear": "Linear, logistic or softmax regression: the baseline that a network has to beat.",
-    "mlp": "Multi-layer perceptron: dense layers of equal width; images are flattened.",
-    "cnn": "Convolutional network for images: channels double as the image halves, then one hidden dense layer.",
-    "resnet": "Residual convolutional network for images: each stage adds a residual block; no hidden dense layer.",
-    "conv1d": "Convolutional network for sequences; images are sequences of rows.",
-    "recurrent": "GRU or LSTM layers for sequences; images are sequences of rows.",
-    "transformer": "Transformer encoder for sequences; images are sequences of rows.",
-}
-"""The built-in models, each with one sentence; any other model is a factory of the user's."""
 
-DESCRIBED = frozenset({"linear", "mlp", "cnn", "resnet"})
-"""Those that are described layer by layer and train as stacked programs; the others train as users' modules do."""
+
+class BuiltIn(NamedTuple):
+    """A built-in model."""
+
+    place: str
+    """`module:function`, of a function of (settings, input_shape, num_outputs)."""
+    description: str
+    """One sentence."""
+    is_described: bool = False
+    """Whether the function gives a description, layer by layer, which is trained as a stacked program; the others give
+    modules, which are trained as users' are."""
+    examples: Literal["any", "images", "sequences"] = "any"
+    """What it takes; images are sequences, too."""
+
+
+MODELS: Mapping[str, BuiltIn] = {
+    "linear": BuiltIn(
+        "tuner.models.mlp:linear",
+        "Linear, logistic or softmax regression: the baseline that a network has to beat.",
+        is_described=True,
+    ),
+    "mlp": BuiltIn(
+        "tuner.models.mlp:mlp",
+        "Multi-layer perceptron: dense layers of equal width; images are flattened.",
+        is_described=True,
+    ),
+    "cnn": BuiltIn(
+        "tuner.models.cnn:cnn",
+        "Convolutional network for images: channels double as the image halves, then one hidden dense layer.",
+        is_described=True,
+        examples="images",
+    ),
+    "resnet": BuiltIn(
+        "tuner.models.cnn:resnet",
+        "Residual convolutional network for images: each stage adds a residual block; no hidden dense layer.",
+        is_described=True,
+        examples="images",
+    ),
+    "conv1d": BuiltIn(
+        "tuner.models.sequences:conv1d",
+        "Convolutional network for sequences; images are sequences of rows.",
+        examples="sequences",
+    ),
+    "recurrent": BuiltIn(
+        "tuner.models.sequences:recurrent",
+        "GRU or LSTM layers for sequences; images are sequences of rows.",
+        examples="sequences",
+    ),
+    "transformer": BuiltIn(
+        "tuner.models.sequences:transformer",
+        "Transformer encoder for sequences; images are sequences of rows.",
+        examples="sequences",
+    ),
+}
+"""By the names that a sweep file uses; any other model is a factory of the user's."""
+
+DESCRIBED = frozenset(name for name, model in MODELS.items() if model.is_described)
 _MLP = frozenset({"mlp"})
 _CNN = frozenset({"cnn"})
 _CONVOLUTIONAL = frozenset({"cnn", "resnet", "conv1d"})
