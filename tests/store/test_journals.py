@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +15,9 @@ import pytest
 from tests.contracts.store_contract import SPACE, same
 from tests.store.studies import make_study, mounts_of, reopen
 from tuner.paths import StudyPaths
+from tuner.store.engines import sqlite_engine
 from tuner.store.reader import read_study
-from tuner.store.sqlite_file import on_network_drive
+from tuner.store.sqlite_file import check_study_file, on_network_drive
 
 AHEAD, ROLLBACK = b"\x02\x02", b"\x01\x01"
 
@@ -90,3 +93,47 @@ def test_where_memory_cannot_be_shared_there_is_a_rollback_journal(
     with reopen(there) as again:
         assert journal_of(there.database) == AHEAD
         assert same(again.records(), store.records())
+
+
+OTHER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+try:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("COMMIT")
+    print(connection.execute("SELECT count(*) FROM trials").fetchone()[0])
+except sqlite3.OperationalError as error:
+    print(error)
+connection.close()
+"""
+"""Another program that has the database open for writing for a moment."""
+
+
+def other_program(paths: StudyPaths) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", OTHER, str(paths.database)], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize("drive", ["disk", "network drive"])
+def test_reading_in_the_process_that_writes_gives_no_lock_away(
+    request: pytest.FixtureRequest, paths: StudyPaths, drive: str
+) -> None:
+    """A lock that is lost lets others remove the log under a run: what it wrote would then be gone if it is killed."""
+    if drive == "network drive":
+        request.getfixturevalue("network_drive")
+    with reopen(paths) as store:
+        store.start([(SPACE.default(), 2, "")])
+        store.flush()
+        read_study(paths, study="digits")
+        with reopen(paths, study="digits/finalists"):
+            assert other_program(paths) == "1"
+            store.start([(SPACE.default(), 2, "")])
+            store.flush()
+            assert other_program(paths) == "2"
+    engine = sqlite_engine(paths.database)
+    with engine.begin():
+        read_study(paths, study="digits")
+        check_study_file(paths.database, thorough=True)
+        assert other_program(paths) == "database is locked"
+    engine.dispose()

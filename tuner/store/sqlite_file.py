@@ -94,6 +94,8 @@ def check_header(path: Path) -> None:
     """
     if path.is_dir():
         raise StorageError(f"{path} is a folder, not a study database")
+    if _may_be_open(path):
+        return  # SQLite tells of what it finds
     try:
         with path.open("rb") as file:
             header = file.read(100)
@@ -163,13 +165,22 @@ def read_file(path: Path, work: Callable[[sqlite3.Connection], Result]) -> Resul
         raise StorageError(explain(path, error)) from error
 
 
+def _may_be_open(path: Path) -> bool:
+    """Whether this process may have a file open for writing; SQLite keeps another one beside it then.
+
+    Who opens it himself would take all locks that SQLite has on it away from the process, by closing it.
+    """
+    return any(Path(f"{path}{end}").exists() for end in ("-shm", "-journal"))
+
+
 def _stamp_at_rest(path: Path) -> tuple[int, int] | None:
     """What changes when a file is written to; None unless its journal is a write-ahead log that is empty."""
-    with path.open("rb") as file:
-        logged = file.read(20)[18:20] == b"\x02\x02"
     wal = Path(f"{path}-wal")
-    if not logged or Path(f"{path}-shm").exists() or (wal.exists() and wal.stat().st_size > 0):
+    if _may_be_open(path) or (wal.exists() and wal.stat().st_size > 0):
         return None
+    with path.open("rb") as file:
+        if file.read(20)[18:20] != b"\x02\x02":
+            return None
     return path.stat().st_mtime_ns, path.stat().st_size
 
 
