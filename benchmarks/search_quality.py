@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: each process has one core
 
@@ -34,10 +35,10 @@ from surrogate import EPOCHS, SPACE, Instance, Surrogate, SurrogateExecutor, rea
 from timed import Timed
 
 from tuner.records import Direction
-from tuner.search.registry import open_strategy, strategy_names
-from tuner.search.rungs import PRUNERS
+from tuner.search.registry import open_strategy
 from tuner.search.seeding import derived_seed
-from tuner.spec.model import DataSpec, LimitsSpec, SearchSpec, StopSpec, SweepSpec, TrainingSpec
+from tuner.spec.known.strategies import STRATEGIES
+from tuner.spec.model import DataSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Space
 from tuner.store.memory import MemoryStore
 from tuner.sweep.loop import StopRequest, Sweep
@@ -211,10 +212,10 @@ def strategy_list(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
         strategy, _, pruner = name.partition("+")
-        if strategy not in strategy_names():
-            raise argparse.ArgumentTypeError(f"{name!r}: the strategies are {', '.join(strategy_names())}")
-        if pruner and pruner not in PRUNERS:
-            raise argparse.ArgumentTypeError(f"{name!r}: the pruners are {', '.join(PRUNERS)}")
+        if strategy not in STRATEGIES:
+            raise argparse.ArgumentTypeError(f"{name!r}: the strategies are {', '.join(STRATEGIES)}")
+        if pruner and pruner not in get_args(PrunerName):
+            raise argparse.ArgumentTypeError(f"{name!r}: the pruners are {', '.join(get_args(PrunerName))}")
     return names
 
 

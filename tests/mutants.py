@@ -47,6 +47,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/search/wrap/scalarised.py": ("tests/search/test_scalarised.py",),
     "tuner/search/staged.py": (_CLOSED, _WRAPPERS),
     "tuner/search/distinct.py": (_CLOSED, _PRIORITY),
+    "tuner/search/stock.py": (_STOCK,),
+    "tuner/search/request.py": (_WRAPPERS, _STOCK, _PRIORITY),
     "tuner/search/registry.py": (_WRAPPERS, _STOCK, _PRIORITY),
     "tuner/search": (_MODEL, _WRAPPERS, _PRIORITY, _CLOSED),
     "tuner/diagnose/bounds.py": ("tests/diagnose/test_bounds.py",),

@@ -30,6 +30,7 @@ from tuner.records import Direction, EpochsFinished, TrialFinished, TrialRecord,
 from tuner.report.tables.leaderboard import leaderboard
 from tuner.search import registry
 from tuner.search.strategy import Strategy
+from tuner.spec.known.strategies import STRATEGIES, KnownStrategy
 from tuner.spec.model import SearchSpec, SweepSpec
 from tuner.spec.space import Space
 
@@ -263,8 +264,11 @@ def namespace_of(*names: str, into: dict[str, Any] | None = None) -> dict[str, A
 class TestTheStrategyOfThePage(StrategyContract):
     @pytest.fixture
     def make(self, monkeypatch: pytest.MonkeyPatch) -> Make:
-        monkeypatch.setattr(registry, "STRATEGIES", dict(registry.STRATEGIES))
-        namespace_of("strategy", "strategy, registered", into=dict(vars(registry)))
+        module = ModuleType("tuner.search.neighbour")
+        namespace_of("strategy", "strategy, made", into=vars(module))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        named = {"STRATEGIES": dict(STRATEGIES), "KnownStrategy": KnownStrategy}
+        monkeypatch.setattr(registry, "STRATEGIES", namespace_of("strategy, named", into=named)["STRATEGIES"])
 
         def make(space: Space, direction: Direction, *, trials: int, epochs: int, seed: int) -> Strategy:
             search = SearchSpec(trials=trials, seed=seed, pruner="asha").model_copy(update={"strategy": "neighbour"})

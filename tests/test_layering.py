@@ -62,8 +62,9 @@ ROOMS = {
     "search": (
         {"strategy", "observe", "distinct", "seeding", "rungs"},
         {"cube", "designs"},
-        {"staged"},
-        {"priority", "optuna", "wrap"},
+        {"optuna", "wrap"},
+        {"request"},
+        {"staged", "stock", "priority"},
         {"registry", "as_optuna"},
     ),
     "spec": (

@@ -29,8 +29,8 @@ PRELOADED = (
     "torch.testing", "tuner.cli.doctor", "tuner.cli.progress", "tuner.cli.report", "tuner.cli.run", "tuner.cli.show",
     "tuner.cli.status", "tuner.data.arrays", "tuner.data.targets", "tuner.execute.inline", "tuner.execute.local",
     "tuner.execute.worker", "tuner.report.terminal", "tuner.report.write", "tuner.search.optuna.samplers",
-    "tuner.search.priority.strategy", "tuner.search.registry", "tuner.spec.kept.changes", "tuner.spec.checks.sweep",
-    "tuner.spec.reader", "tuner.store.optuna_store", "tuner.sweep.run",
+    "tuner.search.priority.strategy", "tuner.search.registry", "tuner.search.stock", "tuner.spec.kept.changes",
+    "tuner.spec.checks.sweep", "tuner.spec.reader", "tuner.store.optuna_store", "tuner.sweep.run",
 )  # fmt: skip
 
 

@@ -17,9 +17,10 @@ from tests.spec.strategies import categorical_dimensions, float_dimensions, int_
 from tuner.records import Direction, Params, ParamValue, TrialRecord
 from tuner.search.distinct import Distinct, configurations, key_of
 from tuner.search.observe import best_of
-from tuner.search.registry import STRATEGIES, open_strategy
+from tuner.search.registry import open_strategy
 from tuner.search.seeding import generator
-from tuner.search.staged import tier_label
+from tuner.search.strategy import tier_label
+from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import DataSpec, SearchSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import REGULARISATION_TIER, Dimension, Space
 

@@ -11,7 +11,7 @@ from optuna.distributions import IntDistribution
 from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, Make, StrategyContract, quality
 from tests.depth import but_deep
 from tuner.records import Direction
-from tuner.search import registry
+from tuner.search import request
 from tuner.search.optuna.space import distribution_of, from_optuna, to_optuna
 from tuner.search.registry import open_strategy
 from tuner.search.strategy import Start, Strategy
@@ -108,13 +108,13 @@ def test_a_short_search_of_cheap_trials_is_not_asked_for_all_at_once() -> None:
 
 def test_a_round_of_an_optuna_sampler_learns_from_the_rounds_before(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
-    mirror = registry.StudyMirror
+    mirror = request.StudyMirror
 
     def watched(*args: Any, earlier: Any, **options: Any) -> object:
         told.append(len(earlier))
         return mirror(*args, earlier=earlier, **options)
 
-    monkeypatch.setattr(registry, "StudyMirror", watched)
+    monkeypatch.setattr(request, "StudyMirror", watched)
     spec = SweepSpec(
         study="rounds",
         data=DataSpec(source="sklearn/digits"),

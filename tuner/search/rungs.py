@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from tuner.spec.blocks.search import PrunerName
-
-PRUNERS: tuple[PrunerName, ...] = get_args(PrunerName)
 
 REDUCTION_FACTOR = 3
 """Of the trials at a rung, ASHA and Hyperband let one in so many go on (arXiv 1810.05934)."""

@@ -10,20 +10,17 @@ from tuner.records import Direction, Params, ParamValue, TrialRecord
 from tuner.search.designs import sobol
 from tuner.search.distinct import Distinct, Key, key_of
 from tuner.search.observe import best_of
+from tuner.search.request import Request, with_rungs
 from tuner.search.seeding import derived_seed, generator
-from tuner.spec.space import REGULARISATION_TIER, Space
+from tuner.search.strategy import Strategy, tier_label
+from tuner.spec.space import Space
 
 _DISTINCT_PURPOSE = 6
 _ZOOM = 0.25
 """Half-width, in unit coordinates, of the finer second half of a tier's trials around its best."""
 
 
-def tier_label(tier: int) -> str:
-    """What `TrialRecord.tier` says of trials of this tier."""
-    return "regularisation" if tier == REGULARISATION_TIER else f"tier {tier}"
-
-
-def share_among_tiers(space: Space, trials: int) -> dict[int, int]:
+def _share_among_tiers(space: Space, trials: int) -> dict[int, int]:
     """Trials for each tier, in proportion to its number of hyperparameters; earlier tiers get the remainder."""
     sizes = {tier: len([d for d in space.in_tier(tier) if not d.fixed]) for tier in space.tiers}
     sizes = {tier: size for tier, size in sizes.items() if size}
@@ -34,7 +31,7 @@ def share_among_tiers(space: Space, trials: int) -> dict[int, int]:
     return shares
 
 
-class StagedProposer:
+class _StagedProposer:
     """Tier after tier: quasi-random points, then finer ones around the best, all other parameters held.
 
     A tier opens once every trial of the tiers before it has ended, since its trials build on their best. What is left
@@ -45,7 +42,7 @@ class StagedProposer:
         self._space = space
         self._direction = direction
         self._seed = seed
-        self._shares = share_among_tiers(space, trials - 1)
+        self._shares = _share_among_tiers(space, trials - 1)
         self._distinct = Distinct(space)
         self._lines: list[str] = []
         self._said: set[str] = set()
@@ -112,3 +109,14 @@ class StagedProposer:
         if once not in self._said:
             self._said.add(once)
             self._lines.append(line)
+
+
+def make_strategy(request: Request) -> tuple[Strategy, int]:
+    """Tier by tier, each frozen at its best."""
+    proposer = _StagedProposer(
+        request.space,
+        direction=request.direction,
+        trials=request.trials - request.starts,
+        seed=request.seed,
+    )
+    return with_rungs(request, proposer)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from tuner.spec.blocks.data import NO_DATA, DataSpec, SplitSpec
 from tuner.spec.blocks.network import ModelSpec
 from tuner.spec.blocks.objective import ConstraintSpec, FurtherObjectiveSpec, ObjectiveSpec
-from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec, StrategyName
+from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec
 from tuner.spec.blocks.space import DimensionSpec
 from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
 from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME
@@ -22,7 +22,7 @@ from tuner.spec.values import Part
 __all__ = [
     "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
     "FinalistsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec", "PrunerName",
-    "SearchSpec", "SplitSpec", "StopSpec", "StrategyName", "SweepSpec", "TrainingSpec",
+    "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
 ]  # fmt: skip
 
 OWN_MODEL = "own training code"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from tuner.records import ParamValue
 from tuner.spec.known.optimizers import OPTIMIZERS
+from tuner.spec.known.strategies import STRATEGIES
 
 
 class Part(BaseModel):
@@ -68,11 +69,11 @@ HIGHEST_WEIGHT = 1e6
 LOSS_NAMES = ("auto", "cross_entropy", "binary_cross_entropy", "mse")
 
 
-def _require_one_of(names: tuple[str, ...]) -> Callable[[object], object]:
+def _require_one_of(names: Collection[str], *, or_own: bool) -> Callable[[object], object]:
     """A check for one of the names, or a function of the user's."""
 
     def require(value: object) -> object:
-        if isinstance(value, str) and (value in names or is_own(value)):
+        if isinstance(value, str) and (value in names or (or_own and is_own(value))):
             return value
         *most, last = (f"'{name}'" for name in names)
         raise PydanticCustomError("literal_error", "", {"expected": f"{', '.join(most)} or {last}"})
@@ -80,8 +81,12 @@ def _require_one_of(names: tuple[str, ...]) -> Callable[[object], object]:
     return require
 
 
-def _schema_of(names: tuple[str, ...]) -> dict[str, Any]:
-    return {"anyOf": [{"enum": list(names), "type": "string"}, {"pattern": ".:.", "type": "string"}]}
+def _one_of(names: Collection[str], *, or_own: bool = False) -> tuple[BeforeValidator, WithJsonSchema]:
+    """What makes a text one of these names, with `or_own` or a function of the user's."""
+    schema: dict[str, Any] = {"enum": list(names), "type": "string"}
+    if or_own:
+        schema = {"anyOf": [schema, {"pattern": ".:.", "type": "string"}]}
+    return BeforeValidator(_require_one_of(names, or_own=or_own)), WithJsonSchema(schema)
 
 
 def _require_batch_size(value: object) -> object:
@@ -145,5 +150,6 @@ BatchSize = Annotated[
     BeforeValidator(_require_batch_size),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "full"}]}),
 ]
-Optimizer = Annotated[str, BeforeValidator(_require_one_of(OPTIMIZERS)), WithJsonSchema(_schema_of(OPTIMIZERS))]
-Loss = Annotated[str, BeforeValidator(_require_one_of(LOSS_NAMES)), WithJsonSchema(_schema_of(LOSS_NAMES))]
+Optimizer = Annotated[str, *_one_of(OPTIMIZERS, or_own=True)]
+Loss = Annotated[str, *_one_of(LOSS_NAMES, or_own=True)]
+StrategyName = Annotated[str, *_one_of(STRATEGIES)]

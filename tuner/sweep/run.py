@@ -108,9 +108,10 @@ class StudyRun:
         # Imported while the workers load torch; alembic, because Optuna imports it to make a database.
         import alembic.command  # noqa: F401
 
-        import tuner.search.registry
         import tuner.store.optuna_store  # noqa: F401
+        from tuner.search.registry import maker_of
 
+        maker_of(self.spec.search.strategy)
         executor = open_executor(
             options.engine, self.spec, self.paths, devices=options.devices, workers=options.workers
         )

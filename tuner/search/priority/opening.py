@@ -15,8 +15,7 @@ from tuner.search.cube import Cube
 from tuner.search.designs import sobol
 from tuner.search.observe import best_of
 from tuner.search.seeding import derived_seed
-from tuner.search.staged import tier_label
-from tuner.search.strategy import Advance, Start
+from tuner.search.strategy import Advance, Start, tier_label
 from tuner.spec.space import REGULARISATION_TIER
 
 Columns = NDArray[np.intp]

@@ -12,8 +12,7 @@ from tuner.search.cube import Cube
 from tuner.search.observe import Noise
 from tuner.search.priority.diagnosis import Diagnosis, diagnose, still_learns
 from tuner.search.priority.opening import POINTS, Opening
-from tuner.search.staged import tier_label
-from tuner.search.strategy import Start
+from tuner.search.strategy import Start, tier_label
 from tuner.spec.space import REGULARISATION_TIER
 
 Mask = NDArray[np.bool_]

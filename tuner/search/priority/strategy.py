@@ -15,8 +15,9 @@ from tuner.records import Params, TrialRecord, TrialState
 from tuner.search.observe import best_of, values_at_rungs
 from tuner.search.priority.explorer import Explorer, Session
 from tuner.search.priority.opening import Wait
-from tuner.search.rungs import REDUCTION_FACTOR, next_rung
-from tuner.search.strategy import Advance, Decision, Start
+from tuner.search.request import Request, with_rungs
+from tuner.search.rungs import REDUCTION_FACTOR, next_rung, priority_rungs, rungs_of
+from tuner.search.strategy import Advance, Decision, Start, Strategy
 
 _FULL_AFTER = 15.0
 """After so many full trainings' worth of epochs, new configurations are trained in full at once."""
@@ -151,7 +152,7 @@ class PriorityStrategy:
                 self._say(f"{step.label} opens with {trials} to epoch {self._rungs[0]}: {names}")
 
 
-class PriorityProposer:
+class _PriorityProposer:
     """The same choice of new configurations for a strategy that prunes by another rule: see `Proposer`."""
 
     def __init__(self, explorer: Explorer) -> None:
@@ -177,3 +178,24 @@ class PriorityProposer:
     def explain(self) -> list[str]:
         """See `Proposer.explain`."""
         return self._explorer.regularisation.explain()
+
+
+def make_strategy(request: Request) -> tuple[Strategy, int]:
+    """With rungs of its own, or those of the pruner that is asked for."""
+    rungs = (
+        priority_rungs(request.epochs) if request.pruner is None else rungs_of(request.pruner, epochs=request.epochs)
+    )
+    explorer = Explorer(
+        request.space,
+        direction=request.direction,
+        rungs=rungs,
+        trials=request.trials,
+        seed=request.seed,
+        regularisation_always=request.regularisation_always,
+        noise=request.noise,
+        target_error=request.target_error,
+        earlier=request.earlier,
+    )
+    if request.pruner is None:
+        return PriorityStrategy(explorer), rungs[0]
+    return with_rungs(request, _PriorityProposer(explorer))

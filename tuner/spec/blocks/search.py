@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuner.spec.values import Part, Seed, Value
+from tuner.spec.values import Part, Seed, StrategyName, Value
 
 MOST_TRIALS = 1_000_000
 LEARNING_TRIALS = 12
@@ -14,7 +14,6 @@ LEARNING_TRIALS = 12
 MOST_ROUNDS = 20
 """Each round keeps about a third of a range or more: after twenty, floats no longer tell its ends apart."""
 
-StrategyName = Literal["priority", "staged", "tpe", "gp", "cmaes", "qmc", "random", "grid"]
 PrunerName = Literal["median", "asha", "hyperband", "none"]
 
 

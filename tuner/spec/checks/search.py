@@ -7,6 +7,7 @@ import math
 from tuner.paths import is_url
 from tuner.spec.blocks.search import LEARNING_TRIALS
 from tuner.spec.known.metrics import SHARES
+from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.spec.text.findings import Findings
@@ -14,7 +15,7 @@ from tuner.spec.text.findings import Findings
 
 def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> None:
     """Check that the strategy can search this space, and that totals make sense together."""
-    search = spec.search
+    search, strategy = spec.search, STRATEGIES[spec.search.strategy]
     if spec.finalists and spec.finalists.count > search.trials:
         rule = f"is more than search.trials ({search.trials})"
         findings.warn(("finalists", "count"), rule, remedy="raise trials, or lower count")
@@ -23,23 +24,23 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
     elif search.warm_start is not None and is_url(search.warm_start):
         remedy = "give its name: it is looked for where this study's database is"
         findings.error(("search", "warm_start"), "must be a study's name or folder, and is a URL", remedy=remedy)
-    elif search.warm_start is not None and search.strategy not in ("priority", "tpe", "gp"):
+    elif search.warm_start is not None and not strategy.learns_from_earlier:
         rule = f"has no effect with strategy {search.strategy}"
         findings.warn(("search", "warm_start"), rule, remedy="write `strategy: priority`", at_key=True)
-    if "regularisation" in search.model_fields_set and (search.strategy != "priority" or spec.loop is not None):
+    if "regularisation" in search.model_fields_set and (not strategy.opens_regularisation or spec.loop is not None):
         rule = f"has no effect with {spec.loop or f'strategy {search.strategy}'}"
         findings.warn(("search", "regularisation"), rule, remedy="remove it", at_key=True)
-    if search.strategy in ("tpe", "gp") and search.trials < LEARNING_TRIALS and search.warm_start is None:
+    if strategy.starts_at_random and search.trials < LEARNING_TRIALS and search.warm_start is None:
         rule = f"is so few that strategy {search.strategy} draws all of them at random"
         remedy = f"write {LEARNING_TRIALS} or more, or use strategy priority"
         findings.warn(("search", "trials"), rule, remedy=remedy)
     _check_target(spec, findings)
     if space is None or findings.is_unusable(("search", "strategy")):
         return
-    if search.strategy == "grid":
+    if strategy.takes_levels:
         for dimension in space:
             if dimension.num_values is None:
-                rule = "is a continuum, of which strategy grid takes a few levels"
+                rule = f"is a continuum, of which strategy {search.strategy} takes a few levels"
                 findings.warn(
                     ("space", dimension.name), rule, remedy="give it `step:` or `choices:` to choose them", at_key=True
                 )

@@ -1,0 +1,73 @@
+"""What a strategy is made from, and how one is made of a proposer and a pruner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tuner.records import Direction, TrialRecord
+from tuner.search.observe import Noise
+from tuner.search.optuna.proposer import Proposer, ProposerStrategy
+from tuner.search.optuna.samplers import SamplerName, make_pruner, make_sampler
+from tuner.search.optuna.study import StudyMirror
+from tuner.search.rungs import rungs_of
+from tuner.search.strategy import Strategy
+from tuner.spec.blocks.search import PrunerName
+from tuner.spec.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a strategy is made from."""
+
+    strategy: str
+    """Its name, for makers of several."""
+    space: Space
+    direction: Direction
+    epochs: int
+    """Of a full training."""
+    trials: int
+    """Total of the study."""
+    starts: int
+    """How many of the trials the user's own start configurations take."""
+    seed: int
+    pruner: PrunerName | None
+    """None: the strategy's own rule."""
+    regularisation_always: bool
+    noise: Noise
+    target_error: float
+    earlier: tuple[TrialRecord, ...]
+    """Trials of an earlier study to learn from; they do not count."""
+
+
+Maker: TypeAlias = Callable[[Request], tuple[Strategy, int]]
+"""Makes the strategy and says to which epoch it sends new trials."""
+
+
+def with_rungs(
+    request: Request, proposer: Proposer, mirror: StudyMirror | None = None, *, at_once: int | None = None
+) -> tuple[Strategy, int]:
+    """A strategy that asks a proposer for configurations, and looks at trials at the epochs of the pruner's rungs."""
+    pruner = request.pruner or "none"
+    if mirror is None and pruner != "none":
+        mirror = mirror_of(request, sampler="random")
+    rungs = rungs_of(pruner, epochs=request.epochs)
+    strategy = ProposerStrategy(
+        request.space, proposer, mirror=mirror, rungs=rungs, trials=request.trials, seed=request.seed, at_once=at_once
+    )
+    return strategy, rungs[0]
+
+
+def mirror_of(request: Request, *, sampler: SamplerName) -> StudyMirror:
+    """Optuna's view of the trials, for a sampler or a pruner of Optuna's."""
+    pruner = request.pruner or "none"
+    return StudyMirror(
+        request.space,
+        direction=request.direction,
+        rungs=rungs_of(pruner, epochs=request.epochs),
+        sampler=make_sampler(sampler, request.space, trials=request.trials, seed=request.seed),
+        pruner=make_pruner(pruner, epochs=request.epochs),
+        replay_asks=sampler == "cmaes",
+        earlier=request.earlier,
+    )

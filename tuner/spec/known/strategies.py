@@ -1,0 +1,40 @@
+"""The strategies of a search by name: where each is made, and what the checks of a sweep file have to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownStrategy:
+    """What there is to know of a strategy by its name."""
+
+    module: str
+    """Its `make_strategy` makes it of a `Request` (`tuner/search/request.py`). By name, since `spec` imports nothing of
+    `search`."""
+    learns_from_earlier: bool = False
+    """Whether `warm_start` has an effect."""
+    opens_regularisation: bool = False
+    """Whether `regularisation` has an effect."""
+    starts_at_random: bool = False
+    """Whether a search of fewer trials than `LEARNING_TRIALS` is no more than random draws."""
+    takes_levels: bool = False
+    """Whether it takes a few levels of a continuum."""
+
+
+_STOCK = "tuner.search.stock"
+
+STRATEGIES: Mapping[str, KnownStrategy] = {
+    "priority": KnownStrategy(
+        module="tuner.search.priority.strategy", learns_from_earlier=True, opens_regularisation=True
+    ),
+    "staged": KnownStrategy(module="tuner.search.staged"),
+    "tpe": KnownStrategy(module=_STOCK, learns_from_earlier=True, starts_at_random=True),
+    "gp": KnownStrategy(module=_STOCK, learns_from_earlier=True, starts_at_random=True),
+    "cmaes": KnownStrategy(module=_STOCK),
+    "qmc": KnownStrategy(module=_STOCK),
+    "random": KnownStrategy(module=_STOCK),
+    "grid": KnownStrategy(module=_STOCK, takes_levels=True),
+}
+"""In the order in which they are documented."""
