@@ -35,7 +35,7 @@ _MODEL, _OPENING, _PRIORITY, _CLOSED, _STOCK, _WRAPPERS = (
     f"tests/search/test_{name}.py"
     for name in ("model", "opening", "priority", "closed", "stock_strategies", "wrappers")
 )
-_PARTS, _CONTRACT = "tests/store/test_parts.py", "tests/store/test_contract.py"
+_PARTS, _CONTRACT, _JOURNALS = (f"tests/store/test_{name}.py" for name in ("parts", "contract", "journals"))
 PARTS: dict[str, tuple[str, ...]] = {
     "tuner/search/as_optuna.py": ("tests/search/test_as_optuna.py",),
     "tuner/search/optuna": ("tests/search/test_mirror.py", _WRAPPERS, _STOCK),
@@ -74,7 +74,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/data/folds.py": ("tests/data/test_folds.py",),
     "tuner/store/salvage.py": ("tests/store/test_salvage.py",),
     "tuner/store/standing.py": ("tests/cli/test_study_commands.py",),
-    "tuner/store/sqlite_file.py": (_PARTS, "tests/store/test_reader.py", "tests/store/test_opening.py"),
+    "tuner/store/sqlite_file.py": (_JOURNALS, "tests/store/test_reader.py", "tests/store/test_opening.py"),
     "tuner/store/writer.py": (_PARTS, "tests/store/test_durable.py", "tests/store/test_faults.py", _CONTRACT),
     "tuner/store/lease.py": ("tests/store/test_lease.py",),
     "tuner/store": (_PARTS, "tests/store/test_durable.py", _CONTRACT, "tests/store"),

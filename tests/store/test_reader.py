@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -19,7 +20,7 @@ from tests.store.studies import make_study, reopen
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochsFinished, TrialFinished, TrialState
-from tuner.store import server
+from tuner.store import server, sqlite_file
 from tuner.store.engines import quiet_optuna
 from tuner.store.locations import find_database
 from tuner.store.reader import read_study
@@ -75,6 +76,22 @@ def test_finalists_lie_beside_their_study(paths: StudyPaths) -> None:
         store.start([(SPACE.default(), 2, "")], facts=[{"repeat_of": 1}])
         wanted = store.records()
     assert same(read_study(paths, study="digits").finalists, wanted)
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_study_in_use_is_read_in_place_since_a_copy_might_be_torn(
+    paths: StudyPaths, monkeypatch: pytest.MonkeyPatch, journal: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("it was copied")
+
+    make_study(paths)
+    with closing(sqlite3.connect(paths.database)) as writer:
+        writer.execute(f"PRAGMA journal_mode = {journal}")
+        writer.execute("SELECT * FROM trials").fetchone()
+        assert Path(f"{paths.database}-shm").exists() is (journal == "wal")
+        monkeypatch.setattr(sqlite_file, "copy_with_journals", refuse)
+        assert len(read_study(paths, study="digits").records) == 3
 
 
 def test_a_server_is_read_as_a_file_is_finalists_and_all(paths: StudyPaths, monkeypatch: pytest.MonkeyPatch) -> None:
