@@ -37,6 +37,21 @@ def as_journal(paths: StudyPaths, path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A journal file with a study of three trials."""
+    folder = tmp_path_factory.mktemp("sound")
+    make_study(StudyPaths(folder))
+    return as_journal(StudyPaths(folder), folder / "studies.journal").read_bytes()
+
+
+@pytest.fixture
+def journal(sound: bytes, tmp_path: Path) -> Path:
+    path = tmp_path / "studies.journal"
+    path.write_bytes(sound)
+    return path
+
+
 @pytest.mark.slow
 def test_a_study_is_read_and_gone_on_with_as_before(paths: StudyPaths, tmp_path: Path) -> None:
     make_study(paths)
@@ -117,9 +132,8 @@ def cut_short(journal: Path) -> None:
         file.write(b'{"op_code": 5, "wor')
 
 
-def test_a_last_line_that_was_cut_short_is_passed_over(paths: StudyPaths, tmp_path: Path) -> None:
-    make_study(paths)
-    journal = as_journal(paths, tmp_path / "studies.journal")
+@pytest.mark.slow
+def test_a_last_line_that_was_cut_short_is_passed_over(paths: StudyPaths, tmp_path: Path, journal: Path) -> None:
     cut_short(journal)
     convert_journal(journal, tmp_path / "studies.db")
     assert len(read_study(paths, study="digits", url=str(tmp_path / "studies.db")).records) == 3
@@ -148,10 +162,8 @@ def without_a_line_that_others_build_on(journal: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_converted_is_said_and_leaves_nothing(
-    paths: StudyPaths, tmp_path: Path, harm: Callable[[Path], object], cause: str
+    tmp_path: Path, journal: Path, harm: Callable[[Path], object], cause: str
 ) -> None:
-    make_study(paths)
-    journal = as_journal(paths, tmp_path / "studies.journal")
     harm(journal)
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     with pytest.raises(StorageError, match=cause):
@@ -159,6 +171,7 @@ def test_what_cannot_be_converted_is_said_and_leaves_nothing(
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_study_that_is_being_run_is_not_converted(paths: StudyPaths, tmp_path: Path) -> None:
     with reopen(paths):
         journal = as_journal(paths, tmp_path / "studies.journal")
@@ -166,10 +179,9 @@ def test_a_study_that_is_being_run_is_not_converted(paths: StudyPaths, tmp_path:
             convert_journal(journal, tmp_path / "studies.db")
 
 
-def test_nothing_is_overwritten(paths: StudyPaths, tmp_path: Path) -> None:
-    make_study(paths)
+def test_nothing_is_overwritten(tmp_path: Path, journal: Path) -> None:
     with pytest.raises(UsageError, match="exists already"):
-        convert_journal(as_journal(paths, tmp_path / "studies.journal"), paths.database)
+        convert_journal(journal, journal)
 
 
 @pytest.mark.parametrize(

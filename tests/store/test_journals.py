@@ -60,6 +60,7 @@ def is_a_network_drive(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("TUNER_MOUNTS", str(mounts_of(folder, folder.with_suffix(".mounts"))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("came_with_a_log", [False, True])
 @pytest.mark.parametrize("become", [has_no_shared_memory, is_a_network_drive])
 def test_where_memory_cannot_be_shared_there_is_a_rollback_journal(
@@ -115,6 +116,7 @@ def other_program(paths: StudyPaths) -> str:
     ).stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drive", ["disk", "network drive"])
 def test_reading_in_the_process_that_writes_gives_no_lock_away(
     request: pytest.FixtureRequest, paths: StudyPaths, drive: str

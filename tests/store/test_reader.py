@@ -144,6 +144,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """Dies in a transaction that has reached the file, from which only the rollback journal can take it back."""
 
 
+@pytest.mark.slow
 def test_a_transaction_that_was_cut_short_is_taken_back(paths: StudyPaths, tmp_path: Path, network_drive: None) -> None:
     make_study(paths)
     whole = read_study(paths, study="digits")
