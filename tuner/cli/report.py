@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.locate import locate, location_options
+from tuner.cli.names import NameIn
 from tuner.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tuner.report.analysis import Analysis
-
-FORMAT_NAMES = ("table", "csv", "json", "markdown", "html", "parquet")
 
 
 @click.command()
@@ -26,8 +25,8 @@ FORMAT_NAMES = ("table", "csv", "json", "markdown", "html", "parquet")
 @click.option("--reverse", is_flag=True, help="With --sort: largest first.")
 @click.option("--columns", metavar="A,B,..", help="Only these columns, in this order.")
 @click.option(
-    "--format", "format_name", type=click.Choice(FORMAT_NAMES), default="table", show_default=True,
-    help="`html` is the whole report with its figures, as one file.",
+    "--format", "format_name", type=NameIn("tuner.report.tables.formats:FORMATS", also=("table", "html")),
+    default="table", show_default=True, help="`html` is the whole report with its figures, as one file.",
 )  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @click.option("--excel", is_flag=True, help="With --format csv: keep spreadsheets from reading text as formulas.")

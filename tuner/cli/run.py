@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from tuner.cli.locate import ResultsFolder
+from tuner.cli.names import NameIn
 from tuner.errors import TunerError, UsageError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -36,7 +37,7 @@ class Duration(click.ParamType[float]):
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
 @click.option("--devices", help="Where to train: cpu, cuda, cuda:0,cuda:1, mps; the best there is by default.")
 @click.option(
-    "--engine", type=click.Choice(["local", "inline"]), default="local", show_default=True,
+    "--engine", type=NameIn("tuner.execute.open:ENGINES"), default="local", show_default=True,
     help="Worker processes on this machine, or this process (for debugging).",
 )  # fmt: skip
 @click.option("--store", metavar="URL", help="Optuna storage URL instead of results/<study>/study.db.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tuner.errors import UsageError
 from tuner.execute.devices import prepare_environment, worker_places
 from tuner.execute.executor import Executor
 from tuner.paths import StudyPaths
@@ -52,8 +51,6 @@ def open_executor(
     """Start an executor for a sweep.
 
     Raises:
-        UsageError: no such engine or device.
+        UsageError: no such device.
     """
-    if engine not in ENGINES:
-        raise UsageError(f'unknown engine "{engine}"; use one of {", ".join(ENGINES)}')
     return ENGINES[engine](spec, paths, devices, workers)
