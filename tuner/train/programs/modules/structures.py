@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from tuner.models.build import Maker, build_module, transfer_for
 from tuner.models.rewritten import rewritten
-from tuner.records import DataInfo, ParamValue
+from tuner.records import DataInfo
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.device.gpus import without_tf32
@@ -23,7 +23,6 @@ from tuner.train.programs.modules.stackable import difference, signature, skelet
 from tuner.train.programs.modules.vmapped import ModuleProgram
 from tuner.train.programs.plain import PlainProgram
 from tuner.train.programs.plain_trial import PlainTrial
-from tuner.train.settings import Settings
 from tuner.train.way import Case, Choice, Way, choose
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,9 @@ class Structures:
         self._open_trial = open_trial
         self._verdicts: dict[Hashable, str | None] = {}
         """Why trials of a structure cannot be fused, None where they can."""
-        self._of_kinds: dict[Hashable, tuple[Settings, str | None]] = {}
-        """The same of structures that differ in sizes alone: for their usual size, and what that is."""
+        self._proven: set[Hashable] = set()
+        """The kinds of modules that have been proven in one size. It is the size of a trial: in others, its default for
+        one, a module may be too large to be built, or raise."""
         self._found_out: set[str] = set()
 
     def group_of(self, member: Member) -> Group:
@@ -117,12 +117,9 @@ class Structures:
             if reason := difference([rewritten(module, self._problem.device) for module in own]):
                 return reason  # it keeps a value that differs among the trials of a stack
         kind = self._kind(members[0])
-        if kind not in self._of_kinds:
-            usual = self._in_usual_size(members, kind)
-            self._of_kinds[kind] = usual[0].settings, self._difference(usual, in_size_only=False)
-        settings, reason = self._of_kinds[kind]
-        if reason is None and settings != members[0].settings:
-            return self._difference(members, in_size_only=True)
+        reason = self._difference(members, in_size_only=kind in self._proven)
+        if reason is None:
+            self._proven.add(kind)
         return reason
 
     def _difference(self, members: Sequence[Member], *, in_size_only: bool) -> str | None:
@@ -134,35 +131,14 @@ class Structures:
         switches = {n: v for n, v in member.settings.model.items() if type(v) is not int}
         return fusion_key(self._spec, switches), skeleton(looked_at(member))
 
-    def _in_usual_size(self, members: Sequence[Member], kind: Hashable) -> list[Member]:
-        """The same modules with the default value of each whole number that is nothing but a size of theirs.
-
-        So that what is proven for all sizes does not depend on which of them came first.
-        """
-        found = [*members]
-        for name, value in settings_for(self._spec, build_space(self._spec).default()).items():
-            if type(value) is int and type(own := found[0].settings.model.get(name)) is int and own != value:
-                resized = [self._with(m, {**m.settings.model, name: value}, seed=m.seed) for m in found]
-                if self._kind(resized[0]) == kind:
-                    found = resized
-        return found
-
     def _usual(self, member: Member, *, seed: int) -> Member:
         """A trial of another seed, and with the default values of all that may differ within a stack."""
         default = settings_for(self._spec, build_space(self._spec).default())
         values = {n: default[n] if n in PER_TRIAL and n in default else v for n, v in member.settings.model.items()}
-        return self._with(member, values, seed=seed)
-
-    def _with(self, member: Member, values: Mapping[str, ParamValue], *, seed: int) -> Member:
-        """A trial of another seed with other values for its module, and with their batch size."""
-        num_train = len(self._problem.train)
-        size = values["batch_size"]
         return replace(
             member,
             seed=seed,
-            settings=replace(
-                member.settings, model=values, batch_size=num_train if size == "full" else min(int(size), num_train)
-            ),
+            settings=replace(member.settings, model=values),
             make_module=Maker(partial(build_module, self._spec, values, self._info, seed=seed)),
             transfer=transfer_for(self._spec, values, self._info, None),
         )
