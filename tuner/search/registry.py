@@ -10,6 +10,7 @@ from tuner.search.observe import Noise, no_noise
 from tuner.search.request import Maker, Request
 from tuner.search.seeding import derived_seed
 from tuner.search.strategy import Strategy
+from tuner.search.wrap.finish import FinishingStrategy
 from tuner.search.wrap.rounds import Rounds
 from tuner.search.wrap.scalarised import ScalarisedStrategy
 from tuner.search.wrap.starts import StartFirst, start_configurations
@@ -76,6 +77,8 @@ def open_strategy(
         strategy = Rounds(make, space, direction=direction, trials=search.trials, rounds=search.refine)
     else:
         strategy = make(space, 0, search.trials, ())
+    if search.strategy == "priority" and search.pruner is None:
+        strategy = FinishingStrategy(strategy, direction=direction, epochs=spec.training.epochs, trials=search.trials)
     if search.stop is not None:
         strategy = StoppingStrategy(
             strategy,
