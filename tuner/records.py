@@ -122,6 +122,8 @@ class DataInfo:
     """The same of the test examples; None if there are none."""
     notes: tuple[str, ...] = ()
     """What the preparation did that a user should know: filled values, dropped rows, overlaps, imbalance."""
+    columns: str = ""
+    """What is predicted from what, in words; empty where the data are no table."""
 
     if not TYPE_CHECKING:  # a name that is not there is mypy's to find in our own code
 

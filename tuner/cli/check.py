@@ -104,7 +104,7 @@ def _print_data(found: Preflight) -> None:
     shape = "x".join(str(n) for n in data["input_shape"])
     click.echo(f"data: {data['task']}, {data['num_train']} train, {data['num_dev']} dev, {data['num_test']} test "
                f"examples of {shape}, {data['num_outputs']} outputs")  # fmt: skip
-    for note in data["notes"]:
+    for note in filter(None, [data["columns"], *data["notes"]]):
         click.echo(f"  {visible(note)}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tuner.data.columns_in_words import columns_in_words, notes_on_columns
 from tuner.data.dataset import DataInfo, Fold, Split, TrainingData
 from tuner.data.examples import Examples
 from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
@@ -42,7 +43,7 @@ def load_training_data(
     preparation = prepare(parts.train, spec.data)
     check_learnable(parts.train, preparation)
     train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
-    info = _info(parts, preparation, tuple(train.inputs.shape[1:]))
+    info = _info(parts, preparation, tuple(train.inputs.shape[1:]), target_is_named=spec.data.target is not None)
     folds = tuple(Fold(torch.from_numpy(own), torch.from_numpy(other)) for own, other in parts.folds)
     if not folds and not spec.data.stream:
         info = _compared(info, parts, train, dev)
@@ -106,7 +107,7 @@ def _compared(info: DataInfo, parts: Parts, train: Split, dev: Split) -> DataInf
     return dataclasses.replace(info, train_dev_auroc=found.auroc, notes=(*info.notes, note_on_contrast(found, names)))
 
 
-def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) -> DataInfo:
+def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...], *, target_is_named: bool) -> DataInfo:
     train = parts.train
     overlaps = _overlaps(parts)
     copies = {(overlap.part, overlap.other): overlap.copies for overlap in overlaps}
@@ -121,7 +122,13 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) 
         dev_in_train=copies[("dev", "train")],
         test_in_train=copies.get(("test", "train"), 0),
         test_in_dev=copies.get(("test", "dev"), 0),
-        notes=(*parts.notes, *notes_on_parts(train, parts.dev, preparation), *notes_on_overlaps(overlaps)),
+        notes=(
+            *parts.notes,
+            *notes_on_parts(train, parts.dev, preparation),
+            *notes_on_columns(train),
+            *notes_on_overlaps(overlaps),
+        ),
+        columns=columns_in_words(train, is_named=target_is_named),
         **_identity(parts),
     )
 

@@ -117,6 +117,9 @@ class StudyRun:
         )
         with closing(executor):
             facts = executor.facts
+            self._first_lines += [
+                str(line) for line in (facts.data.get("columns"), *facts.data.get("notes", ())) if line
+            ]
             if self._is_new_model(facts):
                 executor.check_model()
             # What keeps the search from being set up is said before there is a study.
