@@ -16,7 +16,7 @@ from tuner.cli.main import COMMANDS
 
 LAYERS = (
     {"errors", "faults", "records", "paths"},
-    {"spec", "imports", "ranking"},
+    {"spec", "imports", "ranking", "capacity"},
     {"models", "data", "search", "diagnose"},
     {"train", "store"},
     {"execute", "report"},

@@ -27,6 +27,11 @@ def rank_key(direction: Direction) -> Callable[[TrialRecord], tuple[float, float
     return lambda r: (r.violation, -direction.sign * (r.value or 0.0), r.num_parameters, r.number)
 
 
+def num_winners(num_ranked: int) -> int:
+    """How many of the best trials say where good values lie: one in ten, at least five, and no more than half."""
+    return min(max(5, num_ranked // 10), num_ranked // 2)
+
+
 def trials_apart(records: Iterable[TrialRecord], *, direction: Direction) -> list[TrialRecord]:
     """The trials that `rank_trials` leaves out.
 

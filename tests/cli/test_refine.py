@@ -76,7 +76,7 @@ def trial(rate: float, *, momentum: float = 0.9, batch_size: int = 64, dropout: 
 
 
 def test_it_zooms_keeps_comments_and_starts_with_the_best(sweep: Path) -> None:
-    make_study(sweep, [trial(0.01 * k, dropout=0.2 + 0.02 * k) for k in range(1, 7)])
+    make_study(sweep, [trial(0.01 * k, dropout=0.2 + 0.02 * k) for k in range(1, 11)])
     result = call(sweep)
     written = Path(result.stdout.strip())
     assert written == sweep.parent / "digits-2.yaml"
@@ -117,16 +117,16 @@ def test_it_takes_the_study_by_name(sweep: Path) -> None:
 
 @pytest.mark.slow
 def test_refining_again_numbers_on_and_replaces_its_remarks(sweep: Path) -> None:
-    make_study(sweep, [trial(0.01 * k) for k in range(1, 7)])
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 11)])
     again = Path(call(sweep).stdout.strip())
     again.write_text(again.read_text().replace("study: digits-2", "study: digits-7"), encoding="utf-8")
-    make_study(again, [trial(0.018 + 0.0002 * k, momentum=0.88) for k in range(6)])
+    make_study(again, [trial(0.018 + 0.0002 * k, momentum=0.88 + 0.001 * k) for k in range(10)])
     third = Path(call(again).stdout.strip())
     assert third.name == "digits-8.yaml"
     text = third.read_text(encoding="utf-8")
     assert "watch this one" in text
     assert all(line.count("the best 5 trials") <= 1 for line in text.splitlines())
-    assert len(re.findall(r"zoomed to .*: the best 5 trials lie at 0.88, ", text)) == 1
+    assert len(re.findall(r"zoomed to .*: the best 5 trials lie at 0.88 to 0.884, ", text)) == 1
     assert read_sweep(third).spec.search.start[0] == trial(0.018, momentum=0.88)
 
 
@@ -136,6 +136,15 @@ def test_a_file_that_is_not_what_was_searched_is_refused(sweep: Path) -> None:
     with pytest.raises(StudyMismatchError, match=r"space\.learning_rate"):
         call(sweep)
     assert list(sweep.parent.glob("*.yaml")) == [sweep]
+
+
+def test_what_no_trial_has_moved_stays_as_it_is(sweep: Path) -> None:
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 11)])
+    call(sweep)
+    old, new = (build_space(read_sweep(path).spec) for path in (sweep, sweep.parent / "digits-2.yaml"))
+    assert new["learning_rate"].high < old["learning_rate"].high
+    for name in ("momentum", "dropout", "batch_size"):
+        assert new[name].values_text == old[name].values_text
 
 
 @pytest.mark.slow
@@ -163,8 +172,8 @@ def test_it_overwrites_only_when_told(sweep: Path) -> None:
 
 
 def test_too_few_finished_trials_are_said(sweep: Path) -> None:
-    make_study(sweep, [trial(0.01), trial(0.02)])
-    with pytest.raises(TunerError, match="at least 3"):
+    make_study(sweep, [trial(0.01 * k) for k in range(1, 6)])
+    with pytest.raises(TunerError, match="has 5 finished trials; to refine, at least 6"):
         call(sweep)
 
 
@@ -203,7 +212,7 @@ def test_a_choice_with_an_escape_code_is_refined_without_one_in_a_comment(sweep:
     own = SWEEP.replace("\nspace:", "model: net.py:build\n\nspace:")
     choices = '  kind: {choices: ["a\\e[2J", b, c, d]}\n  batch_size'
     sweep.write_text(own.replace("  batch_size", choices), encoding="utf-8")
-    make_study(sweep, [trial(0.01 * k) | {"kind": "a\x1b[2J"} for k in range(1, 7)])
+    make_study(sweep, [trial(0.01 * k) | {"kind": "a\x1b[2J" if k < 6 else "c"} for k in range(1, 11)])
     call(sweep)
     text = (sweep.parent / "digits-2.yaml").read_text(encoding="utf-8")
     assert "\x1b" not in text

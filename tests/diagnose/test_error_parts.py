@@ -39,11 +39,30 @@ def test_a_small_dev_set_leaves_the_question_open() -> None:
     assert parts(0.99, 0.94, num=40).verdict is Verdict.UNDECIDED
 
 
-def test_without_a_target_zero_stands_in_and_the_record_says_so() -> None:
+def test_without_a_target_what_is_not_fitted_may_be_noise() -> None:
     found = parts(0.9, 0.89, target=None)
-    assert found.target_error == 0.0
     assert not found.target_given
-    assert found.verdict is Verdict.BIAS
+    assert found.verdict is Verdict.BIAS_OR_NOISE
+    assert parts(0.995, 0.89, target=None).verdict is Verdict.VARIANCE
+    assert parts(0.9, 0.7, target=None).verdict is Verdict.VARIANCE  # which is sure, while the rest may be noise
+    assert parts(1.0, 1.0, target=None).verdict is Verdict.AT_TARGET  # no error is left
+
+
+def test_what_early_stopping_gave_up_of_the_fit_is_variance_and_no_bias() -> None:
+    result = curve(1, lambda _: 0.76, train=lambda _: 0.754)[0]
+    found = error_parts(result, metric="accuracy", num_train=500, num_dev=500, target_error=0.01, fitted=0.988)
+    assert found is not None
+    assert (found.train_error, found.own_train_error) == pytest.approx((0.012, 0.246))
+    assert found.target_error + found.bias + found.variance == pytest.approx(0.24)
+    assert found.verdict is Verdict.VARIANCE
+
+
+def test_of_an_error_no_better_than_a_guess_nothing_is_said() -> None:
+    for dev, verdict in ((0.52, Verdict.NO_BETTER_THAN_A_GUESS), (0.6, Verdict.VARIANCE)):
+        result = curve(1, lambda _, dev=dev: dev, train=lambda _: 0.9)[0]
+        found = error_parts(result, metric="accuracy", num_train=900, num_dev=900, guess_error=0.5)
+        assert found is not None
+        assert found.verdict is verdict
 
 
 def test_an_error_metric_is_its_own_error() -> None:

@@ -12,7 +12,7 @@ from tuner.diagnose.error_parts import ErrorParts, error_parts
 from tuner.diagnose.feasibility import Feasibility, feasibility
 from tuner.diagnose.importance import Finding, Importance
 from tuner.diagnose.intervals import Interval
-from tuner.diagnose.next_step import Evidence, next_step
+from tuner.diagnose.next_step import Evidence, bounds_worth_moving, next_step
 from tuner.records import TrialRecord, TrialState
 from tuner.spec.space import Dimension, Space
 
@@ -50,13 +50,6 @@ def test_variance_asks_for_regularisation_that_is_not_searched_yet() -> None:
     assert next_step(searched).key == "space.dropout"
 
 
-def test_overfitting_asks_for_early_stopping_first() -> None:
-    flags = (Flag(FlagKind.OVERFITTING, "overfitting from epoch 7"),)
-    step = next_step(replace(EVIDENCE, flags=flags, training={}))
-    assert step.key == "training.early_stopping"
-    assert "epoch 7" in step.why
-
-
 def test_variance_with_all_regularisation_searched_asks_for_data() -> None:
     step = next_step(replace(EVIDENCE, space=REGULARISED))
     assert "more training data" in step.change
@@ -92,19 +85,79 @@ def test_bias_asks_for_longer_training_before_a_bigger_network() -> None:
     assert next_step(replace(biased, space=Space(SPACE.dimensions[:2]))).key == "training.optimizer"
 
 
-def test_winners_on_a_bound_come_before_bias_and_variance_unless_the_parameter_does_not_matter() -> None:
-    bounds = winners_on_bounds(ON_BOUND, space=SPACE)
-    crowded = replace(EVIDENCE, bounds=bounds)
+UNDECIDED = parts(0.99, 0.989, target=0.007)
+
+
+def test_where_neither_bias_nor_variance_stands_out_the_winners_get_room() -> None:
+    crowded = replace(EVIDENCE, parts=UNDECIDED, bounds=winners_on_bounds(ON_BOUND, space=SPACE))
     assert next_step(crowded).key == "space.learning_rate.high"
-    idle = Importance(
-        name="learning_rate",
-        share=0.0,
-        interval=Interval(0.0, 0.01),
-        floor=0.01,
-        finding=Finding.DOES_NOT_MATTER,
-        num_trials=500,
+    assert "tuner test" in next_step(replace(crowded, bounds=())).change
+
+
+def test_the_verdict_comes_before_bounds_and_no_bound_moves_against_it() -> None:
+    rate, decay = ({"learning_rate": 0.9}, {"weight_decay": 1.1e-6})
+    lower = winners_on_bounds([{**rate, **decay}] * 3, space=REGULARISED)
+    assert {(b.name, b.side) for b in lower} == {("learning_rate", "high"), ("weight_decay", "low")}
+    for bounds in (lower, lower[::-1]):
+        found = next_step(replace(EVIDENCE, space=REGULARISED, bounds=bounds))
+        assert found.key == "space.learning_rate.high"
+        kept = next_step(replace(EVIDENCE, space=REGULARISED, bounds=bounds, kept={"dropout"}, strategy="priority"))
+        assert kept.key == "search.regularisation"
+    only = [b for b in lower if b.name == "weight_decay"]
+    assert "more training data" in next_step(replace(EVIDENCE, space=REGULARISED, bounds=only)).change
+    biased = next_step(replace(EVIDENCE, space=REGULARISED, bounds=lower, parts=parts(0.85, 0.84)))
+    assert (biased.key, biased.change) == ("space.weight_decay.low", "lower it to 1e-07")
+
+
+def test_variance_asks_for_more_of_a_regulariser_whose_upper_bound_the_winners_crowd() -> None:
+    bounds = winners_on_bounds([{"weight_decay": 0.09, "learning_rate": 0.95}] * 3, space=REGULARISED)
+    step = next_step(replace(EVIDENCE, space=REGULARISED, bounds=bounds))
+    assert (step.key, step.change) == ("space.weight_decay.high", "raise it to 1")
+
+
+def idle(name: str) -> Importance:
+    return Importance(
+        name=name, share=0.0, interval=Interval(0.0, 0.01), floor=0.01, finding=Finding.DOES_NOT_MATTER, num_trials=500
     )
-    assert next_step(replace(crowded, importances=(idle,))).key == "space.weight_decay"
+
+
+def test_bounds_of_what_does_not_matter_or_where_most_trials_tie_are_chance() -> None:
+    bounds = winners_on_bounds(ON_BOUND, space=SPACE)
+    assert len(bounds) == 1
+    assert bounds_worth_moving(bounds, importances=(), num_finished=20, num_ties=10) == [*bounds]
+    assert bounds_worth_moving(bounds, importances=(), num_finished=61, num_ties=55) == []
+    assert bounds_worth_moving(bounds, importances=(idle("learning_rate"),), num_finished=20, num_ties=1) == []
+
+
+def test_an_error_no_better_than_a_guess_puts_the_data_in_question() -> None:
+    result = curve(1, lambda _: 0.51, train=lambda _: 0.99)[0]
+    guessed = error_parts(result, metric="accuracy", num_train=900, num_dev=900, guess_error=0.5)
+    step = next_step(replace(EVIDENCE, parts=guessed))
+    assert step.key == "data"
+    longer = next_step(replace(EVIDENCE, parts=guessed, flags=(Flag(FlagKind.STILL_IMPROVING, "still improving"),)))
+    assert longer.key == "training.epochs"
+
+
+def test_a_linear_model_and_sizes_that_are_not_searched_are_remedies_for_bias() -> None:
+    biased = replace(EVIDENCE, parts=parts(0.85, 0.84), space=Space(SPACE.dimensions[:2]))
+    assert next_step(replace(biased, model="linear")).key == "model"
+    assert next_step(replace(biased, model="mlp")).key == "space.hidden_units"
+    assert next_step(replace(biased, model="cnn")).key == "space.hidden_units"
+    assert next_step(replace(biased, model="net.py:factory")).key == "training.optimizer"
+
+
+def test_a_size_that_the_search_has_left_is_not_raised() -> None:
+    biased = replace(EVIDENCE, parts=parts(0.85, 0.84), best={"learning_rate": 0.1, "hidden_units": 20})
+    assert next_step(biased).key == "training.optimizer"
+    assert next_step(replace(biased, best={"hidden_units": 200})).key == "space.hidden_units.high"
+
+
+def test_where_the_first_trials_all_diverged_the_learning_rate_is_too_high() -> None:
+    none = replace(EVIDENCE, best=None, parts=None)
+    burst = replace(none, feasibility=Feasibility(trials=3, diverged=3, failed=0, learning_rate_bound=None))
+    assert (next_step(burst).key, next_step(burst).change) == ("space.learning_rate.high", "lower it to 0.1")
+    fixed = replace(burst, space=Space(SPACE.dimensions[1:]))
+    assert next_step(fixed).key == "training.learning_rate"
 
 
 def test_divergence_comes_first_of_all() -> None:
@@ -160,7 +213,8 @@ def test_a_bigger_network_has_twice_the_units_or_two_layers_more(searched: str, 
 
 def test_a_bound_is_lowered_or_raised_to_the_side_that_the_winners_crowd() -> None:
     for rate, side, verb in ((0.95, "high", "raise it to 10"), (1.05e-4, "low", "lower it to 1e-05")):
-        step = next_step(replace(EVIDENCE, bounds=winners_on_bounds([{"learning_rate": rate}] * 3, space=SPACE)))
+        bounds = winners_on_bounds([{"learning_rate": rate}] * 3, space=SPACE)
+        step = next_step(replace(EVIDENCE, parts=UNDECIDED, bounds=bounds))
         assert (step.key, step.change) == (f"space.learning_rate.{side}", verb)
 
 

@@ -240,9 +240,9 @@ class TestDiagnosis:
 
 
 def measured(trial: TrialRecord, train_metric: float) -> TrialRecord:
-    """The same, with this training metric at its best epoch."""
-    assert trial.best is not None
-    return replace(trial, best=replace(trial.best, train_metric=train_metric))
+    """The same, with this training metric at its best and its last epoch."""
+    best, last = (None if r is None else replace(r, train_metric=train_metric) for r in (trial.best, trial.last))
+    return replace(trial, best=best, last=last)
 
 
 def test_where_trials_are_too_cheap_for_a_model_a_new_one_lies_near_a_good_one_every_other_time() -> None:

@@ -20,6 +20,7 @@ from tuner.search.priority.strategy import PriorityStrategy
 from tuner.search.registry import open_strategy
 from tuner.search.rungs import priority_rungs
 from tuner.search.strategy import Advance, Strategy
+from tuner.search.wrap.finish import FinishingStrategy
 from tuner.spec.model import DataSpec, ObjectiveSpec, SearchSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Space
 
@@ -184,6 +185,12 @@ def test_without_variance_regularisation_stays_at_its_default() -> None:
     assert any("bias" in line and "hidden_units" in line for line in lines)
 
 
+def measured(record: TrialRecord, train_metric: float) -> TrialRecord:
+    """The trial with this training metric at its best and at its last epoch."""
+    best, last = (None if r is None else replace(r, train_metric=train_metric) for r in (record.best, record.last))
+    return replace(record, best=best, last=last)
+
+
 def test_a_trial_that_does_not_fit_its_training_set_is_sent_on_more_readily() -> None:
     """All that differs is what the trial that has just paused measured on the training set."""
     game = GapGame(quality, direction=Direction.MAXIMIZE, gap=1.0)
@@ -195,7 +202,7 @@ def test_a_trial_that_does_not_fit_its_training_set_is_sent_on_more_readily() ->
         if last.state is not TrialState.PAUSED or last.epochs > low or last.best is None:
             continue
         for train_metric in sent_on:
-            trained = replace(last, best=replace(last.best, train_metric=train_metric))
+            trained = measured(last, train_metric)
             chooser = open_strategy(sweep(), CONTINUOUS, Direction.MAXIMIZE)
             (decision,) = chooser.decide((*game.records[:-1], trained), 1)
             sent_on[train_metric] += isinstance(decision, Advance) and decision.trial == last.number
@@ -216,7 +223,7 @@ def test_variance_shows_before_a_full_training_and_bias_only_after_one() -> None
     assert early.bias > 0.1
     assert not early.shows_bias
     assert full.shows_bias
-    trained = [r if r.best is None else replace(r, best=replace(r.best, train_metric=1.0)) for r in game.records]
+    trained = [r if r.best is None else measured(r, 1.0) for r in game.records]
     paused = [replace(r, state=TrialState.PAUSED) for r in trained]
     found = diagnose(paused, direction=Direction.MAXIMIZE, noise=0.01, target_error=0.0)
     assert found is not None
@@ -237,9 +244,11 @@ def test_only_a_finite_training_error_above_noise_counts_as_still_learning() -> 
     record = next(r for r in game.records if r.best is not None)
     assert record.best is not None
     for train_metric, learns in ((0.9, True), (0.995, False), (1.0, False), (math.nan, False)):
-        trained = replace(record, best=replace(record.best, train_metric=train_metric))
+        trained = measured(record, train_metric)
         assert still_learns(trained, direction=Direction.MAXIMIZE, noise=0.01, target_error=0.0) is learns
-    assert not still_learns(replace(record, best=None), direction=Direction.MAXIMIZE, noise=0.01, target_error=0.0)
+    assert not still_learns(
+        replace(record, best=None, last=None), direction=Direction.MAXIMIZE, noise=0.01, target_error=0.0
+    )
     assert not still_learns(record, direction=Direction.MAXIMIZE, noise=0.01, target_error=1.0)
 
 
@@ -334,7 +343,6 @@ def test_a_thousand_trials_are_not_thought_over_again_while_the_last_ones_run() 
         made = game.step(strategy, workers=6)
         if not made:
             break
-    assert isinstance(strategy, PriorityStrategy)
     assert strategy.decide(tuple(game.records), 6) == []
 
 
@@ -351,6 +359,8 @@ def test_values_of_either_direction_give_the_same_search() -> None:
 def test_without_a_model_those_are_sent_on_that_beat_most_of_what_reached_their_rung(direction: Direction) -> None:
     game = FastGame(quality, direction=direction)
     strategy = maker("priority")(CONTINUOUS, direction, trials=40, epochs=EPOCHS, seed=0)
+    assert isinstance(strategy, FinishingStrategy)
+    strategy = strategy.inner
     sent_on, going = 0, True
     while going:
         before = list(game.records)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tuner.spec.space import Refinement, Space
     from tuner.store.study_data import StudyData
 
+_LEAST_FINISHED = 6
+"""Half of them are winners, of whom three are needed to say where good values lie."""
+
 
 @click.command()
 @click.argument("study")
@@ -49,7 +52,7 @@ def refine(study: str, output: Path | None, name: str | None, force: bool, resul
     total = sweep_of(data).search.trials
     given, folder = _sweep_file(study, data, space, location)
     winners = [_within(space, params) for params in winners_of_study(data)]
-    changes = _changes(space, winners)
+    changes = _changes(data, location, winners)
     if not changes:
         raise TunerError(f"nothing to refine: the best trials of {data.name} are spread over all of the space")
     new_name = name or _next_name(data.name)
@@ -72,8 +75,10 @@ def winners_of_study(data: StudyData) -> list[Params]:
 
     finished = [record for record in data.records if record.state is TrialState.COMPLETE]
     winners = winners_of(finished, data.direction)
-    if len(winners) < 3:
-        raise TunerError(f"{data.name} has {len(winners)} finished trials; to refine, at least 3 are needed")
+    if len(finished) < _LEAST_FINISHED:
+        raise TunerError(
+            f"{data.name} has {len(finished)} finished trials; to refine, at least {_LEAST_FINISHED} are needed"
+        )
     choice = final_choice(data)
     assert choice is not None  # of these winners, or a finalist
     click.echo(f"the new study starts with trial {choice.record.number}, {choice.why}", err=True)
@@ -93,12 +98,14 @@ def _say(data: StudyData, changes: Sequence[Refinement], *, total: int) -> None:
         click.echo(f"{change.dimension.name} {change.text}", err=True)
 
 
-def _changes(space: Space, winners: list[Params]) -> tuple[Refinement, ...]:
-    from tuner.diagnose.bounds import winners_on_bounds
+def _changes(data: StudyData, location: Location, winners: list[Params]) -> tuple[Refinement, ...]:
+    """By the same judgement as the report's: what was never moved stays, and bounds move out that it would move."""
+    from tuner.report.analysis import Analysis
     from tuner.search.wrap.zoom import zoom
 
-    findings = winners_on_bounds(winners, space=space)
-    return zoom(space, winners, beyond={(f.name, f.side): f.suggestion for f in findings})
+    analysis = Analysis(data, location.paths)
+    beyond = {(f.name, f.side): f.suggestion for f in analysis.bounds}
+    return zoom(analysis.space, winners, moved=analysis.moved, beyond=beyond)
 
 
 def _next_name(name: str) -> str:

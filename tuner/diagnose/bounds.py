@@ -12,6 +12,7 @@ from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.knowledge import Bounds
 from tuner.spec.space import Dimension, Space
 
+_LEAST_NEAR = 3
 NEAR = 0.1
 """Within this share of the range, on its own scale, counts as near the bound."""
 
@@ -38,8 +39,8 @@ class BoundFinding:
     @property
     def text(self) -> str:
         where = "lies on" if self.distance == "on it" else f"lies {self.distance} from"
-        who = f"{self.near} of the best {self.of} trials do" if self.of > 1 else "it is the only finished trial"
-        return f"{self.name} = {_text(self.value)} of the best trial {where} its {self._end} {_text(self.bound)}; {who}"
+        best = f"{self.name} = {_text(self.value)} of the best trial {where} its {self._end} {_text(self.bound)}"
+        return f"{best}; {self.near} of the best {self.of} trials do"
 
     @property
     def _end(self) -> str:
@@ -49,8 +50,8 @@ class BoundFinding:
 def winners_on_bounds(winners: Sequence[Params], *, space: Space) -> tuple[BoundFinding, ...]:
     """The dimensions whose best values crowd a bound, the worst first.
 
-    A finding needs the best trial near a bound and at least three of the winners (or all of fewer) with it. A bound
-    that no value can cross, such as a dropout of 0, is none.
+    A finding needs the best trial near a bound and at least three of the winners with it. A bound that no value can
+    cross, such as a dropout of 0, is none.
 
     Args:
         winners: Parameters of the best trials, best first.
@@ -72,7 +73,7 @@ def _finding(winners: Sequence[Params], dimension: Dimension, side: Literal["low
     if not values or values[0] is not winners[0].get(dimension.name):
         return None
     near = sum(_is_near(dimension, v, side) for v in values)
-    if not _is_near(dimension, values[0], side) or near < min(3, len(values)):
+    if not _is_near(dimension, values[0], side) or near < _LEAST_NEAR:
         return None
     # Half of all random points lie in the outer choices of four: more than half of the winners must.
     if dimension.kind != "float" and near <= len(values) / 2:

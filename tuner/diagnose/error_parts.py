@@ -1,4 +1,9 @@
-"""Bias and variance as Ng teaches them: train error against the target error, dev error against train error."""
+"""Bias and variance as Ng teaches them: train error against the target error, dev error against train error.
+
+The recipe asks first whether the network *can* fit the training set. A best trial is one that early stopping and
+regularisation kept from doing so: its own train error would call bias what is variance held back. So the train error
+is the least that networks of its size have reached at any epoch.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +35,10 @@ class Verdict(StrEnum):
     """The dev error is no worse than the target error."""
     UNDECIDED = "undecided"
     """Neither part can be told from zero with so few examples."""
+    BIAS_OR_NOISE = "bias or noise"
+    """The network does not fit its training examples, and no target error says how far that is possible."""
+    NO_BETTER_THAN_A_GUESS = "no better than a guess"
+    """Nothing was learned that helps on the dev set, so that its error says nothing of the network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,12 +47,17 @@ class ErrorParts:
 
     metric: str
     train_error: float
+    """The least that networks of its size have reached."""
+    own_train_error: float
+    """Its own, at its best epoch."""
     dev_error: float
     target_error: float
     target_given: bool
-    """Whether the sweep file states the target; otherwise it is taken to be 0."""
+    """Whether the sweep file states the target; otherwise it is between 0 and the train error, and shown as 0."""
+    guess_error: float | None
+    """Of the best constant answer, on the dev set; None if it is not known."""
     bias: float
-    """Train error less target error."""
+    """Train error less target error: without a target, the most that it may be."""
     bias_interval: Interval
     variance: float
     """Dev error less train error."""
@@ -75,6 +89,8 @@ def error_parts(
     num_dev: int | None,
     target_error: float | None = None,
     dev_interval: Interval | None = None,
+    fitted: float | None = None,
+    guess_error: float | None = None,
 ) -> ErrorParts | None:
     """Take a network's dev error apart.
 
@@ -85,13 +101,16 @@ def error_parts(
         num_dev: Dev examples; None if not known.
         target_error: Error of a human expert or of the best known system; stands in for the Bayes error.
         dev_interval: Interval of the dev metric, if a better one than from `num_dev` is at hand.
+        fitted: The training metric that networks of its size have reached (`tuner.capacity`); its own if None.
+        guess_error: Of the best constant answer on the dev set, if it is known.
 
     Returns:
         None for a metric that is not known here, or that is not a finite number.
     """
     if metric not in METRICS or not (math.isfinite(result.train_metric) and math.isfinite(result.dev_metric)):
         return None
-    train_error, dev_error = error_of(metric, result.train_metric), error_of(metric, result.dev_metric)
+    own_train_error, dev_error = error_of(metric, result.train_metric), error_of(metric, result.dev_metric)
+    train_error = own_train_error if fitted is None else min(own_train_error, error_of(metric, fitted))
     of_train = _error_interval(metric, train_error, num_train)
     of_dev = _error_interval(metric, dev_error, num_dev)
     if dev_interval is not None:
@@ -106,9 +125,11 @@ def error_parts(
     return ErrorParts(
         metric=metric,
         train_error=train_error,
+        own_train_error=own_train_error,
         dev_error=dev_error,
         target_error=target,
         target_given=target_error is not None,
+        guess_error=guess_error,
         bias=bias,
         bias_interval=bias_interval,
         variance=variance,
@@ -118,18 +139,22 @@ def error_parts(
             has_bias=bias >= material and bias_interval.low > 0,
             has_variance=variance >= material and variance_interval.low > 0,
             at_target=dev_error <= target + (TARGET_SLACK if metric in SHARES and target_error else 0.0),
+            target_given=target_error is not None,
+            is_guess=guess_error is not None and of_dev.high >= guess_error,
         ),
     )
 
 
-def _verdict(*, has_bias: bool, has_variance: bool, at_target: bool) -> Verdict:
+def _verdict(*, has_bias: bool, has_variance: bool, at_target: bool, target_given: bool, is_guess: bool) -> Verdict:
     if at_target:
         return Verdict.AT_TARGET
+    if is_guess:
+        return Verdict.NO_BETTER_THAN_A_GUESS
     match has_bias, has_variance:
         case True, True:
-            return Verdict.BOTH
+            return Verdict.BOTH if target_given else Verdict.VARIANCE
         case True, False:
-            return Verdict.BIAS
+            return Verdict.BIAS if target_given else Verdict.BIAS_OR_NOISE
         case False, True:
             return Verdict.VARIANCE
         case _:

@@ -11,10 +11,13 @@ from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.feasibility import HIGH_SHARE, Feasibility
 from tuner.diagnose.importance import Finding, Importance
 from tuner.records import Json, Params
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.space import Space
 
 _SIZE = ("hidden_units", "hidden_layers", "channels")
 _REGULARISERS = ("weight_decay", "dropout", "l1")
+_UPPER_HALF = 0.5
+"""Where the best trial's size lies lower in its range, the search has tried larger networks, and left them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Evidence:
     """Whether a classifier tells train from dev examples."""
     num_ties: int
     """Trials that cannot be told from the best, itself included; 0 if that is not known."""
+    model: str = ""
+    """`model.kind` of the sweep file."""
     confirmed: bool
     """Whether the best trials were trained again on fresh seeds."""
     own_code: bool = False
@@ -65,27 +70,42 @@ class Evidence:
 
 
 def next_step(evidence: Evidence) -> Step:
-    """The most urgent change: a space that can be trained, then room for the winners, then Ng's recipe."""
+    """The most urgent change: a space that can be trained, then Ng's recipe, then room for the winners."""
     trainable = _trainable(evidence.feasibility)
     if trainable is not None:
         return trainable
     if evidence.best is None:
-        return Step("search.trials", "let the sweep run on", "no trial has finished yet")
+        return _first_trials(evidence)
     parts = evidence.parts
-    if parts is not None and parts.verdict is Verdict.AT_TARGET:
-        return _settle(evidence, "the dev error has reached the target error")
-    bound = _bound_worth_moving(evidence)
-    if bound is not None:
-        return _move(bound)
     if parts is None:
-        return _settle(evidence, "nothing in the records asks for a change")
+        return _room(evidence, against=None) or _settle(evidence, "nothing in the records asks for a change")
     match parts.verdict:
-        case Verdict.BIAS | Verdict.BOTH:
+        case Verdict.AT_TARGET:
+            return _settle(evidence, "the dev error has reached the target error")
+        case Verdict.NO_BETTER_THAN_A_GUESS:
+            return _against_a_guess(evidence, parts)
+        case Verdict.BIAS | Verdict.BOTH | Verdict.BIAS_OR_NOISE:
             return _against_bias(evidence, parts)
         case Verdict.VARIANCE:
             return _against_variance(evidence, parts)
         case _:
-            return _settle(evidence, "neither bias nor variance stands out from the noise of the dev set")
+            why = "neither bias nor variance stands out from the noise of the dev set"
+            return _room(evidence, against=None) or _settle(evidence, why)
+
+
+def _first_trials(evidence: Evidence) -> Step:
+    """Before any trial has finished."""
+    found = evidence.feasibility
+    if not found.diverged or found.diverged < found.trials / 2:
+        return Step("search.trials", "let the sweep run on", "no trial has finished yet")
+    why = f"{found.diverged} of {found.trials} trials diverged, and none has finished"
+    if evidence.own_code:
+        return Step("", "lower the learning rate", why)
+    if "learning_rate" in evidence.space.names:
+        dimension = evidence.space["learning_rate"]
+        if dimension.kind == "float":
+            return Step("space.learning_rate.high", f"lower it to {dimension.high / 10:.2g}", why)
+    return Step("training.learning_rate", "lower it to a tenth", why)
 
 
 def _trainable(found: Feasibility) -> Step | None:
@@ -98,14 +118,43 @@ def _trainable(found: Feasibility) -> Step | None:
     return Step("training.clip_norm", "set it to 1.0, or add warmup_epochs", f"{why}, at no particular learning rate")
 
 
-def _bound_worth_moving(evidence: Evidence) -> BoundFinding | None:
-    """The first bound that the winners crowd, unless its hyperparameter is known not to matter."""
-    return next((b for b in evidence.bounds if b.name not in _idle(evidence)), None)
+def bounds_worth_moving(
+    bounds: Sequence[BoundFinding], *, importances: Sequence[Importance], num_finished: int, num_ties: int
+) -> list[BoundFinding]:
+    """The bounds that the winners crowd by more than chance, and whose hyperparameters are not known to be idle.
+
+    Args:
+        bounds: As found.
+        importances: Of the hyperparameters.
+        num_finished: Trials that are ranked.
+        num_ties: Trials that cannot be told from the best: where these are most, the order of the winners is chance.
+    """
+    if 2 * num_ties > num_finished:
+        return []
+    idle = {i.name for i in importances if i.finding is Finding.DOES_NOT_MATTER}
+    return [bound for bound in bounds if bound.name not in idle]
 
 
 def _idle(evidence: Evidence) -> set[str]:
     """Hyperparameters that are known not to matter."""
     return {i.name for i in evidence.importances if i.finding is Finding.DOES_NOT_MATTER}
+
+
+def _room(evidence: Evidence, *, against: Verdict | None) -> Step | None:
+    """The first bound to move out that does not work against the remedy of the verdict."""
+    wrong: set[tuple[str, str]] = set()
+    if against is Verdict.VARIANCE:
+        wrong = {(name, "low") for name in _REGULARISERS} | {(name, "high") for name in _SIZE}
+    elif against is Verdict.BIAS:
+        wrong = {(name, "high") for name in _REGULARISERS} | {(name, "low") for name in _SIZE}
+    bound = next((b for b in evidence.bounds if (b.name, b.side) not in wrong), None)
+    return None if bound is None else _move(bound)
+
+
+def _named(evidence: Evidence, *sides: tuple[str, str]) -> Step | None:
+    """The bound of a knob that the recipe names, where the winners crowd it."""
+    bound = next((b for b in evidence.bounds if (b.name, b.side) in sides), None)
+    return None if bound is None else _move(bound)
 
 
 def _move(bound: BoundFinding) -> Step:
@@ -116,37 +165,72 @@ def _move(bound: BoundFinding) -> Step:
     return Step(f"space.{bound.name}.{bound.side}", f"{verb} it to {suggestion}", bound.text)
 
 
-def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
-    """A bigger network, longer training, another optimiser or architecture."""
-    target = parts.text(parts.target_error)
-    of_target = f"the target error {target}" if parts.target_given else "0 (no target_error is given)"
-    why = f"high bias: the training error {parts.text(parts.train_error)} is above {of_target}"
-    if evidence.own_code and not _has(evidence.flags, FlagKind.STILL_IMPROVING):
-        return Step("", "try a larger network, another optimiser or another architecture", why)
+def _against_a_guess(evidence: Evidence, parts: ErrorParts) -> Step:
+    """Nothing was learned: longer training if the curve rises, else the data are in question."""
+    assert parts.guess_error is not None
+    why = f"the dev error {parts.text(parts.dev_error)} is no better than a guess that looks at no input"
     if _has(evidence.flags, FlagKind.STILL_IMPROVING):
-        epochs = evidence.training.get("epochs")
-        longer = f"raise it to {2 * epochs}" if isinstance(epochs, int) else "double it"
-        return Step("training.epochs", longer, f"{why}, and the best trial was still improving at its last epoch")
-    if _has(evidence.flags, FlagKind.DEAD_UNITS) or _has(evidence.flags, FlagKind.VANISHING_GRADIENTS):
-        signal = next(f for f in evidence.flags if f.kind in (FlagKind.DEAD_UNITS, FlagKind.VANISHING_GRADIENTS))
+        return _longer(evidence, why)
+    step = _named(evidence, ("learning_rate", "low"), ("learning_rate", "high"))
+    return step or Step("data", "look at the inputs and the target with `tuner check`", why)
+
+
+def _longer(evidence: Evidence, why: str) -> Step:
+    epochs = evidence.training.get("epochs")
+    longer = f"raise it to {2 * epochs}" if isinstance(epochs, int) else "double it"
+    return Step("training.epochs", longer, f"{why}, and the best trial was still improving at its last epoch")
+
+
+def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
+    """Longer training, a bigger network, another optimiser or architecture."""
+    why = f"high bias: the training error {parts.text(parts.train_error)} is above "
+    why += f"the target error {parts.text(parts.target_error)}"
+    if not parts.target_given:
+        why = (
+            f"no network of this size has a training error below {parts.text(parts.train_error)}: bias, or noise, "
+            "which objective.target_error would tell apart"
+        )
+    if _has(evidence.flags, FlagKind.STILL_IMPROVING):
+        return _longer(evidence, why)
+    if evidence.own_code:
+        return Step("", "try a larger network, another optimiser or another architecture", why)
+    signal = next((f for f in evidence.flags if f.kind in (FlagKind.DEAD_UNITS, FlagKind.VANISHING_GRADIENTS)), None)
+    if signal is not None and "norm" not in evidence.space.names:
         return Step("model.norm", "set it to batch", f"{why}; {signal.text}")
-    for name in _SIZE:
-        if name in evidence.space.names and evidence.space[name].kind == "int" and name not in _idle(evidence):
-            high = int(evidence.space[name].high)
-            larger = high + 2 if name == "hidden_layers" else 2 * high
-            return Step(f"space.{name}.high", f"raise it to {larger}: a bigger network", why)
-    if evidence.training.get("optimizer") == "sgd":
+    sizes, regularisers = [(name, "high") for name in _SIZE], [(name, "low") for name in _REGULARISERS]
+    step = _named(evidence, *sizes, *regularisers) or _larger(evidence, why)
+    if step is not None:
+        return step
+    if evidence.training.get("optimizer") == "sgd" and "optimizer" not in evidence.space.names:
         return Step("training.optimizer", "try adam", why)
-    return Step("model", "try a larger network or another architecture", why)
+    return _room(evidence, against=Verdict.BIAS) or Step("model", "try another architecture, or further inputs", why)
+
+
+def _larger(evidence: Evidence, why: str) -> Step | None:
+    """A bigger network, unless the search has tried larger ones and left them."""
+    if evidence.model == "linear":
+        return Step("model", "set it to mlp: a linear model fits nothing that bends", why)
+    for name in _SIZE:
+        known = HYPERPARAMETERS[name]
+        if name not in evidence.space.names:
+            if known.models is not None and evidence.model in known.models:
+                return Step(f"space.{name}", "search it: a bigger network", why)
+            continue
+        dimension = evidence.space[name]
+        if dimension.kind != "int" or name in _idle(evidence) or evidence.best is None:
+            continue
+        if dimension.to_unit(evidence.best.get(name, dimension.high)) < _UPPER_HALF:
+            continue
+        high = int(dimension.high)
+        larger = high + 2 if name == "hidden_layers" else 2 * high
+        return Step(f"space.{name}.high", f"raise it to {larger}: a bigger network", why)
+    return None
 
 
 def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
     """Regularisation that is not searched yet, else more data."""
     dev, train = parts.text(parts.dev_error), parts.text(parts.train_error)
-    why = f"high variance: the dev error {dev} is above the training error {train}"
-    if _has(evidence.flags, FlagKind.OVERFITTING) and evidence.training.get("early_stopping") is None:
-        overfitting = next(f for f in evidence.flags if f.kind is FlagKind.OVERFITTING)
-        return Step("training.early_stopping", "add {patience: 5}", f"{why}; {overfitting.text}")
+    why = f"high variance: the dev error {dev} is above the training error {train}, which networks of this size reach"
     if evidence.own_code:
         return Step("", "search a regulariser (weight decay, dropout), or get more training data", why)
     for name in _REGULARISERS:
@@ -155,6 +239,9 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
     closed = [name for name in _REGULARISERS if name in evidence.kept]
     if closed:
         return _open_regularisation(closed, evidence.strategy, why)
+    step = _named(evidence, *((name, "high") for name in _REGULARISERS))
+    if step is not None:
+        return step
     if evidence.images and not _is_used("augment", evidence.space.names, evidence.training):
         return Step("space.augment", "search it", f"{why}, and the images are not augmented")
     if evidence.told_apart:
@@ -163,7 +250,8 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
             "make the training examples more like the dev examples",
             f"{why}, regularisation was searched already, and a classifier tells the two parts apart",
         )
-    return Step("", "get more training data, or augment it", f"{why}, and regularisation was searched already")
+    step = _room(evidence, against=Verdict.VARIANCE)
+    return step or Step("", "get more training data, or augment it", f"{why}, and regularisation was searched already")
 
 
 def _open_regularisation(closed: Sequence[str], strategy: str, why: str) -> Step:

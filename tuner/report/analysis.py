@@ -9,17 +9,20 @@ from functools import cached_property
 
 import pandas as pd
 
+from tuner.capacity import train_metric_reached
 from tuner.diagnose.bounds import BoundFinding, winners_on_bounds
 from tuner.diagnose.curves import Flag, curve_flags
 from tuner.diagnose.error_parts import ErrorParts, error_parts
 from tuner.diagnose.feasibility import Feasibility, feasibility
+from tuner.diagnose.guess import guess_error
 from tuner.diagnose.importance import Importance, importances
 from tuner.diagnose.intervals import Interval
-from tuner.diagnose.next_step import Evidence, Step, next_step
+from tuner.diagnose.next_step import Evidence, Step, bounds_worth_moving, next_step
 from tuner.paths import StudyPaths
-from tuner.ranking import trials_apart
+from tuner.ranking import num_winners, trials_apart
 from tuner.records import EpochResult, TrialRecord
 from tuner.report.certainty.choice import Choice, final_choice, outdated_test, stored_tests
+from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of
 from tuner.report.certainty.more_trials import BestOfK, best_of_k
@@ -35,8 +38,6 @@ from tuner.store.study_data import StudyData
 
 CURVES_READ = 60
 """Curves of so many of the best trials are read for their flags."""
-_WINNERS = 5
-"""Trials whose place in their ranges tells whether a bound is too tight."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ class Analysis:
             return None
         honest = replace(self.best.best, dev_metric=self.best.best.dev_metric - self.study.direction.sign * self.luck)
         interval = self.statistics.intervals.get(self.best.number)
-        return self._error_parts(honest, interval.shifted(-self.study.direction.sign * self.luck) if interval else None)
+        shifted = interval.shifted(-self.study.direction.sign * self.luck) if interval else None
+        return self._error_parts(honest, shifted, num_parameters=self.best.num_parameters)
 
     @cached_property
     def importances(self) -> tuple[Importance, ...]:
@@ -119,7 +121,12 @@ class Analysis:
 
     @cached_property
     def bounds(self) -> tuple[BoundFinding, ...]:
-        return winners_on_bounds([r.params for r in self.statistics.ranked[:_WINNERS]], space=self.space)
+        """Of which more can be said than that chance put the winners there."""
+        ranked, ties = self.statistics.ranked, self.statistics.ties
+        found = winners_on_bounds([r.params for r in ranked[: num_winners(len(ranked))]], space=self.space)
+        return tuple(
+            bounds_worth_moving(found, importances=self.importances, num_finished=len(ranked), num_ties=len(ties))
+        )
 
     @cached_property
     def feasibility(self) -> Feasibility:
@@ -151,6 +158,7 @@ class Analysis:
                 images=self._has_images,
                 told_apart=self._told_apart,
                 num_ties=len(self.statistics.ties),
+                model=self._model,
                 confirmed=self.finals is not None,
                 own_code=any(sweep_value(self.study, key) is not None for key in ("command", "trainer")),
                 testable=data_count(self.study, "num_test") is not None,
@@ -161,8 +169,13 @@ class Analysis:
     @cached_property
     def kept(self) -> frozenset[str]:
         """Hyperparameters of the space that every trial had at the same value."""
-        varied = (d.name for d in self.space if not d.fixed)
-        return frozenset(n for n in varied if len({r.params[n] for r in self.study.records if n in r.params}) == 1)
+        names = {name for record in self.study.records for name in record.params}
+        return frozenset(d.name for d in self.space if not d.fixed and d.name in names) - self.moved
+
+    @cached_property
+    def moved(self) -> frozenset[str]:
+        """Hyperparameters of the space that trials had at several values."""
+        return self.space.moved(r.params for r in self.study.records)
 
     @property
     def _has_images(self) -> bool:
@@ -218,9 +231,10 @@ class Analysis:
     def _parts(self, record: TrialRecord) -> ErrorParts | None:
         if record.best is None:
             return None
-        return self._error_parts(record.best, self.statistics.intervals.get(record.number))
+        interval = self.statistics.intervals.get(record.number)
+        return self._error_parts(record.best, interval, num_parameters=record.num_parameters)
 
-    def _error_parts(self, result: EpochResult, interval: Interval | None) -> ErrorParts | None:
+    def _error_parts(self, result: EpochResult, interval: Interval | None, *, num_parameters: int) -> ErrorParts | None:
         return error_parts(
             result,
             metric=self.study.metric,
@@ -228,4 +242,18 @@ class Analysis:
             num_dev=data_count(self.study, "num_dev"),
             target_error=target_error(self.study),
             dev_interval=interval,
+            fitted=train_metric_reached(
+                self.study.records, direction=self.study.direction, most_parameters=num_parameters
+            ),
+            guess_error=self._guess_error,
         )
+
+    @cached_property
+    def _guess_error(self) -> float | None:
+        targets = None if self.paths is None else load_array(self.paths.dev_targets)
+        return None if targets is None else guess_error(self.study.metric, targets)
+
+    @property
+    def _model(self) -> str:
+        kind = sweep_value(self.study, "model", "kind")
+        return kind if isinstance(kind, str) else ""

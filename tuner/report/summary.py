@@ -108,10 +108,15 @@ def _diagnosis(analysis: Analysis) -> str:
 
 def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
     train, dev, target = parts.text(parts.train_error), parts.text(parts.dev_error), parts.text(parts.target_error)
-    against = f"target {target}" if parts.target_given else "target 0, since no target_error is given"
     taken_off = f" ({difference_text(luck, metric=parts.metric)} of luck taken off)" if luck > 0 else ""
-    bias = f"bias {parts.text(parts.bias)} (train {train} against {against})"
-    variance = f"variance {parts.text(parts.variance)} (dev {dev} against train)"
+    reached = f"train {train}"
+    if parts.own_train_error > parts.train_error:
+        own = parts.text(parts.own_train_error)
+        reached += f", which networks of this size reach; its own is {own} at its best epoch"
+    bias = f"bias {parts.text(parts.bias)} ({reached}; target {target})"
+    variance = f"variance {parts.text(parts.variance)} (dev {dev} against train {train})"
+    if not parts.target_given:
+        bias = f"bias at most {parts.text(parts.bias)} ({reached}; how much of it is noise only a target_error tells)"
     match parts.verdict:
         case Verdict.AT_TARGET:
             reached = "is no worse than" if parts.dev_error <= parts.target_error else "all but reaches"
@@ -122,6 +127,14 @@ def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
             return f"Mostly variance: {variance}{taken_off}; {bias}."
         case Verdict.BOTH:
             return f"Bias and variance: {bias}; {variance}{taken_off}."
+        case Verdict.BIAS_OR_NOISE:
+            return f"Mostly bias, or noise that no network can fit: {bias}; {variance}{taken_off}."
+        case Verdict.NO_BETTER_THAN_A_GUESS:
+            guess = parts.text(parts.guess_error or 0.0)
+            return (
+                f"Bias and variance cannot be told: the dev error {dev}{taken_off} is no better than the {guess} of "
+                f"one answer for all examples, within its interval (train {train})."
+            )
         case _:
             return f"Neither bias nor variance stands out from the noise: {bias}; {variance}{taken_off}."
 
@@ -207,10 +220,8 @@ def _finals(analysis: Analysis) -> Iterator[str]:
 def _advice(analysis: Analysis) -> Iterator[str]:
     if analysis.statistics.basis == "paired" and 0 < len(analysis.statistics.ties) < _FEW_GOOD:
         yield "Fewer than three trials are within noise of the best: its neighbourhood is hardly explored."
-    idle = {i.name for i in analysis.importances if i.finding is Finding.DOES_NOT_MATTER}
     for bound in analysis.bounds:
-        if bound.name not in idle:
-            yield f"{bound.text}. A value to try beyond it: {bound.suggestion}."
+        yield f"{bound.text}. A value to try beyond it: {bound.suggestion}."
     found = analysis.feasibility
     if found.diverged:
         limit = found.learning_rate_bound
@@ -266,6 +277,8 @@ def _tests(analysis: Analysis) -> Iterator[str]:
 def _warnings(analysis: Analysis) -> Iterator[str]:
     data = analysis.study.facts.get("data")
     if isinstance(data, Mapping):
+        if columns := data.get("columns"):
+            yield f"The {columns}."
         yield from (str(note) for note in data.get("notes") or ())
     if mixed := mixed_code(analysis.study):
         yield mixed

@@ -7,7 +7,7 @@ own scale, so that momentum is searched on log(1 - beta) whichever strategy sear
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -206,6 +206,14 @@ class Space:
     def default(self) -> dict[str, ParamValue]:
         """The default configuration."""
         return self.complete({})
+
+    def moved(self, configurations: Iterable[Params]) -> frozenset[str]:
+        """The hyperparameters that some configurations have at several values."""
+        values: dict[str, set[ParamValue]] = {}
+        for params in configurations:
+            for name, value in params.items():
+                values.setdefault(name, set()).add(value)
+        return frozenset(d.name for d in self if not d.fixed and len(values.get(d.name, ())) > 1)
 
     def contains(self, params: Params) -> bool:
         """Whether a search of this space could have proposed these parameters."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from tuner.capacity import train_metric_reached
 from tuner.ranking import usable_value
-from tuner.records import Direction, EpochResult, TrialRecord, TrialState
+from tuner.records import Direction, TrialRecord, TrialState
 
 _NUM_BEST = 3
 _NOISE_FACTOR = 2.0
@@ -18,12 +19,16 @@ _LEAST_DIFFERENCE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What limits the best trials; each number is the median of the best."""
+    """What limits the best trials; each number is the median of the best.
+
+    How well they fit the training set is how well they did at any epoch (`tuner.capacity`): what early stopping gave up
+    of it is no bias, but variance that it held back.
+    """
 
     gap: float
-    """How much worse they are on the dev set than on the training set."""
+    """How much worse they are on the dev set than they were on the training set."""
     bias: float
-    """How much worse they are on the training set than the target."""
+    """How much worse they were on the training set than the target."""
     noise: float
     """What a difference must exceed to count."""
     in_full: bool
@@ -55,10 +60,12 @@ def diagnose(
     if not in_full and all(len(record.rungs) < 2 for record in records):
         return None
     sign = -direction.sign
-    usable = [(value, r.best) for r in records if (value := usable_value(r)) is not None and r.best is not None]
-    best = [result for _, result in sorted(usable, key=lambda pair: sign * pair[0])[:_NUM_BEST]]
-    gap = median(sign * (result.dev_metric - result.train_metric) for result in best)
-    train_error = median(_train_error(result, direction) for result in best)
+    usable = [(value, r) for r in records if (value := usable_value(r)) is not None and r.best is not None]
+    best = sorted(usable, key=lambda pair: sign * pair[0])[:_NUM_BEST]
+    fits = [train_metric_reached([record], direction=direction) for _, record in best]
+    reached = [math.nan if fit is None else fit for fit in fits]
+    gap = median(sign * (value - fit) for (value, _), fit in zip(best, reached, strict=True))
+    train_error = median(_as_error(fit, direction) for fit in reached)
     if not (math.isfinite(gap) and math.isfinite(train_error)):
         return None
     least = _least_difference(train_error, noise)
@@ -74,14 +81,15 @@ def still_learns(record: TrialRecord, *, direction: Direction, noise: float, tar
         noise: Standard error of the dev metric.
         target_error: The error that is as good as it gets.
     """
-    if record.best is None:
+    fit = train_metric_reached([record], direction=direction)
+    if fit is None:
         return False
-    error = _train_error(record.best, direction)
-    return math.isfinite(error) and error - target_error > _least_difference(error, noise)
+    error = _as_error(fit, direction)
+    return error - target_error > _least_difference(error, noise)
 
 
-def _train_error(result: EpochResult, direction: Direction) -> float:
-    return 1.0 - result.train_metric if direction is Direction.MAXIMIZE else result.train_metric
+def _as_error(metric: float, direction: Direction) -> float:
+    return 1.0 - metric if direction is Direction.MAXIMIZE else metric
 
 
 def _least_difference(error: float, noise: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from tuner.ranking import num_winners
 from tuner.records import Direction, Params, TrialRecord, TrialState
 from tuner.search.observe import best_first
 from tuner.search.strategy import Advance, Decision, Stop, Strategy
@@ -14,15 +15,11 @@ from tuner.spec.space import Space
 MakeStrategy = Callable[[Space, int, int, Sequence[TrialRecord]], Strategy]
 """(space, round, number of trials, earlier trials within the space) to the strategy of a round."""
 
-_WINNERS_SHARE = 10
-"""One in so many trials counts as a winner, but at least `_LEAST_WINNERS`."""
-_LEAST_WINNERS = 5
-
 
 def winners_of(records: Sequence[TrialRecord], direction: Direction) -> list[Params]:
-    """Parameters of the best trials, best first: one in ten, at least five where there are as many."""
+    """Parameters of the best trials, best first."""
     ordered = best_first(records, direction)
-    return [r.params for r in ordered[: max(_LEAST_WINNERS, len(ordered) // _WINNERS_SHARE)]]
+    return [r.params for r in ordered[: num_winners(len(ordered))]]
 
 
 class Rounds:
@@ -80,7 +77,9 @@ class Rounds:
     def _open(self, index: int, trials: int, earlier: Sequence[TrialRecord]) -> Strategy:
         space = self._space
         for k in range(index):
-            space, changes = zoomed_space(space, winners_of(earlier[: self._ends[k]], self._direction))
+            known = earlier[: self._ends[k]]
+            moved = space.moved(r.params for r in known)
+            space, changes = zoomed_space(space, winners_of(known, self._direction), moved=moved)
             if k == index - 1:
                 self._lines.append(f"round {index + 1} of {len(self._ends)}: the space is zoomed around the winners")
                 self._lines += [f"  {change.dimension.name} {change.text}" for change in changes]

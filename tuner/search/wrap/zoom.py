@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -23,7 +23,11 @@ Side = Literal["low", "high"]
 
 
 def zoom(
-    space: Space, winners: Sequence[Params], *, beyond: Mapping[tuple[str, Side], ParamValue] | None = None
+    space: Space,
+    winners: Sequence[Params],
+    *,
+    moved: Collection[str] | None = None,
+    beyond: Mapping[tuple[str, Side], ParamValue] | None = None,
 ) -> tuple[Refinement, ...]:
     """The dimensions that change for a finer search, each with its reason.
 
@@ -33,9 +37,10 @@ def zoom(
     Args:
         space: What was searched.
         winners: Parameters of the best trials, best first.
+        moved: The hyperparameters that the trials had at several values; of others, winners say nothing. None for all.
         beyond: A further bound, or choice, for each side (name, side) of a range that winners crowd.
     """
-    found = (_change(dimension, winners, beyond or {}) for dimension in space if not dimension.fixed)
+    found = (_change(dimension, winners, beyond or {}) for dimension in space if _is_judged(dimension, moved))
     changes = {change.dimension.name: change for change in found if change is not None}
     for dimension in space:  # those that others depend on come first
         orphaned = _orphaned(dimension, space, changes)
@@ -44,14 +49,20 @@ def zoom(
     return tuple(changes[name] for name in space.names if name in changes)
 
 
-def zoomed_space(space: Space, winners: Sequence[Params]) -> tuple[Space, tuple[Refinement, ...]]:
+def zoomed_space(
+    space: Space, winners: Sequence[Params], *, moved: Collection[str] | None = None
+) -> tuple[Space, tuple[Refinement, ...]]:
     """The space after `zoom`, and what changed; a dimension that keeps its range gets the best value as its default."""
-    changes = zoom(space, winners)
+    changes = zoom(space, winners, moved=moved)
     changed = {change.dimension.name: change.dimension for change in changes}
     dropped = {change.dimension.name for change in changes if change.kind == "dropped"}
     best = winners[0] if winners else {}
     kept = (replace(d, default=best.get(d.name, d.default)) for d in space if d.name not in dropped)
     return Space(tuple(changed.get(d.name, d) for d in kept)), changes
+
+
+def _is_judged(dimension: Dimension, moved: Collection[str] | None) -> bool:
+    return not dimension.fixed and (moved is None or dimension.name in moved)
 
 
 def _orphaned(dimension: Dimension, space: Space, changes: Mapping[str, Refinement]) -> Refinement | None:
