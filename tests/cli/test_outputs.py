@@ -23,7 +23,7 @@ study: study
 data: {source: sklearn/digits}
 space: {learning_rate: {low: 0.01, high: 0.1}}
 training: {epochs: 1, batch_size: 256}
-search: {trials: 3, strategy: random, pruner: none}
+search: {trials: 8, strategy: random, pruner: none}
 """
 
 
