@@ -14,25 +14,41 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import cohen_kappa_score
 
 from tests.contracts.strategy_contract import Make, StrategyContract
 from tests.report.simulate import simulate
 from tests.sweep.parts import EPOCHS, strategy, sweep
 from tests.test_layering import LATE, LAYERS, OWNERS
+from tests.train.cohorts import digits, make_task
 from tuner.cli.main import COMMANDS, cli
 from tuner.data import sources
 from tuner.data.load import load_training_data
+from tuner.models import activations
 from tuner.models.module import initial_values, load_values, to_module
 from tuner.records import Direction, EpochsFinished, TrialFinished, TrialRecord, TrialState
+from tuner.report.certainty.resampling import resampled_metric
 from tuner.report.tables.leaderboard import leaderboard
 from tuner.search import registry
 from tuner.search.strategy import Strategy
+from tuner.spec.known import knowledge, metrics
+from tuner.spec.known import optimizers as known_optimizers
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.strategies import STRATEGIES, KnownStrategy
 from tuner.spec.model import SearchSpec, SweepSpec
 from tuner.spec.space import Space
+from tuner.spec.text.document import parse_yaml
+from tuner.spec.text.findings import Findings
+from tuner.spec.text.problems import Place
+from tuner.train.measure import scoring
+from tuner.train.measure.metrics import Evaluation
+from tuner.train.programs.torch_optimizers import make_optimizer
+from tuner.train.rows import optimizers
+from tuner.train.settings import resolve_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -276,6 +292,80 @@ class TestTheStrategyOfThePage(StrategyContract):
             return registry.open_strategy(spec, space, direction)
 
         return make
+
+
+def test_the_metric_of_the_page_is_that_of_scikit_learn_also_when_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "METRICS", dict(scoring.METRICS))
+    monkeypatch.setitem(metrics.METRICS, "kappa", metrics.METRICS["r2"])
+    namespace_of("metric", "metric, declared")
+    targets = np.arange(60) % 3
+    logits = np.random.default_rng(0).standard_normal((4, 60, 3)).astype(np.float32)
+    evaluation = Evaluation(torch.from_numpy(targets), loss="cross_entropy", metric=metrics.METRICS["kappa"])
+    expected = [cohen_kappa_score(targets, z.argmax(axis=1)) for z in logits]
+    assert evaluation(torch.from_numpy(logits)).metric == pytest.approx(expected)
+    weights = np.r_[np.ones((1, 60)), 2.0 * (np.arange(60) < 30)[None]]
+    found = resampled_metric("kappa", np.exp(logits[0]), targets, weights)
+    assert found == pytest.approx([expected[0], cohen_kappa_score(targets[:30], logits[0, :30].argmax(axis=1))])
+
+
+def test_the_optimiser_of_the_page_follows_its_namesake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(optimizers.ROW_OPTIMIZERS, "adagrad", optimizers.RowOptimizer)
+    monkeypatch.setattr(known_optimizers, "OPTIMIZERS", table := dict(known_optimizers.OPTIMIZERS))
+    monkeypatch.setattr(knowledge, "OPTIMIZERS", table)
+    namespace_of("optimiser", "optimiser, declared")
+    assert HYPERPARAMETERS["learning_rate"].range_for("adagrad") == (1e-4, 1.0)
+    spec = SweepSpec(study="s", data={"source": "sklearn/digits"}, training={"epochs": 1})
+    settings = replace(resolve_settings(spec, {}, num_train=10), optimizer="adagrad", weight_decay=0.1)
+    rows = optimizers.ROW_OPTIMIZERS["adagrad"]([settings], num_decayed=6)
+    module = torch.nn.Linear(3, 2, bias=False)
+    p = module.weight.detach().flatten()[None].clone()
+    moments = {name: torch.zeros_like(p) for name in rows.moments}
+    namesake = make_optimizer(module, settings)
+    for step in range(4):
+        gradient = torch.randn(2, 3)
+        module.weight.grad = gradient.clone()
+        namesake.step()
+        table = rows.scalars(np.full((1, 1), settings.learning_rate), np.full((1, 1), step))
+        scalars = {name: torch.tensor(values, dtype=torch.float32).view(1, 1) for name, values in table.items()}
+        rows.step(p, gradient.flatten()[None].clone(), moments, scalars)
+    torch.testing.assert_close(p.view(2, 3), module.weight.detach())
+
+
+def test_the_hyperparameter_of_the_page_may_be_searched() -> None:
+    known = namespace_of("hyperparameter")["RATE_FLOOR"]
+    assert known.range_for("adam") == (0.0, 0.2)
+    assert known.bounds.hold(known.default)
+    assert known.serves("sgd")
+
+
+def test_the_activation_of_the_page_has_the_gradient_of_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activations, "ACTIVATIONS", dict(activations.ACTIVATIONS))
+    namespace_of("activation")
+    kind = activations.ACTIVATIONS["selu"]
+    x = torch.linspace(-3, 3, 50, requires_grad=True)
+    expected = kind.module()(x)
+    dy, y, dx = torch.randn(50), torch.empty(50), torch.empty(50)
+    expected.backward(dy)
+    kind.forward(x.detach(), out=y)
+    kind.backward(dy, y if kind.from_output else x.detach(), grad_input=dx)
+    torch.testing.assert_close((y, dx), (expected.detach(), x.grad))
+
+
+def test_the_check_of_the_page_finds_a_class_without_examples() -> None:
+    found = namespace_of("check")["check_classes"]
+    whole = make_task(digits())
+    assert found(whole).passed
+    targets = whole.data.train.targets.clone()
+    targets[targets == 3] = 4
+    less = found(make_task(replace(digits(), train=replace(digits().train, targets=targets))))
+    assert (less.passed, less.finding) == (False, "9 of 10 classes occur in the training set")
+
+
+@pytest.mark.parametrize(("study", "warnings"), [("digits", 0), ("digits.yaml", 1)])
+def test_the_rule_of_the_page_warns_with_its_place(study: str, warnings: int) -> None:
+    findings = Findings(parse_yaml(f"study: {study}\n", locate=lambda line, column, written: Place(line, column)))
+    namespace_of("rule")["check_name"](SweepSpec(study=study, data={"source": "sklearn/digits"}), findings)
+    assert len(findings.warnings) == warnings
 
 
 def test_the_executor_of_the_page_trains_its_job() -> None:

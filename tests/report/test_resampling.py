@@ -99,6 +99,14 @@ def test_a_metric_that_is_not_weighted_here_is_resampled_as_training_measures_it
     assert resampled_metric(metric, *drawn, weights) == pytest.approx(weighted, rel=1e-5)
 
 
+@pytest.mark.parametrize(("metric", "perfect"), [("r2", 1.0), ("rmse", 0.0)])
+def test_a_resample_without_an_error_does_not_blow_up_the_interval(metric: str, perfect: float) -> None:
+    value = abs(perfect - 0.1)
+    samples = np.r_[np.full(50, abs(perfect - 0.05)), np.full(48, abs(perfect - 0.15)), perfect, perfect]
+    interval = bootstrap_interval(metric, value, samples, 60)
+    assert interval.high - interval.low < 0.25
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "draw"),

@@ -75,7 +75,7 @@ def bootstrap_interval(metric: str, value: float, samples: Array, num_examples: 
     The scale (log-odds for shares, the log of the error for others) makes the spread even; measured in simulation,
     that covers better than the percentile interval does on a few hundred examples.
     """
-    there, back = _scale_of(known.METRICS[metric])
+    there, back = _scale_of(known.METRICS[metric], samples)
     # The bootstrap's spread is too small by this factor, and known from as many examples only.
     spread = there(samples).std() * math.sqrt(num_examples / (num_examples - 1))
     half = float(stdtrit(num_examples - 1, (1 + CONFIDENCE) / 2) * spread)
@@ -93,13 +93,14 @@ def _log_odds(x: Array) -> Array:
     return np.log(share / (1 - share))
 
 
-def _scale_of(metric: known.Metric) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+def _scale_of(metric: known.Metric, samples: Array) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """To the scale of a metric, and back."""
     if metric.is_share:
         return _log_odds, expit
-    if metric.direction is Direction.MAXIMIZE:
-        return lambda x: _log(1 - x), lambda x: 1 - np.exp(x)
-    return _log, np.exp
+    rises = metric.direction is Direction.MAXIMIZE
+    if ((1 - samples if rises else samples) < _TINY).any():  # without an error in some resample there is no logarithm
+        return np.asarray, np.asarray
+    return (lambda x: _log(1 - x), lambda x: 1 - np.exp(x)) if rises else (_log, np.exp)
 
 
 def example_losses(predictions: Array, targets: NDArray[np.generic]) -> Array:
