@@ -16,13 +16,13 @@ from tests.search.test_priority import sweep
 from tuner.errors import SweepFileError
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.search.designs import grid
-from tuner.search.observe import best_of, no_noise
+from tuner.search.observe import best_first, best_of, no_noise
 from tuner.search.registry import maker_of, open_strategy
 from tuner.search.request import Request
 from tuner.search.rungs import priority_rungs, rungs_of
 from tuner.search.strategy import Advance, Decision, Start, Strategy
 from tuner.search.wrap.starts import start_configurations
-from tuner.search.wrap.stop import StoppingStrategy
+from tuner.search.wrap.stop import StoppingStrategy, trials_since_improvement
 from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import PrunerName, StopSpec, SweepSpec
 from tuner.spec.space import Space
@@ -104,6 +104,22 @@ class TestStop:
 
         game, _ = stopped(StopSpec(plateau=6), noise=0.0, curve=curve)
         assert len(game.records) == 60
+
+    def test_what_breaks_a_constraint_reaches_no_target_and_is_no_improvement(self) -> None:
+        values = [(0.6, 0.0), (0.95, 1.0), (0.7, 0.0), (0.99, 0.5)]
+        records = [replace(record(n, v), facts={"violation": over}) for n, (v, over) in enumerate(values)]
+        assert [r.number for r in best_first(records, Direction.MAXIMIZE)] == [2, 0, 3, 1]
+        assert trials_since_improvement(records, Direction.MAXIMIZE, noise=0.01) == 1
+        assert trials_since_improvement(records[1::2], Direction.MAXIMIZE, noise=0.01) == 0
+        assert trials_since_improvement([records[3], records[1]], Direction.MAXIMIZE, noise=0.01) == 1
+        wrapped = StoppingStrategy(
+            open_strategy(sweep(), CONTINUOUS, Direction.MAXIMIZE), StopSpec(target=0.9), direction=Direction.MAXIMIZE,
+            epochs=EPOCHS, noise=no_noise, elapsed_seconds=lambda: 0.0,
+        )  # fmt: skip
+        wrapped.decide(records, 1)
+        assert not wrapped.reason
+        wrapped.decide([*records, record(4, 0.9)], 1)
+        assert wrapped.reason == "trial 4 reached the target 0.9 with 0.9"
 
 
 class TestNames:

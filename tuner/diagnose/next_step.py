@@ -12,6 +12,7 @@ from tuner.diagnose.feasibility import HIGH_SHARE, Feasibility
 from tuner.diagnose.importance import Finding, Importance
 from tuner.records import Json, Params
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.space import Space
 
 _SIZE = ("hidden_units", "hidden_layers", "channels")
@@ -257,7 +258,7 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
 def _open_regularisation(closed: Sequence[str], strategy: str, why: str) -> Step:
     """Hyperparameters that lie in the space, but that the search never moved."""
     kept = f"{why}, and {' and '.join(closed)} kept {'its default' if len(closed) == 1 else 'their defaults'} all along"
-    if strategy == "priority":
+    if strategy in STRATEGIES and STRATEGIES[strategy].opens_regularisation:
         return Step("search.regularisation", "set it to always", kept)
     return Step("search.trials", "raise it, so that the search comes to regularisation", kept)
 

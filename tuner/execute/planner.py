@@ -13,6 +13,7 @@ from tuner.execute.widths import Footprint, Widths
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import settings_for
 from tuner.spec.known.networks import DESCRIBED
+from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import SweepSpec
 from tuner.spec.values import is_own
 from tuner.train.programs.fusion import fusion_key
@@ -122,7 +123,7 @@ class Planner:
         """Whether the search loses nothing by deciding before it has seen results."""
         search = self.spec.search
         rules = search.pruner not in (None, "none") or search.stop is not None or search.refine > 0
-        return search.strategy in ("random", "qmc", "grid") and not rules
+        return STRATEGIES[search.strategy].is_blind and not rules
 
     @property
     def room_per_worker(self) -> int:

@@ -25,18 +25,18 @@ def failed_by_configuration(record: TrialRecord) -> bool:
 
 
 def best_of(records: Iterable[TrialRecord], direction: Direction) -> TrialRecord | None:
-    """The trial with the best usable value; the first of equals."""
+    """The first of `best_first`; None where no trial has a usable value."""
     return next(iter(best_first(records, direction)), None)
 
 
 def best_first(records: Iterable[TrialRecord], direction: Direction) -> list[TrialRecord]:
-    """The trials that have a usable value, best first; equals stay in their order.
+    """The trials that have a usable value, best first, those that break a constraint behind all that keep them.
 
-    It is not the order of the leaderboard: whether a trial has finished makes no difference to a search, and what
-    breaks a constraint has a worse value by then (`search/wrap/scalarised.py`).
+    It is not quite the order of the leaderboard: whether a trial has finished makes no difference to a search, and
+    equals stay in their order.
     """
-    usable = [(value, record) for record in records if (value := usable_value(record)) is not None]
-    return [record for _, record in sorted(usable, key=lambda pair: -direction.sign * pair[0])]
+    usable = [(r.violation, -direction.sign * v, r) for r in records if (v := usable_value(r)) is not None]
+    return [record for *_, record in sorted(usable, key=lambda found: found[:2])]
 
 
 def worst_value(records: Sequence[TrialRecord], direction: Direction) -> float | None:

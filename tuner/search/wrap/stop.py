@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from tuner.ranking import usable_value
@@ -70,7 +71,7 @@ class StoppingStrategy:
     def _why_stop(self, records: Sequence[TrialRecord]) -> str | None:
         stop = self._stop
         best = best_of(records, self._direction)
-        value = usable_value(best) if best else None
+        value = usable_value(best) if best and not best.violation else None
         if stop.target is not None and value is not None and not self._direction.better(stop.target, value):
             return f"trial {best.number if best else 0} reached the target {stop.target:g} with {value:g}"
         epochs = sum(record.epochs for record in records)
@@ -89,17 +90,20 @@ class StoppingStrategy:
 def trials_since_improvement(records: Sequence[TrialRecord], direction: Direction, *, noise: float) -> int:
     """Trials, by number, that were looked at since the best value last rose by more than the noise.
 
-    Trials that are still RUNNING do not count.
+    Breaking constraints by less is an improvement, too. Trials that are still RUNNING do not count.
     """
-    best = direction.worst
+    least, best = math.inf, direction.worst
     since = 0
     for record in records:
         if record.state is TrialState.RUNNING:
             continue
         value = usable_value(record)
         margin = direction.sign * noise
-        if value is not None and (best == direction.worst or direction.better(value, best + margin)):
-            best, since = value, 0
+        if value is not None and (
+            record.violation < least
+            or (record.violation == least and (best == direction.worst or direction.better(value, best + margin)))
+        ):
+            least, best, since = record.violation, value, 0
         else:
             since += 1
     return since

@@ -19,6 +19,8 @@ class KnownStrategy:
     """Whether `regularisation` has an effect."""
     starts_at_random: bool = False
     """Whether a search of fewer trials than `LEARNING_TRIALS` is no more than random draws."""
+    is_blind: bool = False
+    """Whether what it proposes depends on no result."""
     takes_levels: bool = False
     """Whether it takes a few levels of a continuum."""
 
@@ -33,8 +35,8 @@ STRATEGIES: Mapping[str, KnownStrategy] = {
     "tpe": KnownStrategy(module=_STOCK, learns_from_earlier=True, starts_at_random=True),
     "gp": KnownStrategy(module=_STOCK, learns_from_earlier=True, starts_at_random=True),
     "cmaes": KnownStrategy(module=_STOCK),
-    "qmc": KnownStrategy(module=_STOCK),
-    "random": KnownStrategy(module=_STOCK),
-    "grid": KnownStrategy(module=_STOCK, takes_levels=True),
+    "qmc": KnownStrategy(module=_STOCK, is_blind=True),
+    "random": KnownStrategy(module=_STOCK, is_blind=True),
+    "grid": KnownStrategy(module=_STOCK, is_blind=True, takes_levels=True),
 }
 """In the order in which they are documented."""
