@@ -10,7 +10,7 @@ from functools import cached_property, partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tuner.data.dataset import Split, TrainingData
 from tuner.data.stored import is_streamed
@@ -29,11 +29,9 @@ from tuner.train.batch.class_weights import resolve_class_weights
 from tuner.train.batch.order import block_order
 from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
-from tuner.train.measure.losses import mean_loss
 from tuner.train.measure.metrics import Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.program import EVALUATION_ROWS, Member, Problem, Program, copied_chunks
 from tuner.train.programs.folded import FoldedProgram, FoldScores, fold_orders
-from tuner.train.programs.torch_optimizers import make_optimizer
 from tuner.train.programs.user_parts import UserEvaluation, load_user_parts, try_parts
 from tuner.train.settings import Settings, resolve_settings
 from tuner.train.ways import Ways
@@ -131,15 +129,7 @@ class Task:
 
     def batch_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss of a batch, the user's own or tuner's."""
-        if self.parts.loss is not None:
-            return self.parts.loss_of(outputs, targets)
-        return mean_loss(outputs, targets, loss=self.problem.loss)
-
-    def new_optimizer(self, module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-        """The optimiser of a plain module, the user's own or tuner's."""
-        if self.parts.optimizer is not None:
-            return self.parts.new_optimizer(module, settings)
-        return make_optimizer(module, settings)
+        return self.parts.mean_loss(outputs, targets, loss=self.problem.loss)
 
     def member(self, job: TrialJob) -> Member:
         """The trial of a job."""

@@ -234,7 +234,7 @@ class _Fall:
 def _costs(task: Task, member: Member, batch: Split, *, learning_rate: float) -> list[float]:
     settings = replace(member.settings, learning_rate=learning_rate, momentum=0.0, l1=0.0, weight_decay=0.0)
     module = without_dropout(member.make_module().to(task.device))
-    optimizer = task.new_optimizer(module, settings)
+    optimizer = task.parts.new_optimizer(module, settings)
     costs: list[float] = []
     for _ in range(FALLING_STEPS + 1):
         optimizer.zero_grad()

@@ -155,7 +155,7 @@ def _step(task: Task, module: nn.Module, params: Params) -> None:
     try:
         if sparse and settings.clip_norm is not None:
             raise RuntimeError("clip_norm has no norm of sparse gradients")
-        task.new_optimizer(module, settings).step()
+        task.parts.new_optimizer(module, settings).step()
     except TunerError:
         raise
     except Exception as error:

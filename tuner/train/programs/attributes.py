@@ -37,20 +37,15 @@ def attributes_of(module: nn.Module) -> dict[str, Hashable]:
 
 def plain_attributes(module: nn.Module) -> Iterator[tuple[str, object]]:
     """Their values themselves, by dotted names, without hooks."""
-    for part_name, part in module.named_modules():
-        if not isinstance(part, KeyedDropout):
-            for name, value in vars(part).items():
-                if name not in _OF_EVERY_MODULE:
-                    yield f"{part_name}.{name}".lstrip("."), value
+    for name, part in module.named_modules():
+        yield from ((f"{name}.{own}".lstrip("."), value) for own, value in _own(part).items())
 
 
 def own_attributes(module: nn.Module) -> Iterator[tuple[str, Hashable]]:
     """Those of one module, without its parts."""
-    if isinstance(module, KeyedDropout):
-        return  # it counts its calls, and differs in nothing else
-    for name, value in vars(module).items():
-        if name not in _OF_EVERY_MODULE or (name in _HOOKS and value):
-            yield name, frozen([*value.values()] if name in _HOOKS else value)
+    hooks = {name: [*vars(module).get(name, {}).values()] for name in _HOOKS}
+    yield from ((name, frozen(value)) for name, value in _own(module).items())
+    yield from ((name, frozen(values)) for name, values in hooks.items() if values)
 
 
 def in_words(module: nn.Module, attribute: str) -> str:
@@ -118,8 +113,7 @@ class _Freezing:
             case Set():
                 return frozenset(self.of(item) for item in value)
             case nn.Module():
-                parts = ((name, type(part), vars(part)) for name, part in value.named_modules())
-                return tuple((n, kind, self.of(_own(values))) for n, kind, values in parts)
+                return tuple((name, type(part), self.of(_own(part))) for name, part in value.named_modules())
             case FunctionType():
                 cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
                 return value.__code__, self.of([cells, value.__defaults__, value.__kwdefaults__])
@@ -148,8 +142,11 @@ class _Freezing:
         return id(value), _repr(value)
 
 
-def _own(values: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in values.items() if name not in _OF_EVERY_MODULE}
+def _own(module: nn.Module) -> dict[str, object]:
+    """What a module keeps besides what every module has; a layer of ours counts its calls, and keeps nothing else."""
+    if isinstance(module, KeyedDropout):
+        return {}
+    return {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
 
 
 def _slots(kind: type) -> tuple[str, ...]:

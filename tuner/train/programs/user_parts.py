@@ -16,10 +16,12 @@ from tuner.errors import UserCodeError, is_out_of_memory
 from tuner.imports import load_object
 from tuner.spec.model import SweepSpec
 from tuner.spec.values import is_own
-from tuner.train.measure.metrics import Scores
+from tuner.train.measure.losses import mean_loss
+from tuner.train.measure.metrics import Loss, Scores
 from tuner.train.measure.number import as_number
 from tuner.train.program import Member, Problem, RowState
 from tuner.train.programs.plain_trial import PlainTrial
+from tuner.train.programs.torch_optimizers import make_optimizer
 from tuner.train.settings import Settings
 
 Function = Callable[..., object]
@@ -44,6 +46,10 @@ class UserParts:
         if self.auxiliary is not None:
             return "training.auxiliary_loss is read from each module"
         return "training.optimizer is a function of yours" if self.optimizer is not None else None
+
+    def mean_loss(self, outputs: Tensor, targets: Tensor, *, loss: Loss) -> Tensor:
+        """The mean loss of a batch, the user's own or tuner's."""
+        return mean_loss(outputs, targets, loss=loss) if self.loss is None else self.loss_of(outputs, targets)
 
     def loss_of(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The user's loss, a scalar.
@@ -73,12 +79,13 @@ class UserParts:
         return number
 
     def new_optimizer(self, module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-        """The user's optimiser for a module.
+        """The optimiser for a plain module, the user's own or tuner's.
 
         Raises:
-            UserCodeError: it is none.
+            UserCodeError: the user's is none.
         """
-        assert self.optimizer is not None
+        if self.optimizer is None:
+            return make_optimizer(module, settings)
         made = self.optimizer([p for p in module.parameters() if p.requires_grad], dict(settings.model))
         if not isinstance(made, torch.optim.Optimizer):
             raise UserCodeError(
@@ -186,17 +193,14 @@ class UserTrial(PlainTrial):
         super().__init__(member, problem)
 
     def _new_optimizer(self, module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-        if self._parts.optimizer is None:
-            return super()._new_optimizer(module, settings)
         made = self._parts.new_optimizer(module, settings)
-        for group in made.param_groups:
+        for group in made.param_groups if self._parts.optimizer is not None else ():
             group["tuner_first_rate"] = float(group["lr"]) if "lr" in group else None
         return made
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        parts = self._parts
-        loss = super()._mean_loss(outputs, targets) if parts.loss is None else parts.loss_of(outputs, targets)
-        return loss if parts.auxiliary is None else loss + auxiliary_loss(self.module, parts.auxiliary)
+        loss, name = self._parts.mean_loss(outputs, targets, loss=self.problem.loss), self._parts.auxiliary
+        return loss if name is None else loss + auxiliary_loss(self.module, name)
 
     def _forget_gradients(self) -> None:
         self.optimizer.zero_grad()
