@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -60,7 +61,13 @@ def numbers(state: Tensor, read: Tensor) -> None:
     state.mul_(torch.tensor(3, dtype=torch.int32)).add_(2 * read).remainder_(7)
 
 
-@pytest.mark.parametrize("step", [arithmetic, temporaries, through_autograd, several_results, numbers])
+def norms(state: Tensor, read: Tensor) -> None:
+    """What changes a tensor and gives results as well."""
+    found = torch.nn.functional.batch_norm(torch.outer(read + 1.0, read), state, state.exp(), training=True)
+    state.add_(found.select(0, 1)).squeeze_().unsqueeze(0).relu_()
+
+
+@pytest.mark.parametrize("step", [arithmetic, temporaries, through_autograd, several_results, numbers, norms])
 @pytest.mark.parametrize("record_after", [0, 3])
 def test_a_recorded_step_computes_the_same(step: Callable[[Tensor, Tensor], object], record_after: int) -> None:
     expected, _ = run(step, record_after=None)
@@ -95,6 +102,19 @@ def test_steps_that_differ_in_sizes_only_are_compiled_once() -> None:
 
     first = train(6)
     assert train(12) == train(24) == first
+
+
+def doubled(x: Tensor) -> Tensor:
+    return x + x
+
+
+def test_nothing_is_warned_of_on_pythons_for_which_torch_gives_its_compiler_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 3.14 on PyTorch warns whoever has Python's code compiled, of which a recording has none."""
+    monkeypatch.setattr(sys, "version_info", (3, 14, 0, "final", 0))
+    with pytest.warns(DeprecationWarning, match=r"3\.14"):
+        torch.jit.script(doubled)
+    _, replayed = run(lambda state, read: state.mul_(0.3).add_(read, alpha=0.7), record_after=0)
+    assert replayed.recorded
 
 
 def looks_at_values(state: Tensor, read: Tensor) -> None:
