@@ -98,14 +98,16 @@ class GroupedProgram:
             is_whole = len(self._rows) == 1
             self._plans = {group: plan if is_whole else plan.rows(rows) for group, rows in self._rows.items()}
         for group, program in self._programs.items():
+            plan_of_group = self._plans[group]
             if isinstance(program, ModuleProgram):
                 try:
-                    self._checks[group].train_steps(program, self._plans[group], first, last)
+                    for begin, end in self._checks[group].parts(program, plan_of_group, first, last):
+                        program.train_steps(plan_of_group, begin, end)
                 except RowsDifferError as error:
                     self._grouping.refuse(group, str(error))
                     raise
             else:
-                program.train_steps(self._plans[group], first, last)
+                program.train_steps(plan_of_group, first, last)
 
     def outputs(self, inputs: Tensor) -> Tensor:
         found = {group: self._outputs(group, program, inputs) for group, program in self._programs.items()}

@@ -7,7 +7,7 @@ batch, by the module as written with the stack's dropout masks. Gradients, buffe
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -57,8 +57,8 @@ class Recheck:
         self._chosen: dict[int, int] = {}
         """The step of this epoch at which each row is checked."""
 
-    def train_steps(self, program: ModuleProgram, plan: EpochPlan, first: int, last: int) -> None:
-        """Let the stack do its steps, and check some.
+    def parts(self, program: ModuleProgram, plan: EpochPlan, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """The steps up to, not including, `last`, in parts; the stack does each before the next is asked for.
 
         Raises:
             RowsDifferError: a row computes something else than the module as written.
@@ -68,15 +68,15 @@ class Recheck:
             self._plan, self._chosen = plan, dict(self._choose(plan))
         for number in sorted({n for n in self._chosen.values() if first <= n < last}):
             if first < number:
-                program.train_steps(plan, first, number)
+                yield first, number
             rows = [row for row, n in self._chosen.items() if n == number]
             before = {row: _copies(program, row) for row in rows}
-            program.train_steps(plan, number, number + 1)
+            yield number, number + 1
             for row in rows:
                 self._compare_step(program, row, before[row], number)
             first = number + 1
         if first < last:
-            program.train_steps(plan, first, last)
+            yield first, last
         if is_new:
             self._compare_attributes(program)
 
