@@ -25,7 +25,6 @@ from tuner.models.unpacked import MARK
 from tuner.records import DataInfo, Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
-from tuner.train.after import standalone
 from tuner.train.after.export_code import is_own_factory, storing_export, write_code
 from tuner.train.programs.module_state import leaving_no_trace
 
@@ -138,7 +137,7 @@ def export_folder(
         if program is not None:
             (folder / "network.pt2").write_bytes(program.getbuffer())
         (folder / "preparation.json").write_text(json.dumps(preparation, indent=1), encoding="utf-8")
-        shutil.copyfile(str(standalone.__file__), folder / "predict.py")
+        shutil.copyfile(Path(__file__).with_name("standalone.py"), folder / "predict.py")
     if program is None:
         write_code(spec, params, weights, info, folder, seed=seed)
     return cause

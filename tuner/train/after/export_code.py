@@ -22,7 +22,6 @@ from tuner.records import DataInfo, Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files, named_code
-from tuner.train.after import standalone_network
 from tuner.train.loop.artefacts import storing
 from tuner.train.programs.module_state import drawn
 
@@ -67,7 +66,7 @@ def write_code(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, f
         "inputs": {group: columns_of(names, info, group=group) for group, names in (spec.data.inputs or {}).items()},
         "outputs": spec.model.outputs,
     }
-    own = Path(str(standalone_network.__file__)).read_text(encoding="utf-8")
+    own = Path(__file__).with_name("standalone_network.py").read_text(encoding="utf-8")
     with storing_export(folder):
         for file in files:
             target = folder / "code" / file.relative_to(base)
