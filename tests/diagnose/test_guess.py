@@ -18,10 +18,11 @@ def test_of_classes_it_is_the_most_frequent_one() -> None:
     assert guess_error("f1", targets) is None
 
 
-def test_of_numbers_it_is_their_mean() -> None:
+def test_of_numbers_it_is_their_mean_or_their_median() -> None:
     targets = np.random.default_rng(0).normal(3.0, 2.0, (500, 1)).astype(np.float32)
     assert guess_error("rmse", targets) == pytest.approx(float(targets.std()), rel=1e-6)
     assert guess_error("r2", targets) == 1.0
+    assert guess_error("mae", targets) == pytest.approx(float(np.abs(targets - np.median(targets)).mean()), rel=1e-6)
     assert guess_error("loss", targets) is None
 
 

@@ -70,10 +70,28 @@ def test_class_metrics_agree_with_scikit_learn(
             "accuracy": sk.accuracy_score(y, predicted),
             "balanced_accuracy": np.mean(recalls),
             "f1": sk.f1_score(y, predicted, average=average, zero_division=0.0),
+            "precision": sk.precision_score(y, predicted, average=average, zero_division=0.0),
+            "recall": sk.recall_score(y, predicted, average=average, zero_division=0.0),
             "loss": torch.nn.functional.cross_entropy(logits[k].double(), targets).item(),
         }
         for name, value in expected.items():
             assert score_classes(logits, targets, name)[k] == pytest.approx(value, rel=1e-5, abs=5e-7), name
+
+
+@pytest.mark.parametrize(("classes", "rounded"), [(2, False), (2, True), (7, False)])
+def test_what_ranks_and_weighs_probabilities_agrees_with_scikit_learn(classes: int, rounded: bool) -> None:
+    logits, targets = classification_case(5, 3, 120, classes, rounded=rounded)
+    y, one_hot = targets.numpy(), np.eye(classes)[targets.numpy()]
+    for k, shares in enumerate(logits.double().softmax(dim=-1).numpy()):
+        each = one_hot[:, 1:] if classes == 2 else one_hot
+        expected = {
+            "average_precision": sk.average_precision_score(each, shares[:, 1:] if classes == 2 else shares),
+            "brier": ((shares - one_hot) ** 2).sum(axis=1).mean() / (2 if classes == 2 else 1),
+            "quadratic_kappa": sk.cohen_kappa_score(y, shares.argmax(axis=1), weights="quadratic"),
+            "top5_accuracy": sk.top_k_accuracy_score(y, shares, k=5, labels=range(classes)) if classes > 5 else 1.0,
+        }
+        for name, value in expected.items():
+            assert score_classes(logits, targets, name)[k] == pytest.approx(value, rel=1e-6), name
 
 
 def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
@@ -121,6 +139,7 @@ def test_regression_metrics_agree_with_scikit_learn(seed: int, trials: int, exam
     for k, p in enumerate(predictions.double().numpy()):
         expected = {
             "rmse": sk.root_mean_squared_error(y * std, p * std),
+            "mae": sk.mean_absolute_error(y * std, p * std),
             "r2": sk.r2_score(y * std, p * std),
             "loss": sk.mean_squared_error(y, p),
         }
@@ -264,7 +283,7 @@ def test_auto_resolves_by_the_task() -> None:
 
 
 def test_a_metric_or_loss_of_the_other_task_is_refused() -> None:
-    with pytest.raises(SweepFileError, match=r"^objective.metric: f1 cannot be measured for regression.*rmse, r2, los"):
+    with pytest.raises(SweepFileError, match=r"^objective.metric: f1 cannot be measured for regression.*rmse, mae"):
         resolve_metric(ObjectiveSpec(metric="f1"), task="regression")
     with pytest.raises(SweepFileError, match=r"^training.loss: mse does not fit classification.*use cross_entropy$"):
         resolve_loss(TrainingSpec(loss="mse"), task="classification")

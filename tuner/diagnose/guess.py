@@ -30,5 +30,10 @@ def guess_error(metric: str, targets: NDArray[Any]) -> float | None:
         return known.get(metric)
     if targets.dtype.kind == "f" and len(targets):
         numbers = targets.reshape(len(targets), -1).astype(np.float64)
-        return {"rmse": float(np.sqrt(numbers.var(axis=0).mean())), "r2": 1.0}.get(metric)
+        known = {
+            "rmse": float(np.sqrt(numbers.var(axis=0).mean())),
+            "mae": float(np.abs(numbers - np.median(numbers, axis=0)).mean()),
+            "r2": 1.0,
+        }
+        return known.get(metric)
     return None

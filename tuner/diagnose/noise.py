@@ -10,8 +10,9 @@ from tuner.spec.known.metrics import SHARES
 def standard_error(metric: str, value: float, *, num_examples: int) -> float:
     """The usual standard error of a metric; 0 where none is known.
 
-    That of a share of the examples is binomial, and F1 is taken for one. That of the RMSE and of R2 is for normal
-    errors; that of the AUROC (Hanley and McNeil 1982) for two classes of one size, where it is smallest.
+    That of a share of the examples is binomial, and F1 is taken for one; no Brier score varies more. That of the RMSE,
+    of the MAE and of R2 is for normal errors, that of kappa as of a correlation; that of the AUROC (Hanley and McNeil
+    1982) for two classes of one size, where it is smallest.
 
     Args:
         metric: Its name in a sweep file.
@@ -23,10 +24,14 @@ def standard_error(metric: str, value: float, *, num_examples: int) -> float:
         area = min(max(value, 0.0), 1.0)
         shape = (1.0 - area) / (2.0 - area) + area / (1.0 + area)
         return math.sqrt(max(area * (1.0 - area) * (1.0 + (n / 2.0 - 1.0) * shape), 1e-12) * 4.0) / n
-    if metric in SHARES:
+    if metric in SHARES or metric == "brier":
         return math.sqrt(max(value * (1.0 - value), 1e-12) / n)
     if metric == "rmse":
         return abs(value) / math.sqrt(2.0 * n)
+    if metric == "mae":
+        return abs(value) * math.sqrt((math.pi / 2.0 - 1.0) / n)
+    if metric == "quadratic_kappa":
+        return max(1.0 - value**2, 0.0) / math.sqrt(n)
     if metric == "r2":
         return 2.0 * math.sqrt(max(value, 0.0) / n) * max(1.0 - value, 0.0)
     return 0.0

@@ -135,6 +135,36 @@ def _f1(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Arr
     return _mean_over_classes(2 * both, either)
 
 
+def _precision(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    return _share_of_hits(predictions, targets, weights, of_targets=False)
+
+
+def _recall(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    return _share_of_hits(predictions, targets, weights, of_targets=True)
+
+
+def _share_of_hits(predictions: Array, targets: NDArray[np.generic], weights: Array, *, of_targets: bool) -> Array:
+    classes = predictions.shape[1]
+    truth, said = _one_hot(targets, classes), _one_hot(predictions.argmax(axis=1), classes)
+    share = weights @ (truth * said) / np.maximum(weights @ (truth if of_targets else said), 1e-12)
+    if classes == 2:
+        return np.asarray(share[:, 1])
+    occurs = weights @ (truth + said) > 0
+    return np.asarray((share * occurs).sum(axis=1) / occurs.sum(axis=1))
+
+
+def _top5_accuracy(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    own = predictions[np.arange(len(targets)), targets.astype(np.int64)]
+    right = ((predictions > own[:, None]).sum(axis=1) < 5).astype(np.float64)
+    return np.asarray(weights @ right / weights.sum(axis=1))
+
+
+def _brier(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    squared = (predictions - _one_hot(targets, predictions.shape[1])) ** 2
+    each = squared[:, 1] if predictions.shape[1] == 2 else squared.sum(axis=1)
+    return np.asarray(weights @ each / weights.sum(axis=1))
+
+
 def _auroc(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
     classes = predictions.shape[1]
     truth = _one_hot(targets, classes)
@@ -160,6 +190,10 @@ def _rmse(predictions: Array, targets: NDArray[np.generic], weights: Array) -> A
     return np.asarray(np.sqrt(weights @ squared / weights.sum(axis=1)))
 
 
+def _mae(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    return np.asarray(weights @ np.abs(predictions - _columns(targets)).mean(axis=1) / weights.sum(axis=1))
+
+
 def _r2(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
     truth = _columns(targets)
     total = weights.sum(axis=1, keepdims=True)
@@ -176,8 +210,13 @@ WEIGHTED: dict[str, Metric] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "f1": _f1,
+    "precision": _precision,
+    "recall": _recall,
     "auroc": _auroc,
+    "top5_accuracy": _top5_accuracy,
+    "brier": _brier,
     "rmse": _rmse,
+    "mae": _mae,
     "r2": _r2,
     "loss": _loss,
 }

@@ -11,8 +11,9 @@ from typing import Literal, get_args
 from tuner.records import Direction
 
 MetricName = Literal[
-    "accuracy", "balanced_accuracy", "f1", "auroc", "micro_f1", "subset_accuracy", "rmse", "r2", "loss"
-]
+    "accuracy", "balanced_accuracy", "f1", "precision", "recall", "auroc", "average_precision", "quadratic_kappa",
+    "top5_accuracy", "brier", "micro_f1", "subset_accuracy", "rmse", "mae", "r2", "loss",
+]  # fmt: skip
 CostName = Literal["parameters", "flops", "latency_ms"]
 """What a network costs to use; smaller is better."""
 
@@ -39,10 +40,17 @@ METRICS: dict[str, Metric] = {
         Metric("accuracy", Direction.MAXIMIZE, ("classification",), is_share=True),
         Metric("balanced_accuracy", Direction.MAXIMIZE, ("classification",), is_share=True),
         Metric("f1", Direction.MAXIMIZE, ("classification", "multi_label"), is_share=True),
+        Metric("precision", Direction.MAXIMIZE, ("classification",), is_share=True),
+        Metric("recall", Direction.MAXIMIZE, ("classification",), is_share=True),
+        Metric("average_precision", Direction.MAXIMIZE, ("classification",), is_share=True),
+        Metric("quadratic_kappa", Direction.MAXIMIZE, ("classification",)),
+        Metric("top5_accuracy", Direction.MAXIMIZE, ("classification",), is_share=True),
+        Metric("brier", Direction.MINIMIZE, ("classification",)),
         Metric("micro_f1", Direction.MAXIMIZE, ("multi_label",), is_share=True),
         Metric("auroc", Direction.MAXIMIZE, ("classification", "multi_label"), is_share=True),
         Metric("subset_accuracy", Direction.MAXIMIZE, ("multi_label",), is_share=True),
         Metric("rmse", Direction.MINIMIZE, ("regression",)),
+        Metric("mae", Direction.MINIMIZE, ("regression",)),
         Metric("r2", Direction.MAXIMIZE, ("regression",)),
         Metric("loss", Direction.MINIMIZE, ("classification", "multi_label", "regression")),
     )

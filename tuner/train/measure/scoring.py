@@ -120,10 +120,7 @@ def f1(z_KNC: Outputs, y_N: Classes) -> Floats:
     """F1 of class 1 if there are two classes; else the mean over classes that occur or are predicted. Shape (K,)."""
     hits_KC, predicted_KC, support_C = _class_counts(z_KNC, y_N)
     either_KC = predicted_KC + support_C
-    score_KC = 2.0 * hits_KC / np.maximum(either_KC, 1)
-    if score_KC.shape[1] == 2:
-        return np.ascontiguousarray(score_KC[:, 1])
-    return np.array([row_means(score[either > 0]) for score, either in zip(score_KC, either_KC, strict=True)])
+    return _of_class_one_or_mean(2.0 * hits_KC / np.maximum(either_KC, 1), either_KC)
 
 
 def _class_counts(z_KNC: Outputs, y_N: Classes) -> tuple[Classes, Classes, Classes]:
@@ -166,12 +163,107 @@ def area(score_N: Floats, positive_N: npt.NDArray[np.bool_]) -> float:
     return float((below + not_above).sum()) / (2.0 * len(positives) * len(negatives))
 
 
+def precision(z_KNC: Outputs, y_N: Classes) -> Floats:
+    """The share of right ones among predictions of class 1 if there are two; else the mean over classes, as of `f1`."""
+    hits_KC, predicted_KC, support_C = _class_counts(z_KNC, y_N)
+    return _of_class_one_or_mean(hits_KC / np.maximum(predicted_KC, 1), predicted_KC + support_C)
+
+
+def recall(z_KNC: Outputs, y_N: Classes) -> Floats:
+    """The share of class 1's examples that are found if there are two; else the mean over classes, as of `f1`."""
+    hits_KC, predicted_KC, support_C = _class_counts(z_KNC, y_N)
+    return _of_class_one_or_mean(hits_KC / np.maximum(support_C, 1), predicted_KC + support_C)
+
+
+def _of_class_one_or_mean(score_KC: Floats, either_KC: Classes) -> Floats:
+    if score_KC.shape[1] == 2:
+        return np.ascontiguousarray(score_KC[:, 1])
+    return np.array([row_means(score[either > 0]) for score, either in zip(score_KC, either_KC, strict=True)])
+
+
+def quadratic_kappa(z_KNC: Outputs, y_N: Classes) -> Floats:
+    """Cohen's kappa of ordered classes, a mistake weighed by the square of its distance (Cohen 1968); shape (K,)."""
+    classes = np.arange(z_KNC.shape[-1])
+    weight_CC = np.square(classes[:, None] - classes).astype(np.float64)
+    support_C = np.bincount(y_N, minlength=len(classes))
+    found = []
+    for predicted_N in z_KNC.argmax(axis=-1):
+        seen_CC = np.bincount(len(classes) * y_N + predicted_N, minlength=weight_CC.size).reshape(weight_CC.shape)
+        by_chance_CC = np.outer(support_C, np.bincount(predicted_N, minlength=len(classes))) / len(y_N)
+        expected = (weight_CC * by_chance_CC).sum()
+        found.append(1.0 - (weight_CC * seen_CC).sum() / expected if expected else np.nan)
+    return np.array(found)
+
+
+def top5_accuracy(z_KNC: Outputs, y_N: Classes) -> Floats:
+    """Share of examples whose class has one of the five largest logits, shape (K,)."""
+    own_KN1 = z_KNC[:, np.arange(len(y_N)), y_N, None]
+    return row_means(((z_KNC > own_KN1).sum(axis=-1) < 5).astype(np.float64))
+
+
+def brier_score(z_KNC: Outputs, y_N: Classes) -> Floats:
+    """Mean squared error of the probabilities (Brier 1950): of class 1 if there are two, else summed over classes."""
+    return np.array([row_means(_squared_of_shares(z_NC.astype(np.float64), y_N)) for z_NC in z_KNC])
+
+
+def _squared_of_shares(z_NC: Floats, y_N: Classes) -> Floats:
+    with np.errstate(invalid="ignore", over="ignore"):
+        share_NC = np.exp(z_NC - z_NC.max(axis=1, keepdims=True))
+        share_NC /= share_NC.sum(axis=1, keepdims=True)
+        share_NC[np.arange(len(y_N)), y_N] -= 1.0
+        squared_NC = np.square(share_NC)
+    squared_N: Floats = squared_NC[:, 1] if z_NC.shape[1] == 2 else squared_NC.sum(axis=1)
+    return squared_N
+
+
+def average_precision(z_KNC: Outputs, y_N: Classes) -> Floats:
+    """Precision averaged over the examples of class 1, best first; of more classes one against the rest, averaged.
+
+    Classes without an example are left out. Shape (K,).
+    """
+    return np.array([_average_precision_of_trial(z_NC.astype(np.float64), y_N) for z_NC in z_KNC])
+
+
+def _average_precision_of_trial(z_NC: Floats, y_N: Classes) -> float:
+    if not np.isfinite(z_NC).all():
+        return float("nan")
+    if z_NC.shape[1] == 2:
+        return _average_precision(z_NC[:, 1] - z_NC[:, 0], y_N == 1)
+    z_NC = z_NC - z_NC.max(axis=1, keepdims=True)
+    score_NC = z_NC - np.log(np.exp(z_NC).sum(axis=1, keepdims=True))
+    each = [_average_precision(score_NC[:, c], y_N == c) for c in np.unique(y_N)]
+    return float(row_means(np.array(each)))
+
+
+def _average_precision(score_N: Floats, positive_N: npt.NDArray[np.bool_]) -> float:
+    if not positive_N.any():
+        return float("nan")
+    order = np.argsort(-score_N, kind="stable")
+    last_of_ties = np.append(np.diff(score_N[order]) != 0, True)
+    found = np.cumsum(positive_N[order])[last_of_ties]
+    of = np.flatnonzero(last_of_ties) + 1
+    return float((np.diff(found, prepend=0) * found / of).sum() / found[-1])
+
+
+def mean_absolute_error(z_KNT: Outputs, y_NT: npt.NDArray[np.floating], std_T: Floats) -> Floats:
+    """Of each target in its own units, averaged over targets; arguments and shape as of `root_mean_squared_error`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        error_KNT = np.abs(z_KNT.astype(np.float64) - y_NT)
+    return row_means(row_means(error_KNT.swapaxes(1, 2)) * std_T)
+
+
 METRICS: dict[str, Callable[[Outputs, npt.NDArray[Any]], Floats]] = {
     "balanced_accuracy": balanced_accuracy,
     "f1": f1,
+    "precision": precision,
+    "recall": recall,
     "auroc": auroc,
+    "average_precision": average_precision,
+    "quadratic_kappa": quadratic_kappa,
+    "top5_accuracy": top5_accuracy,
+    "brier": brier_score,
     "r2": r_squared,
 }
 """Of classes and of numbers; the accuracy comes with the loss."""
-METRICS_IN_UNITS: dict[str, Callable[..., Floats]] = {"rmse": root_mean_squared_error}
+METRICS_IN_UNITS: dict[str, Callable[..., Floats]] = {"rmse": root_mean_squared_error, "mae": mean_absolute_error}
 """Those that take `std_T`, the targets' units, besides."""
