@@ -21,6 +21,7 @@ from tuner.train.programs.fusion import fusion_key
 MAX_WIDTH_CPU = 16
 """Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""
 MAX_WIDTH_GPU = 256
+"""An upper end for the smallest networks; the others are limited by memory (`tuner.execute.widths`)."""
 EVALUATED_AT_ONCE = 256
 """Examples: `train.program.EVALUATION_ROWS`, which is not imported, since torch would be."""
 BUFFERS_PER_LAYER = 2
@@ -33,11 +34,15 @@ FIRST_ROOM = 3
 AHEAD_SECONDS = 0.3
 """Training that a worker of a CPU should have before it: enough to fill its cohorts where trials are short."""
 _REMEMBERED_JOBS = 8
+"""So few that the median follows when the search comes to longer trainings."""
 STATE_BYTES_CPU = 24 * 2**20
 """A cohort's parameters, gradients, moments and best weights stay within about so much on a CPU."""
 STATE_COPIES = 5
+"""Of the parameters: themselves, gradients, two moments, the best weights."""
 OPERATIONS_PER_LAYER = 14
 OPERATIONS_PER_STEP = 16
+"""Small operations of a training step, about: each costs the overhead that was measured at the start. On the estimate
+rest what `tuner check` says and which group goes first, no more."""
 
 
 @dataclass(frozen=True, slots=True)

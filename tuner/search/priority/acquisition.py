@@ -22,7 +22,8 @@ _UPWARDS_SHARE = 0.5
 """Of the moves in favoured columns, so many are upwards for certain."""
 _MOVED = {1: 0.8, 2: 0.5}
 _MOVED_LATER = 0.3
-"""Chance that a local move changes a coordinate of tier 1, of tier 2, of later tiers: soft priority."""
+"""Chance that a local move changes a coordinate of tier 1, of tier 2, of later tiers: soft priority. What a wrong
+order costs: `benchmarks/search_quality.py --shuffle-tiers`."""
 
 
 def log_expected_improvement(mean: Array, deviation: Array, incumbent: float) -> Array:

@@ -12,9 +12,11 @@ from tuner.ranking import usable_value
 from tuner.records import Direction, TrialRecord, TrialState
 
 _NUM_BEST = 3
+"""Whose median is looked at: one alone may owe its place to luck."""
 _NOISE_FACTOR = 2.0
 """A difference counts from so many standard errors on."""
 _LEAST_DIFFERENCE = 1e-3
+"""Where the noise is unknown, or nearly none on a large dev set: less is not worth a regularisation tier."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,8 @@ class Effort:
         return fit + ask + decisions * each
 
 
+# FULL is what the quality was measured with (`benchmarks/search_quality.py`); what decisions take is measured by
+# `benchmarks/search_cost.py`.
 FULL = Effort(fitted=160, iterations=30, conditioned=500, uniform=400, local=600, refinements=(0.1, 0.03))
 LIGHT = Effort(fitted=50, iterations=10, conditioned=120, uniform=80, local=160, refinements=(0.05,))
 QUICK = Effort(fitted=30, iterations=5, conditioned=60, uniform=40, local=80, refinements=())

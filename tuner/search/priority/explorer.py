@@ -27,9 +27,11 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _MODEL_PURPOSE, _SPREAD_PURPOSE, _DISTINCT_PURPOSE = 2, 3, 4
+"""Keep the random numbers apart; to change one is to change every search of the same seed."""
 _ENOUGH_EARLIER = 10
 """With so many trials of an earlier study, the model needs no opening pass."""
 _CHEAP_BASES = 3
+"""Without a model: the best trials that points are drawn around."""
 
 
 class Explorer:

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_JITTER = 1e-8
+_JITTER = 1e-8  # on the diagonal: two trials of one configuration would make the matrix singular
 _MIDDLE = 0.5  # of the last column: where the trend is zero
 _SCALARS = 3  # hyperparameters after the length scales: logs of signal, trend and noise variance
 _ROOT5 = math.sqrt(5.0)
@@ -25,7 +25,11 @@ _ROOT5 = math.sqrt(5.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """Log-normal priors of the kernel's hyperparameters."""
+    """Log-normal priors of the kernel's hyperparameters.
+
+    Weak, so that data soon overrule them: a wrong one costs more than a right one gains. Values are standardised, hence
+    the signal's median of 1.
+    """
 
     length_scales: Array
     """Median of each column's length scale, shape (columns,)."""
@@ -90,7 +94,7 @@ def fit(x: Array, y: Array, *, prior: Prior, unordered: Mask, iterations: int) -
         # Row by row the lower triangle is, for LAPACK, the upper one: nothing is copied.
         chol, failed = lapack.dpotrf(covariance.reshape(n, n).T, lower=0, overwrite_a=1)
         if failed:
-            return 1e10, np.zeros_like(theta)
+            return 1e10, np.zeros_like(theta)  # L-BFGS turns back, and its search goes on nearer by
         log_determinant = 2.0 * float(np.log(np.diag(chol)).sum())
         alpha = cho_solve((chol, False), y, check_finite=False)
         inverse, _ = lapack.dpotri(chol, lower=0, overwrite_c=1)

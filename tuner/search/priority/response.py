@@ -18,11 +18,14 @@ Array = NDArray[np.float64]
 
 _LENGTH_SCALES = {1: 0.3, 2: 0.6}
 _LATER_LENGTH_SCALE = 1.0
+"""Medians of the prior by tier, in unit coordinates. Shorter ones for all tiers gained nothing, and made a wrong order
+cost .04 (`docs/search.md`)."""
 _EPOCH_LENGTH_SCALE = 0.4
 """Short: curves cross, and at the first rung a slow starter must not seem settled."""
 _NUM_BASES = 5
 """Trials that local candidates are drawn around."""
 _NUM_REFINED = 5
+"""Candidates that small moves are tried from."""
 _NEAREST = 1e-3
 """A proposal is at least so far, in some coordinate, from every configuration tried."""
 

@@ -13,7 +13,7 @@ from tuner.train.rows.rows import RowLayout
 from tuner.train.settings import Settings
 
 SMALLEST = 1e-12
-"""Norm below which weights are as good as zero."""
+"""Norm below which weights are as good as zero: they are left alone, instead of being divided by it."""
 
 
 class RowMaxNorm:

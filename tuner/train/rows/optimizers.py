@@ -19,6 +19,7 @@ from tuner.train.settings import Settings
 
 ADAM_EPS = 1e-8
 RMSPROP_EPS = 1e-8
+"""Those of `torch.optim`, so that a row and a plain module agree."""
 NADAM_DECAY = 4e-3
 """Of the momentum's distance from its limit, as in `torch.optim`."""
 
@@ -68,10 +69,12 @@ class RowOptimizer:
     def step(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
         """Update the rows in place from their gradients, which are overwritten."""
         weights, weight_grads = p_KP[:, : self.num_decayed], g_KP[:, : self.num_decayed]
+        # In the order of the plain loop: what is clipped is the gradient with L1; L2 comes after, in the optimiser.
         if self.uses_l1:
             weight_grads.addcmul_(torch.sign(weights), scalars["l1"])
         if self.uses_clipping:
             norm_K1 = torch.linalg.vector_norm(g_KP, dim=1, keepdim=True)
+            # The 1e-6 is that of `torch.nn.utils.clip_grad_norm_`.
             g_KP.mul_((scalars["clip_norm"] / (norm_K1 + 1e-6)).clamp_max_(1.0))
         if self.uses_weight_decay:
             self.decay(weights, weight_grads, scalars)

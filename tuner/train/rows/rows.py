@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tuner.models.layers import Parameter, rounded_width
 
 ALIGNMENT = 64
+"""Numbers: four of the widest vectors that there are (16 of float32), as many as PyTorch's loops take at once."""
 NO_CLASS = -1e9
 """Bias of the outputs that rounding adds to a classifier: their probability and their gradient are exactly zero."""
 

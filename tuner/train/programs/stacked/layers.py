@@ -71,7 +71,8 @@ def emit_dense(tape: Tape, grads: Gradients, x_KBI: Tensor, weights: Weights, *,
     if tape.num_trials == 1:
         tape.backward.append(partial(torch.bmm, x_KIB, dy_KBO, out=weights.weight_grad))
     else:
-        # A batched product wants contiguous output; rows are not, so it goes through a scratch tensor.
+        # A batched product wants contiguous output; rows are not, so it goes through a scratch tensor. The backward
+        # pass runs from the list's end: the product first, then the copy.
         scratch_KIO = tape.buffer(*w_KIO.shape)
         tape.backward.append(partial(weights.weight_grad.copy_, scratch_KIO))
         tape.backward.append(partial(torch.bmm, x_KIB, dy_KBO, out=scratch_KIO))
