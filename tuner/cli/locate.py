@@ -88,7 +88,8 @@ def locate(study: str, *, results: Path, store: str | None = None) -> Location:
 
 def _name_and_folder(study: str, results: Path) -> tuple[str, Path]:
     path = Path(study)
-    if path.suffix in (".yaml", ".yml"):
+    is_study = StudyPaths(results / study).database.exists()  # which may be called like a file, too
+    if path.suffix in (".yaml", ".yml") and (path.exists() or not is_study):
         from tuner.spec.reader import read_study_name
 
         name = read_study_name(path)
