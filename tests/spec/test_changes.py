@@ -33,7 +33,10 @@ def changes(*overrides: str) -> list[Change]:
         ("data.split={train: 0.8, dev: 0.2}", "data.split: was auto, is {train: 0.8, dev: 0.2, test: 0}"),
         ("objective.metric=f1", "objective.metric: was auto, is f1"),
         ("training.epochs=9", "training.epochs: was 30, is 9"),
-        ("training.early_stopping={}", "training.early_stopping: was left out, is {patience: 5, min_delta: 0}"),
+        (
+            "training.early_stopping={}",
+            "training.early_stopping: was left out, is {patience: 5, min_delta: 0, monitor: metric}",
+        ),
         ("training.weight_decay=0.01", "training.weight_decay: was 0, is 0.01"),
         ("training.clip_norm=1", "training.clip_norm: was left out, is 1"),
         ("training.nesterov=true", "training.nesterov: was false, is true"),

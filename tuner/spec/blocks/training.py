@@ -19,12 +19,15 @@ MOST_EPOCHS = 1_000_000
 
 
 class EarlyStoppingSpec(Part):
-    """End a trial when its dev metric no longer improves; the best epoch's weights are kept in any case."""
+    """End a trial when what is monitored no longer improves; the best epoch's weights are kept in any case."""
 
     patience: Annotated[int, Field(ge=1)] = 5
     """Epochs without improvement before the trial ends."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
-    """Least change of the metric that counts as improvement."""
+    """Least change of it that counts as improvement."""
+    monitor: Literal["metric", "dev_loss", "train_loss"] = "metric"
+    """What has to improve: the dev metric, or a loss, which moves before an accuracy does and of which less is
+    better. Trials rank by the dev metric whatever is monitored."""
 
 
 _OF_THEIR_OWN: dict[str, Any] = {"optimizer": Optimizer, "batch_size": BatchSize | None}

@@ -247,7 +247,7 @@ def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:
     if stopping.patience >= spec.training.epochs:
         rule = f"never stops a trial of {spec.training.epochs} epochs"
         findings.warn((*path, "patience"), rule, remedy="write a smaller number")
-    if spec.objective.metric in SHARES and stopping.min_delta >= 1:
+    if spec.objective.metric in SHARES and stopping.monitor == "metric" and stopping.min_delta >= 1:
         findings.error(
             (*path, "min_delta"),
             f"must be less than 1 in units of {spec.objective.metric}",

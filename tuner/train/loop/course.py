@@ -51,8 +51,7 @@ class Course(ABC):
         """Add a finished epoch."""
         self.curve.append(result)
         rule = self.spec.training.early_stopping
-        min_delta = rule.min_delta if rule else 0.0
-        self.patience = self.patience.after(result.dev_metric, direction=self.direction, min_delta=min_delta)
+        self.patience = self.patience.after(result, direction=self.direction, rule=rule)
 
     @property
     def is_stopped_early(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from tuner.records import Direction
+from tuner.records import Direction, EpochResult
 from tuner.spec.model import EarlyStoppingSpec
 
 
@@ -13,16 +14,25 @@ class Patience:
     """Where a trial stands: see `EarlyStoppingSpec`. Saved in its checkpoint."""
 
     reference: float | None = None
-    """The last dev metric that counted as an improvement."""
+    """The last value of what is monitored that counted as an improvement."""
     stale_epochs: int = 0
     """Epochs since then."""
 
-    def after(self, value: float, *, direction: Direction, min_delta: float) -> Patience:
-        """The state after one more epoch with this dev metric."""
+    def after(self, result: EpochResult, *, direction: Direction, rule: EarlyStoppingSpec | None) -> Patience:
+        """The state after one more epoch; `direction` is that of the dev metric."""
+        monitored = "metric" if rule is None else rule.monitor
+        if monitored == "metric":
+            return self._after(result.dev_metric, direction, rule)
+        value = result.dev_loss if monitored == "dev_loss" else result.train_loss
+        # Users' own code may report no loss; that says nothing of whether it still falls.
+        return self if math.isnan(value) else self._after(value, Direction.MINIMIZE, rule)
+
+    def _after(self, value: float, direction: Direction, rule: EarlyStoppingSpec | None) -> Patience:
         if self.reference is None:
             return Patience(value, 0)
         gain = direction.sign * (value - self.reference)
-        return Patience(value, 0) if gain > min_delta else Patience(self.reference, self.stale_epochs + 1)
+        least = 0.0 if rule is None else rule.min_delta
+        return Patience(value, 0) if gain > least else Patience(self.reference, self.stale_epochs + 1)
 
     def exhausted(self, rule: EarlyStoppingSpec | None) -> bool:
         """Whether the trial should end."""
