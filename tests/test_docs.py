@@ -308,6 +308,7 @@ def test_the_metric_of_the_page_is_that_of_scikit_learn_also_when_resampled(monk
     assert found == pytest.approx([expected[0], cohen_kappa_score(targets[:30], logits[0, :30].argmax(axis=1))])
 
 
+@pytest.mark.slow  # what torch.optim imports at its first use
 def test_the_optimiser_of_the_page_follows_its_namesake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(optimizers.ROW_OPTIMIZERS, "adagrad", optimizers.RowOptimizer)
     monkeypatch.setattr(known_optimizers, "OPTIMIZERS", table := dict(known_optimizers.OPTIMIZERS))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 aten = torch.ops.aten
-LEAKY_SLOPE = 0.01
+_LEAKY_SLOPE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ def _threshold_backward(dy: Tensor, y: Tensor, *, grad_input: Tensor) -> None:
 
 
 def _leaky_relu_backward(dy: Tensor, y: Tensor, *, grad_input: Tensor) -> None:
-    aten.leaky_relu_backward.grad_input(dy, y, LEAKY_SLOPE, True, grad_input=grad_input)
+    aten.leaky_relu_backward.grad_input(dy, y, _LEAKY_SLOPE, True, grad_input=grad_input)
 
 
 def _elu_backward(dy: Tensor, x: Tensor, *, grad_input: Tensor) -> None:
@@ -50,8 +50,8 @@ ACTIVATIONS: Mapping[str, Elementwise] = {
         from_output=True, in_place=True, is_relu_like=True,
     ),
     "leaky_relu": Elementwise(
-        module=partial(nn.LeakyReLU, LEAKY_SLOPE),
-        forward=partial(nn.functional.leaky_relu_, negative_slope=LEAKY_SLOPE), backward=_leaky_relu_backward,
+        module=partial(nn.LeakyReLU, _LEAKY_SLOPE),
+        forward=partial(nn.functional.leaky_relu_, negative_slope=_LEAKY_SLOPE), backward=_leaky_relu_backward,
         from_output=True, in_place=True, is_relu_like=True,
     ),
     "tanh": Elementwise(
