@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from tests.contracts.store_contract import SPACE, epoch_result, train
 from tests.store.processes import next_line, python_process
-from tests.store.studies import garbage_page, reopen
+from tests.store.studies import garbage_page, make_study, reopen
 from tests.store.test_convert import as_journal
 from tuner.cli.best import best
 from tuner.cli.confirm import confirm
@@ -177,6 +177,13 @@ def test_status_of_an_old_study_waits_for_its_finalists(paths: StudyPaths, resul
             store.set("sweep", {"search": {"trials": 1}, "finalists": finalists})
             store.flush()
             assert state_of(replace(read_study(paths, study="digits"), lease=None)) == (state, "")
+
+
+def test_a_study_with_more_trials_than_its_sweep_asks_for_now_is_finished(paths: StudyPaths) -> None:
+    make_study(paths, num_trials=2)
+    for trials, state in ((1, "finished"), (2, "finished"), (3, "stopped")):
+        found = read_study(paths, study="digits")
+        assert state_of(replace(found, facts={"sweep": {"search": {"trials": trials}}})) == (state, "")
 
 
 @pytest.mark.slow

@@ -14,6 +14,15 @@ def parts(train: float, dev: float, *, target: float | None = 0.01, num: int = 2
     return error_parts(result, metric=metric, num_train=num, num_dev=num, target_error=target)
 
 
+def test_a_share_within_a_quarter_of_a_percent_of_its_target_has_reached_it_and_an_error_with_units_must_reach_it() -> (
+    None
+):
+    for dev, reached in ((0.988, True), (0.987, False)):
+        assert (parts(0.99, dev).verdict is Verdict.AT_TARGET) is reached
+    for dev, reached in ((1.0, True), (1.002, False)):
+        assert (parts(0.9, dev, target=1.0, metric="rmse").verdict is Verdict.AT_TARGET) is reached
+
+
 @pytest.mark.parametrize(
     ("train", "dev", "target", "verdict"),
     [

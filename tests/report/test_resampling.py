@@ -143,3 +143,26 @@ def test_label_metrics_agree_with_scikit_learn() -> None:
         drawn = np.repeat(np.arange(60), weights[3].astype(int))
         again = resampled_metric(name, shares[drawn], truth[drawn], np.ones((1, 60)))
         assert samples[3] == pytest.approx(again[0]), name
+
+
+def test_the_first_resample_is_the_dev_set_and_each_draws_as_many_examples() -> None:
+    weights = resample_weights(60, resamples=5)
+    assert weights.shape == (5, 60)
+    assert set(weights[0]) == {1.0}
+    assert weights.sum(axis=1).tolist() == [60.0] * 5
+    assert len({tuple(row) for row in weights}) == 5
+
+
+def test_errors_of_several_outputs_count_all_of_them() -> None:
+    targets = np.random.default_rng(0).standard_normal((60, 2))
+    predictions = targets + np.array([0.0, 2.0])
+    assert resampled_metric("rmse", predictions, targets, np.ones((1, 60)))[0] == pytest.approx(2**0.5)
+
+
+def test_the_interval_of_r2_is_that_of_the_share_which_it_leaves_unexplained() -> None:
+    left = 0.3 + 0.02 * np.random.default_rng(0).standard_normal(200)
+    of_left, of_r2 = (
+        bootstrap_interval(name, v, s, 100) for name, v, s in (("rmse", 0.3, left), ("r2", 0.7, 1 - left))
+    )
+    assert 0.7 in of_r2
+    assert (of_r2.low, of_r2.high) == pytest.approx((1 - of_left.high, 1 - of_left.low))

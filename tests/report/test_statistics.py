@@ -49,6 +49,11 @@ def test_identical_networks_tie_and_one_that_dominates_does_not() -> None:
     assert tie_group(np.array([0.95, 0.9, 0.9]), samples + np.array([0.05, 0, 0])).tolist() == [True, False, False]
 
 
+def test_without_predictions_a_lead_beyond_the_luck_of_two_dev_sets_tells_networks_apart() -> None:
+    values, sd = np.array([0.9, 0.88, 0.86, 0.5]), np.full(4, 0.01)  # of three leads, one within 0.030 is luck
+    assert unpaired_tie_group(values, sd).tolist() == [True, True, False, False]
+
+
 @pytest.mark.slow
 def test_without_predictions_the_group_is_wider() -> None:
     wider = 0

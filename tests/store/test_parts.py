@@ -156,6 +156,16 @@ def test_a_store_in_memory_gives_the_seeds_that_a_database_gives(tmp_path: Path)
     assert [r.seed for r in memory] == [r.seed for r in stored]
 
 
+def test_interrupted_are_those_that_ran_and_those_that_paused_short_of_where_they_were_sent() -> None:
+    at = {"best": epoch_result(3, 0.5), "last": epoch_result(3, 0.5)}
+    states = [
+        (TrialState.RUNNING, 3), (TrialState.RUNNING, 9), (TrialState.PAUSED, 3), (TrialState.PAUSED, 9),
+        (TrialState.PRUNED, 9), (TrialState.FAILED, 9),
+    ]  # fmt: skip
+    records = [replace(running(to_epoch=to, **at), number=n, state=state) for n, (state, to) in enumerate(states)]
+    assert [record.number for record in MemoryStore(records=records).interrupted()] == [0, 1, 3]
+
+
 def test_each_trial_that_is_started_with_facts_has_its_own() -> None:
     with pytest.raises(ValueError, match="zip"):
         MemoryStore().start([(SPACE.default(), 1, "")] * 2, facts=[{"repeat_of": 3}])

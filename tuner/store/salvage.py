@@ -140,10 +140,7 @@ def _readable_copy(path: Path, *, template: Path, folder: Path) -> Path:
         header = bytearray(file.read(100))
         if not header.startswith(b"SQLite format 3\0"):
             header = bytearray(sound.read(100))
-        page_bytes = int.from_bytes(header[16:18], "big")
-        pages = path.stat().st_size // (65536 if page_bytes == 1 else page_bytes or 4096)
-        header[28:32] = pages.to_bytes(4, "big")
-        header[92:96] = header[24:28]  # else SQLite takes the number of pages for outdated
+        header[28:32] = bytes(4)  # where no number of pages is said, SQLite counts those that there are
         file.seek(0)
         file.write(header)
     return copy
