@@ -27,7 +27,7 @@ from types import ModuleType
 
 from tuner.errors import MissingExtraError, UserCodeError
 
-EXTRAS_OF_USERS: Mapping[str, str] = {"lightning": "lightning", "pytorch_lightning": "lightning"}
+_EXTRAS_OF_USERS: Mapping[str, str] = {"lightning": "lightning", "pytorch_lightning": "lightning"}
 """Packages that users' code imports, by the extra that brings them."""
 _LOADERS = ((ExtensionFileLoader, EXTENSION_SUFFIXES), (SourceFileLoader, SOURCE_SUFFIXES))
 """What a folder's files are loaded by."""
@@ -85,7 +85,7 @@ def _load_module(module_name: str, *, root: Path) -> ModuleType:
     except UserCodeError:
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS_OF_USERS.get(error.name or "")):
+        if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS_OF_USERS.get(error.name or "")):
             require(str(error.name), extra=extra)
         raise UserCodeError(f"importing {module_name} failed: {type(error).__name__}: {error}") from error
 

@@ -13,7 +13,7 @@ from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import StorageError, TunerError, UsageError
 from tuner.records import TrialState
 
-LOW_DISK_BYTES = 1_000_000_000
+_LOW_DISK_BYTES = 1_000_000_000
 _PACKAGES = ("tuner", "torch", "optuna", "numpy", "pandas", "scikit-learn", "SQLAlchemy", "pydantic")
 _EXTRAS = ("psycopg", "optuna-dashboard", "pyarrow", "cmaes")
 
@@ -91,7 +91,7 @@ def _machine(results: Path) -> Iterator[tuple[str, str]]:
     yield "compiled steps", _compiled_steps()
     folder = next(path for path in (results.absolute(), *results.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    yield "free disk", f"{free / 1e9:.1f} GB at {folder}{' (low)' if free < LOW_DISK_BYTES else ''}"
+    yield "free disk", f"{free / 1e9:.1f} GB at {folder}{' (low)' if free < _LOW_DISK_BYTES else ''}"
 
 
 def _devices() -> list[str]:

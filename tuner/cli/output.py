@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import click
 
-OUTPUT_FAILED = 5
+_OUTPUT_FAILED = 5
 """Exit code where standard output could not take what it was asked for."""
 _NOBODY_READS = (errno.EPIPE, errno.EIO, errno.EBADF)
 """A pipe whose reader has gone (`| head -1`), a terminal that was closed, a stream that was closed from the start."""
@@ -60,7 +60,7 @@ def exit_code(code: int, output: Output) -> int:
     if failure is None or failure.errno in _NOBODY_READS:
         return code
     click.echo(f"error: standard output cannot be written: {failure.strerror}; nothing else was lost by it", err=True)
-    return code or OUTPUT_FAILED
+    return code or _OUTPUT_FAILED
 
 
 def _open_what_is_closed() -> None:

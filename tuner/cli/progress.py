@@ -21,7 +21,7 @@ from tuner.spec.known.metrics import known_direction
 from tuner.spec.model import SweepSpec
 from tuner.sweep.watcher import Watcher
 
-SHOWN_RUNNING = 6
+_SHOWN_RUNNING = 6
 """Running trials in the live display."""
 
 
@@ -35,11 +35,11 @@ def open_progress(spec: SweepSpec, *, quiet: bool, verbose: bool) -> Iterator[Wa
     if quiet:
         yield Watcher()
     elif console.is_terminal:
-        display = LiveProgress(spec, console)
+        display = _LiveProgress(spec, console)
         with display.live:
             yield display
     else:
-        yield LineProgress(spec)
+        yield _LineProgress(spec)
 
 
 def _handler(console: Console) -> logging.Handler:
@@ -47,14 +47,14 @@ def _handler(console: Console) -> logging.Handler:
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
-        handler.setFormatter(VisibleFormatter("%(message)s"))
+        handler.setFormatter(_VisibleFormatter("%(message)s"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(VisibleFormatter("%(levelname)s %(message)s"))
+        handler.setFormatter(_VisibleFormatter("%(levelname)s %(message)s"))
     return handler
 
 
-class VisibleFormatter(logging.Formatter):
+class _VisibleFormatter(logging.Formatter):
     """Messages quote names, and errors of users' code: none of them may command the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -108,7 +108,7 @@ class Standing:
         return pace * max(0, (self.finalists if self.confirming else self.total) - self.ended)
 
 
-class LineProgress(Watcher):
+class _LineProgress(Watcher):
     """One line for each trial that ends; for pipes, logs and CI."""
 
     def __init__(self, spec: SweepSpec) -> None:
@@ -125,7 +125,7 @@ class LineProgress(Watcher):
         _print_line(line)
 
 
-class LiveProgress(Watcher):
+class _LiveProgress(Watcher):
     """Overall bar, best so far, and the running trials, redrawn in place."""
 
     def __init__(self, spec: SweepSpec, console: Console) -> None:
@@ -178,7 +178,7 @@ class LiveProgress(Watcher):
             table.add_column(name, justify="left" if name == "tier" else "right")
         running = sorted((r for r in list(standing.running.values()) if r.epochs), key=lambda r: r.number)
         waiting = len(standing.running) - len(running)
-        for record in running[:SHOWN_RUNNING]:
+        for record in running[:_SHOWN_RUNNING]:
             last = record.last
             figures = ("", "", "") if last is None else (
                 f"{last.train_loss:.4f}", f"{last.dev_loss:.4f}", f"{last.dev_metric:.4f}",
@@ -194,7 +194,7 @@ class LiveProgress(Watcher):
             parts.append(f"  best: trial {standing.best.number}, dev {standing.best.value:.4f}")
         if running:
             parts.append(table)
-        more = max(0, len(running) - SHOWN_RUNNING)
+        more = max(0, len(running) - _SHOWN_RUNNING)
         if more or waiting:
             parts.append(f"  [dim]{f'and {more} more, ' if more else ''}{waiting} waiting[/]")
         return Group(*parts)  # type: ignore[arg-type]

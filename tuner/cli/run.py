@@ -15,7 +15,7 @@ from tuner.errors import TunerError, UsageError
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-class Duration(click.ParamType[float]):
+class _Duration(click.ParamType[float]):
     """`90`, `30m`, `2h`, `1h30m`: seconds."""
 
     name = "duration"
@@ -33,7 +33,7 @@ class Duration(click.ParamType[float]):
 @click.command()
 @click.argument("sweep", type=click.Path(path_type=Path))
 @click.option("-n", "--trials", type=click.IntRange(1), help="Total number of trials, instead of the sweep file's.")
-@click.option("--time", "seconds", type=Duration(), help="End this run after so long (30m, 2h); continue it later.")
+@click.option("--time", "seconds", type=_Duration(), help="End this run after so long (30m, 2h); continue it later.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
 @click.option("--devices", help="Where to train: cpu, cuda, cuda:0,cuda:1, mps; the best there is by default.")
 @click.option(

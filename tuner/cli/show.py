@@ -21,7 +21,7 @@ from tuner.records import EpochResult, TrialRecord
 if TYPE_CHECKING:
     from tuner.store.study_data import StudyData
 
-MAX_ROWS = 12
+_MAX_ROWS = 12
 """Rows of a learning curve that are shown; the first, the best and the last are always among them."""
 
 _finalist = click.option("--finalist", is_flag=True, help="N is a re-training of a finalist, not a trial.")
@@ -238,10 +238,10 @@ def _table(curve: Sequence[EpochResult], *, metric: str) -> Iterator[str]:
 
 
 def _sample(curve: Sequence[EpochResult], *, best: int) -> list[EpochResult]:
-    """At most `MAX_ROWS` epochs, evenly spread, and the best one."""
-    if len(curve) <= MAX_ROWS:
+    """At most `_MAX_ROWS` epochs, evenly spread, and the best one."""
+    if len(curve) <= _MAX_ROWS:
         return list(curve)
-    count = MAX_ROWS - 1
+    count = _MAX_ROWS - 1
     places = {round(i * (len(curve) - 1) / (count - 1)) for i in range(count)}
     places |= {place for place, result in enumerate(curve) if result.epoch == best}
     return [curve[place] for place in sorted(places)]

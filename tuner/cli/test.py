@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tuner.spec.model import SweepSpec
     from tuner.store.study_data import StudyData
 
-RESAMPLES = 1000
+_RESAMPLES = 1000
 
 
 @click.command()
@@ -125,7 +125,7 @@ def _evaluate(
     with trained_weights(weights_path) as weights:
         outputs = outputs_of(task, params, weights, split, seed=seed)
     value = float(score(task, outputs, split).metric[0])
-    low, high = resampled_interval(task, outputs, split.targets, value=value, resamples=RESAMPLES)
+    low, high = resampled_interval(task, outputs, split.targets, value=value, resamples=_RESAMPLES)
     return {
         "value": value,
         "interval": [low, high],

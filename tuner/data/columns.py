@@ -20,7 +20,7 @@ from tuner.data.preparation import MOST_CATEGORIES
 from tuner.data.text import DATE, clean, quoted
 from tuner.errors import DataError
 
-MOST_MIXED_CATEGORIES = 20
+_MOST_MIXED_CATEGORIES = 20
 """A column of numbers and texts, such as 0, 1, 2, 3+, holds categories if it has at most so many distinct values."""
 MOST_DISTINCT_TEXTS = 10_000
 """Of all examples together; a column with more is refused before the training part is known."""
@@ -135,7 +135,7 @@ class ColumnSurvey:
             if "infinite" in self._first:
                 raise is_beyond(name, self._first["infinite"][0], np.inf)
             return NumberColumn(name)
-        mostly_numbers = len(self._texts) > MOST_MIXED_CATEGORIES and 2 * self._num_strays < self._num_rows
+        mostly_numbers = len(self._texts) > _MOST_MIXED_CATEGORIES and 2 * self._num_strays < self._num_rows
         if mostly_numbers or not self._strays_in_source:
             row, text = self._first["stray"]
             raise DataError(

@@ -18,7 +18,7 @@ from tuner.errors import DataError
 from tuner.spec.model import DataSpec
 
 
-class SealedExamples:
+class _SealedExamples:
     """Examples that are set aside for the one final test. Only `tuner.data.test_set` opens them."""
 
     __slots__ = ("__examples", "input_hashes", "sha256")
@@ -44,7 +44,7 @@ class Parts:
 
     train: Examples
     dev: Examples
-    test: SealedExamples | None
+    test: _SealedExamples | None
     notes: tuple[str, ...]
     folds: tuple[Positions, ...] = ()
     """Positions in `train`, which then holds all examples that are not for the test; `dev` repeats those of the
@@ -68,7 +68,7 @@ def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None) -> Pa
     train, dev, test = split_examples(examples, data)
     if data.stream and data.order is None:
         train, dev, test = (np.sort(part) for part in (train, dev, test))  # read forwards; see `train.batch.order`
-    sealed = SealedExamples(examples.take(test)) if len(test) else None
+    sealed = _SealedExamples(examples.take(test)) if len(test) else None
     if data.folds is not None:
         if examples.parts is not None and (examples.parts == DEV).any():
             raise DataError("data.folds makes dev examples of the training examples, and dev examples are given apart")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 
-MATERIAL = 0.55
+_MATERIAL = 0.55
 """An AUROC whose interval begins above this is worth a warning."""
 EXAMPLES = 1000
 """Of each part, at most; more would take longer and tell little more."""
@@ -54,7 +54,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Contrast:
+class _Contrast:
     """How well train and dev examples can be told apart."""
 
     auroc: float
@@ -67,7 +67,7 @@ class Contrast:
 
     @property
     def material(self) -> bool:
-        return self.low > MATERIAL
+        return self.low > _MATERIAL
 
 
 def part_of(split: Split, examples: Examples) -> Part:
@@ -92,7 +92,7 @@ def _stretches(times: Array) -> Groups:
     return (place * _STRETCHES // max(1, len(times))).astype(np.int64)
 
 
-def contrast(train: Part, dev: Part) -> Contrast | None:
+def contrast(train: Part, dev: Part) -> _Contrast | None:
     """Learn to tell the parts apart; None where there are too few examples or groups to learn from.
 
     The time that this takes does not grow with the number of examples or features.
@@ -113,7 +113,7 @@ def contrast(train: Part, dev: Part) -> Contrast | None:
     ]
     auroc, error, used = max(found, key=lambda f: f[0] - _QUANTILE * f[1])
     half = _QUANTILE * error
-    return Contrast(
+    return _Contrast(
         auroc=auroc,
         low=max(0.0, auroc - half),
         high=min(1.0, auroc + half),
@@ -148,7 +148,7 @@ def _importances(model: ExtraTreesClassifier) -> Array:
     return np.nan_to_num(found)
 
 
-def note_on_contrast(found: Contrast, names: Sequence[str]) -> str:
+def note_on_contrast(found: _Contrast, names: Sequence[str]) -> str:
     """A sentence for the data's notes.
 
     Args:

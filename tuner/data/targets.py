@@ -15,7 +15,7 @@ from tuner.errors import DataError
 
 MOST_INTEGER_CLASSES = 50
 """With more distinct integers, a target is a number to predict, unless `task: classification` says otherwise."""
-LEAST_EXAMPLES_OF_AN_INTEGER_CLASS = 5
+_LEAST_EXAMPLES_OF_AN_INTEGER_CLASS = 5
 """Average; with fewer examples of each distinct integer, a target is a number to predict (two are always classes)."""
 
 
@@ -108,7 +108,7 @@ def _looks_like_classes(raw: npt.NDArray[Any]) -> bool:
     if raw.dtype.kind == "f" and not _is_whole(raw).all():
         return False
     distinct = len(np.unique(raw))
-    often = len(raw) >= LEAST_EXAMPLES_OF_AN_INTEGER_CLASS * distinct
+    often = len(raw) >= _LEAST_EXAMPLES_OF_AN_INTEGER_CLASS * distinct
     return distinct <= 2 or (distinct <= MOST_INTEGER_CLASSES and often)
 
 

@@ -13,7 +13,7 @@ from tuner.spec.known.knowledge import Bounds
 from tuner.spec.space import Dimension, Space
 
 _LEAST_NEAR = 3
-NEAR = 0.1
+_NEAR = 0.1
 """Within this share of the range, on its own scale, counts as near the bound."""
 
 
@@ -101,7 +101,7 @@ def _is_near(dimension: Dimension, value: ParamValue, side: Literal["low", "high
     unit = dimension.to_unit(value)
     if dimension.kind == "int" and value == _bound(dimension, side):
         return True
-    return unit <= NEAR if side == "low" else unit >= 1 - NEAR
+    return unit <= _NEAR if side == "low" else unit >= 1 - _NEAR
 
 
 def _bound(dimension: Dimension, side: Literal["low", "high"]) -> ParamValue:

@@ -10,19 +10,19 @@ from enum import StrEnum
 
 from tuner.records import Direction, EpochResult, Json
 
-FIRST_PART = 0.1
+_FIRST_PART = 0.1
 """A best epoch within this first part of the training came too early: the training is too long, or too fast."""
-LAST_PART = 0.25
+_LAST_PART = 0.25
 """A best epoch within this last part, on a curve that still rises: train longer."""
-OVERFIT_RISE = 0.1
+_OVERFIT_RISE = 0.1
 """The dev loss has risen by this share above its lowest while the training loss fell."""
 JITTER = 2.0
 """Epoch-to-epoch changes this many times larger than the dev set's noise explains."""
-DEAD_SHARE = 0.5
+_DEAD_SHARE = 0.5
 """More than this share of a layer's units never fire."""
-VANISHING_RATIO = 1e-3
+_VANISHING_RATIO = 1e-3
 """Gradient of the first layer against that of the last."""
-EXPLODING_NORM = 1e2
+_EXPLODING_NORM = 1e2
 _MIN_EPOCHS = 5
 """Shorter curves say nothing of their shape."""
 
@@ -88,7 +88,7 @@ def _overfitting(curve: Sequence[EpochResult]) -> Flag | None:
         return None
     # Two epochs in the middle of what follows must agree, so that one bad epoch is not taken for a trend.
     end = sorted(e.dev_loss for e in after[-3:])[len(after[-3:]) // 2]
-    risen = end > (1 + OVERFIT_RISE) * curve[lowest].dev_loss + 1e-9
+    risen = end > (1 + _OVERFIT_RISE) * curve[lowest].dev_loss + 1e-9
     if not risen or after[-1].train_loss > curve[lowest].train_loss:
         return None
     rise = end / curve[lowest].dev_loss - 1 if curve[lowest].dev_loss > 0 else math.inf
@@ -101,18 +101,18 @@ def _length(curve: Sequence[EpochResult], direction: Direction, noise_sd: float)
     epochs = len(curve)
     best = _best_index(curve, direction)
     place = (best + 1) / epochs
-    if place <= FIRST_PART:
-        text = f"best epoch {curve[best].epoch} of {epochs}, in the first {FIRST_PART:.0%}"
+    if place <= _FIRST_PART:
+        text = f"best epoch {curve[best].epoch} of {epochs}, in the first {_FIRST_PART:.0%}"
         return Flag(FlagKind.BEST_EARLY, text)
-    start = min(epochs - 2, math.floor((1 - LAST_PART) * epochs))
-    if place > 1 - LAST_PART:
+    start = min(epochs - 2, math.floor((1 - _LAST_PART) * epochs))
+    if place > 1 - _LAST_PART:
         before = _best_value(curve[:start], direction)
         gain = _gain(before, curve[best].dev_metric, direction)
         total = _gain(curve[0].dev_metric, curve[best].dev_metric, direction)
         if gain > max(noise_sd, 0.01 * total) and _mean_rises(curve[start:], direction):
-            text = f"still improving at the end: {gain:.3g} better in the last {LAST_PART:.0%} of {epochs} epochs"
+            text = f"still improving at the end: {gain:.3g} better in the last {_LAST_PART:.0%} of {epochs} epochs"
             return Flag(FlagKind.STILL_IMPROVING, text)
-    quarter = max(2, round(LAST_PART * epochs))
+    quarter = max(2, round(_LAST_PART * epochs))
     left = _gain(_best_value(curve[:quarter], direction), curve[best].dev_metric, direction)
     if epochs >= 2 * _MIN_EPOCHS and noise_sd > 0 and left <= 0.5 * noise_sd:
         text = f"saturated by epoch {curve[quarter - 1].epoch} of {epochs}: only {left:.2g} was gained after it"
@@ -136,17 +136,17 @@ def _signal_flags(facts: Mapping[str, Json]) -> list[Flag]:
     flags = []
     dead = _by_layer(facts.get("dead_units"))
     worst = max(dead, key=lambda layer: dead[layer], default=None)
-    if worst is not None and dead[worst] > DEAD_SHARE:
+    if worst is not None and dead[worst] > _DEAD_SHARE:
         flags.append(Flag(FlagKind.DEAD_UNITS, f"{dead[worst]:.0%} of the units of {worst} never fire"))
     norms = _by_layer(facts.get("gradient_norms"))
     if len(norms) < 2:
         return flags
     (first, first_norm), *_, (last, last_norm) = norms.items()
-    if last_norm > 0 and first_norm < VANISHING_RATIO * last_norm:
+    if last_norm > 0 and first_norm < _VANISHING_RATIO * last_norm:
         text = f"the gradient of {first} is {first_norm / last_norm:.0e} of that of {last}"
         flags.append(Flag(FlagKind.VANISHING_GRADIENTS, text))
     largest = max(norms, key=lambda layer: norms[layer])
-    if norms[largest] > EXPLODING_NORM:
+    if norms[largest] > _EXPLODING_NORM:
         flags.append(Flag(FlagKind.EXPLODING_GRADIENTS, f"the gradient of {largest} has norm {norms[largest]:.3g}"))
     return flags
 

@@ -15,11 +15,11 @@ from tuner.diagnose.intervals import Interval, difference_interval, wilson_inter
 from tuner.records import Direction, EpochResult
 from tuner.spec.known.metrics import METRICS, SHARES
 
-MATERIAL_SHARE = 0.005
+_MATERIAL_SHARE = 0.005
 """Half a percentage point: a smaller part of an error rate is not worth acting on."""
-TARGET_SLACK = 0.0025
+_TARGET_SLACK = 0.0025
 """So little above the target error counts as having reached it."""
-MATERIAL_PART = 0.25
+_MATERIAL_PART = 0.25
 """A part below a quarter of the dev error is not what to act on."""
 
 
@@ -119,9 +119,9 @@ def error_parts(
     bias, variance = train_error - target, dev_error - train_error
     bias_interval = of_train.shifted(-target)
     variance_interval = difference_interval(dev_error, of_dev, train_error, of_train)
-    material = MATERIAL_PART * dev_error
+    material = _MATERIAL_PART * dev_error
     if metric in SHARES:
-        material = max(material, MATERIAL_SHARE)
+        material = max(material, _MATERIAL_SHARE)
     return ErrorParts(
         metric=metric,
         train_error=train_error,
@@ -138,7 +138,7 @@ def error_parts(
         verdict=_verdict(
             has_bias=bias >= material and bias_interval.low > 0,
             has_variance=variance >= material and variance_interval.low > 0,
-            at_target=dev_error <= target + (TARGET_SLACK if metric in SHARES and target_error else 0.0),
+            at_target=dev_error <= target + (_TARGET_SLACK if metric in SHARES and target_error else 0.0),
             target_given=target_error is not None,
             is_guess=guess_error is not None and of_dev.high >= guess_error,
         ),

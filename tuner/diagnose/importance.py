@@ -23,7 +23,7 @@ from tuner.spec.space import Dimension, Space
 
 Array = NDArray[np.float64]
 
-NEGLIGIBLE = 0.05
+_NEGLIGIBLE = 0.05
 """A hyperparameter that explains less of the variation than this does not matter."""
 FALSE_ALARM = 0.03
 """Share of studies of pure noise in which some hyperparameter seems to matter."""
@@ -153,7 +153,7 @@ def _judged(candidate: _Candidate, before: Array, block: Array, ranks: Array, *,
 
 def _finding(share: float, interval: Interval, floor: float) -> Finding:
     # Only where luck alone could not have hidden an effect worth knowing of.
-    if max(interval.high, floor) < NEGLIGIBLE:
+    if max(interval.high, floor) < _NEGLIGIBLE:
         return Finding.DOES_NOT_MATTER
     return Finding.MATTERS if share > floor else Finding.CANNOT_TELL
 

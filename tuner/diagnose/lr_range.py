@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SMOOTHED = 2
+_SMOOTHED = 2
 """Neighbours on each side that a loss is averaged with."""
-MARGIN = 3.0
+_MARGIN = 3.0
 """How far below the rate of the lowest loss a rate must stay: that one is about to diverge."""
-LEAST_FALL = 0.05
+_LEAST_FALL = 0.05
 """Of the first loss; less is no learning."""
 EXPLODED = 1.5
 """A loss so many times the lowest, and above the first, has exploded."""
@@ -39,7 +39,7 @@ def suggest(rates: Sequence[float], losses: Sequence[float]) -> Suggestion | Non
     """
     smooth = smoothed(losses)
     first = smooth[0] if smooth else math.nan
-    if len(smooth) < 2 * SMOOTHED + 2 or not min(smooth) < (1 - LEAST_FALL) * first:
+    if len(smooth) < 2 * _SMOOTHED + 2 or not min(smooth) < (1 - _LEAST_FALL) * first:
         return None
     lowest = min(range(len(smooth)), key=lambda i: smooth[i])
     falls = [(smooth[i - 1] - smooth[i + 1], i) for i in range(1, lowest)] or [(0.0, lowest)]
@@ -47,7 +47,7 @@ def suggest(rates: Sequence[float], losses: Sequence[float]) -> Suggestion | Non
     exploded = next((i for i in range(lowest, len(smooth)) if smooth[i] > max(EXPLODED * smooth[lowest], first)), None)
     if exploded is None and len(smooth) < len(losses):
         exploded = len(smooth)  # the next loss is no number
-    bold = rates[lowest] / MARGIN
+    bold = rates[lowest] / _MARGIN
     rate = min(math.sqrt(rates[steepest] * bold), bold)
     end = "does not explode in this range" if exploded is None else f"explodes from {rates[exploded]:.2g} on"
     reason = f"the loss falls fastest at {rates[steepest]:.2g}, is lowest at {rates[lowest]:.2g} and {end}"
@@ -58,8 +58,8 @@ def smoothed(losses: Sequence[float]) -> list[float]:
     """Each loss averaged with its neighbours, up to the first that is no number."""
     finite = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
     return [
-        sum(losses[max(0, i - SMOOTHED) : min(finite, i + SMOOTHED + 1)])
-        / (min(finite, i + SMOOTHED + 1) - max(0, i - SMOOTHED))
+        sum(losses[max(0, i - _SMOOTHED) : min(finite, i + _SMOOTHED + 1)])
+        / (min(finite, i + _SMOOTHED + 1) - max(0, i - _SMOOTHED))
         for i in range(finite)
     ]
 

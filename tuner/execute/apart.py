@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 START_METHOD = "spawn"
 """How the process begins: with nothing of this one. Tests that look at something else fork it, to be quick."""
-LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.2
 """So often it is looked at whether the process still lives."""
 JOIN_SECONDS = 5.0
 """So long the process may take to end by itself when it has answered."""
@@ -71,7 +71,7 @@ class _RaisedThereError(Exception):
 
 def _received(connection: Connection, process: BaseProcess) -> Any:
     """The answer; what the process forked may hold its end of the pipe open, so an end is not awaited there alone."""
-    while not connection.poll(LOOK_SECONDS):
+    while not connection.poll(_LOOK_SECONDS):
         if process.exitcode is not None and not connection.poll():
             raise TunerError(_how_it_ended(process))
     try:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-Topology = Mapping[int, tuple[int, int]]
+_Topology = Mapping[int, tuple[int, int]]
 """The socket and the physical core of each CPU. Two CPUs of one physical core share its units."""
 
 
@@ -38,7 +38,7 @@ def cores_to_pin(count: int) -> list[int] | None:
     return spread(free, read_topology(free))[:count] if len(free) >= count else None
 
 
-def spread(cores: Collection[int], topology: Topology) -> list[int]:
+def spread(cores: Collection[int], topology: _Topology) -> list[int]:
     """CPUs in the order in which to use them: sockets in turn, and second threads of physical cores last."""
     rank: dict[int, int] = {}
     threads: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -76,7 +76,7 @@ def _is_of_the_kernel(pid: int) -> bool:
     return "VmSize:" not in Path(f"/proc/{pid}/status").read_text()
 
 
-def read_topology(cores: Iterable[int], *, root: Path = Path("/sys/devices/system/cpu")) -> Topology:
+def read_topology(cores: Iterable[int], *, root: Path = Path("/sys/devices/system/cpu")) -> _Topology:
     """What the kernel says of these CPUs; each is a physical core of one socket where it says nothing."""
     found: dict[int, tuple[int, int]] = {}
     for core in cores:

@@ -34,9 +34,9 @@ from tuner.train.way import Way
 
 log = logging.getLogger(__name__)
 
-WATCH_SECONDS = 1.0
+_WATCH_SECONDS = 1.0
 """While workers load, it is looked so often whether one has stalled."""
-MAX_EARLY_DEATHS = 3
+_MAX_EARLY_DEATHS = 3
 """So many workers may die in a row before one of them has loaded the data."""
 
 
@@ -72,7 +72,7 @@ class LocalExecutor:
     @property
     def facts(self) -> TaskFacts:
         while self._facts is None:
-            self._ready_events += self._receive_all(WATCH_SECONDS)
+            self._ready_events += self._receive_all(_WATCH_SECONDS)
             self._watch_all()
             if self._failure is not None:
                 raise self._failure
@@ -306,5 +306,5 @@ class LocalExecutor:
 
     def _count_early_death(self, cause: str, words: bytes) -> None:
         self._early_deaths += 1
-        if self._early_deaths >= MAX_EARLY_DEATHS and self._failure is None:
+        if self._early_deaths >= _MAX_EARLY_DEATHS and self._failure is None:
             self._failure = loading_failed(self._early_deaths, cause, words)

@@ -13,11 +13,11 @@ from tuner.execute.widths import Footprint
 
 GROWTH_BYTES = 2**26
 """Garbage is collected when so much more is in use than after the last time: a look at all objects takes 50 ms."""
-FREED_BYTES = 2**24
+_FREED_BYTES = 2**24
 """Having freed so much, a trial that ran out of memory is tried again."""
 WORN_BYTES = {"cpu": 2**29}
 """So much more than at the start, with all garbage gone, was left by trials that have ended."""
-WORN_BYTES_ELSEWHERE = 2**26
+_WORN_BYTES_ELSEWHERE = 2**26
 """The same on an accelerator, where nothing but tensors counts."""
 
 
@@ -80,12 +80,12 @@ class Memory:
         elif self._device.type == "mps":
             torch.mps.empty_cache()
         self._at_last = in_use(self._device)
-        return before - self._at_last >= FREED_BYTES
+        return before - self._at_last >= _FREED_BYTES
 
     @property
     def is_worn(self) -> bool:
         """Whether ended trials still hold much that is no garbage, so that the next ones have too little."""
-        return self._at_last - self._at_start > WORN_BYTES.get(self._device.type, WORN_BYTES_ELSEWHERE)
+        return self._at_last - self._at_start > WORN_BYTES.get(self._device.type, _WORN_BYTES_ELSEWHERE)
 
 
 def in_use(device: torch.device) -> int:

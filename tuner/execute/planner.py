@@ -22,9 +22,9 @@ MAX_WIDTH_CPU = 16
 """Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""
 MAX_WIDTH_GPU = 256
 """An upper end for the smallest networks; the others are limited by memory (`tuner.execute.widths`)."""
-EVALUATED_AT_ONCE = 256
+_EVALUATED_AT_ONCE = 256
 """Examples: `train.program.EVALUATION_ROWS`, which is not imported, since torch would be."""
-BUFFERS_PER_LAYER = 2
+_BUFFERS_PER_LAYER = 2
 """Its output, and what an activation or a norm behind it keeps."""
 LEAST_ROOM = 1
 """Jobs for each worker, however long they take: what it trains. What is next is decided when that has ended, from all
@@ -35,12 +35,12 @@ AHEAD_SECONDS = 0.3
 """Training that a worker of a CPU should have before it: enough to fill its cohorts where trials are short."""
 _REMEMBERED_JOBS = 8
 """So few that the median follows when the search comes to longer trainings."""
-STATE_BYTES_CPU = 24 * 2**20
+_STATE_BYTES_CPU = 24 * 2**20
 """A cohort's parameters, gradients, moments and best weights stay within about so much on a CPU."""
-STATE_COPIES = 5
+_STATE_COPIES = 5
 """Of the parameters: themselves, gradients, two moments, the best weights."""
-OPERATIONS_PER_LAYER = 14
-OPERATIONS_PER_STEP = 16
+_OPERATIONS_PER_LAYER = 14
+_OPERATIONS_PER_STEP = 16
 """Small operations of a training step, about: each costs the overhead that was measured at the start. On the estimate
 rest what `tuner check` says and which group goes first, no more."""
 
@@ -112,8 +112,8 @@ class Planner:
             found = self.widths.most(planned.key, estimated_bytes=self.folds * self.num_bytes(planned.values))
             width = MAX_WIDTH_GPU if found is None else min(MAX_WIDTH_GPU, found * self.folds)
         else:
-            state = self.num_parameters(planned.values) * 4 * STATE_COPIES
-            width = max(1, min(MAX_WIDTH_CPU, int(STATE_BYTES_CPU / max(state, 1))))
+            state = self.num_parameters(planned.values) * 4 * _STATE_COPIES
+            width = max(1, min(MAX_WIDTH_CPU, int(_STATE_BYTES_CPU / max(state, 1))))
         return min(max(1, width // self.folds), self._limit.get(planned.key, width))
 
     @property
@@ -196,7 +196,7 @@ class Planner:
         steps = -(-num_train // batch_size)
         layers = int(values.get("hidden_layers", values.get("conv_layers", 2))) + 1
         layers *= 3 if self.spec.model.kind == "resnet" else 1
-        overhead = calibration["overhead_seconds"] * (OPERATIONS_PER_STEP + OPERATIONS_PER_LAYER * layers) * steps
+        overhead = calibration["overhead_seconds"] * (_OPERATIONS_PER_STEP + _OPERATIONS_PER_LAYER * layers) * steps
         examples = 3 * num_train + 2 * int(data["num_dev"])  # forward and backward, then evaluation
         flops = 2.0 * self.multiplications(values) * examples * self.folds
         epochs = max(p.job.to_epoch for p in cohort)
@@ -216,8 +216,10 @@ class Planner:
     def num_bytes(self, values: Mapping[str, ParamValue]) -> float:
         """About the memory of a trial on a GPU: its state, and what its layers give for a batch and in evaluation."""
         batch, num_train = values["batch_size"], int(self.facts.data["num_train"])
-        at_once = 2 * (num_train if batch == "full" else min(int(batch), num_train)) + EVALUATED_AT_ONCE
-        return 4.0 * (STATE_COPIES * self.num_parameters(values) + BUFFERS_PER_LAYER * at_once * self._outputs(values))
+        at_once = 2 * (num_train if batch == "full" else min(int(batch), num_train)) + _EVALUATED_AT_ONCE
+        return 4.0 * (
+            _STATE_COPIES * self.num_parameters(values) + _BUFFERS_PER_LAYER * at_once * self._outputs(values)
+        )
 
     def _outputs(self, values: Mapping[str, ParamValue]) -> int:
         """About the numbers that all layers give for one example."""

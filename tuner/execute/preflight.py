@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from tuner.train.own.task import OwnTask
     from tuner.train.task import Task
 
-PLANNED_SEED = 0
+_PLANNED_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class _CheckResult:
     """One check's verdict, as plain values."""
 
     name: str
@@ -51,7 +51,7 @@ class Preflight:
     baseline: float
     """The dev metric of a guess that ignores the inputs: the commonest class, or the mean. NaN for own training
     code."""
-    checks: tuple[CheckResult, ...]
+    checks: tuple[_CheckResult, ...]
     way: str = ""
     """How the default configuration is trained, in words."""
     epoch_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None) ->
 def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
     """How the sweep would be trained on so many workers."""
     space = build_space(spec)
-    draw = random.Random(PLANNED_SEED)
+    draw = random.Random(_PLANNED_SEED)
     jobs = [
         TrialJob(
             trial=n, params=space.from_units([draw.random() for _ in space]), seed=n,
@@ -107,14 +107,14 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None) -> Pr
         return _rehearse_own(task, default)
     if spec.model.kind not in MODELS:
         check_contract(task)
-    job = TrialJob(trial=0, params=default, seed=PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
+    job = TrialJob(trial=0, params=default, seed=_PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
     checks = run_checks(task, job, gradients=gradients)
     return Preflight(
         facts=facts_of(task),
         default=default,
         num_parameters=task.num_parameters(task.member(job)),
         baseline=baseline(task),
-        checks=tuple(CheckResult(c.name, c.passed, c.finding, c.advice) for c in checks),
+        checks=tuple(_CheckResult(c.name, c.passed, c.finding, c.advice) for c in checks),
         way=task.ways.told(task.member(job)),
         epoch_seconds=_epoch_seconds(spec, task, job),
     )
@@ -148,7 +148,7 @@ def _rehearse_own(task: OwnTask, default: Mapping[str, ParamValue]) -> Preflight
     from tuner.train.before.rehearsal import rehearse
 
     with tempfile.TemporaryDirectory(prefix="tuner-check-") as folder:
-        job = TrialJob(trial=0, params=default, seed=PLANNED_SEED, to_epoch=1, folder=folder)
+        job = TrialJob(trial=0, params=default, seed=_PLANNED_SEED, to_epoch=1, folder=folder)
         found = rehearse(task, job)
     facts = facts_of(task)
     if found.epoch_seconds is not None:
@@ -158,5 +158,5 @@ def _rehearse_own(task: OwnTask, default: Mapping[str, ParamValue]) -> Preflight
         default=default,
         num_parameters=0,
         baseline=math.nan,
-        checks=tuple(CheckResult(c.name, c.passed, c.finding, c.advice) for c in found.checks),
+        checks=tuple(_CheckResult(c.name, c.passed, c.finding, c.advice) for c in found.checks),
     )

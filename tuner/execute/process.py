@@ -19,8 +19,8 @@ from tuner.records import FailureReason
 from tuner.spec.model import SweepSpec
 
 JOIN_SECONDS = 5.0
-START_ATTEMPTS = 20
-START_PAUSE_SECONDS = 0.05
+_START_ATTEMPTS = 20
+_START_PAUSE_SECONDS = 0.05
 
 _OWN_FAULTS = {
     signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS,
@@ -46,12 +46,12 @@ class WorkerProcess:
         theirs.close()
 
     def _start(self) -> None:
-        for _ in range(START_ATTEMPTS):
+        for _ in range(_START_ATTEMPTS):
             try:
                 self._process.start()
                 return
             except (ConnectionError, EOFError):  # the fork server has just died, and is still taken for alive
-                time.sleep(START_PAUSE_SECONDS)
+                time.sleep(_START_PAUSE_SECONDS)
         self._process.start()
 
     @property

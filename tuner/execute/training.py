@@ -31,8 +31,8 @@ from tuner.train.task import Task
 
 log = logging.getLogger(__name__)
 
-GIB = 2**30
-OTHERS_SHARE = 0.25
+_GIB = 2**30
+_OTHERS_SHARE = 0.25
 """Of a GPU's memory in the hands of other processes; their contexts alone take some hundredths."""
 
 
@@ -77,10 +77,10 @@ def open_task(
 def _no_room(data: TrainingData, device: torch.device, name: str) -> str:
     parts = [part for split in (data.train, data.dev) for part in (split.inputs, split.targets)]
     size = sum(part.numel() * part.element_size() for part in parts if isinstance(part, torch.Tensor))
-    free, total = (number / GIB for number in torch.cuda.mem_get_info(device))
-    others = held_by_others(device) / GIB
+    free, total = (number / _GIB for number in torch.cuda.mem_get_info(device))
+    others = held_by_others(device) / _GIB
     return (
-        f"the data ({size / GIB:.2f} GiB) do not fit on {name}: {free:.1f} of its {total:.1f} GiB are free, and other "
+        f"the data ({size / _GIB:.2f} GiB) do not fit on {name}: {free:.1f} of its {total:.1f} GiB are free, and other "
         f"processes hold {others:.1f}; end these, choose another device with --devices, or let the examples stay on "
         "disk with data.stream"
     )
@@ -89,10 +89,10 @@ def _no_room(data: TrainingData, device: torch.device, name: str) -> str:
 def _tell_of_others(device: torch.device, name: str) -> None:
     """Warn where other processes hold much of a GPU: what is slow, or does not fit, has its reason there."""
     total, others = torch.cuda.mem_get_info(device)[1], held_by_others(device)
-    if others > OTHERS_SHARE * total:
+    if others > _OTHERS_SHARE * total:
         log.warning(
             "other processes hold %.3g of the %.3g GiB of %s: fewer trials train there at a time",
-            others / GIB, total / GIB, name,
+            others / _GIB, total / _GIB, name,
         )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def facts_of(task: Task | OwnTask) -> TaskFacts:
         code=task.code,
         weights=weights_sha256(task.spec),
         device=task.device_name,
-        calibration=calibrate(task.device) | _room(task.device),
+        calibration=_calibrate(task.device) | _room(task.device),
     )
 
 
@@ -138,7 +138,7 @@ def _room(device: torch.device) -> dict[str, float]:
     return {"room_bytes": room_bytes(device)} if device.type == "cuda" else {}
 
 
-def calibrate(device: torch.device) -> dict[str, float]:
+def _calibrate(device: torch.device) -> dict[str, float]:
     """Measure the machine for the planner: the cost of a small operation, and the speed of a matrix product."""
     small, square = torch.zeros(64, device=device), torch.ones(128, 128, device=device)
     stack = torch.ones(8, 128, 128, device=device)

@@ -14,7 +14,7 @@ from tuner.spec.model import LimitsSpec
 
 MAX_WORDS = 4000
 """Characters of a worker's last words in an error message."""
-OVERTIME_SECONDS = 1.0
+_OVERTIME_SECONDS = 1.0
 """A trial that is over its time limit is given so long to end itself."""
 
 
@@ -52,8 +52,8 @@ class Worker:
             return
         now = time.monotonic()
         quiet = now - self.told
-        if self.jobs and limits.trial_seconds is not None and quiet > OVERTIME_SECONDS:
-            spent = quiet / len(self.jobs) - OVERTIME_SECONDS
+        if self.jobs and limits.trial_seconds is not None and quiet > _OVERTIME_SECONDS:
+            spent = quiet / len(self.jobs) - _OVERTIME_SECONDS
             late = [t for t in self.jobs if self.seconds.get(t, 0.0) + spent > limits.trial_seconds]
             self.overtime = frozenset(late)
         self.stalled = not self.overtime and now - self.heard > limits.stall_seconds

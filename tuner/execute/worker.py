@@ -37,7 +37,7 @@ from tuner.train.before.contract import check_before_trials
 from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 
-SEND_SECONDS = 0.2
+_SEND_SECONDS = 0.2
 """Progress is sent no more often than this; the end of a job is sent at once."""
 
 
@@ -52,7 +52,7 @@ def worker_main(
     end_with_parent()
     printed.take_over()
     faulthandler.enable()
-    link = Link(connection)
+    link = _Link(connection)
     logging.basicConfig(level=logging.INFO, handlers=[_Forward(link)], force=True)
     if place.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {place.core})
@@ -61,7 +61,7 @@ def worker_main(
         _Server(link, task, paths, name, printed).serve()
 
 
-def _open(link: Link, spec: SweepSpec, paths: StudyPaths, place: WorkerPlace) -> Task | OwnTask | None:
+def _open(link: _Link, spec: SweepSpec, paths: StudyPaths, place: WorkerPlace) -> Task | OwnTask | None:
     """The task, announced to the coordinator; None if it cannot be opened."""
     try:
         task = open_task(spec, place, paths=paths)
@@ -75,7 +75,7 @@ def _open(link: Link, spec: SweepSpec, paths: StudyPaths, place: WorkerPlace) ->
     return None
 
 
-class Link:
+class _Link:
     """The worker's end of the connection. What comes is read at once, so that the coordinator's sends never block."""
 
     def __init__(self, connection: Connection) -> None:
@@ -120,7 +120,7 @@ class Link:
 class _Forward(logging.Handler):
     """Log records go to the coordinator, which shows them where its own are shown."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: _Link) -> None:
         super().__init__()
         self._link = link
 
@@ -132,7 +132,7 @@ class _Forward(logging.Handler):
 class _Server:
     """Does what the coordinator says."""
 
-    def __init__(self, link: Link, task: Task | OwnTask, paths: StudyPaths, name: str, printed: Printed) -> None:
+    def __init__(self, link: _Link, task: Task | OwnTask, paths: StudyPaths, name: str, printed: Printed) -> None:
         self._link = link
         self._task = task
         self._paths = paths
@@ -218,7 +218,7 @@ class _Server:
 class _Outbox:
     """Collects progress, so that the coordinator is not woken for every epoch of every trial."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: _Link) -> None:
         self._link = link
         self._events: list[TrialEvent] = []
         self._last: dict[int, int] = {}
@@ -241,7 +241,7 @@ class _Outbox:
                     self._last.pop(event.trial, None)
                     self._events.append(event)
                     urgent = True
-        if urgent or time.monotonic() - self._sent >= SEND_SECONDS:
+        if urgent or time.monotonic() - self._sent >= _SEND_SECONDS:
             self.send()
 
     def send(self) -> None:

@@ -102,7 +102,7 @@ trial's rounded width depends on the trial alone."""
 
 NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
-NEARLY_ZERO = 0.01
+_NEARLY_ZERO = 0.01
 """Spread of the initial weights of a network without a hidden layer."""
 
 
@@ -219,7 +219,7 @@ def initial_scale(network: Network, parameter: Parameter, init: str) -> float:
     no hidden layer, since a convex problem needs no symmetry broken.
     """
     if init == "auto" and not network.hidden_widths:
-        return NEARLY_ZERO
+        return _NEARLY_ZERO
     activation = network.activation_after(parameter.layer)
     he = init == "he" or (init == "auto" and is_relu_like(activation))
     return math.sqrt(2 / parameter.fan_in if he else 2 / (parameter.fan_in + parameter.fan_out))

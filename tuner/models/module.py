@@ -42,8 +42,8 @@ _DRAWS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Skip(nn.Module):
-    """Where a residual branch of `ResidualSequential` begins, or ends."""
+class _Skip(nn.Module):
+    """Where a residual branch of `_ResidualSequential` begins, or ends."""
 
     def __init__(self, *, joins: bool) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class Skip(nn.Module):
         return "join" if self.joins else "fork"
 
 
-class ResidualSequential(nn.Sequential):
-    """Layers one after the other; a joining `Skip` adds what came into the last forking one."""
+class _ResidualSequential(nn.Sequential):
+    """Layers one after the other; a joining `_Skip` adds what came into the last forking one."""
 
     def forward(self, x: Tensor) -> Tensor:
         kept: list[Tensor] = []
         for layer in self:
-            if not isinstance(layer, Skip):
+            if not isinstance(layer, _Skip):
                 x = layer(x)
             elif layer.joins:
                 x = x + kept.pop()
@@ -121,7 +121,7 @@ def to_module(network: Network, *, dropout: float | Sequence[float] = 0.0) -> nn
         dropout: The rate of all dropout layers, or of each.
     """
     rates = iter([dropout] * network.num_dropouts if isinstance(dropout, float | int) else dropout)
-    kind = ResidualSequential if any(isinstance(layer, Fork) for layer in network.layers) else nn.Sequential
+    kind = _ResidualSequential if any(isinstance(layer, Fork) for layer in network.layers) else nn.Sequential
     return kind(OrderedDict((str(i), _to_module(layer, network, rates)) for i, layer in enumerate(network.layers)))
 
 
@@ -181,7 +181,7 @@ def _to_module(layer: Layer, network: Network, dropouts: Iterator[float]) -> nn.
         case GlobalAverage():
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case Fork() | Join():
-            return Skip(joins=isinstance(layer, Join))
+            return _Skip(joins=isinstance(layer, Join))
         case Activation(name):
             return ACTIVATIONS[name].module()
         case Dropout():

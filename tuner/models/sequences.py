@@ -91,10 +91,10 @@ def transformer(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, .
     heads = int(settings["heads"])
     width = heads * int(settings["units_per_head"])
     activation = str(settings["activation"])
-    blocks = [EncoderBlock(width, heads=heads, activation=activation) for _ in range(int(settings["hidden_layers"]))]
+    blocks = [_EncoderBlock(width, heads=heads, activation=activation) for _ in range(int(settings["hidden_layers"]))]
     return nn.Sequential(
         Rows(), nn.Linear(channels, width), Positions(length, width), *blocks,
-        nn.LayerNorm(width), MeanOverTime(), nn.Dropout(), nn.Linear(width, num_outputs),
+        nn.LayerNorm(width), _MeanOverTime(), nn.Dropout(), nn.Linear(width, num_outputs),
     )  # fmt: skip
 
 
@@ -167,14 +167,14 @@ class Positions(nn.Module):
         return x_BLW + self.weight
 
 
-class MeanOverTime(nn.Module):
+class _MeanOverTime(nn.Module):
     """(B, L, W) to (B, W)."""
 
     def forward(self, x_BLW: Tensor) -> Tensor:
         return x_BLW.mean(1)
 
 
-class EncoderBlock(nn.Module):
+class _EncoderBlock(nn.Module):
     """Self-attention and a feed-forward part of four times the width, each behind a norm and beside a skip."""
 
     def __init__(self, width: int, *, heads: int, activation: str) -> None:

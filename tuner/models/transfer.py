@@ -23,12 +23,12 @@ from tuner.spec.model import SweepSpec
 
 HEAD = "head"
 """In `model.new_layers`: the last layer, whatever its name."""
-SHOWN = 8
+_SHOWN = 8
 """Names in a message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class _Taken:
     """What of a file went into a module."""
 
     names: tuple[str, ...]
@@ -129,7 +129,7 @@ def layers_of(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[str, ...], ...
     return tuple(tuple(layer) for layer in layers)
 
 
-def taken_from_file(spec: SweepSpec, shapes: Mapping[str, Sequence[int]]) -> Taken:
+def taken_from_file(spec: SweepSpec, shapes: Mapping[str, Sequence[int]]) -> _Taken:
     """Which tensors of `model.init_from` a network takes.
 
     The last layer may be missing or of another shape (other classes), and so may what `model.new_layers` names; all
@@ -158,19 +158,19 @@ def taken_from_file(spec: SweepSpec, shapes: Mapping[str, Sequence[int]]) -> Tak
         elif problem:
             wrong.append(problem)
     if wrong:
-        more = f"; {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        more = f"; {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise DataError(
-            f"model.init_from: {path} does not fit model {spec.model.kind}: {'; '.join(wrong[:SHOWN])}{more}. "
+            f"model.init_from: {path} does not fit model {spec.model.kind}: {'; '.join(wrong[:_SHOWN])}{more}. "
             "Give the network the settings of the one that was saved, or name what is to be drawn anew under "
             "model.new_layers"
         )
     names = tuple(n for n in shapes if n not in new)
-    return Taken(
+    return _Taken(
         names, tuple(n for n in shapes if n in new), tuple(n for n in file if n not in shapes and _is_weight(n))
     )
 
 
-def load_pretrained(spec: SweepSpec, module: nn.Module) -> Taken:
+def load_pretrained(spec: SweepSpec, module: nn.Module) -> _Taken:
     """Copy the weights of `model.init_from` into a module, with the running statistics of the norms that are taken.
 
     Raises:
@@ -270,5 +270,5 @@ def _require_matches(key: str, patterns: Collection[str], shapes: Mapping[str, S
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -36,7 +36,7 @@ from tuner.spec.known.metrics import SHARES
 from tuner.spec.space import Space
 from tuner.store.study_data import StudyData
 
-CURVES_READ = 60
+_CURVES_READ = 60
 """Curves of so many of the best trials are read for their flags."""
 
 
@@ -83,7 +83,7 @@ class Analysis:
     @cached_property
     def curves(self) -> Mapping[int, tuple[EpochResult, ...]]:
         """Learning curves of the best trials, by number."""
-        return read_curves(self.statistics.ranked[:CURVES_READ], paths=self.paths)
+        return read_curves(self.statistics.ranked[:_CURVES_READ], paths=self.paths)
 
     @cached_property
     def flags(self) -> Mapping[int, tuple[Flag, ...]]:

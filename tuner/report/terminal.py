@@ -53,7 +53,7 @@ def print_leaderboard(
     print_table(shown[[c for c in shown.columns if c not in hidden]], study, stream=stream, footer=footer)
 
 
-def print_lines(lines: Sequence[str], *, stream: TextIO | None = None) -> None:
+def _print_lines(lines: Sequence[str], *, stream: TextIO | None = None) -> None:
     """Print the sentences of a summary below a table, the first ones set off."""
     console = Console(file=stream or sys.stdout, width=_terminal_width(), highlight=False)
     for line in lines:
@@ -71,7 +71,7 @@ def print_report(analysis: Analysis, *, top: int | None = 10, stream: TextIO | N
     stream = sys.stdout if stream is None else stream
     print_leaderboard(analysis.study, top=top, stream=stream, frame=analysis.frame)
     if stream.isatty():
-        print_lines(summarise(analysis).lines, stream=stream)
+        _print_lines(summarise(analysis).lines, stream=stream)
 
 
 def print_table(frame: pd.DataFrame, study: StudyData, *, stream: TextIO, footer: str = "") -> None:

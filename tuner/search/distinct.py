@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tuner.records import Params, ParamValue
 from tuner.spec.space import Dimension, Space
 
-ENUMERATION_LIMIT = 4096
+_ENUMERATION_LIMIT = 4096
 """Up to so many configurations a space is listed in full; above it, chance repeats are moved to a neighbour."""
 
 Key = tuple[tuple[str, ParamValue], ...]
@@ -27,7 +27,7 @@ def values_of(dimension: Dimension) -> tuple[ParamValue, ...] | None:
     if dimension.kind == "categorical":
         return dimension.choices
     count = dimension.num_values
-    if count is None or count > ENUMERATION_LIMIT:
+    if count is None or count > _ENUMERATION_LIMIT:
         return None
     return tuple(dimension.value_at(k) for k in range(count))
 
@@ -49,7 +49,7 @@ def configurations(
     total = 1
     for axis in axes:
         total *= len(axis or ())
-        if total > ENUMERATION_LIMIT:
+        if total > _ENUMERATION_LIMIT:
             return None
     found = {}
     for combination in itertools.product(*(axis or () for axis in axes)):

@@ -6,8 +6,8 @@ from tuner.spec.blocks.search import PrunerName
 
 REDUCTION_FACTOR = 3
 """Of the trials at a rung, ASHA and Hyperband let one in so many go on (arXiv 1810.05934)."""
-MEDIAN_CHECKS = 10
-PRIORITY_FRACTIONS = (0.115, 1 / 3)
+_MEDIAN_CHECKS = 10
+_PRIORITY_FRACTIONS = (0.115, 1 / 3)
 """Where the priority strategy pauses trials, as shares of a full training: measured best at 6 and 17 of 52 epochs."""
 
 
@@ -17,7 +17,7 @@ def rungs_of(pruner: PrunerName, *, epochs: int) -> tuple[int, ...]:
         case "none":
             return (epochs,)
         case "median":
-            return _ascending([round(epochs * k / MEDIAN_CHECKS) for k in range(1, MEDIAN_CHECKS)], epochs)
+            return _ascending([round(epochs * k / _MEDIAN_CHECKS) for k in range(1, _MEDIAN_CHECKS)], epochs)
         case "asha":
             return _ladder(asha_first_rung(epochs), epochs)
         case "hyperband":
@@ -31,7 +31,7 @@ def asha_first_rung(epochs: int) -> int:
 
 def priority_rungs(epochs: int) -> tuple[int, ...]:
     """The priority strategy's two rungs and the full training (fewer where the training is short)."""
-    return _ascending([round(epochs * fraction) for fraction in PRIORITY_FRACTIONS], epochs)
+    return _ascending([round(epochs * fraction) for fraction in _PRIORITY_FRACTIONS], epochs)
 
 
 def next_rung(rungs: tuple[int, ...], *, after: int) -> int:

@@ -23,7 +23,7 @@ ALL_PARAMS = "params"
 
 
 @dataclass(frozen=True, slots=True)
-class Placeholder:
+class _Placeholder:
     """`{name}`, which becomes a value, or `{name:--on|--off}`, which becomes a word for true or for false."""
 
     name: str
@@ -38,7 +38,7 @@ class Placeholder:
         return f"{{{self.name}{':' + '|'.join(self.words) if self.words else ''}}}"
 
 
-_Piece = tuple[str, Placeholder | None]
+_Piece = tuple[str, _Placeholder | None]
 """Text, and the placeholder behind it."""
 
 
@@ -59,7 +59,7 @@ class Command:
         return tuple(dict.fromkeys(found.name for found in self._placeholders if found.words is not None))
 
     @property
-    def _placeholders(self) -> list[Placeholder]:
+    def _placeholders(self) -> list[_Placeholder]:
         return [found for pieces in self.arguments for _, found in pieces if found is not None]
 
     def fill_nothing(self) -> list[str]:
@@ -115,9 +115,9 @@ def _is_format(words: str) -> bool:
     return words != "" and not words.startswith(("-", "+", "|")) and not words[0].isalpha()
 
 
-def _placeholder(name: str, words: str) -> Placeholder:
+def _placeholder(name: str, words: str) -> _Placeholder:
     on, _, off = words.partition("|")
-    return Placeholder(name, (on, off) if words else None)
+    return _Placeholder(name, (on, off) if words else None)
 
 
 def _text(value: ParamValue) -> str:

@@ -23,11 +23,11 @@ def build_space(spec: SweepSpec) -> Space:
 
     In tier order; within a tier as written; a parameter that another one's `when` names comes before it.
     """
-    given = default_dimensions(spec) if spec.space is None else spec.space
+    given = _default_dimensions(spec) if spec.space is None else spec.space
     return Space(tuple(_in_order([resolve_dimension(name, part, spec=spec) for name, part in given.items()])))
 
 
-def default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
+def _default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
     """The dimensions that are searched where `space` is left out: their standard ranges, without what is fixed."""
     fixed = fixed_values(spec)
     names = [

@@ -65,7 +65,7 @@ def code_files(spec: SweepSpec, *, key: str | None = None) -> dict[str, str]:
         file, places = todo.pop()
         if file in found:
             continue
-        content = read_code(file)
+        content = _read_code(file)
         if content is None:
             continue
         found[file], names = content
@@ -75,7 +75,7 @@ def code_files(spec: SweepSpec, *, key: str | None = None) -> dict[str, str]:
     return {os.path.relpath(file, root): found[file] for file in sorted(found)}
 
 
-def read_code(file: Path) -> tuple[str, tuple[tuple[int, str], ...]] | None:
+def _read_code(file: Path) -> tuple[str, tuple[tuple[int, str], ...]] | None:
     """A file's SHA-256, and the modules that it imports as (dots before the name, name); None if it cannot be read."""
     try:
         stamp = file.stat()

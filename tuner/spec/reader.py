@@ -26,7 +26,7 @@ MAX_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class SweepFile:
+class _SweepFile:
     """A sweep file that can be used."""
 
     spec: SweepSpec
@@ -37,7 +37,7 @@ class SweepFile:
     """As it is on disk: comments included, overrides not."""
 
 
-def read_sweep(path: Path, *, overrides: Sequence[str] = ()) -> SweepFile:
+def read_sweep(path: Path, *, overrides: Sequence[str] = ()) -> _SweepFile:
     """Read and check a sweep file.
 
     Args:
@@ -49,7 +49,7 @@ def read_sweep(path: Path, *, overrides: Sequence[str] = ()) -> SweepFile:
     """
     text = _read_text(path)
     spec, warnings = parse_sweep(text, name=str(path), root=path.resolve().parent, overrides=overrides)
-    return SweepFile(spec, warnings, path, text)
+    return _SweepFile(spec, warnings, path, text)
 
 
 def parse_sweep(

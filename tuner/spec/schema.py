@@ -8,7 +8,7 @@ from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
 
 _FURTHER = {"$ref": "#/$defs/FurtherObjectiveSpec"}
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def sweep_schema() -> Json:
@@ -18,7 +18,7 @@ def sweep_schema() -> Json:
     schema["properties"]["model"] = _model_schema(schema["$defs"].pop("ModelSpec"))
     schema["properties"]["objective"] = _objective_schema(schema["properties"]["objective"])
     schema["properties"]["space"] = _space_schema(schema["properties"]["space"])
-    return {"$schema": DIALECT, **schema, "title": "tuner sweep file"}
+    return {"$schema": _DIALECT, **schema, "title": "tuner sweep file"}
 
 
 def _model_schema(block: Json) -> Json:

@@ -64,9 +64,9 @@ def is_own(name: str) -> bool:
     return all(name.rpartition(":")[::2])
 
 
-HIGHEST_WEIGHT = 1e6
+_HIGHEST_WEIGHT = 1e6
 """Of a class: beyond, one example of it outweighs all the others in a sum of float32."""
-LOSS_NAMES = ("auto", "cross_entropy", "binary_cross_entropy", "mse")
+_LOSS_NAMES = ("auto", "cross_entropy", "binary_cross_entropy", "mse")
 
 
 def _require_one_of(names: Collection[str], *, or_own: bool) -> Callable[[object], object]:
@@ -110,9 +110,9 @@ def _require_class_weights(value: object) -> object:
 
 
 def _require_weight(name: str, value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= HIGHEST_WEIGHT:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _HIGHEST_WEIGHT:
         return value
-    rule = f"must be a number greater than 0 and at most {HIGHEST_WEIGHT:,.0f}"
+    rule = f"must be a number greater than 0 and at most {_HIGHEST_WEIGHT:,.0f}"
     raise PydanticCustomError("class_weight", "{rule}", {"rule": rule, "name": name})
 
 
@@ -151,5 +151,5 @@ BatchSize = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "full"}]}),
 ]
 Optimizer = Annotated[str, *_one_of(OPTIMIZERS, or_own=True)]
-Loss = Annotated[str, *_one_of(LOSS_NAMES, or_own=True)]
+Loss = Annotated[str, *_one_of(_LOSS_NAMES, or_own=True)]
 StrategyName = Annotated[str, *_one_of(STRATEGIES)]

@@ -18,7 +18,7 @@ class DatabaseGoneError(StorageError):
     """The database was removed, moved or replaced under a run: there is nothing to write to, nor to go on with."""
 
 
-Cause = Literal["busy", "full", "fatal"]
+_Cause = Literal["busy", "full", "fatal"]
 """`busy`: locked, or a server that restarts: trying again may help. `full`: no room on the disk."""
 
 _BUSY = (
@@ -38,16 +38,16 @@ _BUSY = (
 )
 _FULL = ("disk is full", "no space left", "disk full", "disk quota exceeded")
 _FATAL = ("password authentication", "no pg_hba", "does not exist", "access denied", "readonly", "malformed")
-_SQLITE_CAUSES: Mapping[int, Cause] = {
+_SQLITE_CAUSES: Mapping[int, _Cause] = {
     sqlite3.SQLITE_BUSY: "busy", sqlite3.SQLITE_LOCKED: "busy", sqlite3.SQLITE_FULL: "full"
 }  # fmt: skip
-_SERVER_CAUSES: Mapping[str, Cause] = {
+_SERVER_CAUSES: Mapping[str, _Cause] = {
     "08": "busy", "25P03": "busy", "40": "busy", "53100": "full", "53300": "busy", "55P03": "busy", "57": "busy"
 }  # fmt: skip
 """By the beginning of PostgreSQL's codes: connections, time limits, deadlocks, the disk, locks, a server that ends."""
 
 
-def cause_of(error: BaseException) -> Cause:
+def cause_of(error: BaseException) -> _Cause:
     """What an error of a database, or one that it caused, means for the one who called.
 
     Its code tells, where it has one; words are looked at elsewhere, and only those that no statement brought with it.

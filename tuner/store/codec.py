@@ -43,7 +43,7 @@ LEASE_ATTRIBUTE = "tuner:lease"
 """Study system attribute that names the process which runs the study."""
 METRIC_NAMES_ATTRIBUTE = "study:metric_names"
 """Optuna's own system attribute for the names of the objectives; dashboards label their axes with it."""
-FORMAT = 1
+_FORMAT = 1
 
 MAX_ATTRIBUTE_BYTES = 60_000
 """Longest JSON text of one attribute: MySQL's TEXT holds 65,535 bytes."""
@@ -65,7 +65,7 @@ _STATE = whole(
     ended=moment,
 )
 _BY_LAYER = either(number, mapping_of(number))
-TRIAL_FACTS = parts(
+_TRIAL_FACTS = parts(
     objectives=mapping_of(number),
     violation=number,
     cohort_width=count,
@@ -86,7 +86,7 @@ _PENDING = whole(
 
 def study_mark(metric: str) -> dict[str, Json]:
     """What marks a study as ours, and tells it from others that bear its name before or after it."""
-    return {"format": FORMAT, "metric": metric, "identity": secrets.token_hex(8)}
+    return {"format": _FORMAT, "metric": metric, "identity": secrets.token_hex(8)}
 
 
 def identity_of(mark: Json) -> str:
@@ -175,7 +175,7 @@ def attributes(record: TrialRecord) -> dict[str, str]:
         "seed": encode(record.seed),
         STATE_ATTRIBUTE: encode(
             {
-                "format": FORMAT,
+                "format": _FORMAT,
                 "state": record.state.value,
                 "to_epoch": record.to_epoch,
                 "num_parameters": record.num_parameters,
@@ -224,7 +224,7 @@ def record_from_attributes(
         attempts=state["attempts"],
         started=state["started"],
         ended=state["ended"],
-        facts=_attribute(texts, "facts", TRIAL_FACTS, default={}),
+        facts=_attribute(texts, "facts", _TRIAL_FACTS, default={}),
     )
     if (problem := _contradiction(record)) is not None:
         raise StoredValueError(problem)

@@ -25,9 +25,9 @@ from tuner.store.codec import METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, study_mar
 from tuner.store.locations import DatabaseLocation, hide_password
 from tuner.store.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, check_version, on_network_drive, result_code
 
-CONNECT_SECONDS = 5
+_CONNECT_SECONDS = 5
 """How long a server may take to accept a connection."""
-CREATION_ATTEMPTS = 20
+_CREATION_ATTEMPTS = 20
 
 
 def sqlite_engine(path: Path) -> Engine:
@@ -94,7 +94,7 @@ def server_engine(url: str) -> Engine:
         UsageError: the URL cannot be understood.
         StorageError: its driver is not installed.
     """
-    timeout = {"connect_timeout": CONNECT_SECONDS} if url.startswith(("postgresql+psycopg", "mysql")) else {}
+    timeout = {"connect_timeout": _CONNECT_SECONDS} if url.startswith(("postgresql+psycopg", "mysql")) else {}
     try:
         return create_engine(url, pool_pre_ping=True, pool_size=1, connect_args=timeout)
     except ImportError as error:
@@ -192,7 +192,7 @@ def create_study(location: DatabaseLocation, study: str, *, direction: Direction
 
     Several processes may do so at once: Optuna's own creation is no match for that, so it is tried again.
     """
-    for attempt in range(1, CREATION_ATTEMPTS + 1):
+    for attempt in range(1, _CREATION_ATTEMPTS + 1):
         try:
             storage = rdb_storage(location)
             try:
@@ -203,7 +203,7 @@ def create_study(location: DatabaseLocation, study: str, *, direction: Direction
         except optuna.exceptions.DuplicatedStudyError:
             return
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, AssertionError) as error:
-            if attempt == CREATION_ATTEMPTS or cause_of(error) == "full" or "password" in str(error):
+            if attempt == _CREATION_ATTEMPTS or cause_of(error) == "full" or "password" in str(error):
                 raise
             time.sleep(random.uniform(0.05, 0.3))
 

@@ -25,7 +25,7 @@ from tuner.records import (
 from tuner.spec.kept.code_versions import CODE_FACT, version_of
 from tuner.store.codec import MAX_ATTRIBUTE_BYTES, decode, encode
 
-MAX_REASON_CHARACTERS = 2000
+_MAX_REASON_CHARACTERS = 2000
 
 
 def trial_seed(seed: int, number: int, *, stream: str = "") -> int:
@@ -110,8 +110,8 @@ def end(record: TrialRecord, state: TrialState, reason: str, now: str) -> TrialR
     """The record with a final state."""
     assert state.final
     assert state is not TrialState.COMPLETE or record.best is not None
-    if len(reason) > MAX_REASON_CHARACTERS:
-        reason = f"{reason[:MAX_REASON_CHARACTERS]}..."
+    if len(reason) > _MAX_REASON_CHARACTERS:
+        reason = f"{reason[:_MAX_REASON_CHARACTERS]}..."
     return replace(record, state=state, reason=reason, ended=now)
 
 

@@ -15,7 +15,7 @@ from typing import Self
 from tuner.store.codec import decode
 from tuner.store.shapes import StoredValueError, count, moment, text, whole
 
-EXPIRY_SECONDS = 60.0
+_EXPIRY_SECONDS = 60.0
 """After so long without a sign of life, the lease of a process that we cannot look at is void."""
 BEAT_SECONDS = 15.0
 """How often an owner gives a sign of life."""
@@ -75,7 +75,7 @@ class Lease:
         """Whether its owner still runs, as far as can be known from here."""
         if (self.host, self.boot) == (socket.gethostname(), _boot_id()):
             return self.process_started != "" and _process_started(self.pid) == self.process_started
-        return abs((_now() - datetime.fromisoformat(self.beat)).total_seconds()) < EXPIRY_SECONDS
+        return abs((_now() - datetime.fromisoformat(self.beat)).total_seconds()) < _EXPIRY_SECONDS
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} (since {self.since[:19].replace('T', ' ')} UTC)"

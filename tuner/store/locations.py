@@ -11,7 +11,7 @@ from typing import Literal
 from tuner.errors import UsageError
 from tuner.paths import StudyPaths
 
-SERVERS = ("postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
+_SERVERS = ("postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
 """Kinds of servers that Optuna's tables can lie on."""
 _SQLITE = re.compile(r"^sqlite(\+\w+)?://(/(?P<path>[^?]*))?(\?.*)?$")
 
@@ -103,8 +103,8 @@ def _check_server(url: str) -> None:
     """Make sure that a URL names a kind of server, and that its parts can be told apart."""
     scheme, _, rest = url.partition("://")
     kind = scheme.partition("+")[0]
-    if kind not in SERVERS:
-        known = ", ".join(f"{name}://" for name in SERVERS)
+    if kind not in _SERVERS:
+        known = ", ".join(f"{name}://" for name in _SERVERS)
         raise UsageError(
             f'--store {hide_password(url)}: no kind of database is called "{kind}"; known are sqlite:///FILE, {known}'
         )

@@ -135,12 +135,12 @@ def open_store(
 
         def name_owner() -> None:
             if location.kind == "sqlite":
-                check_not_run(location.path, study)
+                _check_not_run(location.path, study)
 
         # A lock is waited for; a server that does not answer now is more likely mistyped than about to start.
         database = open_() if location.kind == "server" else patiently(open_, shown=shown, on_busy=name_owner)
         try:
-            check_direction(database.directions(), direction, study=study, shown=shown)
+            _check_direction(database.directions(), direction, study=study, shown=shown)
             patiently(lambda: database.claim(Lease.mine()), shown=shown, on_busy=name_owner)
             return OptunaStore(
                 database,
@@ -161,7 +161,7 @@ def open_store(
         raise as_storage_error(error, shown=shown) from error
 
 
-def check_not_run(path: Path, study: str) -> None:
+def _check_not_run(path: Path, study: str) -> None:
     """Make sure that the lock of a SQLite file is not held by a process that runs the study: it may be suspended.
 
     Raises:
@@ -177,7 +177,7 @@ def check_not_run(path: Path, study: str) -> None:
         )
 
 
-def check_direction(found: list[str], wanted: Direction, *, study: str, shown: str) -> None:
+def _check_direction(found: list[str], wanted: Direction, *, study: str, shown: str) -> None:
     """Make sure that a study has one objective, of the direction that the sweep wants.
 
     Raises:

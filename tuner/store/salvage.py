@@ -53,7 +53,7 @@ _BYTES_PER_ROW = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Salvage:
+class _Salvage:
     """What was saved of a damaged file."""
 
     studies: tuple[str, ...]
@@ -91,7 +91,7 @@ def _is_of_reading(error: sqlite3.Error) -> bool:
     return "READ" in error.sqlite_errorname
 
 
-def salvage(path: Path, target: Path) -> Salvage:
+def salvage(path: Path, target: Path) -> _Salvage:
     """Write all that can be read of a damaged file into a new one; the damaged file stays as it is.
 
     A trial is saved whole or not at all.
@@ -155,7 +155,7 @@ class _Rows:
     """Row ids that may have been rows."""
 
 
-def _copy_rows(source: sqlite3.Connection, destination: sqlite3.Connection, *, limit: int) -> Salvage:
+def _copy_rows(source: sqlite3.Connection, destination: sqlite3.Connection, *, limit: int) -> _Salvage:
     studies = {name: _read_table(source, name, columns, limit).found for name, columns in _STUDY_TABLES.items()}
     known = {row[0]: str(row[1]) for row in studies["studies"]}
     ours = {row[1] for row in studies["study_user_attributes"] if row[2] == STUDY_ATTRIBUTE}
@@ -171,7 +171,7 @@ def _copy_rows(source: sqlite3.Connection, destination: sqlite3.Connection, *, l
     known_numbers = [row[2] for row in trials if isinstance(row[2], int) and row[2] < _MOST_TRIALS]
     lost = set(range(max(known_numbers, default=-1) + 1)) - numbers
     unnamed = {row[1] for rows in parts.values() for row in rows.found} - {row[0] for row in trials}
-    return Salvage(tuple(known.values()), len(whole), tuple(sorted(lost)), len(unnamed))
+    return _Salvage(tuple(known.values()), len(whole), tuple(sorted(lost)), len(unnamed))
 
 
 def _whole_trials(trials: list[Row], parts: dict[str, _Rows], ours: set[int]) -> set[int]:
@@ -193,7 +193,7 @@ def _whole_trials(trials: list[Row], parts: dict[str, _Rows], ours: set[int]) ->
     return whole
 
 
-def _weeded(part: Path, saved: Salvage) -> dict[str, Any]:
+def _weeded(part: Path, saved: _Salvage) -> dict[str, Any]:
     """Remove from the new file what could be read and makes no sense: trials as a whole, and facts of studies."""
     left_out: list[str] = []
     lost = set(saved.lost)

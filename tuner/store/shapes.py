@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from tuner.records import Json
 
-MAX_COUNT = 2**53
+_MAX_COUNT = 2**53
 """Counts and numbers of epochs beyond it are no measurements; doubles are exact up to it."""
 _SHOWN_CHARACTERS = 60
 _NAME_CHARACTERS = 100
@@ -68,12 +68,12 @@ def name_text(value: Json, name: str) -> None:
 
 
 def count(value: Json, name: str) -> None:
-    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+    if type(value) is not int or not 0 <= value <= _MAX_COUNT:
         raise refuse(name, "a whole number from 0", value)
 
 
 def positive(value: Json, name: str) -> None:
-    if type(value) is not int or not 1 <= value <= MAX_COUNT:
+    if type(value) is not int or not 1 <= value <= _MAX_COUNT:
         raise refuse(name, "a whole number from 1", value)
 
 

@@ -32,7 +32,7 @@ OLDER_SCHEMAS = (
     "v3.0.0.c",
     "v3.0.0.d",
 )
-TABLES = frozenset(
+_TABLES = frozenset(
     {
         "studies",
         "study_directions",
@@ -114,7 +114,7 @@ def check_schema(connection: sqlite3.Connection, *, shown: str) -> None:
         StorageError: it has not.
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if missing := TABLES - tables:
+    if missing := _TABLES - tables:
         theirs = ", ".join(map(shown_name, sorted(tables)[:5])) or "none"
         raise StorageError(
             f"{shown} is the database of another program: it has no table {min(missing)} (its tables: {theirs})"

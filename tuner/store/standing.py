@@ -15,7 +15,7 @@ STANDING = "standing"
 """The fact of a study that holds its `Standing`."""
 Stage = Literal["search", "finalists", "done"]
 """What is under way, or left: the search, the finalists' re-trainings, nothing."""
-StudyState = Literal["running", "interrupted", "stopped", "finished"]
+_StudyState = Literal["running", "interrupted", "stopped", "finished"]
 """A process runs it; trials wait on their way; trials, or finalists, are yet to be begun; all is done."""
 
 
@@ -41,7 +41,7 @@ class Standing:
         return asdict(self)
 
 
-def state_of(study: StudyData) -> tuple[StudyState, str]:
+def state_of(study: StudyData) -> tuple[_StudyState, str]:
     """How a study stands, and why, in words; the words are empty where nobody has noted them."""
     standing = Standing.of(study.facts)
     stop = standing.stop if standing else ""

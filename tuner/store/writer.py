@@ -26,9 +26,9 @@ from tuner.store.sqlite_file import explain
 
 Result = TypeVar("Result")
 
-DELAY_SECONDS = 0.5
+_DELAY_SECONDS = 0.5
 """How long a change waits for others to join its transaction."""
-PROGRESS_DELAY_SECONDS = 2.0
+_PROGRESS_DELAY_SECONDS = 2.0
 """The same for a change that only says that more epochs have finished."""
 PATIENCE_SECONDS = 60.0
 """How long a locked database, or a server that is gone, is tried again."""
@@ -61,7 +61,7 @@ class Writer:
         """
         with self._wake:
             self._records[record.number] = record
-            self._schedule(PROGRESS_DELAY_SECONDS if progress_only else DELAY_SECONDS)
+            self._schedule(_PROGRESS_DELAY_SECONDS if progress_only else _DELAY_SECONDS)
             if self._failure is not None:
                 raise self._failure
 
@@ -69,7 +69,7 @@ class Writer:
         """Queue a fact of the study; raises as `put` does."""
         with self._wake:
             self._facts[key] = text
-            self._schedule(DELAY_SECONDS)
+            self._schedule(_DELAY_SECONDS)
             if self._failure is not None:
                 raise self._failure
 

@@ -34,7 +34,7 @@ from tuner.sweep.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 0.5
+_WAIT_SECONDS = 0.5
 GRACE_SECONDS = 20.0
 """When asked to stop, trials are given so long to checkpoint; SLURM and Kubernetes kill after 30."""
 
@@ -134,7 +134,7 @@ class Sweep:
             self._carry_out(decisions)
             if not self._active and (room and not decisions):
                 return True
-            self._handle(self.executor.events(WAIT_SECONDS if self._active else 0.0))
+            self._handle(self.executor.events(_WAIT_SECONDS if self._active else 0.0))
         return False
 
     def _go_on(self, records: Sequence[TrialRecord]) -> None:
@@ -258,7 +258,7 @@ class Sweep:
         self.executor.interrupt()
         deadline = time.monotonic() + GRACE_SECONDS
         while self._active and time.monotonic() < deadline:
-            self._handle(self.executor.events(WAIT_SECONDS))
+            self._handle(self.executor.events(_WAIT_SECONDS))
         for trial in sorted(self._active):
             record = self.store.record(TrialInterrupted(trial=trial))
             log.warning("%s did not end in time; it goes on from its last checkpoint", record.name)

@@ -21,7 +21,7 @@ from tuner.report.certainty.resampling import (
 )
 from tuner.spec.known.metrics import METRICS
 
-MAX_TRIALS = 100
+_MAX_TRIALS = 100
 """So many of the best trials are compared by their predictions; more would read too many files."""
 _WORK = 400_000_000
 """Bound of resamples x examples x trials: about two seconds."""
@@ -62,7 +62,7 @@ def load_dev_scores(
     metric: str,
     paths: StudyPaths,
     place: Callable[[int], TrialPaths] | None = None,
-    num_trials: int = MAX_TRIALS,
+    num_trials: int = _MAX_TRIALS,
 ) -> DevScores | None:
     """Resample the dev metric of the first records whose predictions are on disk.
 

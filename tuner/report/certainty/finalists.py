@@ -72,7 +72,7 @@ def finals(study: StudyData) -> Finals | None:
     in_search = rank_key(study.direction)
     first = min(finalists, key=lambda f: in_search(f.record))
     overstated = sign * (first.search_value - first.mean)
-    half = None if sd is None else half_width_of_mean(sd, len(first.values), freedom)
+    half = None if sd is None else _half_width_of_mean(sd, len(first.values), freedom)
     return Finals(
         finalists=tuple(finalists),
         seed_sd=sd,
@@ -82,7 +82,7 @@ def finals(study: StudyData) -> Finals | None:
     )
 
 
-def half_width_of_mean(sd: float, count: int, freedom: int) -> float:
+def _half_width_of_mean(sd: float, count: int, freedom: int) -> float:
     """Half the width of the interval of a mean over `count` seeds."""
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(count)
 
@@ -110,7 +110,7 @@ def _finalist(
 ) -> Finalist:
     """One finalist; `best` are the values of the one with the best mean, if it may be chosen as that may."""
     mean, (own, _) = mean_of(values), pooled_sd([values])
-    half = None if sd is None else half_width_of_mean(sd, len(values), freedom)
+    half = None if sd is None else _half_width_of_mean(sd, len(values), freedom)
     reach = 0.0
     if sd is not None and rivals > 1 and best is not None:
         # Tukey's range, as Kramer widened it for means over unequal numbers of seeds.

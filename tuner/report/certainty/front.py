@@ -20,7 +20,7 @@ from tuner.store.study_data import StudyData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FrontMember:
+class _FrontMember:
     """A trial that no other trial dominates."""
 
     record: TrialRecord
@@ -36,7 +36,7 @@ class Front:
 
     objectives: tuple[Objective, ...]
     """Those after the metric."""
-    members: tuple[FrontMember, ...]
+    members: tuple[_FrontMember, ...]
     """Best dev metric first; never empty."""
     may_belong: tuple[TrialRecord, ...]
     """Trials off the front that the noise of the dev metric could have pushed off it."""
@@ -46,7 +46,7 @@ class Front:
         return frozenset(member.record.number for member in self.members)
 
 
-def study_objectives(study: StudyData) -> tuple[Objective, ...]:
+def _study_objectives(study: StudyData) -> tuple[Objective, ...]:
     """The objectives of the sweep file after the first."""
     others = sweep_value(study, "objective", "others")
     if not isinstance(others, list):
@@ -65,7 +65,7 @@ def front_of(study: StudyData, ranked: Sequence[TrialRecord], scores: DevScores 
         ranked: Finished trials, best first.
         scores: The dev metric of the best ones on other dev sets.
     """
-    others = study_objectives(study)
+    others = _study_objectives(study)
     if not others:
         return None
     members = pareto_front(ranked, direction=study.direction, others=others)
@@ -123,18 +123,18 @@ def _member(
     losses: Mapping[int, tuple[float, ...]],
     scores: DevScores | None,
     sign: float,
-) -> FrontMember:
+) -> _FrontMember:
     own = losses[record.number]
     cheaper = [r for r in members if r is not record and _no_worse(losses[r.number][1:], own[1:])]
     if not cheaper:
-        return FrontMember(record=record, lead=None, is_sure=None)
+        return _FrontMember(record=record, lead=None, is_sure=None)
     nearest = min(cheaper, key=lambda r: losses[r.number][0])
     lead = losses[nearest.number][0] - own[0]
     if scores is None or not {record.number, nearest.number} <= set(scores.trials):
-        return FrontMember(record=record, lead=lead, is_sure=None)
+        return _FrontMember(record=record, lead=lead, is_sure=None)
     own_column, nearest_column = (scores.trials.index(number) for number in (record.number, nearest.number))
     values, luck = _centred(scores, sign)
-    return FrontMember(record=record, lead=lead, is_sure=not leads_by_luck(own_column, nearest_column, values, luck))
+    return _FrontMember(record=record, lead=lead, is_sure=not leads_by_luck(own_column, nearest_column, values, luck))
 
 
 def _may_belong(

@@ -23,9 +23,9 @@ from tuner.report.facts import data_count, fold_scores
 from tuner.spec.known.metrics import SHARES
 from tuner.store.study_data import StudyData
 
-HEAVY_TAIL = 0.06
+_HEAVY_TAIL = 0.06
 """When so small a share of the dev examples makes up half of the loss, intervals cover 80 to 90 % in simulation."""
-Basis = Literal["paired", "unpaired", "none"]
+_Basis = Literal["paired", "unpaired", "none"]
 """Whether ties rest on dev predictions, on the size of the dev set alone, or are unknown."""
 
 
@@ -39,7 +39,7 @@ class StudyStatistics:
     """Of each trial's dev metric, by trial number, as far as it is known."""
     ties: frozenset[int]
     """Trials that cannot be told from the best, itself included; empty if that is not known."""
-    basis: Basis
+    basis: _Basis
     smallest: TrialRecord | None
     """The smallest, then cheapest, network among the ties that lie within one standard error of the best."""
     overstatement: float | None
@@ -90,7 +90,7 @@ def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatist
 
 def _few(scores: DevScores | None) -> tuple[int, int] | None:
     """Normal residuals have half of their squares in an eighth of the examples; far fewer mean heavy tails."""
-    if scores is None or not scores.half_of_loss or scores.half_of_loss > HEAVY_TAIL * scores.num_examples:
+    if scores is None or not scores.half_of_loss or scores.half_of_loss > _HEAVY_TAIL * scores.num_examples:
         return None
     return scores.half_of_loss, scores.num_examples
 
@@ -155,7 +155,7 @@ def _attainable(study: StudyData, interval: Interval) -> Interval:
 
 def _ties(
     study: StudyData, ranked: Sequence[TrialRecord], scores: DevScores | None, num_dev: int | None
-) -> tuple[frozenset[int], Basis]:
+) -> tuple[frozenset[int], _Basis]:
     if not ranked:
         return frozenset(), "none"
     sign = study.direction.sign

@@ -27,7 +27,7 @@ _MARK = "tuner"
 _HEAD_BYTES = 4096
 """The mark is in the first so many bytes of a file."""
 
-WIDTH_INCHES = 4.4
+_WIDTH_INCHES = 4.4
 """Drawn at this width, text has a readable size when the figure fills a page of 400 pixels."""
 
 _TIERS = {
@@ -93,7 +93,7 @@ def styled() -> AbstractContextManager[None]:
 
 def new_figure(*, height_inches: float = 2.9) -> Figure:
     """An empty figure that no global state knows of."""
-    figure = Figure(figsize=(WIDTH_INCHES, height_inches))
+    figure = Figure(figsize=(_WIDTH_INCHES, height_inches))
     FigureCanvasAgg(figure)
     return figure
 

@@ -13,12 +13,12 @@ from tuner.report.analysis import Analysis
 from tuner.report.figures import params, progress, quality, trade_off
 from tuner.report.figures.style import lay_out, styled
 
-MAX_PARAMS = 24
+_MAX_PARAMS = 24
 """Figures of single hyperparameters, at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
+class _Plot:
     """A figure of the report."""
 
     name: str
@@ -31,65 +31,65 @@ class Plot:
     """None if the study does not have what it shows."""
 
 
-PLOTS: tuple[Plot, ...] = (
-    Plot(
+PLOTS: tuple[_Plot, ...] = (
+    _Plot(
         "ranking",
         "best",
         "How sure is the ranking?",
         "Dev metric of the best trials with its interval from the size of the dev set.",
         quality.ranking,
     ),
-    Plot(
+    _Plot(
         "error_parts",
         "best",
         "Where the dev error comes from",
         "Target error, bias above it (train), variance above that (dev).",
         quality.error_parts,
     ),
-    Plot(
+    _Plot(
         "learning_curves",
         "best",
         "Learning curves of the best",
         "Dev (solid) and train (dashed); the dot is the best epoch.",
         progress.learning_curves,
     ),
-    Plot("loss_curves", "best", "Loss of the best", "Dev (solid) and train (dashed).", progress.loss_curves),
-    Plot(
+    _Plot("loss_curves", "best", "Loss of the best", "Dev (solid) and train (dashed).", progress.loss_curves),
+    _Plot(
         "finalists",
         "best",
         "Finalists on fresh seeds",
         "The search's own score is partly luck; the mean of fresh seeds is not.",
         quality.finalists,
     ),
-    Plot(
+    _Plot(
         "best_so_far",
         "search",
         "Best so far",
         "Each trial by the tier that proposed it; trials on the lower edge lie beyond it.",
         progress.best_so_far,
     ),
-    Plot(
+    _Plot(
         "more_trials",
         "search",
         "Would more trials help?",
         "Expected best of so many random trials of this study.",
         progress.more_trials,
     ),
-    Plot(
+    _Plot(
         "train_dev_gap",
         "search",
         "Train against dev",
         "Below the dashed line the network does better in training than on new examples.",
         quality.train_dev_gap,
     ),
-    Plot(
+    _Plot(
         "importance",
         "params",
         "What matters",
         "A bar that ends before its mark is no more than luck.",
         params.importance,
     ),
-    Plot(
+    _Plot(
         "parallel_coordinates",
         "params",
         "The best trials, parameter by parameter",
@@ -99,10 +99,10 @@ PLOTS: tuple[Plot, ...] = (
 )
 
 
-def plots_of(analysis: Analysis) -> Iterator[Plot]:
+def plots_of(analysis: Analysis) -> Iterator[_Plot]:
     """All plots of a study, those of its hyperparameters at the end."""
     for objective in analysis.front.objectives if analysis.front else ():
-        yield Plot(
+        yield _Plot(
             f"pareto_{objective.name}",
             "best",
             f"Pareto front: {analysis.study.metric} against {objective.name}",
@@ -111,8 +111,8 @@ def plots_of(analysis: Analysis) -> Iterator[Plot]:
         )
     yield from PLOTS
     moved = [d for d in analysis.space if not d.fixed and d.name not in analysis.kept]
-    for dimension in moved[:MAX_PARAMS]:
-        yield Plot(
+    for dimension in moved[:_MAX_PARAMS]:
+        yield _Plot(
             f"param_{re.sub('[^A-Za-z0-9_.-]', '_', dimension.name)[:60]}",
             "params",
             dimension.name,
@@ -121,7 +121,7 @@ def plots_of(analysis: Analysis) -> Iterator[Plot]:
         )
 
 
-def drawn(analysis: Analysis) -> Iterator[tuple[Plot, Figure]]:
+def drawn(analysis: Analysis) -> Iterator[tuple[_Plot, Figure]]:
     """Every plot that the study has something for, with its figure."""
     for plot in plots_of(analysis):
         with styled():

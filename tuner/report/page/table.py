@@ -12,8 +12,8 @@ from tuner.report.tables.formats import cell_text
 from tuner.report.tables.leaderboard import column_of
 from tuner.spec.space import REGULARISATION_TIER
 
-MAX_RANKED = 250
-MAX_APART = 100
+_MAX_RANKED = 250
+_MAX_APART = 100
 """More rows than this would make the page slow; the CSV has all."""
 
 
@@ -48,10 +48,10 @@ class Table:
 
 
 def page_table(analysis: Analysis) -> Table:
-    """The leaderboard for the page: at most `MAX_RANKED` ranked trials, then `MAX_APART` others."""
+    """The leaderboard for the page: at most `_MAX_RANKED` ranked trials, then `_MAX_APART` others."""
     frame = analysis.frame
-    ranked = frame[frame["rank"].notna()].head(MAX_RANKED)
-    apart = frame[frame["rank"].isna()].head(MAX_APART)
+    ranked = frame[frame["rank"].notna()].head(_MAX_RANKED)
+    apart = frame[frame["rank"].isna()].head(_MAX_APART)
     shown = pd.concat([ranked, apart]) if len(apart) else ranked
     grouped = _grouped_columns(analysis, [str(c) for c in frame.columns])
     names = [name for _, members in grouped for name in members]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tuner.store.locations import hide_password
 
-DEFAULT_RESULTS = Path("results")
+_DEFAULT_RESULTS = Path("results")
 """Where studies lie unless `--results` says otherwise."""
 
 
-def shell_command(*words: str | Path, results: Path = DEFAULT_RESULTS, store: str | None = None) -> str:
+def shell_command(*words: str | Path, results: Path = _DEFAULT_RESULTS, store: str | None = None) -> str:
     """A command of `tuner`, which finds the study where it lies; `***` stands for a password.
 
     Args:
@@ -19,6 +19,6 @@ def shell_command(*words: str | Path, results: Path = DEFAULT_RESULTS, store: st
         results: The folder of all studies.
         store: The study's database, if that is not `study.db` in its folder.
     """
-    where = [] if results == DEFAULT_RESULTS else ["--results", str(results)]
+    where = [] if results == _DEFAULT_RESULTS else ["--results", str(results)]
     where += [] if store is None else ["--store", store]
     return shlex.join(["tuner", *(hide_password(str(word)) for word in (*words, *where))])

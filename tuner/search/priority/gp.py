@@ -54,7 +54,7 @@ class Prior:
         return np.concatenate([lengths, [self.amplitude_spread, self.trend_spread, self.noise_spread]])
 
 
-def squared_distances(a: Array, b: Array, unordered: Mask) -> Array:
+def _squared_distances(a: Array, b: Array, unordered: Mask) -> Array:
     """Squared distances of all pairs in each column, shape (columns, len(a), len(b)); 0 or 1 where unordered."""
     difference: Array = a.T[:, :, None] - b.T[:, None, :]
     difference *= difference
@@ -76,7 +76,7 @@ def fit(x: Array, y: Array, *, prior: Prior, unordered: Mask, iterations: int) -
     n = len(y)
     rows, columns = np.tril_indices(n, -1)
     pairs = rows * n + columns  # places below the diagonal: each pair of points once
-    squares = squared_distances(x, x, unordered).reshape(x.shape[1], n * n)[:, pairs]
+    squares = _squared_distances(x, x, unordered).reshape(x.shape[1], n * n)[:, pairs]
     mode, spreads = prior.mode, prior.spreads
     lengths = x[:, -1] - _MIDDLE
     slopes, own_slopes = lengths[rows] * lengths[columns], lengths * lengths
@@ -193,7 +193,7 @@ class Process:
     def _kernel(self, a: Array, b: Array) -> Array:
         trend = self._trend * np.outer(a[:, -1] - _MIDDLE, b[:, -1] - _MIDDLE)
         if self._unordered.any():
-            squares = squared_distances(a, b, self._unordered)
+            squares = _squared_distances(a, b, self._unordered)
             squared = np.tensordot(self._inverse_squares, squares, axes=1)
         else:
             scale = np.sqrt(self._inverse_squares)

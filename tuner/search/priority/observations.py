@@ -14,7 +14,7 @@ from tuner.search.observe import failed_by_configuration, worst_value
 
 Array = NDArray[np.float64]
 
-DEEPEST = 150.0
+_DEEPEST = 150.0
 """How far below the median a value counts at most, in distances from the median to the best: beyond, the
 configuration is hopeless whatever the number, and a loss of a million would leave the good ones alike."""
 
@@ -29,7 +29,7 @@ class Observations:
     """Standardised values; larger is better whatever the objective's direction."""
 
 
-def length_of(epoch: int, *, epochs: int) -> float:
+def _length_of(epoch: int, *, epochs: int) -> float:
     """A training length in [0, 1], on a logarithmic scale: 1 is the full training."""
     if epoch >= epochs:
         return 1.0
@@ -59,7 +59,7 @@ def observe(
     values: list[float] = []
     for record, point in zip(records, points, strict=True):
         for epoch, value in _measured(record, epochs=epochs, worst=worst, running=running):
-            rows.append(np.append(point, length_of(epoch, epochs=epochs)))
+            rows.append(np.append(point, _length_of(epoch, epochs=epochs)))
             values.append(direction.sign * value)
     if not values:
         return None
@@ -75,7 +75,7 @@ def _compressed(y: Array) -> Array:
     reach = float(y.max()) - median
     if reach <= 0.0:
         return np.maximum(y, median)
-    depth = np.clip((median - y) / reach, 1.0, DEEPEST)
+    depth = np.clip((median - y) / reach, 1.0, _DEEPEST)
     return np.where(depth > 1.0, median - reach * (1.0 + np.log(depth)), y)
 
 

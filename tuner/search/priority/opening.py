@@ -36,7 +36,7 @@ DEFAULT = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pass:
+class _Pass:
     """The points of one tier."""
 
     label: str
@@ -151,7 +151,7 @@ class Opening:
         return Start(params=self._cube.params(point), to_epoch=self._first_rung, tier=label)
 
 
-def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[Pass]:
+def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[_Pass]:
     columns = {int(tier): np.flatnonzero(cube.tiers == tier) for tier in np.unique(cube.tiers)}
     late = columns.pop(REGULARISATION_TIER, None)
     if late is not None and with_regularisation:
@@ -164,7 +164,7 @@ def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[Pass]:
     passes, first = [], 1
     for tier, of_tier in sorted(columns.items()):
         count = max(1, round(counts[tier] * min(1.0, affordable)))
-        passes.append(Pass(label=tier_label(tier), columns=of_tier, first=first, count=count))
+        passes.append(_Pass(label=tier_label(tier), columns=of_tier, first=first, count=count))
         first += count
     return passes
 

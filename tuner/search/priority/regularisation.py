@@ -18,7 +18,7 @@ from tuner.spec.space import REGULARISATION_TIER
 Mask = NDArray[np.bool_]
 
 LABEL = tier_label(REGULARISATION_TIER)
-CAPACITY = ("hidden_units", "hidden_layers", "channels", "conv_layers")
+_CAPACITY = ("hidden_units", "hidden_layers", "channels", "conv_layers")
 """What makes a network larger."""
 
 
@@ -42,7 +42,7 @@ class Regularisation:
         self._noise = noise
         self._target_error = target_error
         self._columns = np.flatnonzero(cube.tiers == REGULARISATION_TIER)
-        self._capacity: Mask = np.array([d.name in CAPACITY for d in cube.dimensions], dtype=bool)
+        self._capacity: Mask = np.array([d.name in _CAPACITY for d in cube.dimensions], dtype=bool)
         self.always = always or len(self._columns) == cube.columns
         self._lines: dict[str, None] = {}
         self._said: set[str] = set()

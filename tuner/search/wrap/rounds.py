@@ -12,7 +12,7 @@ from tuner.search.strategy import Advance, Decision, Stop, Strategy
 from tuner.search.wrap.zoom import zoomed_space
 from tuner.spec.space import Space
 
-MakeStrategy = Callable[[Space, int, int, Sequence[TrialRecord]], Strategy]
+_MakeStrategy = Callable[[Space, int, int, Sequence[TrialRecord]], Strategy]
 """(space, round, number of trials, earlier trials within the space) to the strategy of a round."""
 
 
@@ -29,7 +29,7 @@ class Rounds:
     taken from no longer changes.
     """
 
-    def __init__(self, make: MakeStrategy, space: Space, *, direction: Direction, trials: int, rounds: int) -> None:
+    def __init__(self, make: _MakeStrategy, space: Space, *, direction: Direction, trials: int, rounds: int) -> None:
         """
         Args:
             make: Makes the strategy of a round.

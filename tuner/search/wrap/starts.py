@@ -9,7 +9,7 @@ from tuner.records import Params, ParamValue, TrialRecord
 from tuner.search.strategy import Decision, Start, Strategy
 from tuner.spec.space import Dimension, Space
 
-TIER = "start"
+_TIER = "start"
 
 
 def start_configurations(start: Sequence[Mapping[str, ParamValue]], space: Space) -> list[dict[str, ParamValue]]:
@@ -64,7 +64,7 @@ class StartFirst:
         starts = untried[: max(0, min(room, self._trials - len(records)))]
         if not starts:
             return self._inner.decide(records, room)
-        return [Start(params=params, to_epoch=self._to_epoch, tier=TIER) for params in starts]
+        return [Start(params=params, to_epoch=self._to_epoch, tier=_TIER) for params in starts]
 
     def explain(self) -> tuple[str, ...]:
         """See `Strategy.explain`."""

@@ -26,11 +26,11 @@ METRICS_OF_TASK = {
     for task in METRICS["loss"].tasks
 }
 """Beside `loss`, which is one of every task."""
-LOSS_OF_TASK = {"classification": "cross_entropy", "multi_label": "binary_cross_entropy", "regression": "mse"}
-LARGE_BATCH = 10_000
+_LOSS_OF_TASK = {"classification": "cross_entropy", "multi_label": "binary_cross_entropy", "regression": "mse"}
+_LARGE_BATCH = 10_000
 
 
-def check_own_module(spec: SweepSpec, findings: Findings) -> None:
+def _check_own_module(spec: SweepSpec, findings: Findings) -> None:
     """Check that what is for modules of the user's is said of one."""
     asked = {("data", "inputs"): spec.data.inputs, ("model", "outputs"): spec.model.outputs,
              ("training", "auxiliary_loss"): spec.training.auxiliary_loss}  # fmt: skip
@@ -59,7 +59,7 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
         if spec.loop is not None and getattr(spec.data, name):
             rule = f"is not for {spec.loop}, which is handed one train and one dev set"
             findings.error(("data", name), rule, remedy="remove it", got="", at_key=True)
-    check_own_module(spec, findings)
+    _check_own_module(spec, findings)
     split = spec.data.split
     if not isinstance(split, SplitSpec) or findings.is_unusable(("data", "split")):
         return
@@ -117,8 +117,8 @@ def check_objective(spec: SweepSpec, findings: Findings) -> None:
     if task != "auto" and metric not in ("auto", "loss", *METRICS_OF_TASK[task]):
         remedy = f"use {', '.join(METRICS_OF_TASK[task])} or loss, or change data.task"
         findings.error(("objective", "metric"), f"cannot be measured for {task}", remedy=remedy)
-    if loss not in ("auto", LOSS_OF_TASK.get(task, loss)):
-        rule, remedy = f"does not fit {task}", f"use {LOSS_OF_TASK[task]}, or change data.task"
+    if loss not in ("auto", _LOSS_OF_TASK.get(task, loss)):
+        rule, remedy = f"does not fit {task}", f"use {_LOSS_OF_TASK[task]}, or change data.task"
         findings.error(("training", "loss"), rule, remedy=remedy)
     if spec.training.class_weights is not None and task in ("multi_label", "regression"):
         rule, remedy = f"does not fit {task}", "remove it, or change data.task"
@@ -163,7 +163,7 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
         rule = "is a learning rate that hardly any network survives"
         findings.warn(("training", "learning_rate"), rule, remedy="write 1 or less")
     batch_size = fixed.get("batch_size")
-    if isinstance(batch_size, int) and batch_size > LARGE_BATCH and spec.loop is None:
+    if isinstance(batch_size, int) and batch_size > _LARGE_BATCH and spec.loop is None:
         rule = "is a very large mini-batch"
         findings.warn(("training", "batch_size"), rule, remedy="write `full` for all of the training set")
     kinds = [name for name in training.model_fields_set if name.startswith("augment_")]

@@ -49,13 +49,13 @@ def check_value(path: KeyPath, value: ParamValue, known: Hyperparameter, finding
         if known.bounds.reason and value > known.bounds.high:
             findings.error(path, f"must be at most {plain_number(known.bounds.high)}", remedy=known.bounds.reason)
         else:
-            findings.error(path, f"must be {known.bounds}", remedy=share_remedy(value, known))
+            findings.error(path, f"must be {known.bounds}", remedy=_share_remedy(value, known))
     elif value > HIGHEST_FLOAT:
         findings.error(path, f"must be at most {HIGHEST_FLOAT:g}", remedy="training is in float32")
     elif known.name == "kernel_size" and value % 2 == 0:
         findings.error(path, "must be odd", remedy=f"write {int(value) + 1}")
 
 
-def share_remedy(value: float, known: Hyperparameter) -> str:
+def _share_remedy(value: float, known: Hyperparameter) -> str:
     """A share that was written in percent."""
     return f"write {value / 100:g} for {value:g} %" if known.name == "dropout" and 2 <= value <= 100 else ""

@@ -10,12 +10,12 @@ from tuner.spec.model import DimensionSpec
 from tuner.spec.text.findings import Findings
 from tuner.spec.text.problems import KeyPath
 
-MANY_DECADES = 3.0
-MOST_EXACT_INTEGER = 2**53
-HIGHEST_OWN = 1e150
+_MANY_DECADES = 3.0
+_MOST_EXACT_INTEGER = 2**53
+_HIGHEST_OWN = 1e150
 """Of a range of the user's own: its square is still a number."""
-MOST_STEPS = 1e9
-HIGHEST_MOMENTUM = 0.999
+_MOST_STEPS = 1e9
+_HIGHEST_MOMENTUM = 0.999
 HIGHEST_LEARNING_RATE = 10.0
 
 
@@ -75,12 +75,12 @@ def _check_known(path: KeyPath, part: DimensionSpec, known: Hyperparameter, find
 
 def _check_size(path: KeyPath, part: DimensionSpec, known: Hyperparameter | None, findings: Findings) -> bool:
     """Whether the ends are numbers that a search can calculate with."""
-    most = MOST_EXACT_INTEGER if _is_int(part, known) else HIGHEST_OWN
+    most = _MOST_EXACT_INTEGER if _is_int(part, known) else _HIGHEST_OWN
     for key in ("low", "high"):
         value = getattr(part, key)
         if value is not None and abs(value) > most:
             what = (
-                "up to which whole numbers are exact" if most == MOST_EXACT_INTEGER else "beyond which ranges overflow"
+                "up to which whole numbers are exact" if most == _MOST_EXACT_INTEGER else "beyond which ranges overflow"
             )
             findings.error((*path, key), f"must lie between -{most:g} and {most:g}, {what}")
             return False
@@ -121,8 +121,8 @@ def _check_step(path: KeyPath, part: DimensionSpec, low: float, high: float, fin
     if part.step is None or low == high:
         return
     steps = (high - low) / part.step
-    if steps > MOST_STEPS:
-        rule = f"makes more than {MOST_STEPS:,.0f} values"
+    if steps > _MOST_STEPS:
+        rule = f"makes more than {_MOST_STEPS:,.0f} values"
         findings.error((*path, "step"), rule, remedy="leave it out for a continuum")
         return
     if steps < 1 - 1e-9:
@@ -146,19 +146,19 @@ def _check_scale(
     linear = path if part.log is None else (*path, "log")
     if usual != "linear" and part.log is False:
         name = path[-1]
-        if name in ("weight_decay", "l1") or (name in ("learning_rate", "clip_norm") and decades >= MANY_DECADES):
+        if name in ("weight_decay", "l1") or (name in ("learning_rate", "clip_norm") and decades >= _MANY_DECADES):
             span = f" over {decades:.0f} decades" if math.isfinite(decades) else ""
             rule = f"searches {name} on a linear scale{span}: nearly all trials fall into the upper decade"
             findings.warn(linear, rule, remedy="remove `log: false`")
-    elif known is None and not is_log and MANY_DECADES <= decades < math.inf:
+    elif known is None and not is_log and _MANY_DECADES <= decades < math.inf:
         rule = f"is linear over {decades:.0f} decades: nearly all trials fall into the upper decade"
         findings.warn(path, rule, remedy="add `log: true`", at_key=True)
 
 
 def _check_survival(path: KeyPath, known: Hyperparameter | None, high: float, findings: Findings) -> None:
     """Warn of values that our training rarely survives."""
-    if known and known.scale == "log1m" and path[-1] != "beta2" and high > HIGHEST_MOMENTUM:
-        rule = f"averages over more than {1 / (1 - HIGHEST_MOMENTUM):.0f} steps above {HIGHEST_MOMENTUM:g}"
-        findings.warn((*path, "high"), rule, remedy=f"write {HIGHEST_MOMENTUM:g} or less")
+    if known and known.scale == "log1m" and path[-1] != "beta2" and high > _HIGHEST_MOMENTUM:
+        rule = f"averages over more than {1 / (1 - _HIGHEST_MOMENTUM):.0f} steps above {_HIGHEST_MOMENTUM:g}"
+        findings.warn((*path, "high"), rule, remedy=f"write {_HIGHEST_MOMENTUM:g} or less")
     if path[-1] == "learning_rate" and high > HIGHEST_LEARNING_RATE:
         findings.warn((*path, "high"), "is a learning rate that hardly any network survives", remedy="write 1 or less")

@@ -20,7 +20,7 @@ from tuner.spec.values import is_own
 
 MODEL: KeyPath = ("model", "kind")
 OPTIMIZER: KeyPath = ("training", "optimizer")
-SURE = 0.85
+_SURE = 0.85
 """Likeness of two names above which one is taken for a slip of the other."""
 
 
@@ -94,7 +94,7 @@ def _check_name(name: str, part: DimensionSpec, spec: SweepSpec, findings: Findi
     if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES):
         findings.error(path, "is a column of the leaderboard", remedy="rename your hyperparameter", at_key=True)
         return False
-    likely = nearest(name, known, cutoff=SURE)
+    likely = nearest(name, known, cutoff=_SURE)
     if part.tier is None and likely:
         rule = "is a hyperparameter of your own and has no tier"
         findings.error(path, rule, remedy=f'Did you mean "{likely}"? If not, add `tier: {OWN_TIER}`', at_key=True)

@@ -22,23 +22,27 @@ def move_paths(sweep: dict[str, Any], *, root: Path, folder: Path) -> None:
     if sweep.get("command") is not None and root.resolve() != folder.resolve():
         sweep["folder"] = os.path.relpath(root / (sweep.get("folder") or "."), folder)
     if isinstance(trainer := sweep.get("trainer"), str):
-        sweep["trainer"] = moved_path(trainer, root=root, folder=folder)
+        sweep["trainer"] = _moved_path(trainer, root=root, folder=folder)
     for block, keys in FUNCTIONS.items():
         part = sweep.get(block)
         if isinstance(part, dict):
             named = {key: part[key] for key in keys if isinstance(part.get(key), str) and is_own(part[key])}
-            part.update({key: moved_path(name, root=root, folder=folder) for key, name in named.items()})
+            part.update({key: _moved_path(name, root=root, folder=folder) for key, name in named.items()})
     for block, keys in PLACES.items():
         part = sweep.get(block)
         if isinstance(part, str):
-            sweep[block] = moved_path(part, root=root, folder=folder)
+            sweep[block] = _moved_path(part, root=root, folder=folder)
         elif isinstance(part, dict):
             part.update(
-                {key: moved_path(part[key], root=root, folder=folder) for key in keys if isinstance(part.get(key), str)}
+                {
+                    key: _moved_path(part[key], root=root, folder=folder)
+                    for key in keys
+                    if isinstance(part.get(key), str)
+                }
             )
 
 
-def moved_path(target: str, *, root: Path, folder: Path) -> str:
+def _moved_path(target: str, *, root: Path, folder: Path) -> str:
     """The path, or path and function, as seen from another folder; unchanged if nothing is there."""
     place, colon, name = target.rpartition(":")
     is_function = bool(colon) and place.endswith(".py")

@@ -30,11 +30,11 @@ from tuner.records import Json
 from tuner.spec.text.problems import KeyPath, Place, Problem, describe, quoted
 
 MAX_DEPTH = 32
-MAX_VALUES = 20_000
+_MAX_VALUES = 20_000
 """A sweep file holds about a hundred; the limit bounds the time that a hostile file can take."""
 MAX_LINE = 10_000
 """Characters; some of a YAML scanner's work grows with the square of a line's length."""
-MAX_DIGITS = 18
+_MAX_DIGITS = 18
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -59,7 +59,7 @@ _SYNTAX_REMEDIES = (
     ("cannot start any token", "put text that begins with this character in quotes"),
 )
 
-Locator: TypeAlias = Callable[[int, int, str], Place]
+_Locator: TypeAlias = Callable[[int, int, str], Place]
 """Makes a place from a line and a column, counted from 1, and the value as written there."""
 
 
@@ -80,7 +80,7 @@ class _TooMuchError(Exception):
     """The rest of the text is not worth reading."""
 
 
-def parse_yaml(text: str, *, locate: Locator) -> Document:
+def parse_yaml(text: str, *, locate: _Locator) -> Document:
     """Read one YAML document; what is wrong with it as YAML is in its `problems`."""
     document = Document(values={(): locate(1, 1, "")})
     long_line = next((n for n, line in enumerate(text.split("\n"), start=1) if len(line) > MAX_LINE), None)
@@ -110,7 +110,7 @@ def _events(text: str) -> Iterator[Event]:
     return events
 
 
-def _syntax_problem(error: YAMLError, locate: Locator) -> Problem:
+def _syntax_problem(error: YAMLError, locate: _Locator) -> Problem:
     if not isinstance(error, MarkedYAMLError):
         return locate(1, 1, "").problem((), f"is not valid YAML ({' '.join(str(error).split())})")
     message = " ".join((error.problem or error.context or "").split())
@@ -127,7 +127,7 @@ def _plain_value(text: str) -> Json:
     """What an unquoted scalar means in the YAML 1.2 core schema."""
     if text in _WORDS:
         return _WORDS[text]
-    if _INTEGER.fullmatch(text) and len(text) <= MAX_DIGITS:
+    if _INTEGER.fullmatch(text) and len(text) <= _MAX_DIGITS:
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)
         return int(text, base)
     return float(text) if _FLOAT.fullmatch(text) else text
@@ -141,7 +141,7 @@ def _is_half(character: str) -> bool:
 class _Builder:
     """Folds a stream of YAML events into a document."""
 
-    def __init__(self, document: Document, events: Iterator[Event], locate: Locator) -> None:
+    def __init__(self, document: Document, events: Iterator[Event], locate: _Locator) -> None:
         self._document = document
         self._events = events
         self._locate = locate
@@ -165,8 +165,8 @@ class _Builder:
 
     def _value(self, event: Event, path: KeyPath) -> Json:
         self._num_values += 1
-        if self._num_values > MAX_VALUES:
-            self._problem(event, (), f"holds more than {MAX_VALUES} values", "a sweep file holds about a hundred")
+        if self._num_values > _MAX_VALUES:
+            self._problem(event, (), f"holds more than {_MAX_VALUES} values", "a sweep file holds about a hundred")
             raise _TooMuchError
         if len(path) > MAX_DEPTH:
             self._problem(event, path[:3], f"is nested more than {MAX_DEPTH} deep", "no part of a sweep file is")
@@ -175,8 +175,8 @@ class _Builder:
         match event:
             case ScalarEvent():
                 plain, text = event.implicit[0], self._text(event, path)
-                if plain and len(text) > MAX_DIGITS and _INTEGER.fullmatch(text):
-                    self._problem(event, path, f"must have at most {MAX_DIGITS} digits", "write a smaller number")
+                if plain and len(text) > _MAX_DIGITS and _INTEGER.fullmatch(text):
+                    self._problem(event, path, f"must have at most {_MAX_DIGITS} digits", "write a smaller number")
                 self._put(event, path, text if plain else quoted(text))
                 return _plain_value(text) if plain else text
             case SequenceStartEvent():

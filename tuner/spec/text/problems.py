@@ -10,8 +10,8 @@ from typing import TypeAlias
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and list indices from the top of a sweep file down to a value."""
 
-MAX_SHOWN = 60
-MAX_LINES = 50
+_MAX_SHOWN = 60
+_MAX_LINES = 50
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,8 +51,8 @@ def show_path(path: KeyPath) -> str:
 
 def describe(text: str) -> str:
     """A text of the user's that is safe to print: one line, no control characters, not long."""
-    safe = _printable(text[: MAX_SHOWN + 1])
-    return safe if len(safe) <= MAX_SHOWN else safe[: MAX_SHOWN - 3] + "..."
+    safe = _printable(text[: _MAX_SHOWN + 1])
+    return safe if len(safe) <= _MAX_SHOWN else safe[: _MAX_SHOWN - 3] + "..."
 
 
 def _printable(text: str) -> str:
@@ -71,11 +71,11 @@ def plain_number(value: float) -> str:
 
 def quoted(text: str) -> str:
     """A text in the quotes that it has in YAML."""
-    return json.dumps(text[: MAX_SHOWN + 1], ensure_ascii=False)
+    return json.dumps(text[: _MAX_SHOWN + 1], ensure_ascii=False)
 
 
 def lines(problems: Iterable[Problem]) -> tuple[str, ...]:
     """The lines in the order of the file, each once; no more than a user can read."""
     texts = list(dict.fromkeys(p.text for p in sorted(problems)))
-    hidden = len(texts) - MAX_LINES
-    return tuple(texts if hidden <= 0 else [*texts[:MAX_LINES], f"... and {hidden} more problems"])
+    hidden = len(texts) - _MAX_LINES
+    return tuple(texts if hidden <= 0 else [*texts[:_MAX_LINES], f"... and {hidden} more problems"])

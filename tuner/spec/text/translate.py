@@ -74,7 +74,7 @@ def _report(details: ErrorDetails, findings: Findings) -> None:
 
 def _report_unknown_key(path: KeyPath, findings: Findings) -> None:
     block, key = path[:-1], str(path[-1])
-    known = known_keys(block)
+    known = _known_keys(block)
     near = nearest(key, known, cutoff=_SURE)
     if near is None:
         remedy = _right_place(key, block) or did_you_mean(key, known) or f"known keys: {', '.join(known)}"
@@ -92,7 +92,7 @@ def _right_place(key: str, block: KeyPath) -> str:
         return f"write `{hyperparameter}:` under `space:` to search it, or under `{fixed}:` to fix it"
     if hyperparameter is not None and HYPERPARAMETERS[hyperparameter].of_model:
         return f"write `{hyperparameter}:` under `model:`"
-    home = next((home for home in _HOMES if home != block and key in known_keys(home)), None)
+    home = next((home for home in _HOMES if home != block and key in _known_keys(home)), None)
     return f"write it under `{'.'.join(home)}:`" if home else ""
 
 
@@ -108,7 +108,7 @@ _HOMES: tuple[tuple[str, ...], ...] = (
 )
 
 
-def known_keys(block: KeyPath) -> list[str]:
+def _known_keys(block: KeyPath) -> list[str]:
     """The keys that a block of the sweep file may have, in the order of its model."""
     model: type[BaseModel] = SweepSpec
     for part in block:
