@@ -106,7 +106,7 @@ def test_early_stopping_ends_a_trial_patience_epochs_after_its_best(way: str, tm
         curve = curves(events)[job.trial]
         states = [Patience()]
         for result in curve:
-            states.append(states[-1].after(result.dev_metric, direction=task.direction, min_delta=0.02))
+            states.append(states[-1].after(result, direction=task.direction, rule=rule))
         assert states[-1].exhausted(rule)
         assert not any(state.exhausted(rule) for state in states[:-1])
         (finished,) = [e for e in only(TrialFinished, events) if e.trial == job.trial]
