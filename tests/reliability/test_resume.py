@@ -172,10 +172,11 @@ def test_weights_that_no_longer_fit_are_said_in_a_line_and_nothing_is_written(
 
 def test_a_finalist_that_no_longer_fits_its_module_is_said_and_refining_goes_on(quick_rig: Rig) -> None:
     rig = quick_rig
+    own = {**OWN_MODULE, "search": {"trials": 6, "strategy": "random"}}  # enough to be refined
     (rig.folder / "model.py").write_text(MODULE.format(width=16))
-    rig.sweep(**OWN_MODULE)
+    rig.sweep(**own)
     rig.resume()
-    rig.sweep(**OWN_MODULE, finalists={"count": 1, "seeds": 2})
+    rig.sweep(**own, finalists={"count": 1, "seeds": 2})
     assert rig.start(fault="checkpoint_replaced:1").wait() == -9
     (rig.folder / "model.py").write_text(MODULE.format(width=24))
     run = rig.start()
