@@ -92,9 +92,9 @@ ROOMS = {
 }
 """The rooms of the parts that have some, and the modules at their doors, from the bottom up, as the layers are."""
 
-MOST_PUBLIC = 98.5
+MOST_PUBLIC = 95.2
 """Public names for 1,000 lines of code, as `python -m tests.public_names` counts them. It may only be lowered."""
-MOST_UNUSED = 134
+MOST_UNUSED = 61
 """Public names that no other file uses, as it lists them. Likewise."""
 
 

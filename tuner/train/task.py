@@ -38,11 +38,11 @@ from tuner.train.ways import Ways
 
 log = logging.getLogger(__name__)
 
-MOST_STREAMED_SAMPLE = 2000
+_MOST_STREAMED_SAMPLE = 2000
 """Training examples that a trial is scored on, at most, where the data stay on disk."""
 EXPLODED = 1e4
 """A loss so many times that of a network that has learnt nothing ends a trial."""
-TRIED = 8
+_TRIED = 8
 """Examples that functions of the user's are tried on at the start."""
 
 
@@ -87,7 +87,7 @@ class Task:
             half=spec.training.precision == "bf16" and device.type == "cuda",
         )
         self.parts = load_user_parts(spec)
-        first = Split(self.data.train.inputs[:TRIED], self.data.train.targets[:TRIED])
+        first = Split(self.data.train.inputs[:_TRIED], self.data.train.targets[:_TRIED])
         try_parts(self.parts, torch.zeros(len(first), data.info.num_outputs, device=device) + 0.01, first.targets)
         check_inputs(spec, data.info)
         _check_techniques(spec, data.info)
@@ -297,7 +297,7 @@ def _train_sample(data: TrainingData) -> Split:
     """A fixed sample of the training examples, as many as the dev set has: enough to compare errors with."""
     size = num_train_measured(len(data.train), len(data.dev))
     if is_streamed(data.train.inputs):
-        size = min(size, MOST_STREAMED_SAMPLE)  # it is kept in memory
+        size = min(size, _MOST_STREAMED_SAMPLE)  # it is kept in memory
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:size]
     chosen = chosen.sort().values.to(data.train.inputs.device)
     return Split(data.train.inputs[chosen], data.train.targets[chosen])

@@ -32,7 +32,7 @@ EXAMPLES = 2
 """In the batch that a network is traced with; any number may be given afterwards."""
 
 
-class Predictor(nn.Module):
+class _Predictor(nn.Module):
     """A network from prepared inputs to probabilities of classes or labels, or to targets in their own units."""
 
     def __init__(self, network: nn.Module, info: DataInfo) -> None:
@@ -143,7 +143,7 @@ def export_folder(
     return cause
 
 
-def _traced(predictor: Predictor, info: DataInfo) -> torch.export.ExportedProgram:
+def _traced(predictor: _Predictor, info: DataInfo) -> torch.export.ExportedProgram:
     """A program that answers as the network does, also for other numbers of examples than it was traced with.
 
     Raises:
@@ -169,9 +169,9 @@ def _answer(network: nn.Module, inputs: Tensor) -> Tensor:
     return answer
 
 
-def _predictor(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, *, seed: int) -> Predictor:
+def _predictor(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, *, seed: int) -> _Predictor:
     with trained_weights(weights) as found:
-        return Predictor(load_network(spec, settings_for(spec, params), info, found, seed=seed), info).eval()
+        return _Predictor(load_network(spec, settings_for(spec, params), info, found, seed=seed), info).eval()
 
 
 def _example(info: DataInfo) -> Tensor:

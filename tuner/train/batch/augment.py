@@ -15,16 +15,16 @@ from torch import Tensor
 from tuner.models.keyed import generator
 from tuner.train.settings import Augmentation
 
-MAX_SHIFT = 0.2
+_MAX_SHIFT = 0.2
 """Of the size of the image, at strength 1."""
-MAX_ANGLE = math.radians(30)
-MAX_ZOOM = 0.25
-MAX_CUTOUT = 0.5
+_MAX_ANGLE = math.radians(30)
+_MAX_ZOOM = 0.25
+_MAX_CUTOUT = 0.5
 """Side of the square, of the size of the image."""
 MAX_NOISE = 0.3
 """Standard deviation, where the inputs have 1."""
 
-NUM_DRAWS = 8
+_NUM_DRAWS = 8
 NUM_COLUMNS = 9
 """Of `draw_rows`."""
 
@@ -43,16 +43,16 @@ def draw_rows(augmentation: Augmentation, seed: int, epoch: int, num_examples: i
         aspect: Height of the images by their width.
     """
     strength = augmentation.strength
-    drawn = torch.rand(num_examples, NUM_DRAWS, generator=generator(seed, "augment", epoch), dtype=torch.float64)
+    drawn = torch.rand(num_examples, _NUM_DRAWS, generator=generator(seed, "augment", epoch), dtype=torch.float64)
     signed = (2.0 * drawn - 1.0) * strength
     none = torch.zeros(num_examples, dtype=torch.float64)
     mirror = torch.where(drawn[:, 0] < strength / 2, -1.0, 1.0) if augmentation.flip else none + 1.0
-    angle = signed[:, 1] * MAX_ANGLE if augmentation.rotate else none
-    scale = (1.0 + MAX_ZOOM) ** signed[:, 2] if augmentation.zoom else none + 1.0
-    shift_x, shift_y = (signed[:, i] * 2 * MAX_SHIFT if augmentation.shift else none for i in (3, 4))
+    angle = signed[:, 1] * _MAX_ANGLE if augmentation.rotate else none
+    scale = (1.0 + _MAX_ZOOM) ** signed[:, 2] if augmentation.zoom else none + 1.0
+    shift_x, shift_y = (signed[:, i] * 2 * _MAX_SHIFT if augmentation.shift else none for i in (3, 4))
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     centre_x, centre_y = (2.0 * drawn[:, i] - 1.0 for i in (5, 6))
-    half_side = none + (MAX_CUTOUT * strength if augmentation.cutout else 0.0)
+    half_side = none + (_MAX_CUTOUT * strength if augmentation.cutout else 0.0)
     columns = (
         cos * mirror, -sin * aspect * mirror, shift_x,
         sin / aspect, cos, shift_y,

@@ -19,7 +19,7 @@ from tuner.train.before.gradient_check import TOGETHER, Float64Error, gradient_e
 from tuner.train.program import Member
 from tuner.train.task import Task
 
-SMOOTH_ERROR = 1e-6
+_SMOOTH_ERROR = 1e-6
 """Relative error of a gradient in float64 below which it is right beyond doubt."""
 WRONG_ERROR = 1e-3
 """Above which it is wrong, unless a kink (ReLU) lies within the step."""
@@ -27,14 +27,14 @@ GRADIENT_SECONDS = 20.0
 """So long the tensors of a large network are looked at one by one."""
 OVERFIT_STEPS = 200
 FALLING_STEPS = 20
-FALLING_EXAMPLES = 256
-LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01)
+_FALLING_EXAMPLES = 256
+_LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01)
 """Shares of the default learning rate at which a cost that rises is tried again."""
-ALLOWED_RISE = 5e-3
+_ALLOWED_RISE = 5e-3
 """Of the first cost; rounding, kinks and the overshoot of an adaptive optimiser cause less."""
-VANISHED = 1e-5
+_VANISHED = 1e-5
 """A gradient that is so small beside that of another layer has vanished."""
-MOST_LISTED = 12
+_MOST_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def run_checks(task: Task, job: TrialJob, *, gradients: bool | None) -> list[Che
     batch = Split(task.data.train.inputs[:size], task.data.train.targets[:size])
     module = member.make_module().to(task.device)
     if task.spec.model.init_from is not None:
-        found = [check_pretrained(task, module), check_outputs(task, module, batch)]
+        found = [_check_pretrained(task, module), check_outputs(task, module, batch)]
     else:
         found = [check_outputs(task, module, batch)]
     if not found[-1].passed:
@@ -73,7 +73,7 @@ def run_checks(task: Task, job: TrialJob, *, gradients: bool | None) -> list[Che
         gradients = is_own(task.spec.model.kind) or is_own(task.spec.training.loss)
     if gradients:
         found.append(_tried("gradients", lambda: check_gradients(task, member, batch)))
-    many = Split(task.data.train.inputs[:FALLING_EXAMPLES], task.data.train.targets[:FALLING_EXAMPLES])
+    many = Split(task.data.train.inputs[:_FALLING_EXAMPLES], task.data.train.targets[:_FALLING_EXAMPLES])
     found.append(_tried("cost falls", lambda: check_falls(task, member, many)))
     found.append(_tried("overfits one batch", lambda: check_overfits(task, member, batch)))
     return found
@@ -106,7 +106,7 @@ def check_outputs(task: Task, module: nn.Module, batch: Split) -> Check:
     )  # fmt: skip
 
 
-def check_pretrained(task: Task, module: nn.Module) -> Check:
+def _check_pretrained(task: Task, module: nn.Module) -> Check:
     """What of `model.init_from` is in the network; what does not fit was refused before."""
     taken = taken_from_file(task.spec, {name: p.shape for name, p in module.named_parameters()})
     frozen = sum(not p.requires_grad for p in module.parameters())
@@ -154,7 +154,7 @@ def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
     module.zero_grad()
     smallest, largest = min(norms.values(), default=1.0), max(norms.values(), default=1.0)
     exploding = not largest < 1e3 or any(not s < 1e3 for _, s in spreads)
-    vanishing = smallest <= max(1e-8, VANISHED * largest) or any(s <= 1e-3 for _, s in spreads)
+    vanishing = smallest <= max(1e-8, _VANISHED * largest) or any(s <= 1e-3 for _, s in spreads)
     activations = _listed([f"{name or 'module'}: {spread:.2g}" for name, spread in spreads])
     gradients = _listed([f"{name.removesuffix('.weight') or 'module'}: {norm:.2g}" for name, norm in norms.items()])
     what = "they explode" if exploding else "they vanish" if vanishing else "they keep their scale"
@@ -175,7 +175,7 @@ def check_gradients(task: Task, member: Member, batch: Split) -> Check:
     wrong = [name for name, error in errors.items() if error.relative >= WRONG_ERROR]
     alone = {name: error for name, error in errors.items() if name != TOGETHER}
     shown = _listed([f"{name} {error.relative:.0e}" for name, error in alone.items() if error.is_seen])
-    notes = ["a kink such as ReLU's can cause up to 1e-3"] if errors[worst].relative >= SMOOTH_ERROR else []
+    notes = ["a kink such as ReLU's can cause up to 1e-3"] if errors[worst].relative >= _SMOOTH_ERROR else []
     if unseen := sum(not error.is_seen for error in alone.values()):
         notes.append(f"{unseen} vanish beside the rounding of the loss")
     if rest := sum(p.requires_grad for p in member.make_module().parameters()) - len(alone):
@@ -195,7 +195,7 @@ def check_falls(task: Task, member: Member, batch: Split) -> Check:
     """
     default = member.settings.learning_rate
     first = _Fall.at(default, task, member, batch)
-    lower = (_Fall.at(default * factor, task, member, batch) for factor in LOWER_FACTORS)
+    lower = (_Fall.at(default * factor, task, member, batch) for factor in _LOWER_FACTORS)
     falls = first if first.falls else next((fall for fall in lower if fall.falls), None)
     shown = falls or first
     rose = "" if first.falls else f"; at {default:.3g}, the default, it {first.fault}"
@@ -203,7 +203,7 @@ def check_falls(task: Task, member: Member, batch: Split) -> Check:
         "cost falls", falls is not None,
         f"{shown.costs[0]:.3f} to {shown.costs[-1]:.3f} in {FALLING_STEPS} steps at learning rate {shown.rate:.3g} on "
         f"the same {len(batch)} examples, momentum and dropout off{rose}",
-        f"nor does it fall at {default * LOWER_FACTORS[-1]:.3g}: the loss or the gradient is wrong, or inputs have "
+        f"nor does it fall at {default * _LOWER_FACTORS[-1]:.3g}: the loss or the gradient is wrong, or inputs have "
         "scales far apart",
     )  # fmt: skip
 
@@ -222,7 +222,7 @@ class _Fall:
     @property
     def fault(self) -> str | None:
         for number, (before, after) in enumerate(pairwise(self.costs), start=1):
-            if not after <= before + ALLOWED_RISE * self.costs[0]:
+            if not after <= before + _ALLOWED_RISE * self.costs[0]:
                 return f"rose at step {number}"
         return None if self.costs[-1] < self.costs[0] else "did not fall"
 
@@ -247,8 +247,8 @@ def _costs(task: Task, member: Member, batch: Split, *, learning_rate: float) ->
 
 def _listed(parts: list[str]) -> str:
     """All of a few, the first and last of many."""
-    half = MOST_LISTED // 2
-    return ", ".join(parts if len(parts) <= MOST_LISTED else [*parts[:half], "...", *parts[-half:]])
+    half = _MOST_LISTED // 2
+    return ", ".join(parts if len(parts) <= _MOST_LISTED else [*parts[:half], "...", *parts[-half:]])
 
 
 def check_overfits(task: Task, member: Member, batch: Split) -> Check:

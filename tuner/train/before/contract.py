@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 SEED = 0
 EXAMPLES = 4
-OTHERS = 16
+_OTHERS = 16
 """Configurations that are tried, until one can be trained, where the default one cannot."""
 _TOKENS = "; token ids are whole numbers: write data.normalise: false, and inputs.long() in the forward"
 _GROUPS = "; where its forward takes several inputs, data.inputs names the columns of each"
-OF_FACTORIES = frozenset(h.name for h in HYPERPARAMETERS.values() if h.of_model) | {"init", "dropout", "dropout_last"}
+_OF_FACTORIES = frozenset(h.name for h in HYPERPARAMETERS.values() if h.of_model) | {"init", "dropout", "dropout_last"}
 """What in a module of the user's only its factory can heed: its layers, its first weights, and rates of its dropout."""
-KEPT_BY_US = frozenset({"batch_size", "clip_norm", "epochs"})
+_KEPT_BY_US = frozenset({"batch_size", "clip_norm", "epochs"})
 """What holds for a LightningModule too, which does all else of a step itself."""
 
 
@@ -53,7 +53,7 @@ def check_before_trials(task: Task) -> None:
             log.warning("%s", error)  # of which a trial ends, and a smaller one need not
             return
         draw = random.Random(SEED)
-        others = [space.from_units([draw.random() for _ in space]) for _ in range(OTHERS)]
+        others = [space.from_units([draw.random() for _ in space]) for _ in range(_OTHERS)]
         if not any(_can_be_trained(task, params) for params in others):
             raise
         log.warning("%s; that is so for the default configuration, others can be trained", error)
@@ -186,10 +186,10 @@ def _say_what_is_not_read(spec: SweepSpec, read: set[str], *, is_all_theirs: boo
         read: The names that are looked at.
         is_all_theirs: Whether tuner itself reads none but the size of batches and the clipping of gradients.
     """
-    ours = KEPT_BY_US if is_all_theirs else HYPERPARAMETERS.keys() - OF_FACTORIES
+    ours = _KEPT_BY_US if is_all_theirs else HYPERPARAMETERS.keys() - _OF_FACTORIES
     asked = [d.name for d in build_space(spec) if not d.when]
     fixed = fixed_for_loop(spec)
-    asked += [name for name in fixed if is_all_theirs or (name in OF_FACTORIES and fixed[name])]
+    asked += [name for name in fixed if is_all_theirs or (name in _OF_FACTORIES and fixed[name])]
     unread = [name for name in asked if name not in ours and name not in read]
     if unread:
         log.warning(

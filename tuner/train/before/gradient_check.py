@@ -22,23 +22,23 @@ from tuner.data.dataset import Split
 from tuner.models.dropout import KeyedDropout
 
 TOGETHER = "all parameters together"
-MAX_ENTRIES = 12
+_MAX_ENTRIES = 12
 """Single entries of each tensor."""
-NUM_DIRECTIONS = 4
+_NUM_DIRECTIONS = 4
 """Random directions in each tensor, and in all of them together."""
-CHANGE = 1e-7
+_CHANGE = 1e-7
 """A step changes the loss by about this share of itself: far more than rounding does, far less than curvature shows."""
-LONGEST_STEP = 1e-2
+_LONGEST_STEP = 1e-2
 """Of a tensor's own scale. Where gradients vanish a step must be long, and is then no longer than this."""
-SHORTEST_STEP = 1e-8
+_SHORTEST_STEP = 1e-8
 JITTER = 1e-3
 """Of its own scale each tensor is moved before: where biases are zero and inputs blank, ReLU stands on its kink."""
-SHORTER = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+_SHORTER = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """A difference that is not the expected one is taken over shorter steps too: kinks (ReLU) within a step spoil it, by
 as much as steps of other lengths disagree."""
-MOST_ROUNDING = 0.1
+_MOST_ROUNDING = 0.1
 """Of a slope: steps over which rounding matters more are too short, and where there is but one nothing can be told."""
-LEAST_UNIT = 0.1
+_LEAST_UNIT = 0.1
 """Units with a smaller gradient than this share of the usual one count as if theirs were so large."""
 
 
@@ -80,7 +80,7 @@ def gradient_errors(
         # No gradient at all says that the loss does not depend on it, which the numerical one proves or refutes.
         tensors = [_Tensor(p.detach(), torch.zeros_like(p) if p.grad is None else p.grad.clone()) for _, p in named]
         draw = torch.Generator().manual_seed(0)
-        errors = {TOGETHER: cost.error([_everywhere(tensors, draw) for _ in range(NUM_DIRECTIONS)])}
+        errors = {TOGETHER: cost.error([_everywhere(tensors, draw) for _ in range(_NUM_DIRECTIONS)])}
         for (name, _), tensor in zip(named, tensors, strict=True):
             if time.monotonic() > end:
                 break
@@ -170,7 +170,7 @@ class _Direction:
 def _everywhere(tensors: Sequence[_Tensor], draw: torch.Generator) -> _Direction:
     """A random direction in which all tensors weigh alike."""
     norms = [float(t.gradient.norm()) for t in tensors]
-    least = max(LEAST_UNIT * max(norms), 1e-300)
+    least = max(_LEAST_UNIT * max(norms), 1e-300)
     parts = [
         (t, torch.randn(t.value.shape, generator=draw) / max(norm, least))
         for t, norm in zip(tensors, norms, strict=True)
@@ -183,16 +183,16 @@ def _directions(tensor: _Tensor, draw: torch.Generator) -> Iterator[_Direction]:
     by_unit = tensor.gradient.flatten(1) if tensor.gradient.dim() > 1 else tensor.gradient.view(-1, 1)
     norms = by_unit.norm(dim=1)
     usual = float(norms.square().mean().sqrt())
-    weights = 1.0 / norms.clamp_min(max(LEAST_UNIT * usual, 1e-300))
+    weights = 1.0 / norms.clamp_min(max(_LEAST_UNIT * usual, 1e-300))
     weights = (weights / weights.mean()).view(-1, *[1] * (tensor.gradient.dim() - 1))
-    for number in range(NUM_DIRECTIONS):
+    for number in range(_NUM_DIRECTIONS):
         way = torch.randn(tensor.value.shape, generator=draw)
         yield _Direction([(tensor, way * weights.view(weights.shape if way.dim() else ()) if number % 2 else way)])
 
 
 def _entries(tensor: _Tensor, draw: torch.Generator) -> Iterator[_Direction]:
     """Single entries."""
-    for index in torch.randperm(tensor.value.numel(), generator=draw)[:MAX_ENTRIES].tolist():
+    for index in torch.randperm(tensor.value.numel(), generator=draw)[:_MAX_ENTRIES].tolist():
         way = torch.zeros(tensor.value.numel())
         way[index] = 1.0
         yield _Direction([(tensor, way.view(tensor.value.shape))])
@@ -254,26 +254,26 @@ class _Cost:
         numerical, unexplained, rounding = torch.tensor(found).T.norm(dim=1).tolist()
         analytical = float(torch.tensor([direction.slope for direction in directions]).norm())
         size = numerical + analytical
-        is_seen = rounding < size * MOST_ROUNDING * SHORTER[1]
+        is_seen = rounding < size * _MOST_ROUNDING * _SHORTER[1]
         return GradientError(unexplained / size if size > 0 else 0.0, is_seen)
 
     def _compare(self, direction: _Direction) -> tuple[float, float, float]:
         """(slope, what of its difference to the one by back-propagation is not explained, what rounding explains)."""
         expected, usual, longest = direction.slope, direction.usual_slope, direction.longest
-        step = longest * LONGEST_STEP
+        step = longest * _LONGEST_STEP
         if usual > 0:
-            step = min(step, max(CHANGE * abs(self._first) / usual, SHORTEST_STEP * longest))
+            step = min(step, max(_CHANGE * abs(self._first) / usual, _SHORTEST_STEP * longest))
         slopes: list[float] = []
         differences: list[float] = []
-        for share in SHORTER:
+        for share in _SHORTER:
             length = step * share
             up, down = self._at(direction, length), self._at(direction, -length)
             slope, rounding = (up - down) / (2 * length), self._rounding / length
-            if slopes and rounding > MOST_ROUNDING * max(usual, abs(slopes[0])):
+            if slopes and rounding > _MOST_ROUNDING * max(usual, abs(slopes[0])):
                 break
             slopes.append(slope)
             differences.append(abs(slope - expected) - rounding)
-            if differences[-1] <= CHANGE * abs(expected):
+            if differences[-1] <= _CHANGE * abs(expected):
                 return slopes[0], 0.0, self._rounding / step
         kinks = max((abs(a - b) for a, b in pairwise(slopes)), default=math.inf)
         return slopes[0], max(0.0, min(differences) - kinks), self._rounding / step

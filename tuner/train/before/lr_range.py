@@ -17,7 +17,7 @@ from tuner.train.task import Task
 
 SEEDS = 3
 """Networks trained side by side; the loss at each rate is their median."""
-MEASURED_EXAMPLES = 512
+_MEASURED_EXAMPLES = 512
 HOPELESS = 4.0
 """A loss so many times the first ends the test: what follows is no news."""
 
@@ -45,8 +45,8 @@ def range_test(task: Task, job: TrialJob, *, low: float, high: float, steps: int
         )
     program = task.program(members)
     train = task.data.train
-    every = max(1, len(train) // MEASURED_EXAMPLES)
-    inputs, score = train.inputs[::every][:MEASURED_EXAMPLES], task.scorer(train.targets[::every][:MEASURED_EXAMPLES])
+    every = max(1, len(train) // _MEASURED_EXAMPLES)
+    inputs, score = train.inputs[::every][:_MEASURED_EXAMPLES], task.scorer(train.targets[::every][:_MEASURED_EXAMPLES])
     rates = np.geomspace(low, high, steps)
     in_epoch = num_steps(len(train), members[0].settings.batch_size)
     found: list[tuple[float, float]] = []

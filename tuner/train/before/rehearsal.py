@@ -15,12 +15,12 @@ from tuner.train.own.loop import BEGAN_ANEW
 from tuner.train.own.open import open_loop
 from tuner.train.own.task import OwnTask
 
-LIMIT_SECONDS = 120.0
+_LIMIT_SECONDS = 120.0
 """A longer epoch is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class _Rehearsal:
     """What the two starts showed."""
 
     checks: tuple[Check, ...]
@@ -28,7 +28,7 @@ class Rehearsal:
     """Of an epoch; None if none was finished."""
 
 
-def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = LIMIT_SECONDS) -> Rehearsal:
+def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = _LIMIT_SECONDS) -> _Rehearsal:
     """Train a job's configuration for one epoch, and start it again.
 
     Args:
@@ -40,14 +40,16 @@ def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = LIMIT_SECON
     if first is None:
         advice = "nothing to do, if your epochs take so long"
         check = Check("reports", True, f"no report within {limit_seconds:g} s, so it was not waited for", advice)
-        return Rehearsal((check,), None)
+        return _Rehearsal((check,), None)
     if isinstance(first, str):
-        return Rehearsal((Check("reports", False, first, f"see how a {task.path} reports in docs/your-code.md"),), None)
+        return _Rehearsal(
+            (Check("reports", False, first, f"see how a {task.path} reports in docs/your-code.md"),), None
+        )
     shown = f"epoch 1 has {task.metric_name} {first.dev_metric:.6g} after {first.seconds:.1f} s"
     checks = [Check("reports", True, shown)]
     if task.spec.training.epochs > 1:
         checks.append(_check_resume(task, job, limit_seconds))
-    return Rehearsal(tuple(checks), _epoch_seconds(OwnCourse.of(job, task).reported))
+    return _Rehearsal(tuple(checks), _epoch_seconds(OwnCourse.of(job, task).reported))
 
 
 def _check_resume(task: OwnTask, job: TrialJob, limit_seconds: float) -> Check:

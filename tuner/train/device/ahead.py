@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-MOST_THREADS = 4
+_MOST_THREADS = 4
 
 
 @lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
     """Those of this process, all but one for each core that it has."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ThreadPoolExecutor(max(1, min(MOST_THREADS, cores - 1)), thread_name_prefix="ahead")
+    return ThreadPoolExecutor(max(1, min(_MOST_THREADS, cores - 1)), thread_name_prefix="ahead")
 
 
 class Ahead:

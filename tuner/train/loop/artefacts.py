@@ -18,7 +18,7 @@ from tuner.models.packed import save_weights
 from tuner.paths import LinkInStudyError, TrialPaths, beside, own_place
 from tuner.records import EpochResult
 
-NO_ROOM_BYTES = 2**20
+_NO_ROOM_BYTES = 2**20
 """A disk with less room than this is full."""
 
 _REMEDY = "make that possible and run again: trials go on from their checkpoints"
@@ -58,7 +58,7 @@ def storing(path: Path, *, shown: str = "", remedy: str = _REMEDY) -> Iterator[N
         if isinstance(error, LinkInStudyError):
             raise StorageError(str(error)) from error
         folder = next(folder for folder in path.parents if folder.exists())
-        cause = "disk full" if shutil.disk_usage(folder).free < NO_ROOM_BYTES else str(error)
+        cause = "disk full" if shutil.disk_usage(folder).free < _NO_ROOM_BYTES else str(error)
         raise StorageError(f"{shown or path} cannot be written: {cause}; {remedy}") from error
 
 

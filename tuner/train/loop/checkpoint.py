@@ -27,7 +27,7 @@ from tuner.train.loop.early_stopping import Patience
 
 log = logging.getLogger(__name__)
 
-SYNC_SECONDS = 1.0
+_SYNC_SECONDS = 1.0
 """A checkpoint is synced to the disk if a power cut could take so much of the trial's training with it. A sync takes as
 long as a small network needs for some epochs; a process that is killed loses nothing either way."""
 
@@ -70,7 +70,7 @@ class Checkpoint:
 
 def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
     """Make this the trial's last checkpoint; the one before is kept as well. Returns the new `synced_seconds`."""
-    sync = checkpoint.seconds - checkpoint.synced_seconds >= SYNC_SECONDS
+    sync = checkpoint.seconds - checkpoint.synced_seconds >= _SYNC_SECONDS
     synced_seconds = checkpoint.seconds if sync else checkpoint.synced_seconds
     values = {
         "state": dict(checkpoint.state),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tuner.train.settings import Settings
 
-CYCLE_PEAK = 0.3
+_CYCLE_PEAK = 0.3
 """Share of the steps before the peak of `one_cycle`."""
 CYCLE_START, CYCLE_END = 1 / 25, 1e-4
 
@@ -57,8 +57,8 @@ def learning_rates(settings: Settings, *, epoch: int, steps_per_epoch: int) -> n
 def _one_cycle(step: npt.NDArray[np.int64], num_steps: int) -> npt.NDArray[np.float64]:
     """Half a cosine up from 1 / 25 over the first 30 % of the steps, half a cosine down to 1e-4 (arXiv 1708.07120)."""
     progress = np.minimum(step / max(num_steps - 1, 1), 1.0)
-    up = np.minimum(progress / CYCLE_PEAK, 1.0)
-    down = np.maximum(progress - CYCLE_PEAK, 0.0) / (1.0 - CYCLE_PEAK)
+    up = np.minimum(progress / _CYCLE_PEAK, 1.0)
+    down = np.maximum(progress - _CYCLE_PEAK, 0.0) / (1.0 - _CYCLE_PEAK)
     rising = CYCLE_START + (1.0 - CYCLE_START) * 0.5 * (1.0 - np.cos(np.pi * up))
     falling = CYCLE_END + (1.0 - CYCLE_END) * 0.5 * (1.0 + np.cos(np.pi * down))
-    return np.where(progress < CYCLE_PEAK, rising, falling)
+    return np.where(progress < _CYCLE_PEAK, rising, falling)

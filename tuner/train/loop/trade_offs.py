@@ -19,7 +19,7 @@ from tuner.train.loop.member import Run
 from tuner.train.measure.metrics import Evaluation
 from tuner.train.task import Task
 
-KNOWN_BEFORE = ("parameters", "flops")
+_KNOWN_BEFORE = ("parameters", "flops")
 """Costs that a network has before it is trained."""
 BATCH = 256
 """Dev examples whose forward pass is timed, at most."""
@@ -48,7 +48,7 @@ def infeasible(task: Task, job: TrialJob) -> TrialFailed | None:
 
     What cannot be built is not refused here: its training says why.
     """
-    bounds = [c for c in task.spec.constraints if c.metric in KNOWN_BEFORE]
+    bounds = [c for c in task.spec.constraints if c.metric in _KNOWN_BEFORE]
     if not bounds:
         return None
     member = task.member(job)

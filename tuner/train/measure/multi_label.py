@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from tuner.train.measure.scoring import Floats, Outputs, area, row_means
 
-Labels = npt.NDArray[np.floating]
+_Labels = npt.NDArray[np.floating]
 
 
-def binary_cross_entropy(z_KNL: Outputs, y_NL: Labels) -> Floats:
+def binary_cross_entropy(z_KNL: Outputs, y_NL: _Labels) -> Floats:
     """Mean over examples and labels, shape (K,); NaN for a trial with a NaN or infinite logit."""
     z = z_KNL.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -24,7 +24,7 @@ def binary_cross_entropy(z_KNL: Outputs, y_NL: Labels) -> Floats:
     return row_means(each.reshape(len(z), -1))
 
 
-def f1(z_KNL: Outputs, y_NL: Labels) -> Floats:
+def f1(z_KNL: Outputs, y_NL: _Labels) -> Floats:
     """F1 of each label, averaged over the labels that occur or are given; shape (K,)."""
     both_KL, either_KL = _counts(z_KNL, y_NL)
     score_KL = 2.0 * both_KL / np.maximum(either_KL, 1)
@@ -33,27 +33,27 @@ def f1(z_KNL: Outputs, y_NL: Labels) -> Floats:
     )
 
 
-def micro_f1(z_KNL: Outputs, y_NL: Labels) -> Floats:
+def micro_f1(z_KNL: Outputs, y_NL: _Labels) -> Floats:
     """F1 of all labels of all examples counted together, shape (K,)."""
     both_KL, either_KL = _counts(z_KNL, y_NL)
     score_K: Floats = 2.0 * both_KL.sum(axis=1) / np.maximum(either_KL.sum(axis=1), 1)
     return score_K
 
 
-def _counts(z_KNL: Outputs, y_NL: Labels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _counts(z_KNL: Outputs, y_NL: _Labels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """For each label: examples that have it and are given it; and how often it is had, plus how often it is given."""
     given, true = z_KNL > 0, y_NL > 0.5
     return (given & true).sum(axis=1), given.sum(axis=1) + true.sum(axis=0)
 
 
-def subset_accuracy(z_KNL: Outputs, y_NL: Labels) -> Floats:
+def subset_accuracy(z_KNL: Outputs, y_NL: _Labels) -> Floats:
     """Share of examples of which every label is right, shape (K,)."""
     right_KN = ((z_KNL > 0) == (y_NL > 0.5)).all(axis=2)
     share_K: Floats = np.count_nonzero(right_KN, axis=1) / len(y_NL)
     return share_K
 
 
-def auroc(z_KNL: Outputs, y_NL: Labels) -> Floats:
+def auroc(z_KNL: Outputs, y_NL: _Labels) -> Floats:
     """Area under the ROC curve of each label, averaged over those that have examples of both kinds; shape (K,)."""
     return np.array([_auroc_of_trial(z_NL.astype(np.float64), y_NL > 0.5) for z_NL in z_KNL])
 
@@ -65,7 +65,7 @@ def _auroc_of_trial(z_NL: Floats, true_NL: npt.NDArray[np.bool_]) -> float:
     return float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan")
 
 
-METRICS: dict[str, Callable[[Outputs, Labels], Floats]] = {
+METRICS: dict[str, Callable[[Outputs, _Labels], Floats]] = {
     "f1": f1,
     "micro_f1": micro_f1,
     "auroc": auroc,

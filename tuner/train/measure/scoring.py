@@ -79,7 +79,7 @@ def root_mean_squared_error(z_KNT: Outputs, y_NT: npt.NDArray[np.floating], std_
     return row_means(np.sqrt(mse_KT) * std_T)
 
 
-def r_squared(z_KNT: Outputs, y_NT: npt.NDArray[np.floating]) -> Floats:
+def _r_squared(z_KNT: Outputs, y_NT: npt.NDArray[np.floating]) -> Floats:
     """1 - squared error / squared error of the mean, averaged over targets; shape (K,).
 
     As in scikit-learn, a target that is constant counts 1 when it is met exactly and 0 when not, and a single
@@ -201,7 +201,7 @@ def top5_accuracy(z_KNC: Outputs, y_N: Classes) -> Floats:
     return row_means(((z_KNC > own_KN1).sum(axis=-1) < 5).astype(np.float64))
 
 
-def brier_score(z_KNC: Outputs, y_N: Classes) -> Floats:
+def _brier_score(z_KNC: Outputs, y_N: Classes) -> Floats:
     """Mean squared error of the probabilities (Brier 1950): of class 1 if there are two, else summed over classes."""
     return np.array([row_means(_squared_of_shares(z_NC.astype(np.float64), y_N)) for z_NC in z_KNC])
 
@@ -261,8 +261,8 @@ METRICS: dict[str, Callable[[Outputs, npt.NDArray[Any]], Floats]] = {
     "average_precision": average_precision,
     "quadratic_kappa": quadratic_kappa,
     "top5_accuracy": top5_accuracy,
-    "brier": brier_score,
-    "r2": r_squared,
+    "brier": _brier_score,
+    "r2": _r_squared,
 }
 """Of classes and of numbers; the accuracy comes with the loss."""
 METRICS_IN_UNITS: dict[str, Callable[..., Floats]] = {"rmse": root_mean_squared_error, "mae": mean_absolute_error}

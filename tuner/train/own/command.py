@@ -60,7 +60,7 @@ class CommandSession:
         """The last line of standard error."""
         own_place(self._report_file.parent)
         self._report_file.unlink(missing_ok=True)
-        self._program = Program(arguments_of(course), environment_of(course), folder=folder_of(course.task.spec))
+        self._program = Program(arguments_of(course), _environment_of(course), folder=_folder_of(course.task.spec))
 
     def poll(self, timeout_seconds: float) -> list[Report]:
         self._signal_in_time()
@@ -132,7 +132,7 @@ class CommandSession:
         return [line.decode(errors="replace") for line in whole if line.strip()]
 
 
-def environment_of(course: OwnCourse) -> dict[str, str]:
+def _environment_of(course: OwnCourse) -> dict[str, str]:
     """The program's environment: that of the worker, and what it needs to know."""
     paths, job, device = course.paths, course.job, course.task.device
     variables = {
@@ -150,7 +150,7 @@ def environment_of(course: OwnCourse) -> dict[str, str]:
     if device.type == "cuda" and device.index is not None:
         variables |= only_gpu(device.index)
     inherited = {name: value for name, value in os.environ.items() if name != "TUNER_RESUME"}
-    return inherited | variables | {"PATH": search_path()}
+    return inherited | variables | {"PATH": _search_path()}
 
 
 def arguments_of(course: OwnCourse) -> list[str]:
@@ -167,7 +167,7 @@ def arguments_of(course: OwnCourse) -> list[str]:
     return parse_command(spec.command).fill(loop_values(spec, job.params), given=given)
 
 
-def folder_of(spec: SweepSpec) -> Path:
+def _folder_of(spec: SweepSpec) -> Path:
     """Where the program runs."""
     return Path(spec.root) / (spec.folder or ".")
 
@@ -179,17 +179,17 @@ def check_command(spec: SweepSpec) -> None:
         UserCodeError: the folder, the program, or the Python script that it runs is not there.
     """
     assert spec.command is not None
-    folder = folder_of(spec)
+    folder = _folder_of(spec)
     if not folder.is_dir():
         raise UserCodeError(f"folder: there is no folder {folder}")
     program, *arguments = parse_command(spec.command).fill_nothing()
-    if shutil.which(program, path=search_path()) is None and not (folder / program).is_file():
+    if shutil.which(program, path=_search_path()) is None and not (folder / program).is_file():
         raise UserCodeError(f"command: there is no program {program}; write its path, or install it")
     script = next((argument for argument in arguments if not argument.startswith("-")), "")
     if script.endswith(".py") and "{" not in script and not (folder / script).is_file():
         raise UserCodeError(f"command: there is no file {script} in {folder}, where the command runs")
 
 
-def search_path() -> str:
+def _search_path() -> str:
     """Where programs are looked for: `python` is the one that tuner runs in."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

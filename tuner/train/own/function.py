@@ -50,7 +50,7 @@ class FunctionSession:
             data=course.task.data,
             metric=course.task.metric_name,
         )
-        seed_everything(job.seed)
+        _seed_everything(job.seed)
         self._thread = threading.Thread(target=self._run, name=f"trial {job.trial}", daemon=True)
         self._thread.start()
 
@@ -108,7 +108,7 @@ def load_trainer(spec: SweepSpec) -> Callable[[TrialHandle], object]:
     return function
 
 
-def seed_everything(seed: int) -> None:
+def _seed_everything(seed: int) -> None:
     """Seed the generators that a training function is likely to use."""
     random.seed(seed)
     np.random.seed(seed)

@@ -27,7 +27,7 @@ from tuner.train.own.task import OwnTask
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 BEGAN_ANEW = "began anew"
 """The kind of warning that code does not go on from its checkpoint folder."""
 Why = Literal["paused", "trained", "interrupted"]
@@ -133,7 +133,7 @@ class OwnLoop:
                 session.ask_to_stop(_why(course.end))
                 is_asked = True
             try:
-                results = [result for report in session.poll(POLL_SECONDS) if (result := course.add(report))]
+                results = [result for report in session.poll(_POLL_SECONDS) if (result := course.add(report))]
             except ReportError as error:
                 story = "".join(traceback.format_exception(error)) if self.task.path == "trainer" else ""
                 return [_failed(course, FailureReason.ERROR, str(error), story)]

@@ -13,7 +13,7 @@ from select import select
 
 from tuner.errors import UserCodeError
 
-READ_BYTES = 2**16
+_READ_BYTES = 2**16
 
 
 class Program:
@@ -64,7 +64,7 @@ class Program:
         found = {}
         for name, stream in list(self._streams.items()):
             with suppress(BlockingIOError):
-                found[name] = os.read(stream.fileno(), READ_BYTES)
+                found[name] = os.read(stream.fileno(), _READ_BYTES)
                 if not found[name]:  # it has closed this one, and may work on
                     self._streams.pop(name).close()
         return {name: text for name, text in found.items() if text}

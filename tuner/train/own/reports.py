@@ -12,7 +12,7 @@ from tuner.records import EpochResult, Json
 from tuner.train.measure.number import as_number
 
 _PAIR = re.compile(r"([A-Za-z_]\w*)\s*=\s*(\S+)")
-DEV_LOSS = ("dev_loss", "val_loss", "loss")
+_DEV_LOSS = ("dev_loss", "val_loss", "loss")
 """Names of the dev loss, the most telling first."""
 
 
@@ -90,8 +90,8 @@ def result_of(report: Report, *, metric: str, seconds: float) -> EpochResult:
     return EpochResult(
         epoch=report.epoch,
         train_loss=first("train_loss"),
-        dev_loss=first(*DEV_LOSS),
-        train_metric=first(f"train_{metric}", *(["train_loss"] if metric in DEV_LOSS else [])),
+        dev_loss=first(*_DEV_LOSS),
+        train_metric=first(f"train_{metric}", *(["train_loss"] if metric in _DEV_LOSS else [])),
         dev_metric=values[metric],
         learning_rate=first("learning_rate", "lr"),
         seconds=seconds,

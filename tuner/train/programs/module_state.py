@@ -18,7 +18,7 @@ from tuner.models.unpacked import ATTRIBUTES, EXTRA, MARK, load_trained
 from tuner.train.program import RowState
 from tuner.train.programs.attributes import frozen, plain_attributes
 
-MODE = f"{MARK}mode"
+_MODE = f"{MARK}mode"
 """Whether each part is in training mode."""
 _UNCHANGEABLE = frozenset({int, float, str, bool, type(None), tuple})
 _UNSAVED = "unsaved."
@@ -41,7 +41,7 @@ class ModuleState:
         weights = self.weights()
         left_out = {n: _copy(b) for n, b in self._module.named_buffers() if n not in weights}
         modes = torch.tensor([part.training for part in self._module.modules()], dtype=torch.uint8)
-        return weights | {f"{_UNSAVED}{name}": b for name, b in left_out.items()} | {MODE: modes}
+        return weights | {f"{_UNSAVED}{name}": b for name, b in left_out.items()} | {_MODE: modes}
 
     def weights(self) -> RowState:
         """What another module of the kind needs to answer as this one: its state dict, and changed attributes."""
@@ -95,12 +95,12 @@ class ModuleState:
         Raises:
             OtherNetworkError: it is that of another module.
         """
-        load_trained(self._module, {n: t for n, t in state.items() if not n.startswith(_UNSAVED) and n != MODE})
+        load_trained(self._module, {n: t for n, t in state.items() if not n.startswith(_UNSAVED) and n != _MODE})
         for name, buffer in self._module.named_buffers():
             if (value := state.get(f"{_UNSAVED}{name}")) is not None:
                 buffer.copy_(value)
-        if MODE in state:
-            for part, trains in zip(self._module.modules(), state[MODE].tolist(), strict=True):
+        if _MODE in state:
+            for part, trains in zip(self._module.modules(), state[_MODE].tolist(), strict=True):
                 part.training = bool(trains)
 
 

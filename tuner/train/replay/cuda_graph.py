@@ -17,9 +17,9 @@ from tuner.models.keyed import fields_held
 
 log = logging.getLogger(__name__)
 
-WARM_UP_RUNS = 3
+_WARM_UP_RUNS = 3
 """Before the first capture on a device: libraries choose kernels and allocate workspaces in their first calls."""
-LATER_WARM_UP_RUNS = 1
+_LATER_WARM_UP_RUNS = 1
 """Before each further one, for what is new in it."""
 
 
@@ -85,7 +85,7 @@ class GraphedOperations:
         side.wait_stream(main)
         try:
             with torch.cuda.stream(side):
-                for _ in range(LATER_WARM_UP_RUNS if device in _warm else WARM_UP_RUNS):
+                for _ in range(_LATER_WARM_UP_RUNS if device in _warm else _WARM_UP_RUNS):
                     self._operations()
                 if self._may_refuse:
                     # A capture in which the host waits fails, and may leave the library in disorder: do not begin it.

@@ -12,7 +12,7 @@ from torch.jit._fuser import optimized_execution
 
 from tuner.train.replay.recorder import Call, NotReplayableError
 
-MOST_WRITTEN = 4
+_MOST_WRITTEN = 4
 """Up to this a whole number stands in the script as it is: it may be a dimension, and a larger one is a size."""
 
 
@@ -100,7 +100,7 @@ class Script:
                 return f"[{', '.join(map(self._text, argument))}]"
             case float() if not math.isfinite(argument):
                 return f'float("{argument}")'
-            case int() if argument > MOST_WRITTEN:
+            case int() if argument > _MOST_WRITTEN:
                 self.sizes.append(argument)
                 return f"n{len(self.sizes) - 1}"
             case bool() | int() | float() | str() | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tuner.train.program import EpochPlan
 from tuner.train.settings import Settings
 
-EMA_WARM_UP = 10
+_EMA_WARM_UP = 10
 """Steps after which the average still forgets as fast as if its decay were one half."""
 
 
@@ -25,7 +25,7 @@ def new_shares(settings: Settings, step_S: npt.NDArray[np.int64]) -> npt.NDArray
     average is what the last epoch ended with.
     """
     if settings.averaging == "ema":
-        return 1.0 - np.minimum(settings.ema_decay, step_S / (step_S + EMA_WARM_UP))
+        return 1.0 - np.minimum(settings.ema_decay, step_S / (step_S + _EMA_WARM_UP))
     epoch = int(step_S[0]) // len(step_S)
     behind = epoch - int(settings.swa_start * settings.epochs)
     shares = np.zeros(len(step_S))

@@ -12,7 +12,7 @@ from tuner.models.layers import is_weight
 from tuner.train.rows.rows import RowLayout
 from tuner.train.settings import Settings
 
-SMALLEST = 1e-12
+_SMALLEST = 1e-12
 """Norm below which weights are as good as zero: they are left alone, instead of being divided by it."""
 
 
@@ -56,4 +56,4 @@ def limit_norms(module: nn.Module, limit: float) -> None:
 
 
 def _factor(norm: Tensor, limit: Tensor) -> Tensor:
-    return (limit / norm.clamp_min_(SMALLEST)).clamp_max_(1.0)
+    return (limit / norm.clamp_min_(_SMALLEST)).clamp_max_(1.0)

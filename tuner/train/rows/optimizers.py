@@ -17,10 +17,10 @@ from torch import Tensor
 from tuner.train.rows.lion import Lion
 from tuner.train.settings import Settings
 
-ADAM_EPS = 1e-8
-RMSPROP_EPS = 1e-8
+_ADAM_EPS = 1e-8
+_RMSPROP_EPS = 1e-8
 """Those of `torch.optim`, so that a row and a plain module agree."""
-NADAM_DECAY = 4e-3
+_NADAM_DECAY = 4e-3
 """Of the momentum's distance from its limit, as in `torch.optim`."""
 
 Groups = list[dict[str, Any]]
@@ -101,7 +101,7 @@ class RowOptimizer:
         return self._scratch
 
 
-class RowSGD(RowOptimizer):
+class _RowSGD(RowOptimizer):
     """SGD with momentum: v = beta v + g, p -= alpha v; with Nesterov p -= alpha (g + beta v)."""
 
     moments = ("velocity",)
@@ -128,7 +128,7 @@ class RowSGD(RowOptimizer):
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov)
 
 
-class RowRMSprop(RowOptimizer):
+class _RowRMSprop(RowOptimizer):
     """RMSprop (Hinton's lecture 6e), with momentum on the scaled gradient."""
 
     moments = ("square", "velocity")
@@ -149,7 +149,7 @@ class RowRMSprop(RowOptimizer):
         torch.mul(g_KP, g_KP, out=scratch)
         square.mul_(scalars["alpha"]).addcmul_(scratch, scalars["one_minus_alpha"])
         torch.sqrt(square, out=scratch)
-        scratch.add_(RMSPROP_EPS)
+        scratch.add_(_RMSPROP_EPS)
         torch.div(g_KP, scratch, out=scratch)
         velocity.mul_(scalars["momentum"]).add_(scratch)
         p_KP.addcmul_(velocity, scalars["negative_rate"])
@@ -160,7 +160,7 @@ class RowRMSprop(RowOptimizer):
         return torch.optim.RMSprop(groups, lr=rate, alpha=alpha, momentum=settings.momentum)
 
 
-class RowAdam(RowOptimizer):
+class _RowAdam(RowOptimizer):
     """Adam (arXiv 1412.6980)."""
 
     moments: ClassVar[tuple[str, ...]] = ("first", "second")
@@ -185,7 +185,7 @@ class RowAdam(RowOptimizer):
         torch.mul(g_KP, g_KP, out=scratch)
         second.mul_(scalars["beta2"]).addcmul_(scratch, scalars["one_minus_beta2"])
         self.root(moments, scratch)
-        scratch.mul_(scalars["root_correction"]).add_(ADAM_EPS)
+        scratch.mul_(scalars["root_correction"]).add_(_ADAM_EPS)
         self.apply(p_KP, g_KP, first, scratch, scalars)
 
     def root(self, moments: dict[str, Tensor], scratch: Tensor) -> None:
@@ -202,7 +202,7 @@ class RowAdam(RowOptimizer):
         return torch.optim.Adam(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
-class RowAdamW(RowAdam):
+class _RowAdamW(_RowAdam):
     """Adam with weight decay decoupled from the gradient (arXiv 1711.05101)."""
 
     decouples_decay = True
@@ -212,7 +212,7 @@ class RowAdamW(RowAdam):
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
-class RowAMSGrad(RowAdam):
+class _RowAMSGrad(_RowAdam):
     """Adam with the largest second moment so far (arXiv 1904.09237)."""
 
     moments = ("first", "second", "largest")
@@ -226,14 +226,14 @@ class RowAMSGrad(RowAdam):
         return torch.optim.Adam(groups, lr=settings.learning_rate, betas=settings.betas, amsgrad=True)
 
 
-class RowNAdam(RowAdam):
+class _RowNAdam(_RowAdam):
     """Adam with Nesterov's momentum (Dozat 2016), with the momentum schedule of `torch.optim`."""
 
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
         counts = np.arange(1, int(count_SK.max()) + 2)[:, None]
-        mu_CK = self.vector("beta1") * (1.0 - 0.5 * 0.96 ** (counts * NADAM_DECAY))
+        mu_CK = self.vector("beta1") * (1.0 - 0.5 * 0.96 ** (counts * _NADAM_DECAY))
         product_CK = np.cumprod(mu_CK, axis=0)
         trials = np.arange(count_SK.shape[1])[None]
         mu, product = mu_CK[count_SK - 1, trials], product_CK[count_SK - 1, trials]
@@ -252,7 +252,7 @@ class RowNAdam(RowAdam):
         return torch.optim.NAdam(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
-class RowLion(RowOptimizer):
+class _RowLion(RowOptimizer):
     """The sign of a mixture of momentum and gradient, with decoupled weight decay (arXiv 2302.06675)."""
 
     moments = ("first",)
@@ -286,11 +286,11 @@ class RowLion(RowOptimizer):
 
 
 ROW_OPTIMIZERS: dict[str, type[RowOptimizer]] = {
-    "sgd": RowSGD,
-    "rmsprop": RowRMSprop,
-    "adam": RowAdam,
-    "adamw": RowAdamW,
-    "amsgrad": RowAMSGrad,
-    "nadam": RowNAdam,
-    "lion": RowLion,
+    "sgd": _RowSGD,
+    "rmsprop": _RowRMSprop,
+    "adam": _RowAdam,
+    "adamw": _RowAdamW,
+    "amsgrad": _RowAMSGrad,
+    "nadam": _RowNAdam,
+    "lion": _RowLion,
 }

@@ -161,7 +161,7 @@ class Fit:
 
     def keep_best(self) -> None:
         """Remember the present weights as the best."""
-        self.best = weights_of(self.module)
+        self.best = _weights_of(self.module)
 
     def lightning_state(self) -> bytes:
         """What Lightning needs to go on, besides the weights; empty before the first epoch.
@@ -280,6 +280,6 @@ def _require_safe(state: bytes) -> None:
         ) from None
 
 
-def weights_of(module: nn.Module) -> dict[str, Tensor]:
+def _weights_of(module: nn.Module) -> dict[str, Tensor]:
     """A copy of a module's parameters and buffers."""
     return {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}

@@ -37,14 +37,14 @@ log = logging.getLogger(__name__)
 
 STEPS = (4, 2)
 """Of the first epoch, and of each later one: two by Python, one that is recorded, and replays."""
-LEAST_STEPS = 6
-STEPS_OF_A_SIZE = (1,)
-RECORDED_AFTER = 2
-STEP_SHARE = 0.02
+_LEAST_STEPS = 6
+_STEPS_OF_A_SIZE = (1,)
+_RECORDED_AFTER = 2
+_STEP_SHARE = 0.02
 """Of the size of all parameters, which is what a step changes at most: however they are scaled, they move."""
-STRICT = 0.03
+_STRICT = 0.03
 """Of the tolerance of later checks. Rounding alone stays a hundred times below; where it grows, chance would decide."""
-SOME = 0.1
+_SOME = 0.1
 """The strength of each technique that changes batches and is on."""
 
 
@@ -81,8 +81,8 @@ class _Proof:
     def __init__(self, members: Sequence[Member], problem: Problem, *, in_size_only: bool) -> None:
         self._in_size_only = in_size_only
         self._num_compared = 1 if in_size_only else len(members)
-        self._steps: tuple[int, ...] = STEPS_OF_A_SIZE if in_size_only else STEPS
-        self._least = 1 if in_size_only else LEAST_STEPS
+        self._steps: tuple[int, ...] = _STEPS_OF_A_SIZE if in_size_only else STEPS
+        self._least = 1 if in_size_only else _LEAST_STEPS
         self._problem = problem
         self._device = problem.device
         self._inputs = problem.train.inputs[:EVALUATION_ROWS]
@@ -198,7 +198,7 @@ class _Proof:
 
     def _program(self, members: Sequence[Member], *, fused: bool) -> ModuleProgram:
         return ModuleProgram(
-            members, self._problem, fused=fused, modules=self._copies[: len(members)], record_after=RECORDED_AFTER
+            members, self._problem, fused=fused, modules=self._copies[: len(members)], record_after=_RECORDED_AFTER
         )
 
     def _compare_with_singles(self, plan: EpochPlan, count: int, stages: Sequence[_Stage]) -> None:
@@ -231,11 +231,11 @@ def _compare(own: _Stage, expected: _Stage, began: RowState) -> None:
     if name := first_change(modes, ours):
         raise DiffersError(f"train() or eval() treats {name.removeprefix('eval ')} otherwise in a stack")
     changes = {name: float((t - began[name]).norm()) for name, t in expected.parameters.items()}
-    if name := all_agree(own.parameters, expected.parameters, changes=changes, share=STRICT):
+    if name := all_agree(own.parameters, expected.parameters, changes=changes, share=_STRICT):
         raise DiffersError(f"as a row of a stack it trains {name} otherwise than its own code does")
-    if name := all_agree(own.buffers, expected.buffers, changes={}, share=STRICT):
+    if name := all_agree(own.buffers, expected.buffers, changes={}, share=_STRICT):
         raise DiffersError(f"as a row of a stack it leaves other values in its buffer {name}")
-    if not agrees(own.outputs, expected.outputs, change=float(expected.outputs.norm()), whole=0.0, share=STRICT):
+    if not agrees(own.outputs, expected.outputs, change=float(expected.outputs.norm()), whole=0.0, share=_STRICT):
         raise DiffersError("as a row of a stack it gives other outputs than its own code does")
 
 
@@ -264,13 +264,13 @@ def _drop_nothing(module: nn.Module) -> None:
 def _with_plain_steps(member: Member) -> Member:
     """The trial with steps of plain gradient descent that are clipped to a share of its parameters."""
     sizes = [float(p.detach().abs().float().norm()) for p in looked_at(member).parameters() if p.requires_grad]
-    step = STEP_SHARE * max(sum(size**2 for size in sizes) ** 0.5, 1e-3)
+    step = _STEP_SHARE * max(sum(size**2 for size in sizes) ** 0.5, 1e-3)
     own = member.settings
     settings = replace(
         own, optimizer="sgd", learning_rate=1.0, momentum=0.0, nesterov=False, weight_decay=0.0, l1=0.0,
         clip_norm=step, max_norm=None, averaging="none",
-        mixup=SOME * bool(own.mixup), label_smoothing=SOME * bool(own.label_smoothing),
-        input_dropout=SOME * bool(own.input_dropout),
-        augmentation=replace(own.augmentation, strength=SOME * bool(own.augmentation.strength)),
+        mixup=_SOME * bool(own.mixup), label_smoothing=_SOME * bool(own.label_smoothing),
+        input_dropout=_SOME * bool(own.input_dropout),
+        augmentation=replace(own.augmentation, strength=_SOME * bool(own.augmentation.strength)),
     )  # fmt: skip
     return replace(member, settings=settings)

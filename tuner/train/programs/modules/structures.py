@@ -32,7 +32,7 @@ PROOF_SEEDS = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class AsWritten:
+class _AsWritten:
     """The group of the trials that the plain loop trains for one reason."""
 
     reason: str
@@ -74,7 +74,7 @@ class Structures:
 
     def group_of(self, member: Member) -> Group:
         if member.begun_as_written:
-            return AsWritten(str(choose(Case(begun_as_written=True)).reason))
+            return _AsWritten(str(choose(Case(begun_as_written=True)).reason))
         structure = fusion_key(self._spec, member.settings.model), signature(looked_at(member))
         if structure not in self._verdicts:
             self._verdicts[structure] = self._verdict(member)
@@ -82,10 +82,10 @@ class Structures:
         if choice.way is Way.TOGETHER:
             return structure
         self._say(choice)
-        return AsWritten(str(choice.reason))
+        return _AsWritten(str(choice.reason))
 
     def open_group(self, group: Group, members: Sequence[Member]) -> Program:
-        if isinstance(group, AsWritten):
+        if isinstance(group, _AsWritten):
             return PlainProgram(members, self._open_trial, reason=group.reason)
         return ModuleProgram(members, self._problem)
 

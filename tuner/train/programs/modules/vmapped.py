@@ -22,7 +22,7 @@ from tuner.train.rows.rows import RowLayout, module_parameters
 from tuner.train.rows.step import Operation, Recording, new_pool
 from tuner.train.way import Way
 
-MIN_WIDTH_CUDA = 2
+_MIN_WIDTH_CUDA = 2
 """A single module is slower under `vmap`, until its steps are recorded."""
 RECORD_AFTER_RUNS = 10
 """Under `vmap` Python takes so long that recording a step pays soon."""
@@ -62,7 +62,7 @@ class ModuleProgram(RowProgram):
         for place, column in zip(layout.parameters, columns, strict=True):
             layout.view(p_KP, place).copy_(torch.stack([parameter.detach() for parameter in column]))
         stacks = [buffers_of(module) for module in self.modules]
-        narrowest = 1 if device.type == "cpu" else MIN_WIDTH_CUDA
+        narrowest = 1 if device.type == "cpu" else _MIN_WIDTH_CUDA
         self._asked = fused
         self.fused = len(members) >= narrowest if fused is None else fused
         after = record_after if self.fused else None

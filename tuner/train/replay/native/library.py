@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 SWITCH = "TUNER_NATIVE"
 """The environment variable that, set to `off`, leaves all steps to PyTorch."""
 SOURCE = Path(__file__).with_name("kernels.c")
-FLAGS = ("-O2", "-ftree-vectorize", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC")
-MAX_BUILD_SECONDS = 120.0
+_FLAGS = ("-O2", "-ftree-vectorize", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC")
+_MAX_BUILD_SECONDS = 120.0
 
 _LANES = {"AVX512": 16, "AVX2": 8}
 """Floats in a vector, by what PyTorch says it computes with."""
@@ -95,7 +95,7 @@ class _Build:
         self._began = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self._new.exists() and time.time() - self._new.stat().st_mtime > MAX_BUILD_SECONDS:
+            if self._new.exists() and time.time() - self._new.stat().st_mtime > _MAX_BUILD_SECONDS:
                 self._new.unlink(missing_ok=True)  # its process was killed
             os.close(os.open(self._new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
@@ -103,7 +103,7 @@ class _Build:
         except OSError as error:
             raise UnavailableError(f"{path.parent} cannot be written ({error})") from error
         self._process = subprocess.Popen(
-            [compiler, *FLAGS, str(SOURCE), "-o", str(self._new), "-ldl", "-lm"],
+            [compiler, *_FLAGS, str(SOURCE), "-o", str(self._new), "-ldl", "-lm"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -124,8 +124,8 @@ class _Build:
             raise UnavailableError("another process could not compile them")
         if self._path.exists():
             return True
-        if time.monotonic() - self._began > MAX_BUILD_SECONDS:
-            raise UnavailableError(f"they were not compiled within {MAX_BUILD_SECONDS:.0f} s")
+        if time.monotonic() - self._began > _MAX_BUILD_SECONDS:
+            raise UnavailableError(f"they were not compiled within {_MAX_BUILD_SECONDS:.0f} s")
         return False
 
     def _take(self, code: int | None) -> None:
@@ -151,7 +151,7 @@ def _fingerprint(compiler: str) -> str:
     found = hashlib.sha256(SOURCE.read_bytes())
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
     processor = [line for line in _processor().splitlines() if line.startswith(("flags", "model name"))]
-    found.update(repr((FLAGS, version, sorted(set(processor)))).encode())
+    found.update(repr((_FLAGS, version, sorted(set(processor)))).encode())
     return found.hexdigest()[:16]
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tuner.train.replay.recorder import Call
 
-MIN_PRODUCT = 400
+_MIN_PRODUCT = 400
 """PyTorch computes matrix products of fewer multiplications by a loop of its own."""
-COLUMN_GROUP = 16
+_COLUMN_GROUP = 16
 """The kernels' softmax takes rows of whole groups."""
 
 NAMES = [
@@ -137,7 +137,7 @@ class Translation:
         self.check_trials(out)
         _, m, k = a.shape
         n = b.shape[2]
-        if any(t.dtype != torch.float32 for t in (out, a, b)) or m * n * k < MIN_PRODUCT or out.stride(2) != 1:
+        if any(t.dtype != torch.float32 for t in (out, a, b)) or m * n * k < _MIN_PRODUCT or out.stride(2) != 1:
             raise UnknownCallError("a product of small, strided or other matrices")
         (lda, a_turned), (ldb, b_turned) = _leading(a), _leading(b)
         self.emit(
@@ -269,7 +269,7 @@ def _sum(to: Translation, out: Tensor, call: Call) -> None:
 def _softmax(to: Translation, out: Tensor, call: Call) -> None:
     x, dimension = call.args[0], call.args[1]
     columns = x.shape[-1]
-    if dimension not in (-1, x.dim() - 1) or columns % COLUMN_GROUP or not (x.is_contiguous() and out.is_contiguous()):
+    if dimension not in (-1, x.dim() - 1) or columns % _COLUMN_GROUP or not (x.is_contiguous() and out.is_contiguous()):
         raise UnknownCallError("a softmax over another dimension")
     to.check_trials(x)
     to.emit("softmax", [out, x], (1, x[0].numel() // columns, columns), [], apart=[out.stride(0), x.stride(0)])
