@@ -279,6 +279,7 @@ def test_an_interrupt_ends_a_program_that_ignores_sigterm(
     assert eventually(lambda: not is_alive(int(mark.read_text())))
 
 
+@pytest.mark.slow
 def test_a_program_dies_with_its_worker_and_goes_on_with_another(tmp_path: Path) -> None:
     """Also when the worker is killed: the kernel sees to it."""
     executor = local_executor(command_sweep(), tmp_path, workers=1)

@@ -73,6 +73,7 @@ def test_the_page_needs_nothing_else_and_is_small(page_text: str) -> None:
     assert len(page_text.encode()) < 2_000_000
 
 
+@pytest.mark.slow
 def test_every_reference_within_the_page_has_its_target_once(page_text: str) -> None:
     page = Page(page_text)
     assert len(page.ids) == len(set(page.ids))

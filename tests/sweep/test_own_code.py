@@ -108,6 +108,7 @@ def unaware(what: str) -> str:
     return "s.yaml"
 
 
+@pytest.mark.slow
 def test_a_rehearsal_says_that_a_script_begins_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["check", unaware("reports"), "--workers", "1"]) == 0
     said = capsys.readouterr().out
@@ -154,6 +155,7 @@ def test_a_sweep_of_a_training_function(folder: Path, capsys: pytest.CaptureFixt
     assert chosen["dev_accuracy"] == rows[0]["dev_accuracy"]
 
 
+@pytest.mark.slow
 def test_a_rehearsal_of_a_training_function(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["check", str(small("trainer", folder))]) == 0
     said = capsys.readouterr().out

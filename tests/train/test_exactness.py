@@ -184,6 +184,7 @@ REFERENCE: Sequence[tuple[str, Mapping[str, object], float]] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "spec", "tolerance"),
     [pytest.param(*r, id=r[0], marks=pytest.mark.deep if r[0] in DEAR else ()) for r in REFERENCE],
