@@ -157,7 +157,7 @@ root, source = sys.argv[1:]
 torch.set_num_threads(1)
 spec = make_spec(model="linear", epochs=1, batch_size=256, fuse="off", root=root)
 import pandas  # what is imported and set up on the way is no data
-import tuner.data.arrays, tuner.data.preparation
+import sklearn.tree, tuner.data.arrays, tuner.data.preparation
 tuner.data.preparation._BLOCK_ELEMENTS = 1 << 18  # a small test needs small blocks
 tuner.data.arrays.BLOCK_BYTES = 1 << 20
 if source != "d":
