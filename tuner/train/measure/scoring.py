@@ -139,18 +139,19 @@ def auroc(z_KNC: Outputs, y_N: Classes) -> Floats:
 
     Classes with no example, or with all of them, have no curve and are left out; NaN if none is left. Shape (K,).
     """
-    return np.array([_auroc_of_trial(z_NC.astype(np.float64), y_N) for z_NC in z_KNC])
+    return np.array([_of_ranks(z_NC.astype(np.float64), y_N, area) for z_NC in z_KNC])
 
 
-def _auroc_of_trial(z_NC: Floats, y_N: Classes) -> float:
+def _of_ranks(z_NC: Floats, y_N: Classes, measure: Callable[[Floats, npt.NDArray[np.bool_]], float]) -> float:
+    """A measure of how a trial ranks examples: by class 1 if there are two, else each against the rest, averaged."""
     if not np.isfinite(z_NC).all():
         return float("nan")
     if z_NC.shape[1] == 2:
-        return area(z_NC[:, 1] - z_NC[:, 0], y_N == 1)
+        return measure(z_NC[:, 1] - z_NC[:, 0], y_N == 1)
     z_NC = z_NC - z_NC.max(axis=1, keepdims=True)
     score_NC = z_NC - np.log(np.exp(z_NC).sum(axis=1, keepdims=True))
-    areas = np.array([area(score_NC[:, c], y_N == c) for c in range(z_NC.shape[1])])
-    return float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan")
+    found_C = np.array([measure(score_NC[:, c], y_N == c) for c in range(z_NC.shape[1])])
+    return float(np.nanmean(found_C)) if not np.isnan(found_C).all() else float("nan")
 
 
 def area(score_N: Floats, positive_N: npt.NDArray[np.bool_]) -> float:
@@ -221,18 +222,7 @@ def average_precision(z_KNC: Outputs, y_N: Classes) -> Floats:
 
     Classes without an example are left out. Shape (K,).
     """
-    return np.array([_average_precision_of_trial(z_NC.astype(np.float64), y_N) for z_NC in z_KNC])
-
-
-def _average_precision_of_trial(z_NC: Floats, y_N: Classes) -> float:
-    if not np.isfinite(z_NC).all():
-        return float("nan")
-    if z_NC.shape[1] == 2:
-        return _average_precision(z_NC[:, 1] - z_NC[:, 0], y_N == 1)
-    z_NC = z_NC - z_NC.max(axis=1, keepdims=True)
-    score_NC = z_NC - np.log(np.exp(z_NC).sum(axis=1, keepdims=True))
-    each = [_average_precision(score_NC[:, c], y_N == c) for c in np.unique(y_N)]
-    return float(row_means(np.array(each)))
+    return np.array([_of_ranks(z_NC.astype(np.float64), y_N, _average_precision) for z_NC in z_KNC])
 
 
 def _average_precision(score_N: Floats, positive_N: npt.NDArray[np.bool_]) -> float:
