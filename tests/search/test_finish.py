@@ -51,6 +51,12 @@ def test_the_best_of_the_paused_are_sent_on_until_half_have_finished(direction: 
     assert found.decide([*TRIALS, DONE], 1) == [Advance(trial=best[0], to_epoch=20)]
 
 
+def test_trials_that_break_a_constraint_are_sent_on_last() -> None:
+    broken = replace(TRIALS[1], facts={"violation": 0.5})
+    records = [TRIALS[0], broken, *TRIALS[2:], DONE]
+    assert strategy().decide(records, 8) == [Advance(trial=n, to_epoch=20) for n in (3, 2)]
+
+
 @pytest.mark.parametrize(
     "records",
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tuner.ranking import usable_value
+from tuner.ranking import rank_key, usable_value
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.search.strategy import Advance, Decision, Strategy
 
@@ -51,12 +51,8 @@ class FinishingStrategy:
         epochs = sum(record.epochs for record in records)
         if missing <= 0 or not epochs:
             return []
-        paused = [
-            (-self._direction.sign * value, record.number, record)
-            for record in records
-            if record.state is TrialState.PAUSED and (value := usable_value(record)) is not None
-        ]
-        chosen = [record for *_, record in sorted(paused, key=lambda item: item[:2])[:missing]]
+        paused = [r for r in records if r.state is TrialState.PAUSED and usable_value(r) is not None]
+        chosen = sorted(paused, key=rank_key(self._direction))[:missing]
         more = sum(self._epochs - record.epochs for record in chosen)
         spent = sum(record.seconds for record in records)
         if not chosen or spent * (1 + more / epochs) > CHEAP_SECONDS:
