@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tests.diagnose.curves import curve
-from tuner.capacity import train_metric_reached
+from tuner.capacity import train_metric_by_size, train_metric_reached
 from tuner.records import Direction, TrialRecord, TrialState
 
 
@@ -21,12 +21,12 @@ TRIALS = [trial(0, 0.7, 0.99, size=100), trial(1, 0.8, 0.6, size=50), trial(2, 0
 
 
 def test_the_best_fit_at_the_best_or_the_last_epoch_of_networks_no_larger() -> None:
-    reached = {size: train_metric_reached(TRIALS, direction=Direction.MAXIMIZE, most_parameters=size)
-               for size in (50, 100, 900, None)}  # fmt: skip
-    assert reached == {50: 0.8, 100: 0.99, 900: 1.0, None: 1.0}
-    assert train_metric_reached(TRIALS, direction=Direction.MINIMIZE, most_parameters=100) == 0.6
+    assert train_metric_by_size(TRIALS, direction=Direction.MAXIMIZE) == {50: 0.8, 100: 0.99, 900: 1.0}
+    assert train_metric_by_size(TRIALS, direction=Direction.MINIMIZE) == {50: 0.6, 100: 0.6, 900: 0.6}
+    assert train_metric_reached(TRIALS[0], direction=Direction.MAXIMIZE) == 0.99
 
 
 def test_without_a_training_metric_nothing_is_known() -> None:
-    assert train_metric_reached([], direction=Direction.MAXIMIZE) is None
-    assert train_metric_reached([trial(0, math.nan, math.nan, size=1)], direction=Direction.MAXIMIZE) is None
+    unknown = trial(0, math.nan, math.nan, size=1)
+    assert train_metric_reached(unknown, direction=Direction.MAXIMIZE) is None
+    assert train_metric_by_size([unknown], direction=Direction.MAXIMIZE) == {}

@@ -8,22 +8,29 @@ from collections.abc import Iterable
 from tuner.records import Direction, EpochResult, TrialRecord
 
 
-def train_metric_reached(
-    records: Iterable[TrialRecord], *, direction: Direction, most_parameters: int | None = None
-) -> float | None:
-    """The best metric on the training set that any of the trials has shown, at its best epoch or at its last.
+def train_metric_reached(record: TrialRecord, *, direction: Direction) -> float | None:
+    """The best metric on the training set that a trial has shown, at its best epoch or at its last.
 
-    Early stopping and regularisation give a better fit up for a better dev metric; what a network can fit shows in the
-    trials, and in the epochs, in which they did not.
-
-    Args:
-        records: Trials.
-        direction: Of the metric.
-        most_parameters: Of networks no larger than this alone: what a smaller one fits, a larger one can.
+    Early stopping gives a better fit up for a better dev metric; what a network can fit shows in the other epochs.
     """
-    some = [r for r in records if most_parameters is None or r.num_parameters <= most_parameters]
-    found = [value for r in some for value in map(_train_metric, (r.best, r.last)) if value is not None]
+    found = [value for value in map(_train_metric, (record.best, record.last)) if value is not None]
     return max(found, key=lambda value: direction.sign * value, default=None)
+
+
+def train_metric_by_size(records: Iterable[TrialRecord], *, direction: Direction) -> dict[int, float]:
+    """For each number of parameters, the best that any trial with no more of them has reached.
+
+    What a smaller network fits, a larger one can, and a regularised one shows less than it could.
+    """
+    found: dict[int, float] = {}
+    best: float | None = None
+    for record in sorted(records, key=lambda r: r.num_parameters):
+        value = train_metric_reached(record, direction=direction)
+        if value is not None and (best is None or direction.better(value, best)):
+            best = value
+        if best is not None:
+            found[record.num_parameters] = best
+    return found
 
 
 def _train_metric(result: EpochResult | None) -> float | None:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from tuner.capacity import train_metric_reached
+from tuner.capacity import train_metric_by_size
 from tuner.diagnose.bounds import BoundFinding, winners_on_bounds
 from tuner.diagnose.curves import Flag, curve_flags
 from tuner.diagnose.error_parts import ErrorParts, error_parts
@@ -242,11 +242,13 @@ class Analysis:
             num_dev=data_count(self.study, "num_dev"),
             target_error=target_error(self.study),
             dev_interval=interval,
-            fitted=train_metric_reached(
-                self.study.records, direction=self.study.direction, most_parameters=num_parameters
-            ),
+            fitted=self._fitted.get(num_parameters),
             guess_error=self._guess_error,
         )
+
+    @cached_property
+    def _fitted(self) -> Mapping[int, float]:
+        return train_metric_by_size(self.study.records, direction=self.study.direction)
 
     @cached_property
     def _guess_error(self) -> float | None:

@@ -64,7 +64,7 @@ def diagnose(
     sign = -direction.sign
     usable = [(value, r) for r in records if (value := usable_value(r)) is not None and r.best is not None]
     best = sorted(usable, key=lambda pair: sign * pair[0])[:_NUM_BEST]
-    fits = [train_metric_reached([record], direction=direction) for _, record in best]
+    fits = [train_metric_reached(record, direction=direction) for _, record in best]
     reached = [math.nan if fit is None else fit for fit in fits]
     gap = median(sign * (value - fit) for (value, _), fit in zip(best, reached, strict=True))
     train_error = median(_as_error(fit, direction) for fit in reached)
@@ -83,7 +83,7 @@ def still_learns(record: TrialRecord, *, direction: Direction, noise: float, tar
         noise: Standard error of the dev metric.
         target_error: The error that is as good as it gets.
     """
-    fit = train_metric_reached([record], direction=direction)
+    fit = train_metric_reached(record, direction=direction)
     if fit is None:
         return False
     error = _as_error(fit, direction)
