@@ -15,7 +15,7 @@ from tuner.spec.model import SweepSpec
 
 PER_TRIAL = frozenset({"epochs", *(h.name for h in HYPERPARAMETERS.values() if h.fused == "own")})
 """Hyperparameters that are vectors over the trials of a cohort: never a reason to split."""
-_SWITCHED = frozenset(h.name for h in HYPERPARAMETERS.values() if h.fused == "on_or_off")
+SWITCHED = frozenset(h.name for h in HYPERPARAMETERS.values() if h.fused == "on_or_off")
 """Vectors over the trials as well, but those that have one at zero do without its operations: on or off splits."""
 
 
@@ -27,7 +27,7 @@ def fusion_key(spec: SweepSpec, values: Mapping[str, ParamValue]) -> Hashable:
         values: All resolved values of the trial (`spec.defaults.settings_for`).
     """
     shape = {name: value for name, value in values.items() if name not in PER_TRIAL}
-    shape |= {name: bool(values[name]) for name in _SWITCHED if name in values}
+    shape |= {name: bool(values[name]) for name in SWITCHED if name in values}
     if spec.model.kind in DESCRIBED and "hidden_units" in shape:
         shape["hidden_units"] = rounded_width(int(shape["hidden_units"]))
     return tuple(sorted((name, repr(value)) for name, value in shape.items()))

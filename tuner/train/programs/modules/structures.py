@@ -14,7 +14,7 @@ from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.device.gpus import without_tf32
 from tuner.train.program import Member, Problem, Program, looked_at
-from tuner.train.programs.fusion import PER_TRIAL, fusion_key
+from tuner.train.programs.fusion import PER_TRIAL, SWITCHED, fusion_key
 from tuner.train.programs.modules.fusable import plainly_unfusable
 from tuner.train.programs.modules.grouped import Group
 from tuner.train.programs.modules.proof import difference_as_rows
@@ -108,7 +108,7 @@ class Structures:
         return reason in self._found_out
 
     def _verdict(self, member: Member) -> str | None:
-        """Why trials like this one cannot be fused: the same whichever of them comes first."""
+        """Why trials like this one cannot be fused: the same whichever of those in its size comes first."""
         if reason := plainly_unfusable(member, looked_at(member), self._problem.device):
             return reason
         members = [self._usual(member, seed=seed) for seed in PROOF_SEEDS]
@@ -128,8 +128,9 @@ class Structures:
 
     def _kind(self, member: Member) -> Hashable:
         """All but sizes that a structure consists of."""
-        switches = {n: v for n, v in member.settings.model.items() if type(v) is not int}
-        return fusion_key(self._spec, switches), skeleton(looked_at(member))
+        values = member.settings.model
+        others = {n: v for n, v in values.items() if type(v) is not int or n in SWITCHED}
+        return fusion_key(self._spec, others), skeleton(looked_at(member))
 
     def _usual(self, member: Member, *, seed: int) -> Member:
         """A trial of another seed, and with the default values of all that may differ within a stack."""
