@@ -123,7 +123,7 @@ class DataInfo:
     notes: tuple[str, ...] = ()
     """What the preparation did that a user should know: filled values, dropped rows, overlaps, imbalance."""
     columns: str = ""
-    """What is predicted from what, in words; empty where the data are no table."""
+    """What is predicted from what, in words; empty where the columns have no names."""
 
     if not TYPE_CHECKING:  # a name that is not there is mypy's to find in our own code
 

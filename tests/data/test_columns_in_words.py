@@ -48,9 +48,15 @@ def test_a_target_that_is_named_has_its_range_and_many_columns_are_counted(tmp_p
     assert " in training; inputs: 9 columns of numbers (age, x0, x1, x2, x3, x4 and 3 more)" in found
 
 
-def test_of_arrays_there_is_nothing_to_say(tmp_path: Path) -> None:
+def test_of_images_there_is_nothing_to_say(tmp_path: Path) -> None:
     spec = SweepSpec(study="t", root=str(tmp_path), data=DataSpec(source="sklearn/digits"), model=ModelSpec(kind="mlp"))
     assert load_training_data(spec).info.columns == ""
+
+
+def test_a_bundled_table_has_its_target_by_itself() -> None:
+    spec = SweepSpec(study="t", root=".", data=DataSpec(source="sklearn/iris"), model=ModelSpec(kind="mlp"))
+    found = load_training_data(spec).info.columns
+    assert found.startswith('target "species": 3 classes (setosa, versicolor, virginica); inputs: 4 columns of numbers')
 
 
 @pytest.mark.parametrize(("target", "leaks"), [("grade", "price"), ("price", "euros")])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.examples import Examples
-from tuner.data.text import quoted
+from tuner.data.text import quoted, some
 
 _SHOWN = 6
 _MOST_ROWS = 2000
@@ -21,16 +21,11 @@ _LEFT_TO_LEARN = 0.9
 """A class that is more frequent needs no column to be right nearly always."""
 
 
-def columns_in_words(train: Examples, *, is_named: bool) -> str:
-    """What is predicted from what; empty where the data are no table.
-
-    Args:
-        train: Training examples.
-        is_named: Whether the sweep file names the target.
-    """
+def columns_in_words(train: Examples) -> str:
+    """What is predicted from what; empty where the columns have no names."""
     if not train.target_names or not (train.number_names or train.texts):
         return ""
-    default = "" if is_named else ", the last column, since data.target names none"
+    default = ", the last column, since data.target names none" if train.takes_last else ""
     kinds = []
     if train.number_names:
         kinds.append(f"{_columns(len(train.number_names))} of numbers ({_some(train.number_names)})")
@@ -93,5 +88,4 @@ def _columns(count: int) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return some(names, _SHOWN)

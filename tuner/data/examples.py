@@ -56,6 +56,8 @@ class Examples:
     """TRAIN, DEV or TEST for each example where they are given apart, in which all examples of the source itself
     are TRAIN; None where the source holds all."""
     notes: tuple[str, ...]
+    takes_last: bool = False
+    """Whether the target is a table's last column, since the sweep file names none."""
 
     def __len__(self) -> int:
         return len(self.targets)

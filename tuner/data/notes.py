@@ -8,7 +8,7 @@ import numpy as np
 
 from tuner.data.examples import Examples
 from tuner.data.preparation import Preparation, count_missing
-from tuner.data.text import quoted
+from tuner.data.text import quoted, some
 
 IMBALANCE = 5
 """Classes are called imbalanced when the most frequent is so many times as frequent as the rarest."""
@@ -66,7 +66,7 @@ def _one_sided_labels(train: Examples, dev: Examples) -> list[str]:
     if train.task != "multi_label":
         return []
     return [
-        f"labels that are the same in all {part} examples: {_some(found)}"
+        f"labels that are the same in all {part} examples: {some(found)}"
         for part, examples in (("training", train), ("dev", dev))
         if (found := [n for n, y in zip(train.class_names, examples.targets.T, strict=True) if (y == y[0]).all()])
     ]
@@ -80,7 +80,7 @@ def _filled(train: Examples, dev: Examples) -> list[str]:
     counts = {name: count for name, count in counts.items() if count}
     if not counts:
         return []
-    named = _some([f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1])])
+    named = some([f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1])])
     return [
         f"{sum(counts.values()):,} missing values of train and dev: numbers are filled with the training mean, "
         f"categories stay blank, and a column of its own marks them ({named})"
@@ -98,7 +98,7 @@ def _constant(train: Examples, preparation: Preparation) -> list[str]:
     constant = np.flatnonzero(preparation.constant)
     if not len(constant) or not train.number_names:
         return []
-    names = _some([train.number_names[i] for i in constant])
+    names = some([train.number_names[i] for i in constant])
     effect = "are set to 0" if preparation.normalise else "teach nothing"
     return [f"columns with one value in all training examples {effect}: {names}"]
 
@@ -121,7 +121,3 @@ def _constant_targets(train: Examples) -> list[str]:
         return []
     constant = [n for n, y in zip(train.target_names, train.targets.T, strict=True) if (y == y[0]).all()]
     return [f"the target {name} is the same in all training examples" for name in constant]
-
-
-def _some(items: list[str], limit: int = 5) -> str:
-    return ", ".join(items[:limit]) + (f" and {len(items) - limit:,} more" if len(items) > limit else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +85,8 @@ def _read_examples(data: DataSpec, *, root: Path, kept_in: Path | None) -> tuple
     if isinstance(contents.train, StoredTable):
         from tuner.data.table_in_parts import examples_from_stored_table
 
-        return examples_from_stored_table(contents.train, data=data, kept_in=kept_in), notes
+        stored = examples_from_stored_table(contents.train, data=data, kept_in=kept_in)
+        return replace(stored, takes_last=data.target is None), notes
     given = [(TRAIN, contents.train), (DEV, contents.dev), (TEST, contents.test)]
     parts = [part for part, content in given if content is not None]
     return _joined([content for _, content in given if content is not None], parts, data), notes
@@ -119,4 +120,4 @@ def _joined(contents: Sequence[Content], parts: Sequence[int], data: DataSpec) -
         return examples_from_arrays(arrays, parts=parts, data=data)
     from tuner.data.table import examples_from_tables
 
-    return examples_from_tables(tables, parts=parts, data=data)
+    return replace(examples_from_tables(tables, parts=parts, data=data), takes_last=data.target is None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _LONGEST_QUOTE = 60
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
@@ -24,3 +25,8 @@ def quoted(value: object) -> str:
     """A value in quotes, cut where it is long."""
     text = clean(str(value))
     return f'"{text}"' if len(text) <= _LONGEST_QUOTE else f'"{text[:_LONGEST_QUOTE]}..."'
+
+
+def some(items: Sequence[str], limit: int = 5) -> str:
+    """The first of them with commas, and how many more there are."""
+    return ", ".join(items[:limit]) + (f" and {len(items) - limit:,} more" if len(items) > limit else "")
