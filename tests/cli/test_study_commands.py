@@ -431,7 +431,10 @@ def test_a_test_figure_of_another_trial_is_marked_where_the_best_is_named(study:
     test = {"value": 0.91, "interval": [0.8, 0.95], "examples": 90, "trial": 0, "params": {}}
     with reopen(study) as store:
         store.set("tests", [test | {"at": "2026-01-31T12:30:05+00:00"}])
-    said = "the test figure is trial 0's; the best is now trial 1, which was not tested"
+    said = (
+        "the test figure is trial 0's; the best is now trial 1, which was not tested; to test it, at the price of one "
+        f"more use of the test set: tuner test digits --again --results {results}"
+    )
     for command in (status, best, evaluate):
         assert said in call(command, "digits", "--results", results).output
     assert "0.9100 accuracy, trial 0" in call(status, "digits", "--results", results).stdout

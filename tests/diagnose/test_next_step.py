@@ -171,6 +171,7 @@ def test_at_the_target_there_is_only_confirming_and_testing() -> None:
     assert "tuner test" in next_step(done).change
     assert next_step(replace(done, confirmed=False)).key == "finalists"
     assert next_step(replace(done, tested=True)).change.startswith("nothing")
+    assert "`tuner test --again`" in next_step(replace(done, other_tested=True)).change
     assert "no test set" in next_step(replace(done, testable=False)).change
 
 

@@ -9,7 +9,7 @@ from tests.report.test_leaderboard import record, study
 from tuner.paths import StudyPaths
 from tuner.records import TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.certainty.choice import final_choice
+from tuner.report.certainty.choice import current_test, final_choice
 from tuner.report.summary import summarise
 from tuner.store.study_data import StudyData
 
@@ -82,10 +82,15 @@ def test_a_test_figure_of_another_trial_than_the_best_of_now_is_marked(mixed: Si
     choice = final_choice(mixed.study)
     assert choice is not None
     best = choice.record.number
-    for trials, marked in (((best,), False), ((best + 1,), True), ((best + 1, best), False)):
+    for trials, marked in (((best,), False), ((best + 1,), True), ((best + 1, best), False), ((best, best + 1), False)):
         tests = [{"value": 0.9, "interval": [0.8, 0.95], "trial": trial, "at": ""} for trial in trials]
-        said = text(replace(mixed.study, facts={**mixed.study.facts, "tests": tests}))
+        study = replace(mixed.study, facts={**mixed.study.facts, "tests": tests})
+        said = text(study)
         assert (f"The test figure is trial {best + 1}'s; the best is now trial {best}" in said) == marked
+        assert (f"tuner test {study.name} --again." in said) == marked
+        current = current_test(study)
+        assert current is not None
+        assert current["trial"] == (best + 1 if marked else best)
 
 
 def test_each_note_of_the_data_is_one_warning(mixed: SimulatedStudy) -> None:

@@ -66,7 +66,7 @@ def best(
 
     Example: tuner best digits --verify
     """
-    from tuner.report.certainty.choice import outdated_test
+    from tuner.cli.command_line import outdated_test_of
     from tuner.store.reader import read_study
 
     if export is not None and not force and (export.exists() or export.is_symlink()):
@@ -79,7 +79,7 @@ def best(
         click.echo(str(_existing(weights, record)))
     else:
         _print(data, record, why, weights, location, format_name=format_name, params_only=params_only)
-        if outdated := outdated_test(data):
+        if outdated := outdated_test_of(data, location):
             click.echo(outdated, err=True)
     if not verify and export is None:
         return

@@ -5,8 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.cli.locate import Location
+
+if TYPE_CHECKING:
+    from tuner.store.study_data import StudyData
 
 _ONCE = ("--fresh", "--retry-failed")
 """What was done when the run began, and would be done over again."""
@@ -37,6 +41,13 @@ def study_command(verb: str, location: Location, *arguments: str) -> str:
 
     results = {} if location.is_folder else {"results": location.results}
     return shell_command(verb, location.argument, *arguments, **results, store=location.store_url)
+
+
+def outdated_test_of(study: StudyData, location: Location) -> str:
+    """What to say where another trial was tested than the best of now, with the command that tests it."""
+    from tuner.report.certainty.choice import outdated_test
+
+    return outdated_test(study, command=study_command("test", location, "--again"))
 
 
 def run_command(sweep: Path, location: Location) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -37,7 +38,7 @@ def confirm(
     The best of many trials is partly luck; the mean over fresh seeds is not. What was trained before is kept: more
     seeds add to it.
     """
-    from tuner.cli.command_line import command_to_go_on, say_how_to_go_on
+    from tuner.cli.command_line import command_to_go_on, outdated_test_of, say_how_to_go_on
     from tuner.cli.progress import open_progress
     from tuner.report.analysis import Analysis
     from tuner.report.terminal import print_report
@@ -64,6 +65,8 @@ def confirm(
         outcome = run_sweep(spec, options, progress)
     data = read_study(where.paths, study=where.study, url=store)
     print_report(Analysis(data, where.paths), top=rule.count)
+    if not sys.stdout.isatty() and (outdated := outdated_test_of(data, where)):  # else the report has said it
+        click.echo(outdated, err=True)
     if outcome.signal is None:
         return 0
     click.echo(say_how_to_go_on(command_to_go_on(arguments), signal=outcome.signal), err=True)

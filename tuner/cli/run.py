@@ -107,7 +107,7 @@ def run(
 
 def _conclude(study: str, options: object, outcome: object, *, as_json: bool) -> int:
     """Print the table and where everything lies; the exit code."""
-    from tuner.cli.command_line import say_how_to_go_on, study_command
+    from tuner.cli.command_line import outdated_test_of, say_how_to_go_on, study_command
     from tuner.cli.locate import locate
     from tuner.report.analysis import Analysis
     from tuner.report.terminal import print_report
@@ -126,6 +126,8 @@ def _conclude(study: str, options: object, outcome: object, *, as_json: bool) ->
         print_report(analysis, top=10)
         if analysis.choice is not None:
             click.echo(f"best: trial {analysis.choice.record.number}, {analysis.choice.why}", err=True)
+        if not sys.stdout.isatty() and (outdated := outdated_test_of(data, where)):  # else the report has said it
+            click.echo(outdated, err=True)
         cost = analysis.cost
         if cost.epochs_spared:
             total = cost.epochs + cost.epochs_spared

@@ -64,21 +64,22 @@ def summarise(data: StudyData, location: Location) -> dict[str, Any]:
         "training_seconds": sum(record.seconds for record in data.records),
         "elapsed_seconds": data.facts.get("elapsed_seconds"),
         "best": {**_shown(best.record), "why": best.why} if best else None,
-        "test": _test(data),
+        "test": _test(data, location),
         "running": [_shown(record) for record in data.records if record.state is TrialState.RUNNING],
         "running_finalists": [_shown(record) for record in data.finalists if record.state is TrialState.RUNNING],
         "next": _next(state, data, location),
     }
 
 
-def _test(data: StudyData) -> dict[str, Any] | None:
-    """The last use of the test set."""
-    from tuner.report.certainty.choice import outdated_test, stored_tests
+def _test(data: StudyData, location: Location) -> dict[str, Any] | None:
+    """What the test set said of the best trial, or else of another one."""
+    from tuner.cli.command_line import outdated_test_of
+    from tuner.report.certainty.choice import current_test
 
-    tests = stored_tests(data)
-    if not tests:
+    test = current_test(data)
+    if test is None:
         return None
-    return {key: tests[-1].get(key) for key in ("trial", "value", "at")} | {"outdated": outdated_test(data)}
+    return {key: test.get(key) for key in ("trial", "value", "at")} | {"outdated": outdated_test_of(data, location)}
 
 
 def _shown(record: TrialRecord) -> dict[str, Any]:

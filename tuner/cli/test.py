@@ -36,7 +36,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
     The figure, its interval, the time and the configuration are stored in the study and shown in its reports. A
     second call prints what was stored: a test set that helps to choose is a dev set.
     """
-    from tuner.report.certainty.choice import outdated_test
+    from tuner.cli.command_line import outdated_test_of
     from tuner.report.words.numbers import metric_text, moment_text
     from tuner.store.reader import read_study
 
@@ -61,7 +61,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
         )
     if len(tests) > 1:
         click.echo(f"the test set was used {len(tests)} times: only the first figure is unbiased", err=True)
-    if outdated := outdated_test(replace(data, facts={**data.facts, "tests": tests})):
+    if outdated := outdated_test_of(replace(data, facts={**data.facts, "tests": tests}), location):
         click.echo(outdated, err=True)
 
 

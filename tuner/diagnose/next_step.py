@@ -67,7 +67,9 @@ class Evidence:
     testable: bool = True
     """Whether there are test examples set aside."""
     tested: bool = False
-    """Whether the test set has been used."""
+    """Whether the best trial was evaluated on the test set."""
+    other_tested: bool = False
+    """Whether another trial was, which is no longer the best."""
 
 
 def next_step(evidence: Evidence) -> Step:
@@ -274,6 +276,8 @@ def _settle(evidence: Evidence, why: str) -> Step:
         return Step("", "nothing, the final choice is made and tested", why)
     if not evidence.testable:
         return Step("", "nothing; there is no test set to evaluate the final choice on", why)
+    if evidence.other_tested:
+        return Step("", "nothing; or `tuner test --again`, since another trial than the best was tested", why)
     return Step("", "evaluate the final choice once with `tuner test`", why)
 
 

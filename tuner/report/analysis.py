@@ -163,6 +163,7 @@ class Analysis:
                 own_code=any(sweep_value(self.study, key) is not None for key in ("command", "trainer")),
                 testable=data_count(self.study, "num_test") is not None,
                 tested=bool(stored_tests(self.study)) and not outdated_test(self.study),
+                other_tested=bool(outdated_test(self.study)),
             )
         )
 
