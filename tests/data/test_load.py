@@ -12,6 +12,7 @@ from tuner.data.dataset import TrainingData
 from tuner.data.load import load_training_data
 from tuner.data.test_set import load_test_split
 from tuner.errors import DataError
+from tuner.spec.model import ObjectiveSpec
 
 
 @pytest.fixture
@@ -101,6 +102,36 @@ def test_imbalanced_classes_are_named(tmp_path: Path) -> None:
         "in 90.0% of cases, so accuracy says little; see balanced_accuracy, f1, auroc, and training.class_weights: "
         "balanced"
     ) in info.notes
+
+
+@pytest.mark.parametrize(
+    ("majority", "metric", "said"),
+    [
+        (0.79, "auto", False),
+        (0.81, "auto", True),
+        (0.81, "accuracy", True),
+        (0.81, "auroc", False),  # which no imbalance flatters
+        (0.95, "balanced_accuracy", False),
+    ],
+)
+def test_imbalance_is_named_where_it_makes_the_metric_say_little(
+    majority: float, metric: str, said: bool, tmp_path: Path
+) -> None:
+    count = round(200 * majority)
+    text = "x,y\n" + rows(*(f"{i}.5,{'u' if i < count else 'v'}" for i in range(200)), times=1)
+    (tmp_path / "data.csv").write_text(text)
+    spec = sweep(tmp_path, source="data.csv").model_copy(update={"objective": ObjectiveSpec(metric=metric)})
+    assert any("imbalanced" in note for note in load_training_data(spec).info.notes) == said
+
+
+def test_of_many_classes_those_are_named_that_an_accuracy_hardly_counts(tmp_path: Path) -> None:
+    sizes = {"5": 680, "6": 640, "7": 200, "4": 60, "3": 10}  # as of wines: the largest class has 43 %
+    lines = [f"{i}.5,q{name}" for name, size in sizes.items() for i in range(size)]
+    notes = load_csv(tmp_path, "x,y\n" + rows(*lines, times=1)).info.notes
+    assert [note for note in notes if "class" in note] == [
+        'rare classes, with their training examples of 954: "q3" 6, "q4" 36; accuracy hardly counts them; '
+        "balanced_accuracy and f1 count each class alike"
+    ]
 
 
 def test_balanced_complete_data_has_nothing_to_note(tmp_path: Path) -> None:

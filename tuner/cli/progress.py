@@ -15,9 +15,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tuner.records import FINALIST, EpochResult, TrialRecord, TrialState
+from tuner.ranking import best_trial
+from tuner.records import FINALIST, Direction, EpochResult, TrialRecord
 from tuner.report.words.escape import visible, visible_lines
-from tuner.spec.known.metrics import known_direction
+from tuner.report.words.numbers import metric_text
 from tuner.spec.model import SweepSpec
 from tuner.sweep.watcher import Watcher
 
@@ -62,42 +63,57 @@ class _VisibleFormatter(logging.Formatter):
 
 
 class Standing:
-    """What both displays know: counts, the best so far, the pace."""
+    """What both displays know: counts over all runs of the study, the best so far, this run's pace."""
 
     def __init__(self, spec: SweepSpec) -> None:
         self.total = spec.search.trials
         self.epochs = spec.training.epochs
         self.finalists = 0 if spec.finalists is None else spec.finalists.count * spec.finalists.seeds
-        self.ended = 0
+        self.metric = spec.objective.metric
+        self._direction = Direction.MAXIMIZE
+        self._ended: set[tuple[bool, int]] = set()
+        """Whether it is a finalist, and its number."""
         self.running: dict[int, TrialRecord] = {}
         self.best: TrialRecord | None = None
         self.confirming = False
         self._began = time.monotonic()
         self._finished_here = 0
 
+    def open(self, records: Sequence[TrialRecord], *, metric: str, direction: Direction) -> None:
+        """Begin where earlier runs have ended."""
+        self.metric, self._direction = metric, direction
+        self._ended |= {_key(record) for record in records if record.state.final}
+        for record in records:
+            self.better(record)
+
     def update(self, records: Sequence[TrialRecord]) -> None:
         for record in records:
             self.running[record.number] = record
+            self._ended.discard(_key(record))  # a failed trial that is tried again
             self.confirming = record.tier == FINALIST
 
     def end(self, record: TrialRecord) -> None:
         self.running.pop(record.number, None)
         self._finished_here += 1
-        if record.tier == FINALIST:
-            self.ended = record.number + 1
-            self.finalists = max(self.finalists, self.ended)
-        else:
-            self.ended += 1
+        self._ended.add(_key(record))
 
-    def better(self, record: TrialRecord, *, maximise: bool) -> bool:
-        """Whether this is the best COMPLETE trial so far; remembered if so."""
-        if record.value is None or record.state is not TrialState.COMPLETE or record.tier == FINALIST:
+    @property
+    def ended(self) -> int:
+        """Trials, or while finalists are trained these, that have ended in any run."""
+        return sum(is_finalist == self.confirming for is_finalist, _ in self._ended)
+
+    @property
+    def due(self) -> int:
+        """Trials, or finalists, that there are to be."""
+        return max(self.finalists, self.ended) if self.confirming else self.total
+
+    def better(self, record: TrialRecord) -> bool:
+        """Whether this is the best finished trial so far; remembered if so."""
+        before = [] if self.best is None else [self.best]
+        if record.tier == FINALIST or best_trial([*before, record], direction=self._direction) is not record:
             return False
-        before = self.best.value if self.best else None
-        if before is None or (record.value > before if maximise else record.value < before):
-            self.best = record
-            return True
-        return False
+        self.best = record
+        return True
 
     @property
     def seconds_left(self) -> float | None:
@@ -105,21 +121,24 @@ class Standing:
         if not self._finished_here:
             return None
         pace = (time.monotonic() - self._began) / self._finished_here
-        return pace * max(0, (self.finalists if self.confirming else self.total) - self.ended)
+        return pace * max(0, self.due - self.ended)
+
+
+def _key(record: TrialRecord) -> tuple[bool, int]:
+    return record.tier == FINALIST, record.number
 
 
 class _LineProgress(Watcher):
     """One line for each trial that ends; for pipes, logs and CI."""
 
     def __init__(self, spec: SweepSpec) -> None:
-        self._standing = Standing(spec)
+        self._metric = spec.objective.metric
 
-    def started(self, records: Sequence[TrialRecord]) -> None:
-        self._standing.update(records)
+    def opened(self, records: Sequence[TrialRecord], *, metric: str, direction: Direction) -> None:
+        self._metric = metric
 
     def ended(self, record: TrialRecord) -> None:
-        self._standing.end(record)
-        _print_line(_ending(record))
+        _print_line(_ending(record, metric=self._metric))
 
     def said(self, line: str) -> None:
         _print_line(line)
@@ -130,7 +149,6 @@ class _LiveProgress(Watcher):
 
     def __init__(self, spec: SweepSpec, console: Console) -> None:
         self._standing = Standing(spec)
-        self._maximise = (spec.objective.direction or known_direction(spec.objective.metric)) != "minimize"
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),
@@ -144,6 +162,10 @@ class _LiveProgress(Watcher):
         self._task = self._bar.add_task(escape(spec.study), total=self._standing.total, eta="")
         self.live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
+    def opened(self, records: Sequence[TrialRecord], *, metric: str, direction: Direction) -> None:
+        self._standing.open(records, metric=metric, direction=direction)
+        self._refresh()
+
     def started(self, records: Sequence[TrialRecord]) -> None:
         self._standing.update(records)
         self._refresh()
@@ -153,8 +175,9 @@ class _LiveProgress(Watcher):
 
     def ended(self, record: TrialRecord) -> None:
         self._standing.end(record)
-        if self._standing.better(record, maximise=self._maximise):
-            self.live.console.print(f"[green]best so far[/] {escape(visible(_ending(record)))}")
+        if self._standing.better(record):
+            said = _ending(record, metric=self._standing.metric)
+            self.live.console.print(f"[green]best so far[/] {escape(visible(said))}")
         self._refresh()
 
     def said(self, line: str) -> None:
@@ -166,7 +189,7 @@ class _LiveProgress(Watcher):
         self._bar.update(
             self._task,
             completed=standing.ended,
-            total=standing.finalists if standing.confirming else standing.total,
+            total=standing.due,
             eta="" if left is None else f"about {_short(left)} left",
         )
 
@@ -174,14 +197,14 @@ class _LiveProgress(Watcher):
         """Called by the thread that redraws."""
         standing = self._standing
         table = Table(box=None, padding=(0, 2), header_style="dim")
-        for name in ("trial", "tier", "epoch", "train loss", "dev loss", "dev"):
-            table.add_column(name, justify="left" if name == "tier" else "right")
+        for name in ("trial", "tier", "epoch", "train loss", "dev loss", f"dev {visible(standing.metric)}"):
+            table.add_column(escape(name), justify="left" if name == "tier" else "right")
         running = sorted((r for r in list(standing.running.values()) if r.epochs), key=lambda r: r.number)
         waiting = len(standing.running) - len(running)
         for record in running[:_SHOWN_RUNNING]:
             last = record.last
             figures = ("", "", "") if last is None else (
-                f"{last.train_loss:.4f}", f"{last.dev_loss:.4f}", f"{last.dev_metric:.4f}",
+                f"{last.train_loss:.4g}", f"{last.dev_loss:.4g}", metric_text(last.dev_metric, metric=standing.metric),
             )  # fmt: skip
             table.add_row(
                 record.name.removeprefix("trial "),
@@ -191,7 +214,8 @@ class _LiveProgress(Watcher):
             )
         parts: list[object] = [self._bar]
         if standing.best is not None:
-            parts.append(f"  best: trial {standing.best.number}, dev {standing.best.value:.4f}")
+            value = metric_text(standing.best.value, metric=standing.metric)
+            parts.append(f"  best: trial {standing.best.number}, dev {escape(visible(standing.metric))} {value}")
         if running:
             parts.append(table)
         more = max(0, len(running) - _SHOWN_RUNNING)
@@ -200,9 +224,9 @@ class _LiveProgress(Watcher):
         return Group(*parts)  # type: ignore[arg-type]
 
 
-def _ending(record: TrialRecord) -> str:
+def _ending(record: TrialRecord, *, metric: str) -> str:
     """A trial that has ended, in one line."""
-    value = "-" if record.value is None else f"{record.value:.4f}"
+    value = "-" if record.value is None else metric_text(record.value, metric=metric)
     params = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
     return (
         f"{record.name} {record.state}: dev {value}, {record.epochs} epochs, {record.seconds:.1f} s "

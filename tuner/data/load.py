@@ -43,7 +43,7 @@ def load_training_data(
     preparation = prepare(parts.train, spec.data)
     check_learnable(parts.train, preparation)
     train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
-    info = _info(parts, preparation, tuple(train.inputs.shape[1:]))
+    info = _info(parts, preparation, tuple(train.inputs.shape[1:]), metric=spec.objective.metric)
     folds = tuple(Fold(torch.from_numpy(own), torch.from_numpy(other)) for own, other in parts.folds)
     if not folds and not spec.data.stream:
         info = _compared(info, parts, train, dev)
@@ -107,7 +107,7 @@ def _compared(info: DataInfo, parts: Parts, train: Split, dev: Split) -> DataInf
     return dataclasses.replace(info, train_dev_auroc=found.auroc, notes=(*info.notes, note_on_contrast(found, names)))
 
 
-def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) -> DataInfo:
+def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...], *, metric: str) -> DataInfo:
     train = parts.train
     overlaps = _overlaps(parts)
     copies = {(overlap.part, overlap.other): overlap.copies for overlap in overlaps}
@@ -124,7 +124,7 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...]) 
         test_in_dev=copies.get(("test", "dev"), 0),
         notes=(
             *parts.notes,
-            *notes_on_parts(train, parts.dev, preparation),
+            *notes_on_parts(train, parts.dev, preparation, metric=metric),
             *notes_on_columns(train),
             *notes_on_overlaps(overlaps),
         ),

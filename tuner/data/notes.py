@@ -10,8 +10,11 @@ from tuner.data.examples import Examples
 from tuner.data.preparation import Preparation, count_missing
 from tuner.data.text import quoted, some
 
-IMBALANCE = 5
-"""Classes are called imbalanced when the most frequent is so many times as frequent as the rarest."""
+MOSTLY_ONE = 0.8
+"""One answer for all examples that is right so often makes an accuracy say little."""
+_RARE = 0.05
+_RARE_OF_EQUAL = 0.2
+"""A class is rare that has less than this share of the examples, and of the share that classes of equal size have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,17 @@ def notes_on_overlaps(overlaps: list[Overlap]) -> list[str]:
     ]
 
 
-def notes_on_parts(train: Examples, dev: Examples, preparation: Preparation) -> list[str]:
-    """Sentences on classes, filled values, constant columns and unknown categories."""
+def notes_on_parts(train: Examples, dev: Examples, preparation: Preparation, *, metric: str) -> list[str]:
+    """Sentences on classes, filled values, constant columns and unknown categories.
+
+    Args:
+        train: The training examples.
+        dev: The dev examples.
+        preparation: As measured on the training examples.
+        metric: Of the objective, as the sweep file has it: which classes are rare matters to an accuracy alone.
+    """
     return [
-        *_imbalance(train),
+        *(_imbalance(train) if metric in ("auto", "accuracy") else ()),
         *_one_sided_labels(train, dev),
         *_filled(train, dev),
         *_constant(train, preparation),
@@ -52,13 +62,21 @@ def _imbalance(train: Examples) -> list[str]:
         return []
     counts = np.bincount(train.targets, minlength=len(train.class_names))
     most, least = int(counts.argmax()), int(counts.argmin())
-    if counts[most] < IMBALANCE * counts[least]:
+    shares = counts / counts.sum()
+    if shares[most] >= MOSTLY_ONE:
+        return [
+            f"classes are imbalanced: {quoted(train.class_names[most])} has {counts[most]:,} training examples and "
+            f"{quoted(train.class_names[least])} {counts[least]:,}; always answering the former is right in "
+            f"{shares[most]:.1%} of cases, so accuracy says little; see balanced_accuracy, f1, auroc, and "
+            "training.class_weights: balanced"
+        ]
+    rare = np.flatnonzero(shares < min(_RARE, _RARE_OF_EQUAL / len(counts)))
+    if not len(rare):
         return []
-    share = counts[most] / counts.sum()
+    named = some([f"{quoted(train.class_names[i])} {counts[i]:,}" for i in rare[np.argsort(counts[rare])]])
     return [
-        f"classes are imbalanced: {quoted(train.class_names[most])} has {counts[most]:,} training examples and "
-        f"{quoted(train.class_names[least])} {counts[least]:,}; always answering the former is right in {share:.1%} of "
-        "cases, so accuracy says little; see balanced_accuracy, f1, auroc, and training.class_weights: balanced"
+        f"rare classes, with their training examples of {counts.sum():,}: {named}; accuracy hardly counts them; "
+        "balanced_accuracy and f1 count each class alike"
     ]
 
 

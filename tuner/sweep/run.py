@@ -32,6 +32,7 @@ from tuner.sweep.standing import StandingNotes
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.study import (
     CodeVersions,
+    came_so_far,
     check_matches,
     describe,
     dev_noise,
@@ -142,6 +143,7 @@ class StudyRun:
                     )
                 describe(store, self.spec, self.space, facts, command=options.command)
                 fault_point("after_describe")
+                self.watcher.opened(store.records(), metric=facts.metric, direction=facts.direction)
                 self.code = CodeVersions(store)
                 notes = StandingNotes(store, self.stop, search_only_before=options.confirm_only)
                 with notes.of_stops():
@@ -221,7 +223,7 @@ class StudyRun:
 
     def _search(self, strategy: Strategy, store: OptunaStore, executor: Executor, notes: StandingNotes) -> bool:
         self._began = time.monotonic() - float(store.get("elapsed_seconds") or 0.0)
-        for line in self._first_lines:
+        for line in (*self._first_lines, *came_so_far(store, executor.facts, trials=self.spec.search.trials)):
             self.watcher.said(line)
         finalists = self.spec.finalists.count if self.spec.finalists else 0
         objectives = further_objectives(self.spec)
@@ -266,6 +268,7 @@ class StudyRun:
         if not chosen:
             return True
         with self._open(executor, self.finalists) as finals:
+            self.watcher.opened(finals.records(), metric=executor.facts.metric, direction=executor.facts.direction)
             strategy = FinalistStrategy(
                 chosen, seeds=rule.seeds, epochs=self.spec.training.epochs, before=finals.records()
             )

@@ -12,7 +12,9 @@ from tuner.diagnose.noise import standard_error
 from tuner.errors import StudyMismatchError
 from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths, left_beside, own_place
+from tuner.ranking import best_trial
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
+from tuner.report.words.numbers import metric_text
 from tuner.spec.kept.code_versions import VERSION_PREFIX, changed_files, version_of
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
@@ -62,6 +64,24 @@ def describe(store: StudyStore, spec: SweepSpec, space: Space, facts: TaskFacts,
     store.set("weights", facts.weights)
     if command:
         store.set("command", command)
+
+
+def came_so_far(store: StudyStore, facts: TaskFacts, *, trials: int) -> list[str]:
+    """What a run that goes on with a study says first; nothing in a new one.
+
+    Args:
+        store: The study's.
+        facts: Of the task.
+        trials: How many there are to be.
+    """
+    records = store.records()
+    if not records:
+        return []
+    ended = sum(record.state.final for record in records)
+    best = best_trial(records, direction=facts.direction)
+    value = "" if best is None else f"{facts.metric} {metric_text(best.value, metric=facts.metric)}"
+    reached = "none has finished" if best is None else f"best so far: trial {best.number} with dev {value}"
+    return [f"going on: {ended} of {trials} trials have ended; {reached}"]
 
 
 def differences(store: StudyStore, spec: SweepSpec, facts: TaskFacts) -> list[str]:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from tuner.records import EpochResult, TrialRecord
+from tuner.records import Direction, EpochResult, TrialRecord
 
 log = logging.getLogger(__name__)
 
 
 class Watcher:
     """Base of the listeners: override what is of interest."""
+
+    def opened(self, records: Sequence[TrialRecord], *, metric: str, direction: Direction) -> None:
+        """A run begins to search, or to train finalists: the trials, or finalists, that earlier runs have left.
+
+        Args:
+            records: In the order of their numbers; none in a new study.
+            metric: What trials are ranked by, as it was measured: never `auto`.
+            direction: Which way it is better.
+        """
 
     def started(self, records: Sequence[TrialRecord]) -> None:
         """Trials were created, or sent on."""
@@ -37,6 +46,9 @@ class Watchers(Watcher):
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = list(watchers)
 
+    def opened(self, records: Sequence[TrialRecord], *, metric: str, direction: Direction) -> None:
+        self._each("opened", records, metric=metric, direction=direction)
+
     def started(self, records: Sequence[TrialRecord]) -> None:
         self._each("started", records)
 
@@ -49,10 +61,10 @@ class Watchers(Watcher):
     def said(self, line: str) -> None:
         self._each("said", line)
 
-    def _each(self, verb: str, *arguments: object) -> None:
+    def _each(self, verb: str, *arguments: object, **named: object) -> None:
         for watcher in list(self._watchers):
             try:
-                getattr(watcher, verb)(*arguments)
+                getattr(watcher, verb)(*arguments, **named)
             except Exception as error:
                 self._watchers.remove(watcher)
                 log.warning("%s failed and is left out: %s", type(watcher).__name__, error)

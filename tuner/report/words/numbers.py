@@ -6,12 +6,17 @@ import math
 
 from tuner.spec.known.metrics import SHARES
 
+_WHOLE, _WORDY = 1e4, 1e8
+"""Values between them are written as whole numbers, where four digits would need a power of ten."""
+
 
 def metric_text(value: float | None, *, metric: str) -> str:
-    """A metric's value: four decimals for those between 0 and 1, four significant digits for others."""
+    """A metric's value: four decimals for those between 0 and 1, four significant digits for others, at least."""
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:.4f}" if metric in SHARES else f"{value:.4g}"
+    if metric in SHARES:
+        return f"{value:.4f}"
+    return f"{value:.0f}" if _WHOLE <= abs(value) < _WORDY else f"{value:.4g}"
 
 
 def objective_text(name: str, value: float) -> str:
