@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from tuner.cli.progress import Standing, _LiveProgress, open_progress
+from tuner.cli.progress import _LiveProgress, _Standing, open_progress
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.spec.model import DataSpec, FinalistsSpec, SearchSpec, SweepSpec
 
@@ -30,9 +30,9 @@ def trial(number: int, value: float | None, state: TrialState = TrialState.COMPL
     return TrialRecord(number=number, params={}, seed=1, state=state, tier=tier, best=best, last=best)
 
 
-def standing(*before: TrialRecord, metric: str = "rmse", direction: Direction = Direction.MINIMIZE) -> Standing:
+def standing(*before: TrialRecord, metric: str = "rmse", direction: Direction = Direction.MINIMIZE) -> _Standing:
     spec = SweepSpec(study="s", data=DataSpec(source="d"), search=SearchSpec(trials=8), finalists=FinalistsSpec())
-    found = Standing(spec)
+    found = _Standing(spec)
     found.open(before, metric=metric, direction=direction)
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tuner.data.notes import MOSTLY_ONE
+from tuner.data.notes import _MOSTLY_ONE
 from tuner.data.preparation import MOST_CATEGORIES
 from tuner.data.sources import SOURCES
 from tuner.data.split import auto_share
@@ -37,4 +37,4 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
         assert all(abs(auto_share(num) * num - part) <= 1 for part in parts)
     assert f"up to {MOST_INTEGER_CLASSES} with" in PAGE
     assert f"More than {MOST_CATEGORIES} distinct texts" in PAGE
-    assert f"one class with {MOSTLY_ONE:.0%} of the".replace("%", " %") in PAGE
+    assert f"one class with {_MOSTLY_ONE:.0%} of the".replace("%", " %") in PAGE

@@ -62,7 +62,7 @@ class _VisibleFormatter(logging.Formatter):
         return visible_lines(super().format(record))
 
 
-class Standing:
+class _Standing:
     """What both displays know: counts over all runs of the study, the best so far, this run's pace."""
 
     def __init__(self, spec: SweepSpec) -> None:
@@ -148,7 +148,7 @@ class _LiveProgress(Watcher):
     """Overall bar, best so far, and the running trials, redrawn in place."""
 
     def __init__(self, spec: SweepSpec, console: Console) -> None:
-        self._standing = Standing(spec)
+        self._standing = _Standing(spec)
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),

@@ -10,7 +10,7 @@ from tuner.data.examples import Examples
 from tuner.data.preparation import Preparation, count_missing
 from tuner.data.text import quoted, some
 
-MOSTLY_ONE = 0.8
+_MOSTLY_ONE = 0.8
 """One answer for all examples that is right so often makes an accuracy say little."""
 _RARE = 0.05
 _RARE_OF_EQUAL = 0.2
@@ -63,7 +63,7 @@ def _imbalance(train: Examples) -> list[str]:
     counts = np.bincount(train.targets, minlength=len(train.class_names))
     most, least = int(counts.argmax()), int(counts.argmin())
     shares = counts / counts.sum()
-    if shares[most] >= MOSTLY_ONE:
+    if shares[most] >= _MOSTLY_ONE:
         return [
             f"classes are imbalanced: {quoted(train.class_names[most])} has {counts[most]:,} training examples and "
             f"{quoted(train.class_names[least])} {counts[least]:,}; always answering the former is right in "
