@@ -27,6 +27,8 @@ CASES: Mapping[str, Mapping[str, object]] = {
     "vmap": {"model": TWO_LAYERS},
     "vmap, all techniques": {"model": TWO_LAYERS, "mixup": 0.2, "averaging": "ema", "max_norm": 0.7},
     "plain": {"fuse": "off"},
+    "stacked, layer norm": {"settings": {"norm": "layer"}},
+    "stacked, residual images": {"model": "resnet", "settings": {"channels": 4, "conv_layers": 1}},
 }  # fmt: skip
 
 
@@ -52,13 +54,21 @@ def trained(task: Task, folder: Path, *, count: int = 4) -> Program:
     return program
 
 
+def num_tensors() -> int:
+    return sum(isinstance(one, torch.Tensor) for one in gc.get_objects())
+
+
 def check_gone_with_its_last_reference(task: Task, folder: Path) -> None:
+    trained(task, folder)  # what is made once for all programs
+    before = num_tensors()
     program = trained(task, folder)
     smaller = program.resized([0, 2], [])
     gone = weakref.ref(program)
     del program
     assert gone() is None
     task.evaluate(smaller)
+    del smaller
+    assert num_tensors() <= before, "tensors of the programs are still there"
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from tuner.models.activations import is_relu_like
+from tuner.models.activations import ACTIVATIONS, is_relu_like
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,6 +125,31 @@ class Network:
     @property
     def num_parameters(self) -> int:
         return sum(math.prod(p.shape) for p in self.parameters())
+
+    @property
+    def num_activations(self) -> int:
+        """Numbers of 32 bits that an example takes in evaluation: itself, and what each layer keeps of it."""
+        shape, total = self.input_shape, math.prod(self.input_shape)
+        for layer in self.layers:
+            match layer:
+                case Dense(_, outputs):
+                    shape, copies = (outputs,), 1
+                case Convolution(_, channels, _):
+                    shape, copies = (channels, *shape[1:]), 1
+                case MaxPool(size):
+                    shape, copies = (shape[0], *(side // size for side in shape[1:])), 3  # indices are of 64 bits
+                case GlobalAverage():
+                    shape, copies = (shape[0],), 1
+                case LayerNorm():
+                    copies = 3
+                case Activation(name):
+                    copies = 0 if ACTIVATIONS[name].in_place else 1
+                case BatchNorm() | Join():
+                    copies = 1
+                case _:
+                    copies = 0
+            total += copies * math.prod(shape)
+        return total
 
     @property
     def hidden_widths(self) -> list[int]:

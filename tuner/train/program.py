@@ -24,7 +24,11 @@ from tuner.train.settings import Settings
 from tuner.train.way import Way
 
 EVALUATION_ROWS = 256
-"""Examples evaluated at once. Fixed, so that a trial's figures do not depend on the width of its cohort."""
+"""Examples evaluated at once, at most. Fixed, so that a trial's figures do not depend on the width of its cohort."""
+EVALUATION_BYTES = 2**27
+"""Of what a network's layers give for them."""
+_TIMES_INPUT = 16
+"""What a module's layers give for an example, of which nothing is known, is taken for so many times the example."""
 
 RowState: TypeAlias = dict[str, Tensor]
 """One trial's whole training state by name: parameters, buffers, optimiser moments. Tensors without the K axis."""
@@ -104,9 +108,25 @@ def class_shares(targets: Tensor, num_classes: int) -> Tensor:
     return torch.nn.functional.one_hot(targets, num_classes).float()
 
 
-def evaluation_chunks(inputs: Tensor) -> Iterator[Tensor]:
-    """The examples in the portions in which they are evaluated; those on disk are read one portion at a time."""
-    return (inputs[first : first + EVALUATION_ROWS] for first in range(0, len(inputs), EVALUATION_ROWS))
+def evaluation_rows(example_bytes: int) -> int:
+    """How many examples are evaluated at once, where the layers of one trial give so many bytes for each."""
+    return max(1, min(EVALUATION_ROWS, EVALUATION_BYTES // max(1, example_bytes)))
+
+
+def module_rows(inputs: Tensor) -> int:
+    """The same for a module, by the size of an example."""
+    return evaluation_rows(_TIMES_INPUT * 4 * inputs.shape[1:].numel())
+
+
+def evaluation_chunks(inputs: Tensor, *, rows: int | None = None) -> Iterator[Tensor]:
+    """The examples in the portions in which they are evaluated; those on disk are read one portion at a time.
+
+    Args:
+        inputs: (examples, ...).
+        rows: Of a portion; None for a module's.
+    """
+    rows = rows or module_rows(inputs)
+    return (inputs[first : first + rows] for first in range(0, len(inputs), rows))
 
 
 def copied_chunks(inputs: Tensor) -> Iterator[Tensor]:

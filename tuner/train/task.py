@@ -107,9 +107,11 @@ class Task:
         self._fold_scores = FoldScores(self.folds, self.data.train.targets, self.scorer) if self.folds else None
         # With folds every network is evaluated on the whole pool, of which each is scored on its own examples.
         self._evaluated = self.data.train.inputs if self.folds else self.data.dev.inputs
-        self._sample = sample.inputs
+        self._sample = sample.inputs if self.streams else None
         if not self.folds and not self.streams:
             self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
+            dev = Split(self._evaluated[: self._num_dev], self.data.dev.targets)  # which need not be there twice
+            self.data = replace(self.data, dev=dev)
         self.ahead = Ahead()
         self._said: set[str] = set()
         self.ways = Ways(spec, self.data, self.parts, self.problem)
@@ -179,7 +181,7 @@ class Task:
 
     def evaluate(self, program: Program) -> Measured:
         """Losses and metrics of every trial, dropout off, on the dev set and on a fixed sample of the training set."""
-        if self.streams:
+        if self._sample is not None:
             outputs = torch.cat([program.outputs(self.data.dev.inputs), program.outputs(self._sample)], dim=1)
         else:
             outputs = program.outputs(self._evaluated)
@@ -198,7 +200,7 @@ class Task:
     def signals(self, program: Program) -> dict[str, dict[str, list[float]]]:
         """What a network's inside says of its training, by fact, layer and trial: gradient norms and dead units.
 
-        Dead units are counted over as many examples as are evaluated at once.
+        Dead units are counted over the first of the examples that are evaluated.
         """
         found = {
             "gradient_norms": program.gradient_norms(),

@@ -176,21 +176,22 @@ class PlainTrial:
     @torch.no_grad()
     def dead_shares(self, inputs: Tensor) -> list[float]:
         """The share of dead units behind each ReLU, in order."""
-        found: list[float] = []
+        firing: list[Tensor] = []
         handles = [
-            layer.register_forward_hook(
-                lambda _m, _i, y: found.append(
-                    1.0 - float((y > 0).transpose(0, 1).flatten(1).any(dim=1).float().mean())
-                )
-            )
+            layer.register_forward_hook(lambda _m, _i, y: firing.append((y > 0).transpose(0, 1).flatten(1).any(dim=1)))
             for layer in self.module.modules()
             if isinstance(layer, nn.ReLU)
         ]
         self._trains = False
-        self.module.eval()(inputs.clone())
+        self.module.eval()
+        num_chunks = 0
+        for chunk in copied_chunks(inputs):
+            self.module(chunk)
+            num_chunks += 1
         for handle in handles:
             handle.remove()
-        return found
+        layers = len(firing) // num_chunks
+        return [1.0 - float(torch.stack(firing[i::layers]).any(dim=0).float().mean()) for i in range(layers)]
 
     def gradient_norms(self) -> dict[str, Tensor]:
         """Of each weight that has a gradient, by its name."""

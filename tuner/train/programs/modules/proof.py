@@ -25,7 +25,7 @@ from tuner.models.dropout import keyed_dropouts
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import batch_order
 from tuner.models.rewritten import rewritten
-from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, Problem, RowState, looked_at, num_steps
+from tuner.train.program import EpochPlan, Member, Problem, RowState, looked_at, module_rows, num_steps
 from tuner.train.programs.modules.agreement import SMALL, agrees, all_agree
 from tuner.train.programs.modules.fusable import in_words, place_in_words
 from tuner.train.programs.modules.stackable import difference
@@ -85,7 +85,7 @@ class _Proof:
         self._least = 1 if in_size_only else _LEAST_STEPS
         self._problem = problem
         self._device = problem.device
-        self._inputs = problem.train.inputs[:EVALUATION_ROWS]
+        self._inputs = problem.train.inputs[: module_rows(problem.train.inputs)]
         self._members = [_with_plain_steps(member) for member in members]
         self._num_steps = num_steps(len(problem.train), members[0].settings.batch_size)
 

@@ -17,7 +17,7 @@ from tuner.models.dropout import replace_dropout
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import key
 from tuner.models.layers import is_weight
-from tuner.train.program import EVALUATION_ROWS, EpochPlan, Member, Problem, RowState
+from tuner.train.program import EpochPlan, Member, Problem, RowState, module_rows
 from tuner.train.programs.attributes import attributes_of, in_words
 from tuner.train.programs.modules.agreement import agrees, all_agree
 from tuner.train.programs.modules.standing import first_change
@@ -96,7 +96,7 @@ class Recheck:
             with program.average.in_place():
                 _load(trial, _copies(program, row))
             with generators_kept():
-                expected = trial.outputs(inputs[:EVALUATION_ROWS])
+                expected = trial.outputs(inputs[: module_rows(inputs)])
             if not agrees(outputs[row, : len(expected)], expected, change=float(expected.norm()), whole=0.0):
                 raise RowsDifferError("it gives other outputs in evaluation than its own code does")
 

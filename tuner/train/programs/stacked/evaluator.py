@@ -1,8 +1,9 @@
-"""The stacked networks in evaluation mode: forward tapes, one for each number of examples that come at once."""
+"""The stacked networks in evaluation mode: forward tapes for numbers of examples that come at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -20,23 +21,26 @@ class Evaluator:
 
     def __init__(
         self,
-        new_tape: Callable[[int], Tape],
+        new_tape: Callable[..., Tape],
         parts: NetworkParts,
         *,
         num_trials: int,
         num_outputs: int,
         example_shape: Sequence[int],
         device: torch.device,
+        rows: int,
     ) -> None:
         """Prepare nothing yet: tapes are made when they are first needed.
 
         Args:
-            new_tape: Makes an empty tape for so many examples.
+            new_tape: Makes an empty tape for so many examples, in memory that it shares.
             parts: Of the networks.
             num_trials: K.
             num_outputs: Outputs that are not added by rounding.
             example_shape: Of the inputs, at rounded width.
             device: Of the networks.
+            rows: Examples that are evaluated at once; a function of the networks' shape alone, for a trial's figures
+                are not to depend on its neighbours.
         """
         self._new_tape = new_tape
         self._parts = parts
@@ -44,19 +48,19 @@ class Evaluator:
         self._num_outputs = num_outputs
         self._example_shape = tuple(example_shape)
         self._device = device
+        self._rows = rows
         self._forwards: dict[int, _Forward] = {}
-        self._outputs: dict[int, Tensor] = {}
+        self._memory: list[Tensor] = []
+        self._outputs = torch.empty(0, device=device)
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Logits or predictions, shape (K, examples, outputs); valid until the next call."""
-        num_examples = inputs.shape[0]
-        if num_examples not in self._outputs:
-            self._outputs[num_examples] = torch.empty(
-                self._num_trials, num_examples, self._num_outputs, device=self._device
-            )
-        found = self._outputs[num_examples]
+        shape = (self._num_trials, len(inputs), self._num_outputs)
+        if len(self._outputs) < prod(shape):
+            self._outputs = torch.empty(prod(shape), device=self._device)
+        found = self._outputs[: prod(shape)].view(shape)
         start = 0
-        for chunk in evaluation_chunks(inputs):
+        for chunk in evaluation_chunks(inputs, rows=self._rows):
             z = self._forward(chunk).z
             found[:, start : start + len(chunk)] = z[:, :, : self._num_outputs]
             start += len(chunk)
@@ -65,12 +69,13 @@ class Evaluator:
     def clear(self) -> None:
         """Let go of the memory of the tapes, which are made again when they are needed."""
         self._forwards.clear()
-        self._outputs.clear()
+        self._memory = []
+        self._outputs = torch.empty(0, device=self._device)
 
     def firing_units(self, inputs: Tensor) -> list[Tensor]:
         """For each ReLU layer whether each unit is positive for any of the examples, bool of shape (K, units)."""
         found: list[Tensor] = []
-        for chunk in evaluation_chunks(inputs):
+        for chunk in evaluation_chunks(inputs, rows=self._rows):
             rectified = self._forward(chunk).tape.rectified
             fires = [y.amax(dim=(1, *range(3, y.dim()))) > 0 for y in rectified]
             found = [a | b for a, b in zip(found, fires, strict=True)] if found else fires
@@ -79,8 +84,9 @@ class Evaluator:
     def _forward(self, chunk: Tensor) -> _Forward:
         """The forward pass, run on a chunk of examples."""
         if len(chunk) not in self._forwards:
-            x = torch.zeros(len(chunk), *self._example_shape, device=self._device)
-            self._forwards[len(chunk)] = _Forward(self._new_tape(len(chunk)), x, self._parts, self._num_trials)
+            tape = self._new_tape(len(chunk), shared=self._memory)
+            x = tape.memory.buffer(len(chunk), *self._example_shape)
+            self._forwards[len(chunk)] = _Forward(tape, x, self._parts, self._num_trials)
         forward = self._forwards[len(chunk)]
         forward.run(chunk)
         return forward
@@ -91,7 +97,7 @@ class _Forward:
 
     def __init__(self, tape: Tape, x: Tensor, parts: NetworkParts, num_trials: int) -> None:
         self.tape = tape
-        self.z = emit_network(tape, Gradients(tape), x.expand(num_trials, *x.shape), parts)
+        self.z = emit_network(tape, Gradients(tape.memory), x.expand(num_trials, *x.shape), parts)
         """The outputs at rounded width, shape (K, examples, width)."""
         self._x = x
         self.replayed = ReplayedStep(

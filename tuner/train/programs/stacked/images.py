@@ -26,7 +26,7 @@ def emit_convolution(tape: Tape, grads: Gradients, x_KBCHW: Tensor, weights: Wei
     num_trials, batch, channels_in, height, width = x_KBCHW.shape
     channels_out, kernel = weights.weight.shape[1], weights.weight.shape[3]
     padding = [kernel // 2, kernel // 2]
-    y = tape.buffer(num_trials, batch, channels_out, height, width)
+    y = tape.memory.buffer(num_trials, batch, channels_out, height, width)
     dy = grads.of(y) if tape.training else y
     dx = grads.of(x_KBCHW) if tape.training and not first else None
     grouped = tape.device.type == "cuda"
@@ -81,7 +81,7 @@ def emit_convolution(tape: Tape, grads: Gradients, x_KBCHW: Tensor, weights: Wei
 def emit_max_pool(tape: Tape, grads: Gradients, x_KBCHW: Tensor, size: int) -> Tensor:
     """Maximum over squares of `size` by `size`."""
     num_trials, batch, channels, height, width = x_KBCHW.shape
-    y = tape.buffer(num_trials, batch, channels, height // size, width // size)
+    y = tape.memory.buffer(num_trials, batch, channels, height // size, width // size)
     x_4d, y_4d = x_KBCHW.flatten(0, 1), y.flatten(0, 1)
     indices = torch.zeros(y_4d.shape, dtype=torch.int64, device=tape.device)
     window = ([size, size], [size, size], [0, 0], [1, 1], False)

@@ -16,7 +16,7 @@ from torch import Tensor
 from tuner.models.activations import ACTIVATIONS
 from tuner.models.keyed import dropout_field
 from tuner.models.layers import BATCH_NORM_MOMENTUM, NORM_EPS
-from tuner.train.programs.stacked.tape import Tape
+from tuner.train.programs.stacked.tape import Tape, TapeMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,22 @@ class DropoutInputs:
 class Gradients:
     """The gradient buffer of each activation buffer."""
 
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
+    def __init__(self, memory: TapeMemory) -> None:
+        self._memory = memory
         self._of: dict[int, Tensor] = {}
 
     def of(self, activation: Tensor) -> Tensor:
         """The gradient buffer of an activation, in its shape."""
         memory = activation.data_ptr()
         if memory not in self._of:
-            self._of[memory] = self._tape.buffer(*activation.shape)
+            self._of[memory] = self._memory.buffer(*activation.shape)
         return self._of[memory].view(activation.shape)
 
 
 def emit_dense(tape: Tape, grads: Gradients, x_KBI: Tensor, weights: Weights, *, first: bool) -> Tensor:
     """y = x W + b. `first`: nothing below needs a gradient."""
     w_KIO = weights.weight
-    y_KBO = tape.buffer(tape.num_trials, x_KBI.shape[1], w_KIO.shape[2])
+    y_KBO = tape.memory.buffer(tape.num_trials, x_KBI.shape[1], w_KIO.shape[2])
     if tape.half:
         _emit_dense_half(tape, grads, x_KBI, y_KBO, weights, first=first)
         return y_KBO
@@ -73,7 +73,7 @@ def emit_dense(tape: Tape, grads: Gradients, x_KBI: Tensor, weights: Weights, *,
     else:
         # A batched product wants contiguous output; rows are not, so it goes through a scratch tensor. The backward
         # pass runs from the list's end: the product first, then the copy.
-        scratch_KIO = tape.buffer(*w_KIO.shape)
+        scratch_KIO = tape.memory.buffer(*w_KIO.shape)
         tape.backward.append(partial(weights.weight_grad.copy_, scratch_KIO))
         tape.backward.append(partial(torch.bmm, x_KIB, dy_KBO, out=scratch_KIO))
     return y_KBO
@@ -120,14 +120,14 @@ def emit_activation(tape: Tape, grads: Gradients, x: Tensor, name: str, unit_mas
             dx = grads.of(x)
             tape.backward.append(partial(kind.backward, dx, x, grad_input=dx))
         return x
-    y = tape.buffer(*x.shape)
-    x_flat, y_flat = tape.flat(x), tape.flat(y)
+    y = tape.memory.buffer(*x.shape)
+    x_flat, y_flat = tape.memory.flat(x), tape.memory.flat(y)
     # Functions with vector and scalar versions that round differently run on the whole memory of a buffer.
     tape.forward.append(partial(kind.forward, x_flat, out=y_flat))
     if not kind.is_zero_at_zero:
         tape.forward.append(partial(y.mul_, unit_mask))
     if tape.training:
-        dx_flat, dy_flat = tape.flat(grads.of(x)), tape.flat(grads.of(y))
+        dx_flat, dy_flat = tape.memory.flat(grads.of(x)), tape.memory.flat(grads.of(y))
         seen = y_flat if kind.from_output else x_flat
         tape.backward.append(partial(kind.backward, dy_flat, seen, grad_input=dx_flat))
     return y
@@ -144,8 +144,8 @@ def emit_dropout(tape: Tape, grads: Gradients, x: Tensor, inputs: DropoutInputs,
     key, threshold, scale = (t.view(per_trial) for t in (inputs.key_K, inputs.threshold_K, inputs.scale_K))
     field = dropout_field(x[0].numel(), tape.device).view(x.shape[1:])
     drawn = torch.empty(x.shape, dtype=torch.int32, device=tape.device)
-    mask = tape.buffer(*x.shape)
-    y = x if in_place else tape.buffer(*x.shape)
+    mask = tape.memory.buffer(*x.shape)
+    y = x if in_place else tape.memory.buffer(*x.shape)
     tape.forward += [
         partial(torch.mul, field, key, out=drawn),
         partial(torch.ge, drawn, threshold, out=mask),
@@ -174,7 +174,7 @@ def emit_batch_norm(
     over = (1, 3, 4) if spatial else (1,)
     count = x.shape[1] * (x.shape[3] * x.shape[4] if spatial else 1)
     shape = (tape.num_trials, 1, x.shape[2]) + ((1, 1) if spatial else ())
-    y = tape.buffer(*x.shape)
+    y = tape.memory.buffer(*x.shape)
     gamma, beta = weights.weight.view(shape), weights.bias.view(shape)
     a_KF, c_KF = torch.zeros_like(mean_KF), torch.zeros_like(mean_KF)
     a, c = a_KF.view(shape), c_KF.view(shape)
@@ -188,7 +188,7 @@ def emit_batch_norm(
         tape.forward.append(evaluate)
         return y
 
-    xhat, product, inverse = tape.buffer(*x.shape), tape.buffer(*x.shape), torch.zeros_like(mean_KF)
+    xhat, product, inverse = tape.memory.buffer(*x.shape), tape.memory.buffer(*x.shape), torch.zeros_like(mean_KF)
 
     held_K1 = None if held_K is None else held_K.unsqueeze(1)
 
@@ -217,8 +217,9 @@ def emit_batch_norm(
         xhat.mul_(inverse.view(shape))
         torch.addcmul(beta, xhat, gamma, out=y)
 
+    dy, dx = grads.of(y), grads.of(x)  # the buffers are made now, not while a graph is captured
+
     def differentiate() -> None:
-        dy, dx = grads.of(y), grads.of(x)
         torch.sum(dy, over, out=weights.bias_grad)
         torch.mul(dy, xhat, out=product)
         torch.sum(product, over, out=weights.weight_grad)
@@ -241,7 +242,7 @@ def emit_batch_norm(
 def emit_widening(tape: Tape, grads: Gradients, x_KBI: Tensor, width: int) -> Tensor:
     """Zeros behind the features, up to the rounded width that the dense layer above has."""
     features = x_KBI.shape[2]
-    y_KBO = tape.buffer(tape.num_trials, x_KBI.shape[1], width)
+    y_KBO = tape.memory.buffer(tape.num_trials, x_KBI.shape[1], width)
     tape.forward.append(partial(y_KBO[:, :, :features].copy_, x_KBI))
     if tape.training:
         tape.backward.append(partial(grads.of(x_KBI).copy_, grads.of(y_KBO)[:, :, :features]))

@@ -30,7 +30,7 @@ def emit_loss_gradient(
     if loss == "cross_entropy":
         tape.forward.append(partial(torch.softmax, z_KBO, -1, out=dz_KBO))
         if weighted:
-            weight_KB1 = tape.buffer(*y_KBO.shape[:-1], 1)
+            weight_KB1 = tape.memory.buffer(*y_KBO.shape[:-1], 1)
             tape.forward += [
                 partial(torch.sum, y_KBO, -1, keepdim=True, out=weight_KB1),
                 partial(dz_KBO.mul_, weight_KB1),
@@ -38,7 +38,9 @@ def emit_loss_gradient(
         tape.forward += [partial(dz_KBO.sub_, y_KBO), partial(dz_KBO.mul_, 1.0 / z_KBO.shape[1])]
     elif loss == "binary_cross_entropy":
         tape.forward += [
-            partial(torch.sigmoid, tape.flat(z_KBO), out=tape.flat(dz_KBO)),  # whose scalar version rounds otherwise
+            partial(
+                torch.sigmoid, tape.memory.flat(z_KBO), out=tape.memory.flat(dz_KBO)
+            ),  # whose scalar version rounds otherwise
             partial(dz_KBO.sub_, y_KBO),
             partial(dz_KBO.mul_, 1.0 / (z_KBO.shape[1] * num_targets)),
         ]

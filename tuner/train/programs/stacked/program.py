@@ -12,7 +12,7 @@ from tuner.models.dropout import dropout_rates
 from tuner.models.keyed import dropout_threshold
 from tuner.models.layers import BatchNorm, Network, Parameter, transposed_for_module
 from tuner.models.module import initial_values, read_values
-from tuner.train.program import Member, Problem, RowState
+from tuner.train.program import Member, Problem, RowState, evaluation_rows
 from tuner.train.programs.row_program import RowProgram
 from tuner.train.programs.stacked.evaluator import Evaluator
 from tuner.train.programs.stacked.examples import rounded_inputs, targets_table
@@ -79,17 +79,23 @@ class StackedProgram(RowProgram):
         )
         self.inputs = rounded_inputs(problem.train.inputs, self.network)
         self.targets = targets_table(problem)
+        self._step_memory: list[Tensor] = []
+        """Of the tapes of all batch sizes."""
         self._evaluator = Evaluator(  # in float32, as whoever has the stored weights evaluates them
             partial(Tape, num_trials=num_trials, device=device, training=False), self._parts,
             num_trials=num_trials, num_outputs=problem.num_outputs, example_shape=self.inputs.shape[1:], device=device,
+            rows=evaluation_rows(4 * self.network.num_activations),
         )  # fmt: skip
 
     def _new_gradients(self, batch_size: int) -> tuple[Tensor, Tensor, Sequence[Operation]]:
         num_trials, problem = len(self.members), self.problem
-        tape = Tape(batch_size, num_trials=num_trials, device=problem.device, training=True, half=problem.half)
-        x = tape.buffer(num_trials * batch_size, *self.inputs.shape[1:])
-        y = tape.buffer(num_trials * batch_size, self.targets.shape[1])
-        grads = Gradients(tape)
+        tape = Tape(
+            batch_size, num_trials=num_trials, device=problem.device, training=True, half=problem.half,
+            shared=self._step_memory,
+        )  # fmt: skip
+        x = tape.memory.buffer(num_trials * batch_size, *self.inputs.shape[1:])
+        y = tape.memory.buffer(num_trials * batch_size, self.targets.shape[1])
+        grads = Gradients(tape.memory)
         z = emit_network(tape, grads, x.view(num_trials, batch_size, *x.shape[1:]), self._parts)
         emit_loss_gradient(
             tape, grads, z, y.view(num_trials, batch_size, -1),
@@ -136,6 +142,7 @@ class StackedProgram(RowProgram):
 
     def _let_go(self) -> None:
         super()._let_go()
+        self._step_memory = []
         self._evaluator.clear()
 
 

@@ -33,7 +33,7 @@ def emit_layer_norm(tape: Tape, grads: Gradients, x: Tensor, weights: Weights, u
         share: Tensor = torch.tensor(1.0 / x[0, 0].numel(), device=tape.device)
     else:
         share = 1.0 / unit_mask.sum(dim=2, keepdim=True)
-    y, xhat, product = (tape.buffer(*x.shape) for _ in range(3))
+    y, xhat, product = (tape.memory.buffer(*x.shape) for _ in range(3))
     mean, inverse = (torch.zeros(*x.shape[:2], *(1 for _ in over), device=tape.device) for _ in range(2))
     gamma, beta = weights.weight.view(shape), weights.bias.view(shape)
 
@@ -95,7 +95,7 @@ class Branches:
     def join(self, tape: Tape, grads: Gradients, x: Tensor) -> Tensor:
         """Add what was kept last to the branch's output x."""
         kept, skipped = self._open.pop()
-        y = tape.buffer(*x.shape)
+        y = tape.memory.buffer(*x.shape)
         tape.forward.append(partial(torch.add, x, kept, out=y))
         if tape.training:
             dy = grads.of(y)
@@ -107,7 +107,7 @@ class Branches:
 def emit_global_average(tape: Tape, grads: Gradients, x_KBCHW: Tensor) -> Tensor:
     """The mean of each channel over the image, (K, B, F): zeros behind the channels up to a rounded width."""
     num_trials, batch, channels, height, width = x_KBCHW.shape
-    y_KBF = tape.buffer(num_trials, batch, rounded_width(channels))
+    y_KBF = tape.memory.buffer(num_trials, batch, rounded_width(channels))
     tape.forward.append(partial(torch.mean, x_KBCHW, (3, 4), out=y_KBF[:, :, :channels]))
     if tape.training:
         dy = grads.of(y_KBF)[:, :, :channels, None, None].expand(x_KBCHW.shape)

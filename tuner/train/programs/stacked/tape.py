@@ -15,29 +15,29 @@ from tuner.train.rows.rows import padded
 from tuner.train.rows.step import Operation
 
 
-class Tape:
-    """Forward and backward operations for K trials and batches of B examples."""
+class TapeMemory:
+    """The buffers of a tape. They know no operation: what holds them is no part of a cycle, and freed at once.
 
-    def __init__(
-        self, batch_size: int, *, num_trials: int, device: torch.device, training: bool, half: bool = False
-    ) -> None:
-        self.num_trials = num_trials
-        self.batch_size = batch_size
-        self.device = device
-        self.training = training
-        self.half = half
-        """Multiply matrices in bfloat16."""
-        self.forward: list[Operation] = []
-        self.backward: list[Operation] = []
-        """In order of the layers; it is run from the end."""
-        self.rectified: list[Tensor] = []
-        """Outputs of the ReLUs, in order of the layers; they hold until the next run."""
+    Tapes of one network for other numbers of examples may share memory, since one of them runs at a time: the n-th
+    buffer of each begins at the same place. What one of them leaves there another one overwrites, and numbers that none
+    writes (features that rounding added) stay zero, for they lie at the same places along the last axis.
+    """
+
+    def __init__(self, device: torch.device, shared: list[Tensor]) -> None:
+        self._device = device
+        self._shared = shared
+        self._num_buffers = 0
         self._flat: dict[int, Tensor] = {}
 
     def buffer(self, *shape: int) -> Tensor:
-        """A zeroed tensor whose memory goes on to a multiple of the vector length: see `flat`."""
-        size = prod(shape)
-        flat = torch.zeros(padded(size), device=self.device)
+        """A tensor whose memory goes on to a multiple of the vector length: see `flat`."""
+        size, number = prod(shape), self._num_buffers
+        self._num_buffers += 1
+        if number == len(self._shared):
+            self._shared.append(torch.zeros(padded(size), device=self._device))
+        elif len(self._shared[number]) < size:
+            self._shared[number] = torch.zeros(padded(size), device=self._device)
+        flat = self._shared[number][: padded(size)]
         view = flat[:size].view(shape)
         self._flat[view.data_ptr()] = flat
         return view
@@ -45,6 +45,42 @@ class Tape:
     def flat(self, view: Tensor) -> Tensor:
         """The whole memory of a buffer, one-dimensional: elementwise functions on it have no scalar remainder."""
         return self._flat[view.data_ptr()]
+
+
+class Tape:
+    """Forward and backward operations for K trials and batches of B examples."""
+
+    def __init__(
+        self,
+        batch_size: int,
+        *,
+        num_trials: int,
+        device: torch.device,
+        training: bool,
+        half: bool = False,
+        shared: list[Tensor] | None = None,
+    ) -> None:
+        """Begin an empty tape.
+
+        Args:
+            batch_size: B.
+            num_trials: K.
+            device: Of all tensors.
+            training: Whether there is a backward pass.
+            half: Multiply matrices in bfloat16.
+            shared: Memory of tapes of the same network, of which one runs at a time; the largest should be made first.
+        """
+        self.num_trials = num_trials
+        self.batch_size = batch_size
+        self.device = device
+        self.training = training
+        self.half = half
+        self.memory = TapeMemory(device, [] if shared is None else shared)
+        self.forward: list[Operation] = []
+        self.backward: list[Operation] = []
+        """In order of the layers; it is run from the end."""
+        self.rectified: list[Tensor] = []
+        """Outputs of the ReLUs, in order of the layers; they hold until the next run."""
 
     def run_forward(self) -> None:
         for operation in self.forward:
