@@ -199,6 +199,8 @@ class EpochsFinished:
 
     trial: int
     results: tuple[EpochResult, ...]
+    kept: EpochResult | None = None
+    """The epoch whose weights are kept so far; None: that of the best dev metric."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,7 +214,7 @@ class TrialPaused:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialFinished:
-    """The trial is trained; the best epoch's weights and dev predictions are on disk."""
+    """The trial is trained; the kept epoch's weights and dev predictions are on disk."""
 
     trial: int
     reason: str
@@ -259,9 +261,10 @@ class TrialRecord:
     to_epoch: int = 0
     """The epoch that it was last sent to."""
     rungs: tuple[tuple[int, float], ...] = ()
-    """(finished epochs, best dev metric so far) at each epoch where an advance ended, in order."""
+    """(finished epochs, dev metric of `best` so far) at each epoch where an advance ended, in order."""
     best: EpochResult | None = None
-    """The epoch with the best dev metric so far (the first of equals)."""
+    """The epoch whose weights are kept so far, which ranks it: that with the best dev metric (the first of equals), or
+    which `early_stopping.restore_best` says."""
     last: EpochResult | None = None
     num_parameters: int = 0
     attempts: int = 0
@@ -323,5 +326,5 @@ class TrialRecord:
 
     @property
     def value(self) -> float | None:
-        """The best dev metric of its epochs so far; None before the first epoch."""
+        """The dev metric that ranks it, of `best`; None before the first epoch."""
         return self.best.dev_metric if self.best else None

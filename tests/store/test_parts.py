@@ -45,6 +45,21 @@ def test_epochs_repeated_after_an_old_checkpoint_are_known_already() -> None:
     assert (record.epochs, record.value, record.attempts) == (4, 0.8, 1)
 
 
+def test_the_epoch_whose_weights_are_kept_ranks_a_trial_where_that_is_told() -> None:
+    first = tuple(epoch_result(e, m) for e, m in ((1, 0.5), (2, 0.9), (3, 0.6)))
+    record = fold(
+        running(), EpochsFinished(trial=0, results=first, kept=first[-1]), direction=Direction.MAXIMIZE, now=""
+    )
+    assert (record.value, record.epochs) == (0.6, 3)
+    again = EpochsFinished(trial=0, results=first[:2], kept=first[1])  # of an old checkpoint: what is known holds
+    assert fold(record, again, direction=Direction.MAXIMIZE, now="").value == 0.6
+    diverged = epoch_result(4, float("nan"))
+    record = fold(
+        record, EpochsFinished(trial=0, results=(diverged,), kept=diverged), direction=Direction.MAXIMIZE, now=""
+    )
+    assert (record.value, record.epochs) == (0.6, 4)
+
+
 def test_what_was_reported_of_a_trial_that_begins_anew_does_not_count() -> None:
     wrong = EpochsFinished(trial=0, results=tuple(epoch_result(e, 0.9) for e in (1, 2, 3)))
     record = fold(running(rungs=((1, 0.9),)), wrong, direction=Direction.MAXIMIZE, now="")

@@ -12,9 +12,10 @@ import torch
 from sklearn.datasets import load_diabetes, load_digits
 
 from tuner.data.dataset import DataInfo, Split, TrainingData
-from tuner.records import EpochResult, EpochsFinished, Params, TrialEvent, TrialJob
-from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec
+from tuner.records import Direction, EpochResult, EpochsFinished, Params, TrialEvent, TrialJob
+from tuner.spec.model import DataSpec, EarlyStoppingSpec, ModelSpec, SweepSpec, TrainingSpec
 from tuner.train.loop.cohort import Cohort
+from tuner.train.loop.early_stopping import kept_of
 from tuner.train.task import Task
 
 
@@ -92,6 +93,11 @@ def curves(events: Sequence[TrialEvent]) -> dict[int, list[EpochResult]]:
         if isinstance(event, EpochsFinished):
             found.setdefault(event.trial, []).extend(event.results)
     return found
+
+
+def best_of(curve: Sequence[EpochResult], *, rule: EarlyStoppingSpec | None = None) -> EpochResult | None:
+    """The epoch that is kept of a curve whose metric is the better the larger it is."""
+    return kept_of(curve, direction=Direction.MAXIMIZE, rule=rule)
 
 
 def figures(curve: Sequence[EpochResult]) -> list[tuple[float, ...]]:

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from tests.train.cohorts import curves, digits, jobs, make_spec, run_cohort
+from tests.train.cohorts import best_of, curves, digits, jobs, make_spec, run_cohort
 from tests.train.test_folds import folded
 from tuner.data.dataset import TrainingData
 from tuner.paths import TrialPaths
@@ -42,7 +42,7 @@ def test_they_come_through_a_pause_as_they_were(
     whole, paused = (jobs(tmp_path / folder, UNSTEADY, to_epoch=8) for folder in ("whole", "paused"))
     expected = run_cohort(task, whole)
     found = curves(expected)
-    best = {job.trial: task.best_of(found.get(job.trial, [])) for job in whole}
+    best = {job.trial: best_of(found.get(job.trial, [])) for job in whole}
     run_cohort(task, [replace(job, to_epoch=r.epoch if (r := best[job.trial]) else 1) for job in paused])
     monkeypatch.setattr(Task, "dev_outputs", Mock(side_effect=AssertionError("computed once more")))
     ends = [

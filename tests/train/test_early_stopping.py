@@ -6,13 +6,15 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.train.cohorts import curves, jobs, make_task, run_cohort
-from tuner.records import Direction, EpochResult, TrialFinished
+from tests.train.cohorts import best_of, curves, jobs, make_task, run_cohort
+from tuner.paths import TrialPaths
+from tuner.records import Direction, EpochResult, EpochsFinished, Params, TrialFinished
 from tuner.spec.model import EarlyStoppingSpec
-from tuner.train.loop.early_stopping import Patience
+from tuner.train.loop.early_stopping import Patience, kept_of
 
 # Tenths, so that differences that equal min_delta are common.
 METRICS = st.lists(st.integers(-20, 20), min_size=1, max_size=40)
@@ -63,6 +65,53 @@ def test_a_monitored_loss_falls_whichever_way_the_metric_is_better(monitor: str,
         state = state.after(result(0.9, **{monitor: loss}), direction=direction, rule=rule)  # type: ignore[arg-type]
         seen.append(state.stale_epochs)
     assert seen == [0, 0, 1, 1, 2, 0]  # a loss that was not reported says nothing
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (None, {Direction.MAXIMIZE: 2, Direction.MINIMIZE: 0}),
+        (EarlyStoppingSpec(), {Direction.MAXIMIZE: 2, Direction.MINIMIZE: 0}),
+        (EarlyStoppingSpec(restore_best=False), dict.fromkeys(Direction, 4)),
+        (EarlyStoppingSpec(restore_best="monitor"), {Direction.MAXIMIZE: 2, Direction.MINIMIZE: 0}),
+        (EarlyStoppingSpec(restore_best="monitor", monitor="dev_loss"), dict.fromkeys(Direction, 1)),
+        (EarlyStoppingSpec(restore_best="monitor", monitor="train_loss"), dict.fromkeys(Direction, 3)),
+    ],
+)
+def test_the_epoch_that_is_kept_is_the_one_asked_for(
+    rule: EarlyStoppingSpec | None, expected: dict[Direction, int], direction: Direction
+) -> None:
+    measured = [(0.5, 0.9, 0.8), (0.7, 0.3, 0.6), (0.9, 0.4, 0.5), (0.9, math.nan, 0.2), (0.6, 0.5, 0.3)]
+    curve = [result(m, dev_loss=d, train_loss=t) for m, d, t in measured]
+    kept = kept_of(curve, direction=direction, rule=rule)
+    assert kept is curve[expected[direction]]
+    assert kept_of([], direction=direction, rule=rule) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fuse", ["auto", "off"])
+def test_the_weights_of_the_epoch_that_is_kept_come_through_a_pause(fuse: str, tmp_path: Path) -> None:
+    """Rates at which the accuracy jumps about, so that the best, the last and the least loss's epoch differ."""
+    params: list[Params] = [{"learning_rate": rate, "momentum": 0.0, "dropout": 0.4} for rate in (1.0, 1.4, 1.7, 2.0)]
+    kept: dict[object, list[int]] = {}
+    for which in (True, False, "monitor"):
+        rule = EarlyStoppingSpec(patience=9, monitor="train_loss", restore_best=which)  # type: ignore[arg-type]
+        task = make_task(epochs=8, fuse=fuse, early_stopping=rule)
+        for to_epoch in (5, 8):
+            members = jobs(tmp_path / str(which), params, to_epoch=to_epoch)
+            events = run_cohort(task, members)
+        told = {event.trial: event.kept for event in events if isinstance(event, EpochsFinished)}
+        for job in members:
+            result = told[job.trial]
+            assert result is not None
+            assert result == best_of(curves(events)[job.trial], rule=rule)
+            weights = torch.load(TrialPaths(Path(job.folder)).weights, weights_only=True)
+            scores = task.score_dev(task.dev_outputs(task.member(job), weights).unsqueeze(0))
+            assert float(scores.loss[0]) == pytest.approx(result.dev_loss, rel=1e-4)
+            kept.setdefault(which, []).append(result.epoch)
+    assert kept[False] == [8] * 4
+    assert len({tuple(epochs) for epochs in kept.values()}) == 3
 
 
 @pytest.mark.slow

@@ -232,7 +232,7 @@ class _Outbox:
                 case EpochsFinished(trial=trial) if trial in self._last:
                     before = self._events[self._last[trial]]
                     assert isinstance(before, EpochsFinished)
-                    joined = EpochsFinished(trial=trial, results=before.results + event.results)
+                    joined = EpochsFinished(trial=trial, results=before.results + event.results, kept=event.kept)
                     self._events[self._last[trial]] = joined
                 case EpochsFinished(trial=trial):
                     self._last[trial] = len(self._events)

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from tuner.records import (
     Direction,
-    EpochResult,
     EpochsFinished,
     FailureReason,
     Json,
@@ -72,7 +71,7 @@ def fold(record: TrialRecord, event: TrialEvent, *, direction: Direction, now: s
                 ),
             )
         case EpochsFinished():
-            return _with_epochs(record, event.results, direction=direction)
+            return _with_epochs(record, event, direction=direction)
         case TrialPaused():
             return replace(
                 record,
@@ -136,15 +135,17 @@ def merge_facts(facts: Mapping[str, Json], more: Mapping[str, Json]) -> Mapping[
     return result
 
 
-def _with_epochs(record: TrialRecord, results: tuple[EpochResult, ...], *, direction: Direction) -> TrialRecord:
+def _with_epochs(record: TrialRecord, event: EpochsFinished, *, direction: Direction) -> TrialRecord:
     best, last = record.best, record.last
-    for result in results:
+    for result in event.results:
         # Epochs that a resumed trial repeats, because its checkpoint is older than its record, are known already.
         if last is not None and result.epoch <= last.epoch:
             continue
         last = result
         if math.isfinite(result.dev_metric) and (best is None or direction.better(result.dev_metric, best.dev_metric)):
             best = result
+    if event.kept is not None and last is not record.last and math.isfinite(event.kept.dev_metric):
+        best = event.kept
     return replace(record, best=best, last=last)
 
 

@@ -208,14 +208,6 @@ class Task:
         }
         return {fact: {layer: t.tolist() for layer, t in layers.items()} for fact, layers in found.items() if layers}
 
-    def best_of(self, curve: Sequence[EpochResult]) -> EpochResult | None:
-        """The epoch with the best dev metric, the first of equals."""
-        best: EpochResult | None = None
-        for result in curve:
-            if best is None or self.direction.better(result.dev_metric, best.dev_metric):
-                best = result
-        return best
-
     def say_once(self, warning: str) -> None:
         """Log what is true of all trials, once."""
         if warning not in self._said:

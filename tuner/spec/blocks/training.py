@@ -28,9 +28,16 @@ class EarlyStoppingSpec(Part):
     monitor: Literal["metric", "dev_loss", "train_loss"] = "metric"
     """What has to improve: the dev metric, or a loss, which moves before an accuracy does and of which less is
     better. Trials rank by the dev metric whatever is monitored."""
+    restore_best: Literal[True, False, "monitor"] = True
+    """Which epoch's weights are kept, and rank the trial by their dev metric: that of the best dev metric, the last
+    (`false`), or the best of what is monitored (`monitor`)."""
 
 
-_OF_THEIR_OWN: dict[str, Any] = {"optimizer": Optimizer, "batch_size": BatchSize | None}
+_OF_THEIR_OWN: dict[str, Any] = {
+    "optimizer": Optimizer,
+    "batch_size": BatchSize | None,
+    "dampening": Dampening | None,
+}
 """The types of the keys that may be more than a number or one of a few words."""
 _FIXED = {h.name: h for h in HYPERPARAMETERS.values() if not h.of_model}
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 
 from tuner.records import (
     EpochResult,
-    EpochsFinished,
     FailureReason,
     Json,
     TrialEvent,
@@ -116,7 +115,7 @@ class Cohort:
             )
             if run.curve:
                 # The coordinator may have seen fewer of these epochs than the checkpoint holds.
-                events.append(EpochsFinished(trial=run.job.trial, results=tuple(run.curve)))
+                events.append(run.told(run.curve))
         # A job may ask for no more than its checkpoint already holds.
         done = [row for row, run in enumerate(self._runs) if row >= first and run.end is not None]
         return events + self._leave(done)
@@ -213,7 +212,7 @@ class Cohort:
                 continue
             if run.add(result, scores.dev_outputs[row]):
                 improved.append(row)
-            events.append(EpochsFinished(trial=run.job.trial, results=(result,)))
+            events.append(run.told([result]))
             if late := run.overtime:
                 failed.append(row)
                 events.append(_failed(run, FailureReason.TIMEOUT, late))

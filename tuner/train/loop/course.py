@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.paths import TrialPaths
-from tuner.records import Direction, EpochResult, Json, TrialEvent, TrialFinished, TrialJob, TrialPaused
+from tuner.records import (
+    Direction,
+    EpochResult,
+    EpochsFinished,
+    Json,
+    TrialEvent,
+    TrialFinished,
+    TrialJob,
+    TrialPaused,
+)
 from tuner.spec.model import SweepSpec
-from tuner.train.loop.early_stopping import Patience
+from tuner.train.loop.early_stopping import Patience, keeps
 
 PAUSE = "pause"
 
@@ -27,6 +36,8 @@ class Course(ABC):
     curve: list[EpochResult] = field(default_factory=list)
     """The finished epochs."""
     patience: Patience = field(default_factory=Patience)
+    kept: EpochResult | None = None
+    """The epoch whose weights are kept, and which ranks the trial."""
 
     @property
     @abstractmethod
@@ -47,11 +58,19 @@ class Course(ABC):
         """Finished epochs."""
         return len(self.curve)
 
-    def finish_epoch(self, result: EpochResult) -> None:
-        """Add a finished epoch."""
+    def finish_epoch(self, result: EpochResult) -> bool:
+        """Add a finished epoch; whether it is the one to keep so far."""
         self.curve.append(result)
         rule = self.spec.training.early_stopping
         self.patience = self.patience.after(result, direction=self.direction, rule=rule)
+        if not keeps(result, self.kept, direction=self.direction, rule=rule):
+            return False
+        self.kept = result
+        return True
+
+    def told(self, results: Sequence[EpochResult]) -> EpochsFinished:
+        """The event of epochs that are finished."""
+        return EpochsFinished(trial=self.job.trial, results=tuple(results), kept=self.kept)
 
     @property
     def is_stopped_early(self) -> bool:

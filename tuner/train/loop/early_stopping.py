@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.records import Direction, EpochResult
@@ -20,12 +21,10 @@ class Patience:
 
     def after(self, result: EpochResult, *, direction: Direction, rule: EarlyStoppingSpec | None) -> Patience:
         """The state after one more epoch; `direction` is that of the dev metric."""
-        monitored = "metric" if rule is None else rule.monitor
-        if monitored == "metric":
-            return self._after(result.dev_metric, direction, rule)
-        value = result.dev_loss if monitored == "dev_loss" else result.train_loss
+        value, direction = _monitored(result, direction, rule)
         # Users' own code may report no loss; that says nothing of whether it still falls.
-        return self if math.isnan(value) else self._after(value, Direction.MINIMIZE, rule)
+        is_unknown = rule is not None and rule.monitor != "metric" and math.isnan(value)
+        return self if is_unknown else self._after(value, direction, rule)
 
     def _after(self, value: float, direction: Direction, rule: EarlyStoppingSpec | None) -> Patience:
         if self.reference is None:
@@ -37,3 +36,38 @@ class Patience:
     def exhausted(self, rule: EarlyStoppingSpec | None) -> bool:
         """Whether the trial should end."""
         return rule is not None and self.stale_epochs >= rule.patience
+
+
+def keeps(
+    result: EpochResult, kept: EpochResult | None, *, direction: Direction, rule: EarlyStoppingSpec | None
+) -> bool:
+    """Whether an epoch's weights take the place of those that are kept so far; of equals the first stays."""
+    which = True if rule is None else rule.restore_best
+    if kept is None or which is False:
+        return True
+    if which == "monitor":
+        value, direction = _monitored(result, direction, rule)
+        return direction.better(value, _monitored(kept, direction, rule)[0])
+    return direction.better(result.dev_metric, kept.dev_metric)
+
+
+def kept_of(
+    curve: Sequence[EpochResult], *, direction: Direction, rule: EarlyStoppingSpec | None
+) -> EpochResult | None:
+    """The epoch of a curve whose weights are kept."""
+    kept: EpochResult | None = None
+    for result in curve:
+        if keeps(result, kept, direction=direction, rule=rule):
+            kept = result
+    return kept
+
+
+def _monitored(result: EpochResult, direction: Direction, rule: EarlyStoppingSpec | None) -> tuple[float, Direction]:
+    """What has to improve, and which way is better; `direction` is that of the dev metric."""
+    match "metric" if rule is None else rule.monitor:
+        case "dev_loss":
+            return result.dev_loss, Direction.MINIMIZE
+        case "train_loss":
+            return result.train_loss, Direction.MINIMIZE
+        case _:
+            return result.dev_metric, direction

@@ -17,6 +17,7 @@ from tuner.records import EpochResult, Json, TrialJob
 from tuner.train.loop.artefacts import write_curve, write_predictions, write_weights
 from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.loop.course import Course
+from tuner.train.loop.early_stopping import kept_of
 from tuner.train.program import Member, Program
 from tuner.train.programs.plain_trial import PlainTrial
 from tuner.train.programs.user_parts import OtherOptimizerError
@@ -35,9 +36,8 @@ class Run(Course):
     """Steps that are done of the epoch under way; 0 at an epoch's end."""
     epoch_seconds: float = 0.0
     """Training seconds of the epoch under way."""
-    best: EpochResult | None = None
-    best_outputs: Tensor | None = None
-    """Dev outputs of the best epoch as they were scored, shape (dev examples, outputs)."""
+    kept_outputs: Tensor | None = None
+    """Dev outputs of the epoch that is kept as they were scored, shape (dev examples, outputs)."""
     synced_seconds: float = 0.0
     """See `Checkpoint.synced_seconds`."""
     has_trained: bool = False
@@ -98,13 +98,13 @@ class Run(Course):
         self.curve, self.patience = list(found.curve), found.patience
         self.step, self.epoch_seconds = found.step, found.epoch_seconds
         self.synced_seconds = found.synced_seconds
-        self.best = self.task.best_of(found.curve)
-        if self.best is None:
+        self.kept = kept_of(found.curve, direction=self.direction, rule=self.spec.training.early_stopping)
+        if self.kept is None:
             return
         if found.best_outputs is None:  # of an earlier version
-            self.best_outputs = self.task.dev_outputs(self.member, program.best_weights(row))
+            self.kept_outputs = self.task.dev_outputs(self.member, program.best_weights(row))
         else:
-            self.best_outputs = found.best_outputs.to(self.task.device)
+            self.kept_outputs = found.best_outputs.to(self.task.device)
 
     def _check_fits(self, found: Checkpoint, fresh: Mapping[str, Tensor]) -> None:
         """A user's module may not be the one that the checkpoint is of.
@@ -125,19 +125,18 @@ class Run(Course):
         )
 
     def add(self, result: EpochResult, outputs: Tensor) -> bool:
-        """Add a finished epoch; whether it is the best so far.
+        """Add a finished epoch; whether it is the one to keep so far.
 
         Args:
             result: What it measured.
             outputs: On the dev set, shape (dev examples, outputs); copied where they are kept.
         """
-        self.finish_epoch(result)
+        is_kept = self.finish_epoch(result)
         self.step, self.epoch_seconds = 0, 0.0
         self.has_trained = True
-        if self.best is not None and not self.direction.better(result.dev_metric, self.best.dev_metric):
-            return False
-        self.best, self.best_outputs = result, outputs.clone()
-        return True
+        if is_kept:
+            self.kept_outputs = outputs.clone()
+        return is_kept
 
     @property
     def may_rest(self) -> bool:
@@ -173,17 +172,17 @@ class Run(Course):
                 patience=self.patience,
                 params=self.job.params,
                 seed=self.job.seed,
-                best_outputs=self.best_outputs,
+                best_outputs=self.kept_outputs,
                 synced_seconds=self.synced_seconds,
             ),
         )
 
     def write_best(self, program: Program, row: int) -> dict[str, Json]:
-        """Leave the best epoch's weights and dev predictions; the facts that follow from these."""
-        assert self.best_outputs is not None
+        """Leave the kept epoch's weights and dev predictions; the facts that follow from these."""
+        assert self.kept_outputs is not None
         write_weights(self.paths, program.best_weights(row))
-        write_predictions(self.paths, self.task.predictions(self.best_outputs))
+        write_predictions(self.paths, self.task.predictions(self.kept_outputs))
         fault_point("weights_written")
         if not self.task.folds:
             return {}
-        return {"fold_scores": [float(scores.metric[0]) for scores in self.task.dev_scores(self.best_outputs)]}
+        return {"fold_scores": [float(scores.metric[0]) for scores in self.task.dev_scores(self.kept_outputs)]}

@@ -29,9 +29,9 @@ _REPEATS = 7
 def trade_offs(task: Task, run: Run) -> dict[str, Json]:
     """The facts `objectives` and `violation` of a trial at the end of its job; nothing if none are asked for."""
     names = measured_names(task.spec)
-    if not names or run.best is None or run.best_outputs is None:
+    if not names or run.kept is None or run.kept_outputs is None:
         return {}
-    values = {task.metric.name: run.best.dev_metric}
+    values = {task.metric.name: run.kept.dev_metric}
     module = run.member.make_module().to(task.device).eval()
     for name in names:
         if name in COSTS:
@@ -39,7 +39,7 @@ def trade_offs(task: Task, run: Run) -> dict[str, Json]:
     for name in (name for name in names if name not in values):
         loss, std = task.problem.loss, task.info.target_std
         score = Evaluation(task.data.dev.targets, loss=loss, metric=METRICS[name], target_std=std)
-        values[name] = float(score(run.best_outputs.unsqueeze(0)).metric[0])
+        values[name] = float(score(run.kept_outputs.unsqueeze(0)).metric[0])
     return {"objectives": {name: values[name] for name in names}, "violation": violation(task.spec.constraints, values)}
 
 

@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 from tuner.records import (
     SPENT_SECONDS,
     EpochResult,
-    EpochsFinished,
     FailureReason,
     Json,
     TrialEvent,
@@ -116,7 +115,7 @@ class OwnLoop:
             )
         ]  # fmt: skip
         if known:
-            events.append(EpochsFinished(trial=course.job.trial, results=known))
+            events.append(course.told(known))
         yield events
         if course.end is not None:
             return [course.ended(self._facts())]
@@ -181,7 +180,7 @@ def _why(end: str | None) -> Why:
 
 
 def _told(course: OwnCourse, results: Sequence[EpochResult]) -> list[TrialEvent]:
-    return [EpochsFinished(trial=course.job.trial, results=tuple(results))] if results else []
+    return [course.told(results)] if results else []
 
 
 def _failed(
