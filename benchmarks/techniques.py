@@ -24,9 +24,16 @@ import torch
 from scipy import stats
 
 from tuner.data.load import load_training_data
+from tuner.execute.inline import InlineExecutor
 from tuner.execute.numeric import set_numeric_environment
-from tuner.records import EpochsFinished, TrialJob
-from tuner.spec.model import SweepSpec
+from tuner.paths import StudyPaths
+from tuner.records import Direction, EpochsFinished, TrialJob
+from tuner.search.registry import open_strategy
+from tuner.spec.defaults import build_space
+from tuner.spec.model import LimitsSpec, SweepSpec
+from tuner.store.memory import MemoryStore
+from tuner.sweep.loop import StopRequest, Sweep
+from tuner.sweep.watcher import Watcher
 from tuner.train.loop.cohort import Cohort
 from tuner.train.task import Task
 
@@ -100,7 +107,23 @@ CASES: Mapping[str, Case] = {
         ways={"64": {"batch_size": 64}, "full": {"batch_size": "full"}},
         rates=(0.03, 0.1, 0.3, 1.0),
     ),
+    "batch size, ten times as long": Case(
+        data=DIGITS,
+        model={"kind": "mlp"},
+        training={"epochs": 300},
+        ways={"64": {"batch_size": 64}, "full": {"batch_size": "full"}},
+        rates=(0.03, 0.1, 0.3, 1.0),
+    ),
+    "batch size by powers of two": Case(
+        data=DIGITS,
+        model={"kind": "mlp"},
+        training={"epochs": 30},
+        ways={str(size): {"batch_size": size} for size in (64, 32, 128, 256, 512)},
+        rates=(0.01, 0.03, 0.1, 0.3, 1.0),
+    ),
 }
+SEARCHED = {"learning_rate": {}, "momentum": {}}
+DAMPENINGS: Mapping[str, Mapping[str, Any]] = {"0": {}, "auto": {"dampening": "auto"}}
 
 
 def measure(case: Case, way: Mapping[str, Any], rate: float, *, seeds: range, folder: Path) -> np.ndarray:
@@ -132,14 +155,57 @@ def best_of_rates(case: Case, way: Mapping[str, Any], *, seeds: int, folder: Pat
     return rate, measure(case, way, rate, seeds=range(seeds), folder=folder)
 
 
+def searched(strategy: str, keys: Mapping[str, Any], *, seed: int, folder: Path) -> float:
+    """The dev accuracy of the best of twelve trials that a search of rate and momentum finds."""
+    spec = SweepSpec.model_validate(
+        {
+            "study": f"{strategy}-{seed}",
+            "data": DIGITS,
+            "space": SEARCHED,
+            "training": {"epochs": 15, **keys},
+            "search": {"strategy": strategy, "trials": 12, "seed": seed, "trial_seed": seed},
+        }
+    )
+    strategy_of = open_strategy(spec, build_space(spec), Direction.MAXIMIZE)
+    executor, store = InlineExecutor(spec, StudyPaths(folder)), MemoryStore()
+    Sweep(
+        strategy_of, store, executor, folders=lambda number: folder / f"{seed}-{number}", limits=LimitsSpec(),
+        watcher=Watcher(), stop=StopRequest(), trial_seed=seed,
+    ).run()  # fmt: skip
+    return max(record.value for record in store.records() if record.value is not None)
+
+
+def compare_dampenings(seeds: int) -> None:
+    """Whether a search gains by momentum that does not lengthen steps: the tier of momentum then keeps the rate's."""
+    print("\n### dampening\n\n| strategy | `dampening` | dev accuracy | difference | 95 % interval |")
+    print("| --- | --- | --- | --- | --- |")
+    for strategy in ("priority", "staged"):
+        first: np.ndarray | None = None
+        for way, keys in DAMPENINGS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                scores = np.array([searched(strategy, keys, seed=s, folder=Path(folder)) for s in range(seeds)])
+            first = scores if first is None else first
+            difference = "| |" if first is scores else paired(scores - first)
+            print(f"| {strategy} | {way} | {scores.mean():.4f} | {difference}")
+            sys.stdout.flush()
+
+
+def paired(apart: np.ndarray) -> str:
+    """The mean of paired differences and its interval, as cells of a table."""
+    half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+    return f"{apart.mean():+.4f} | {apart.mean() - half:+.4f} to {apart.mean() + half:+.4f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all if left out")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of dampening, {', '.join(CASES)}; all if left out")
     parser.add_argument("--seeds", type=int, default=20)
     arguments = parser.parse_args()
     set_numeric_environment(1)
     torch.set_num_threads(1)
-    for name in arguments.cases or CASES:
+    if not arguments.cases or "dampening" in arguments.cases:
+        compare_dampenings(arguments.seeds)
+    for name in [name for name in arguments.cases if name in CASES] or ([] if arguments.cases else CASES):
         print(f"\n### {name}\n\n| | learning rate | dev accuracy | train - dev | difference | 95 % interval |")
         print("| --- | --- | --- | --- | --- | --- |")
         first: np.ndarray | None = None
@@ -148,12 +214,7 @@ def main() -> None:
                 rate, (scores, on_train) = best_of_rates(CASES[name], keys, seeds=arguments.seeds, folder=Path(folder))
             first = scores if first is None else first
             line = f"| {way} | {rate:g} | {scores.mean():.4f} | {(on_train - scores).mean():.4f} | "
-            if first is not scores:
-                apart = scores - first
-                half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
-                line += f"{apart.mean():+.4f} | {apart.mean() - half:+.4f} to {apart.mean() + half:+.4f} |"
-            else:
-                line += "| |"
+            line += "| |" if first is scores else paired(scores - first)
             print(line)
             sys.stdout.flush()
 

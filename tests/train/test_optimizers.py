@@ -10,11 +10,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tests.depth import at_depth
 from tests.train.trials import settings_of
-from tuner.train.programs.torch_optimizers import make_optimizer
+from tuner.train.programs.torch_optimizers import make_optimizer, rate_shares
 from tuner.train.rows.optimizers import ROW_OPTIMIZERS, RowOptimizer
 from tuner.train.settings import Settings
 
@@ -35,11 +36,12 @@ class Parameters(nn.Module):
         return torch.cat([self.weight.detach().flatten(), self.bias.detach()])
 
 
-def by_torch(trial: Settings, start_P: Tensor, grads_SP: Tensor, rates: Sequence[float]) -> Tensor:
+def by_torch(trial: Settings, start_P: Tensor, grads_SP: Tensor, rates: NDArray[np.float64]) -> Tensor:
     """The row after training by `torch.optim`, with L1 and clipping as the plain loop has them."""
     module = Parameters(start_P)
     optimizer = make_optimizer(module, trial)
-    for grad_P, rate in zip(grads_SP, rates, strict=True):
+    shares = rate_shares(trial, np.arange(1, len(rates) + 1))
+    for grad_P, rate in zip(grads_SP, rates * shares, strict=True):
         module.weight.grad = grad_P[:WEIGHTS].clone().view(8, -1) + trial.l1 * module.weight.detach().sign()
         module.bias.grad = grad_P[WEIGHTS:].clone()
         if trial.clip_norm is not None:
@@ -79,6 +81,9 @@ def cohorts(draw: st.DrawFn) -> list[Settings]:
             beta2=draw(st.floats(0.5, 0.9999)),
             weight_decay=draw(st.sampled_from([0.0, 1e-4, 0.1])),
             l1=draw(st.sampled_from([0.0, 1e-3])),
+            dampening=draw(st.sampled_from([0.0, 0.3, "auto"])),
+            bias_correction=draw(st.sampled_from(["auto", True, False])),
+            epsilon=draw(st.sampled_from([1e-8, 1e-2])),
         )
         found.append(replace(trial, clip_norm=draw(st.sampled_from([None, 0.5, 100.0]))))
     return found
@@ -100,7 +105,7 @@ def test_rows_follow_torch_optim(trials: list[Settings], seed: int) -> None:
     starts, grads, rates = problem(trials, seed)
     rows = by_rows(trials, starts, grads, rates)
     for k, trial in enumerate(trials):
-        expected = by_torch(trial, starts[k], grads[:, k], rates[:, k].tolist())
+        expected = by_torch(trial, starts[k], grads[:, k], rates[:, k])
         difference = float((rows[k] - expected).abs().max() / expected.abs().max())
         assert difference <= TOLERANCES[trial.optimizer]
 
@@ -110,9 +115,77 @@ def test_a_dozen_steps_of_each_kind_are_those_of_its_namesake(optimizer: str) ->
     trial = settings_of(optimizer=optimizer, learning_rate=0.01, weight_decay=0.1)
     starts, grads, rates = problem([trial], 0)
     (row,) = by_rows([trial], starts, grads, rates)
-    expected = by_torch(trial, starts[0], grads[:, 0], rates[:, 0].tolist())
+    expected = by_torch(trial, starts[0], grads[:, 0], rates[:, 0])
     assert not torch.allclose(expected, starts[0], atol=1e-3)
     torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
+
+
+def in_float64(trial: Settings, grads_SP: Tensor) -> NDArray[np.float64]:
+    """A row from zero on, by the course's formulas as they are written, at the trial's learning rate."""
+    v = s = p = np.zeros(grads_SP.shape[1])
+    for t, g in enumerate(grads_SP.double().numpy(), start=1):
+        match trial.optimizer:
+            case "sgd":
+                v = trial.momentum * v + (1 - trial.dampening) * g
+                step = v / (1 - trial.momentum**t) if trial.corrects_bias else v
+            case "rmsprop":
+                s = trial.beta2 * s + (1 - trial.beta2) * g**2
+                v = trial.momentum * v + (1 - trial.dampening) * g / (np.sqrt(s) + trial.epsilon)
+                step = v
+            case _:
+                v = trial.beta1 * v + (1 - trial.beta1) * g
+                s = trial.beta2 * s + (1 - trial.beta2) * g**2
+                first, second = v, s
+                if trial.corrects_bias:
+                    first, second = v / (1 - trial.beta1**t), s / (1 - trial.beta2**t)
+                step = first / (np.sqrt(second) + trial.epsilon)
+        p = p - trial.learning_rate * step
+    return p
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"dampening": "auto"},
+        {"dampening": 0.5, "momentum": 0.8},
+        {"dampening": "auto", "bias_correction": True},
+        {"bias_correction": True},
+        {"optimizer": "rmsprop", "dampening": "auto", "momentum": 0.9, "epsilon": 0.1},
+        {"optimizer": "adam", "epsilon": 0.1},
+        {"optimizer": "adam", "bias_correction": False},
+        {"optimizer": "adamw", "bias_correction": False, "epsilon": 1e-3},
+    ],
+)
+def test_the_averages_of_the_course_are_its_formulas_on_rows_and_in_torch(params: dict[str, float | str]) -> None:
+    trial = settings_of(**{"momentum": 0.9, "learning_rate": 0.01} | params)
+    _, grads, rates = problem([trial], 1)
+    start, rates = torch.zeros(1, WEIGHTS + BIASES), np.full_like(rates, trial.learning_rate)
+    expected = torch.from_numpy(in_float64(trial, grads[:, 0])).float()
+    torch.testing.assert_close(by_rows([trial], start, grads, rates)[0], expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(by_torch(trial, start[0], grads[:, 0], rates[:, 0]), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_damped_momentum_of_a_constant_gradient_comes_to_steps_of_the_learning_rate() -> None:
+    def last_step(**params: float | str) -> float:
+        trial = settings_of(learning_rate=0.1, momentum=0.5, **params)
+        rows = [by_rows([trial], torch.zeros(1, 128), torch.ones(n, 1, 128), np.full((n, 1), 0.1)) for n in (59, 60)]
+        return float((rows[0] - rows[1])[0, 0])
+
+    assert last_step() == pytest.approx(0.2, rel=1e-4)
+    assert last_step(dampening="auto") == pytest.approx(0.1, rel=1e-4)
+    assert last_step(dampening="auto", bias_correction=True) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_what_an_optimiser_has_no_use_for_changes_nothing() -> None:
+    for optimizer in ("nadam", "lion", "rmsprop"):
+        usual, asked = (settings_of(optimizer=optimizer, bias_correction=b) for b in ("auto", False))
+        starts, grads, rates = problem([usual], 0)
+        assert torch.equal(by_rows([usual], starts, grads, rates), by_rows([asked], starts, grads, rates))
+    damped = settings_of(momentum=0.0, dampening=0.5, bias_correction=True)
+    starts, grads, rates = problem([damped], 0)
+    assert torch.equal(
+        by_rows([damped], starts, grads, rates), by_rows([settings_of(momentum=0.0)], starts, grads, rates)
+    )
 
 
 @given(cohorts(), st.integers(0, 1000))

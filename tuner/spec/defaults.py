@@ -125,7 +125,7 @@ def _choices(given: DimensionSpec, known: Hyperparameter | None) -> tuple[ParamV
         return known.choices if known and left_out else ()
     numbers = [c for c in given.choices if isinstance(c, int | float) and not isinstance(c, bool)]
     if known and known.kind == "float":
-        return tuple(float(c) for c in numbers)
+        return tuple(c if isinstance(c, str) else float(c) for c in given.choices)
     if known and known.kind == "int":
         return tuple(c if isinstance(c, str) else int(c) for c in given.choices)
     if len(numbers) == len(given.choices) and any(isinstance(c, float) for c in numbers):

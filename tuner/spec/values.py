@@ -95,6 +95,12 @@ def _require_batch_size(value: object) -> object:
     raise PydanticCustomError("batch_size", "must be a whole number of at least 1, or `full`")
 
 
+def _require_dampening(value: object) -> object:
+    if value == "auto" or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1):
+        return value
+    raise PydanticCustomError("dampening", "must be a number in [0, 1), or `auto`")
+
+
 def _require_tier(value: object) -> object:
     if value == "regularisation" or (isinstance(value, int) and not isinstance(value, bool) and value in (1, 2, 3)):
         return value
@@ -149,6 +155,11 @@ BatchSize = Annotated[
     int | Literal["full"],
     BeforeValidator(_require_batch_size),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "full"}]}),
+]
+Dampening = Annotated[
+    float | Literal["auto"],
+    BeforeValidator(_require_dampening),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, {"const": "auto"}]}),
 ]
 Optimizer = Annotated[str, *_one_of(OPTIMIZERS, or_own=True)]
 Loss = Annotated[str, *_one_of(_LOSS_NAMES, or_own=True)]

@@ -9,6 +9,7 @@ from typing import Any
 from tuner.records import Params, ParamValue
 from tuner.spec.defaults import settings_for
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.model import SweepSpec
 
 
@@ -42,6 +43,10 @@ class Settings:
     learning_rate: float
     momentum: float
     nesterov: bool
+    dampening: float
+    corrects_bias: bool
+    """Whether averages are divided by what their weights add up to, after a start at zero."""
+    epsilon: float
     beta1: float
     beta2: float
     batch_size: int
@@ -84,7 +89,8 @@ def resolve_settings(
     known: dict[str, Any] = {f.name: _typed(f.name, values) for f in fields(Settings) if f.name in HYPERPARAMETERS}
     batch_size = num_train if values["batch_size"] == "full" else min(int(values["batch_size"]), num_train)
     return Settings(
-        **known | {"batch_size": batch_size},
+        **known | {"batch_size": batch_size, "dampening": _dampening(values)},
+        corrects_bias=_corrects_bias(values),
         augmentation=_augmentation(values),
         class_weights=class_weights,
         epochs=int(values.get("epochs", spec.training.epochs)),
@@ -95,7 +101,19 @@ def resolve_settings(
 def _typed(name: str, values: Mapping[str, ParamValue]) -> ParamValue | None:
     """A hyperparameter's value as its own kind of number; None for an optional one that there is none of."""
     value = values.get(name)
-    return float(value) if HYPERPARAMETERS[name].kind == "float" and value is not None else value
+    is_number = HYPERPARAMETERS[name].kind == "float" and isinstance(value, int | float)
+    return float(value) if is_number and value is not None else value
+
+
+def _dampening(values: Mapping[str, ParamValue]) -> float:
+    return float(values["momentum"] if values["dampening"] == "auto" else values["dampening"])
+
+
+def _corrects_bias(values: Mapping[str, ParamValue]) -> bool:
+    optimizer, asked = str(values["optimizer"]), values["bias_correction"]
+    if asked == "auto" or not HYPERPARAMETERS["bias_correction"].serves(optimizer):
+        return "beta1" in OPTIMIZERS.get(optimizer, {})  # as Adam and its kin have it
+    return bool(asked)
 
 
 def _augmentation(values: Mapping[str, ParamValue]) -> Augmentation:

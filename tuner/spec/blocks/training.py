@@ -13,13 +13,13 @@ from pydantic import Field, create_model
 from tuner.records import ParamValue
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.knowledge import Hyperparameter
-from tuner.spec.values import BatchSize, ClassWeights, Loss, Optimizer, Part
+from tuner.spec.values import BatchSize, ClassWeights, Dampening, Loss, Optimizer, Part
 
 MOST_EPOCHS = 1_000_000
 
 
 class EarlyStoppingSpec(Part):
-    """End a trial when what is monitored no longer improves; the best epoch's weights are kept in any case."""
+    """End a trial when what is monitored no longer improves."""
 
     patience: Annotated[int, Field(ge=1)] = 5
     """Epochs without improvement before the trial ends."""

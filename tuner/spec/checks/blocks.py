@@ -183,14 +183,16 @@ def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
         return
     optimizers = searched_optimizers(spec)
     for name in spec.training.model_fields_set if spec.loop is None and not is_own(optimizers[0]) else ():
-        known = HYPERPARAMETERS.get(name)
-        if known and getattr(spec.training, name) and known.optimizers.isdisjoint(optimizers):
+        known, value = HYPERPARAMETERS.get(name), getattr(spec.training, name)
+        is_asked = bool(value) or (value is False and known is not None and known.default is not False)
+        if known and is_asked and known.optimizers.isdisjoint(optimizers):
             rule = f"has no effect with optimizer {' or '.join(optimizers)}"
             findings.warn(("training", name), rule, remedy="remove it", at_key=True)
     fixed = spec.training.fixed
     has_momentum = fixed.get("momentum") != 0 or "momentum" in (spec.space or {})
-    if fixed["nesterov"] and not has_momentum and optimizers == ("sgd",) and spec.loop is None:
-        findings.warn(("training", "nesterov"), "has no effect: momentum is 0", remedy="remove it", at_key=True)
+    for name in ("nesterov", "dampening", "bias_correction") if optimizers == ("sgd",) and spec.loop is None else ():
+        if fixed.get(name) not in (None, "auto", False, 0.0) and not has_momentum:
+            findings.warn(("training", name), "has no effect: momentum is 0", remedy="remove it", at_key=True)
 
 
 def check_dropout(spec: SweepSpec, sound: Mapping[str, Dimension], findings: Findings) -> None:

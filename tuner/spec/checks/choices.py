@@ -38,7 +38,8 @@ def check_value(path: KeyPath, value: ParamValue, known: Hyperparameter, finding
         words = [show_value(a) for a in known.allowed]
         rule = f"must be one of {', '.join(words)}" if words else "must be a number"
         if known.kind != "categorical" and words:
-            rule = f"must be a whole number or {', '.join(words)}"
+            number = "a whole number" if known.kind == "int" else "a number"
+            rule = f"must be {number} or {', '.join(words)}"
         findings.error(path, rule, remedy=did_you_mean(show_value(value), words))
         return
     if isinstance(value, bool):

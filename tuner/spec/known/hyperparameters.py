@@ -153,6 +153,50 @@ _ALL = (
         description="Nesterov's form of momentum.",
     ),
     Hyperparameter(
+        name="dampening",
+        tier=3,
+        kind="float",
+        default=0.0,
+        choices=(0.0, "auto"),
+        allowed=("auto",),
+        low=0.0,
+        high=0.99,
+        bounds=_MOMENTUM,
+        of_some_optimizers=True,
+        fused="own",
+        description=(
+            "Share of each gradient that momentum leaves out: v = beta v + (1 - dampening) g. `auto`: as much as beta, "
+            "so that v is an average, and momentum does not lengthen the steps."
+        ),
+    ),
+    Hyperparameter(
+        name="bias_correction",
+        tier=3,
+        kind="categorical",
+        default="auto",
+        choices=(True, False),
+        allowed=("auto", True, False),
+        of_some_optimizers=True,
+        fused="own",
+        description=(
+            "Divide averages, which begin at zero, by 1 - beta ** t at step t. `auto`: those of Adam and its kin, and "
+            "not the momentum of `sgd`."
+        ),
+    ),
+    Hyperparameter(
+        name="epsilon",
+        tier=3,
+        kind="float",
+        default=1e-8,
+        low=1e-10,
+        high=1e-2,
+        scale="log",
+        bounds=_POSITIVE,
+        of_some_optimizers=True,
+        fused="own",
+        description="What is added to the root of the average squared gradient; searched only when asked for.",
+    ),
+    Hyperparameter(
         name="clip_norm",
         tier=3,
         kind="float",

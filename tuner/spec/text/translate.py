@@ -33,7 +33,7 @@ _RULES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda c: f"must be at least {c['ge']:g}",
     "less_than": lambda c: f"must be less than {c['lt']:g}",
     "less_than_equal": lambda c: f"must be at most {plain_number(c['le'])}",
-    "literal_error": lambda c: f"must be {c['expected'].replace(chr(39), '`')}",
+    "literal_error": lambda c: f"must be {_as_in_yaml(c['expected'])}",
 }
 _SURE = 0.85
 """Likeness above which a key is taken for a slip, even where another block has just this key."""
@@ -142,7 +142,8 @@ def _rule_of_hyperparameter(path: KeyPath, kind: str) -> str | None:
 
 def _remedy(kind: str, path: KeyPath, value: Json, context: Mapping[str, Any]) -> str:
     if kind == "literal_error":
-        return did_you_mean(str(value), _expected(context))
+        is_switch = "True" in _expected(context) and isinstance(value, str)
+        return (_truth(str(value)) if is_switch else "") or did_you_mean(str(value), _expected(context))
     if kind in ("dict_type", "model_type"):
         return _block_remedy(path, value)
     if kind == "list_type" and isinstance(value, dict):
@@ -179,6 +180,10 @@ def _block_remedy(path: KeyPath, value: Json) -> str:
 
 def _expected(context: Mapping[str, Any]) -> list[str]:
     return [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")]
+
+
+def _as_in_yaml(expected: str) -> str:
+    return expected.replace("'", "`").replace("True", "true").replace("False", "false")
 
 
 def _truth(text: str) -> str:

@@ -15,7 +15,7 @@ from tuner.train.batch.batches import BatchChanges
 from tuner.train.measure.losses import mean_loss
 from tuner.train.program import EpochPlan, Member, Problem, RowState, class_shares, copied_chunks
 from tuner.train.programs.module_state import ModuleState, leaving_no_trace
-from tuner.train.programs.torch_optimizers import make_optimizer
+from tuner.train.programs.torch_optimizers import make_optimizer, rate_shares
 from tuner.train.rows.averaging import average_of_module
 from tuner.train.rows.max_norm import limit_norms
 from tuner.train.rows.rates import ModuleRates, epochs_of
@@ -79,7 +79,8 @@ class PlainTrial:
             self._batches = torch.split(plan.order_KN[0], self.member.settings.batch_size)
             more = read_by_steps(plan, self._changes, self.average)
             self._more = {name: table.to(self.device) for name, table in more.items()}
-            self._rate_S = plan.learning_rate_SK[:, 0].tolist()
+            shares_S = rate_shares(self.member.settings, plan.step_SK[:, 0] + 1)
+            self._rate_S = (plan.learning_rate_SK[:, 0] * shares_S).tolist()
             if self._dropouts:
                 keys = dropout_keys([self.member.seed], plan.step_SK, len(self._dropouts))
                 self._keys_SL = keys[:, :, 0].tolist()

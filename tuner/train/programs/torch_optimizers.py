@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from tuner.models.layers import is_weight
 from tuner.train.rows.optimizers import ROW_OPTIMIZERS
 from tuner.train.settings import Settings
+
+
+def rate_shares(settings: Settings, count_S: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The share of the learning rate that the optimiser's group has at each update; 1 of the user's own."""
+    known = ROW_OPTIMIZERS.get(settings.optimizer)
+    return np.ones(len(count_S)) if known is None else known.rate_shares(settings, count_S)
 
 
 def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:

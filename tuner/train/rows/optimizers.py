@@ -14,12 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tuner.train.rows import momentum
 from tuner.train.rows.lion import Lion
 from tuner.train.settings import Settings
 
-_ADAM_EPS = 1e-8
-_RMSPROP_EPS = 1e-8
-"""Those of `torch.optim`, so that a row and a plain module agree."""
 _NADAM_DECAY = 4e-3
 """Of the momentum's distance from its limit, as in `torch.optim`."""
 
@@ -91,6 +89,11 @@ class RowOptimizer:
         raise AssertionError("each kind defines its update")
 
     @staticmethod
+    def rate_shares(settings: Settings, count_S: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The share of the learning rate at each update of one trial: see `momentum.rate_shares`."""
+        return np.ones(len(count_S))
+
+    @staticmethod
     def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
         """The namesake, for the parameters of one trial's plain module."""
         raise AssertionError("each kind has a namesake")
@@ -101,7 +104,21 @@ class RowOptimizer:
         return self._scratch
 
 
-class _RowSGD(RowOptimizer):
+class _MomentumOptimizer(RowOptimizer):
+    """One with `momentum`, which `dampening` turns into an average."""
+
+    rate_shares = staticmethod(momentum.rate_shares)
+
+    def own_scalars(
+        self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        shares_SK = np.stack(
+            [self.rate_shares(s, count_S) for s, count_S in zip(self.settings, count_SK.T, strict=True)], axis=1
+        )
+        return {"negative_rate": -learning_rate_SK * shares_SK, "momentum": self.vector("momentum")}
+
+
+class _RowSGD(_MomentumOptimizer):
     """SGD with momentum: v = beta v + g, p -= alpha v; with Nesterov p -= alpha (g + beta v)."""
 
     moments = ("velocity",)
@@ -109,11 +126,6 @@ class _RowSGD(RowOptimizer):
     def __init__(self, settings: Sequence[Settings], *, num_decayed: int) -> None:
         super().__init__(settings, num_decayed=num_decayed)
         self.nesterov = settings[0].nesterov
-
-    def own_scalars(
-        self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
-    ) -> dict[str, npt.NDArray[np.float64]]:
-        return {"negative_rate": -learning_rate_SK, "momentum": self.vector("momentum")}
 
     def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
         velocity = moments["velocity"]
@@ -128,7 +140,7 @@ class _RowSGD(RowOptimizer):
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov)
 
 
-class _RowRMSprop(RowOptimizer):
+class _RowRMSprop(_MomentumOptimizer):
     """RMSprop (Hinton's lecture 6e), with momentum on the scaled gradient."""
 
     moments = ("square", "velocity")
@@ -137,11 +149,10 @@ class _RowRMSprop(RowOptimizer):
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
         alpha = self.vector("beta2")
-        return {
-            "negative_rate": -learning_rate_SK,
-            "momentum": self.vector("momentum"),
+        return super().own_scalars(learning_rate_SK, count_SK) | {
             "alpha": alpha,
             "one_minus_alpha": 1.0 - alpha,
+            "epsilon": self.vector("epsilon"),
         }
 
     def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
@@ -149,15 +160,15 @@ class _RowRMSprop(RowOptimizer):
         torch.mul(g_KP, g_KP, out=scratch)
         square.mul_(scalars["alpha"]).addcmul_(scratch, scalars["one_minus_alpha"])
         torch.sqrt(square, out=scratch)
-        scratch.add_(_RMSPROP_EPS)
+        scratch.add_(scalars["epsilon"])
         torch.div(g_KP, scratch, out=scratch)
         velocity.mul_(scalars["momentum"]).add_(scratch)
         p_KP.addcmul_(velocity, scalars["negative_rate"])
 
     @staticmethod
     def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
-        rate, alpha = settings.learning_rate, settings.beta2
-        return torch.optim.RMSprop(groups, lr=rate, alpha=alpha, momentum=settings.momentum)
+        rate, alpha, eps = settings.learning_rate, settings.beta2, settings.epsilon
+        return torch.optim.RMSprop(groups, lr=rate, alpha=alpha, eps=eps, momentum=settings.momentum)
 
 
 class _RowAdam(RowOptimizer):
@@ -169,13 +180,15 @@ class _RowAdam(RowOptimizer):
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
         beta1, beta2 = self.vector("beta1"), self.vector("beta2")
+        corrects = self.vector("corrects_bias") > 0
         return {
             "beta1": beta1,
             "one_minus_beta1": 1.0 - beta1,
             "beta2": beta2,
             "one_minus_beta2": 1.0 - beta2,
-            "negative_rate": -learning_rate_SK / (1.0 - beta1**count_SK),
-            "root_correction": 1.0 / np.sqrt(1.0 - beta2**count_SK),
+            "negative_rate": -learning_rate_SK / np.where(corrects, 1.0 - beta1**count_SK, 1.0),
+            "root_correction": 1.0 / np.sqrt(np.where(corrects, 1.0 - beta2**count_SK, 1.0)),
+            "epsilon": self.vector("epsilon"),
             "shrink": 1.0 - learning_rate_SK * self.vector("weight_decay"),
         }
 
@@ -185,7 +198,7 @@ class _RowAdam(RowOptimizer):
         torch.mul(g_KP, g_KP, out=scratch)
         second.mul_(scalars["beta2"]).addcmul_(scratch, scalars["one_minus_beta2"])
         self.root(moments, scratch)
-        scratch.mul_(scalars["root_correction"]).add_(_ADAM_EPS)
+        scratch.mul_(scalars["root_correction"]).add_(scalars["epsilon"])
         self.apply(p_KP, g_KP, first, scratch, scalars)
 
     def root(self, moments: dict[str, Tensor], scratch: Tensor) -> None:
@@ -199,7 +212,7 @@ class _RowAdam(RowOptimizer):
 
     @staticmethod
     def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
-        return torch.optim.Adam(groups, lr=settings.learning_rate, betas=settings.betas)
+        return momentum.adam(torch.optim.Adam, groups, settings)
 
 
 class _RowAdamW(_RowAdam):
@@ -209,7 +222,7 @@ class _RowAdamW(_RowAdam):
 
     @staticmethod
     def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+        return momentum.adam(torch.optim.AdamW, groups, settings)
 
 
 class _RowAMSGrad(_RowAdam):
@@ -223,7 +236,7 @@ class _RowAMSGrad(_RowAdam):
 
     @staticmethod
     def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
-        return torch.optim.Adam(groups, lr=settings.learning_rate, betas=settings.betas, amsgrad=True)
+        return momentum.adam(torch.optim.Adam, groups, settings, amsgrad=True)
 
 
 class _RowNAdam(_RowAdam):
@@ -249,7 +262,7 @@ class _RowNAdam(_RowAdam):
 
     @staticmethod
     def of_module(groups: Groups, settings: Settings) -> torch.optim.Optimizer:
-        return torch.optim.NAdam(groups, lr=settings.learning_rate, betas=settings.betas)
+        return torch.optim.NAdam(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon)
 
 
 class _RowLion(RowOptimizer):
