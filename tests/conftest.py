@@ -27,6 +27,7 @@ import torch  # noqa: E402
 
 from tests.pretend_cuda import pretended  # noqa: E402
 from tuner.report.figures.table import drawn  # noqa: E402
+from tuner.sweep.baselines import wanted  # noqa: E402
 from tuner.train.replay.native.library import library  # noqa: E402
 
 torch.set_num_threads(1)
@@ -65,6 +66,20 @@ def one_fork_server_for_all_sweeps() -> Iterator[None]:
         patch.setattr("tuner.execute.fork_server._readers", lambda spec: ["pandas", "sklearn.datasets"])
         patch.setattr("tuner.execute.fork_server._optimizers", lambda spec: ["torch._dynamo"])
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sweeps_without_baselines() -> Iterator[None]:
+    """They are one more process for each run, with imports of its own; who looks at them takes `with_baselines`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuner.sweep.baselines.wanted", lambda spec, facts: ())
+        yield
+
+
+@pytest.fixture
+def with_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps with the baselines that their sweep file asks for."""
+    monkeypatch.setattr("tuner.sweep.baselines.wanted", wanted)
 
 
 @pytest.fixture

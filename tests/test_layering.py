@@ -17,7 +17,7 @@ from tuner.cli.main import COMMANDS
 LAYERS = (
     {"errors", "faults", "records", "paths"},
     {"spec", "imports", "ranking", "capacity"},
-    {"models", "data", "search", "diagnose"},
+    {"models", "data", "search", "diagnose", "baselines"},
     {"train", "store"},
     {"execute", "report"},
     {"sweep"},
@@ -39,7 +39,7 @@ OWNERS = {
     "pydantic": {"spec"},
     "rich": {"cli", "report"},
     "ruamel": {"spec"},
-    "sklearn": {"data"},
+    "sklearn": {"data", "baselines"},
     "sqlalchemy": {"store"},
     "torch": {"models", "data", "train", "execute"},
 }
@@ -55,6 +55,7 @@ ROOMS = {
         {"certainty", "code"},
         {"tables", "best"},
         {"analysis"},
+        {"worth"},
         {"summary", "compare"},
         {"page", "figures", "terminal"},
         {"write"},

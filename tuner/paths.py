@@ -150,6 +150,15 @@ class StudyPaths:
         return self.folder / "dev_targets.npy"
 
     @property
+    def baselines(self) -> Path:
+        """Folder of what the simple models predict that networks are held against."""
+        return self.folder / "baselines"
+
+    def baseline(self, name: str) -> Path:
+        """Dev predictions of one of them, like those of a trial."""
+        return self.baselines / f"{name}.npy"
+
+    @property
     def leaderboard_csv(self) -> Path:
         return self.folder / "leaderboard.csv"
 
@@ -208,7 +217,7 @@ class StudyPaths:
         """All that is written for the study itself."""
         reports = (self.leaderboard_csv, self.leaderboard_md, self.leaderboard_json, self.report_html, self.plots)
         best = (self.best / name for name in ("", "params.yaml", "sweep.yaml", "weights.pt", "predict.py"))
-        trials = (self.trials, self.finalists, self.told, self.finalists_told)
+        trials = (self.trials, self.finalists, self.told, self.finalists_told, self.baselines)
         return (*self.database_files, self.log, self.dev_targets, *reports, *best, *trials, self.tables, self.pending)
 
     def check_places(self) -> None:

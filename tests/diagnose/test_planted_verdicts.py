@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.diagnose.curves import curve
-from tuner.diagnose.error_parts import Verdict, error_of, error_parts
+from tuner.diagnose.error_parts import Reached, Verdict, error_of, error_parts
+from tuner.diagnose.intervals import Interval, wilson_interval
 from tuner.spec.known.metrics import SHARES
 
 SEEDS = 100
@@ -25,6 +26,8 @@ class Planted:
     dev: float
     target: float | None
     guess: float | None = None
+    possible: float | None = None
+    """True dev error of a simple model."""
     num_train: int = 600
     num_dev: int = 600
     metric: str = "accuracy"
@@ -61,6 +64,28 @@ CASES = {
     ),
     "imbalanced": planted(Verdict.NO_BETTER_THAN_A_GUESS, train=0.03, dev=0.05, target=None, guess=0.05),
     "unknown target": planted(Verdict.VARIANCE, train=0.0, dev=0.12, target=None, guess=0.5),
+    "noise that a simple model shows to be bias": planted(
+        Verdict.BIAS, train=0.25, dev=0.26, target=None, guess=0.45, possible=0.12
+    ),
+    "both, as a simple model shows": planted(Verdict.BOTH, train=0.2, dev=0.35, target=None, guess=0.5, possible=0.03),
+    "a simple model as bad": planted(
+        Verdict.BIAS_OR_NOISE, train=0.25, dev=0.26, target=None, guess=0.45, possible=0.26
+    ),
+    "over-fit beside a simple model that is no better": planted(
+        Verdict.VARIANCE, train=0.012, dev=0.25, target=None, guess=0.4, num_dev=200, possible=0.25
+    ),
+    "nothing learnt, where a simple model learns": planted(
+        Verdict.BIAS, train=0.44, dev=0.46, target=None, guess=0.45, possible=0.15
+    ),
+    "pure noise, to a simple model too": planted(
+        Verdict.NO_BETTER_THAN_A_GUESS, train=0.0, dev=0.5, target=None, guess=0.48, possible=0.49
+    ),
+    "a target that is given outweighs a simple model": planted(
+        Verdict.UNDECIDED, Verdict.AT_TARGET, train=0.25, dev=0.26, target=0.25, guess=0.45, possible=0.2
+    ),
+    "regression that a simple model shows to be under-fit": planted(
+        Verdict.BIAS, train=0.9, dev=1.0, target=None, guess=2.0, possible=0.5, metric="rmse"
+    ),
     "pure noise": planted(Verdict.NO_BETTER_THAN_A_GUESS, train=0.0, dev=0.5, target=None, guess=0.48),
 }  # fmt: skip
 
@@ -70,6 +95,18 @@ def measured(error: float, count: int, metric: str, draw: np.random.Generator) -
     if metric in SHARES:
         return draw.binomial(count, error) / count
     return error * sqrt(draw.chisquare(count) / count)
+
+
+def simple_model(case: Planted, draw: np.random.Generator) -> Reached | None:
+    """What a simple model reaches on the dev set."""
+    if case.possible is None:
+        return None
+    error = measured(case.possible, case.num_dev, case.metric, draw)
+    value = error_of(case.metric, error)  # its own inverse
+    if case.metric in SHARES:
+        return Reached("boosting", value, wilson_interval(value, case.num_dev))
+    margin = 1.96 * error / sqrt(2 * case.num_dev)
+    return Reached("boosting", value, Interval(error - margin, error + margin))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -89,7 +126,7 @@ def test_the_verdict_is_right_in_95_of_100_draws(name: str) -> None:
         result = replace(curve(1, lambda _: 0.0)[0], dev_metric=best, train_metric=of_train)
         found = error_parts(
             result, metric=case.metric, num_train=case.num_train, num_dev=case.num_dev, target_error=case.target,
-            fitted=reached, guess_error=case.guess,
+            fitted=reached, guess_error=case.guess, reached=simple_model(case, draw),
         )  # fmt: skip
         assert found is not None
         right += found.verdict in case.right

@@ -127,6 +127,7 @@ class Rig:
             },
             "training": {"epochs": 3, "batch_size": 128},
             "search": {"trials": 20, "strategy": "random"},
+            "baselines": "off",
         }
         content |= parts
         with (self.folder / "sweep.yaml").open("w") as file:

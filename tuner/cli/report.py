@@ -95,7 +95,8 @@ def _formatted(analysis: Analysis, frame: pd.DataFrame, format_name: str, *, exc
         case "html":
             return html_report(analysis)
         case "json":
-            return to_json(frame, analysis.study, lines=summarise(analysis).lines)
+            baselines = [one.to_json() for one in analysis.baselines]
+            return to_json(frame, analysis.study, lines=summarise(analysis).lines, baselines=baselines)
         case "markdown":
             return to_markdown(frame, analysis.study, lines=summarise(analysis).lines)
         case "csv" if excel:

@@ -112,6 +112,7 @@ def _conclude(study: str, options: object, outcome: object, *, as_json: bool) ->
     from tuner.report.analysis import Analysis
     from tuner.report.terminal import print_report
     from tuner.report.words.escape import visible
+    from tuner.report.worth import baseline_verdict
     from tuner.store.reader import read_study
     from tuner.sweep.run import Outcome, RunOptions
 
@@ -126,8 +127,11 @@ def _conclude(study: str, options: object, outcome: object, *, as_json: bool) ->
         print_report(analysis, top=10)
         if analysis.choice is not None:
             click.echo(f"best: trial {analysis.choice.record.number}, {analysis.choice.why}", err=True)
-        if not sys.stdout.isatty() and (outdated := outdated_test_of(data, where)):  # else the report has said it
-            click.echo(outdated, err=True)
+        if not sys.stdout.isatty():  # else the report has said it
+            if verdict := baseline_verdict(analysis):
+                click.echo(f"baselines: {visible(verdict)}", err=True)
+            if outdated := outdated_test_of(data, where):
+                click.echo(outdated, err=True)
         cost = analysis.cost
         if cost.epochs_spared:
             total = cost.epochs + cost.epochs_spared

@@ -41,6 +41,18 @@ class Verdict(StrEnum):
     """Nothing was learned that helps on the dev set, so that its error says nothing of the network."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What another model shows to be possible on the same dev set."""
+
+    by: str
+    """Its name."""
+    value: float
+    """Its dev metric."""
+    interval: Interval
+    """Of that."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorParts:
     """The error of one trained network, taken apart. Errors are in the metric's units, 0 for a perfect network."""
@@ -56,6 +68,10 @@ class ErrorParts:
     """Whether the sweep file states the target; otherwise it is between 0 and the train error, and shown as 0."""
     guess_error: float | None
     """Of the best constant answer, on the dev set; None if it is not known."""
+    reached_error: float | None
+    """Dev error of a simple model that the training error lies above for sure: so much of it at least is bias."""
+    reached_by: str
+    """The name of that model; empty if there is none."""
     bias: float
     """Train error less target error: without a target, the most that it may be."""
     bias_interval: Interval
@@ -91,6 +107,7 @@ def error_parts(
     dev_interval: Interval | None = None,
     fitted: float | None = None,
     guess_error: float | None = None,
+    reached: Reached | None = None,
 ) -> ErrorParts | None:
     """Take a network's dev error apart.
 
@@ -103,6 +120,8 @@ def error_parts(
         dev_interval: Interval of the dev metric, if a better one than from `num_dev` is at hand.
         fitted: The training metric that networks of its size have reached (`tuner.capacity`); its own if None.
         guess_error: Of the best constant answer on the dev set, if it is known.
+        reached: What a simple model shows to be possible. It bounds the Bayes error from above, so it can show that an
+            error is bias, or that there is something to learn, and never that a target is reached.
 
     Returns:
         None for a metric that is not known here, or that is not a finite number.
@@ -114,7 +133,7 @@ def error_parts(
     of_train = _error_interval(metric, train_error, num_train)
     of_dev = _error_interval(metric, dev_error, num_dev)
     if dev_interval is not None:
-        of_dev = dev_interval if METRICS[metric].direction is Direction.MINIMIZE else dev_interval.mirrored(1.0)
+        of_dev = _as_error(metric, dev_interval)
     target = target_error or 0.0
     bias, variance = train_error - target, dev_error - train_error
     bias_interval = of_train.shifted(-target)
@@ -122,6 +141,12 @@ def error_parts(
     material = _MATERIAL_PART * dev_error
     if metric in SHARES:
         material = max(material, _MATERIAL_SHARE)
+    can_be_learnt = is_surely_bias = False
+    if reached is not None:
+        possible, of_possible = error_of(metric, reached.value), _as_error(metric, reached.interval)
+        can_be_learnt = guess_error is not None and of_possible.high < guess_error
+        surely = difference_interval(train_error, of_train, possible, of_possible)
+        is_surely_bias = target_error is None and train_error - possible >= material and surely.low > 0
     return ErrorParts(
         metric=metric,
         train_error=train_error,
@@ -130,6 +155,8 @@ def error_parts(
         target_error=target,
         target_given=target_error is not None,
         guess_error=guess_error,
+        reached_error=error_of(metric, reached.value) if reached is not None and is_surely_bias else None,
+        reached_by=reached.by if reached is not None and is_surely_bias else "",
         bias=bias,
         bias_interval=bias_interval,
         variance=variance,
@@ -139,22 +166,29 @@ def error_parts(
             has_bias=bias >= material and bias_interval.low > 0,
             has_variance=variance >= material and variance_interval.low > 0,
             at_target=dev_error <= target + (_TARGET_SLACK if metric in SHARES and target_error else 0.0),
-            target_given=target_error is not None,
-            is_guess=guess_error is not None and of_dev.high >= guess_error,
+            is_told_from_noise=target_error is not None or is_surely_bias,
+            is_guess=guess_error is not None and of_dev.high >= guess_error and not can_be_learnt,
         ),
     )
 
 
-def _verdict(*, has_bias: bool, has_variance: bool, at_target: bool, target_given: bool, is_guess: bool) -> Verdict:
+def _as_error(metric: str, interval: Interval) -> Interval:
+    """The interval of a metric as that of its error."""
+    return interval if METRICS[metric].direction is Direction.MINIMIZE else interval.mirrored(1.0)
+
+
+def _verdict(
+    *, has_bias: bool, has_variance: bool, at_target: bool, is_told_from_noise: bool, is_guess: bool
+) -> Verdict:
     if at_target:
         return Verdict.AT_TARGET
     if is_guess:
         return Verdict.NO_BETTER_THAN_A_GUESS
     match has_bias, has_variance:
         case True, True:
-            return Verdict.BOTH if target_given else Verdict.VARIANCE
+            return Verdict.BOTH if is_told_from_noise else Verdict.VARIANCE
         case True, False:
-            return Verdict.BIAS if target_given else Verdict.BIAS_OR_NOISE
+            return Verdict.BIAS if is_told_from_noise else Verdict.BIAS_OR_NOISE
         case False, True:
             return Verdict.VARIANCE
         case _:

@@ -188,7 +188,10 @@ def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
     """Longer training, a bigger network, another optimiser or architecture."""
     why = f"high bias: the training error {parts.text(parts.train_error)} is above "
     why += f"the target error {parts.text(parts.target_error)}"
-    if not parts.target_given:
+    if parts.reached_error is not None:
+        why = f"high bias: the training error {parts.text(parts.train_error)} is above the dev error "
+        why += f"{parts.text(parts.reached_error)} of {parts.reached_by}"
+    elif not parts.target_given:
         why = (
             f"no network of this size has a training error below {parts.text(parts.train_error)}: bias, or noise, "
             "which objective.target_error would tell apart"

@@ -12,7 +12,7 @@ import pandas as pd
 from tuner.capacity import train_metric_by_size
 from tuner.diagnose.bounds import BoundFinding, winners_on_bounds
 from tuner.diagnose.curves import Flag, curve_flags
-from tuner.diagnose.error_parts import ErrorParts, error_parts
+from tuner.diagnose.error_parts import ErrorParts, Reached, error_parts
 from tuner.diagnose.feasibility import Feasibility, feasibility
 from tuner.diagnose.guess import guess_error
 from tuner.diagnose.importance import Importance, importances
@@ -21,6 +21,7 @@ from tuner.diagnose.next_step import Evidence, Step, bounds_worth_moving, next_s
 from tuner.paths import StudyPaths
 from tuner.ranking import num_winners, trials_apart
 from tuner.records import EpochResult, TrialRecord
+from tuner.report.certainty.baselines import Baseline, baselines_of
 from tuner.report.certainty.choice import Choice, final_choice, outdated_test, stored_tests
 from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
@@ -114,6 +115,18 @@ class Analysis:
         interval = self.statistics.intervals.get(self.best.number)
         shifted = interval.shifted(-self.study.direction.sign * self.luck) if interval else None
         return self._error_parts(honest, shifted, num_parameters=self.best.num_parameters)
+
+    @cached_property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """Simple models on the same dev examples, the simplest first."""
+        return baselines_of(self.study, self.paths, best=self.best, luck=self.luck)
+
+    @cached_property
+    def _reached(self) -> Reached | None:
+        """What the best baseline shows to be possible."""
+        sign = self.study.direction.sign
+        known = [Reached(one.name, one.value, one.interval) for one in self.baselines if one.interval is not None]
+        return max(known, key=lambda one: sign * one.value, default=None)
 
     @cached_property
     def importances(self) -> tuple[Importance, ...]:
@@ -245,6 +258,7 @@ class Analysis:
             dev_interval=interval,
             fitted=self._fitted.get(num_parameters),
             guess_error=self._guess_error,
+            reached=self._reached,
         )
 
     @cached_property

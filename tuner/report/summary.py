@@ -14,6 +14,7 @@ from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores
 from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
+from tuner.report.worth import baselines_in_words
 from tuner.store.standing import state_of, what_is_left
 from tuner.store.study_data import StudyData
 
@@ -31,6 +32,8 @@ class Summary:
     """The best trial, its dev metric and, where finalists chose it, why."""
     standing: str
     """Why the search ended, or what is left of the study; empty where that is not known."""
+    baselines: tuple[str, ...]
+    """Whether a simple model is as good, and what each of them reaches."""
     diagnosis: str
     """Bias, variance, both or neither; empty if that is not known."""
     next_step: str
@@ -47,7 +50,7 @@ class Summary:
     @property
     def lines(self) -> tuple[str, ...]:
         """All sentences, the most important first."""
-        first = (self.headline, self.standing, self.diagnosis, self.next_step)
+        first = (self.headline, self.standing, *self.baselines, self.diagnosis, self.next_step)
         return tuple(line for line in (*first, *self.certainty, *self.test, *self.advice, *self.warnings) if line)
 
 
@@ -58,6 +61,7 @@ def summarise(analysis: Analysis) -> Summary:
     return Summary(
         headline=_headline(analysis),
         standing=_standing(analysis.study),
+        baselines=tuple(baselines_in_words(analysis)),
         diagnosis=_diagnosis(analysis),
         next_step=f"Next: {change} ({step.why}).",
         certainty=tuple(_certainty(analysis)),
@@ -115,7 +119,12 @@ def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
         reached += f", which networks of this size reach; its own is {own} at its best epoch"
     bias = f"bias {parts.text(parts.bias)} ({reached}; target {target})"
     variance = f"variance {parts.text(parts.variance)} (dev {dev} against train {train})"
-    if not parts.target_given:
+    if parts.reached_error is not None:
+        bias = (
+            f"bias at least {parts.text(parts.train_error - parts.reached_error)} ({reached}; {parts.reached_by} shows "
+            f"that {parts.text(parts.reached_error)} is possible on the dev set)"
+        )
+    elif not parts.target_given:
         bias = f"bias at most {parts.text(parts.bias)} ({reached}; how much of it is noise only a target_error tells)"
     match parts.verdict:
         case Verdict.AT_TARGET:

@@ -17,7 +17,7 @@ from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, Sear
 from tuner.spec.blocks.space import DimensionSpec
 from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
 from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME
-from tuner.spec.values import Part
+from tuner.spec.values import Baselines, Part
 
 __all__ = [
     "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
@@ -54,6 +54,10 @@ class SweepSpec(Part):
     training: TrainingSpec = TrainingSpec()
     search: SearchSpec = SearchSpec()
     finalists: FinalistsSpec | None = None
+    baselines: Baselines = "auto"
+    """Simple models, trained beside the sweep on the same examples, that
+    [reports](reports.md#is-a-network-worth-it) hold the networks against: `guess`, `linear`, `boosting` and `forest`.
+    `auto`: those that suit the data."""
     limits: LimitsSpec = LimitsSpec()
     root: str = Field(default=".", exclude=True)
     """Folder of the sweep file, absolute; set by the reader, not written in the file."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from tuner.records import ParamValue
+from tuner.spec.known.baselines import BASELINES, BaselineName
 from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.known.strategies import STRATEGIES
 
@@ -115,6 +116,16 @@ def _require_class_weights(value: object) -> object:
     raise PydanticCustomError("class_weights", "must be `balanced`, or weights such as {sick: 5, healthy: 1}")
 
 
+def _require_baselines(value: object) -> object:
+    if value in ("auto", "off"):
+        return value
+    if isinstance(value, list) and value and all(name in BASELINES for name in value):
+        return list(dict.fromkeys(value))
+    wrong = next((name for name in value if name not in BASELINES), None) if isinstance(value, list) else None
+    rule = f"must be `auto`, `off`, or a list out of [{', '.join(BASELINES)}]"
+    raise PydanticCustomError("baselines", "{rule}", {"rule": rule + (f"; {wrong} is none of them" if wrong else "")})
+
+
 def _require_weight(name: str, value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _HIGHEST_WEIGHT:
         return value
@@ -143,6 +154,18 @@ ClassWeights = Annotated[
     ),
 ]
 """The classes are named as the data name them; 0 and "0" are one name."""
+Baselines = Annotated[
+    Literal["auto", "off"] | list[BaselineName],
+    BeforeValidator(_require_baselines),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["auto", "off"], "type": "string"},
+                {"type": "array", "minItems": 1, "items": {"enum": list(BASELINES), "type": "string"}},
+            ]
+        }
+    ),
+]
 Seed = Annotated[int, Field(ge=0)]
 """What generators of random numbers take: 0 or more."""
 Tier = Annotated[

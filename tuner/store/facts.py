@@ -72,6 +72,9 @@ _DATA = parts(
 _TEST = whole(
     value=number, interval=list_of(number, length=2), examples=count, trial=count, at=moment, params=mapping_of(scalar)
 )
+BASELINES_KEY = "baselines"
+"""The fact that has what each baseline reached on the dev set, by its name."""
+_BASELINE = parts(value=finite, loss=finite, examples=count, seconds=finite, failed=text, sha256=text)
 _STUDY: Mapping[str, Shape] = {
     "sweep": _SWEEP,
     "root": text,
@@ -82,6 +85,7 @@ _STUDY: Mapping[str, Shape] = {
     "command": text,
     "elapsed_seconds": finite,
     "tests": list_of(_TEST),
+    BASELINES_KEY: mapping_of(_BASELINE),
 }
 
 

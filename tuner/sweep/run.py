@@ -22,6 +22,7 @@ from tuner.spec.defaults import build_space
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import further_objectives
+from tuner.sweep.baselines import Baselines
 from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.ending import why_ended, write_all
 from tuner.sweep.finalists import FinalistStrategy
@@ -100,6 +101,7 @@ class StudyRun:
         self._first_lines: list[str] = []
         """What to say once there is a study."""
         self.code: CodeVersions | None = None
+        self.baselines: Baselines | None = None
 
     def run(self) -> Outcome:
         """Search, train the finalists again, write the reports."""
@@ -146,13 +148,17 @@ class StudyRun:
                 self.watcher.opened(store.records(), metric=facts.metric, direction=facts.direction)
                 self.code = CodeVersions(store)
                 notes = StandingNotes(store, self.stop, search_only_before=options.confirm_only)
-                with notes.of_stops():
+                self.baselines = Baselines(
+                    self.spec, self.paths, store, facts, say=self.watcher.said, again=options.retry_failed
+                )
+                with closing(self.baselines), notes.of_stops():
                     complete = strategy is None or self._search(strategy, store, executor, notes)
                     if complete and self.spec.finalists is not None:
                         notes.come_to("finalists")
                         complete = self._confirm(store, executor)
                     if complete:
                         notes.come_to("done")
+                        self.baselines.conclude(self.stop)
                 any_complete = best_trial(store.records(), direction=facts.direction) is not None
         fault_point("before_reports")
         write_all(self.paths, study=self.spec.study, url=options.store_url, in_full=self.stop.signal is None)
@@ -254,7 +260,8 @@ class StudyRun:
         return earlier.records
 
     def _sweep(self, strategy: Strategy, store: OptunaStore, executor: Executor, keeper: Keeper) -> partial[Sweep]:
-        watcher = Watchers([self.watcher, keeper])
+        assert self.baselines is not None
+        watcher = Watchers([self.watcher, keeper, self.baselines])
         return partial(
             Sweep, strategy, store, executor, limits=self.spec.limits, watcher=watcher, stop=self.stop,
             trained_by=self.code.keep if self.code else None,

@@ -80,54 +80,67 @@ def load_dev_scores(
     if metric not in METRICS or targets is None or len(targets) < 2:
         return None
     fitting = max(10, _WORK // (_MIN_RESAMPLES * len(targets)))
-    candidates = [r for r in records if r.value is not None][: min(num_trials, fitting)]
+    place = place or paths.trial
+    candidates = [(r.number, r.value, place(r.number).predictions) for r in records if r.value is not None]
+    return scores_of(candidates[: min(num_trials, fitting)], metric=metric, targets=targets)
+
+
+def scores_of(
+    candidates: Sequence[tuple[int, float, Path]], *, metric: str, targets: NDArray[np.generic]
+) -> DevScores | None:
+    """Resample the metric of predictions, as far as they are usable.
+
+    Args:
+        candidates: Of each a number by which it is known, its metric, and where its predictions lie; best first.
+        metric: One of `METRICS`.
+        targets: What was to be predicted.
+    """
     resamples = int(np.clip(_WORK // (len(targets) * max(1, len(candidates))), _MIN_RESAMPLES, _MAX_RESAMPLES))
     weights = resample_weights(len(targets), resamples=resamples)
-    found: list[TrialRecord] = []
+    found: list[tuple[int, float, Path]] = []
     columns: list[Array] = []
-    for record in candidates:
-        column = _resampled(record, (place or paths.trial)(record.number), metric, targets, weights)
+    for number, value, path in candidates:
+        column = _resampled(value, path, metric, targets, weights)
         if column is not None:
-            found.append(record)
+            found.append((number, value, path))
             columns.append(column)
     if not found:
         return None
-    values = np.array([r.value for r in found], dtype=np.float64)
-    numbers, samples = tuple(r.number for r in found), np.stack(columns, axis=1)
+    values = np.array([value for _, value, _ in found], dtype=np.float64)
+    numbers, samples = tuple(number for number, _, _ in found), np.stack(columns, axis=1)
     counts = (
         tuple(np.bincount(targets.astype(np.int64)).tolist())
         if targets.ndim == 1 and targets.dtype.kind in "iu"
         else ()
     )
-    half = _half_of_loss((place or paths.trial)(found[0].number), metric, targets)
-    return DevScores(numbers, metric, values, samples, len(targets), counts, half)
+    return DevScores(
+        numbers, metric, values, samples, len(targets), counts, _half_of_loss(found[0][2], metric, targets)
+    )
 
 
-def _half_of_loss(files: TrialPaths, metric: str, targets: NDArray[np.generic]) -> int:
-    predictions = load_array(files.predictions)
+def _half_of_loss(path: Path, metric: str, targets: NDArray[np.generic]) -> int:
+    predictions = load_array(path)
     if metric not in ("rmse", "r2", "loss") or predictions is None:
         return 0
     losses = np.sort(example_losses(predictions.reshape(len(targets), -1).astype(np.float64), targets))[::-1]
     return int(np.searchsorted(np.cumsum(losses), losses.sum() / 2)) + 1
 
 
-def _resampled(
-    record: TrialRecord, files: TrialPaths, metric: str, targets: NDArray[np.generic], weights: Array
-) -> Array | None:
-    predictions = load_array(files.predictions)
+def _resampled(value: float, path: Path, metric: str, targets: NDArray[np.generic], weights: Array) -> Array | None:
+    predictions = load_array(path)
     if predictions is None or predictions.shape[:1] != targets.shape[:1]:
         return None
     if predictions.ndim == 1:
         predictions = predictions[:, None]
     samples = resampled_metric(metric, predictions, targets, weights)
     known = samples[~np.isnan(samples)]
-    if record.value is None or len(known) == 0 or np.isnan(samples[0]):
+    if len(known) == 0 or np.isnan(samples[0]):
         return None
     filled = np.where(np.isnan(samples), np.median(known), samples)
     # The first row is the dev set itself, where the trainer's own figure holds: it may be in other units.
     own, rest = filled[0], filled[1:]
     is_error = METRICS[metric].direction is Direction.MINIMIZE
-    in_its_units: Array = rest * (record.value / own) if is_error and own > 0 else rest - own + record.value
+    in_its_units: Array = rest * (value / own) if is_error and own > 0 else rest - own + value
     return in_its_units
 
 

@@ -18,7 +18,7 @@ from tuner.store.study_data import StudyData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finalist:
+class _Finalist:
     """One configuration, trained again."""
 
     record: TrialRecord
@@ -43,14 +43,14 @@ class Finalist:
 class Finals:
     """All finalists, in their final order."""
 
-    finalists: tuple[Finalist, ...]
+    finalists: tuple[_Finalist, ...]
     """Best mean first, those that break a constraint behind the others; never empty."""
     seed_sd: float | None
     """Standard deviation of the dev metric over seeds, pooled over the finalists."""
     overstatement: float
     """By how much the search's best dev metric exceeds the mean of fresh trainings of the same configuration."""
     overstatement_interval: Interval | None
-    winner: Finalist
+    winner: _Finalist
     """The study's final choice: see `tuner.report.certainty.choice`."""
 
 
@@ -107,7 +107,7 @@ def _finalist(
     freedom: int,
     best: Sequence[float] | None,
     rivals: int,
-) -> Finalist:
+) -> _Finalist:
     """One finalist; `best` are the values of the one with the best mean, if it may be chosen as that may."""
     mean, (own, _) = mean_of(values), pooled_sd([values])
     half = None if sd is None else _half_width_of_mean(sd, len(values), freedom)
@@ -115,7 +115,7 @@ def _finalist(
     if sd is not None and rivals > 1 and best is not None:
         # Tukey's range, as Kramer widened it for means over unequal numbers of seeds.
         reach = _largest_range(rivals, freedom) * sd * math.sqrt((1 / len(values) + 1 / len(best)) / 2)
-    return Finalist(
+    return _Finalist(
         record=record,
         values=tuple(values),
         mean=mean,

@@ -15,11 +15,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
-from tuner.diagnose.intervals import Interval
 from tuner.records import Direction, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.best import best_params
-from tuner.report.certainty.finalists import Finalist
+from tuner.report.page.best import baseline_rows, finalist_rows, front_table
 from tuner.report.page.table import page_table
 from tuner.report.summary import Summary, summarise
 from tuner.report.words.escape import visible
@@ -29,7 +28,6 @@ from tuner.report.words.numbers import (
     duration_text,
     metric_text,
     number_of,
-    objective_text,
 )
 from tuner.report.words.shell import shell_command
 from tuner.spec.kept.snapshot import sweep_from_snapshot
@@ -98,8 +96,9 @@ def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
             }
             for key, title in SECTIONS
         ],
-        "finalists": list(_finalists(analysis)),
-        "front": _front(analysis),
+        "finalists": list(finalist_rows(analysis)),
+        "front": front_table(analysis),
+        "baselines": list(baseline_rows(analysis)),
         "failures": _failures(analysis),
         "cost": list(_cost(analysis)),
         "choice": _choice(analysis),
@@ -156,57 +155,6 @@ def _tiles(analysis: Analysis) -> Iterable[dict[str, str]]:
             "note": f"{count_text(smallest.num_parameters)} parameters, "
             f"{metric_text(smallest.value, metric=study.metric)}",
         }
-
-
-def _finalists(analysis: Analysis) -> Iterable[dict[str, object]]:
-    finals, metric = analysis.finals, analysis.study.metric
-    if finals is None:
-        return
-    for finalist in finals.finalists:
-        yield {
-            "trial": finalist.record.number,
-            "search": metric_text(finalist.search_value, metric=metric),
-            "mean": metric_text(finalist.mean, metric=metric),
-            "interval": _interval_text(finalist, metric),
-            "spread": metric_text(finalist.sd, metric=metric),
-            "each_seed": ", ".join(metric_text(v, metric=metric) for v in finalist.values),
-            "verdict": "chosen" if finalist is finals.winner else "may be as good" if finalist.tied else "worse",
-            "chosen": finalist is finals.winner,
-        }
-
-
-def _front(analysis: Analysis) -> dict[str, Any] | None:
-    """The Pareto front as a table: its columns and its rows."""
-    front, metric = analysis.front, analysis.study.metric
-    if front is None:
-        return None
-    sure = {True: "yes", False: "cannot be told", None: "–"}
-    rows = []
-    for member in front.members:
-        record = member.record
-        interval = analysis.statistics.intervals.get(record.number)
-        rows.append(
-            [
-                record.number,
-                metric_text(record.value, metric=metric),
-                _range_text(interval, metric),
-                *(objective_text(o.name, record.objectives[o.name]) for o in front.objectives),
-                "–" if member.lead is None else difference_text(member.lead, metric=metric),
-                sure[member.is_sure],
-            ]
-        )
-    names = [f"dev {metric}", "95 % interval", *(o.name for o in front.objectives)]
-    return {"columns": ["trial", *names, "lead over the next", "a real lead?"], "rows": rows}
-
-
-def _interval_text(finalist: Finalist, metric: str) -> str:
-    return _range_text(finalist.interval, metric)
-
-
-def _range_text(interval: Interval | None, metric: str) -> str:
-    if interval is None:
-        return "–"
-    return f"{metric_text(interval.low, metric=metric)} to {metric_text(interval.high, metric=metric)}"
 
 
 def _failures(analysis: Analysis) -> list[dict[str, object]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from tuner.imports import require
+from tuner.records import Json
 from tuner.report.certainty.choice import final_choice
 from tuner.report.words.escape import markdown_cell, spreadsheet_cell, visible
 from tuner.report.words.numbers import metric_text, value_text
@@ -40,10 +41,12 @@ def to_tsv(frame: pd.DataFrame, study: StudyData) -> str:
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
-def to_json(frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] = ()) -> str:
+def to_json(
+    frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] = (), baselines: Sequence[Mapping[str, Json]] = ()
+) -> str:
     """An object with the study's name and objective, `best`, and `trials`: one object for each row; null for missing.
 
-    With `lines` it has a `summary` too.
+    With `lines` it has a `summary` too, and with baselines these.
     """
     choice, (state, reason) = final_choice(study), state_of(study)
     rows = [{str(name): _plain(cell) for name, cell in row.items()} for row in frame.to_dict(orient="records")]
@@ -55,6 +58,7 @@ def to_json(frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] = ())
         "reason": reason,
         "best": None if choice is None else {"trial": choice.record.number, "why": choice.why},
         **({"summary": list(lines)} if lines else {}),
+        **({"baselines": list(baselines)} if baselines else {}),
         "trials": rows,
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

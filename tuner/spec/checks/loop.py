@@ -38,6 +38,9 @@ def check_loop(spec: SweepSpec, findings: Findings) -> None:
         if getattr(spec.training, name) != default:
             rule = f"has no effect with {spec.loop}"
             findings.error(("training", name), rule, remedy=f"remove it; your {spec.loop} trains", at_key=True)
+    if spec.baselines not in ("auto", "off"):
+        rule = f"cannot be trained with {spec.loop}, whose examples and predictions are its own"
+        findings.error(("baselines",), rule, remedy="remove it", got="", at_key=True)
     if spec.trainer is not None:
         _check_trainer(spec, spec.trainer, findings)
     if spec.command is not None:

@@ -1,0 +1,113 @@
+"""Simple models beside the winner: by how much it leads them, on the same dev examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tuner.diagnose.intervals import Interval
+from tuner.paths import StudyPaths
+from tuner.records import Json, TrialRecord
+from tuner.report.certainty.dev_scores import DevScores, load_array, scores_of
+from tuner.spec.known.baselines import BASELINES
+from tuner.spec.known.metrics import METRICS
+from tuner.store.facts import BASELINES_KEY
+from tuner.store.study_data import StudyData
+
+_QUANTILE = 1.96
+_BEST = -1
+"""What stands for the best trial among the baselines' numbers."""
+Standing = Literal["better", "as good", "worse", "not known"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """A simple model on the dev set."""
+
+    name: str
+    value: float
+    """Its dev metric."""
+    interval: Interval | None = None
+    """What other dev sets of this size would make of it; None if that is not known."""
+    lead: float | None = None
+    """By how much the best trial is better, its luck taken off; negative where it is worse."""
+    lead_interval: Interval | None = None
+    standing: Standing = "not known"
+    """As compared with the best trial."""
+    examples: int = 0
+    """Training examples that it was fitted to."""
+    seconds: float = 0.0
+    """Of a processor."""
+
+    def to_json(self) -> dict[str, Json]:
+        def ends(interval: Interval | None) -> Json:
+            return None if interval is None else [interval.low, interval.high]
+
+        return {
+            "name": self.name, "dev": self.value, "interval": ends(self.interval), "standing": self.standing,
+            "lead_of_best": self.lead, "lead_interval": ends(self.lead_interval), "examples": self.examples,
+            "seconds": self.seconds,
+        }  # fmt: skip
+
+
+def _stored(study: StudyData) -> dict[str, Mapping[str, Json]]:
+    """What the study remembers of its baselines, the simplest first; of other data nothing."""
+    found, data = study.facts.get(BASELINES_KEY) or {}, study.facts.get("data") or {}
+    known = [name for name in BASELINES if name in found and found[name].get("sha256") == data.get("sha256")]
+    return {name: found[name] for name in known}
+
+
+def failed_baselines(study: StudyData) -> dict[str, str]:
+    """Why some could not be trained, by their names."""
+    return {name: str(facts["failed"]) for name, facts in _stored(study).items() if "failed" in facts}
+
+
+def baselines_of(
+    study: StudyData, paths: StudyPaths | None, *, best: TrialRecord | None, luck: float
+) -> tuple[Baseline, ...]:
+    """The baselines of a study, the simplest first.
+
+    Args:
+        study: The study.
+        paths: Where dev predictions lie; None if there are none.
+        best: The final choice, which they are compared with.
+        luck: By how much its dev metric is taken to be too good.
+    """
+    known = {name: facts for name, facts in _stored(study).items() if "value" in facts}
+    plain = [
+        Baseline(
+            name=name, value=facts["value"], examples=facts.get("examples", 0), seconds=facts.get("seconds", 0.0)
+        )
+        for name, facts in known.items()
+    ]  # fmt: skip
+    targets = None if paths is None else load_array(paths.dev_targets)
+    if not plain or paths is None or targets is None or len(targets) < 2 or study.metric not in METRICS:
+        return tuple(plain)
+    candidates = [(number, one.value, paths.baseline(one.name)) for number, one in enumerate(plain)]
+    if best is not None and best.value is not None:
+        candidates.insert(0, (_BEST, best.value, paths.trial(best.number).predictions))
+    scores = scores_of(candidates, metric=study.metric, targets=targets)
+    if scores is None:
+        return tuple(plain)
+    return tuple(
+        _compared(one, number, scores, sign=study.direction.sign, luck=luck) for number, one in enumerate(plain)
+    )
+
+
+def _compared(one: Baseline, number: int, scores: DevScores, *, sign: float, luck: float) -> Baseline:
+    """A baseline with its interval, and with what the best trial leads it by, as far as their predictions are there."""
+    if number not in scores.trials:
+        return one
+    own = scores.trials.index(number)
+    one = replace(one, interval=scores.interval(own))
+    if _BEST not in scores.trials:
+        return one
+    best = scores.trials.index(_BEST)
+    half = _QUANTILE * float((scores.samples[:, best] - scores.samples[:, own]).std())
+    measured = sign * float(scores.values[best] - scores.values[own])
+    lead = measured - luck
+    standing: Standing = "worse" if lead - half > 0 else "as good"
+    if measured + half < 0:  # the luck is an estimate: it makes no baseline better than a winner that it has not beaten
+        standing = "better"
+    return replace(one, lead=lead, lead_interval=Interval(lead - half, lead + half), standing=standing)
