@@ -57,6 +57,11 @@ def left_beside(folder: Path, *, named: Callable[[str], bool]) -> list[Path]:
     return [path for path, match in found if match and named(match["name"])]
 
 
+def prepared_data(results: Path) -> Path:
+    """Folder of the prepared data of all studies whose folders lie in this one."""
+    return results / ".data"
+
+
 def is_url(path: str) -> bool:
     """Whether this names something on a server, which as a path would be a folder called `s3:`."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path) is not None
@@ -206,6 +211,11 @@ class StudyPaths:
     def tables(self) -> Path:
         """Arrays that streamed tables were turned into, for all workers."""
         return self.folder / "tables"
+
+    @property
+    def prepared(self) -> Path:
+        """Data as they are trained on, for the workers of all studies beside this one."""
+        return prepared_data(self.folder.parent)
 
     @property
     def pending(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
 import socket
 import subprocess
@@ -28,6 +29,8 @@ from tuner.cli.report import report
 from tuner.cli.show import logs, show, sparkline
 from tuner.cli.status import status
 from tuner.cli.test import test as evaluate
+from tuner.data import kept
+from tuner.data.kept import made_for_all
 from tuner.diagnose.next_step import Evidence
 from tuner.errors import StorageError, StudyNotFoundError, TunerError, UsageError
 from tuner.paths import StudyPaths
@@ -308,6 +311,20 @@ def test_hostile_names_cannot_command_the_terminal(paths: StudyPaths, results: P
         assert "\x1b" not in said
         assert "\x07" not in said
         assert "\\x1b" in said
+
+
+def test_doctor_lists_prepared_data_and_removes_them(results: Path) -> None:
+    made_for_all(
+        lambda folder: (folder / "x").write_bytes(bytes(10**6)), key="a" * 32, within=results / ".data", made_of="t.csv"
+    )
+    said = call(doctor, "--results", results).stdout
+    assert "prepared data" in said
+    assert "1 MB of t.csv (a run uses it)" in said
+    assert call(doctor, "--clear-data", "--results", results).stderr == "1 copy is in use and stays\n"
+    os.close(kept._held.pop())
+    assert "1 MB of t.csv (tuner doctor --clear-data removes it)" in call(doctor, "--results", results).stdout
+    assert call(doctor, "--clear-data", "--results", results).stdout == "removed 1 MB of prepared data\n"
+    assert "prepared data" not in call(doctor, "--results", results).stdout
 
 
 def test_doctor_finds_the_study_sound_and_its_interrupted_trials(study: StudyPaths, results: Path) -> None:

@@ -11,6 +11,7 @@ import click
 
 from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import StorageError, TunerError, UsageError
+from tuner.paths import prepared_data
 from tuner.records import TrialState
 
 _LOW_DISK_BYTES = 1_000_000_000
@@ -35,18 +36,21 @@ _EXTRAS = ("psycopg", "optuna-dashboard", "pyarrow", "cmaes")
     metavar="JOURNAL FILE",
     help="Write all studies of an Optuna journal file into a new SQLite file.",
 )
+@click.option("--clear-data", is_flag=True, help="Remove the prepared copies of data that no run uses.")
 @location_options
 def doctor(
     study: str | None,
     backup: Path | None,
     repair: Path | None,
     convert: tuple[Path, Path] | None,
+    clear_data: bool,
     results: Path,
     store: str | None,
 ) -> int:
     """Check this machine: versions, devices, free disk; and STUDY, if given: its database, its interrupted trials.
 
-    Exit code 5 if the database is damaged. Nothing is changed; --backup, --repair and --convert write new files.
+    Exit code 5 if the database is damaged. Nothing is changed; --backup, --repair and --convert write new files, and
+    --clear-data removes what the next run that needs it makes anew.
 
     Example: tuner doctor digits --repair results/digits/mended.db
     """
@@ -54,6 +58,8 @@ def doctor(
         if study or backup or repair or store:
             raise UsageError("--convert takes all studies of a file: tuner doctor --convert JOURNAL FILE")
         return _convert(*convert)
+    if clear_data:
+        return _clear_data(results)
     if study is None:
         if backup or repair:
             raise UsageError("name the study whose database is meant: tuner doctor STUDY --backup FILE")
@@ -92,6 +98,15 @@ def _machine(results: Path) -> Iterator[tuple[str, str]]:
     folder = next(path for path in (results.absolute(), *results.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     yield "free disk", f"{free / 1e9:.1f} GB at {folder}{' (low)' if free < _LOW_DISK_BYTES else ''}"
+    yield from _prepared_data(results)
+
+
+def _prepared_data(results: Path) -> Iterator[tuple[str, str]]:
+    from tuner.data.kept import kept_folders
+
+    for kept in kept_folders(prepared_data(results)):
+        use = "a run uses it" if kept.in_use else "tuner doctor --clear-data removes it"
+        yield "prepared data", f"{kept.num_bytes / 1e6:,.0f} MB of {kept.made_of or 'a broken-off run'} ({use})"
 
 
 def _devices() -> list[str]:
@@ -137,6 +152,20 @@ def _check(location: Location) -> int:
     if pending:
         facts.append(("pending", f"{len(pending)} files in {location.paths.pending}; the next `tuner run` stores them"))
     _print(iter(facts))
+    return 0
+
+
+def _clear_data(results: Path) -> int:
+    from tuner.data.kept import kept_folders, remove_unused
+
+    within = prepared_data(results.resolve())
+    removed = remove_unused(within) if within.is_dir() else []
+    left = len(kept_folders(within))
+    click.echo(f"removed {sum(kept.num_bytes for kept in removed) / 1e6:,.0f} MB of prepared data")
+    if left:
+        click.echo(
+            f"{left} {'copy is' if left == 1 else 'copies are'} in use and {'stays' if left == 1 else 'stay'}", err=True
+        )
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,26 @@ from tuner.data.identity import require_same_data
 from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
 from tuner.data.parts import Parts, read_parts
 from tuner.data.preparation import Preparation, check_learnable, prepare
+from tuner.data.prepared import kept_data
 from tuner.data.shift import contrast, drawn_at_random, note_on_contrast, part_of
 from tuner.records import Json
 from tuner.spec.model import SweepSpec
 
 
 def load_training_data(
-    spec: SweepSpec, *, kept_in: Path | None = None, known: Mapping[str, Json] | None = None
+    spec: SweepSpec,
+    *,
+    kept_in: Path | None = None,
+    prepared_in: Path | None = None,
+    known: Mapping[str, Json] | None = None,
 ) -> TrainingData:
     """Read, split and prepare the data of a sweep; the same file, seed and settings always give the same tensors.
 
     Args:
         spec: The sweep file.
         kept_in: Folder for arrays of a table that is streamed, shared by the study's workers; temporary if None.
+        prepared_in: Folder for the prepared tensors of data that are not streamed, shared by all studies; if None they
+            are read anew.
         known: The facts of the data that a study was trained on, which these are to be.
 
     Raises:
@@ -38,6 +46,15 @@ def load_training_data(
         UserCodeError: the user's own function failed.
         MissingExtraError: the format needs a package that is not installed.
     """
+    if prepared_in is None:
+        return _loaded(spec, kept_in=kept_in, known=known)
+    found = kept_data(spec, lambda: _loaded(spec, kept_in=kept_in, known=known), within=prepared_in)
+    if known:
+        require_same_data(known, asdict(found.info), source=spec.data.source)
+    return found
+
+
+def _loaded(spec: SweepSpec, *, kept_in: Path | None, known: Mapping[str, Json] | None) -> TrainingData:
     parts = read_parts(spec.data, root=Path(spec.root), kept_in=kept_in)
     require_same_parts(parts, known, source=spec.data.source)
     preparation = prepare(parts.train, spec.data)

@@ -62,7 +62,8 @@ def open_task(
         load_object(spec.model.kind, root=Path(spec.root))
     if spec.model.init_from is not None:
         read_weights(Path(spec.root, spec.model.init_from))
-    data = load_training_data(spec, kept_in=None if paths is None else paths.tables)
+    kept_in, prepared_in = (None, None) if paths is None else (paths.tables, paths.prepared)
+    data = load_training_data(spec, kept_in=kept_in, prepared_in=prepared_in)
     try:
         task = Task(spec, data, device, device_name=place.device)
     except Exception as error:

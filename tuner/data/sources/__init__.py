@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -77,6 +78,26 @@ def read_contents(location: str, data: DataSpec, *, root: Path) -> Contents:
         return source.read(location, path, data, root)
     except OSError as error:
         raise DataError(f"{location} cannot be read: {error.strerror or error}") from error
+
+
+def files_of(data: DataSpec, *, root: Path) -> list[tuple[str, Path]] | None:
+    """All files that examples are read from, in order, each with its name beside or within what the sweep file names.
+
+    None where code of the user's, or of a library, has the examples.
+    """
+    found: list[tuple[str, Path]] = []
+    for location in (data.source, data.dev, data.test):
+        if location is None:
+            continue
+        path = (root / location).absolute()
+        source = next((s for s in SOURCES.values() if s.matches(location, path)), None)
+        if source is None or source in _WITHOUT_PATH or not path.exists():
+            return None
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        if source is idx:
+            files.append(idx.labels_path(path, data, root))
+        found += [(os.path.relpath(file, path.parent), file) for file in files]
+    return found
 
 
 def _near_files(path: Path) -> str:

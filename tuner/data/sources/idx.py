@@ -26,12 +26,12 @@ def matches(location: str, path: Path) -> bool:
 
 
 def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
-    labels_path = _labels_path(path, data, root)
-    inputs, labels = _mapped_idx(path) if data.stream else _read_idx(path), _read_idx(labels_path)
+    of_labels = labels_path(path, data, root)
+    inputs, labels = _mapped_idx(path) if data.stream else _read_idx(path), _read_idx(of_labels)
     if inputs.ndim < 2:
         raise DataError(f"{path.name} holds an array of shape {inputs.shape}; name the file of images, not of labels")
     if len(inputs) != len(labels):
-        raise DataError(f"{path.name} holds {len(inputs):,} images and {labels_path.name} {len(labels):,} labels")
+        raise DataError(f"{path.name} holds {len(inputs):,} images and {of_labels.name} {len(labels):,} labels")
     return Contents(
         train=Arrays(
             inputs=inputs,
@@ -43,7 +43,7 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
     )
 
 
-def _labels_path(path: Path, data: DataSpec, root: Path) -> Path:
+def labels_path(path: Path, data: DataSpec, root: Path) -> Path:
     """The file that `target:` names, else the one that is called like the images."""
     if isinstance(data.target, str):
         named = root / data.target

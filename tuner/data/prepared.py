@@ -1,0 +1,137 @@
+"""The prepared data of a sweep, kept on disk: made by one process, mapped by all, found again by the next start.
+
+A copy is named after the contents of the files that it was made of, the `data:` block and the code that prepares:
+studies share it, and nothing outdated is ever found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tuner.data.dataset import DataInfo, Fold, Split, TrainingData
+from tuner.data.file_hashes import FileHashes, stamp_of
+from tuner.data.kept import made_for_all
+from tuner.data.sources import files_of
+from tuner.errors import DataError
+from tuner.spec.model import SweepSpec
+
+log = logging.getLogger(__name__)
+
+_SMALLEST_BYTES = 8 << 20
+"""Of files; what is smaller is read as quickly as a copy would be."""
+_LIBRARIES = ("numpy", "pandas", "pyarrow", "pillow")
+"""What values may depend on, besides our code."""
+
+
+def kept_data(spec: SweepSpec, make: Callable[[], TrainingData], *, within: Path) -> TrainingData:
+    """The prepared data of a sweep, mapped from a copy where one can be kept.
+
+    Small files, what comes from code and what is streamed have none.
+
+    Args:
+        spec: The sweep file.
+        make: Reads, splits and prepares the data.
+        within: Folder for copies of all studies.
+
+    Raises:
+        TunerError: as `make`.
+    """
+    files = None if spec.data.stream else files_of(spec.data, root=Path(spec.root))
+    if not files:
+        return make()
+    try:
+        if sum(file.stat().st_size for _, file in files) < _SMALLEST_BYTES:
+            return make()
+        return _opened(_kept(spec, files, make, within=within))
+    except OSError as error:
+        log.warning(
+            "no prepared copy of %s can be kept in %s (%s): each worker reads the data by itself",
+            spec.data.source, within, error.strerror or error,
+        )  # fmt: skip
+    return make()
+
+
+def _kept(
+    spec: SweepSpec, files: Sequence[tuple[str, Path]], make: Callable[[], TrainingData], *, within: Path
+) -> Path:
+    """The folder of the copy."""
+    stamps = [stamp_of(file) for _, file in files]
+
+    def write(folder: Path) -> None:
+        log.info("%s is read, and kept prepared in %s", spec.data.source, within)
+        _write(make(), folder)
+        if [stamp_of(file) for _, file in files] != stamps:
+            raise DataError(f"{spec.data.source} changed while it was read; start again when it is written")
+
+    key = _key(spec, files, within=within)
+    return made_for_all(write, key=key, within=within, made_of=spec.data.source)
+
+
+def _key(spec: SweepSpec, files: Sequence[tuple[str, Path]], *, within: Path) -> str:
+    data = spec.data.model_dump(mode="json")
+    for name in ("source", "dev", "test"):  # where a file lies makes no difference, what it is called may be said
+        if data[name] is not None:
+            data[name] = Path(data[name]).name
+    with FileHashes(within / "hashes.json") as hashes:
+        contents = [(name, hashes.sha256(file)) for name, file in files]
+    return hashlib.sha256(repr((contents, data, _code_version())).encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=1)
+def _code_version() -> tuple[str, ...]:
+    """Of all that turns files into tensors."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return (digest.hexdigest(), *map(_version, _LIBRARIES))
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
+
+
+def _write(data: TrainingData, folder: Path) -> None:
+    for name, tensor in _tensors(data):
+        np.save(folder / f"{name}.npy", tensor.numpy())
+    (folder / "info.json").write_text(json.dumps(asdict(data.info)))
+
+
+def _tensors(data: TrainingData) -> Iterator[tuple[str, Tensor]]:
+    for name, split in (("train", data.train), ("dev", data.dev)):
+        yield f"{name}.inputs", split.inputs
+        yield f"{name}.targets", split.targets
+    for number, fold in enumerate(data.folds):
+        yield f"{number}.train", fold.train
+        yield f"{number}.dev", fold.dev
+
+
+def _opened(folder: Path) -> TrainingData:
+    def tensor(name: str) -> Tensor:
+        file = folder / f"{name}.npy"
+        # Written to, a page becomes this process's own: what a user's module does to its inputs stays with it.
+        return torch.from_numpy(np.load(file, mmap_mode="c"))
+
+    found: Mapping[str, Any] = json.loads((folder / "info.json").read_text())
+    info: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    folds = tuple(Fold(tensor(f"{n}.train"), tensor(f"{n}.dev")) for n in range(info["folds"]))
+    return TrainingData(
+        Split(tensor("train.inputs"), tensor("train.targets")),
+        Split(tensor("dev.inputs"), tensor("dev.targets")),
+        DataInfo(**info),
+        folds,
+    )
