@@ -164,6 +164,15 @@ class StudyPaths:
         return self.baselines / f"{name}.npy"
 
     @property
+    def test(self) -> Path:
+        """Folder of what was predicted of the test examples when they were last opened."""
+        return self.folder / "test"
+
+    def tested(self, name: str) -> Path:
+        """`targets`, like those of the dev examples; `predictions` of the final choice, and of baselines by name."""
+        return self.test / f"{name}.npy"
+
+    @property
     def leaderboard_csv(self) -> Path:
         return self.folder / "leaderboard.csv"
 
@@ -227,7 +236,7 @@ class StudyPaths:
         """All that is written for the study itself."""
         reports = (self.leaderboard_csv, self.leaderboard_md, self.leaderboard_json, self.report_html, self.plots)
         best = (self.best / name for name in ("", "params.yaml", "sweep.yaml", "weights.pt", "predict.py"))
-        trials = (self.trials, self.finalists, self.told, self.finalists_told, self.baselines)
+        trials = (self.trials, self.finalists, self.told, self.finalists_told, self.baselines, self.test)
         return (*self.database_files, self.log, self.dev_targets, *reports, *best, *trials, self.tables, self.pending)
 
     def check_places(self) -> None:

@@ -33,6 +33,20 @@ def load():
         time.sleep(600)
     return load_digits(return_X_y=True)
 """
+SECOND_HANGS = """
+import os, pathlib, time
+from sklearn.datasets import load_iris
+
+HERE = pathlib.Path(__file__).parent
+
+def load():
+    if (HERE / "loaded").exists():
+        (HERE / "hangs.tmp").write_text(str(os.getpid()))
+        (HERE / "hangs.tmp").replace(HERE / "hangs")
+        time.sleep(600)
+    (HERE / "loaded").touch()
+    return load_iris(return_X_y=True)
+"""
 APART = """
 import sys
 from tests.execute.processes import say_and_sleep
@@ -99,6 +113,21 @@ def test_a_command_that_is_killed_takes_its_process_along(
     left.append(int(said.read_text()))
     os.kill(command.pid, number)
     assert abs(wait_for(command)) in (number, 128 + number)
+    assert eventually(lambda: not marked(f"{MARK}={rig.folder}"), seconds=60.0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.deep)])
+def test_baselines_end_with_the_run_that_wanted_them(quick_rig: Rig, left: list[int], number: signal.Signals) -> None:
+    rig = quick_rig
+    (rig.folder / "mine.py").write_text(SECOND_HANGS)
+    rig.sweep(data={"source": "mine.py:load"}, search={"trials": 1}, baselines=["guess"])
+    run = rig.start("--workers", "1", engine="local")
+    said = rig.folder / "hangs"
+    assert eventually(said.exists)
+    left.append(int(said.read_text()))
+    rig.kill("coordinator", number)
+    run.wait()
+    assert eventually(lambda: not group(left[0]), seconds=60.0)
     assert eventually(lambda: not marked(f"{MARK}={rig.folder}"), seconds=60.0)
 
 

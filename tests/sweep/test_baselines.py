@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from tuner.cli.main import run_command_line
 from tuner.execute import beside
 from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths
@@ -158,8 +159,9 @@ def test_own_training_code_and_off_have_none(process: type[FakeProcess]) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("folds", [None, 3])
 def test_a_sweep_of_a_table_is_held_against_them(
-    tmp_path: Path, with_baselines: None, monkeypatch: pytest.MonkeyPatch, folds: int | None
-) -> None:
+    tmp_path: Path, with_baselines: None, quick_apart: None, monkeypatch: pytest.MonkeyPatch, folds: int | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     monkeypatch.setattr(beside, "_NICENESS", 0)
     for name in ("_LEAST_WAIT_SECONDS", "_MOST_WAIT_SECONDS"):
         monkeypatch.setattr(baselines, name, 3600.0)
@@ -188,3 +190,13 @@ def test_a_sweep_of_a_table_is_held_against_them(
     again = Lines()
     StudyRun(sweep, options, again, StopRequest()).run()
     assert not [line for line in again.lines if "baseline" in line]
+    assert run_command_line(["test", "s", "--results", str(tmp_path)]) == 0
+    assert "Baselines on the same test examples: guess " in capsys.readouterr().out
+    tested = read_study(paths, study="s")
+    stored = tested.facts["tests"][0]["baselines"]
+    predicted, targets = np.load(paths.tested("linear")), np.load(paths.tested("targets"))
+    assert stored["linear"]["value"] == pytest.approx((predicted.argmax(axis=1) == targets).mean())
+    guess, linear = Analysis(tested, paths).tested_baselines
+    assert linear.interval is not None
+    assert linear.interval.low == pytest.approx(stored["linear"]["interval"][0])
+    assert linear.lead == pytest.approx(tested.facts["tests"][0]["value"] - linear.value)

@@ -15,9 +15,11 @@ from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import DataError, TunerError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from tuner.paths import StudyPaths
     from tuner.records import Json, Params
+    from tuner.spec.known.baselines import BaselineName
     from tuner.spec.model import SweepSpec
     from tuner.store.study_data import StudyData
 
@@ -37,7 +39,10 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
     second call prints what was stored: a test set that helps to choose is a dev set.
     """
     from tuner.cli.command_line import outdated_test_of
+    from tuner.report.analysis import Analysis
+    from tuner.report.words.escape import visible
     from tuner.report.words.numbers import metric_text, moment_text
+    from tuner.report.worth import baselines_on_test
     from tuner.store.reader import read_study
 
     location = locate(study, results=results, store=store)
@@ -59,6 +64,8 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
             f"test {data.metric} {value}, 95 % interval {low} to {high}, "
             f"{found['examples']} examples, trial {found['trial']}, {moment_text(found['at'])}{use}"
         )
+    for line in baselines_on_test(Analysis(replace(data, facts={**data.facts, "tests": tests}), location.paths)):
+        click.echo(visible(line))
     if len(tests) > 1:
         click.echo(f"the test set was used {len(tests)} times: only the first figure is unbiased", err=True)
     if outdated := outdated_test_of(replace(data, facts={**data.facts, "tests": tests}), location):
@@ -71,6 +78,7 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
     from tuner.cli.command_line import study_command
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
+    from tuner.report.certainty.baselines import baselines_of
     from tuner.report.certainty.choice import final_choice
     from tuner.store.book import utc_now
     from tuner.store.study_data import sweep_of
@@ -96,14 +104,20 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
         )
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=choice.record)
     known, seed = data.facts["data"], record.seed or 0
-    found = run_apart(_evaluate, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, known, seed)
+    names = [one.name for one in baselines_of(data, None, best=None, luck=0.0)]
+    found = run_apart(
+        _evaluate, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, known, seed, names, location.paths
+    )
     return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
 
 
 def _evaluate(
-    spec: SweepSpec, params: Params, weights_path: Path, known: Mapping[str, Json], seed: int
-) -> dict[str, Any]:
-    """Value, interval and seconds of stored weights on the test set, if the data are those that are known.
+    spec: SweepSpec, params: Params, weights_path: Path, known: Mapping[str, Json], seed: int,
+    names: Sequence[BaselineName], paths: StudyPaths,
+) -> dict[str, Any]:  # fmt: skip
+    """Value, interval and seconds of stored weights, and of baselines, on the test set, if the data are those known.
+
+    What they predict is left in the study's folder.
 
     Raises:
         StudyMismatchError: they are not.
@@ -114,6 +128,8 @@ def _evaluate(
 
     from tuner.data.load import load_training_data
     from tuner.data.test_set import load_test_split
+    from tuner.execute.baselines import outputs_on
+    from tuner.execute.training import write_predictions, write_targets
     from tuner.models.packed import trained_weights
     from tuner.train.after.evaluate import outputs_of, resampled_interval, score
     from tuner.train.task import Task
@@ -124,14 +140,22 @@ def _evaluate(
     split = load_test_split(spec, known=known)
     with trained_weights(weights_path) as weights:
         outputs = outputs_of(task, params, weights, split, seed=seed)
-    value = float(score(task, outputs, split).metric[0])
-    low, high = resampled_interval(task, outputs, split.targets, value=value, resamples=_RESAMPLES)
-    return {
-        "value": value,
-        "interval": [low, high],
-        "examples": len(split),
-        "seconds": round(time.perf_counter() - began, 3),
-    }
+
+    def scored(outputs: torch.Tensor, name: str) -> dict[str, Any]:
+        value = float(score(task, outputs, split).metric[0])
+        low, high = resampled_interval(task, outputs, split.targets, value=value, resamples=_RESAMPLES)
+        write_predictions(task.predictions(outputs), paths.tested(name))
+        return {"value": value, "interval": [low, high]}
+
+    write_targets(task, split.targets, paths.tested("targets"))
+    found = scored(outputs, "predictions") | {"examples": len(split)}
+    baselines: dict[str, Any] = {}
+    for name in names:
+        try:
+            baselines[name] = scored(outputs_on(split, name, task), name)
+        except (TimeoutError, MemoryError) as error:
+            baselines[name] = {"failed": str(error) or "there is too little memory"}
+    return {**found, "baselines": baselines, "seconds": round(time.perf_counter() - began, 3)}
 
 
 def _remember(data: StudyData, location: Location, tests: list[dict[str, Any]]) -> None:

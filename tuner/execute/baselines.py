@@ -22,11 +22,11 @@ from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.signals import leave_to_coordinator
+from tuner.execute.training import write_predictions
 from tuner.paths import StudyPaths
 from tuner.records import Json
 from tuner.spec.known.baselines import BaselineName
 from tuner.spec.model import SweepSpec
-from tuner.train.loop.artefacts import replacing
 from tuner.train.program import copied_chunks
 from tuner.train.task import Task
 
@@ -79,14 +79,23 @@ def _trained(name: BaselineName, task: Task, paths: StudyPaths) -> dict[str, Jso
             fitted = _Fitted(name, task)
             outputs = fitted.on_dev()
             scores = task.dev_scores(outputs)
-        with replacing(paths.baseline(name)) as path, path.open("wb") as file:
-            np.save(file, task.predictions(outputs).numpy().astype(np.float32))
+        write_predictions(task.predictions(outputs), paths.baseline(name))
     except Exception as error:
         return {"failed": _line(error)}
     value, loss = (float(np.mean([getattr(s, of) for s in scores])) for of in ("metric", "loss"))
     return {
         "value": value, "loss": loss, "examples": fitted.examples, "seconds": time.process_time() - began,
     }  # fmt: skip
+
+
+def outputs_on(split: Split, name: BaselineName, task: Task) -> Tensor:
+    """Outputs of a baseline for other examples, fitted once more: it is the same each time.
+
+    Raises:
+        TimeoutError: it took too long.
+    """
+    with _within(_MOST_CPU_SECONDS):
+        return _Fitted(name, task).on(split)
 
 
 class _Fitted:

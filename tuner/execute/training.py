@@ -126,13 +126,22 @@ def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:
     """Leave the dev targets beside the trials' predictions, for reports that compare the two."""
     if isinstance(task, OwnTask):
         return  # nor does own code leave predictions
-    targets = task.data.dev.targets
+    write_targets(task, task.data.dev.targets, paths.dev_targets)
+
+
+def write_targets(task: Task, targets: torch.Tensor, to: Path) -> None:
+    """Write targets as a reader of predictions wants them: in their own units."""
     if task.info.task == "regression":
         targets = task.predictions(targets)
     if task.info.task == "multi_label":
         targets = targets.to(torch.uint8)  # by which a reader tells labels from numbers
-    with replacing(paths.dev_targets) as path, path.open("wb") as file:
-        np.save(file, targets.cpu().numpy())
+    write_predictions(targets, to)
+
+
+def write_predictions(predictions: torch.Tensor, to: Path) -> None:
+    """Write an array beside its place, and move it there."""
+    with replacing(to) as path, path.open("wb") as file:
+        np.save(file, predictions.cpu().numpy())
 
 
 def _room(device: torch.device) -> dict[str, float]:

@@ -21,7 +21,7 @@ from tuner.diagnose.next_step import Evidence, Step, bounds_worth_moving, next_s
 from tuner.paths import StudyPaths
 from tuner.ranking import num_winners, trials_apart
 from tuner.records import EpochResult, TrialRecord
-from tuner.report.certainty.baselines import Baseline, baselines_of
+from tuner.report.certainty.baselines import Baseline, baselines_of, tested_baselines
 from tuner.report.certainty.choice import Choice, final_choice, outdated_test, stored_tests
 from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
@@ -120,6 +120,11 @@ class Analysis:
     def baselines(self) -> tuple[Baseline, ...]:
         """Simple models on the same dev examples, the simplest first."""
         return baselines_of(self.study, self.paths, best=self.best, luck=self.luck)
+
+    @cached_property
+    def tested_baselines(self) -> tuple[Baseline, ...]:
+        """The same on the test examples, once these were opened."""
+        return tested_baselines(self.study, self.paths)
 
     @cached_property
     def _reached(self) -> Reached | None:

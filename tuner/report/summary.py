@@ -14,7 +14,7 @@ from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores
 from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
-from tuner.report.worth import baselines_in_words
+from tuner.report.worth import baselines_in_words, baselines_on_test
 from tuner.store.standing import state_of, what_is_left
 from tuner.store.study_data import StudyData
 
@@ -279,6 +279,7 @@ def _tests(analysis: Analysis) -> Iterator[str]:
         yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {moment}."
     if len(tests) > 1:
         yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
+    yield from baselines_on_test(analysis)
     if outdated := outdated_test(analysis.study):
         yield f"{outdated[0].upper()}{outdated[1:]}."
 

@@ -75,6 +75,15 @@ _TEST = whole(
 BASELINES_KEY = "baselines"
 """The fact that has what each baseline reached on the dev set, by its name."""
 _BASELINE = parts(value=finite, loss=finite, examples=count, seconds=finite, failed=text, sha256=text)
+_TESTED = mapping_of(parts(value=number, interval=list_of(number, length=2), failed=text))
+
+
+def _test(value: Json, name: str) -> None:
+    """One use of the test set, with what baselines reach there as far as there are any."""
+    _TEST(value, name)
+    parts(baselines=_TESTED)(value, name)
+
+
 _STUDY: Mapping[str, Shape] = {
     "sweep": _SWEEP,
     "root": text,
@@ -84,7 +93,7 @@ _STUDY: Mapping[str, Shape] = {
     "weights": text,
     "command": text,
     "elapsed_seconds": finite,
-    "tests": list_of(_TEST),
+    "tests": list_of(_test),
     BASELINES_KEY: mapping_of(_BASELINE),
 }
 

@@ -123,7 +123,15 @@ def versions() -> dict[str, str]:
 def set_aside(paths: StudyPaths) -> None:
     """Move an earlier study's files, and results that wait for it, out of the way, under names with the time."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    for path in (paths.trials, paths.finalists, paths.told, paths.finalists_told, paths.baselines, paths.pending):
+    for path in (
+        paths.trials,
+        paths.finalists,
+        paths.told,
+        paths.finalists_told,
+        paths.baselines,
+        paths.test,
+        paths.pending,
+    ):
         if path.exists():
             path.rename(path.with_name(f"{path.name}.{stamp}"))
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
 from tuner.records import Json, TrialRecord
+from tuner.report.certainty.choice import stored_tests
 from tuner.report.certainty.dev_scores import DevScores, load_array, scores_of
 from tuner.spec.known.baselines import BASELINES
 from tuner.spec.known.metrics import METRICS
@@ -75,18 +80,47 @@ def baselines_of(
         luck: By how much its dev metric is taken to be too good.
     """
     known = {name: facts for name, facts in _stored(study).items() if "value" in facts}
+    own = None if paths is None or best is None else (best.value, paths.trial(best.number).predictions)
+    place = None if paths is None else paths.baseline
+    return _beside(study, known, own, place, None if paths is None else load_array(paths.dev_targets), luck=luck)
+
+
+def tested_baselines(study: StudyData, paths: StudyPaths | None) -> tuple[Baseline, ...]:
+    """The same on the test examples, as they were opened last; nothing before, or if no baseline was asked."""
+    tests = stored_tests(study)
+    if not tests or paths is None:
+        return ()
+    found = tests[-1].get("baselines") or {}
+    known: dict[str, Mapping[str, Json]] = {name: found[name] for name in BASELINES if "value" in found.get(name, {})}
+    own = (tests[-1]["value"], paths.tested("predictions"))
+    return _beside(study, known, own, paths.tested, load_array(paths.tested("targets")), luck=0.0)
+
+
+def _beside(
+    study: StudyData, known: Mapping[str, Mapping[str, Json]], own: tuple[float | None, Path] | None,
+    place: Callable[[str], Path] | None, targets: NDArray[np.generic] | None, *, luck: float,
+) -> tuple[Baseline, ...]:  # fmt: skip
+    """Baselines with their intervals and the winner's leads, as far as predictions are there.
+
+    Args:
+        study: The study.
+        known: The `value` of each, and what else is remembered.
+        own: The winner's metric, and its predictions.
+        place: Where those of a baseline lie.
+        targets: What was to be predicted.
+        luck: By how much the winner's metric is taken to be too good.
+    """
     plain = [
         Baseline(
             name=name, value=facts["value"], examples=facts.get("examples", 0), seconds=facts.get("seconds", 0.0)
         )
         for name, facts in known.items()
     ]  # fmt: skip
-    targets = None if paths is None else load_array(paths.dev_targets)
-    if not plain or paths is None or targets is None or len(targets) < 2 or study.metric not in METRICS:
+    if not plain or place is None or targets is None or len(targets) < 2 or study.metric not in METRICS:
         return tuple(plain)
-    candidates = [(number, one.value, paths.baseline(one.name)) for number, one in enumerate(plain)]
-    if best is not None and best.value is not None:
-        candidates.insert(0, (_BEST, best.value, paths.trial(best.number).predictions))
+    candidates = [(number, one.value, place(one.name)) for number, one in enumerate(plain)]
+    if own is not None and own[0] is not None:
+        candidates.insert(0, (_BEST, own[0], own[1]))
     scores = scores_of(candidates, metric=study.metric, targets=targets)
     if scores is None:
         return tuple(plain)
