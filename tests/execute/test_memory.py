@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,3 +130,43 @@ def test_a_capture_that_ends_in_an_error_since_memory_ran_out_is_out_of_memory()
         failing_capture()
     assert is_out_of_memory(raised.value)
     assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+
+
+TRIALS_UNDER_A_LIMIT = """
+import gc, json, re, resource, sys
+from pathlib import Path
+from tests.contracts.executor_contract import drain, ends
+from tests.execute.sweeps import make_job, small_sweep
+from tuner.execute.inline import InlineExecutor
+from tuner.paths import StudyPaths
+
+folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+executor = InlineExecutor(small_sweep(epochs=2, **settings), StudyPaths(folder))
+gc.collect()
+gc.disable()
+for trial in range(6):
+    job = make_job(folder, trial, to_epoch=2)
+    executor.submit([job])
+    print(type(ends(drain(executor, [job]))[trial]).__name__)
+    if trial == 0:
+        peak = 1024 * int(re.search(r"VmPeak:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+        resource.setrlimit(resource.RLIMIT_AS, (peak + 2**26, peak + 2**26))
+"""
+"""The first trial says how much address space one takes. The others have 64 MiB more, of which half are for checkpoints
+that are remembered, and nobody looks for garbage."""
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the address space is told by Linux")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden_units": 768, "hidden_layers": 4, "norm": "batch"},
+        {"hidden_units": 768, "hidden_layers": 4, "norm": "layer", "residual": True},
+        {"model": "cnn", "channels": 64, "hidden_units": 512},
+    ],
+)
+def test_trials_of_one_shape_take_no_more_memory_than_the_first(settings: dict[str, object], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TRIALS_UNDER_A_LIMIT, str(tmp_path), json.dumps(settings)]
+    found = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
+    assert found.stdout.split() == ["TrialFinished"] * 6, found.stderr[-2000:]

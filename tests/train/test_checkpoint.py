@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import struct
+import tracemalloc
 import unittest.mock
 from collections.abc import Callable
 from dataclasses import replace
@@ -98,6 +99,30 @@ def test_it_is_synced_when_a_second_of_training_would_be_lost_with_it(
         found.append(len(synced))
     assert found == [0, 0, 1, 1, 1, 2, 2]
     assert at == pytest.approx(2.4)
+
+
+def test_a_large_one_is_written_and_read_piece_by_piece(paths: TrialPaths) -> None:
+    size = 2**24
+    large = replace(checkpoint(), state={"parameters": torch.ones(size // 4), "moments": torch.zeros(size // 4)})
+    tracemalloc.start()
+    write_checkpoint(paths, large)
+    found = read_checkpoint(paths)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert same(found, large)
+    assert peak < size / 4, "the file was in memory as a whole"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_state_is_lent_where_it_is_all_of_its_memory(count: int, tmp_path: Path) -> None:
+    task = make_task()
+    program = task.program([task.member(job) for job in jobs(tmp_path, [{"learning_rate": 0.1}] * count)])
+    lent, copied = program.state(0, lent=True), program.state(0)
+    for name, tensor in lent.items():
+        assert torch.equal(tensor, copied[name])
+        assert tensor.untyped_storage().nbytes() == 4 * tensor.numel()  # a file holds whole memories
+    program.load_state(0, {name: tensor + 1 for name, tensor in copied.items()})
+    assert torch.equal(lent["parameters"], copied["parameters"]) == (count == 2)
 
 
 def test_the_one_before_is_kept(paths: TrialPaths) -> None:

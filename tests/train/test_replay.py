@@ -16,6 +16,7 @@ from tests.models.networks import cnns, mlps
 from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
 from tuner.models.layers import Network
+from tuner.train.replay import replay as module
 from tuner.train.replay.replay import ReplayedStep
 from tuner.train.replay.torchscript import _compiled
 
@@ -87,6 +88,14 @@ def test_python_no_longer_runs_once_a_step_is_recorded() -> None:
     state, _ = run(step, record_after=2)
     assert len(calls) == 3
     assert state.tolist() == [16.0, 19.0, 17.5]
+
+
+def test_a_step_with_a_large_state_is_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, recorded = run(arithmetic, record_after=2)
+    monkeypatch.setattr(module, "_MOST_STATE_BYTES", 8)
+    found, left = run(arithmetic, record_after=2)
+    assert torch.equal(found, expected)
+    assert (recorded.recorded, left.recorded) == (True, False)
 
 
 def test_steps_that_differ_in_sizes_only_are_compiled_once() -> None:

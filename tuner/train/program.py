@@ -177,8 +177,8 @@ class Program(Protocol):
         """
         ...
 
-    def state(self, row: int) -> RowState:
-        """A copy of one trial's state."""
+    def state(self, row: int, *, lent: bool = False) -> RowState:
+        """One trial's state: a copy, unless it is lent, which holds until the next step and is not to be changed."""
         ...
 
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:

@@ -7,14 +7,13 @@ Python values only, so that it loads with `weights_only=True` and a hostile file
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
@@ -32,6 +31,7 @@ _SYNC_SECONDS = 1.0
 long as a small network needs for some epochs; a process that is killed loses nothing either way."""
 
 _MAGIC = b"tuner-checkpoint-1 "
+_HEADER_BYTES = len(_MAGIC) + 64 + 1
 _COLUMNS = tuple(f.name for f in fields(EpochResult))
 _in_columns = attrgetter(*_COLUMNS)
 
@@ -85,14 +85,15 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
         "epoch_seconds": checkpoint.epoch_seconds,
         "synced_seconds": synced_seconds,
     }
-    body = io.BytesIO()
-    torch.save(values, body)
-    data = body.getvalue()
     with storing(paths.checkpoint):
         own_place(paths.new_checkpoint)
         paths.folder.mkdir(parents=True, exist_ok=True)
         with paths.new_checkpoint.open("wb") as file:
-            file.write(_MAGIC + hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+            file.write(bytes(_HEADER_BYTES))
+            body = _Summed(file)
+            torch.save(values, cast(IO[bytes], body))  # piece by piece: a large network's state is not there twice
+            file.seek(0)
+            file.write(_header(body.sha256))
             file.flush()
             if sync:
                 os.fsync(file.fileno())
@@ -102,8 +103,29 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
             fault_point("checkpoint_between")
         paths.new_checkpoint.replace(paths.checkpoint)
         fault_point("checkpoint_replaced")
-        _REMEMBERED.keep(paths.checkpoint, replace(checkpoint, synced_seconds=synced_seconds), num_bytes=len(data))
+        _REMEMBERED.keep(paths.checkpoint, replace(checkpoint, synced_seconds=synced_seconds), num_bytes=body.num_bytes)
     return synced_seconds
+
+
+class _Summed:
+    """A file that is written from here on, and the SHA-256 of what is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.num_bytes = 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.num_bytes += len(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _header(sha256: hashlib._Hash) -> bytes:
+    return _MAGIC + sha256.hexdigest().encode() + b"\n"
 
 
 def read_checkpoint(paths: TrialPaths) -> Checkpoint | None:
@@ -121,12 +143,14 @@ def read_checkpoint(paths: TrialPaths) -> Checkpoint | None:
 
 
 def _read(path: Path) -> Checkpoint:
-    header, separator, data = path.read_bytes().partition(b"\n")
-    if not separator or not header.startswith(_MAGIC):
-        raise ValueError("no header of a checkpoint")
-    if hashlib.sha256(data).hexdigest().encode() != header.removeprefix(_MAGIC):
-        raise ValueError("the checksum does not match")
-    values = torch.load(io.BytesIO(data), weights_only=True)
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+        if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+            raise ValueError("no header of a checkpoint")
+        if _header(hashlib.file_digest(file, "sha256")) != header:
+            raise ValueError("the checksum does not match")
+        file.seek(_HEADER_BYTES)
+        values = torch.load(file, weights_only=True)
     if not isinstance(values, dict):
         raise ValueError(f"it holds a {type(values).__name__}")
     found = Checkpoint(
@@ -173,7 +197,10 @@ class _Remembered:
     def keep(self, path: Path, checkpoint: Checkpoint, *, num_bytes: int) -> None:
         """Remember what has just been written, and forget what was written long ago."""
         self._found.pop(path, None)
-        self._found[path] = (_stamp(path), checkpoint, num_bytes)
+        if num_bytes > self._most_bytes:
+            return
+        state = {name: tensor.clone() for name, tensor in checkpoint.state.items()}
+        self._found[path] = (_stamp(path), replace(checkpoint, state=state), num_bytes)
         while self._found and sum(size for *_, size in self._found.values()) > self._most_bytes:
             del self._found[next(iter(self._found))]
 

@@ -164,7 +164,7 @@ class Run(Course):
         self.synced_seconds = write_checkpoint(
             self.paths,
             Checkpoint(
-                state=program.state(row),
+                state=program.state(row, lent=True),
                 state_format=program.state_format(row),
                 curve=tuple(self.curve),
                 step=self.step,

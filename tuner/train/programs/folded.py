@@ -64,7 +64,7 @@ class FoldedProgram:
     def outputs(self, inputs: Tensor) -> Tensor:
         return self.program.outputs(inputs)
 
-    def state(self, row: int) -> RowState:
+    def state(self, row: int, *, lent: bool = False) -> RowState:
         return joined_weights([self.program.state(r) for r in self._rows([row])])
 
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:

@@ -61,7 +61,7 @@ class PlainProgram:
     def outputs(self, inputs: Tensor) -> Tensor:
         return torch.stack([trial.outputs(inputs) for trial in self.trials])
 
-    def state(self, row: int) -> RowState:
+    def state(self, row: int, *, lent: bool = False) -> RowState:
         return self.trials[row].state()
 
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:

@@ -201,8 +201,8 @@ class RowProgram(ABC):
         rows |= {f"{best}{name}": t for name, t in self.best_buffers.items()}
         return rows | self.average.tensors
 
-    def state(self, row: int) -> RowState:
-        return {name: tensor[row].cpu().clone() for name, tensor in self._rows().items()}
+    def state(self, row: int, *, lent: bool = False) -> RowState:
+        return {name: _on_host(tensor[row], lent=lent) for name, tensor in self._rows().items()}
 
     @torch.no_grad()
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
@@ -233,3 +233,10 @@ class RowProgram(ABC):
     def _let_go(self) -> None:
         """Let go of all memory but the rows."""
         self._steps.clear()
+
+
+def _on_host(row: Tensor, *, lent: bool) -> Tensor:
+    """A row in memory of its own; a lent one that is all of its memory as it is, for a file holds whole memories."""
+    on_host = row.cpu()
+    is_alone = on_host.untyped_storage().nbytes() == on_host.numel() * on_host.element_size()
+    return on_host if is_alone and (lent or on_host.device != row.device) else on_host.clone()

@@ -22,6 +22,10 @@ from tuner.train.replay.torchscript import Script
 
 log = logging.getLogger(__name__)
 
+_MOST_STATE_BYTES = 2**26
+"""A step with more state is left to Python, whose share of it is small: to compare what kernels compute takes thrice
+the state, and a trial would be given up for want of memory that it needs at no other time."""
+
 
 class ReplayedStep:
     """A step that Python runs at first, and kernels or TorchScript once recording it pays."""
@@ -51,8 +55,9 @@ class ReplayedStep:
         self._reads = tuple(reads)
         self._state = tuple(state)
         self._num_trials = num_trials
-        self._kernels_after = kernels_after
-        self._script_after = script_after
+        is_small = sum(t.numel() * t.element_size() for t in state) <= _MOST_STATE_BYTES
+        self._kernels_after = kernels_after if is_small else None
+        self._script_after = script_after if is_small else None
         self._num_runs = 0
         self._replay: Callable[[Sequence[Tensor], int, int], None] | None = None
 

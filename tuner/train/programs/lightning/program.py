@@ -48,7 +48,7 @@ class LightningProgram:
             found.append(torch.cat(chunks))
         return torch.stack(found)
 
-    def state(self, row: int) -> RowState:
+    def state(self, row: int, *, lent: bool = False) -> RowState:
         fit = self._fits[row]
         weights = {f"module.{name}": t.detach().cpu().clone() for name, t in fit.module.state_dict().items()}
         best = {f"best.{name}": t.clone() for name, t in fit.best.items()}

@@ -129,9 +129,9 @@ class GroupedProgram:
     def _all_rows(self) -> range:
         return range(len(self.members))
 
-    def state(self, row: int) -> RowState:
+    def state(self, row: int, *, lent: bool = False) -> RowState:
         program, place = self._at(row)
-        return program.state(place)
+        return program.state(place, lent=lent)
 
     def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
         program, place = self._at(row)

@@ -129,7 +129,7 @@ class StackedProgram(RowProgram):
         for parameter, value in self.layout.unpack(self.best_KP[row].cpu(), network.parameters()).items():
             layer = network.layers[parameter.layer]
             plain = transposed_for_module(layer, value) if parameter.name == "weight" else value
-            found[f"{parameter.layer}.{parameter.name}"] = plain.contiguous().clone()
+            found[f"{parameter.layer}.{parameter.name}"] = plain.clone(memory_format=torch.contiguous_format)
         for name, tensor in self.best_buffers.items():
             layer = network.layers[int(name.partition(".")[0])]
             assert isinstance(layer, BatchNorm)
