@@ -7,6 +7,7 @@ read nothing but records.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -67,6 +68,10 @@ SPENT_SECONDS = "spent_seconds"
 """The fact of a trial that failed which holds its seconds up to then."""
 
 
+TRAIN_DEV_METRIC = "train_dev_metric"
+"""The fact of a finished trial that holds its metric on the train-dev part."""
+
+
 class FailureReason(StrEnum):
     """Why a trial failed; the first word of its record's `reason`."""
 
@@ -97,6 +102,8 @@ class DataInfo:
     """With folds, of all of them together."""
     num_test: int
     """Examples set aside for `tuner test`; they are counted, never loaded into a `TrainingData`."""
+    num_train_dev: int = 0
+    """Training examples that nothing is trained on, to tell variance from a mismatch of train and dev; mostly 0."""
     folds: int = 0
     """Of cross-validation; 0 if there is one dev set."""
     class_names: tuple[str, ...] = ()
@@ -311,6 +318,12 @@ class TrialRecord:
         """By how much it breaks the constraints, in shares of their bounds; 0 if it keeps them."""
         found = self.facts.get("violation")
         return float(found) if isinstance(found, int | float) else 0.0
+
+    @property
+    def train_dev_metric(self) -> float | None:
+        """Of its best epoch, on training examples that it was not trained on; None where none are held out."""
+        found = self.facts.get(TRAIN_DEV_METRIC)
+        return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
 
     @property
     def epochs(self) -> int:

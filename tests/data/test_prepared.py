@@ -21,6 +21,7 @@ from tuner.data.file_hashes import FileHashes
 from tuner.data.kept import kept_folders, remove_unused
 from tuner.data.load import load_training_data
 from tuner.errors import DataError, StudyMismatchError
+from tuner.spec.model import ObjectiveSpec
 
 ROWS = "".join(f"{i},{i * i % 7}.5,{'abc'[i % 3]},{i % 2}\n" for i in range(90))
 
@@ -86,6 +87,18 @@ def test_what_is_mapped_is_what_is_loaded(data: dict[str, Any], root: Path, with
     assert len(loads) == 2, "without a copy, and for it"
 
 
+@pytest.mark.slow
+def test_what_is_held_out_of_training_is_kept_too(root: Path, within: Path) -> None:
+    lines = [f"{i / 7},{i % 2}\n" for i in range(700)]
+    (root / "t.csv").write_text("a,y\n" + "".join(lines))
+    (root / "dev.csv").write_text("a,y\n" + "".join(lines[::7]))
+    whole = load_training_data(sweep(root, source="t.csv", dev="dev.csv"))
+    found = read(root, within, dev="dev.csv")
+    assert found.train_dev is not None
+    assert len(found.train_dev) == whole.info.num_train_dev == 70
+    assert same(found, whole)
+
+
 def test_a_module_that_writes_into_its_inputs_writes_into_no_copy(root: Path, within: Path) -> None:
     read(root, within).train.inputs.zero_()
     assert read(root, within).train.inputs.any()
@@ -103,6 +116,9 @@ def test_what_decides_how_data_are_prepared_is_part_of_their_name(root: Path, wi
     for data in variants:
         read(root, within, **data)
     assert len(loads) == len(kept_folders(within)) == len(variants)
+    by_another = sweep(root, source="t.csv").model_copy(update={"objective": ObjectiveSpec(metric="auroc")})
+    load_training_data(by_another, prepared_in=within)  # of which other notes are due
+    assert len(loads) == len(variants) + 1
 
 
 def test_another_version_of_the_code_prepares_anew(

@@ -38,6 +38,32 @@ def test_verdict_follows_ngs_recipe(train: float, dev: float, target: float, ver
     assert parts(train, dev, target=target).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("train", "train_dev", "dev", "verdict"),
+    [  # Ng's three cases, with a target error of 1 %
+        (0.99, 0.91, 0.90, Verdict.VARIANCE),
+        (0.99, 0.985, 0.90, Verdict.MISMATCH),
+        (0.90, 0.895, 0.88, Verdict.BIAS),
+        (0.90, 0.895, 0.80, Verdict.MISMATCH),  # the larger part comes first
+        (0.99, 0.98, 0.5, Verdict.MISMATCH),  # no better than a guess, since the two differ so much
+        (0.93, 0.83, 0.80, Verdict.BOTH),
+    ],
+)
+def test_held_out_training_examples_split_the_gap_into_variance_and_mismatch(
+    train: float, train_dev: float, dev: float, verdict: Verdict
+) -> None:
+    result = curve(1, lambda _: dev, train=lambda _: train)[0]
+    found = error_parts(
+        result, metric="accuracy", num_train=2000, num_dev=2000, target_error=0.01, guess_error=0.5,
+        train_dev=(train_dev, 2000),
+    )  # fmt: skip
+    assert found is not None
+    assert found.verdict is verdict
+    assert found.variance == pytest.approx(train - train_dev)
+    assert found.mismatch == pytest.approx(train_dev - dev)
+    assert found.target_error + found.bias + found.variance + found.mismatch == pytest.approx(found.dev_error)
+
+
 def test_parts_add_up_to_the_dev_error() -> None:
     found = parts(0.97, 0.93)
     assert found.target_error + found.bias + found.variance == pytest.approx(found.dev_error)

@@ -50,6 +50,16 @@ def test_variance_asks_for_regularisation_that_is_not_searched_yet() -> None:
     assert next_step(searched).key == "space.dropout"
 
 
+def test_a_mismatch_asks_for_other_data_and_for_no_regularisation() -> None:
+    result = curve(1, lambda _: 0.9, train=lambda _: 0.99)[0]
+    apart = error_parts(
+        result, metric="accuracy", num_train=5000, num_dev=5000, target_error=0.01, train_dev=(0.985, 5000)
+    )
+    step = next_step(replace(EVIDENCE, parts=apart))
+    assert (step.key, step.change[:57]) == ("data", "make the training examples more like the dev examples, or")
+    assert "10.0 % is above the 1.5 % of training examples that were held out" in step.why
+
+
 def test_variance_with_all_regularisation_searched_asks_for_data() -> None:
     step = next_step(replace(EVIDENCE, space=REGULARISED))
     assert "more training data" in step.change

@@ -31,6 +31,7 @@ class Planted:
     num_train: int = 600
     num_dev: int = 600
     metric: str = "accuracy"
+    train_dev: float | None = None
     right: frozenset[Verdict]
 
 
@@ -86,6 +87,12 @@ CASES = {
     "regression that a simple model shows to be under-fit": planted(
         Verdict.BIAS, train=0.9, dev=1.0, target=None, guess=2.0, possible=0.5, metric="rmse"
     ),
+    "mismatch": planted(Verdict.MISMATCH, train=0.02, train_dev=0.03, dev=0.15, target=0.02, num_dev=300),
+    "mismatch, unknown target": planted(Verdict.MISMATCH, train=0.05, train_dev=0.06, dev=0.2, target=None, guess=0.5),
+    "mismatch, regression": planted(
+        Verdict.MISMATCH, train=0.3, train_dev=0.33, dev=1.0, target=0.25, guess=2.0, metric="rmse"
+    ),
+    "given apart, but no mismatch": planted(Verdict.VARIANCE, train=0.0, train_dev=0.15, dev=0.15, target=0.02),
     "pure noise": planted(Verdict.NO_BETTER_THAN_A_GUESS, train=0.0, dev=0.5, target=None, guess=0.48),
 }  # fmt: skip
 
@@ -109,6 +116,14 @@ def simple_model(case: Planted, draw: np.random.Generator) -> Reached | None:
     return Reached("boosting", value, Interval(error - margin, error + margin))
 
 
+def held_out(case: Planted, draw: np.random.Generator) -> tuple[float, int] | None:
+    """The metric on held-out training examples, half as many as dev examples."""
+    if case.train_dev is None:
+        return None
+    count = case.num_dev // 2
+    return error_of(case.metric, measured(case.train_dev, count, case.metric, draw)), count
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_verdict_is_right_in_95_of_100_draws(name: str) -> None:
     case = CASES[name]
@@ -126,7 +141,7 @@ def test_the_verdict_is_right_in_95_of_100_draws(name: str) -> None:
         result = replace(curve(1, lambda _: 0.0)[0], dev_metric=best, train_metric=of_train)
         found = error_parts(
             result, metric=case.metric, num_train=case.num_train, num_dev=case.num_dev, target_error=case.target,
-            fitted=reached, guess_error=case.guess, reached=simple_model(case, draw),
+            fitted=reached, guess_error=case.guess, reached=simple_model(case, draw), train_dev=held_out(case, draw),
         )  # fmt: skip
         assert found is not None
         right += found.verdict in case.right

@@ -10,7 +10,7 @@ from tuner.paths import StudyPaths
 from tuner.records import TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.choice import current_test, final_choice
-from tuner.report.summary import summarise
+from tuner.report.summary import _verdict_text, summarise
 from tuner.store.study_data import StudyData
 
 
@@ -111,3 +111,26 @@ def test_facts_of_unexpected_shape_do_not_break_a_report() -> None:
         {"data": None},
     ):
         assert "Best: trial" in text(replace(simulate(trials=12, seed=0).study, facts=facts))
+
+
+def test_a_mismatch_is_told_with_its_three_parts(mixed: SimulatedStudy) -> None:
+    choice = final_choice(mixed.study)
+    assert choice is not None
+    best = choice.record.best
+    assert best is not None
+    measured = replace(best, train_metric=0.99, dev_metric=0.7)
+    records = [
+        replace(r, best=measured, facts={**r.facts, "train_dev_metric": 0.96})
+        if r.number == choice.record.number
+        else r
+        for r in mixed.study.records
+    ]
+    data = {**mixed.study.facts["data"], "num_train_dev": 300}
+    study = replace(mixed.study, records=tuple(records), finalists=(), facts={**mixed.study.facts, "data": data})
+    analysis = Analysis(study, None)
+    parts = analysis.parts[choice.record.number]
+    assert parts.verdict.value == "mismatch"
+    said = _verdict_text(parts, luck=0.0)
+    assert said.startswith(
+        "Mostly a mismatch of train and dev 26.0 % (dev 30.0 % against held-out train 4.0 %); variance "
+    )

@@ -102,8 +102,9 @@ def _print_data(found: Preflight) -> None:
 
     data = found.facts.data
     shape = "x".join(str(n) for n in data["input_shape"])
-    click.echo(f"data: {data['task']}, {data['num_train']} train, {data['num_dev']} dev, {data['num_test']} test "
-               f"examples of {shape}, {data['num_outputs']} outputs")  # fmt: skip
+    held_out = f"{data['num_train_dev']} train-dev, " if data.get("num_train_dev") else ""
+    click.echo(f"data: {data['task']}, {data['num_train']} train, {held_out}{data['num_dev']} dev, "
+               f"{data['num_test']} test examples of {shape}, {data['num_outputs']} outputs")  # fmt: skip
     for note in filter(None, [data["columns"], *data["notes"]]):
         click.echo(f"  {visible(note)}")
 

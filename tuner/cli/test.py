@@ -40,6 +40,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
     """
     from tuner.cli.command_line import outdated_test_of
     from tuner.report.analysis import Analysis
+    from tuner.report.summary import on_test_and_dev
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import metric_text, moment_text
     from tuner.report.worth import baselines_on_test
@@ -57,6 +58,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
         json.dump(tests, sys.stdout, indent=2)
         sys.stdout.write("\n")
         return
+    analysis = Analysis(replace(data, facts={**data.facts, "tests": tests}), location.paths)
     for number, found in enumerate(tests, start=1):
         value, low, high = (metric_text(v, metric=data.metric) for v in (found["value"], *found["interval"]))
         use = f" (use {number} of the test set)" if len(tests) > 1 else ""
@@ -64,11 +66,13 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
             f"test {data.metric} {value}, 95 % interval {low} to {high}, "
             f"{found['examples']} examples, trial {found['trial']}, {moment_text(found['at'])}{use}"
         )
-    for line in baselines_on_test(Analysis(replace(data, facts={**data.facts, "tests": tests}), location.paths)):
+        if said := on_test_and_dev(analysis, found):
+            click.echo(said)
+    for line in baselines_on_test(analysis):
         click.echo(visible(line))
     if len(tests) > 1:
         click.echo(f"the test set was used {len(tests)} times: only the first figure is unbiased", err=True)
-    if outdated := outdated_test_of(replace(data, facts={**data.facts, "tests": tests}), location):
+    if outdated := outdated_test_of(analysis.study, location):
         click.echo(outdated, err=True)
 
 

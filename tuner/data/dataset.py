@@ -54,3 +54,5 @@ class TrainingData:
     info: DataInfo
     folds: tuple[Fold, ...] = ()
     """Of cross-validation, if the sweep file asks for it."""
+    train_dev: Split | None = None
+    """Examples of the training distribution that nothing is trained on, where the dev examples may be of another."""

@@ -11,15 +11,17 @@ import numpy as np
 import torch
 
 from tuner.data.columns_in_words import columns_in_words, notes_on_columns
-from tuner.data.dataset import DataInfo, Fold, Split, TrainingData
-from tuner.data.examples import Examples
+from tuner.data.dataset import DataInfo, Fold, TrainingData
+from tuner.data.examples import TEST, Examples
 from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
 from tuner.data.identity import require_same_data
 from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
 from tuner.data.parts import Parts, read_parts
 from tuner.data.preparation import Preparation, check_learnable, prepare
 from tuner.data.prepared import kept_data
-from tuner.data.shift import contrast, drawn_at_random, note_on_contrast, part_of
+from tuner.data.shift import Contrast, contrast, note_on_contrast, note_on_test_inputs, part_of
+from tuner.data.stored import StoredRows
+from tuner.data.train_dev import hold_out
 from tuner.records import Json
 from tuner.spec.model import SweepSpec
 
@@ -55,16 +57,16 @@ def load_training_data(
 
 
 def _loaded(spec: SweepSpec, *, kept_in: Path | None, known: Mapping[str, Json] | None) -> TrainingData:
-    parts = read_parts(spec.data, root=Path(spec.root), kept_in=kept_in)
-    require_same_parts(parts, known, source=spec.data.source)
+    parts, found = _with_train_dev(read_parts(spec.data, root=Path(spec.root), kept_in=kept_in), spec)
+    _require_same_parts(parts, known, source=spec.data.source)
     preparation = prepare(parts.train, spec.data)
     check_learnable(parts.train, preparation)
     train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]), metric=spec.objective.metric)
     folds = tuple(Fold(torch.from_numpy(own), torch.from_numpy(other)) for own, other in parts.folds)
-    if not folds and not spec.data.stream:
-        info = _compared(info, parts, train, dev)
-    return TrainingData(train, dev, info, folds)
+    info = _with_contrasts(info, parts, preparation, found)
+    train_dev = None if parts.train_dev is None else preparation.apply(parts.train_dev)
+    return TrainingData(train, dev, info, folds, train_dev)
 
 
 def measure_training_part(spec: SweepSpec, *, known: Mapping[str, Json] | None = None) -> tuple[Examples, Preparation]:
@@ -74,10 +76,8 @@ def measure_training_part(spec: SweepSpec, *, known: Mapping[str, Json] | None =
         DataError: the data cannot be read or used.
         StudyMismatchError: they are not the data that are known.
     """
-    parts = read_parts(spec.data, root=Path(spec.root))
-    require_same_parts(parts, known, source=spec.data.source)
-    train = parts.train
-    return train, prepare(train, spec.data)
+    parts = parts_of_study(spec, known=known)
+    return parts.train, prepare(parts.train, spec.data)
 
 
 def read_dev_part(spec: SweepSpec) -> Examples:
@@ -89,7 +89,25 @@ def read_dev_part(spec: SweepSpec) -> Examples:
     return read_parts(spec.data, root=Path(spec.root)).dev
 
 
-def require_same_parts(parts: Parts, known: Mapping[str, Json] | None, *, source: str) -> None:
+def parts_of_study(spec: SweepSpec, *, known: Mapping[str, Json] | None) -> Parts:
+    """The examples of a sweep as read and split, if they are those that are known.
+
+    Raises:
+        DataError: the data cannot be read.
+        StudyMismatchError: they are not the data that are known.
+    """
+    parts, _ = _with_train_dev(read_parts(spec.data, root=Path(spec.root)), spec)
+    _require_same_parts(parts, known, source=spec.data.source)
+    return parts
+
+
+def _with_train_dev(parts: Parts, spec: SweepSpec) -> tuple[Parts, Contrast | None]:
+    """The parts with what `data.train_dev` holds out, and how well train and dev can be told apart."""
+    train, train_dev, found = hold_out(parts.train, parts.dev, spec.data)
+    return dataclasses.replace(parts, train=train, train_dev=train_dev), found
+
+
+def _require_same_parts(parts: Parts, known: Mapping[str, Json] | None, *, source: str) -> None:
     """Compare what was read with what a study was trained on, before anything is computed from it.
 
     Raises:
@@ -107,21 +125,40 @@ def _identity(parts: Parts) -> dict[str, Json]:
         "num_test": len(parts.test) if parts.test else 0,
         "class_names": parts.train.class_names,
         "target_names": parts.train.target_names,
-        "sha256": data_sha256(parts.train, parts.dev),
+        "num_train_dev": 0 if parts.train_dev is None else len(parts.train_dev),
+        "sha256": data_sha256(*(part for part in (parts.train, parts.dev, parts.train_dev) if part is not None)),
         "test_sha256": parts.test.sha256 if parts.test else None,
     }
 
 
-def _compared(info: DataInfo, parts: Parts, train: Split, dev: Split) -> DataInfo:
-    """Add whether train and dev examples can be told apart, where they were not drawn at random from one set."""
-    if drawn_at_random(parts.train, parts.dev):
-        return info
-    found = contrast(part_of(train, parts.train), part_of(dev, parts.dev))
-    if found is None or not found.material:
-        return info
+def _with_contrasts(info: DataInfo, parts: Parts, preparation: Preparation, found: Contrast | None) -> DataInfo:
+    """Add what a classifier tells apart: dev from train examples, and inputs of test examples that are given apart."""
     of_targets = info.target_names if info.task == "regression" else ("the class",)
     names = (*info.feature_names, *of_targets) if info.feature_names else ()
-    return dataclasses.replace(info, train_dev_auroc=found.auroc, notes=(*info.notes, note_on_contrast(found, names)))
+    notes = []
+    if found is not None and found.material:
+        notes.append(note_on_contrast(found, names, num_train_dev=info.num_train_dev))
+        info = dataclasses.replace(info, train_dev_auroc=found.auroc)
+    if test := _given_test_inputs(parts):
+        of_test = part_of(preparation.apply(test), test)
+        # Where dev is of one kind with train, what is told from the one is told from the other.
+        others = [("dev", parts.dev), *([("train", parts.train)] if info.train_dev_auroc is not None else [])]
+        for other, examples in others:
+            blank = dataclasses.replace(examples, targets=np.zeros_like(examples.targets))
+            told = contrast(part_of(preparation.apply(blank), blank), of_test)
+            if told is not None and told.material:
+                notes.append(note_on_test_inputs(told, info.feature_names, other=other))
+    return dataclasses.replace(info, notes=(*info.notes, *notes))
+
+
+def _given_test_inputs(parts: Parts) -> Examples | None:
+    """The inputs of test examples that are given apart; those of a random split cannot differ but by chance."""
+    apart = parts.train.parts is not None and parts.test is not None and not parts.folds
+    if not apart or isinstance(parts.train.numbers, StoredRows):
+        return None
+    assert parts.test is not None
+    test = parts.test.inputs_alone()
+    return test if test.parts is not None and bool((test.parts == TEST).all()) else None
 
 
 def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...], *, metric: str) -> DataInfo:

@@ -33,6 +33,10 @@ class _SealedExamples:
     def __len__(self) -> int:
         return len(self.input_hashes)
 
+    def inputs_alone(self) -> Examples:
+        """The examples with the same target for each, to ask whether their inputs are those of another distribution."""
+        return replace(self.__examples, targets=np.zeros_like(self.__examples.targets))
+
     def open_for_the_final_test(self) -> Examples:
         """The examples; a test of ours lets only `tuner.data.test_set` call this."""
         return self.__examples
@@ -46,6 +50,8 @@ class Parts:
     dev: Examples
     test: _SealedExamples | None
     notes: tuple[str, ...]
+    train_dev: Examples | None = None
+    """Examples of the training distribution that nothing is trained on; see `train_dev.py`."""
     folds: tuple[Positions, ...] = ()
     """Positions in `train`, which then holds all examples that are not for the test; `dev` repeats those of the
     folds' dev examples, one fold behind the other."""
@@ -75,7 +81,7 @@ def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None) -> Pa
         pool = examples.take(np.concatenate([train, dev]))
         folds = fold_positions(pool, folds=data.folds, seed=data.seed)
         of_folds = pool.take(np.concatenate([own for _, own in folds]))
-        return Parts(pool, of_folds, sealed, (*examples.notes, *notes), tuple(folds))
+        return Parts(pool, of_folds, sealed, (*examples.notes, *notes), folds=tuple(folds))
     return Parts(examples.take(train), examples.take(dev), sealed, (*examples.notes, *notes))
 
 

@@ -86,7 +86,8 @@ def _key(spec: SweepSpec, files: Sequence[tuple[str, Path]], *, within: Path) ->
             data[name] = Path(data[name]).name
     with FileHashes(within / "hashes.json") as hashes:
         contents = [(name, hashes.sha256(file)) for name, file in files]
-    return hashlib.sha256(repr((contents, data, _code_version())).encode()).hexdigest()[:32]
+    known = (contents, data, spec.objective.metric, _code_version())  # the data's notes are for a metric
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:32]
 
 
 @lru_cache(maxsize=1)
@@ -112,9 +113,10 @@ def _write(data: TrainingData, folder: Path) -> None:
 
 
 def _tensors(data: TrainingData) -> Iterator[tuple[str, Tensor]]:
-    for name, split in (("train", data.train), ("dev", data.dev)):
-        yield f"{name}.inputs", split.inputs
-        yield f"{name}.targets", split.targets
+    for name, split in (("train", data.train), ("dev", data.dev), ("train_dev", data.train_dev)):
+        if split is not None:
+            yield f"{name}.inputs", split.inputs
+            yield f"{name}.targets", split.targets
     for number, fold in enumerate(data.folds):
         yield f"{number}.train", fold.train
         yield f"{number}.dev", fold.dev
@@ -128,10 +130,15 @@ def _opened(folder: Path) -> TrainingData:
 
     found: Mapping[str, Any] = json.loads((folder / "info.json").read_text())
     info: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+    def split(name: str) -> Split:
+        return Split(tensor(f"{name}.inputs"), tensor(f"{name}.targets"))
+
     folds = tuple(Fold(tensor(f"{n}.train"), tensor(f"{n}.dev")) for n in range(info["folds"]))
     return TrainingData(
-        Split(tensor("train.inputs"), tensor("train.targets")),
-        Split(tensor("dev.inputs"), tensor("dev.targets")),
+        split("train"),
+        split("dev"),
         DataInfo(**info),
         folds,
+        split("train_dev") if info["num_train_dev"] else None,
     )

@@ -54,7 +54,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Contrast:
+class Contrast:
     """How well train and dev examples can be told apart."""
 
     auroc: float
@@ -92,7 +92,7 @@ def _stretches(times: Array) -> Groups:
     return (place * _STRETCHES // max(1, len(times))).astype(np.int64)
 
 
-def contrast(train: Part, dev: Part) -> _Contrast | None:
+def contrast(train: Part, dev: Part) -> Contrast | None:
     """Learn to tell the parts apart; None where there are too few examples or groups to learn from.
 
     The time that this takes does not grow with the number of examples or features.
@@ -113,7 +113,7 @@ def contrast(train: Part, dev: Part) -> _Contrast | None:
     ]
     auroc, error, used = max(found, key=lambda f: f[0] - _QUANTILE * f[1])
     half = _QUANTILE * error
-    return _Contrast(
+    return Contrast(
         auroc=auroc,
         low=max(0.0, auroc - half),
         high=min(1.0, auroc + half),
@@ -148,18 +148,35 @@ def _importances(model: ExtraTreesClassifier) -> Array:
     return np.nan_to_num(found)
 
 
-def note_on_contrast(found: _Contrast, names: Sequence[str]) -> str:
+def note_on_contrast(found: Contrast, names: Sequence[str], *, num_train_dev: int) -> str:
     """A sentence for the data's notes.
 
     Args:
-        found: A material contrast.
+        found: A material contrast of dev and train.
         names: Of the features; empty where they have none (pixels).
+        num_train_dev: Training examples that are held out to tell how much of the dev error comes of it; or 0.
     """
-    by = f", most by {', '.join(names[i] for i in found.telling)}" if names else ""
+    then = (
+        f"{num_train_dev:,} training examples are held out to tell how much of the dev error comes of that"
+        if num_train_dev
+        else "so part of the dev error is neither bias nor variance"
+    )
+    return f"{_told(found, names, 'dev', 'train')}: they come from different distributions, {then}"
+
+
+def note_on_test_inputs(found: Contrast, names: Sequence[str], *, other: str) -> str:
+    """A sentence on a material contrast of the test examples' inputs and those of another part."""
     return (
-        f"a classifier tells dev from train examples with AUROC {found.auroc:.2f} (95 % interval {found.low:.2f} to "
-        f"{found.high:.2f}){by}: they come from different distributions, so part of the dev error is neither bias nor "
-        "variance"
+        f"{_told(found, names, 'test', other)} by their inputs alone: the test set stands for another distribution, "
+        f"so that what is chosen on dev may do otherwise on it"
+    )
+
+
+def _told(found: Contrast, names: Sequence[str], one: str, other: str) -> str:
+    by = f", most by {', '.join(names[i] for i in found.telling if i < len(names))}" if names else ""
+    return (
+        f"a classifier tells {one} from {other} examples with AUROC {found.auroc:.2f} (95 % interval {found.low:.2f} "
+        f"to {found.high:.2f}){by}"
     )
 
 

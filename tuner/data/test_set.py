@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from tuner.data.dataset import Split
-from tuner.data.load import require_same_parts
-from tuner.data.parts import read_parts
+from tuner.data.load import parts_of_study
 from tuner.data.preparation import prepare
 from tuner.errors import DataError
 from tuner.records import Json
@@ -25,8 +23,7 @@ def load_test_split(spec: SweepSpec, *, known: Mapping[str, Json] | None = None)
         DataError: the sweep has no test part, or its data cannot be read.
         StudyMismatchError: the data are not those that are known.
     """
-    parts = read_parts(spec.data, root=Path(spec.root))
-    require_same_parts(parts, known, source=spec.data.source)
+    parts = parts_of_study(spec, known=known)
     if parts.test is None:
         raise DataError(
             "there are no test examples; give data.test a file, or data.split a share, as {train: 0.6, dev: 0.2, "

@@ -33,6 +33,8 @@ class Verdict(StrEnum):
     BOTH = "bias and variance"
     AT_TARGET = "at target"
     """The dev error is no worse than the target error."""
+    MISMATCH = "mismatch"
+    """The dev error is above that of held-out training examples: train and dev are of different distributions."""
     UNDECIDED = "undecided"
     """Neither part can be told from zero with so few examples."""
     BIAS_OR_NOISE = "bias or noise"
@@ -76,8 +78,13 @@ class ErrorParts:
     """Train error less target error: without a target, the most that it may be."""
     bias_interval: Interval
     variance: float
-    """Dev error less train error."""
+    """Train-dev error less train error; dev error less train error where no training examples are held out."""
     variance_interval: Interval
+    train_dev_error: float | None
+    """On held-out examples of the training distribution; None where there are none."""
+    mismatch: float
+    """Dev error less train-dev error; 0 where that is not known."""
+    mismatch_interval: Interval
     material: float
     """A part smaller than this is not worth acting on."""
     verdict: Verdict
@@ -108,6 +115,7 @@ def error_parts(
     fitted: float | None = None,
     guess_error: float | None = None,
     reached: Reached | None = None,
+    train_dev: tuple[float, int] | None = None,
 ) -> ErrorParts | None:
     """Take a network's dev error apart.
 
@@ -122,6 +130,7 @@ def error_parts(
         guess_error: Of the best constant answer on the dev set, if it is known.
         reached: What a simple model shows to be possible. It bounds the Bayes error from above, so it can show that an
             error is bias, or that there is something to learn, and never that a target is reached.
+        train_dev: The metric on held-out training examples and their number, if there are any.
 
     Returns:
         None for a metric that is not known here, or that is not a finite number.
@@ -135,9 +144,14 @@ def error_parts(
     if dev_interval is not None:
         of_dev = _as_error(metric, dev_interval)
     target = target_error or 0.0
-    bias, variance = train_error - target, dev_error - train_error
-    bias_interval = of_train.shifted(-target)
-    variance_interval = difference_interval(dev_error, of_dev, train_error, of_train)
+    bias, bias_interval = train_error - target, of_train.shifted(-target)
+    unseen_error, of_unseen = dev_error, of_dev
+    if train_dev is not None:
+        unseen_error = error_of(metric, train_dev[0])
+        of_unseen = _error_interval(metric, unseen_error, train_dev[1])
+    variance, mismatch = unseen_error - train_error, dev_error - unseen_error
+    variance_interval = difference_interval(unseen_error, of_unseen, train_error, of_train)
+    mismatch_interval = difference_interval(dev_error, of_dev, unseen_error, of_unseen)
     material = _MATERIAL_PART * dev_error
     if metric in SHARES:
         material = max(material, _MATERIAL_SHARE)
@@ -161,10 +175,16 @@ def error_parts(
         bias_interval=bias_interval,
         variance=variance,
         variance_interval=variance_interval,
+        train_dev_error=None if train_dev is None else unseen_error,
+        mismatch=mismatch,
+        mismatch_interval=mismatch_interval,
         material=material,
         verdict=_verdict(
             has_bias=bias >= material and bias_interval.low > 0,
             has_variance=variance >= material and variance_interval.low > 0,
+            mostly_mismatch=mismatch >= material
+            and mismatch_interval.low > 0
+            and mismatch >= max(variance, bias if target_error is not None else 0.0),
             at_target=dev_error <= target + (_TARGET_SLACK if metric in SHARES and target_error else 0.0),
             is_told_from_noise=target_error is not None or is_surely_bias,
             is_guess=guess_error is not None and of_dev.high >= guess_error and not can_be_learnt,
@@ -178,10 +198,18 @@ def _as_error(metric: str, interval: Interval) -> Interval:
 
 
 def _verdict(
-    *, has_bias: bool, has_variance: bool, at_target: bool, is_told_from_noise: bool, is_guess: bool
+    *,
+    has_bias: bool,
+    has_variance: bool,
+    mostly_mismatch: bool,
+    at_target: bool,
+    is_told_from_noise: bool,
+    is_guess: bool,
 ) -> Verdict:
     if at_target:
         return Verdict.AT_TARGET
+    if mostly_mismatch:  # also where it leaves the dev error no better than a guess
+        return Verdict.MISMATCH
     if is_guess:
         return Verdict.NO_BETTER_THAN_A_GUESS
     match has_bias, has_variance:

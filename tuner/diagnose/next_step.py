@@ -85,6 +85,8 @@ def next_step(evidence: Evidence) -> Step:
     match parts.verdict:
         case Verdict.AT_TARGET:
             return _settle(evidence, "the dev error has reached the target error")
+        case Verdict.MISMATCH:
+            return _against_mismatch(parts)
         case Verdict.NO_BETTER_THAN_A_GUESS:
             return _against_a_guess(evidence, parts)
         case Verdict.BIAS | Verdict.BOTH | Verdict.BIAS_OR_NOISE:
@@ -258,6 +260,17 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
         )
     step = _room(evidence, against=Verdict.VARIANCE)
     return step or Step("", "get more training data, or augment it", f"{why}, and regularisation was searched already")
+
+
+def _against_mismatch(parts: ErrorParts) -> Step:
+    """No knob of the training helps: it is the data that differ."""
+    assert parts.train_dev_error is not None
+    dev, train_dev = parts.text(parts.dev_error), parts.text(parts.train_dev_error)
+    return Step(
+        "data",
+        "make the training examples more like the dev examples, or train on some that are like these",
+        f"mismatch: the dev error {dev} is above the {train_dev} of training examples that were held out",
+    )
 
 
 def _open_regularisation(closed: Sequence[str], strategy: str, why: str) -> Step:

@@ -114,7 +114,7 @@ class Analysis:
         honest = replace(self.best.best, dev_metric=self.best.best.dev_metric - self.study.direction.sign * self.luck)
         interval = self.statistics.intervals.get(self.best.number)
         shifted = interval.shifted(-self.study.direction.sign * self.luck) if interval else None
-        return self._error_parts(honest, shifted, num_parameters=self.best.num_parameters)
+        return self._error_parts(honest, shifted, record=self.best)
 
     @cached_property
     def baselines(self) -> tuple[Baseline, ...]:
@@ -251,9 +251,10 @@ class Analysis:
         if record.best is None:
             return None
         interval = self.statistics.intervals.get(record.number)
-        return self._error_parts(record.best, interval, num_parameters=record.num_parameters)
+        return self._error_parts(record.best, interval, record=record)
 
-    def _error_parts(self, result: EpochResult, interval: Interval | None, *, num_parameters: int) -> ErrorParts | None:
+    def _error_parts(self, result: EpochResult, interval: Interval | None, *, record: TrialRecord) -> ErrorParts | None:
+        on_train_dev, num_train_dev = record.train_dev_metric, data_count(self.study, "num_train_dev")
         return error_parts(
             result,
             metric=self.study.metric,
@@ -261,9 +262,10 @@ class Analysis:
             num_dev=data_count(self.study, "num_dev"),
             target_error=target_error(self.study),
             dev_interval=interval,
-            fitted=self._fitted.get(num_parameters),
+            fitted=self._fitted.get(record.num_parameters),
             guess_error=self._guess_error,
             reached=self._reached,
+            train_dev=None if on_train_dev is None or num_train_dev is None else (on_train_dev, num_train_dev),
         )
 
     @cached_property

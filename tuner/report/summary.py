@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.importance import Finding
-from tuner.records import FailureReason, TrialRecord, TrialState
+from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
+from tuner.report.certainty.against_dev import against_dev
 from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores
@@ -119,6 +120,13 @@ def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
         reached += f", which networks of this size reach; its own is {own} at its best epoch"
     bias = f"bias {parts.text(parts.bias)} ({reached}; target {target})"
     variance = f"variance {parts.text(parts.variance)} (dev {dev} against train {train})"
+    mismatch = ""
+    if parts.train_dev_error is not None:
+        train_dev = parts.text(parts.train_dev_error)
+        variance = f"variance {parts.text(parts.variance)} (held-out train {train_dev} against train {train})"
+        apart = f"(dev {dev} against held-out train {train_dev})"
+        mismatch = f"mismatch of train and dev {parts.text(parts.mismatch)} {apart}"
+        variance = variance if parts.verdict is Verdict.MISMATCH else f"{variance}; {mismatch}"
     if parts.reached_error is not None:
         bias = (
             f"bias at least {parts.text(parts.train_error - parts.reached_error)} ({reached}; {parts.reached_by} shows "
@@ -130,6 +138,8 @@ def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
         case Verdict.AT_TARGET:
             reached = "is no worse than" if parts.dev_error <= parts.target_error else "all but reaches"
             return f"The dev error {dev}{taken_off} {reached} the target {target}."
+        case Verdict.MISMATCH:
+            return f"Mostly a {mismatch}{taken_off}; {variance}; {bias}."
         case Verdict.BIAS:
             return f"Mostly bias: {bias}; {variance}{taken_off}."
         case Verdict.VARIANCE:
@@ -277,11 +287,24 @@ def _tests(analysis: Analysis) -> Iterator[str]:
         which = f"Test set, use {number}" if len(tests) > 1 else "Test set"
         moment = moment_text(test.get("at", ""))
         yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {moment}."
+        if said := on_test_and_dev(analysis, test):
+            yield f"{said}."
     if len(tests) > 1:
         yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
     yield from baselines_on_test(analysis)
     if outdated := outdated_test(analysis.study):
         yield f"{outdated[0].upper()}{outdated[1:]}."
+
+
+def on_test_and_dev(analysis: Analysis, test: Mapping[str, Json]) -> str:
+    """Whether a test figure is what the dev set promised of the same trial; empty where that cannot be said."""
+    record = next((r for r in analysis.study.records if r.number == test.get("trial")), None)
+    interval = None if record is None else analysis.statistics.intervals.get(record.number)
+    if record is None or record.value is None or interval is None:
+        return ""
+    is_best = analysis.best is not None and record.number == analysis.best.number
+    luck = analysis.luck if is_best else 0.0
+    return against_dev(analysis.study, test, dev_value=record.value, dev_interval=interval, luck=luck)
 
 
 def _warnings(analysis: Analysis) -> Iterator[str]:

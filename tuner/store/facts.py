@@ -55,6 +55,7 @@ _DATA = parts(
     num_train=count,
     num_dev=count,
     num_test=count,
+    num_train_dev=count,
     folds=count,
     class_names=list_of(text),
     feature_names=list_of(text),

@@ -71,7 +71,8 @@ class Task:
         """What it is called among all that train: a worker may see its own alone."""
         self.folds = tuple(fold.to(device) for fold in data.folds)
         """Of cross-validation; empty if there is one dev set."""
-        self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info, self.folds)
+        train_dev = None if data.train_dev is None else data.train_dev.to(device)
+        self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info, self.folds, train_dev)
         self._fold_examples = [fold.train.cpu() for fold in data.folds]
         """Those that each fold trains on, on the host."""
         self.num_train = min((len(fold.train) for fold in self.folds), default=len(data.train))
@@ -230,6 +231,14 @@ class Task:
             return self._outputs(member, weights, self._evaluated)[: self._num_dev]
         parts = zip(member.folds, parted_weights(weights, folds=len(self.folds)), self.folds, strict=True)
         return torch.cat([self._outputs(own, w, self.data.train.inputs[fold.dev]) for own, w, fold in parts])
+
+    @torch.no_grad()
+    def train_dev_metric(self, member: Member, weights: Mapping[str, Tensor]) -> float | None:
+        """The metric of the member's module with these weights on the train-dev part; None where there is none."""
+        if (part := self.data.train_dev) is None:
+            return None
+        outputs = self._outputs(member, weights, part.inputs)
+        return float(self.scorer(part.targets)(outputs.unsqueeze(0)).metric[0])
 
     def _outputs(self, member: Member, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         module = member.make_module().to(self.device)

@@ -233,7 +233,11 @@ def _versions(analysis: Analysis) -> Iterable[tuple[str, str]]:
         yield from ((str(k), str(v)) for k, v in versions.items())
     data = facts.get("data")
     if isinstance(data, Mapping):
-        counts = [f"{data[n]} {n.removeprefix('num_')}" for n in ("num_train", "num_dev", "num_test") if n in data]
+        counts = [
+            f"{data[n]} {n.removeprefix('num_')}"
+            for n in ("num_train", "num_train_dev", "num_dev", "num_test")
+            if data.get(n)
+        ]
         yield "examples", ", ".join(counts)
         yield "data hash (SHA-256)", str(data.get("sha256", ""))
     if isinstance(facts.get("command"), str):

@@ -28,7 +28,7 @@ class Diagnosis:
     """
 
     gap: float
-    """How much worse they are on the dev set than they were on the training set."""
+    """How much worse they are on the dev set, or on held-out training examples, than they were on the training set."""
     bias: float
     """How much worse they were on the training set than the target."""
     noise: float
@@ -66,7 +66,9 @@ def diagnose(
     best = sorted(usable, key=lambda pair: sign * pair[0])[:_NUM_BEST]
     fits = [train_metric_reached(record, direction=direction) for _, record in best]
     reached = [math.nan if fit is None else fit for fit in fits]
-    gap = median(sign * (value - fit) for (value, _), fit in zip(best, reached, strict=True))
+    # What held-out training examples do not show is a mismatch of train and dev, and no variance.
+    unseen = [value if record.train_dev_metric is None else record.train_dev_metric for value, record in best]
+    gap = median(sign * (value - fit) for value, fit in zip(unseen, reached, strict=True))
     train_error = median(_as_error(fit, direction) for fit in reached)
     if not (math.isfinite(gap) and math.isfinite(train_error)):
         return None

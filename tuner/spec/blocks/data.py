@@ -80,6 +80,9 @@ class DataSpec(Part):
     """File that holds the dev examples, if they are given apart."""
     test: str | None = None
     """File that holds the test examples, if they are given apart."""
+    train_dev: Literal["auto", "off"] = "auto"
+    """Hold out a tenth of the training examples where dev examples are given apart, or a classifier tells them from
+    training examples: what is lost from train to these is variance, from these to dev a mismatch of distributions."""
     normalise: Normalise = True
     """Give each input, and each target of a regression, zero mean and unit variance, measured on the training examples
     only; `false` leaves the inputs as they are, `{inputs: true, targets: false}` the targets."""

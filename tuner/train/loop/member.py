@@ -13,7 +13,7 @@ from tuner.errors import StudyMismatchError
 from tuner.faults import fault_point
 from tuner.models.unpacked import MARK
 from tuner.paths import TrialPaths
-from tuner.records import EpochResult, Json, TrialJob
+from tuner.records import TRAIN_DEV_METRIC, EpochResult, Json, TrialJob
 from tuner.train.loop.artefacts import write_curve, write_predictions, write_weights
 from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.loop.course import Course
@@ -180,9 +180,11 @@ class Run(Course):
     def write_best(self, program: Program, row: int) -> dict[str, Json]:
         """Leave the kept epoch's weights and dev predictions; the facts that follow from these."""
         assert self.kept_outputs is not None
-        write_weights(self.paths, program.best_weights(row))
+        weights = program.best_weights(row)
+        write_weights(self.paths, weights)
         write_predictions(self.paths, self.task.predictions(self.kept_outputs))
         fault_point("weights_written")
         if not self.task.folds:
-            return {}
+            on_train_dev = self.task.train_dev_metric(self.member, weights)
+            return {} if on_train_dev is None else {TRAIN_DEV_METRIC: on_train_dev}
         return {"fold_scores": [float(scores.metric[0]) for scores in self.task.dev_scores(self.kept_outputs)]}
