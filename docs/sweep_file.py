@@ -178,7 +178,7 @@ def _bounds(schema: Json) -> str:
 
 def _hyperparameters() -> str:
     rows = [
-        (f"`{h.name}`", _tier(h.tier), _standard(h), _scale(h), _defaults(h), _users(h), _first(h.description))
+        (f"`{h.name}`", _tier(h.tier), _standard(h), _scale(h), _defaults(h), _users(h), _meaning(h))
         for h in HYPERPARAMETERS.values()
     ]
     head = """\
@@ -192,6 +192,10 @@ name.
     columns = ("name", "tier", "standard range", "scale", "default", "for", "meaning")
     models = _table(("model", "what it is"), [(f"`{name}`", model.description) for name, model in MODELS.items()])
     return f"{head}{_table(columns, rows)}\n{models}"
+
+
+def _meaning(known: Hyperparameter) -> str:
+    return _first(known.description) + (f" In Ng's course: {known.course}." if known.course else "")
 
 
 def _tier(tier: int) -> str:

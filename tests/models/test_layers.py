@@ -140,9 +140,10 @@ def forward_widening(module: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
         ("sigmoid", "auto", math.sqrt(2 / 500)),
         ("relu", "xavier", math.sqrt(2 / 500)),
         ("tanh", "he", math.sqrt(2 / 200)),
+        ("tanh", "lecun", math.sqrt(1 / 200)),
     ],
 )
-def test_initial_weights_have_the_spread_of_he_and_xavier(activation: str, init: str, expected: float) -> None:
+def test_initial_weights_have_the_spread_of_their_name(activation: str, init: str, expected: float) -> None:
     network = mlp(
         {"hidden_units": 300, "hidden_layers": 1, "activation": activation, "norm": "none", "residual": False},
         input_shape=(200,), num_outputs=10,
@@ -151,7 +152,7 @@ def test_initial_weights_have_the_spread_of_he_and_xavier(activation: str, init:
     assert float(first.std()) == pytest.approx(expected, rel=4 / math.sqrt(2 * first.numel()))
     assert float(first.mean()) == pytest.approx(0.0, abs=4 * expected / math.sqrt(first.numel()))
     assert not bias.any()
-    output = math.sqrt(2 / 300) if init == "he" else math.sqrt(2 / 310)
+    output = {"he": math.sqrt(2 / 300), "lecun": math.sqrt(1 / 300)}.get(init, math.sqrt(2 / 310))
     assert float(last.std()) == pytest.approx(output, rel=4 / math.sqrt(2 * last.numel()))
 
 

@@ -79,7 +79,7 @@ def test_a_bidirectional_model_reads_from_both_ends() -> None:
     assert gradient[0, -1].abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("init", ["he", "xavier"])
+@pytest.mark.parametrize("init", ["he", "xavier", "lecun"])
 def test_initial_weights_can_be_drawn_anew(init: str) -> None:
     drawn, library = build("transformer", 9, 2, seed=1, init=init), build("transformer", 9, 2, seed=1)
     for (name, a), b in zip(drawn.named_parameters(), library.parameters(), strict=True):

@@ -9,20 +9,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.train.cohorts import diabetes, digits, jobs, make_task
+from tests.train.cohorts import diabetes, digits, jobs, make_spec, make_task
 from tests.train.trials import settings_of
 from tuner.data.dataset import Split
+from tuner.spec.model import DimensionSpec
 from tuner.train.before.checks import (
     Check,
     baseline,
     check_falls,
     check_gradients,
     check_initial_loss,
+    check_initial_weights,
     check_outputs,
     check_overfits,
     check_scales,
     run_checks,
 )
+from tuner.train.before.scales import measure_scales, scales_of_choices
 from tuner.train.program import Member
 from tuner.train.task import Task
 
@@ -325,6 +328,36 @@ def test_the_cost_of_a_gradient_that_points_the_wrong_way_does_not_fall() -> Non
             return found
 
     assert not check_falls(TASK, member(Wrong()), BATCH).passed
+
+
+def test_each_init_that_is_searched_is_told_with_its_variances_and_whether_to_avoid_it(tmp_path: Path) -> None:
+    def told(*choices: str) -> dict[str, Check]:
+        spec = make_spec(settings={"hidden_layers": 2, "activation": "tanh"})
+        spec = spec.model_copy(update={"space": {"init": DimensionSpec(choices=list(choices))}})
+        task = Task(spec, digits(), torch.device("cpu"))
+        (job,) = jobs(tmp_path, [{"init": choices[0]}])
+        return {c.name: c for c in check_initial_weights(scales_of_choices(task, job, BATCH))}
+
+    found = told("xavier", "lecun", "zero", "normal")
+    assert list(found) == ["init xavier", "init lecun", "init zero", "init normal"]
+    assert all(c.passed for c in found.values()), "one that is sound is enough"
+    assert found["init zero"].finding.startswith("avoid it, symmetric, all units of a layer alike (1, 4, 7); variance")
+    assert found["init normal"].finding.startswith("avoid it, exploding, or saturating what follows")
+    assert found["init lecun"].finding.startswith("sound; variance of activations by layer 1: ")
+    assert not any(c.passed for c in told("zero", "normal").values())
+    assert scales_of_choices(TASK, jobs(tmp_path, [{}])[0], BATCH) == {}
+
+
+def test_the_scales_of_a_layer_are_those_of_its_outputs_and_gradients() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    found = measure_scales(TASK, module, BATCH)
+    outputs = module(BATCH.inputs)
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(outputs, BATCH.targets), [module[1].weight])
+    assert found.spreads == {"1": pytest.approx(float(outputs.detach().double().std()), rel=1e-5)}
+    assert found.variances == {"1": pytest.approx(float(gradient.double().var()), rel=1e-4)}
+    assert found.norms == {"1": pytest.approx(float(gradient.norm()), rel=1e-5)}
+    assert found.alike == []
 
 
 @pytest.mark.slow

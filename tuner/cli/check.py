@@ -59,6 +59,7 @@ def check(
 
 
 def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devices: str | None) -> None:
+    from tuner.cli.course import course_notes
     from tuner.execute.devices import worker_places
     from tuner.execute.preflight import plan, preflight
     from tuner.report.words.escape import visible
@@ -75,6 +76,8 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
         click.echo(f"{spec.loop}: the default configuration, an epoch and a second start")
     else:
         _print_data(found)
+        for note in course_notes(spec, num_train=int(found.facts.data["num_train"])):
+            click.echo(f"  {note}")
         click.echo(f"baseline: a guess has {found.facts.metric} {found.baseline:.4f} on the dev set")
         click.echo(f"default network: {found.num_parameters} parameters")
     for result in found.checks:
@@ -131,6 +134,7 @@ def _tier_name(tier: int) -> str:
 
 
 def _dimension(dimension: object) -> str:
+    from tuner.spec.known.hyperparameters import HYPERPARAMETERS
     from tuner.spec.space import Dimension
 
     assert isinstance(dimension, Dimension)
@@ -143,7 +147,9 @@ def _dimension(dimension: object) -> str:
         else f"{dimension.low:g} to {dimension.high:g}{scale}{steps}"
     )
     when = "".join(f", when {k} is {' or '.join(map(str, v))}" for k, v in dimension.when.items())
-    return f"{dimension.name}: {values}{when} (default {dimension.default})"
+    known = HYPERPARAMETERS.get(dimension.name)
+    course = f" [Ng: {known.course}]" if known is not None and known.course else ""
+    return f"{dimension.name}: {values}{when} (default {dimension.default}){course}"
 
 
 def _duration(seconds: float) -> str:

@@ -240,11 +240,14 @@ def initial_scale(network: Network, parameter: Parameter, init: str) -> float:
     """Standard deviation of a weight's normal initial values.
 
     `he`: sqrt(2 / fan_in) (arXiv 1502.01852). `xavier`: sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio 2010).
+    `lecun`: sqrt(1 / fan_in) (LeCun et al. 1998, Efficient BackProp), which Ng's course has before tanh.
     `auto`: He before a ReLU-like activation, Xavier before another and in the output layer; nearly zero where there is
     no hidden layer, since a convex problem needs no symmetry broken.
     """
     if init == "auto" and not network.hidden_widths:
         return _NEARLY_ZERO
+    if init == "lecun":
+        return math.sqrt(1 / parameter.fan_in)
     activation = network.activation_after(parameter.layer)
     he = init == "he" or (init == "auto" and is_relu_like(activation))
     return math.sqrt(2 / parameter.fan_in if he else 2 / (parameter.fan_in + parameter.fan_out))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ from tuner.models.layers import (
 _DRAWS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "he": nn.init.kaiming_normal_,
     "xavier": nn.init.xavier_normal_,
+    "lecun": partial(nn.init.kaiming_normal_, nonlinearity="linear"),
     "orthogonal": nn.init.orthogonal_,
     "normal": nn.init.normal_,
     "zero": nn.init.zeros_,

@@ -31,6 +31,7 @@ _ALL = (
         bounds=_POSITIVE,
         in_default_space=True,
         fused="own",
+        course="alpha",
         description="Step size alpha of the optimiser; the one to tune if you tune only one.",
     ),
     Hyperparameter(
@@ -61,6 +62,7 @@ _ALL = (
         of_some_optimizers=True,
         in_default_space=True,
         fused="own",
+        course="beta",
         description="Momentum beta: the average runs over about 1 / (1 - beta) steps.",
     ),
     Hyperparameter(
@@ -74,6 +76,7 @@ _ALL = (
         bounds=_MOMENTUM,
         of_some_optimizers=True,
         fused="own",
+        course="beta_1",
         description="Adam's decay of the average gradient; searched only when asked for.",
     ),
     Hyperparameter(
@@ -88,6 +91,7 @@ _ALL = (
         scale="log",
         bounds=Bounds(low=1, high=1_000_000_000, reason="write `full` for all of the training set"),
         in_default_space=True,
+        course="mini-batch size",
         description="Examples in a mini-batch; `full` is all of the training set.",
     ),
     *NETWORK_HYPERPARAMETERS,
@@ -101,6 +105,7 @@ _ALL = (
         bounds=_NOT_NEGATIVE,
         in_default_space=True,
         fused="own",
+        course="decay_rate",
         description="Strength of the learning-rate decay of `training.schedule`.",
     ),
     Hyperparameter(
@@ -140,6 +145,7 @@ _ALL = (
         bounds=_MOMENTUM,
         of_some_optimizers=True,
         fused="own",
+        course="beta_2",
         description="Adam's and RMSprop's decay of the average squared gradient; Lion's of the momentum.",
     ),
     Hyperparameter(
@@ -164,6 +170,7 @@ _ALL = (
         bounds=_MOMENTUM,
         of_some_optimizers=True,
         fused="own",
+        course="the factor (1 - beta)",
         description=(
             "Share of each gradient that momentum leaves out: v = beta v + (1 - dampening) g. `auto`: as much as beta, "
             "so that v is an average, and momentum does not lengthen the steps."
@@ -215,11 +222,12 @@ _ALL = (
         kind="categorical",
         default="auto",
         choices=("he", "xavier"),
-        allowed=("auto", "he", "xavier", "orthogonal", "normal", "zero"),
+        allowed=("auto", "he", "xavier", "lecun", "orthogonal", "normal", "zero"),
         fused="own",
         description=(
             "Initial weights of a built-in model; `normal` and `zero` are there to see them fail. `auto`: He for "
-            "ReLU-like activations, Xavier for the others. `normal` has standard deviation 1 whatever the width."
+            "ReLU-like activations, Xavier for the others. Variances: `he` 2 / inputs, `xavier` 2 / (inputs + "
+            "outputs), `lecun` 1 / inputs, which Ng takes before tanh; `normal` 1 whatever the width."
         ),
     ),
     Hyperparameter(
@@ -234,6 +242,7 @@ _ALL = (
         bounds=_NOT_NEGATIVE,
         in_default_space=True,
         fused="own",
+        course="lambda / m",
         description="L2 penalty on the weights, not on biases and norm parameters.",
     ),
     Hyperparameter(
@@ -259,6 +268,7 @@ _ALL = (
         bounds=_MOMENTUM,
         in_default_space=True,
         fused="own",
+        course="1 - keep_prob",
         description="Share of hidden units dropped in training; the others are scaled up (inverted dropout).",
     ),
 )

@@ -75,6 +75,8 @@ class Hyperparameter:
     fused: Literal["own", "on_or_off", "same"] = "same"
     """What trials that train as one program have of it: each its own value; each its own, but none or all of them 0,
     which is without its operations; or all the same."""
+    course: str = ""
+    """What it is called in Andrew Ng's course, where that is another word."""
     optional: bool = False
     """It has no value unless it is fixed or searched: there is none that would be without effect."""
 

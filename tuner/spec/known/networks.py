@@ -102,6 +102,7 @@ NETWORK_HYPERPARAMETERS = (
         bounds=_UNITS,
         models=_MLP | _CNN | _RECURRENT,
         in_default_space=True,
+        course="number of hidden units, n[l]",
         description="Width of each hidden dense layer, or of a recurrent layer's state.",
     ),
     Hyperparameter(
@@ -142,6 +143,7 @@ NETWORK_HYPERPARAMETERS = (
         bounds=replace(_LAYERS, low=0),
         models=_MLP | _RECURRENT | _TRANSFORMER,
         in_default_space=True,
+        course="number of layers, L - 1",
         description="Number of hidden layers; a transformer's are blocks, an mlp without any is linear regression.",
     ),
     Hyperparameter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from tuner.data.dataset import Split
-from tuner.models.layers import is_weight
 from tuner.models.transfer import taken_from_file
 from tuner.records import TrialJob
 from tuner.spec.values import is_own
 from tuner.train.before.gradient_check import TOGETHER, Float64Error, gradient_errors, in_evaluation, without_dropout
+from tuner.train.before.scales import Scales, listed, measure_scales, scales_of_choices, shown_by_layer
 from tuner.train.program import Member
 from tuner.train.task import Task
 
@@ -32,9 +32,6 @@ _LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01)
 """Shares of the default learning rate at which a cost that rises is tried again."""
 _ALLOWED_RISE = 5e-3
 """Of the first cost; rounding, kinks and the overshoot of an adaptive optimiser cause less."""
-_VANISHED = 1e-5
-"""A gradient that is so small beside that of another layer has vanished."""
-_MOST_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,7 @@ def run_checks(task: Task, job: TrialJob, *, gradients: bool | None) -> list[Che
         return found
     found.append(_tried("initial loss", lambda: check_initial_loss(task, module, batch)))
     found.append(_tried("scale per layer", lambda: check_scales(task, module, batch)))
+    found += check_initial_weights(scales_of_choices(task, job, batch))
     if gradients is None:
         gradients = is_own(task.spec.model.kind) or is_own(task.spec.training.loss)
     if gradients:
@@ -137,32 +135,28 @@ def check_initial_loss(task: Task, module: nn.Module, batch: Split) -> Check:
 
 def check_scales(task: Task, module: nn.Module, batch: Split) -> Check:
     """Activations keep their scale from layer to layer, and no layer's gradient vanishes or explodes."""
-    spreads: list[tuple[str, float]] = []
-    handles = [
-        layer.register_forward_hook(
-            lambda _m, _i, output, name=name: spreads.append((name, float(output.detach().float().std())))
-        )
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
-    ]
-    module.zero_grad()
-    task.batch_loss(module.train()(batch.inputs.clone()), batch.targets).backward()  # type: ignore[no-untyped-call]
-    for handle in handles:
-        handle.remove()
-    weights = [(name, p) for name, p in module.named_parameters() if is_weight(p.shape)]
-    norms = {name: float(p.grad.norm()) for name, p in weights if p.grad is not None}
-    module.zero_grad()
-    smallest, largest = min(norms.values(), default=1.0), max(norms.values(), default=1.0)
-    exploding = not largest < 1e3 or any(not s < 1e3 for _, s in spreads)
-    vanishing = smallest <= max(1e-8, _VANISHED * largest) or any(s <= 1e-3 for _, s in spreads)
-    activations = _listed([f"{name or 'module'}: {spread:.2g}" for name, spread in spreads])
-    gradients = _listed([f"{name.removesuffix('.weight') or 'module'}: {norm:.2g}" for name, norm in norms.items()])
-    what = "they explode" if exploding else "they vanish" if vanishing else "they keep their scale"
+    found = measure_scales(task, module, batch)
     return Check(
-        "scale per layer", not exploding and not vanishing,
-        f"{what}; activations by layer {activations}; gradient norms {gradients}",
+        "scale per layer", not found.explodes and not found.vanishes,
+        f"{found.verdict}; activations by layer {shown_by_layer(found.spreads)}; "
+        f"gradient norms {shown_by_layer(found.norms)}",
         "use He (ReLU) or Xavier (tanh) initial weights (init: auto), a norm, residual connections, or fewer layers",
     )  # fmt: skip
+
+
+def check_initial_weights(found: Mapping[str, Scales]) -> list[Check]:
+    """Of each `init` that is searched: variances by layer, and whether to avoid it. One at least must be sound."""
+    sound = [init for init, scales in found.items() if scales.fault is None]
+    return [
+        Check(
+            f"init {init}", bool(sound),
+            f"{f'avoid it, {scales.fault}' if scales.fault else 'sound'}; variance of activations by layer "
+            f"{shown_by_layer({name: spread**2 for name, spread in scales.spreads.items()})}; "
+            f"of gradients {shown_by_layer(scales.variances)}",
+            "none of the choices is sound: add he (ReLU), or xavier or lecun (tanh)",
+        )
+        for init, scales in found.items()
+    ]  # fmt: skip
 
 
 def check_gradients(task: Task, member: Member, batch: Split) -> Check:
@@ -174,7 +168,7 @@ def check_gradients(task: Task, member: Member, batch: Split) -> Check:
     worst = max(errors, key=lambda n: (errors[n].relative, n != TOGETHER))
     wrong = [name for name, error in errors.items() if error.relative >= WRONG_ERROR]
     alone = {name: error for name, error in errors.items() if name != TOGETHER}
-    shown = _listed([f"{name} {error.relative:.0e}" for name, error in alone.items() if error.is_seen])
+    shown = listed([f"{name} {error.relative:.0e}" for name, error in alone.items() if error.is_seen])
     notes = ["a kink such as ReLU's can cause up to 1e-3"] if errors[worst].relative >= _SMOOTH_ERROR else []
     if unseen := sum(not error.is_seen for error in alone.values()):
         notes.append(f"{unseen} vanish beside the rounding of the loss")
@@ -243,12 +237,6 @@ def _costs(task: Task, member: Member, batch: Split, *, learning_rate: float) ->
         optimizer.step()
         costs.append(float(cost.detach()))
     return costs
-
-
-def _listed(parts: list[str]) -> str:
-    """All of a few, the first and last of many."""
-    half = _MOST_LISTED // 2
-    return ", ".join(parts if len(parts) <= _MOST_LISTED else [*parts[:half], "...", *parts[-half:]])
 
 
 def check_overfits(task: Task, member: Member, batch: Split) -> Check:
