@@ -50,6 +50,11 @@ def test_integers_sit_on_their_bound() -> None:
     assert found(LAYERS, [1, 1, 1]) == () or found(LAYERS, [1, 1, 1])[0].suggestion == 0
 
 
+def test_of_one_or_two_finished_trials_no_bound_is_named() -> None:
+    for count in (0, 1, 2):
+        assert winners_on_bounds([{"learning_rate": 0.99}] * count, space=Space((RATE,))) == ()
+
+
 def test_winners_inside_or_apart_give_no_finding() -> None:
     assert found(RATE, [0.01, 0.9, 0.9, 0.9]) == ()
     assert found(RATE, [0.9, 0.01, 0.02, 0.03]) == ()

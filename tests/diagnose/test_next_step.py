@@ -170,6 +170,28 @@ def test_where_the_first_trials_all_diverged_the_learning_rate_is_too_high() -> 
     assert next_step(fixed).key == "training.learning_rate"
 
 
+def test_where_all_trials_failed_otherwise_none_is_let_run_on() -> None:
+    none = replace(EVIDENCE, best=None, parts=None)
+    failed = replace(none, feasibility=Feasibility(trials=3, diverged=0, failed=3, learning_rate_bound=None))
+    assert "`tuner logs" in next_step(failed).change
+    few = replace(none, feasibility=Feasibility(trials=3, diverged=1, failed=0, learning_rate_bound=None))
+    assert next_step(few).change == "let the sweep run on"
+    assert next_step(replace(few, ended=True)).change == "raise it"
+
+
+def test_a_learning_rate_is_lowered_where_it_is_set() -> None:
+    narrow = Dimension(name="learning_rate", kind="float", tier=1, default=0.3, low=0.1, high=0.5, scale="log")
+    burst = Feasibility(trials=3, diverged=3, failed=0, learning_rate_bound=None)
+    none = replace(EVIDENCE, best=None, parts=None, feasibility=burst, space=Space((narrow,)))
+    assert next_step(none).change == "lower both bounds: {low: 0.01, high: 0.05}"
+    unstable = Feasibility(trials=40, diverged=15, failed=0, learning_rate_bound=0.1)
+    fixed = replace(EVIDENCE, feasibility=unstable, space=Space(SPACE.dimensions[1:]))
+    assert next_step(fixed).key == "training.clip_norm"  # there is no range whose bound could move
+    clipped = replace(fixed, training={**fixed.training, "clip_norm": 1.0})
+    assert next_step(clipped).key == "training.learning_rate"  # what is set is not advised
+    assert next_step(replace(clipped, own_code=True)).change == "lower the learning rate"
+
+
 def test_divergence_comes_first_of_all() -> None:
     unstable = Feasibility(trials=40, diverged=15, failed=0, learning_rate_bound=0.3)
     step = next_step(replace(EVIDENCE, feasibility=unstable, bounds=winners_on_bounds(ON_BOUND, space=SPACE)))

@@ -66,6 +66,8 @@ class Evidence:
     """Whether the user's own code trains, whose keys are not ours to name."""
     testable: bool = True
     """Whether there are test examples set aside."""
+    ended: bool = False
+    """Whether the search has ended."""
     tested: bool = False
     """Whether the best trial was evaluated on the test set."""
     other_tested: bool = False
@@ -74,7 +76,7 @@ class Evidence:
 
 def next_step(evidence: Evidence) -> Step:
     """The most urgent change: a space that can be trained, then Ng's recipe, then room for the winners."""
-    trainable = _trainable(evidence.feasibility)
+    trainable = _trainable(evidence)
     if trainable is not None:
         return trainable
     if evidence.best is None:
@@ -101,25 +103,42 @@ def next_step(evidence: Evidence) -> Step:
 def _first_trials(evidence: Evidence) -> Step:
     """Before any trial has finished."""
     found = evidence.feasibility
+    if found.failed and found.failed >= found.diverged and found.failed >= found.trials / 2:
+        why = f"{found.failed} of {found.trials} trials failed, and none has finished"
+        return Step("", "look at why trials fail: `tuner logs STUDY TRIAL`", why)
     if not found.diverged or found.diverged < found.trials / 2:
+        if evidence.ended:
+            return Step(
+                "search.trials", "raise it", f"the search has ended, and none of {found.trials} trials finished"
+            )
         return Step("search.trials", "let the sweep run on", "no trial has finished yet")
-    why = f"{found.diverged} of {found.trials} trials diverged, and none has finished"
+    return _lower_rate(evidence, f"{found.diverged} of {found.trials} trials diverged, and none has finished")
+
+
+def _lower_rate(evidence: Evidence, why: str) -> Step:
+    """A tenth of the learning rate, wherever it is set."""
     if evidence.own_code:
         return Step("", "lower the learning rate", why)
-    if "learning_rate" in evidence.space.names:
-        dimension = evidence.space["learning_rate"]
-        if dimension.kind == "float":
-            return Step("space.learning_rate.high", f"lower it to {dimension.high / 10:.2g}", why)
-    return Step("training.learning_rate", "lower it to a tenth", why)
+    if "learning_rate" not in evidence.space.names or evidence.space["learning_rate"].kind != "float":
+        return Step("training.learning_rate", "lower it to a tenth", why)
+    rates = evidence.space["learning_rate"]
+    if rates.high / 10 > rates.low:
+        return Step("space.learning_rate.high", f"lower it to {rates.high / 10:.2g}", why)
+    lower = f"{{low: {rates.low / 10:.2g}, high: {rates.high / 10:.2g}}}"
+    return Step("space.learning_rate", f"lower both bounds: {lower}", why)
 
 
-def _trainable(found: Feasibility) -> Step | None:
+def _trainable(evidence: Evidence) -> Step | None:
+    found = evidence.feasibility
     if found.trials < 5 or found.share <= max(HIGH_SHARE, 0.25 if found.learning_rate_bound is None else 0.0):
         return None
     why = f"{found.diverged} of {found.trials} trials diverged"
-    if found.learning_rate_bound is not None:
+    is_searched = "learning_rate" in evidence.space.names
+    if found.learning_rate_bound is not None and is_searched and not evidence.own_code:
         bound = f"{found.learning_rate_bound:.2g}"
         return Step("space.learning_rate.high", f"lower it to {bound}", f"{why}, nearly all of those above {bound}")
+    if evidence.own_code or _is_used("clip_norm", evidence.space.names, evidence.training):
+        return _lower_rate(evidence, f"{why}, at no particular learning rate")
     return Step("training.clip_norm", "set it to 1.0, or add warmup_epochs", f"{why}, at no particular learning rate")
 
 

@@ -35,6 +35,7 @@ from tuner.report.tables.cost import Cost, cost_of
 from tuner.report.tables.leaderboard import TrialNote, leaderboard
 from tuner.spec.known.metrics import SHARES
 from tuner.spec.space import Space
+from tuner.store.standing import state_of
 from tuner.store.study_data import StudyData
 
 _CURVES_READ = 60
@@ -180,6 +181,7 @@ class Analysis:
                 confirmed=self.finals is not None,
                 own_code=any(sweep_value(self.study, key) is not None for key in ("command", "trainer")),
                 testable=data_count(self.study, "num_test") is not None,
+                ended=state_of(self.study)[0] == "finished",
                 tested=bool(stored_tests(self.study)) and not outdated_test(self.study),
                 other_tested=bool(outdated_test(self.study)),
             )
