@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.execute.sweeps import small_sweep
+from tests.train.cohorts import make_task
+from tests.train.test_program_memory import trained
 from tuner.execute.facts import TaskFacts
 from tuner.execute.planner import (
     AHEAD_SECONDS,
@@ -23,6 +26,7 @@ from tuner.execute.planner import (
 from tuner.execute.widths import COHORTS_AHEAD, FIRST_AHEAD, SHARE, Footprint
 from tuner.records import Direction, TrialJob
 from tuner.spec.model import DataSpec, SweepSpec
+from tuner.train.programs.stacked.program import StackedProgram
 
 
 def planner(*, device: str = "cpu", workers: int = 1, spec: SweepSpec | None = None, **data: Any) -> Planner:
@@ -225,3 +229,29 @@ def test_the_networks_of_all_folds_count_towards_the_width_of_a_cohort(device: s
     assert folded.max_width(small) == 2
     many = planner(device=device, folds=2 * widest)
     assert many.max_width(many.describe(job(0))) == many.most_room == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "widest"), [([1, 8, 8], 16, 16), ([3, 32, 32], 16, 2), ([3, 224, 224], 8, 1)]
+)
+@pytest.mark.parametrize("model", ["cnn", "resnet"])
+def test_on_a_cpu_what_layers_give_counts_towards_the_width(
+    model: str, shape: list[int], channels: int, widest: int
+) -> None:
+    plan = planner(spec=small_sweep(model=model), input_shape=shape)
+    assert plan.max_width(plan.describe(job(0, channels=channels, batch_size=64))) <= widest
+    assert widest < 16 or plan.max_width(plan.describe(job(0, channels=channels, batch_size=64))) > 4
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+def test_the_memory_of_a_trial_is_about_what_is_estimated(model: str, norm: str, tmp_path: Path) -> None:
+    settings = {"norm": norm, "hidden_units": 128}
+    program = trained(make_task(model=model, settings=settings, batch_size=128), tmp_path, count=1)
+    assert isinstance(program, StackedProgram)
+    buffers = [*program._step_memory, *program._evaluator._memory]
+    taken = 4 * (sum(t.numel() for t in buffers) + 5 * program.p_KP.numel())
+    spec = small_sweep(model=model, **settings)
+    plan = planner(spec=spec, input_shape=[1, 8, 8], num_train=300, num_dev=100)
+    estimated = plan.num_bytes(plan.describe(job(0, batch_size=128)).values)
+    assert 0.5 < taken / estimated < 2.0

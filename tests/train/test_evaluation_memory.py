@@ -10,8 +10,9 @@ import torch
 
 from tests.train.cohorts import jobs, make_task
 from tuner.models.layers import Network
-from tuner.train import program as module
-from tuner.train.program import EVALUATION_BYTES, EVALUATION_ROWS, evaluation_chunks, evaluation_rows
+from tuner.train.measure import portions as module
+from tuner.train.measure.portions import EVALUATION_BYTES, EVALUATION_ROWS, evaluation_rows
+from tuner.train.program import evaluation_chunks
 from tuner.train.programs.stacked.program import StackedProgram
 from tuner.train.task import Task
 

@@ -16,16 +16,15 @@ from tuner.spec.known.networks import DESCRIBED
 from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import SweepSpec
 from tuner.spec.values import is_own
+from tuner.train.measure.portions import evaluation_rows
 from tuner.train.programs.fusion import fusion_key
 
 MAX_WIDTH_CPU = 16
 """Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""
 MAX_WIDTH_GPU = 256
 """An upper end for the smallest networks; the others are limited by memory (`tuner.execute.widths`)."""
-_EVALUATED_AT_ONCE = 256
-"""Examples: `train.program.EVALUATION_ROWS`, which is not imported, since torch would be."""
-_BUFFERS_PER_LAYER = 2
-"""Its output, and what an activation or a norm behind it keeps."""
+_SCRATCH = 1.5
+"""Times what layers give: libraries copy on the way."""
 LEAST_ROOM = 1
 """Jobs for each worker, however long they take: what it trains. What is next is decided when that has ended, from all
 that is known by then, which is worth more to a search than the moment that the worker waits."""
@@ -37,6 +36,8 @@ _REMEMBERED_JOBS = 8
 """So few that the median follows when the search comes to longer trainings."""
 _STATE_BYTES_CPU = 24 * 2**20
 """A cohort's parameters, gradients, moments and best weights stay within about so much on a CPU."""
+_COHORT_BYTES_CPU = 2**27
+"""With what its layers give as well: more members then gain nothing over one another, and cost their memory."""
 _STATE_COPIES = 5
 """Of the parameters: themselves, gradients, two moments, the best weights."""
 _OPERATIONS_PER_LAYER = 14
@@ -113,7 +114,8 @@ class Planner:
             width = MAX_WIDTH_GPU if found is None else min(MAX_WIDTH_GPU, found * self.folds)
         else:
             state = self.num_parameters(planned.values) * 4 * _STATE_COPIES
-            width = max(1, min(MAX_WIDTH_CPU, int(_STATE_BYTES_CPU / max(state, 1))))
+            fitting = min(_STATE_BYTES_CPU / max(state, 1), _COHORT_BYTES_CPU / self.num_bytes(planned.values))
+            width = max(1, min(MAX_WIDTH_CPU, int(fitting)))
         return min(max(1, width // self.folds), self._limit.get(planned.key, width))
 
     @property
@@ -214,24 +216,30 @@ class Planner:
         return self._cnn(values, positions=int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else 1)
 
     def num_bytes(self, values: Mapping[str, ParamValue]) -> float:
-        """About the memory of a trial on a GPU: its state, and what its layers give for a batch and in evaluation."""
+        """About the memory of a trial: its state, and what its layers give for a batch and in evaluation."""
         batch, num_train = values["batch_size"], int(self.facts.data["num_train"])
-        at_once = 2 * (num_train if batch == "full" else min(int(batch), num_train)) + _EVALUATED_AT_ONCE
-        return 4.0 * (
-            _STATE_COPIES * self.num_parameters(values) + _BUFFERS_PER_LAYER * at_once * self._outputs(values)
-        )
+        example = 4.0 * self._outputs(values)
+        with_gradients = 2 * (num_train if batch == "full" else min(int(batch), num_train))
+        evaluated = min(evaluation_rows(example), num_train + int(self.facts.data["num_dev"]))
+        layers = _SCRATCH * (with_gradients + evaluated) * example
+        return 4.0 * _STATE_COPIES * self.num_parameters(values) + layers
 
     def _outputs(self, values: Mapping[str, ParamValue]) -> int:
         """About the numbers that all layers give for one example."""
         shape = self.facts.data["input_shape"]
-        hidden = int(values.get("hidden_units", 64)) * int(values.get("hidden_layers", 2))
+        each = 1 if values.get("norm", "none") == "none" else 3  # a norm keeps what it is given, normalised and scaled
+        hidden = each * int(values.get("hidden_units", 64)) * int(values.get("hidden_layers", 2))
         if not self._is_convolutional:
             return prod(shape) + hidden
         positions = int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else int(shape[-1])
-        total, layers = prod(shape) + hidden, 3 if self.spec.model.kind == "resnet" else 1
+        total = prod(shape) + hidden
         for block in range(int(values.get("conv_layers", 2))):
-            total += layers * int(values.get("channels", 16)) * 2**block * positions
+            channels = int(values.get("channels", 16)) * 2**block
+            total += each * channels * positions
             positions = max(1, positions // 4)
+            total += 2 * channels * positions  # the maxima, and where they were
+            if self.spec.model.kind == "resnet":
+                total += (2 * each + 1) * channels * positions
         return total
 
     @property

@@ -20,13 +20,10 @@ from tuner.models.build import Maker
 from tuner.models.layers import Network
 from tuner.models.transfer import Transfer
 from tuner.train.measure.metrics import Loss
+from tuner.train.measure.portions import evaluation_rows
 from tuner.train.settings import Settings
 from tuner.train.way import Way
 
-EVALUATION_ROWS = 256
-"""Examples evaluated at once, at most. Fixed, so that a trial's figures do not depend on the width of its cohort."""
-EVALUATION_BYTES = 2**27
-"""Of what a network's layers give for them."""
 _TIMES_INPUT = 16
 """What a module's layers give for an example, of which nothing is known, is taken for so many times the example."""
 
@@ -108,13 +105,8 @@ def class_shares(targets: Tensor, num_classes: int) -> Tensor:
     return torch.nn.functional.one_hot(targets, num_classes).float()
 
 
-def evaluation_rows(example_bytes: int) -> int:
-    """How many examples are evaluated at once, where the layers of one trial give so many bytes for each."""
-    return max(1, min(EVALUATION_ROWS, EVALUATION_BYTES // max(1, example_bytes)))
-
-
 def module_rows(inputs: Tensor) -> int:
-    """The same for a module, by the size of an example."""
+    """How many examples a module evaluates at once, by their size."""
     return evaluation_rows(_TIMES_INPUT * 4 * inputs.shape[1:].numel())
 
 

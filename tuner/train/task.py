@@ -30,7 +30,8 @@ from tuner.train.batch.order import block_order
 from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
 from tuner.train.measure.metrics import Evaluation, Scores, check_measured, resolve_loss, resolve_metric
-from tuner.train.program import EVALUATION_ROWS, Member, Problem, Program, copied_chunks
+from tuner.train.measure.portions import EVALUATION_ROWS
+from tuner.train.program import Member, Problem, Program, copied_chunks
 from tuner.train.programs.folded import FoldedProgram, FoldScores, fold_orders
 from tuner.train.programs.user_parts import UserEvaluation, load_user_parts, try_parts
 from tuner.train.settings import Settings, resolve_settings

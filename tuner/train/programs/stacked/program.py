@@ -12,7 +12,8 @@ from tuner.models.dropout import dropout_rates
 from tuner.models.keyed import dropout_threshold
 from tuner.models.layers import BatchNorm, Network, Parameter, transposed_for_module
 from tuner.models.module import initial_values, read_values
-from tuner.train.program import Member, Problem, RowState, evaluation_rows
+from tuner.train.measure.portions import evaluation_rows
+from tuner.train.program import Member, Problem, RowState
 from tuner.train.programs.row_program import RowProgram
 from tuner.train.programs.stacked.evaluator import Evaluator
 from tuner.train.programs.stacked.examples import rounded_inputs, targets_table
