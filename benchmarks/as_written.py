@@ -2,12 +2,12 @@
 
     python benchmarks/as_written.py [--digits 1797 270] [--rounds 7] [--epochs 20] [--json FILE]
 
-Both train the same trial to the end, with batches of 32, and score the dev set after each epoch: same seeds, same
-batches, same weights in the end (`tests/zoo/`). tuner's time holds all that it does besides, within one cohort: scores
-on a training sample, checkpoints, curve, weights and predictions on disk. Of 1,797 digits an epoch has 34 steps, of 270
-it has 6, beside which an evaluation and the start of a trial weigh more. Rounds are interleaved, the two go first in
-turn, and each is warmed up. Ratios are hand / tuner, one for each round: above 1 tuner is quicker. They are of wall
-seconds, and of CPU seconds, which other work on the machine disturbs less.
+Both train the same trial to the end, with batches of 32, and evaluate the dev set and as many training examples after
+each epoch, for the gap: same seeds, same batches, same weights in the end (`tests/zoo/`). tuner's time holds all that
+it does besides, within one cohort: checkpoints, curve, weights and predictions on disk. Of 1,797 digits an epoch has 34
+steps, of 270 it has 6, beside which the start of a trial weighs more. Rounds are interleaved, the two go first in turn,
+and each is warmed up. Ratios are hand / tuner, one for each round: above 1 tuner is quicker. They are of wall seconds,
+and of CPU seconds, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -76,10 +76,11 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
 def measure(entry: Entry, folder: Path, data: TrainingData, *, rounds: int, epochs: int) -> dict[str, list[float]]:
     """Ratios of the two, one a round, which go first in turn; what is done once for a sweep comes before."""
     task = Task(spec_of(entry, folder, epochs), data, torch.device("cpu"))
+    sample = data.train.inputs[: len(data.dev)]
     found: dict[str, list[float]] = {"wall": [], "cpu": []}
     for number in range(rounds + 1):
         works: list[Callable[[], object]] = [
-            lambda: hand.by_hand(entry.kind, {"dropout": DROPOUT}, data, seed=1000, epochs=epochs),
+            lambda: hand.by_hand(entry.kind, {"dropout": DROPOUT}, data, seed=1000, epochs=epochs, also=sample),
             lambda number=number: by_tuner(task, folder / f"{entry.name}{number}", epochs),
         ]
         order = (0, 1) if number % 2 else (1, 0)

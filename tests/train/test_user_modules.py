@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tuner.models.build import build_module
 from tuner.records import Params, TrialFinished, TrialStarted
 from tuner.spec.defaults import settings_for
 from tuner.train.program import Member
+from tuner.train.programs.attributes import frozen
 from tuner.train.programs.modules import structures
 from tuner.train.programs.modules.proof import difference_as_rows
 from tuner.train.way import Way
@@ -175,6 +177,38 @@ def test_what_is_proven_in_one_size_is_looked_at_in_others_whichever_comes_first
         whole = [num_layers for (width, num_layers, _), in_size_only in proven if not in_size_only and width != 48]
         assert sorted(whole) == [1, 2]
         assert len(proven) == len(order)
+
+
+def test_what_another_process_has_proven_is_looked_at_in_its_size_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bytes] = []
+    proven: list[bool] = []
+
+    def looked(*given: Any, in_size_only: bool, **named: Any) -> str | None:
+        proven.append(in_size_only)
+        return difference_as_rows(*given, in_size_only=in_size_only, **named)
+
+    monkeypatch.setattr(structures, "difference_as_rows", looked)
+    for width in (8, 24):
+        task = make_task(model=f"{FILE}:sized", settings={"width": width, "num_layers": 1}, batch_size=32)
+        task.ways.structures.tell = told.append
+        for found in [*told]:
+            task.ways.structures.take(found)
+        assert task.ways.told(task.member(jobs(tmp_path, [{}])[0])) == Way.TOGETHER.words
+    assert proven == [False, True]
+    assert len(told) == 1
+
+
+def test_what_no_other_process_could_compare_is_not_told(tmp_path: Path) -> None:
+    """A value that is known by its identity alone could be another one there."""
+    with pytest.raises(pickle.PicklingError):
+        pickle.dumps(frozen(iter(())))
+    told: list[bytes] = []
+    task = make_task(model=f"{FILE}:keeping_a_function")
+    task.ways.structures.tell = told.append
+    assert task.ways.told(task.member(jobs(tmp_path, [{}])[0])) == Way.TOGETHER.words
+    assert not told
 
 
 @pytest.mark.parametrize(

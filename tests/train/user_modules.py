@@ -305,3 +305,21 @@ SWITCH = [False]
 
 def switched(params: Mapping[str, object], data: DataInfo) -> nn.Module:
     return Switched()
+
+
+class KeepingAFunction(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.squash = squash
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.squash(self.layer(x.flatten(1)))
+
+
+def squash(x: Tensor) -> Tensor:
+    return x / 2.0
+
+
+def keeping_a_function(params: Mapping[str, object], data: DataInfo) -> nn.Module:
+    return KeepingAFunction()

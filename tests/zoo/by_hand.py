@@ -53,6 +53,7 @@ def by_hand(
     seed: int,
     auxiliary: str | None = None,
     epochs: int = EPOCHS,
+    also: Tensor | None = None,
 ) -> list[Epoch]:
     """Train and evaluate a module.
 
@@ -63,7 +64,9 @@ def by_hand(
         seed: Of the trial.
         auxiliary: An attribute of the module that is added to the loss.
         epochs: So many.
+        also: Further inputs to evaluate after each epoch, with the dev set's.
     """
+    evaluated = data.dev.inputs if also is None else torch.cat([data.dev.inputs, also])
     with generators_as_they_were():
         seed_all(key(seed, "init"))
         module = kind(params, data.info)
@@ -82,16 +85,16 @@ def by_hand(
                 (loss if auxiliary is None else loss + getattr(module, auxiliary)).backward()
                 optimizer.step()
             seed_all(key(seed, "evaluation"))
-            found.append(_measured(module, data))
+            found.append(_measured(module, evaluated, data.dev.targets))
     return found
 
 
-def _measured(module: nn.Module, data: TrainingData) -> Epoch:
-    outputs = answers(module, data.dev.inputs)
-    correct = (outputs.argmax(1) == data.dev.targets).float().mean()
+def _measured(module: nn.Module, inputs: Tensor, targets: Tensor) -> Epoch:
+    outputs = answers(module, inputs)[: len(targets)]
+    correct = (outputs.argmax(1) == targets).float().mean()
     module.train()
     weights = {name: t.clone() if isinstance(t, Tensor) else t for name, t in module.state_dict().items()}
-    return Epoch(float(cross_entropy(outputs, data.dev.targets)), float(correct), weights)
+    return Epoch(float(cross_entropy(outputs, targets)), float(correct), weights)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 from tuner.errors import StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace, prepare_environment
@@ -61,6 +62,8 @@ class LocalExecutor:
         self._early_deaths = 0
         self._said: set[str] = set()
         """What workers have said, which is passed on once."""
+        self._found: list[bytes] = []
+        """What workers have found out about users' modules, which each of them is told."""
         self._interrupted = False
         self._ready_events: list[TrialEvent] = []
         self._failure: TunerError | None = None
@@ -205,30 +208,42 @@ class LocalExecutor:
                         for event in events:
                             self._note(worker, event)
                         found += events
-                    case ("ready", TaskFacts() as facts):
-                        worker.ready = True
-                        self._early_deaths = 0
-                        self._take_facts(facts)
-                    case ("refused", TunerError() as error):
-                        self._failure = self._failure or error
-                    case ("checked",):
-                        worker.is_checking = False
-                    case ("spent", int(trial)):
-                        worker.is_spent = True
-                        self._alone.add(trial)
-                    case ("too wide", int(width)):
-                        self.planner.too_wide(worker.key, width)
-                    case ("measured", Footprint() as footprint):
-                        if (planned := next(iter(worker.jobs.values()), None)) is not None:
-                            self.planner.note_footprint(planned, footprint)
-                    case ("log", int(level), str(text)):
-                        # All workers load the same data, or build the same network, and find the same to say.
-                        if text not in self._said:
-                            self._said.add(text)
-                            log.log(level, "%s", text)
+                    case _:
+                        self._heed(worker, message)
         except EOFError:
             found += self._after_death(worker)
         return found
+
+    def _heed(self, worker: Worker, message: tuple[Any, ...]) -> None:
+        match message:
+            case ("ready", TaskFacts() as facts):
+                worker.ready = True
+                self._early_deaths = 0
+                self._take_facts(facts)
+                for what in self._found:
+                    worker.process.send("found", what)
+            case ("refused", TunerError() as error):
+                self._failure = self._failure or error
+            case ("checked",):
+                worker.is_checking = False
+            case ("found", bytes(what)):
+                self._found.append(what)
+                for other in self.workers:
+                    if other is not worker and other.ready:
+                        other.process.send("found", what)
+            case ("spent", int(trial)):
+                worker.is_spent = True
+                self._alone.add(trial)
+            case ("too wide", int(width)):
+                self.planner.too_wide(worker.key, width)
+            case ("measured", Footprint() as footprint):
+                if (planned := next(iter(worker.jobs.values()), None)) is not None:
+                    self.planner.note_footprint(planned, footprint)
+            case ("log", int(level), str(text)):
+                # All workers load the same data, or build the same network, and find the same to say.
+                if text not in self._said:
+                    self._said.add(text)
+                    log.log(level, "%s", text)
 
     def _take_facts(self, facts: TaskFacts) -> None:
         """Keep what the first worker found; what others have loaded, now or in a dead one's place, must equal it."""

@@ -1,8 +1,8 @@
 """A worker process: loads the data once, then trains the cohorts that the coordinator sends, until told to end.
 
-Messages to a worker: ("check",), ("train", jobs), ("join", jobs), ("interrupt",), ("close",). From a worker:
-("ready", facts), ("checked",), ("refused", error), ("events", events), ("alive",), ("too wide", width),
-("measured", footprint), ("log", level, text), ("spent", trial).
+Messages to a worker: ("check",), ("train", jobs), ("join", jobs), ("interrupt",), ("close",), ("found", what). From a
+worker: ("ready", facts), ("checked",), ("refused", error), ("events", events), ("alive",), ("too wide", width),
+("measured", footprint), ("log", level, text), ("spent", trial), ("found", what).
 """
 
 from __future__ import annotations
@@ -142,6 +142,8 @@ class _Server:
             task, worker=name, too_wide=lambda width: link.send("too wide", width),
             measured=lambda found: link.send("measured", found), is_replaceable=True,
         )  # fmt: skip
+        if isinstance(task, Task):
+            task.ways.structures.tell = lambda what: link.send("found", what)
         self._first = True
 
     def serve(self) -> None:
@@ -161,6 +163,8 @@ class _Server:
                     self._check()
                 case ("close",):
                     return
+                case ("found", what):
+                    self._take(what)
                 case _:
                     pass  # an interrupt while there is nothing to do
 
@@ -210,9 +214,15 @@ class _Server:
                 self._runner.join(jobs)
             case ("interrupt",):
                 self._runner.interrupt()
+            case ("found", what):
+                self._take(what)
             case ("close",):
                 return False
         return True
+
+    def _take(self, what: bytes) -> None:
+        assert isinstance(self._task, Task)
+        self._task.ways.structures.take(what)
 
 
 class _Outbox:

@@ -12,7 +12,9 @@ import random
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Set
 from functools import partial
+from pickle import PicklingError
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -75,6 +77,22 @@ def frozen(value: object) -> Hashable:
     return (type(value), value) if type(value) in _PLAIN else _Freezing().of(value)
 
 
+class _Itself:
+    """A value that nothing but itself is equal to, in this process alone: no other can be told of it."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self._value is other._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise PicklingError("it is another one in another process")
+
+
 class _Freezing:
     """One value, with all that is in it."""
 
@@ -91,7 +109,7 @@ class _Freezing:
                 return kind, repr(value)  # in which NaN is itself
         self._left -= 1
         if self._left < 0:
-            return kind, id(value)
+            return kind, _Itself(value)
         if id(value) in self._within:
             return "within"
         self._within.add(id(value))
@@ -135,11 +153,11 @@ class _Freezing:
             case np.random.RandomState():
                 return self.of(value.get_state())
             case BuiltinFunctionType():
-                return id(value)
+                return _Itself(value)
         slots = [name for base in type(value).__mro__ for name in _slots(base) if hasattr(value, name)]
         if hasattr(value, "__dict__") or slots:
             return self.of({**{name: getattr(value, name) for name in slots}, **getattr(value, "__dict__", {})})
-        return id(value), _repr(value)
+        return _Itself(value), _repr(value)
 
 
 def _own(module: nn.Module) -> dict[str, object]:
@@ -167,7 +185,7 @@ def _digest(tensor: Tensor) -> Hashable:
     try:
         return hashlib.sha1(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()).digest()
     except (RuntimeError, TypeError):  # a sparse one, one without memory, or one that is being traced
-        return id(tensor)
+        return _Itself(tensor)
 
 
 def _repr(value: object) -> str:

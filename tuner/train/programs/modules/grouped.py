@@ -37,7 +37,11 @@ class Grouping(Protocol):
         ...
 
     def refuse(self, group: Group, reason: str) -> None:
-        """Fuse no trial of this group any more."""
+        """Fuse no trial of this group any more, nor of others whose modules differ from its own by sizes alone."""
+        ...
+
+    def refusal(self, group: Group) -> str | None:
+        """Why a group must not be fused any more, whoever has found that out; None if it may be."""
         ...
 
 
@@ -100,6 +104,8 @@ class GroupedProgram:
         for group, program in self._programs.items():
             plan_of_group = self._plans[group]
             if isinstance(program, ModuleProgram):
+                if (reason := self._grouping.refusal(group)) is not None:
+                    raise RowsDifferError(reason)
                 try:
                     for begin, end in self._checks[group].parts(program, plan_of_group, first, last):
                         program.train_steps(plan_of_group, begin, end)

@@ -6,8 +6,9 @@ parameters, buffers, outputs, the modes of all parts. What must stand still, sin
 attributes, what the module's code reads around it, generators. Dropout is off, since its masks are others; who looks at
 its rate or changes it is found out.
 
-In another size of a module that is proven so, a step and an evaluation of one of the trials are done both ways, and
-nothing is watched: kernels of another size may round otherwise, and code that branches by a size shows there.
+In another size of a module that is proven so, a step and an evaluation of one trial, by itself and as a row, must give
+the same bits: kernels of another size may round otherwise, and code that branches by a size shows there. Both are done
+by rewritten copies, whose layers compute what the library's own do in every size.
 """
 
 from __future__ import annotations
@@ -80,7 +81,6 @@ class _Proof:
 
     def __init__(self, members: Sequence[Member], problem: Problem, *, in_size_only: bool) -> None:
         self._in_size_only = in_size_only
-        self._num_compared = 1 if in_size_only else len(members)
         self._steps: tuple[int, ...] = _STEPS_OF_A_SIZE if in_size_only else STEPS
         self._least = 1 if in_size_only else _LEAST_STEPS
         self._problem = problem
@@ -96,21 +96,21 @@ class _Proof:
             DiffersError: they differ.
         """
         plans = self._plans()
-        written = self._as_written(plans)
-        began = [dict(stage.parameters) for stage in written.pop(0)]
+        written = [] if self._in_size_only else self._as_written(plans)
         try:
             with warnings.catch_warnings():
                 # What `vmap` runs one by one, for want of a rule, gains nothing.
                 warnings.filterwarnings("error", "There is a performance drop", UserWarning)
                 rows = self._as_rows(plans)
+            alone = self._alone(*plans[0])
         except DiffersError:
             raise
         except Exception as error:  # whatever a user's module raises under vmap is a reason not to use it
             raise DiffersError(in_words(error)) from error
-        for ours, theirs in zip(rows, written, strict=True):
-            for row, (own, expected) in enumerate(zip(ours, theirs, strict=False)):
-                _compare(own, expected, began[row])
-        self._compare_with_singles(*plans[0], rows[0])
+        for ours, theirs in zip(rows, written[1:], strict=not self._in_size_only):
+            for own, expected, began in zip(ours, theirs, written[0], strict=True):
+                _compare(own, expected, began.parameters)
+        self._compare_bits(rows[0], alone)
 
     def _plans(self) -> list[tuple[EpochPlan, int]]:
         """The plan of each epoch, and how many of its steps are done."""
@@ -139,12 +139,12 @@ class _Proof:
             DiffersError: something moves that a stack would not move.
         """
         try:
-            trials = [self._trial(member) for member in self._members[: self._num_compared]]
+            trials = [self._trial(member) for member in self._members]
             modules = [trial.module for trial in trials]
             if reason := difference(modules):
                 raise DiffersError(reason)
             found = [[_stage(trial.module, torch.empty(0), {}, {}) for trial in trials]]
-            watches = [None if self._in_size_only else Standing(trial) for trial in trials]
+            watches = [Standing(trial) for trial in trials]
             for plan, count in plans:
                 pairs = enumerate(zip(trials, watches, strict=True))
                 found.append([self._epoch(trial, watch, plan.row(row), count) for row, (trial, watch) in pairs])
@@ -162,17 +162,14 @@ class _Proof:
         _drop_nothing(trial.module)
         return trial
 
-    def _epoch(self, trial: PlainTrial, watch: Standing | None, plan: EpochPlan, count: int) -> _Stage:
+    def _epoch(self, trial: PlainTrial, watch: Standing, plan: EpochPlan, count: int) -> _Stage:
         trial.begin(plan, 0)
-        if watch is not None:
-            watch.begin_epoch()
+        watch.begin_epoch()
         modes = _modes(trial.module)
         trial.train_steps(plan, 0, count)
-        if watch is not None:
-            watch.end_steps()
+        watch.end_steps()
         outputs = trial.outputs(self._inputs)
-        if watch is not None:
-            watch.end_evaluation()
+        watch.end_evaluation()
         return _stage(trial.module, outputs, modes, _modes(trial.module))
 
     # As rows
@@ -183,38 +180,41 @@ class _Proof:
         for module in self._copies:
             _drop_nothing(module)
         stack = self._program(self._members, fused=True)
-        found: list[list[_Stage]] = []
-        for plan, count in plans:
-            stack.train_steps(plan, 0, count)
-            modes = _modes(stack.modules[0])
-            outputs = stack.outputs(self._inputs)
-            evaluation_modes = _modes(stack.modules[0])
-            stages = []
-            for row in range(len(self._members)):
-                parameters, buffers = map(_copies, stack.named_tensors(row))
-                stages.append(_Stage(parameters, buffers, outputs[row], modes, evaluation_modes))
-            found.append(stages)
-        return found
+        return [self._stages(stack, plan, count) for plan, count in plans]
+
+    def _alone(self, plan: EpochPlan, count: int) -> list[_Stage]:
+        """The stage after the first epoch of those that are compared by their bits, each computed by itself."""
+        members = self._members[: 1 if self._in_size_only else None]
+        return self._stages(self._program(members, fused=False), plan.rows([*range(len(members))]), count)
 
     def _program(self, members: Sequence[Member], *, fused: bool) -> ModuleProgram:
         return ModuleProgram(
             members, self._problem, fused=fused, modules=self._copies[: len(members)], record_after=_RECORDED_AFTER
         )
 
-    def _compare_with_singles(self, plan: EpochPlan, count: int, stages: Sequence[_Stage]) -> None:
+    def _stages(self, program: ModuleProgram, plan: EpochPlan, count: int) -> list[_Stage]:
+        """The stage of each row of a program after the steps of an epoch and an evaluation."""
+        program.train_steps(plan, 0, count)
+        modes = _modes(program.modules[0])
+        outputs = program.outputs(self._inputs)
+        evaluation_modes = _modes(program.modules[0])
+        tensors = [program.named_tensors(row) for row in range(len(program.members))]
+        return [
+            _Stage(_copies(parameters), _copies(buffers), outputs[row], modes, evaluation_modes)
+            for row, (parameters, buffers) in enumerate(tensors)
+        ]
+
+    def _compare_bits(self, rows: Sequence[_Stage], alone: Sequence[_Stage]) -> None:
         """A row's bits must not depend on how many others there are: they are those of a module alone.
 
         Raises:
             DiffersError: they are not.
         """
-        compared = self._members[: self._num_compared]
-        singles = self._program(compared, fused=False)
-        singles.train_steps(plan.rows([*range(len(compared))]), 0, count)
-        outputs = singles.outputs(self._inputs)
         tolerance = 0.0 if self._device.type == "cpu" else SMALL
-        for row, stage in enumerate(stages[: len(compared)]):
-            parameters, _ = singles.named_tensors(row)
-            pairs = [(parameters[name], t) for name, t in stage.parameters.items()] + [(outputs[row], stage.outputs)]
+        for row, single in zip(rows, alone, strict=False):
+            pairs = [(single.outputs, row.outputs)]
+            pairs += [(single.parameters[name], t) for name, t in row.parameters.items()]
+            pairs += [(single.buffers[name], t) for name, t in row.buffers.items()]
             for ours, theirs in pairs:
                 if not torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True):
                     raise DiffersError("a layer of it rounds otherwise when several trials are computed at once")

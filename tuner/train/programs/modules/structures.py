@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+import pickle
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from tuner.models.build import Maker, build_module, transfer_for
 from tuner.models.rewritten import rewritten
-from tuner.records import DataInfo
+from tuner.records import DataInfo, ParamValue
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.device.gpus import without_tf32
@@ -70,15 +71,22 @@ class Structures:
         self._proven: set[Hashable] = set()
         """The kinds of modules that have been proven in one size. It is the size of a trial: in others, its default for
         one, a module may be too large to be built, or raise."""
-        self._found_out: set[str] = set()
+        self._refused: dict[Hashable, str] = {}
+        """Why modules of a make are not fused any more, one of which was found to differ while it trained."""
+        self.tell: Callable[[bytes], None] | None = None
+        """Told what has been found out, which `take` of other processes of the run takes."""
 
     def group_of(self, member: Member) -> Group:
         if member.begun_as_written:
             return _AsWritten(str(choose(Case(begun_as_written=True)).reason))
-        structure = fusion_key(self._spec, member.settings.model), signature(looked_at(member))
-        if structure not in self._verdicts:
-            self._verdicts[structure] = self._verdict(member)
-        choice = choose(Case(differs=self._verdicts[structure]))
+        values = member.settings.model
+        structure = self._make(values), fusion_key(self._spec, values), signature(looked_at(member))
+        reason = self.refusal(structure)
+        if reason is None:
+            if structure not in self._verdicts:
+                self._verdicts[structure] = self._verdict(member)
+            reason = self._verdicts[structure]
+        choice = choose(Case(differs=reason))
         if choice.way is Way.TOGETHER:
             return structure
         self._say(choice)
@@ -94,8 +102,9 @@ class Structures:
         return Recheck(checked, self._problem, every=self._spec.training.fuse == "verify")
 
     def refuse(self, group: Group, reason: str) -> None:
-        self._verdicts[group] = reason
-        self._found_out.add(reason)
+        assert isinstance(group, tuple)
+        self._refused[group[0]] = reason
+        self._tell_others(("refused", group[0], reason))
         log.error(
             "%s must not be fused, as was found while a trial of it trained: %s. From now on its like is trained as "
             "written, and trials on their way begin again. Do not trust those that have ended: run the sweep anew with "
@@ -103,9 +112,27 @@ class Structures:
             self._spec.model.kind, reason,
         )  # fmt: skip
 
+    def refusal(self, group: Group) -> str | None:
+        return self._refused.get(group[0]) if isinstance(group, tuple) else None
+
     def was_found_out(self, reason: str | None) -> bool:
         """Whether trials were fused before it was found that they must not be, for this reason."""
-        return reason in self._found_out
+        return reason in self._refused.values()
+
+    def take(self, found: bytes) -> None:
+        """Take what another process of this run has found out, so that it is not done, or trusted, again here."""
+        match pickle.loads(found):
+            case ("proven", kind):
+                self._proven.add(kind)
+            case ("refused", make, reason):
+                self._refused[make] = reason
+
+    def _tell_others(self, found: tuple[Hashable, ...]) -> None:
+        if self.tell is not None:
+            try:
+                self.tell(pickle.dumps(found))
+            except (pickle.PicklingError, TypeError, AttributeError) as error:  # it names what is only in this process
+                log.debug("others must find out by themselves", exc_info=error)
 
     def _verdict(self, member: Member) -> str | None:
         """Why trials like this one cannot be fused: the same whichever of those in its size comes first."""
@@ -117,9 +144,12 @@ class Structures:
             if reason := difference([rewritten(module, self._problem.device) for module in own]):
                 return reason  # it keeps a value that differs among the trials of a stack
         kind = self._kind(members[0])
-        reason = self._difference(members, in_size_only=kind in self._proven)
+        known = kind in self._proven
+        reason = self._difference(members, in_size_only=known)
         if reason is None:
             self._proven.add(kind)
+            if not known:
+                self._tell_others(("proven", kind))
         return reason
 
     def _difference(self, members: Sequence[Member], *, in_size_only: bool) -> str | None:
@@ -128,9 +158,11 @@ class Structures:
 
     def _kind(self, member: Member) -> Hashable:
         """All but sizes that a structure consists of."""
-        values = member.settings.model
-        others = {n: v for n, v in values.items() if type(v) is not int or n in SWITCHED}
-        return fusion_key(self._spec, others), skeleton(looked_at(member))
+        return self._make(member.settings.model), skeleton(looked_at(member))
+
+    def _make(self, values: Mapping[str, ParamValue]) -> Hashable:
+        """What there is of a fusion key besides sizes."""
+        return fusion_key(self._spec, {n: v for n, v in values.items() if type(v) is not int or n in SWITCHED})
 
     def _usual(self, member: Member, *, seed: int) -> Member:
         """A trial of another seed, and with the default values of all that may differ within a stack."""
