@@ -149,7 +149,7 @@ REFUSED = {
     "dates in words": (
         "a,day,y\n" + rows("1,Jan 5 2024,u", "2,6 February 2024,v"),
         {},
-        "data.csv: column day holds dates; turn them into numbers (a year, a weekday, days since a start), set order: day to split by time, or add ignore: [day] to leave the column out",
+        "data.csv: column day holds dates; set dates: expand for their year, month, weekday and days, set order: day to split by time, or add ignore: [day] to leave the column out",
     ),
     "decimal commas": (
         "a;y\n" + rows("1;u", "2,5;v"),
@@ -167,12 +167,12 @@ REFUSED = {
     "dates": (
         "a,day,y\n" + rows("1,2024-01-31,u", "2,2024-02-01,v"),
         {},
-        "data.csv: column day holds dates; turn them into numbers (a year, a weekday, days since a start), set order: day to split by time, or add ignore: [day] to leave the column out",
+        "data.csv: column day holds dates; set dates: expand for their year, month, weekday and days, set order: day to split by time, or add ignore: [day] to leave the column out",
     ),
     "other dates": (
         "a,day,y\n" + rows("1,31.1.2024 12:30,u", "2,1.2.2024 8:15,v"),
         {},
-        "data.csv: column day holds dates; turn them into numbers (a year, a weekday, days since a start), set order: day to split by time, or add ignore: [day] to leave the column out",
+        "data.csv: column day holds dates; set dates: expand for their year, month, weekday and days, set order: day to split by time, or add ignore: [day] to leave the column out",
     ),
     "a stray text": (
         "a,y\n" + "".join(f"{i},{'uv'[i % 2]}\n" for i in range(30)) + "12 kg,u\n",

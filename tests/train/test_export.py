@@ -99,6 +99,33 @@ def test_a_folder_predicts_from_a_csv_by_itself(patients: Trained, tmp_path: Pat
     np.testing.assert_allclose(found.to_numpy(), patients.expected, rtol=1e-4)
 
 
+def test_a_folder_predicts_from_a_file_without_names_as_the_training_file_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"{i * 7 % 50};{i % 3};2024-01-{i % 28 + 1:02d};{i * 3 % 17}.5;{'uv'[i % 2]}" for i in range(100)]
+    (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+    trained = Trained(tmp_path, data={"source": "d.csv", "categorical": ["column_2"], "dates": "expand"})
+    predict = load_object("predict.py:main", root=trained.export(tmp_path / "predictor"))
+
+    def predicted(rows: list[str]) -> list[float]:
+        (tmp_path / "new.csv").write_text("\n".join(rows) + "\n")
+        predict(tmp_path / "new.csv")
+        found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+        return list(found["u"])
+
+    read = read_parts(trained.spec.data, root=tmp_path).dev
+    texts = read.texts[0].values
+    dev = [(f"{n[0]:g}", texts[c[0]]) for n, c in zip(read.numbers, read.codes, strict=True)]
+    days = [str(np.datetime64("1970-01-01") + np.timedelta64(int(n[read.number_names.index("column_3.days")]), "D"))
+            for n in read.numbers]  # fmt: skip
+    fourth = [n[read.number_names.index("column_4")] for n in read.numbers]
+    rows = [f"{d[0]};{d[1]}.0;{day};{f:g}" for d, day, f in zip(dev, days, fourth, strict=True)]
+    np.testing.assert_allclose(predicted(rows), trained.expected[:, 0], atol=1e-5)
+    np.testing.assert_allclose(predicted([f"{row};" for row in rows]), trained.expected[:, 0], atol=1e-5)
+    with pytest.raises(SystemExit, match="row 1 has 2 fields, and the inputs are fields 1 to 4 of the training file"):
+        predicted(["1;2"])
+
+
 def test_a_folder_predicts_classes_of_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 255, (90, 1, 6, 6)).astype(np.uint8)

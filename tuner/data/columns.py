@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tuner.data.column_kinds import Kind
 from tuner.data.examples import LARGEST, Origin, TextColumn
 from tuner.data.fingerprint import hash_texts
 from tuner.data.preparation import MOST_CATEGORIES
@@ -43,8 +44,10 @@ class ColumnSurvey:
     What it keeps does not grow with the number of rows.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, kind: Kind | None = None) -> None:
         self._name = name
+        self._kind = kind
+        """What the sweep file says that it holds: categories have texts, whatever they look like."""
         self._texts: dict[str, None] = {}
         """Distinct texts in the order in which they were met."""
         self._too_many = False
@@ -68,7 +71,7 @@ class ColumnSurvey:
             DataError: they hold infinite or too large numbers, lists, dates or characters that no text has.
         """
         self._num_rows += len(column)
-        if _is_numeric(column):
+        if self._kind != "categorical" and _is_numeric(column):
             _check_size(self._name, as_numbers(column), origin)
             return
         codes, values = self._distinct(column, origin)
@@ -121,6 +124,8 @@ class ColumnSurvey:
                 of its own in nearly each row.
         """
         name = self._name
+        if self._kind == "categorical":
+            return self._categories()
         if self._only_numbers:
             return NumberColumn(name)
         if all(DATE.fullmatch(text) for text in islice(self._texts, 50)):
@@ -136,12 +141,16 @@ class ColumnSurvey:
                 raise is_beyond(name, self._first["infinite"][0], np.inf)
             return NumberColumn(name)
         mostly_numbers = len(self._texts) > _MOST_MIXED_CATEGORIES and 2 * self._num_strays < self._num_rows
-        if mostly_numbers or not self._strays_in_source:
+        if mostly_numbers or not self._strays_in_source or self._kind == "numeric":
             row, text = self._first["stray"]
             raise DataError(
                 f"{row}: column {name} holds {quoted(text)} among numbers; correct it, leave it empty if the value is "
                 f"unknown, or {_remedy(name)}"
             )
+        return self._categories()
+
+    def _categories(self) -> TextColumn:
+        name = self._name
         if self._too_many:
             raise DataError(
                 f"column {name} holds more than {MOST_DISTINCT_TEXTS:,} distinct texts, and {MOST_CATEGORIES} at most "
@@ -206,8 +215,8 @@ def _remedy(name: str) -> str:
 
 def _holds_dates(name: str, origin: Origin) -> DataError:
     return DataError(
-        f"{origin}: column {name} holds dates; turn them into numbers (a year, a weekday, days since a start), set "
-        f"order: {name} to split by time, or {_remedy(name)}"
+        f"{origin}: column {name} holds dates; set dates: expand for their year, month, weekday and days, set order: "
+        f"{name} to split by time, or {_remedy(name)}"
     )
 
 

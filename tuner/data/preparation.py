@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias, cast
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tuner.data.column_kinds import UnusableColumns
 from tuner.data.dataset import Split
 from tuner.data.examples import Examples, Indices, TextColumn
 from tuner.data.stored import StoredRows, StreamedInputs
@@ -130,13 +131,16 @@ class Preparation:
         return torch.from_numpy(standardised)
 
 
-def fit_preparation(train: Examples, *, normalise: bool, standardise: bool = True) -> Preparation:
+def fit_preparation(
+    train: Examples, *, normalise: bool, standardise: bool = True, ignored: Sequence[str] = ()
+) -> Preparation:
     """Measure the training part.
 
     Args:
         train: Its examples.
         normalise: Give the inputs zero mean and unit variance.
         standardise: Likewise the targets of a regression.
+        ignored: Columns that are left out already, to be named with those that should be.
 
     Raises:
         DataError: a text column has too many distinct values, or a number is too large.
@@ -144,7 +148,11 @@ def fit_preparation(train: Examples, *, normalise: bool, standardise: bool = Tru
     mean, std, constant = _moments(train.numbers)
     _check_finite(std.reshape(1, -1), [f"column {name}" for name in train.number_names])
     is_table = train.numbers.ndim == 2
-    counts_of_texts = train.count_codes()
+    counts_of_texts, unusable, categories = train.count_codes(), UnusableColumns(ignored), []
+    for column, counts in zip(train.texts, counts_of_texts, strict=True):
+        with unusable.looking_at(column.name):
+            categories.append(_vocabulary(column, counts[1:]))
+    unusable.refuse()
     target_mean = target_std = np.empty(0)
     if train.task == "regression":
         target_mean, target_std, _ = _moments(train.targets)
@@ -156,7 +164,7 @@ def fit_preparation(train: Examples, *, normalise: bool, standardise: bool = Tru
         std=std,
         constant=constant,
         marked=tuple(int(i) for i in np.flatnonzero(count_missing(train.numbers))) if is_table else (),
-        categories=tuple(_vocabulary(c, counts[1:]) for c, counts in zip(train.texts, counts_of_texts, strict=True)),
+        categories=tuple(categories),
         texts_marked=tuple(bool(counts[0]) for counts in counts_of_texts),
         normalise=normalise,
         target_mean=target_mean,
@@ -166,7 +174,9 @@ def fit_preparation(train: Examples, *, normalise: bool, standardise: bool = Tru
 
 def prepare(train: Examples, asked: DataSpec) -> Preparation:
     """The preparation that a sweep file asks for, measured on the training part; raises as `fit_preparation` does."""
-    return fit_preparation(train, normalise=asked.normalised.inputs, standardise=asked.normalised.targets)
+    return fit_preparation(
+        train, normalise=asked.normalised.inputs, standardise=asked.normalised.targets, ignored=asked.ignore
+    )
 
 
 def check_learnable(train: Examples, preparation: Preparation) -> None:
@@ -241,11 +251,16 @@ def count_missing(numbers: Numbers) -> npt.NDArray[np.int64]:
 def _vocabulary(column: TextColumn, counts: npt.NDArray[np.int64]) -> tuple[str, ...]:
     present = np.flatnonzero(counts)
     if len(present) > MOST_CATEGORIES:
-        raise DataError(
-            f"column {column.name} holds {len(present):,} distinct texts, more than the {MOST_CATEGORIES} that are "
-            f"encoded one by one; turn it into numbers or fewer categories, or add ignore: [{column.name}]"
-        )
+        raise too_many_categories(column.name, len(present))
     return tuple(sorted(column.values[code] for code in present))
+
+
+def too_many_categories(name: str, count: int) -> DataError:
+    """What is said of a column of so many distinct texts."""
+    return DataError(
+        f"column {name} holds {count:,} distinct texts, more than the {MOST_CATEGORIES} that are encoded one by one; "
+        f"turn it into numbers or fewer categories, or add ignore: [{name}]"
+    )
 
 
 def _matches(column: TextColumn, codes: npt.NDArray[Any], texts: tuple[str, ...]) -> npt.NDArray[np.bool_]:

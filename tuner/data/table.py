@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tuner.data.column_kinds import UnusableColumns, kinds_of, matching, nearest, with_categories, with_dates_expanded
 from tuner.data.columns import ColumnSurvey, NumberColumn, as_codes, as_numbers, group_codes, order_times
 from tuner.data.content import Table
 from tuner.data.examples import TRAIN, Examples, Indices, Origin, TextColumn
+from tuner.data.preparation import MOST_CATEGORIES, too_many_categories
 from tuner.data.targets import encode_targets
 from tuner.data.text import clean, quoted
 from tuner.errors import DataError
@@ -66,11 +67,20 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
     dropped = usable.notes(origin)
     frame, origin, part_of_row = frame.iloc[kept], origin.keep(kept), part_of_row[kept]
 
-    columns = []
-    for name in roles.inputs:
-        survey = ColumnSurvey(name)
-        survey.add(frame[name], in_source=part_of_row == TRAIN, origin=origin)
-        columns.append(survey.verdict(origin))
+    kinds = kinds_of(data, tuple(frame.columns), roles.targets, where=tables[0].where)
+    frame, names, expanded = with_categories(frame, kinds), roles.inputs, list[str]()
+    if data.dates == "expand":
+        frame, names, expanded = with_dates_expanded(frame, [n for n in names if n not in kinds], origin)
+        names = (*names, *(n for n in roles.inputs if n in kinds))
+    columns, unusable = [], UnusableColumns(data.ignore)
+    for name in names:
+        with unusable.looking_at(name):
+            survey = ColumnSurvey(name, kind=kinds.get(name))
+            survey.add(frame[name], in_source=part_of_row == TRAIN, origin=origin)
+            columns.append(column := survey.verdict(origin))
+            if isinstance(column, TextColumn) and len(column.values) > MOST_CATEGORIES:
+                unusable.doubt(name, too_many_categories(name, len(column.values)))
+    unusable.refuse()
     inputs = InputColumns(columns)
     targets = encode_targets(
         target_values(frame, roles.targets), task=data.task, names=roles.targets, class_names=(), origin=origin
@@ -91,18 +101,10 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
             *(note for table in tables for note in table.notes),
             *roles.notes,
             *dropped,
+            *expanded,
             *targets.notes,
         ),
     )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f'did you mean "{near[0]}"?'
-    return "there are " + ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
 
 
 class InputColumns:
@@ -225,11 +227,12 @@ def roles_of(facts: ColumnFacts, data: DataSpec, *, where: str) -> Roles:
         DataError: a column that the sweep file names is not there or has two roles, or no input is left.
     """
     columns = facts.names
-    named = [("group", data.group), ("order", data.order), *(("ignore", name) for name in data.ignore)]
-    for key, name in (*named, *(("target", name) for name in _as_list(data.target))):
+    ignored = matching("ignore", data.ignore, columns, where=where)
+    named = [("group", data.group), ("order", data.order), *(("target", name) for name in _as_list(data.target))]
+    for key, name in named:
         if name is not None and name not in columns:
             raise DataError(f"data.{key}: {where} has no column {quoted(name)}; {nearest(name, columns)}")
-    not_inputs = {data.group, data.order, *data.ignore}
+    not_inputs = {data.group, data.order, *ignored}
     notes = []
     for name in columns:
         if name in not_inputs or name in _as_list(data.target):
@@ -246,8 +249,8 @@ def roles_of(facts: ColumnFacts, data: DataSpec, *, where: str) -> Roles:
             f"{where}: the last column, {quoted(last)}, would be predicted and is empty; fill it, or name the column "
             "to predict as data.target"
         )
-    if not data.target and last in {data.group, data.order, *data.ignore}:
-        key = "ignore" if last in data.ignore else "group" if last == data.group else "order"
+    if not data.target and last in {data.group, data.order, *ignored}:
+        key = "ignore" if last in ignored else "group" if last == data.group else "order"
         raise DataError(
             f"data.{key}: names {quoted(last)}, the last column of {where}, which is predicted unless data.target "
             "names another; name the column to predict as data.target"

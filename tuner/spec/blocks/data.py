@@ -98,7 +98,14 @@ class DataSpec(Part):
     order: str | None = None
     """Column that orders the examples in time: train comes before dev, dev before test. It is no input."""
     ignore: list[str] = Field(default_factory=list)
-    """Columns that are not used, such as identifiers."""
+    """Columns that are not used, such as identifiers, by names or patterns such as `*_id`."""
+    categorical: list[str] = Field(default_factory=list)
+    """Columns, by names or patterns, whose numbers are categories, such as codes of a region; not with `stream`."""
+    numeric: list[str] = Field(default_factory=list)
+    """Columns, by names or patterns, that must hold numbers: a text is refused with its row; not with `stream`."""
+    dates: Literal["refuse", "expand"] = "refuse"
+    """Columns of dates: refuse them, or `expand` each to four numbers, its year, month, weekday (0 is Monday) and days
+    since 1970; not with `stream`."""
     image_size: Annotated[int, Field(ge=1)] | None = None
     """Resize the images of a folder to this many pixels in height and width; needed when they differ in size."""
 

@@ -55,6 +55,10 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
         if spec.data.stream and getattr(spec.data, name) is not None:
             remedy = f"remove {name}, or stream"
             findings.error(("data", "stream"), f"cannot be combined with {name}", remedy=remedy, got="", at_key=True)
+    for name in ("categorical", "numeric", "dates"):
+        if spec.data.stream and getattr(spec.data, name) not in ([], "refuse"):
+            remedy = f"remove {name}, or stream"
+            findings.error(("data", "stream"), f"cannot be combined with {name}", remedy=remedy, got="", at_key=True)
     for name in ("folds", "stream"):
         if spec.loop is not None and getattr(spec.data, name):
             rule = f"is not for {spec.loop}, which is handed one train and one dev set"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from tuner.data.column_kinds import DATE_PARTS
 from tuner.data.load import measure_training_part
 from tuner.errors import StorageError, TunerError
 from tuner.imports import require
@@ -181,6 +184,9 @@ def _example(info: DataInfo) -> Tensor:
 def _preparation(spec: SweepSpec, info: DataInfo) -> dict[str, object]:
     """What was measured on the training part, as JSON."""
     train, found = measure_training_part(spec, known=asdict(info))
+    said = {c.name for c in train.texts if any(fnmatchcase(c.name, pattern) for pattern in spec.data.categorical)}
+    parts = {name.rpartition(".")[0] for name in train.number_names if name.endswith(f".{DATE_PARTS[0]}")}
+    names = [*train.number_names, *(column.name for column in train.texts), *train.target_names]
     return {
         "task": info.task,
         "shape": list(train.numbers.shape[1:]),
@@ -192,9 +198,11 @@ def _preparation(spec: SweepSpec, info: DataInfo) -> dict[str, object]:
         "normalise": found.normalise,
         "marked": list(found.marked),
         "texts": [
-            {"name": column.name, "values": list(values), "marked": marked}
+            {"name": column.name, "values": list(values), "marked": marked, "whole": column.name in said}
             for column, values, marked in zip(train.texts, found.categories, found.texts_marked, strict=True)
         ],
+        "dates": sorted(parts) if spec.data.dates == "expand" else [],
+        "headerless": all(re.fullmatch(r"column_\d+(\.\w+)?", name) for name in names) and bool(names),
         "outputs": list(info.class_names or info.target_names),
     }
 
