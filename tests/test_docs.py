@@ -25,10 +25,13 @@ from tests.report.simulate import simulate
 from tests.sweep.parts import EPOCHS, strategy, sweep
 from tests.test_layering import LATE, LAYERS, OWNERS
 from tests.train.cohorts import digits, make_task
+from tests.train.test_stacked import check_gradients
 from tuner.cli.main import COMMANDS, cli
 from tuner.data import sources
 from tuner.data.load import load_training_data
-from tuner.models import activations
+from tuner.models.cnn import cnn
+from tuner.models.layers import activations, norms
+from tuner.models.mlp import mlp
 from tuner.models.module import initial_values, load_values, to_module
 from tuner.records import Direction, EpochsFinished, TrialFinished, TrialRecord, TrialState
 from tuner.report.certainty.resampling import resampled_metric
@@ -350,6 +353,21 @@ def test_the_activation_of_the_page_has_the_gradient_of_its_module(monkeypatch: 
     kind.forward(x.detach(), out=y)
     kind.backward(dy, y if kind.from_output else x.detach(), grad_input=dx)
     torch.testing.assert_close((y, dx), (expected.detach(), x.grad))
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+def test_the_normalisation_of_the_page_has_the_gradients_of_its_module(
+    spatial: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(norms, "NORMS", dict(norms.NORMS))
+    namespace_of("normalisation")
+    asked = {"hidden_units": 20, "hidden_layers": 2, "activation": "tanh", "norm": "rms", "residual": False}
+    if spatial:
+        images = {**asked, "channels": 3, "conv_layers": 2, "kernel_size": 3}
+        networks = [cnn(images, input_shape=(2, 6, 6), num_outputs=4)] * 2
+    else:
+        networks = [mlp({**asked, "hidden_units": n}, input_shape=(9,), num_outputs=4) for n in (20, 29)]
+    check_gradients(networks, loss="cross_entropy")
 
 
 def test_the_check_of_the_page_finds_a_class_without_examples() -> None:

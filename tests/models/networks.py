@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tuner.models.activations import ACTIVATIONS
 from tuner.models.cnn import cnn, resnet
-from tuner.models.layers import Network, Parameter
+from tuner.models.layers.activations import ACTIVATIONS
+from tuner.models.layers.layer import Parameter
 from tuner.models.mlp import mlp
 from tuner.models.module import load_values, to_module
+from tuner.models.network import Network
 
 
 def module_with(network: Network, values: Mapping[Parameter, Tensor], *, dropout: float = 0.0) -> nn.Sequential:

@@ -14,8 +14,8 @@ from torch import nn
 from tests.train.cohorts import digits, make_spec
 from tuner.errors import UserCodeError
 from tuner.models.build import build_module, network_of
-from tuner.models.dropout import keyed_dropouts
 from tuner.models.exact import TrialLinear
+from tuner.models.layers.dropout import keyed_dropouts
 from tuner.models.rewritten import rewritten
 from tuner.spec.defaults import settings_for
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from tuner.models.dropout import KeyedDropout, dropout_rates, keyed_dropouts, replace_dropout
 from tuner.models.keyed import dropout_keys
+from tuner.models.layers.dropout import KeyedDropout, dropout_rates, keyed_dropouts, replace_dropout
 
 
 def set_key(dropout: KeyedDropout, *, seed: int, step: int, layer: int = 0) -> None:

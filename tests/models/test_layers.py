@@ -15,24 +15,17 @@ from torch import nn
 from tests.depth import at_depth
 from tests.models.networks import cnns, mlps, module_with
 from tuner.errors import DataError
-from tuner.models.activations import is_relu_like
 from tuner.models.cnn import cnn, resnet
-from tuner.models.layers import (
-    WIDTH_GRID,
-    Activation,
-    BatchNorm,
-    Convolution,
-    Dense,
-    Dropout,
-    GlobalAverage,
-    LayerNorm,
-    MaxPool,
-    Network,
-    Parameter,
-    rounded_width,
-)
+from tuner.models.layers.activations import Activation, is_relu_like
+from tuner.models.layers.dense import Dense
+from tuner.models.layers.dropout import Dropout
+from tuner.models.layers.images import Convolution, GlobalAverage, MaxPool
+from tuner.models.layers.layer import Parameter
+from tuner.models.layers.norms import BatchNorm, LayerNorm, Norm
+from tuner.models.layers.widths import WIDTH_GRID, rounded_width
 from tuner.models.mlp import mlp
 from tuner.models.module import initial_values, to_module
+from tuner.models.network import Network
 
 NETWORKS = st.one_of(mlps(), cnns())
 
@@ -63,7 +56,7 @@ def test_a_network_and_its_module_have_the_same_parameters(network: Network, see
 @settings(max_examples=at_depth(40), deadline=None)
 def test_only_weights_are_decayed(network: Network, seed: int) -> None:
     for parameter in network.parameters():
-        is_norm = isinstance(network.layers[parameter.layer], BatchNorm | LayerNorm)
+        is_norm = isinstance(network.layers[parameter.layer], Norm)
         assert parameter.decayed == (parameter.name == "weight" and not is_norm)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.spec.helpers import read
-from tuner.models.activations import ACTIVATIONS as LAYER_ACTIVATIONS
+from tuner.models.layers.activations import ACTIVATIONS as LAYER_ACTIVATIONS
+from tuner.models.layers.norms import NORMS
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of
 from tuner.spec.known.networks import ACTIVATIONS, MODELS
@@ -40,6 +41,7 @@ class TestTable:
 
     def test_activations_are_those_of_the_networks(self) -> None:
         assert set(ACTIVATIONS) == set(LAYER_ACTIVATIONS)
+        assert {"none", *NORMS} == set(HYPERPARAMETERS["norm"].allowed or ())
 
     def test_it_is_in_the_order_of_the_tiers(self) -> None:
         tiers = [h.tier for h in HYPERPARAMETERS.values()]

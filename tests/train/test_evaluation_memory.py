@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.train.cohorts import jobs, make_task
-from tuner.models.layers import Network
+from tuner.models.network import Network
 from tuner.train.measure import portions as module
 from tuner.train.measure.portions import EVALUATION_BYTES, EVALUATION_ROWS, evaluation_rows
 from tuner.train.program import evaluation_chunks

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from tests.depth import at_depth
 from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
-from tuner.models.layers import Activation, Dense, Dropout, Network
+from tuner.models.layers.activations import Activation
+from tuner.models.layers.dense import Dense
+from tuner.models.layers.dropout import Dropout
+from tuner.models.network import Network
 from tuner.train.programs.stacked.program import StackedProgram
 from tuner.train.replay.native import library as native
 from tuner.train.replay.native import side_by_side, translation

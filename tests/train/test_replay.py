@@ -15,7 +15,7 @@ from tests.depth import at_depth
 from tests.models.networks import cnns, mlps
 from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
-from tuner.models.layers import Network
+from tuner.models.network import Network
 from tuner.train.replay import replay as module
 from tuner.train.replay.replay import ReplayedStep
 from tuner.train.replay.torchscript import _compiled

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from tests.depth import at_depth
 from tests.models.networks import cnns, mlps
-from tuner.models.layers import WIDTH_GRID, Network, Parameter
+from tuner.models.layers.layer import Parameter
+from tuner.models.layers.widths import ALIGNMENT, WIDTH_GRID
 from tuner.models.module import initial_values
-from tuner.train.rows.rows import ALIGNMENT, NO_CLASS, RowLayout
+from tuner.models.network import Network
+from tuner.train.rows.rows import NO_CLASS, RowLayout
 
 NETWORKS = st.one_of(mlps(), cnns())
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tuner.models.dropout import KeyedDropout
+from tuner.models.layers.dropout import KeyedDropout
 from tuner.train.programs.modules.stackable import difference, skeleton
 
 

@@ -15,8 +15,12 @@ from tests.models.networks import cnns, mlps
 from tests.train.trials import member_of, plan_of, relative_difference, set_dropout_keys, settings_of
 from tuner.data.dataset import Split
 from tuner.models.cnn import cnn
-from tuner.models.layers import BatchNorm, Dense, Fork, Layer, LayerNorm, Network, transposed_for_module
+from tuner.models.layers.dense import Dense
+from tuner.models.layers.layer import Layer, transposed_for_module
+from tuner.models.layers.norms import LayerNorm, Norm
+from tuner.models.layers.residual import Fork
 from tuner.models.mlp import mlp
+from tuner.models.network import Network
 from tuner.train.measure.losses import mean_loss
 from tuner.train.program import Member, Problem
 from tuner.train.programs.stacked.program import StackedProgram
@@ -70,10 +74,8 @@ def narrower(network: Network, by: int) -> Network:
                         outputs if index == dense[-1] else max(1, outputs - by),
                     )
                 )
-            case BatchNorm(features, False):
-                layers.append(BatchNorm(max(1, features - by)))
-            case LayerNorm(features, False):
-                layers.append(LayerNorm(max(1, features - by)))
+            case Norm(features, False):
+                layers.append(type(layer)(max(1, features - by)))
             case _:
                 layers.append(layer)
     return Network(tuple(layers), network.input_shape)
@@ -99,6 +101,11 @@ def test_gradients_are_those_of_autograd(
     assume(not norms_single_values(network))
     networks = [narrower(network, k) for k in range(num_trials)]
     assume(len({n.rounded() for n in networks}) == 1)
+    check_gradients(networks, loss=loss, dropout=dropout, seed=seed)
+
+
+def check_gradients(networks: list[Network], *, loss: str, dropout: float = 0.0, seed: int = 0) -> None:
+    network = networks[0]
     trial = settings_of(learning_rate=0.0, batch_size=NUM_TRAIN, num_train=NUM_TRAIN, dropout=dropout)
     members = [member_of(n, trial, seed=seed + k) for k, n in enumerate(networks)]
     train = split_for(network, loss=loss, seed=seed)

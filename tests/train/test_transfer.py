@@ -280,8 +280,9 @@ def latest(folder: Path, task: Task) -> dict[str, Tensor]:
         {"train_last": 2, "clip_norm": 0.5},
         {"unfreeze_every_epochs": 1},
         {"freeze": ["5.*"], "body_learning_rate_factor": 0.3},
+        {"freeze": ["1.*"]},
     ],
-    ids=["frozen", "thawing", "in the middle"],
+    ids=["frozen", "thawing", "in the middle", "below a norm that is trained"],
 )
 def test_fused_training_in_parts_is_that_of_plain_modules(given: Mapping[str, object], tmp_path: Path) -> None:
     saved(tmp_path / "weights.pt")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.train.cohorts import make_spec
-from tuner.models.dropout import keyed_dropouts
 from tuner.models.keyed import batch_order, dropout_keys
-from tuner.models.layers import Network
+from tuner.models.layers.dropout import keyed_dropouts
 from tuner.models.module import initial_values, load_values, to_module
+from tuner.models.network import Network
 from tuner.train.program import EpochPlan, Member
 from tuner.train.settings import Settings, resolve_settings
 

@@ -13,11 +13,11 @@ from tuner.errors import UserCodeError
 from tuner.imports import load_object
 from tuner.models.adapted import adapt
 from tuner.models.cnn import image_shape
-from tuner.models.dropout import dropout_rates, keyed_dropouts
 from tuner.models.generators import generators_kept, seed_generators
-from tuner.models.layers import Network
+from tuner.models.layers.dropout import dropout_rates, keyed_dropouts
 from tuner.models.lightning import build_by_signature, is_lightning
 from tuner.models.module import draw_weights, initial_values, load_values, module_shapes, to_module
+from tuner.models.network import Network
 from tuner.models.rewritten import rewritten
 from tuner.models.sequences import sequence_shape
 from tuner.models.transfer import Transfer, freeze, load_pretrained, trains_in_parts, transfer_of

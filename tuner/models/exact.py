@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tuner.models.layers import rounded_width
+from tuner.models.layers.widths import rounded_width
 
 
 class TrialLinear(nn.Linear):

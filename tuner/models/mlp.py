@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from tuner.models.layers import Activation, Dense, Dropout, Flatten, Fork, Join, Layer, Network, norm_layers
+from tuner.models.layers.activations import Activation
+from tuner.models.layers.dense import Dense
+from tuner.models.layers.dropout import Dropout
+from tuner.models.layers.images import Flatten
+from tuner.models.layers.layer import Layer
+from tuner.models.layers.norms import norm_layers
+from tuner.models.layers.residual import Fork, Join
+from tuner.models.network import Network
 from tuner.records import ParamValue
 
 

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from tuner.models.activations import ACTIVATIONS, is_relu_like
-from tuner.models.dropout import KeyedDropout
 from tuner.models.keyed import generator
-from tuner.models.layers import (
-    BATCH_NORM_MOMENTUM,
-    NORM_EPS,
-    Activation,
-    BatchNorm,
-    Convolution,
-    Dense,
-    Dropout,
-    Flatten,
-    Fork,
-    GlobalAverage,
-    Join,
-    Layer,
-    LayerNorm,
-    MaxPool,
-    Network,
-    Parameter,
-    initial_scale,
-    is_weight,
-    transposed_for_module,
-)
+from tuner.models.layers.activations import is_relu_like
+from tuner.models.layers.dropout import keyed_dropouts
+from tuner.models.layers.layer import Parameter, is_weight, transposed_for_module
+from tuner.models.layers.residual import Fork, ResidualSequential
+from tuner.models.network import Network, initial_scale
 
 _DRAWS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "he": nn.init.kaiming_normal_,
@@ -44,44 +26,15 @@ _DRAWS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class _Skip(nn.Module):
-    """Where a residual branch of `_ResidualSequential` begins, or ends."""
-
-    def __init__(self, *, joins: bool) -> None:
-        super().__init__()
-        self.joins = joins
-
-    def extra_repr(self) -> str:
-        return "join" if self.joins else "fork"
-
-
-class _ResidualSequential(nn.Sequential):
-    """Layers one after the other; a joining `_Skip` adds what came into the last forking one."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        kept: list[Tensor] = []
-        for layer in self:
-            if not isinstance(layer, _Skip):
-                x = layer(x)
-            elif layer.joins:
-                x = x + kept.pop()
-            else:
-                kept.append(x)
-        return x
-
-
 def initial_values(network: Network, *, seed: int, init: str = "auto") -> dict[Parameter, Tensor]:
     """A trial's initial parameters in the stacked layout: normal weights, zero biases, unit norms."""
     draw = generator(seed, "init")
     values: dict[Parameter, Tensor] = {}
     for parameter in network.parameters():
-        is_norm = isinstance(network.layers[parameter.layer], BatchNorm | LayerNorm)
         if parameter.decayed:
             values[parameter] = _initial_weight(network, parameter, init, draw)
-        elif is_norm and parameter.name == "weight":
-            values[parameter] = torch.ones(parameter.shape)
         else:
-            values[parameter] = torch.zeros(parameter.shape)
+            values[parameter] = torch.full(parameter.shape, parameter.start)
     return values
 
 
@@ -122,9 +75,12 @@ def to_module(network: Network, *, dropout: float | Sequence[float] = 0.0) -> nn
         network: The description.
         dropout: The rate of all dropout layers, or of each.
     """
-    rates = iter([dropout] * network.num_dropouts if isinstance(dropout, float | int) else dropout)
-    kind = _ResidualSequential if any(isinstance(layer, Fork) for layer in network.layers) else nn.Sequential
-    return kind(OrderedDict((str(i), _to_module(layer, network, rates)) for i, layer in enumerate(network.layers)))
+    kind = ResidualSequential if any(isinstance(layer, Fork) for layer in network.layers) else nn.Sequential
+    module = kind(OrderedDict((str(index), layer.module()) for index, layer in enumerate(network.layers)))
+    rates = [dropout] * network.num_dropouts if isinstance(dropout, float | int) else dropout
+    for layer, rate in zip(keyed_dropouts(module), rates, strict=True):
+        layer.set_rate(rate)
+    return module
 
 
 def draw_weights(module: nn.Module, *, init: str) -> None:
@@ -160,31 +116,6 @@ def read_values(module: nn.Module, network: Network) -> dict[Parameter, Tensor]:
 def module_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """The shapes of the parameters of the network's module, by name."""
     return {
-        f"{p.layer}.{p.name}": p.shape[::-1] if isinstance(network.layers[p.layer], Dense) else p.shape
+        f"{p.layer}.{p.name}": p.shape[::-1] if network.layers[p.layer].is_transposed else p.shape
         for p in network.parameters()
     }
-
-
-def _to_module(layer: Layer, network: Network, dropouts: Iterator[float]) -> nn.Module:
-    match layer:
-        case Dense(inputs, outputs):
-            return nn.Linear(inputs, outputs)
-        case Convolution(channels_in, channels_out, kernel):
-            return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
-        case MaxPool(size):
-            return nn.MaxPool2d(size)
-        case Flatten():
-            return nn.Flatten()
-        case BatchNorm(features, spatial):
-            kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
-            return kind(features, eps=NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
-        case LayerNorm(features, spatial):
-            return nn.GroupNorm(1, features, eps=NORM_EPS) if spatial else nn.LayerNorm(features, eps=NORM_EPS)
-        case GlobalAverage():
-            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        case Fork() | Join():
-            return _Skip(joins=isinstance(layer, Join))
-        case Activation(name):
-            return ACTIVATIONS[name].module()
-        case Dropout():
-            return KeyedDropout(next(dropouts))

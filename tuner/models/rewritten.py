@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tuner.models.dropout import replace_dropout
 from tuner.models.exact import make_exact, make_inexact
+from tuner.models.layers.dropout import replace_dropout
 from tuner.models.transfer import make_held_norms_exact
 
 

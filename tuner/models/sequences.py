@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.errors import DataError
-from tuner.models.activations import ACTIVATIONS
+from tuner.models.layers.activations import ACTIVATIONS
 from tuner.records import ParamValue
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tuner.data.dataset import Split
 from tuner.models.build import Maker
-from tuner.models.layers import Network
+from tuner.models.network import Network
 from tuner.models.transfer import Transfer
 from tuner.train.measure.metrics import Loss
 from tuner.train.measure.portions import evaluation_rows

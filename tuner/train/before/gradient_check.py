@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import Split
-from tuner.models.dropout import KeyedDropout
+from tuner.models.layers.dropout import KeyedDropout
 
 TOGETHER = "all parameters together"
 _MAX_ENTRIES = 12

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import Split
-from tuner.models.layers import is_weight
+from tuner.models.layers.layer import is_weight
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import build_space
 from tuner.spec.space import Dimension

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from tuner.models.layers import rounded_width
+from tuner.models.layers.widths import rounded_width
 from tuner.records import ParamValue
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.networks import DESCRIBED

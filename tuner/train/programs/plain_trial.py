@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from tuner.models.dropout import keyed_dropouts
 from tuner.models.generators import GeneratorStates, seed_generators
 from tuner.models.keyed import dropout_keys
-from tuner.models.layers import is_weight
+from tuner.models.layers.dropout import keyed_dropouts
+from tuner.models.layers.layer import is_weight
 from tuner.train.batch.batches import BatchChanges
 from tuner.train.measure.losses import mean_loss
 from tuner.train.program import EpochPlan, Member, Problem, RowState, class_shares, copied_chunks

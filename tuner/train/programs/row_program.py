@@ -10,7 +10,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from tuner.models.layers import Parameter
+from tuner.models.layers.layer import Parameter
+from tuner.models.layers.tape import Operation
 from tuner.train.batch.batches import BatchChanges
 from tuner.train.program import EpochPlan, Member, Problem, RowState
 from tuner.train.rows.averaging import WeightAverage
@@ -18,7 +19,7 @@ from tuner.train.rows.max_norm import RowMaxNorm
 from tuner.train.rows.optimizers import ROW_OPTIMIZERS
 from tuner.train.rows.rates import RowRates
 from tuner.train.rows.rows import RowLayout
-from tuner.train.rows.step import BatchStep, Operation, Recording, update_rows
+from tuner.train.rows.step import BatchStep, Recording, update_rows
 from tuner.train.rows.tables import AVERAGE_SHARE, StepTables, read_by_steps, step_tables
 from tuner.train.way import Way
 

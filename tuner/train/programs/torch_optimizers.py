@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from tuner.models.layers import is_weight
+from tuner.models.layers.layer import is_weight
 from tuner.train.rows.optimizers import ROW_OPTIMIZERS
 from tuner.train.settings import Settings
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tuner.models.layers import is_weight
+from tuner.models.layers.layer import is_weight
 from tuner.train.rows.rows import RowLayout
 from tuner.train.settings import Settings
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from tuner.models.layers import Parameter
+from tuner.models.layers.layer import Parameter
 from tuner.models.transfer import Transfer, hold_norms
 from tuner.train.program import EpochPlan, Member
 from tuner.train.rows.rows import RowLayout
@@ -70,8 +70,6 @@ class RowRates:
     @property
     def lowest_trained_layer(self) -> int:
         """The number of the lowest layer that any trial ever trains: nothing below it needs a gradient."""
-        if any(transfer is None for transfer in self.transfers):
-            return 0
         return min(parameter.layer for parameter, name in self._names.items() if not self.is_frozen(name))
 
     def _fill(self, rows_KP: Tensor, values: Sequence[Mapping[str, float]]) -> None:

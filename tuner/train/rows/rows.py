@@ -1,8 +1,8 @@
 """Parameters of many trials as rows of one tensor.
 
-A row holds the decayed parameters (weights) first and the others behind; both parts are padded to a multiple of
-`ALIGNMENT` with zeros, so that vector instructions never meet a remainder whose place would depend on the number
-of rows: what is computed for a trial is bit-equal whoever its neighbours are.
+A row holds the decayed parameters (weights) first and the others behind; both parts are `padded` with zeros, so that
+vector instructions never meet a remainder whose place would depend on the number of rows: what is computed for a trial
+is bit-equal whoever its neighbours are.
 """
 
 from __future__ import annotations
@@ -13,17 +13,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tuner.models.layers import Parameter, rounded_width
+from tuner.models.layers.layer import Parameter
+from tuner.models.layers.widths import padded, rounded_width
 
-ALIGNMENT = 64
-"""Numbers: four of the widest vectors that there are (16 of float32), as many as PyTorch's loops take at once."""
 NO_CLASS = -1e9
 """Bias of the outputs that rounding adds to a classifier: their probability and their gradient are exactly zero."""
-
-
-def padded(size: int) -> int:
-    """The next multiple of `ALIGNMENT`."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 class RowLayout:

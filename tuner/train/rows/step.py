@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tuner.models.layers.tape import Operation
 from tuner.train.replay.cuda_graph import GraphedOperations
 from tuner.train.replay.replay import ReplayedStep
 from tuner.train.rows.averaging import WeightAverage
 from tuner.train.rows.max_norm import RowMaxNorm
 from tuner.train.rows.optimizers import RowOptimizer
 from tuner.train.rows.rates import RowRates
-
-Operation = Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

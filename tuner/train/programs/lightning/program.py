@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import Split
-from tuner.models.layers import is_weight
+from tuner.models.layers.layer import is_weight
 from tuner.train.program import EpochPlan, Member, Problem, RowState, copied_chunks
 from tuner.train.programs.lightning.fit import Fit
 from tuner.train.way import Way

@@ -12,7 +12,7 @@ import torch
 import torch.utils.checkpoint
 from torch import nn
 
-from tuner.models.dropout import UnreadableRateError
+from tuner.models.layers.dropout import UnreadableRateError
 from tuner.models.transfer import has_norms
 from tuner.train.program import Member
 from tuner.train.programs.modules.stackable import class_of_its_own

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from tuner.models.dropout import KeyedDropout, keyed_dropouts
+from tuner.models.layers.dropout import KeyedDropout, keyed_dropouts
 from tuner.train.measure.losses import mean_loss, sum_of_mean_losses
 from tuner.train.program import Problem, RowState
 from tuner.train.rows.rows import RowLayout

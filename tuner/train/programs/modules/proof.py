@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tuner.models.dropout import keyed_dropouts
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import batch_order
+from tuner.models.layers.dropout import keyed_dropouts
 from tuner.models.rewritten import rewritten
 from tuner.train.program import EpochPlan, Member, Problem, RowState, looked_at, module_rows, num_steps
 from tuner.train.programs.modules.agreement import SMALL, agrees, all_agree

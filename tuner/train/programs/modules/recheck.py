@@ -13,10 +13,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tuner.models.dropout import replace_dropout
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import key
-from tuner.models.layers import is_weight
+from tuner.models.layers.dropout import replace_dropout
+from tuner.models.layers.layer import is_weight
 from tuner.train.program import EpochPlan, Member, Problem, RowState, module_rows
 from tuner.train.programs.attributes import attributes_of, in_words
 from tuner.train.programs.modules.agreement import agrees, all_agree

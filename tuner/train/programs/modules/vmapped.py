@@ -12,14 +12,15 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tuner.models.dropout import keyed_dropouts
+from tuner.models.layers.dropout import keyed_dropouts
+from tuner.models.layers.tape import Operation
 from tuner.models.rewritten import rewritten
 from tuner.models.transfer import hold_norms
 from tuner.train.program import Member, Problem, RowState, class_shares, evaluation_chunks
 from tuner.train.programs.modules.gradients import FusedModules, ModuleGradients, SingleModules, buffers_of
 from tuner.train.programs.row_program import RowProgram
 from tuner.train.rows.rows import RowLayout, module_parameters
-from tuner.train.rows.step import Operation, Recording, new_pool
+from tuner.train.rows.step import Recording, new_pool
 from tuner.train.way import Way
 
 _MIN_WIDTH_CUDA = 2

@@ -8,11 +8,10 @@ from math import prod
 import torch
 from torch import Tensor
 
+from tuner.models.layers.tape import Tape
 from tuner.train.program import evaluation_chunks
-from tuner.train.programs.stacked.layers import Gradients
-from tuner.train.programs.stacked.network import NetworkParts, emit_network
+from tuner.train.programs.stacked.network import NetworkParts, record_network
 from tuner.train.programs.stacked.step import KERNELS_AFTER_RUNS
-from tuner.train.programs.stacked.tape import Tape
 from tuner.train.replay.replay import ReplayedStep
 
 
@@ -97,7 +96,7 @@ class _Forward:
 
     def __init__(self, tape: Tape, x: Tensor, parts: NetworkParts, num_trials: int) -> None:
         self.tape = tape
-        self.z = emit_network(tape, Gradients(tape.memory), x.expand(num_trials, *x.shape), parts)
+        self.z = record_network(tape, x.expand(num_trials, *x.shape), parts)
         """The outputs at rounded width, shape (K, examples, width)."""
         self._x = x
         self.replayed = ReplayedStep(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tuner.models.layers import Convolution, Dense, Network, rounded_width
+from tuner.models.layers.dense import Dense
+from tuner.models.layers.images import Convolution
+from tuner.models.layers.widths import rounded_width
+from tuner.models.network import Network
 from tuner.train.program import Problem, class_shares
 
 

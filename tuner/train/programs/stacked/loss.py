@@ -7,18 +7,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tuner.train.programs.stacked.layers import Gradients
-from tuner.train.programs.stacked.tape import Tape
+from tuner.models.layers.tape import Tape
 
 
-def emit_loss_gradient(
-    tape: Tape, grads: Gradients, z_KBO: Tensor, y_KBO: Tensor, *, loss: str, num_targets: int, weighted: bool
+def record_loss_gradient(
+    tape: Tape, z_KBO: Tensor, y_KBO: Tensor, *, loss: str, num_targets: int, weighted: bool
 ) -> None:
     """Record, as the end of the forward pass, the gradient of the loss into the gradient buffer of the outputs.
 
     Args:
         tape: Of the training step.
-        grads: The tape's gradient buffers.
         z_KBO: Logits or predictions (mse); outputs that rounding added get no gradient.
         y_KBO: One-hot classes, labels or targets, refilled for each step.
         loss: `cross_entropy` (softmax minus one-hot, over the batch), `binary_cross_entropy` or `mse` (means over
@@ -26,7 +24,7 @@ def emit_loss_gradient(
         num_targets: Outputs that are not added by rounding.
         weighted: The classes in `y_KBO` are scaled by weights, so that they do not add up to 1 (cross entropy).
     """
-    dz_KBO = grads.of(z_KBO)
+    dz_KBO = tape.memory.gradient(z_KBO)
     if loss == "cross_entropy":
         tape.forward.append(partial(torch.softmax, z_KBO, -1, out=dz_KBO))
         if weighted:

@@ -8,22 +8,23 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tuner.models.dropout import dropout_rates
 from tuner.models.keyed import dropout_threshold
-from tuner.models.layers import BatchNorm, Network, Parameter, transposed_for_module
+from tuner.models.layers.dropout import dropout_rates
+from tuner.models.layers.layer import DropoutInputs, Parameter, Weights, transposed_for_module
+from tuner.models.layers.norms import Norm
+from tuner.models.layers.tape import Operation, Tape
 from tuner.models.module import initial_values, read_values
+from tuner.models.network import Network
 from tuner.train.measure.portions import evaluation_rows
 from tuner.train.program import Member, Problem, RowState
 from tuner.train.programs.row_program import RowProgram
 from tuner.train.programs.stacked.evaluator import Evaluator
 from tuner.train.programs.stacked.examples import rounded_inputs, targets_table
-from tuner.train.programs.stacked.layers import DropoutInputs, Gradients, Weights
-from tuner.train.programs.stacked.loss import emit_loss_gradient
-from tuner.train.programs.stacked.network import NetworkParts, emit_network
+from tuner.train.programs.stacked.loss import record_loss_gradient
+from tuner.train.programs.stacked.network import NetworkParts, record_network
 from tuner.train.programs.stacked.step import KERNELS_AFTER_RUNS, SCRIPT_AFTER_RUNS
-from tuner.train.programs.stacked.tape import Tape
 from tuner.train.rows.rows import NO_CLASS, RowLayout
-from tuner.train.rows.step import Operation, Recording, new_pool
+from tuner.train.rows.step import Recording, new_pool
 from tuner.train.settings import Settings
 from tuner.train.way import Way
 
@@ -96,10 +97,9 @@ class StackedProgram(RowProgram):
         )  # fmt: skip
         x = tape.memory.buffer(num_trials * batch_size, *self.inputs.shape[1:])
         y = tape.memory.buffer(num_trials * batch_size, self.targets.shape[1])
-        grads = Gradients(tape.memory)
-        z = emit_network(tape, grads, x.view(num_trials, batch_size, *x.shape[1:]), self._parts)
-        emit_loss_gradient(
-            tape, grads, z, y.view(num_trials, batch_size, -1),
+        z = record_network(tape, x.view(num_trials, batch_size, *x.shape[1:]), self._parts)
+        record_loss_gradient(
+            tape, z, y.view(num_trials, batch_size, -1),
             loss=problem.loss, num_targets=problem.num_outputs, weighted=self._changes.weighted,
         )  # fmt: skip
         return x, y, [*tape.forward, *reversed(tape.backward)]
@@ -110,10 +110,10 @@ class StackedProgram(RowProgram):
                 held_K[row] = own[f"{layer}.weight"] == 0.0
 
     def _held_norms(self) -> dict[int, Tensor]:
-        """For each batch norm whether each trial keeps its statistics, refilled for each epoch; bool, (K,)."""
+        """For each norm that has statistics whether each trial keeps them, refilled for each epoch; bool, (K,)."""
         if not self._rates.active:
             return {}
-        norms = (index for index, layer in enumerate(self.network.layers) if isinstance(layer, BatchNorm))
+        norms = (index for index, layer in enumerate(self.network.layers) if layer.statistics)
         return {i: torch.zeros(len(self.members), dtype=torch.bool, device=self.problem.device) for i in norms}
 
     def _outputs(self, inputs: Tensor) -> Tensor:
@@ -133,9 +133,9 @@ class StackedProgram(RowProgram):
             found[f"{parameter.layer}.{parameter.name}"] = plain.clone(memory_format=torch.contiguous_format)
         for name, tensor in self.best_buffers.items():
             layer = network.layers[int(name.partition(".")[0])]
-            assert isinstance(layer, BatchNorm)
+            assert isinstance(layer, Norm)
             found[name] = tensor[row, : layer.features].cpu().clone()
-            found[f"{name.partition('.')[0]}.num_batches_tracked"] = torch.tensor(0)
+            found |= {f"{name.partition('.')[0]}.{counter}": torch.tensor(0) for counter in layer.counters}
         return found
 
     def _successor(self, members: Sequence[Member], keep: Sequence[int]) -> StackedProgram:
@@ -159,13 +159,13 @@ def _first_values(member: Member, network: Network, statistics: Mapping[str, Ten
 
 
 def _running_statistics(network: Network, num_trials: int, device: torch.device) -> dict[str, Tensor]:
-    """Running mean and variance of each batch norm by state-dict name, shape (K, F)."""
-    found: dict[str, Tensor] = {}
-    for index, layer in enumerate(network.layers):
-        if isinstance(layer, BatchNorm):
-            found[f"{index}.running_mean"] = torch.zeros(num_trials, layer.features, device=device)
-            found[f"{index}.running_var"] = torch.ones(num_trials, layer.features, device=device)
-    return found
+    """Initial statistics of each norm by state-dict name, shape (K, F)."""
+    return {
+        f"{index}.{name}": torch.full((num_trials, layer.features), start, device=device)
+        for index, layer in enumerate(network.layers)
+        if isinstance(layer, Norm)
+        for name, start in layer.statistics.items()
+    }
 
 
 def _dropout_inputs(settings: Sequence[Settings], keys_LK: Tensor) -> list[DropoutInputs]:
@@ -179,6 +179,9 @@ def _dropout_inputs(settings: Sequence[Settings], keys_LK: Tensor) -> list[Dropo
 
 def _weights(layout: RowLayout, p_KP: Tensor, g_KP: Tensor, index: int) -> Weights:
     """A layer's parameters and gradients."""
-    weight, bias = (p for p in layout.parameters if p.layer == index)
-    view = layout.view
-    return Weights(view(p_KP, weight), view(p_KP, bias), view(g_KP, weight), view(g_KP, bias))
+    own = {p.name: p for p in layout.parameters if p.layer == index}
+
+    def view(rows_KP: Tensor, name: str) -> Tensor:
+        return layout.view(rows_KP, own[name]) if name in own else rows_KP[:, :0]
+
+    return Weights(view(p_KP, "weight"), view(p_KP, "bias"), view(g_KP, "weight"), view(g_KP, "bias"))

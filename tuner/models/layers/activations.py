@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tuner.models.layers.layer import Layer, LayerRows
+
 aten = torch.ops.aten
 _LEAKY_SLOPE = 0.01
 
@@ -75,3 +77,43 @@ ACTIVATIONS: Mapping[str, Elementwise] = {
 def is_relu_like(name: str) -> bool:
     """Whether He's spread of initial weights is right before this activation; `linear`, which is none, has Xavier's."""
     return name in ACTIVATIONS and ACTIVATIONS[name].is_relu_like
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(Layer):
+    """An elementwise nonlinearity by its name in `ACTIVATIONS`."""
+
+    name: str
+
+    @property
+    def in_place(self) -> bool:
+        return ACTIVATIONS[self.name].in_place
+
+    @property
+    def copies(self) -> int:
+        return 0 if self.in_place else 1
+
+    def module(self) -> nn.Module:
+        return ACTIVATIONS[self.name].module()
+
+    def record(self, x: Tensor, rows: LayerRows) -> Tensor:
+        kind, tape = ACTIVATIONS[self.name], rows.tape
+        if kind.in_place:
+            tape.forward.append(partial(kind.forward, x))
+            if self.name == "relu":
+                tape.rectified.append(x)
+            if tape.training:
+                dx = tape.memory.gradient(x)
+                tape.backward.append(partial(kind.backward, dx, x, grad_input=dx))
+            return x
+        y = tape.memory.buffer(*x.shape)
+        x_flat, y_flat = tape.memory.flat(x), tape.memory.flat(y)
+        # Functions with vector and scalar versions that round differently run on the whole memory of a buffer.
+        tape.forward.append(partial(kind.forward, x_flat, out=y_flat))
+        if not kind.is_zero_at_zero:
+            tape.forward.append(partial(y.mul_, rows.unit_mask()))
+        if tape.training:
+            dx_flat, dy_flat = tape.memory.flat(tape.memory.gradient(x)), tape.memory.flat(tape.memory.gradient(y))
+            seen = y_flat if kind.from_output else x_flat
+            tape.backward.append(partial(kind.backward, dy_flat, seen, grad_input=dx_flat))
+        return y

@@ -6,17 +6,20 @@ CUDA graph captures.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import torch
 from torch import Tensor
 
-from tuner.train.rows.rows import padded
-from tuner.train.rows.step import Operation
+from tuner.models.layers.widths import padded
+
+Operation = Callable[[], object]
 
 
 class TapeMemory:
-    """The buffers of a tape. They know no operation: what holds them is no part of a cycle, and freed at once.
+    """The buffers of a tape. They know no operation: what holds them is no part of a cycle, and freed at once;
+    so an operation must not refer to its tape.
 
     Tapes of one network for other numbers of examples may share memory, since one of them runs at a time: the n-th
     buffer of each begins at the same place. What one of them leaves there another one overwrites, and numbers that none
@@ -28,6 +31,7 @@ class TapeMemory:
         self._shared = shared
         self._num_buffers = 0
         self._flat: dict[int, Tensor] = {}
+        self._gradients: dict[int, Tensor] = {}
 
     def buffer(self, *shape: int) -> Tensor:
         """A tensor whose memory goes on to a multiple of the vector length: see `flat`."""
@@ -45,6 +49,13 @@ class TapeMemory:
     def flat(self, view: Tensor) -> Tensor:
         """The whole memory of a buffer, one-dimensional: elementwise functions on it have no scalar remainder."""
         return self._flat[view.data_ptr()]
+
+    def gradient(self, activation: Tensor) -> Tensor:
+        """The buffer of an activation's gradient, in its shape; made when it is first asked for."""
+        memory = activation.data_ptr()
+        if memory not in self._gradients:
+            self._gradients[memory] = self.buffer(*activation.shape)
+        return self._gradients[memory].view(activation.shape)
 
 
 class Tape:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from tuner.models.keyed import call_multiplier, dropout_field, dropout_threshold
-from tuner.models.layers import rounded_width
+from tuner.models.layers.layer import Layer, LayerRows
+from tuner.models.layers.widths import rounded_width
 
 
 class UnreadableRateError(RuntimeError):
@@ -62,6 +67,40 @@ class KeyedDropout(nn.Module):
         key = self.key * call_multiplier(self.calls) if self.calls else self.key
         self.calls += 1
         return x * ((field * key >= self.threshold) * self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout(Layer):
+    """Inverted dropout (arXiv 1207.0580) at the trial's own rate; the last layer of a network is never one."""
+
+    is_random: ClassVar[bool] = True
+
+    @property
+    def copies(self) -> int:
+        return 0
+
+    def module(self) -> nn.Module:
+        return KeyedDropout(0.0)
+
+    def record(self, x: Tensor, rows: LayerRows) -> Tensor:
+        """See `Layer.record`; nothing in evaluation."""
+        tape, inputs = rows.tape, rows.dropout
+        if inputs is None or not tape.training:
+            return x
+        per_trial = (-1,) + (1,) * (x.dim() - 1)
+        key, threshold, scale = (t.view(per_trial) for t in (inputs.key_K, inputs.threshold_K, inputs.scale_K))
+        field = dropout_field(x[0].numel(), tape.device).view(x.shape[1:])
+        drawn = torch.empty(x.shape, dtype=torch.int32, device=tape.device)
+        mask = tape.memory.buffer(*x.shape)
+        y = x if rows.below is not None and rows.below.in_place else tape.memory.buffer(*x.shape)
+        tape.forward += [
+            partial(torch.mul, field, key, out=drawn),
+            partial(torch.ge, drawn, threshold, out=mask),
+            partial(mask.mul_, scale),
+            partial(torch.mul, x, mask, out=y),
+        ]
+        tape.backward.append(partial(torch.mul, tape.memory.gradient(y), mask, out=tape.memory.gradient(x)))
+        return y
 
 
 def dropout_rates(first: float, last: float | None, num_layers: int) -> tuple[float, ...]:

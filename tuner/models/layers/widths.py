@@ -1,0 +1,20 @@
+"""Sizes that are rounded up, so that vector instructions meet no remainder."""
+
+from __future__ import annotations
+
+WIDTH_GRID = 16
+"""Stacked programs round the widths of dense layers up to a multiple of this, with zeros: 64 bytes of float32, so that
+every matrix is aligned whatever its place in the stack, and trials of nearly equal width share one shape. Each
+trial's rounded width depends on the trial alone."""
+ALIGNMENT = 64
+"""Numbers: four of the widest vectors that there are (16 of float32), as many as PyTorch's loops take at once."""
+
+
+def rounded_width(width: int) -> int:
+    """The next multiple of `WIDTH_GRID`."""
+    return -(-width // WIDTH_GRID) * WIDTH_GRID
+
+
+def padded(size: int) -> int:
+    """The next multiple of `ALIGNMENT`."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
