@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tuner.store.study_data import StudyData
 
 _EXPORTS = ("", ".onnx", ".safetensors")
-TOLERANCE = 1e-6
+_TOLERANCE = 1e-6
 """Relative difference of dev scores that rounding explains where no example changes sides."""
 
 
@@ -219,7 +219,7 @@ def _verify(spec: SweepSpec, data: StudyData, record: TrialRecord, weights: Path
     ranked = record.value
     assert ranked is not None
     # Rounding may put an example on the other side: the predictions of the weights are then those that were ranked.
-    if not agrees and not math.isclose(metric, ranked, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+    if not agrees and not math.isclose(metric, ranked, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
         raise TunerError(
             f"the weights of trial {record.number} score dev {data.metric} {metric:.6g}, but {ranked:.6g} was ranked; "
             "the code or the file has changed since"

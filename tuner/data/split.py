@@ -17,8 +17,8 @@ from tuner.data.text import quoted
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec, SplitSpec
 
-SMALL, LARGE = 10_000, 1_000_000
-SHARE_OF_SMALL, SHARE_OF_LARGE = 0.2, 0.01
+SMALL, _LARGE = 10_000, 1_000_000
+_SHARE_OF_SMALL, _SHARE_OF_LARGE = 0.2, 0.01
 
 Shares = npt.NDArray[np.float64]
 Parts = npt.NDArray[np.int8]
@@ -30,9 +30,9 @@ def auto_share(num_examples: int) -> float:
     0.2 up to 10,000 examples and 0.01 from a million on; between them the share falls as a power of the size, so
     that the number of dev examples still rises: 2,000 of 10,000, 4,472 of 100,000, 10,000 of a million.
     """
-    exponent = np.log(SHARE_OF_LARGE / SHARE_OF_SMALL) / np.log(LARGE / SMALL)
-    between = SHARE_OF_SMALL * (max(num_examples, 1) / SMALL) ** exponent
-    return float(np.clip(between, SHARE_OF_LARGE, SHARE_OF_SMALL))
+    exponent = np.log(_SHARE_OF_LARGE / _SHARE_OF_SMALL) / np.log(_LARGE / SMALL)
+    between = _SHARE_OF_SMALL * (max(num_examples, 1) / SMALL) ** exponent
+    return float(np.clip(between, _SHARE_OF_LARGE, _SHARE_OF_SMALL))
 
 
 def split_examples(examples: Examples, data: DataSpec) -> tuple[Indices, Indices, Indices]:

@@ -16,7 +16,7 @@ _LAST_PART = 0.25
 """A best epoch within this last part, on a curve that still rises: train longer."""
 _OVERFIT_RISE = 0.1
 """The dev loss has risen by this share above its lowest while the training loss fell."""
-JITTER = 2.0
+_JITTER = 2.0
 """Epoch-to-epoch changes this many times larger than the dev set's noise explains."""
 _DEAD_SHARE = 0.5
 """More than this share of a layer's units never fire."""
@@ -126,7 +126,7 @@ def _late_variance(curve: Sequence[EpochResult], noise_sd: float) -> Flag | None
     steps = [b - a for a, b in itertools.pairwise(third)]
     mean = sum(steps) / len(steps)
     jitter = math.sqrt(sum((s - mean) ** 2 for s in steps) / len(steps) / 2)
-    if noise_sd <= 0 or jitter <= JITTER * noise_sd:
+    if noise_sd <= 0 or jitter <= _JITTER * noise_sd:
         return None
     text = f"the dev metric jumps by {jitter:.2g} from epoch to epoch at the end; the dev set's noise is {noise_sd:.2g}"
     return Flag(FlagKind.LATE_VARIANCE, text)

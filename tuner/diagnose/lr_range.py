@@ -12,7 +12,7 @@ _MARGIN = 3.0
 """How far below the rate of the lowest loss a rate must stay: that one is about to diverge."""
 _LEAST_FALL = 0.05
 """Of the first loss; less is no learning."""
-EXPLODED = 1.5
+_EXPLODED = 1.5
 """A loss so many times the lowest, and above the first, has exploded."""
 
 
@@ -44,7 +44,7 @@ def suggest(rates: Sequence[float], losses: Sequence[float]) -> Suggestion | Non
     lowest = min(range(len(smooth)), key=lambda i: smooth[i])
     falls = [(smooth[i - 1] - smooth[i + 1], i) for i in range(1, lowest)] or [(0.0, lowest)]
     steepest = max(falls)[1]
-    exploded = next((i for i in range(lowest, len(smooth)) if smooth[i] > max(EXPLODED * smooth[lowest], first)), None)
+    exploded = next((i for i in range(lowest, len(smooth)) if smooth[i] > max(_EXPLODED * smooth[lowest], first)), None)
     if exploded is None and len(smooth) < len(losses):
         exploded = len(smooth)  # the next loss is no number
     bold = rates[lowest] / _MARGIN

@@ -14,7 +14,7 @@ from typing import Any
 _SAFE_PATH, _OURS = "PYTHONSAFEPATH", "tuner"
 _TERMINALS = {signal.SIGHUP, signal.SIGUSR1}
 """Of the signals that end a run, those that would end the resource tracker of `multiprocessing` too."""
-END_SECONDS = 5.0
+_END_SECONDS = 5.0
 """So long a helper of `multiprocessing` may take to end by itself."""
 
 
@@ -60,7 +60,7 @@ def _end(helper: Any, pid_name: str, pipe_name: str) -> None:
     setattr(helper, pid_name, None)
     setattr(helper, pipe_name, None)
     os.close(pipe)
-    deadline = time.monotonic() + END_SECONDS
+    deadline = time.monotonic() + _END_SECONDS
     with suppress(ChildProcessError):
         while os.waitpid(pid, os.WNOHANG) == (0, 0):
             if time.monotonic() > deadline:

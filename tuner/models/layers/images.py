@@ -11,10 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from tuner.models.layers.activations import aten
 from tuner.models.layers.layer import Layer, LayerRows, Parameter
 from tuner.models.layers.widths import rounded_width
-
-aten = torch.ops.aten
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import erfcx, log_ndtr
 
-from tuner.search.cube import Cube
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from tuner.search.cube import Array, Cube, Mask
 
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _STEPS = (0.3, 0.12, 0.04)

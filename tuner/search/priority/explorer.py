@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.records import Direction, Params, TrialRecord, TrialState
-from tuner.search.cube import Cube
+from tuner.search.cube import Array, Cube, Mask
 from tuner.search.designs import sobol
 from tuner.search.distinct import Distinct, Key, key_of
 from tuner.search.observe import Noise, best_first
@@ -22,9 +22,6 @@ from tuner.search.priority.response import Appraisal, Response, stack
 from tuner.search.seeding import derived_seed, generator
 from tuner.search.strategy import Advance, Start
 from tuner.spec.space import Space
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 _MODEL_PURPOSE, _SPREAD_PURPOSE, _DISTINCT_PURPOSE = 2, 3, 4
 """Keep the random numbers apart; to change one is to change every search of the same seed."""

@@ -10,12 +10,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve, lapack, solve_triangular
 from scipy.optimize import minimize
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from tuner.search.cube import Array, Mask
 
 _JITTER = 1e-8  # on the diagonal: two trials of one configuration would make the matrix singular
 _MIDDLE = 0.5  # of the last column: where the trend is zero

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.records import Direction, TrialRecord, TrialState
+from tuner.search.cube import Array
 from tuner.search.observe import failed_by_configuration, worst_value
-
-Array = NDArray[np.float64]
 
 _DEEPEST = 150.0
 """How far below the median a value counts at most, in distances from the median to the best: beyond, the

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.records import Direction, TrialRecord
-from tuner.search.cube import Cube
+from tuner.search.cube import Cube, Mask
 from tuner.search.observe import Noise
 from tuner.search.priority.diagnosis import Diagnosis, diagnose, still_learns
 from tuner.search.priority.opening import POINTS, Opening
 from tuner.search.strategy import Start, tier_label
 from tuner.spec.space import REGULARISATION_TIER
-
-Mask = NDArray[np.bool_]
 
 LABEL = tier_label(REGULARISATION_TIER)
 _CAPACITY = ("hidden_units", "hidden_layers", "channels", "conv_layers")

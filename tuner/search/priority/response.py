@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.search.cube import Cube
+from tuner.search.cube import Array, Cube
 from tuner.search.priority.acquisition import Candidates, log_expected_improvement
 from tuner.search.priority.effort import Effort
 from tuner.search.priority.gp import Pool, Prior, Process, fit
 from tuner.search.priority.observations import Observations
-
-Array = NDArray[np.float64]
 
 _LENGTH_SCALES = {1: 0.3, 2: 0.6}
 _LATER_LENGTH_SCALE = 1.0

@@ -14,15 +14,13 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.ranking import usable_value
 from tuner.records import Direction, EpochResult, FailureReason, TrialRecord, TrialState
+from tuner.search.cube import Array
 from tuner.search.seeding import generator
 from tuner.search.strategy import Decision, Strategy
 from tuner.spec.objectives import Objective
-
-Array = NDArray[np.float64]
 
 _PURPOSE = 11
 _AUGMENTATION = 0.05

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from tuner.spec.values import Part, Seed, StrategyName, Value
 
-MOST_TRIALS = 1_000_000
+_MOST_TRIALS = 1_000_000
 LEARNING_TRIALS = 12
 """Of a search so short `tpe` and `gp` make no more than random draws: a model of fewer brings nothing (measured)."""
-MOST_ROUNDS = 20
+_MOST_ROUNDS = 20
 """Each round keeps about a third of a range or more: after twenty, floats no longer tell its ends apart."""
 
 PrunerName = Literal["median", "asha", "hyperband", "none"]
@@ -34,7 +34,7 @@ class StopSpec(Part):
 class SearchSpec(Part):
     """How configurations are chosen."""
 
-    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] = 64
+    trials: Annotated[int, Field(ge=1, le=_MOST_TRIALS)] = 64
     """Total number of trials of the study, over all runs, whatever their end."""
     strategy: StrategyName = "priority"
     """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`."""
@@ -54,7 +54,7 @@ class SearchSpec(Part):
     `priority`, `tpe` and `gp`."""
     stop: StopSpec | None = None
     """When to end the search early."""
-    refine: Annotated[int, Field(ge=0, le=MOST_ROUNDS)] = 0
+    refine: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = 0
     """So many times the space is zoomed around the best trials; each round has an equal share of the trials."""
 
 

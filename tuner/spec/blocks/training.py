@@ -15,7 +15,7 @@ from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.values import BatchSize, ClassWeights, Dampening, Loss, Optimizer, Part
 
-MOST_EPOCHS = 1_000_000
+_MOST_EPOCHS = 1_000_000
 
 
 class EarlyStoppingSpec(Part):
@@ -70,7 +70,7 @@ else:
 class TrainingSpec(_Fixed):
     """How each trial is trained. A number fixed here is a hyperparameter that is not searched."""
 
-    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 30
+    epochs: Annotated[int, Field(ge=1, le=_MOST_EPOCHS)] = 30
     """Epochs of a full training."""
     auxiliary_loss: Annotated[str, Field(min_length=1)] | None = None
     """Attribute of a module of yours that holds, after each forward in training, a further loss of one number, which is

@@ -32,7 +32,7 @@ from tuner.spec.text.problems import KeyPath, Place, Problem, describe, quoted
 MAX_DEPTH = 32
 _MAX_VALUES = 20_000
 """A sweep file holds about a hundred; the limit bounds the time that a hostile file can take."""
-MAX_LINE = 10_000
+_MAX_LINE = 10_000
 """Characters; some of a YAML scanner's work grows with the square of a line's length."""
 _MAX_DIGITS = 18
 
@@ -83,9 +83,9 @@ class _TooMuchError(Exception):
 def parse_yaml(text: str, *, locate: _Locator) -> Document:
     """Read one YAML document; what is wrong with it as YAML is in its `problems`."""
     document = Document(values={(): locate(1, 1, "")})
-    long_line = next((n for n, line in enumerate(text.split("\n"), start=1) if len(line) > MAX_LINE), None)
+    long_line = next((n for n, line in enumerate(text.split("\n"), start=1) if len(line) > _MAX_LINE), None)
     if long_line is not None:
-        rule = f"is longer than {MAX_LINE} characters"
+        rule = f"is longer than {_MAX_LINE} characters"
         document.problems.append(locate(long_line, 1, "").problem((), rule, remedy="no line of a sweep file is"))
         document.is_whole = False
         return document

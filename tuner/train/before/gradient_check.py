@@ -31,7 +31,7 @@ _CHANGE = 1e-7
 _LONGEST_STEP = 1e-2
 """Of a tensor's own scale. Where gradients vanish a step must be long, and is then no longer than this."""
 _SHORTEST_STEP = 1e-8
-JITTER = 1e-3
+_JITTER = 1e-3
 """Of its own scale each tensor is moved before: where biases are zero and inputs blank, ReLU stands on its kink."""
 _SHORTER = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """A difference that is not the expected one is taken over shorter steps too: kinks (ReLU) within a step spoil it, by
@@ -113,7 +113,7 @@ def _move_a_little(module: nn.Module) -> None:
     draw = torch.Generator().manual_seed(1)
     for parameter in module.parameters():
         way = torch.randn(parameter.shape, generator=draw)
-        parameter.add_(way, alpha=JITTER * _scale_of(parameter))
+        parameter.add_(way, alpha=_JITTER * _scale_of(parameter))
 
 
 def _scale_of(tensor: Tensor) -> float:

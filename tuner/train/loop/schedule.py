@@ -11,7 +11,7 @@ from tuner.train.settings import Settings
 
 _CYCLE_PEAK = 0.3
 """Share of the steps before the peak of `one_cycle`."""
-CYCLE_START, CYCLE_END = 1 / 25, 1e-4
+_CYCLE_START, _CYCLE_END = 1 / 25, 1e-4
 
 
 def decay_factor(settings: Settings, epoch: int) -> float:
@@ -59,6 +59,6 @@ def _one_cycle(step: npt.NDArray[np.int64], num_steps: int) -> npt.NDArray[np.fl
     progress = np.minimum(step / max(num_steps - 1, 1), 1.0)
     up = np.minimum(progress / _CYCLE_PEAK, 1.0)
     down = np.maximum(progress - _CYCLE_PEAK, 0.0) / (1.0 - _CYCLE_PEAK)
-    rising = CYCLE_START + (1.0 - CYCLE_START) * 0.5 * (1.0 - np.cos(np.pi * up))
-    falling = CYCLE_END + (1.0 - CYCLE_END) * 0.5 * (1.0 + np.cos(np.pi * down))
+    rising = _CYCLE_START + (1.0 - _CYCLE_START) * 0.5 * (1.0 - np.cos(np.pi * up))
+    falling = _CYCLE_END + (1.0 - _CYCLE_END) * 0.5 * (1.0 + np.cos(np.pi * down))
     return np.where(progress < _CYCLE_PEAK, rising, falling)
