@@ -16,7 +16,7 @@ from tuner.cli.main import COMMANDS
 
 LAYERS = (
     {"errors", "faults", "records", "paths"},
-    {"spec", "imports", "ranking", "capacity"},
+    {"spec", "imports", "ranking", "trials", "capacity"},
     {"models", "data", "search", "diagnose", "baselines"},
     {"train", "store"},
     {"execute", "report"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -24,6 +24,7 @@ from tuner.records import (
 )
 from tuner.search.strategy import Advance, Decision, Start, Stop, Strategy
 from tuner.spec.space import Dimension, Space
+from tuner.trials import Trials
 
 EPOCHS = 27
 
@@ -94,7 +95,11 @@ DECISIONS = [("continuous", 1), ("conditional", 4), ("continuous", 4), ("conditi
 class Game:
     """One study, played move by move."""
 
-    def __init__(self, curve: Curve, *, epochs: int = EPOCHS, seed: int = 0, direction: Direction) -> None:
+    def __init__(
+        self, curve: Curve, *, epochs: int = EPOCHS, seed: int = 0, direction: Direction, live: bool = False
+    ) -> None:
+        """`live`: the strategy is given one object, as by a store, which follows the records."""
+        self._live = Trials() if live else None
         self.curve = curve
         self.epochs = epochs
         self.direction = direction
@@ -105,7 +110,7 @@ class Game:
     def step(self, strategy: Strategy, *, workers: int) -> bool:
         """One call of `decide` and the end of one job; False once the search is over."""
         running = [r.number for r in self.records if r.state is TrialState.RUNNING]
-        made = strategy.decide(tuple(self.records), workers - len(running))
+        made = strategy.decide(self._shown(), workers - len(running))
         assert sum(not isinstance(d, Stop) for d in made) <= workers - len(running), "more jobs than room"
         self.decisions.append(made)
         for decision in made:
@@ -115,6 +120,12 @@ class Game:
             return bool(made)
         self.finish(self._random.choice(running))
         return True
+
+    def _shown(self) -> Sequence[TrialRecord]:
+        if self._live is None:
+            return tuple(self.records)
+        self._live.follow(self.records, since=None)
+        return self._live
 
     def play(self, strategy: Strategy, *, workers: int = 1, steps: int = 10_000) -> None:
         """Play on until the search ends."""
@@ -227,8 +238,8 @@ class StrategyContract:
 
     @pytest.mark.parametrize(("space", "workers"), but_deep(DECISIONS, ("continuous", 4), ("conditional", 1)))
     def test_the_same_records_give_the_same_decisions(self, make: Make, space: str, workers: int) -> None:
-        """A strategy made anew before every move (as after a kill) decides like one that saw it all."""
-        unbroken, broken = (Game(quality, direction=Direction.MAXIMIZE, seed=1) for _ in range(2))
+        """A strategy made anew before every move (as after a kill) decides like one that followed it all."""
+        unbroken, broken = (Game(quality, direction=Direction.MAXIMIZE, seed=1, live=live) for live in (True, False))
         strategy = make(SPACES[space], Direction.MAXIMIZE, trials=self.trials, epochs=EPOCHS, seed=3)
         going = True
         while going:

@@ -17,13 +17,13 @@ from tests.depth import at_depth
 from tests.search.test_priority import explorer
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.search.cube import Cube
+from tuner.search.observe import worst_value
 from tuner.search.priority import gp
 from tuner.search.priority.acquisition import Candidates, log_expected_improvement
 from tuner.search.priority.diagnosis import Diagnosis, diagnose
 from tuner.search.priority.effort import FULL, LIGHT, QUICK, Effort, worthwhile
-from tuner.search.priority.explorer import Session
 from tuner.search.priority.gp import Prior, Process, fit
-from tuner.search.priority.observations import Observations, observe
+from tuner.search.priority.observations import Observations, measured_by, observe
 from tuner.search.priority.response import Response
 
 
@@ -181,8 +181,9 @@ def record(number: int, value: float, *, state: TrialState = TrialState.PAUSED, 
 
 class TestObservations:
     def seen(self, records: list[TrialRecord], *, running: bool = True, direction: Direction = Direction.MAXIMIZE):  # type: ignore[no-untyped-def]
-        points = [Cube(CONTINUOUS).units(record.params) for record in records]
-        return observe(records, points, direction=direction, epochs=27, running=running)
+        points = np.array([Cube(CONTINUOUS).units(record.params) for record in records])
+        measured = [measured_by(27, running=running)(record) for record in records]
+        return observe(measured, points, direction=direction, worst=worst_value(records, direction))
 
     def test_nothing_is_nothing(self) -> None:
         assert self.seen([]) is None
@@ -255,13 +256,13 @@ def test_where_trials_are_too_cheap_for_a_model_a_new_one_lies_near_a_good_one_e
 
     failed = replace(record(1, 0.0, state=TrialState.FAILED), rungs=(), best=None, last=None)
     made, lowest = explorer([]), CONTINUOUS["learning_rate"].low
-    single = Session(made, [cheap(0, 0.9, 0.3), failed], room=1)
+    single = made.session([cheap(0, 0.9, 0.3), failed], room=1)
     assert not single.modelled
     assert single.modelled_start(to_epoch=3) is not None
     near: list[float] = []
     for others in range(0, 40, 2):
         good = [cheap(n, 0.9 + n / 1000, 0.3) for n in range(4)]
-        session = Session(made, [*good, *(cheap(4 + n, 0.1, lowest) for n in range(others))], room=1)
+        session = made.session([*good, *(cheap(4 + n, 0.1, lowest) for n in range(others))], room=1)
         start = session.modelled_start(to_epoch=3)
         assert start is not None
         near.append(CONTINUOUS["learning_rate"].to_unit(start[0].params["learning_rate"]))

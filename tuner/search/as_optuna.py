@@ -112,7 +112,7 @@ class PrioritySampler(BaseSampler):
             self._explorer = self._explore(space, direction)
         known = [t for t in trials if set(space.names) <= set(t.params)]
         records = [self._record(n, t, space, direction, judged=t.number == judged) for n, t in enumerate(known)]
-        return Session(self._explorer, records, room=1)
+        return self._explorer.session(records, room=1)
 
     def _explore(self, space: Space, direction: Direction) -> Explorer:
         return Explorer(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Set
+from collections.abc import Collection, Iterator, Set
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.records import Params, ParamValue
+from tuner.records import Params, ParamValue, TrialRecord
 from tuner.spec.space import Dimension, Space
+from tuner.trials import Trials
 
 _ENUMERATION_LIMIT = 4096
 """Up to so many configurations a space is listed in full; above it, chance repeats are moved to a neighbour."""
@@ -20,6 +21,15 @@ Key = tuple[tuple[str, ParamValue], ...]
 def key_of(params: Params) -> Key:
     """What makes two configurations the same."""
     return tuple(sorted(params.items()))
+
+
+def _key_of_trial(record: TrialRecord) -> Key:
+    return key_of(record.params)
+
+
+def taken_by(trials: Trials) -> Set[Key]:
+    """The configurations that have been tried; follows the trials."""
+    return trials.held(_key_of_trial).keys()
 
 
 def values_of(dimension: Dimension) -> tuple[ParamValue, ...] | None:
@@ -58,6 +68,27 @@ def configurations(
     return tuple(found.values())
 
 
+class Taken(Set[Key]):
+    """What has been tried, and what is about to be: several sets as one, and what is added to it."""
+
+    def __init__(self, *tried: Set[Key]) -> None:
+        self._added: set[Key] = set()
+        self._sets = (*tried, self._added)
+
+    def add(self, key: Key) -> None:
+        self._added.add(key)
+
+    def __contains__(self, key: object) -> bool:
+        return any(key in keys for keys in self._sets)
+
+    def __iter__(self) -> Iterator[Key]:
+        for place, keys in enumerate(self._sets):
+            yield from (key for key in keys if not any(key in before for before in self._sets[:place]))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Distinct:
     """Replaces a proposal that was tried before by the nearest one that was not, among those that may be tried now."""
 
@@ -69,7 +100,7 @@ class Distinct:
 
     def left(self, taken: Set[Key]) -> int | None:
         """How many configurations have not been tried; None where they cannot run out."""
-        return None if self._keys is None else len(self._keys - taken)
+        return None if self._keys is None else sum(key not in taken for key in self._keys)
 
     def untried(
         self,

@@ -68,6 +68,7 @@ def mirror_of(request: Request, *, sampler: SamplerName) -> StudyMirror:
         rungs=rungs_of(pruner, epochs=request.epochs),
         sampler=make_sampler(sampler, request.space, trials=request.trials, seed=request.seed),
         pruner=make_pruner(pruner, epochs=request.epochs),
+        learns=sampler != "random",
         replay_asks=sampler == "cmaes",
         earlier=request.earlier,
     )

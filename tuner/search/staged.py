@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
+from functools import cache
+from operator import attrgetter
 
 import numpy as np
 
 from tuner.records import Direction, Params, ParamValue, TrialRecord
 from tuner.search.designs import sobol
-from tuner.search.distinct import Distinct, Key, key_of
-from tuner.search.observe import best_of
+from tuner.search.distinct import Distinct, Key
+from tuner.search.observe import best_of, rank_for_search
 from tuner.search.request import Request, with_rungs
 from tuner.search.seeding import derived_seed, generator
 from tuner.search.strategy import Strategy, tier_label
 from tuner.spec.space import Space
+from tuner.trials import OrderKey, Trials
 
 _DISTINCT_PURPOSE = 6
 _ZOOM = 0.25
@@ -31,6 +34,19 @@ def _share_among_tiers(space: Space, trials: int) -> dict[int, int]:
     return shares
 
 
+def _is_own_and_unended(record: TrialRecord) -> bool:
+    return record.tier != "start" and not record.state.final
+
+
+_tier_of: Callable[[TrialRecord], str] = attrgetter("tier")
+
+
+@cache
+def _best_outside(tier: str, direction: Direction) -> OrderKey:
+    rank = rank_for_search(direction)
+    return lambda record: None if record.tier == tier else rank(record)
+
+
 class _StagedProposer:
     """Tier after tier: quasi-random points, then finer ones around the best, all other parameters held.
 
@@ -46,24 +62,24 @@ class _StagedProposer:
         self._distinct = Distinct(space)
         self._lines: list[str] = []
         self._said: set[str] = set()
+        default = space.default()
+        self._is_started_default = lambda record: record.tier == "start" and record.params == default
 
-    def propose(self, records: Sequence[TrialRecord], pending: Sequence[Params]) -> tuple[Params, str] | None:
+    def propose(self, trials: Trials, pending: Sequence[Params], *, taken: Set[Key]) -> tuple[Params, str] | None:
         """See `Proposer.propose`."""
-        own = [r for r in records if r.tier != "start"]
-        default = self._space.default()
-        is_default_due = all(r.params != default for r in records if r.tier == "start")
-        if not own and is_default_due:
-            return None if pending else (default, "default")
-        taken = {key_of(params) for params in (*(r.params for r in records), *pending)}
+        done_of = trials.held(_tier_of)
+        is_default_due = not trials.total(self._is_started_default)
+        if len(trials) == done_of.get("start", 0) and is_default_due:
+            return None if pending else (self._space.default(), "default")
         carried = 0 if is_default_due else 1
         for tier, share in self._shares.items():
             label, allowed = tier_label(tier), share + carried
-            done = sum(r.tier == label for r in own)
-            if not done and any(not r.state.final for r in own):
+            done = done_of.get(label, 0)
+            if not done and trials.total(_is_own_and_unended):
                 return None
-            is_over = any(r.tier == tier_label(later) for r in own for later in self._shares if later > tier)
+            is_over = any(tier_label(later) in done_of for later in self._shares if later > tier)
             if not is_over and done + len(pending) < allowed:
-                params = self._in_tier(tier, done + len(pending), allowed, records=records, taken=taken)
+                params = self._in_tier(tier, done + len(pending), allowed, trials=trials, taken=taken)
                 if params is not None:
                     return params, label
                 self._say(
@@ -84,10 +100,10 @@ class _StagedProposer:
         return lines
 
     def _in_tier(
-        self, tier: int, index: int, share: int, *, records: Sequence[TrialRecord], taken: Set[Key]
+        self, tier: int, index: int, share: int, *, trials: Trials, taken: Set[Key]
     ) -> dict[str, ParamValue] | None:
         """A point of the tier that was not tried yet; None if there is none. Nothing but the tier moves."""
-        base = best_of([r for r in records if r.tier != tier_label(tier)], self._direction)
+        base = next(iter(trials.ordered(_best_outside(tier_label(tier), self._direction))), None)
         base_params = base.params if base else self._space.default()
         tier_space = Space(self._space.in_tier(tier))
         of = f"trial {base.number}" if base else "the default"
@@ -96,7 +112,7 @@ class _StagedProposer:
         self._say(line, once=tier_label(tier))
         units = sobol(index, 1, dimensions=len(tier_space), seed=derived_seed(self._seed, tier))[0]
         if index >= (share + 1) // 2:
-            best = best_of(records, self._direction)
+            best = best_of(trials, self._direction)
             assert best is not None or base is None
             middle = np.array(tier_space.to_units(best.params if best else base_params))
             units = np.clip(middle + _ZOOM * (2 * units - 1), 0.0, 1.0)

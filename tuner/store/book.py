@@ -12,6 +12,7 @@ from typing import Self
 from tuner.records import Direction, EpochsFinished, Json, Params, TrialEvent, TrialRecord, TrialState
 from tuner.store.codec import decode, encode
 from tuner.store.folding import end, fold, merge_facts, trial_seed
+from tuner.trials import Trials
 
 
 def utc_now() -> str:
@@ -35,7 +36,7 @@ class RecordBook(ABC):
         self.direction = direction
         self._seed = seed
         self._stream = study.partition("/")[2]
-        self._records = {record.number: record for record in records}
+        self.trials = Trials(records)
         self._snapshot: tuple[TrialRecord, ...] | None = None
         self._facts = dict(facts or {})
         self._interrupted = tuple(
@@ -69,7 +70,7 @@ class RecordBook(ABC):
 
     def records(self) -> tuple[TrialRecord, ...]:
         if self._snapshot is None:
-            self._snapshot = tuple(self._records.values())  # by number, since they were put in so
+            self._snapshot = tuple(self.trials)
         return self._snapshot
 
     def interrupted(self) -> tuple[TrialRecord, ...]:
@@ -82,7 +83,7 @@ class RecordBook(ABC):
         facts: Sequence[Mapping[str, Json]] = (),
         seed: int | None = None,
     ) -> list[TrialRecord]:
-        first = max(self._records, default=-1) + 1
+        first = self.trials[-1].number + 1 if self.trials else 0
         now = utc_now()
         records = [
             TrialRecord(
@@ -104,22 +105,22 @@ class RecordBook(ABC):
         return records
 
     def advance(self, trial: int, to_epoch: int) -> TrialRecord:
-        record = self._records[trial]
+        record = self.trials.numbered(trial)
         assert record.state not in (TrialState.COMPLETE, TrialState.PRUNED), f"trial {trial} is {record.state.value}"
         seed = trial_seed(self._seed, trial, stream=self._stream) if record.seed is None else record.seed
         return self._put(replace(record, state=TrialState.RUNNING, to_epoch=to_epoch, seed=seed, reason="", ended=""))
 
     def record(self, event: TrialEvent) -> TrialRecord:
-        record = fold(self._records[event.trial], event, direction=self.direction, now=utc_now())
+        record = fold(self.trials.numbered(event.trial), event, direction=self.direction, now=utc_now())
         return self._put(record, progress_only=isinstance(event, EpochsFinished))
 
     def end(self, trial: int, state: TrialState, reason: str) -> TrialRecord:
-        record = self._records[trial]
+        record = self.trials.numbered(trial)
         assert not record.state.final, f"trial {trial} is {record.state.value} already"
         return self._put(end(record, state, reason, utc_now()))
 
     def annotate(self, trial: int, facts: Mapping[str, Json]) -> TrialRecord:
-        record = self._records[trial]
+        record = self.trials.numbered(trial)
         return self._put(replace(record, facts=merge_facts(record.facts, facts)))
 
     def get(self, key: str) -> Json:
@@ -135,7 +136,7 @@ class RecordBook(ABC):
         return dict(params)
 
     def _put(self, record: TrialRecord, *, progress_only: bool = False) -> TrialRecord:
-        self._records[record.number] = record
+        self.trials.put(record)
         self._snapshot = None
         self._changed(record, progress_only=progress_only)
         return record

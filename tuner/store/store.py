@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from tuner.records import Json, Params, TrialEvent, TrialRecord, TrialState
+from tuner.trials import Trials
 
 
 class StudyStore(Protocol):
@@ -15,8 +16,13 @@ class StudyStore(Protocol):
     durable. What a user is told of (a finished trial, a started one) is flushed before it is told.
     """
 
+    @property
+    def trials(self) -> Trials:
+        """All trials by number, as they are at any moment: for what is asked at every step."""
+        ...
+
     def records(self) -> tuple[TrialRecord, ...]:
-        """All trials, by number."""
+        """All trials by number, as they are now."""
         ...
 
     def interrupted(self) -> tuple[TrialRecord, ...]:

@@ -128,7 +128,7 @@ class Sweep:
         self._go_on([self.store.advance(r.number, r.to_epoch) for r in (*self.store.interrupted(), *again)])
         while not self.stop.requested:
             room = self.executor.room()
-            decisions = self.strategy.decide(self.store.records(), room) if room else []
+            decisions = self.strategy.decide(self.store.trials, room) if room else []
             for line in self.strategy.explain():
                 self.watcher.said(line)
             self._carry_out(decisions)
@@ -155,7 +155,7 @@ class Sweep:
                 case Stop(trial=trial, reason=reason):
                     stopped.append(self.store.end(trial, TrialState.PRUNED, reason))
         if starts:
-            first = len(self.store.records())
+            first = len(self.store.trials)
             facts = [self.facts(first + i) for i in range(len(starts))] if self.facts else ()
             proposed = [(s.params, s.to_epoch, s.tier) for s in starts]
             records += self.store.start(proposed, facts=facts, seed=self.trial_seed)
@@ -228,7 +228,7 @@ class Sweep:
             self.watcher.said(f"{record.name} goes on {where}")
 
     def _record(self, trial: int) -> TrialRecord:
-        return self.store.records()[trial]
+        return self.store.trials.numbered(trial)
 
     def _announce(self, ended: Sequence[TrialRecord]) -> None:
         """Tell of trials that have ended, once the database holds it.

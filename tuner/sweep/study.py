@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from tuner.diagnose.noise import standard_error
 from tuner.errors import StudyMismatchError
 from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths, left_beside, own_place
-from tuner.ranking import best_trial
+from tuner.ranking import best_trial, finite_value
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.report.words.numbers import metric_text
 from tuner.spec.kept.code_versions import VERSION_PREFIX, changed_files, version_of
@@ -20,6 +19,7 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.store.store import StudyStore
 from tuner.sweep.earlier import breaking_changes
+from tuner.trials import trials_of
 
 
 def check_matches(store: StudyStore, spec: SweepSpec, facts: TaskFacts) -> None:
@@ -156,8 +156,14 @@ def failed_trials(store: StudyStore) -> list[TrialRecord]:
 
 def dev_noise(metric: str, data: Mapping[str, Json], records: Sequence[TrialRecord]) -> float:
     """Standard error of the dev metric near the best trial, from the size of the dev set; 0 where it is unknown."""
-    values = [r.value for r in records if r.value is not None and math.isfinite(r.value)]
-    if not values or "num_dev" not in data:
+    by_value = trials_of(records).ordered(_lowest_value_first)
+    if not by_value or "num_dev" not in data:
         return 0.0
-    best = min(values) if metric == "rmse" else max(values)
+    best = by_value[0 if metric == "rmse" else -1].value
+    assert best is not None
     return standard_error(metric, best, num_examples=int(data["num_dev"]))
+
+
+def _lowest_value_first(record: TrialRecord) -> tuple[float] | None:
+    value = finite_value(record)
+    return None if value is None else (value,)

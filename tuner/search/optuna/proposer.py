@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 from tuner.records import Params, ParamValue, TrialRecord, TrialState
 from tuner.search.designs import quasi_random
-from tuner.search.distinct import Distinct, key_of
+from tuner.search.distinct import Distinct, Key, Taken, key_of, taken_by
+from tuner.search.observe import in_state, num_unended
 from tuner.search.optuna.study import StudyMirror
 from tuner.search.rungs import next_rung
 from tuner.search.seeding import generator
 from tuner.search.strategy import Advance, Decision, Start, Stop
 from tuner.spec.space import Space
+from tuner.trials import Trials, trials_of
 
 _DISTINCT_PURPOSE = 1
 
@@ -20,12 +22,13 @@ _DISTINCT_PURPOSE = 1
 class Proposer(Protocol):
     """Chooses configurations; the records are those of the last `sync` of the mirror that it shares, if any."""
 
-    def propose(self, records: Sequence[TrialRecord], pending: Sequence[Params]) -> tuple[Params, str] | None:
+    def propose(self, trials: Trials, pending: Sequence[Params], *, taken: Set[Key]) -> tuple[Params, str] | None:
         """The next configuration and its tier; None while there is nothing to propose.
 
         Args:
-            records: All trials of the study.
+            trials: All trials of the study.
             pending: Configurations proposed since, in the same batch.
+            taken: The configurations of all these.
         """
         ...
 
@@ -75,18 +78,21 @@ class ProposerStrategy:
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """See `Strategy.decide`."""
+        trials = trials_of(records)
         if self._mirror is not None:
-            self._mirror.sync(records)
-        decisions = self._judge(records, room)
+            self._mirror.sync(trials)
+        decisions = self._judge(trials, room)
         room -= sum(isinstance(d, Advance) for d in decisions)
         pending: list[Params] = []
         if self._at_once is not None:
-            room = min(room, self._at_once - sum(not r.state.final for r in records))
-        for _ in range(min(room, self._trials - len(records))):
-            start = self._start(records, pending)
+            room = min(room, self._at_once - num_unended(trials))
+        taken = Taken(taken_by(trials))
+        for _ in range(min(room, self._trials - len(trials))):
+            start = self._start(trials, pending, taken)
             if start is None:
                 break
             pending.append(start.params)
+            taken.add(key_of(start.params))
             decisions.append(start)
         return decisions
 
@@ -96,11 +102,11 @@ class ProposerStrategy:
         self._lines = []
         return lines
 
-    def _judge(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
+    def _judge(self, trials: Trials, room: int) -> list[Decision]:
         decisions: list[Decision] = []
-        for record in records:
-            if record.state is not TrialState.PAUSED or not room:
-                continue
+        for record in in_state(trials, TrialState.PAUSED):
+            if not room:
+                break
             if self._mirror is not None and self._mirror.gives_up(record):
                 reason = f"pruned at epoch {record.epochs}: worse than earlier trials there"
                 decisions.append(Stop(trial=record.number, reason=reason))
@@ -109,16 +115,15 @@ class ProposerStrategy:
             room -= 1
         return decisions
 
-    def _start(self, records: Sequence[TrialRecord], pending: list[Params]) -> Start | None:
-        taken = {key_of(params) for params in (*(r.params for r in records), *pending)}
+    def _start(self, trials: Trials, pending: list[Params], taken: Taken) -> Start | None:
         if self._distinct.left(taken) == 0:
             self._say_once_exhausted(len(taken))
             return None
-        proposal = self._proposer.propose(records, pending)
+        proposal = self._proposer.propose(trials, pending, taken=taken)
         if proposal is None:
             return None
         proposed, tier = proposal
-        rng = generator(self._seed, len(records) + len(pending), _DISTINCT_PURPOSE)
+        rng = generator(self._seed, len(trials) + len(pending), _DISTINCT_PURPOSE)
         params: dict[str, ParamValue] | None = self._distinct.untried(dict(proposed), taken=taken, rng=rng)
         if params is None:
             self._say_once_exhausted(len(taken))
@@ -138,7 +143,7 @@ class OptunaProposer:
     def __init__(self, mirror: StudyMirror) -> None:
         self._mirror = mirror
 
-    def propose(self, records: Sequence[TrialRecord], pending: Sequence[Params]) -> tuple[Params, str] | None:
+    def propose(self, trials: Trials, pending: Sequence[Params], *, taken: Set[Key]) -> tuple[Params, str] | None:
         """See `Proposer.propose`."""
         return self._mirror.ask(), "all"
 
@@ -155,12 +160,13 @@ class ListProposer:
     """Proposes configurations known in advance, in order, but for those tried before."""
 
     def __init__(self, configurations: Sequence[Params]) -> None:
-        self._configurations = configurations
+        self._left = [(configuration, key_of(configuration)) for configuration in reversed(configurations)]
 
-    def propose(self, records: Sequence[TrialRecord], pending: Sequence[Params]) -> tuple[Params, str] | None:
+    def propose(self, trials: Trials, pending: Sequence[Params], *, taken: Set[Key]) -> tuple[Params, str] | None:
         """See `Proposer.propose`."""
-        tried = [*(r.params for r in records), *pending]
-        return next(((c, "all") for c in self._configurations if c not in tried), None)
+        while self._left and not pending and self._left[-1][1] in taken:
+            self._left.pop()
+        return next(((params, "all") for params, key in reversed(self._left) if key not in taken), None)
 
     def settle(self, params: Params) -> None:
         """See `Proposer.settle`."""
@@ -177,9 +183,9 @@ class QuasiRandomProposer:
         self._space = space
         self._seed = seed
 
-    def propose(self, records: Sequence[TrialRecord], pending: Sequence[Params]) -> tuple[Params, str] | None:
+    def propose(self, trials: Trials, pending: Sequence[Params], *, taken: Set[Key]) -> tuple[Params, str] | None:
         """See `Proposer.propose`."""
-        return quasi_random(self._space, len(records) + len(pending), 1, seed=self._seed)[0], "all"
+        return quasi_random(self._space, len(trials) + len(pending), 1, seed=self._seed)[0], "all"
 
     def settle(self, params: Params) -> None:
         """See `Proposer.settle`."""

@@ -20,9 +20,10 @@ from optuna.trial import create_trial
 
 from tuner.ranking import usable_value
 from tuner.records import Direction, Params, ParamValue, TrialRecord, TrialState
-from tuner.search.observe import failed_by_configuration, values_at_rungs, worst_value
+from tuner.search.observe import failed_by_configuration, in_state, values_at_rungs, worst_value
 from tuner.search.optuna.space import distribution_of, suggest, to_optuna
 from tuner.spec.space import Space
+from tuner.trials import Mark, Trials, trials_of
 
 _STUDY_NAME = "tuner"  # Hyperband derives a trial's bracket from it
 _NOTED = "tpe:relative_params:0"
@@ -44,6 +45,7 @@ class StudyMirror:
         rungs: Sequence[int],
         sampler: Callable[[int], BaseSampler],
         pruner: BasePruner,
+        learns: bool = True,
         replay_asks: bool = False,
         earlier: Sequence[TrialRecord] = (),
     ) -> None:
@@ -54,6 +56,7 @@ class StudyMirror:
             rungs: Epochs whose values are reported to the pruner.
             sampler: Makes the sampler that asks for trial number n.
             pruner: Looks at each rung that a trial reached.
+            learns: Whether the sampler looks at values.
             replay_asks: When building anew, ask the sampler for every trial again: for samplers that keep their state
                 in the trials (CMA-ES).
             earlier: Ended trials to learn from, all within the space; they stand before the first record.
@@ -64,24 +67,30 @@ class StudyMirror:
         self._rungs = tuple(rungs)
         self._sampler = sampler
         self._pruner = pruner
+        self._learns = learns
         self._replay_asks = replay_asks
         self._earlier = [record for record in earlier if record.state.final]
         self._records: list[TrialRecord] = []
+        self._mark: Mark | None = None
+        """When the mirror followed the trials last."""
         self._worst: float | None = None
         self._reset()
 
     def sync(self, records: Sequence[TrialRecord]) -> None:
         """Bring the mirror to the state of the records."""
-        worst = worst_value(records, self._direction)
-        if not self._can_follow(records, worst):
+        trials = trials_of(records)
+        worst = worst_value(trials, self._direction)
+        changed = trials.changed_since(self._mark)
+        if not self._can_follow(trials, changed, worst):
             self._reset()
+            changed = list(range(len(trials)))
         self._worst = worst
-        for record in records[: len(self._params)]:
-            self._update(record)
-        for record in records[len(self._params) :]:
-            self._append(record)
-            self._update(record)
-        self._records = list(records)
+        for place in changed:
+            if place >= len(self._params):
+                self._append(trials[place])
+            self._update(trials[place])
+            self._records[place : place + 1] = [trials[place]]
+        self._mark = trials.mark()
 
     def ask(self) -> dict[str, ParamValue]:
         """Ask the sampler for the next trial, which then counts as pending."""
@@ -110,17 +119,25 @@ class StudyMirror:
         self._judged[record.number] = record.epochs
         return self._pruner.prune(self._study, self._storage.get_trial(self._ids[record.number]))
 
-    def _can_follow(self, records: Sequence[TrialRecord], worst: float | None) -> bool:
-        known = records[: len(self._params)]
-        if len(records) < len(self._params) or any(r.params != p for r, p in zip(records, self._params, strict=False)):
+    def _can_follow(self, trials: Trials, changed: Sequence[int], worst: float | None) -> bool:
+        known = range(len(self._params))
+        if len(trials) < len(known) or any(trials[k].params != self._params[k] for k in changed if k in known):
             return False
-        if worst != self._worst and any(failed_by_configuration(r) for r in self._records):
+        if self._tells_worst_anew(worst) and self._failed:
             return False  # failed trials were told as another value
-        if self._replay_asks and list(known) != self._records:
+        before = self._records
+        if self._replay_asks and (
+            len(before) < len(known) or any(before[k] != trials[k] for k in changed if k in known)
+        ):
             return False  # asked for at a moment when less was known
-        if any(before.state.final and before != now for before, now in zip(self._records, known, strict=False)):
+        if any(before[k].state.final and before[k] != trials[k] for k in changed if k < len(before)):
             return False
-        return all(r.state is not TrialState.PAUSED or self._judged.get(r.number) != r.epochs for r in known)
+        paused = in_state(trials, TrialState.PAUSED)
+        return all(r.number not in known or self._judged.get(r.number) != r.epochs for r in paused)
+
+    def _tells_worst_anew(self, worst: float | None) -> bool:
+        """Whether failed trials are to be told as another value; what none looks at is told once there is any."""
+        return worst != self._worst and (self._learns or worst is None or self._worst is None)
 
     def _reset(self) -> None:
         self._storage = InMemoryStorage()
@@ -133,6 +150,8 @@ class StudyMirror:
         self._records = []
         self._reported: dict[int, set[int]] = {}
         self._judged: dict[int, int] = {}
+        self._failed = 0
+        """Trials that were told as failed by their configuration."""
         self._settled: set[int] = set()
         self._worst = worst_value(self._earlier, self._direction)
         for record in self._earlier:
@@ -186,6 +205,7 @@ class StudyMirror:
                     # Lets the pruner note that the trial passed this rung.
                     self._pruner.prune(self._study, self._storage.get_trial(trial_id))
         if record.state.final:
+            self._failed += failed_by_configuration(record)
             state, value_told = self._ending(record)
             self._storage.set_trial_state_values(trial_id, state, None if value_told is None else [value_told])
             self._settled.add(record.number)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from tuner.capacity import train_metric_reached
-from tuner.ranking import usable_value
 from tuner.records import Direction, TrialRecord, TrialState
+from tuner.search.observe import by_value, in_state
+from tuner.trials import trials_of
 
 _NUM_BEST = 3
 """Whose median is looked at: one alone may owe its place to luck."""
@@ -58,12 +59,12 @@ def diagnose(
         noise: Standard error of the dev metric.
         target_error: The error that is as good as it gets.
     """
-    in_full = any(record.state is TrialState.COMPLETE for record in records)
-    if not in_full and all(len(record.rungs) < 2 for record in records):
+    trials = trials_of(records)
+    in_full = bool(in_state(trials, TrialState.COMPLETE))
+    if not in_full and not trials.total(_is_past_first_rung):
         return None
     sign = -direction.sign
-    usable = [(value, r) for r in records if (value := usable_value(r)) is not None and r.best is not None]
-    best = sorted(usable, key=lambda pair: sign * pair[0])[:_NUM_BEST]
+    best = [(record.value or 0.0, record) for record in by_value(trials, direction)[:_NUM_BEST]]
     fits = [train_metric_reached(record, direction=direction) for _, record in best]
     reached = [math.nan if fit is None else fit for fit in fits]
     # What held-out training examples do not show is a mismatch of train and dev, and no variance.
@@ -74,6 +75,10 @@ def diagnose(
         return None
     least = _least_difference(train_error, noise)
     return Diagnosis(gap=gap, bias=train_error - target_error, noise=least, in_full=in_full)
+
+
+def _is_past_first_rung(record: TrialRecord) -> bool:
+    return len(record.rungs) > 1
 
 
 def still_learns(record: TrialRecord, *, direction: Direction, noise: float, target_error: float) -> bool:

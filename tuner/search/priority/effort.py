@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner.records import TrialRecord
+from tuner.search.priority.seen import MOST_SEEN
+from tuner.trials import trials_of
 
 SHARE = 0.025
 """Of the training seconds of all trials together, so much may go into decisions, by the estimate of `Effort.seconds`:
@@ -47,16 +50,30 @@ LIGHT = Effort(fitted=50, iterations=10, conditioned=120, uniform=80, local=160,
 QUICK = Effort(fitted=30, iterations=5, conditioned=60, uniform=40, local=80, refinements=())
 
 
+def _num_rungs(record: TrialRecord) -> int:
+    return len(record.rungs)
+
+
+def _num_rungs_of_trained(record: TrialRecord) -> int:
+    return len(record.rungs) if record.seconds > 0 else 0
+
+
+def _nanoseconds(record: TrialRecord) -> int:
+    """Whole, since their sum does not depend on the order in which trials ended."""
+    return round(1e9 * record.seconds) if record.rungs and math.isfinite(record.seconds) else 0
+
+
 def worthwhile(records: Sequence[TrialRecord], *, decisions: int) -> Effort | None:
     """The most thorough effort that these trials can pay for; None if they are too cheap for any model.
 
     Each decision is paid by the seconds of training that one has led to so far, on average. A trial's seconds are its
     share of the wall time of all that trained beside it.
     """
-    trained = [r for r in records if r.rungs and r.seconds > 0]
-    if not trained:
+    trials = trials_of(records)
+    of_trained = trials.total(_num_rungs_of_trained)
+    if not of_trained:
         return FULL
-    each = sum(r.seconds for r in trained) / sum(len(r.rungs) for r in trained)
-    observations = sum(len(record.rungs) for record in records)
+    each = trials.total(_nanoseconds) / 1e9 / of_trained
+    observations = trials.total(_num_rungs) * min(len(trials), MOST_SEEN) // len(trials)
     affordable = SHARE * decisions * each
     return next((e for e in (FULL, LIGHT, QUICK) if e.seconds(observations, decisions) <= affordable), None)

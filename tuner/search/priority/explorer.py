@@ -8,20 +8,22 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.records import Direction, Params, TrialRecord, TrialState
+from tuner.records import Direction, TrialRecord, TrialState
 from tuner.search.cube import Array, Cube, Mask
 from tuner.search.designs import sobol
-from tuner.search.distinct import Distinct, Key, key_of
-from tuner.search.observe import Noise, best_first
+from tuner.search.distinct import Distinct, Taken, key_of, taken_by
+from tuner.search.observe import Noise, best_first, in_state, worst_value
 from tuner.search.priority.acquisition import Candidates
 from tuner.search.priority.effort import worthwhile
-from tuner.search.priority.observations import observe
+from tuner.search.priority.observations import Observations, measured_by, observe
 from tuner.search.priority.opening import Opening
 from tuner.search.priority.regularisation import LABEL, Regularisation
-from tuner.search.priority.response import Appraisal, Response, stack
+from tuner.search.priority.response import Appraisal, Response
+from tuner.search.priority.seen import Points, paused, seen
 from tuner.search.seeding import derived_seed, generator
 from tuner.search.strategy import Advance, Start
 from tuner.spec.space import Space
+from tuner.trials import Mark, Trials
 
 _MODEL_PURPOSE, _SPREAD_PURPOSE, _DISTINCT_PURPOSE = 2, 3, 4
 """Keep the random numbers apart; to change one is to change every search of the same seed."""
@@ -83,40 +85,72 @@ class Explorer:
             skip_passes=len(self.earlier) >= _ENOUGH_EARLIER,
         )
 
-        self.earlier_points = [self.cube.units(record.params) for record in self.earlier]
+        self.earlier_points = np.array([self.cube.units(r.params) for r in self.earlier]).reshape(-1, self.cube.columns)
+        self.worst_earlier = worst_value(self.earlier, direction)
         self.taken_earlier = {key_of(record.params) for record in self.earlier}
-        self._seen: dict[int, tuple[Params, Array, Key]] = {}
+        self._trials = Trials()
+        self._followed: Mark | None = None
+        self._session: Session | None = None
+        self._points = Points(self.cube)
 
     @property
     def epochs(self) -> int:
         """Of a full training."""
         return self.rungs[-1]
 
-    def place(self, number: int, params: Params) -> tuple[Array, Key]:
-        """The point and the key of a trial's configuration; kept, since records hold the same ones again and again."""
-        seen = self._seen.get(number)
-        if seen is None or (seen[0] is not params and seen[0] != params):
-            seen = (params, self.cube.units(params), key_of(params))
-            self._seen[number] = seen
-        return seen[1], seen[2]
+    def session(self, records: Sequence[TrialRecord], *, room: int) -> Session:
+        """A look at the study as these records say it is; ends the last one.
+
+        Args:
+            records: All trials.
+            room: For how many jobs there is room.
+        """
+        if self._session is not None:
+            self._session.undo()
+        self._followed = self._trials.follow(records, since=self._followed)
+        self._session = Session(self, self._trials, self._points, room=room)
+        return self._session
+
+
+def _epochs_under_way(record: TrialRecord) -> int:
+    return record.to_epoch if record.state is TrialState.RUNNING else record.epochs
 
 
 class Session:
     """One moment of a study, and what is decided in it: decisions are noted, so that the next one differs."""
 
-    def __init__(self, explorer: Explorer, records: Sequence[TrialRecord], *, room: int) -> None:
+    def __init__(self, explorer: Explorer, trials: Trials, points: Points, *, room: int) -> None:
         self._explorer = explorer
-        self.records = list(records)
-        self._known = tuple(records)
-        places = [explorer.place(record.number, record.params) for record in records]
-        self._points = [point for point, _ in places]
-        self._taken = explorer.taken_earlier | {key for _, key in places}
+        self.records = trials
+        """All trials, with those decided on as they are going to be."""
+        self._before: dict[int, TrialRecord] = {}
+        """Trials decided on, as they were."""
+        self._num_known = len(trials)
+        self._all_points = points
+        self._taken = Taken(taken_by(trials), explorer.taken_earlier)
         self._is_used_up = False
+        workers = room + len(in_state(trials, TrialState.RUNNING))
+        self.fresh = range(max(0, len(trials) - workers), len(trials))
+        """The numbers of the latest trials, as many as there are workers."""
+        self._paused = [record.number for record in paused(trials, explorer.direction)]
         # Once all trials are started, one decision comes with the end of each training: no batch shares a model.
-        self._effort = worthwhile(records, decisions=max(1, min(room, self.starts_left)))
+        self._effort = worthwhile(trials, decisions=max(1, min(room, self.starts_left)))
         self._response: Response | None = None
+        self._rows: dict[int, int] = {}
+        """Of the trials that the model looks at, their places among its own."""
         self._candidates: Candidates | None = None
-        self._diagnosis = explorer.regularisation.diagnose(records)
+        self._diagnosis = explorer.regularisation.diagnose(trials)
+
+    def undo(self) -> None:
+        """Forget the decisions; the session is over."""
+        self.records.cut(self._num_known)
+        for record in self._before.values():
+            self.records.put(record)
+
+    @property
+    def paused(self) -> list[TrialRecord]:
+        """The paused trials, by number; of very many the best."""
+        return [r for r in (self.records[n] for n in self._paused) if r.state is TrialState.PAUSED]
 
     @property
     def starts_left(self) -> int:
@@ -135,12 +169,11 @@ class Session:
     @property
     def spent(self) -> float:
         """Epochs trained or under way, in full trainings."""
-        epochs = sum(r.to_epoch if r.state is TrialState.RUNNING else r.epochs for r in self.records)
-        return epochs / self._explorer.epochs
+        return self.records.total(_epochs_under_way) / self._explorer.epochs
 
     def still_learns(self, records: Sequence[TrialRecord]) -> NDArray[np.bool_]:
         """Which of these trials do not fit their training set yet, so that longer training is favoured."""
-        return self._explorer.regularisation.still_learns(records, among=self._known)
+        return self._explorer.regularisation.still_learns(records, among=self.records)
 
     @property
     def modelled(self) -> bool:
@@ -152,7 +185,7 @@ class Session:
         match decision:
             case Start(params=params, to_epoch=to_epoch, tier=tier):
                 number = len(self.records)
-                self.records.append(
+                self.records.put(
                     TrialRecord(
                         number=number,
                         params=params,
@@ -162,19 +195,18 @@ class Session:
                         to_epoch=to_epoch,
                     )
                 )
-                self._points.append(self._explorer.cube.units(params))
-                self._taken.add(key_of(params))
             case Advance(trial=number, to_epoch=to_epoch):
-                self.records[number] = replace(self.records[number], state=TrialState.RUNNING, to_epoch=to_epoch)
+                record = self._before[number] = self.records[number]
+                self.records.put(replace(record, state=TrialState.RUNNING, to_epoch=to_epoch))
         if self._response is not None:
-            self._response.believe(self._points[number][None])
+            self._response.believe(self._points[[number]])
 
     def appraise(self, records: Sequence[TrialRecord]) -> Appraisal | None:
         """What full trainings of these trials would bring; None without a model."""
         response = self._model()
         if response is None or not records:
             return None
-        return response.appraise_trials([record.number for record in records])
+        return response.appraise_trials([self._rows[record.number] for record in records])
 
     @property
     def incumbent(self) -> float:
@@ -203,7 +235,9 @@ class Session:
         if response is None:
             point, improvement = self._without_model(), float("inf")
         else:
-            point, improvement = response.propose(self._drawing(), self._stacked(range(len(self.records))))
+            points = self._points
+            bases = points[[*self._rows, *range(self._num_known, len(points))]]
+            point, improvement = response.propose(self._drawing(), points, bases=bases)
         start = Start(params=self._explorer.cube.params(point), to_epoch=to_epoch, tier="all")
         found = self._distinct(start, self._open_columns(start))
         if found is None:
@@ -223,20 +257,33 @@ class Session:
         explorer = self._explorer
         if self._response is not None or self._effort is None:
             return self._response
-        observations = observe(
-            (*explorer.earlier, *self._known),
-            (*explorer.earlier_points, *self._points[: len(self._known)]),
-            direction=explorer.direction,
-            epochs=explorer.epochs,
-            running=self.starts_left > 0,
-        )
+        points = self._points
+        looked_at = seen(self.records, direction=explorer.direction, others=(*self.fresh, *self._paused))
+        places = [place for place in looked_at if place < self._num_known]
+        self._rows = {place: row for row, place in enumerate(places)}
+        observations = self._observations(places)
         if observations is None:
             return None
-        rng = generator(explorer.seed, len(self._known), _MODEL_PURPOSE)
-        trials = self._stacked(range(len(self.records)))
+        rng = generator(explorer.seed, self._num_known, _MODEL_PURPOSE)
+        trials = points[places]
         self._response = Response(observations, explorer.cube, trials=trials, effort=self._effort, rng=rng)
-        self._response.believe(self._stacked([r.number for r in self.records if r.state is TrialState.RUNNING]))
+        self._response.believe(points[[r.number for r in in_state(self.records, TrialState.RUNNING)]])
         return self._response
+
+    def _observations(self, places: Sequence[int]) -> Observations | None:
+        """What earlier trials say and those at these places, as they were before decisions."""
+        explorer = self._explorer
+        measured = measured_by(explorer.epochs, running=self.starts_left > 0)
+        of_all = self.records.each(measured)
+        said = [measured(self._before[p]) if p in self._before else of_all[p] for p in places]
+        of_these = worst_value(self.records, explorer.direction)
+        worst = [value for value in (explorer.worst_earlier, of_these) if value is not None]
+        return observe(
+            [*map(measured, explorer.earlier), *said],
+            np.vstack([explorer.earlier_points, self._points[places]]),
+            direction=explorer.direction,
+            worst=min(worst, key=lambda value: explorer.direction.sign * value, default=None),
+        )
 
     def _drawing(self) -> Candidates:
         if self._candidates is None:
@@ -245,16 +292,16 @@ class Session:
                 explorer.cube,
                 open_columns=explorer.regularisation.open_columns(self.records),
                 upwards=explorer.regularisation.upwards(self._diagnosis),
-                rng=generator(explorer.seed, len(self._known), _SPREAD_PURPOSE),
+                rng=generator(explorer.seed, self._num_known, _SPREAD_PURPOSE),
             )
         return self._candidates
 
     def _without_model(self) -> Array:
         explorer = self._explorer
-        best = best_first(self._known, explorer.direction)[:_CHEAP_BASES]
+        best = best_first(self.records, explorer.direction)[:_CHEAP_BASES]
         if len(self.records) % 2 or not best:
             return self._anywhere()
-        near: Array = self._drawing().around(self._stacked([r.number for r in best]), 1)[0]
+        near: Array = self._drawing().around(self._points[[r.number for r in best]], 1)[0]
         return near
 
     def _anywhere(self) -> Array:
@@ -272,8 +319,10 @@ class Session:
         is_opening = start.tier == LABEL
         return regularisation.open_columns(self.records) | (regularisation.columns & is_opening)
 
-    def _stacked(self, numbers: Sequence[int] | range) -> Array:
-        return stack([self._points[n] for n in numbers], self._explorer.cube.columns)
+    @property
+    def _points(self) -> Array:
+        """Of all trials, pending ones included, shape (trials, columns)."""
+        return self._all_points.of(self.records)
 
     def _distinct(self, start: Start, columns: Mask) -> Start | None:
         """The trial, moved in these columns if it was made before; None once nothing else is left there.

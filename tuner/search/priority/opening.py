@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.search.cube import Cube
 from tuner.search.designs import sobol
-from tuner.search.observe import best_of
+from tuner.search.observe import best_of, in_state, rank_for_search
 from tuner.search.seeding import derived_seed
 from tuner.search.strategy import Advance, Start, tier_label
 from tuner.spec.space import REGULARISATION_TIER
+from tuner.trials import OrderKey, trials_of
 
 Columns = NDArray[np.intp]
 
@@ -81,7 +83,8 @@ class Opening:
         self._first_rung = rungs[0]
         self._seed = seed
         self._promotions = list(zip(reversed(rungs[1:]), reversed(_SENT_ON), strict=False))[::-1]
-        self._apart = {"start"} if with_regularisation else {"start", tier_label(REGULARISATION_TIER)}
+        apart = {"start"} if with_regularisation else {"start", tier_label(REGULARISATION_TIER)}
+        self._num_done = _num_outside(frozenset(apart))
         self.passes = [] if skip_passes else _plan(cube, trials=trials, with_regularisation=with_regularisation)
 
     @property
@@ -91,7 +94,7 @@ class Opening:
 
     def next_start(self, records: Sequence[TrialRecord]) -> Start | None:
         """The next new trial, if the passes are not through; `search.start` and regularisation trials do not count."""
-        done = sum(record.tier not in self._apart for record in records)
+        done = trials_of(records).total(self._num_done)
         if done == 0:
             return self._start(self._cube.default, DEFAULT)
         for step in self.passes:
@@ -109,10 +112,10 @@ class Opening:
 
         Where there is room for many trials at once, those beyond the opening would otherwise be drawn blindly.
         """
-        if not any(record.state is TrialState.RUNNING for record in records):
+        trials = trials_of(records)
+        if not in_state(trials, TrialState.RUNNING):
             return True
-        measured = sum(record.state.final or record.epochs >= self._first_rung for record in records)
-        return measured >= _TELLING_SHARE * min(self.size, len(records))
+        return trials.total(_is_measured_at(self._first_rung)) >= _TELLING_SHARE * min(self.size, len(trials))
 
     def point(self, label: str, columns: Columns, index: int, count: int, *, records: Sequence[TrialRecord]) -> Start:
         """A point of a tier: spread over the tier's columns, otherwise like the best trial so far.
@@ -137,18 +140,40 @@ class Opening:
 
     def next_advance(self, records: Sequence[TrialRecord]) -> Advance | Wait | None:
         """Once the passes are through: the best go on, so that the model learns what longer training brings."""
+        trials = trials_of(records)
         for rung, sent_on in self._promotions:
-            if sum(record.to_epoch >= rung for record in records) >= sent_on:
+            if trials.total(_is_sent_to(rung)) >= sent_on:
                 continue
-            if any(r.state is TrialState.RUNNING and r.to_epoch < rung for r in records):
+            if any(record.to_epoch < rung for record in in_state(trials, TrialState.RUNNING)):
                 return Wait.FOR_RUNNING
-            best = best_of((r for r in records if r.state is TrialState.PAUSED and r.epochs < rung), self._direction)
+            best = next(iter(trials.ordered(_best_paused_before(rung, self._direction))), None)
             if best is not None:
                 return Advance(trial=best.number, to_epoch=rung)
         return None
 
     def _start(self, point: NDArray[np.float64], label: str) -> Start:
         return Start(params=self._cube.params(point), to_epoch=self._first_rung, tier=label)
+
+
+@cache
+def _num_outside(tiers: frozenset[str]) -> Callable[[TrialRecord], bool]:
+    return lambda record: record.tier not in tiers
+
+
+@cache
+def _is_measured_at(rung: int) -> Callable[[TrialRecord], bool]:
+    return lambda record: record.state.final or record.epochs >= rung
+
+
+@cache
+def _is_sent_to(rung: int) -> Callable[[TrialRecord], bool]:
+    return lambda record: record.to_epoch >= rung
+
+
+@cache
+def _best_paused_before(rung: int, direction: Direction) -> OrderKey:
+    rank = rank_for_search(direction)
+    return lambda r: rank(r) if r.state is TrialState.PAUSED and r.epochs < rung else None
 
 
 def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[_Pass]:

@@ -13,10 +13,15 @@ from tuner.search.priority.diagnosis import Diagnosis, diagnose, still_learns
 from tuner.search.priority.opening import POINTS, Opening
 from tuner.search.strategy import Start, tier_label
 from tuner.spec.space import REGULARISATION_TIER
+from tuner.trials import trials_of
 
 LABEL = tier_label(REGULARISATION_TIER)
 _CAPACITY = ("hidden_units", "hidden_layers", "channels", "conv_layers")
 """What makes a network larger."""
+
+
+def _is_of_tier(record: TrialRecord) -> bool:
+    return record.tier == LABEL
 
 
 class Regularisation:
@@ -60,7 +65,7 @@ class Regularisation:
     def open_columns(self, records: Sequence[TrialRecord]) -> Mask:
         """The columns that may be searched now."""
         mask = np.ones(self._cube.columns, dtype=bool)
-        if not (self.always or any(record.tier == LABEL for record in records)):
+        if not (self.always or trials_of(records).total(_is_of_tier)):
             mask[self._columns] = False
         return mask
 
@@ -80,7 +85,7 @@ class Regularisation:
         """The next trial of the regularisation tier's own pass, if it is being opened."""
         if self.always or not len(self._columns):
             return None
-        done = sum(record.tier == LABEL for record in records)
+        done = trials_of(records).total(_is_of_tier)
         if done >= POINTS[REGULARISATION_TIER]:
             return None
         if not done:

@@ -48,7 +48,7 @@ class Response:
         Args:
             observations: What was measured.
             cube: The space.
-            trials: The points of all trials, by number, shape (trials, columns).
+            trials: The points of the trials that it may be asked about, shape (trials, columns).
             effort: How thoroughly to fit and to search.
             rng: Chance.
         """
@@ -83,25 +83,27 @@ class Response:
         """What a full training would bring, for points of shape (points, columns)."""
         return self._appraisal(*self._process.predict(_at_full_length(points)))
 
-    def appraise_trials(self, numbers: Sequence[int]) -> Appraisal:
-        """What a full training of these trials would bring."""
+    def appraise_trials(self, places: Sequence[int]) -> Appraisal:
+        """What a full training of some of the trials would bring, by their places among all that it knows."""
         if self._trials is None:
             self._trials = self._process.pool(_at_full_length(self._points))
-        which = np.array(numbers, dtype=np.intp)
+        which = np.array(places, dtype=np.intp)
         return self._appraisal(self._trials.mean[which], self._trials.deviation[which])
 
-    def propose(self, candidates: Candidates, tried: Array) -> tuple[Array, float]:
+    def propose(self, candidates: Candidates, tried: Array, *, bases: Array | None = None) -> tuple[Array, float]:
         """The most promising new point, and the logarithm of its expected improvement.
 
         Args:
             candidates: Draws points.
             tried: Points of all trials, pending ones included, shape (trials, columns).
+            bases: The points among which the best are looked for, to draw others around; all if left out.
         """
         if self._candidates is None:
-            best_first = np.argsort(-self.appraise(tried).mean, kind="stable")
+            bases = tried if bases is None else bases
+            best_first = np.argsort(-self.appraise(bases).mean, kind="stable")
             drawn = [
                 candidates.anywhere(self._effort.uniform),
-                candidates.around(tried[best_first[:_NUM_BASES]], self._effort.local),
+                candidates.around(bases[best_first[:_NUM_BASES]], self._effort.local),
             ]
             self._candidates = self._process.pool(_at_full_length(np.vstack(drawn)))
         points = self._candidates.x[:, :-1]
@@ -121,7 +123,8 @@ class Response:
 def _first_new(points: Array, scores: Array, tried: Array) -> tuple[Array, float]:
     order = np.argsort(-scores, kind="stable")
     for index in order:
-        if np.abs(tried - points[index]).max(axis=1).min() > _NEAREST:
+        nearby = tried[np.abs(tried[:, 0] - points[index, 0]) <= _NEAREST]  # of 50,000 trials, some 100
+        if (np.abs(nearby - points[index]).max(axis=1) > _NEAREST).all():
             return points[index], float(scores[index])
     return points[order[0]], float(scores[order[0]])
 
@@ -137,8 +140,3 @@ def _informative(y: Array, *, count: int, rng: np.random.Generator) -> NDArray[n
     order = np.argsort(-y, kind="stable")
     best, others = order[: count // 2], order[count // 2 :]
     return np.sort(np.concatenate([best, rng.permutation(others)[: count - len(best)]]))
-
-
-def stack(points: Sequence[Array], columns: int) -> Array:
-    """Points as rows, shape (points, columns), also where there are none."""
-    return np.array(points, dtype=np.float64).reshape(len(points), columns)

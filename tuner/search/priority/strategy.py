@@ -7,17 +7,20 @@ pauses at a rung when it is not expected to beat the best. `docs/search.md` hold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from functools import cache
 
 import numpy as np
 
-from tuner.records import Params, TrialRecord, TrialState
+from tuner.records import Direction, Params, TrialRecord, TrialState
+from tuner.search.distinct import Key
 from tuner.search.observe import best_of, values_at_rungs
 from tuner.search.priority.explorer import Explorer, Session
 from tuner.search.priority.opening import Wait
 from tuner.search.request import Request, with_rungs
 from tuner.search.rungs import REDUCTION_FACTOR, next_rung, priority_rungs, rungs_of
 from tuner.search.strategy import Advance, Decision, Start, Strategy
+from tuner.trials import OrderKey, Trials
 
 _FULL_AFTER = 15.0
 """After so many full trainings' worth of epochs, new configurations are trained in full at once. With ten, regret
@@ -28,6 +31,22 @@ _OPTIMISM_WHILE_LEARNING = 2.0
 """The same for a trial that does not fit its training set yet: what it lacks may be length. Took 17.0 in
 place of 18.2 s to an accuracy of 0.95 on real trainings; for all trials alike it was worse on LCBench
 (`docs/search.md`)."""
+
+
+def _where_it_stands(record: TrialRecord) -> tuple[TrialState, int, int]:
+    return record.state, record.to_epoch, len(record.rungs)
+
+
+def _interrupted(record: TrialRecord) -> tuple[()] | None:
+    return () if record.state is TrialState.PAUSED and record.epochs < record.to_epoch else None
+
+
+@cache
+def _best_first_at(rung: int, direction: Direction) -> OrderKey:
+    def key(record: TrialRecord) -> tuple[float] | None:
+        return next(((-direction.sign * value,) for _, value in values_at_rungs(record, (rung,))), None)
+
+    return key
 
 
 class PriorityStrategy:
@@ -43,15 +62,13 @@ class PriorityStrategy:
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """See `Strategy.decide`."""
-        moment = (room, tuple((r.state, r.to_epoch, len(r.rungs)) for r in records))
+        session = self._explorer.session(records, room=room)
+        moment = (room, session.records.edition(_where_it_stands))
         if moment == self._idle_at:
             return []
-        session = Session(self._explorer, records, room=room)
-        running = sum(record.state is TrialState.RUNNING for record in records)
-        fresh = range(max(0, len(records) - room - running), len(records))
         decisions: list[Decision] = []
         while len(decisions) < room:
-            decision = self._next(session, fresh)
+            decision = self._next(session)
             if decision is None:
                 break
             session.take(decision)
@@ -65,10 +82,9 @@ class PriorityStrategy:
         lines, self._lines = self._lines, []
         return (*lines, *self._explorer.regularisation.explain())
 
-    def _next(self, session: Session, fresh: range) -> Start | Advance | None:
-        for record in session.records:
-            if record.state is TrialState.PAUSED and record.epochs < record.to_epoch:
-                return Advance(trial=record.number, to_epoch=record.to_epoch)  # it was interrupted
+    def _next(self, session: Session) -> Start | Advance | None:
+        for record in session.records.ordered(_interrupted):
+            return Advance(trial=record.number, to_epoch=record.to_epoch)
         if session.starts_left > 0:
             start = session.scheduled_start()
             if start is not None:
@@ -81,10 +97,10 @@ class PriorityStrategy:
             return None
         if not self._explorer.opening.is_telling(session.records):
             return None
-        return self._by_model(session, fresh)
+        return self._by_model(session)
 
-    def _by_model(self, session: Session, fresh: range) -> Start | Advance | None:
-        paused = [r for r in session.records if r.state is TrialState.PAUSED]
+    def _by_model(self, session: Session) -> Start | Advance | None:
+        paused = session.paused
         if session.starts_left <= 0:
             session.say_if_used_up()
             return self._finish(session, paused)
@@ -92,7 +108,8 @@ class PriorityStrategy:
         if late:
             self._say(f"{_FULL_AFTER:g} full trainings are spent: new configurations are trained in full from here on")
         else:
-            going_on = self._go_on(session, [r for r in paused if r.number in fresh])
+            latest = (session.records[number] for number in session.fresh)
+            going_on = self._go_on(session, [r for r in latest if r.state is TrialState.PAUSED])
             if going_on is not None:
                 return going_on
         to_epoch = self._rungs[-1] if late else self._rungs[0]
@@ -124,11 +141,15 @@ class PriorityStrategy:
     def _promote(self, session: Session, paused: Sequence[TrialRecord]) -> Advance | None:
         """Without a model: send on a trial that is among the best third of all that reached its rung."""
         for rung in reversed(self._rungs[:-1]):
-            reached = [(value, r.number) for r in session.records for epoch, value in values_at_rungs(r, (rung,))]
-            reached.sort(key=lambda pair: (-self._explorer.direction.sign * pair[0], pair[1]))
-            promoted = {number for _, number in reached[: len(reached) // REDUCTION_FACTOR]}
+            value_at = _best_first_at(rung, self._explorer.direction)
+            reached = session.records.ordered(value_at)
+            num_promoted = len(reached) // REDUCTION_FACTOR
+            if not num_promoted:
+                continue
+            last = reached[num_promoted - 1]
+            least = (value_at(last) or (), last.number)
             for record in paused:
-                if record.epochs == rung and record.number in promoted:
+                if record.epochs == rung and (at := value_at(record)) is not None and (at, record.number) <= least:
                     return Advance(trial=record.number, to_epoch=self._next_epoch(record))
         return None
 
@@ -162,10 +183,10 @@ class _PriorityProposer:
         self._explorer = explorer
         self._session: Session | None = None
 
-    def propose(self, records: Sequence[TrialRecord], pending: Sequence[Params]) -> tuple[Params, str] | None:
+    def propose(self, trials: Trials, pending: Sequence[Params], *, taken: Set[Key]) -> tuple[Params, str] | None:
         """See `Proposer.propose`."""
         if not pending or self._session is None:
-            self._session = Session(self._explorer, records, room=1)
+            self._session = self._explorer.session(trials, room=1)
         start = self._session.scheduled_start()
         if start is None:
             proposal = self._session.modelled_start(to_epoch=self._explorer.rungs[0])

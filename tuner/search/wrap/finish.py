@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from tuner.ranking import rank_key, usable_value
 from tuner.records import Direction, TrialRecord, TrialState
+from tuner.search.observe import in_state
 from tuner.search.strategy import Advance, Decision, Strategy
+from tuner.trials import trials_of
 
 CHEAP_SECONDS = 60.0
 """Of training, of the whole study on one worker: what pausing saves of less, nobody would notice."""
@@ -36,9 +38,10 @@ class FinishingStrategy:
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """See `Strategy.decide`."""
-        decisions = self.inner.decide(records, room)
-        is_over = not decisions and not any(record.state is TrialState.RUNNING for record in records)
-        return [*self._finishing(records)[:room]] if is_over and room else decisions
+        trials = trials_of(records)
+        decisions = self.inner.decide(trials, room)
+        is_over = not decisions and room and not in_state(trials, TrialState.RUNNING)
+        return [*self._finishing(trials)[:room]] if is_over else decisions
 
     def explain(self) -> tuple[str, ...]:
         """See `Strategy.explain`."""

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from tuner.ranking import num_winners
 from tuner.records import Direction, Params, TrialRecord, TrialState
-from tuner.search.observe import best_first
+from tuner.search.observe import best_first, in_state, num_unended
 from tuner.search.strategy import Advance, Decision, Stop, Strategy
 from tuner.search.wrap.zoom import zoomed_space
 from tuner.spec.space import Space
+from tuner.trials import Mark, Trials, trials_of
 
 _MakeStrategy = Callable[[Space, int, int, Sequence[TrialRecord]], Strategy]
 """(space, round, number of trials, earlier trials within the space) to the strategy of a round."""
@@ -44,17 +45,20 @@ class Rounds:
         total = rounds + 1
         self._ends = [trials * (k + 1) // total for k in range(total)]
         self._strategies: dict[int, Strategy] = {}
+        self._own = [Trials() for _ in self._ends]
+        """The trials of each round, numbered from 0."""
+        self._marks: dict[int, Mark] = {}
         self._lines: list[str] = []
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """See `Strategy.decide`."""
-        first = 0
+        trials, first = trials_of(records), 0
         for index, end in enumerate(self._ends):
-            decisions = self._round(index, first, end, records, room)
-            is_last = index == len(self._ends) - 1 or len(records) < end
-            if decisions or is_last or any(r.state is TrialState.RUNNING for r in records):
+            decisions = self._round(index, first, end, trials, room)
+            is_last = index == len(self._ends) - 1 or len(trials) < end
+            if decisions or is_last or in_state(trials, TrialState.RUNNING):
                 return decisions
-            given_up = [r for r in records[first:end] if r.state is TrialState.PAUSED]
+            given_up = [r for r in in_state(trials, TrialState.PAUSED) if first <= r.number < end]
             if given_up:
                 return [Stop(trial=r.number, reason=f"round {index + 1} ended at epoch {r.epochs}") for r in given_up]
             first = end
@@ -65,14 +69,18 @@ class Rounds:
         lines, self._lines = self._lines, []
         return (*lines, *(line for strategy in self._strategies.values() for line in strategy.explain()))
 
-    def _round(self, index: int, first: int, end: int, records: Sequence[TrialRecord], room: int) -> list[Decision]:
-        own = records[first:end]
-        if len(records) >= end and all(r.state.final for r in own):
+    def _round(self, index: int, first: int, end: int, trials: Trials, room: int) -> list[Decision]:
+        own = self._own[index]
+        for place in trials.changed_since(self._marks.get(index)):
+            if first <= place < end:
+                own.put(replace(trials[place], number=place - first))
+        own.cut(max(0, min(len(trials), end) - first))
+        self._marks[index] = trials.mark()
+        if len(trials) >= end and not num_unended(own):
             return []
         if index not in self._strategies:
-            self._strategies[index] = self._open(index, end - first, records[:first])
-        renumbered = [replace(r, number=r.number - first) for r in own]
-        return [_shifted(d, first) for d in self._strategies[index].decide(renumbered, room)]
+            self._strategies[index] = self._open(index, end - first, trials[:first])
+        return [_shifted(d, first) for d in self._strategies[index].decide(own, room)]
 
     def _open(self, index: int, trials: int, earlier: Sequence[TrialRecord]) -> Strategy:
         space = self._space

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from tuner.errors import SweepFileError
 from tuner.records import Params, ParamValue, TrialRecord
+from tuner.search.distinct import key_of, taken_by
 from tuner.search.strategy import Decision, Start, Strategy
 from tuner.spec.space import Dimension, Space
+from tuner.trials import trials_of
 
 _TIER = "start"
 
@@ -59,11 +61,12 @@ class StartFirst:
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """See `Strategy.decide`."""
-        tried = [record.params for record in records]
-        untried = [params for params in self._configurations if params not in tried]
-        starts = untried[: max(0, min(room, self._trials - len(records)))]
+        trials = trials_of(records)
+        tried = taken_by(trials)
+        untried = [params for params in self._configurations if key_of(params) not in tried]
+        starts = untried[: max(0, min(room, self._trials - len(trials)))]
         if not starts:
-            return self._inner.decide(records, room)
+            return self._inner.decide(trials, room)
         return [Start(params=params, to_epoch=self._to_epoch, tier=_TIER) for params in starts]
 
     def explain(self) -> tuple[str, ...]:

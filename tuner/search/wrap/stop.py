@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from tuner.ranking import usable_value
 from tuner.records import Direction, TrialRecord, TrialState
-from tuner.search.observe import Noise, best_of
+from tuner.search.observe import Noise, best_of, in_state
 from tuner.search.strategy import Advance, Decision, Strategy
 from tuner.spec.model import StopSpec
+from tuner.trials import Trials, trials_of
 
 
 class StoppingStrategy:
@@ -49,8 +51,9 @@ class StoppingStrategy:
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """See `Strategy.decide`."""
-        self.reason = self._why_stop(records)
-        return self._end_with(records, room) if self.reason else self._inner.decide(records, room)
+        trials = trials_of(records)
+        self.reason = self._why_stop(trials)
+        return self._end_with(trials, room) if self.reason else self._inner.decide(trials, room)
 
     def explain(self) -> tuple[str, ...]:
         """See `Strategy.explain`."""
@@ -60,31 +63,35 @@ class StoppingStrategy:
             lines += (f"the search stops: {self.reason}",)
         return lines
 
-    def _end_with(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
-        best = best_of(records, self._direction)
+    def _end_with(self, trials: Trials, room: int) -> list[Decision]:
+        best = best_of(trials, self._direction)
         if best is None or best.state is not TrialState.PAUSED or not room:
             return []
-        if any(record.state is TrialState.RUNNING for record in records):
+        if in_state(trials, TrialState.RUNNING):
             return []  # one of them may become the best
         return [Advance(trial=best.number, to_epoch=self._epochs)]
 
-    def _why_stop(self, records: Sequence[TrialRecord]) -> str | None:
+    def _why_stop(self, trials: Trials) -> str | None:
         stop = self._stop
-        best = best_of(records, self._direction)
+        best = best_of(trials, self._direction)
         value = usable_value(best) if best and not best.violation else None
         if stop.target is not None and value is not None and not self._direction.better(stop.target, value):
             return f"trial {best.number if best else 0} reached the target {stop.target:g} with {value:g}"
-        epochs = sum(record.epochs for record in records)
+        epochs = trials.total(_epochs)
         if stop.epochs is not None and epochs >= stop.epochs:
             return f"{epochs} epochs are trained, the limit is {stop.epochs}"
         seconds = self._elapsed_seconds()
         if stop.seconds is not None and seconds >= stop.seconds:
             return f"{seconds:.0f} seconds are spent, the limit is {stop.seconds:g}"
-        noise = self._noise(records)
-        since = trials_since_improvement(records, self._direction, noise=noise)
-        if stop.plateau is not None and since >= stop.plateau:
-            return f"no improvement larger than the noise ({noise:.2g}) in {since} trials"
+        if stop.plateau is not None:
+            noise = self._noise(trials)
+            since = trials_since_improvement(trials, self._direction, noise=noise)
+            if since >= stop.plateau:
+                return f"no improvement larger than the noise ({noise:.2g}) in {since} trials"
         return None
+
+
+_epochs: Callable[[TrialRecord], int] = attrgetter("epochs")
 
 
 def trials_since_improvement(records: Sequence[TrialRecord], direction: Direction, *, noise: float) -> int:
