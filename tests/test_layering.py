@@ -45,8 +45,8 @@ OWNERS = {
 }
 """The parts that may import a library. What is not listed (NumPy, SciPy) is free to all."""
 
-LATE = {"optuna": {"cli"}, "torch": {"cli", "report"}}
-"""The parts that may do so inside a function besides: to say a version, to load the winner's weights."""
+LATE = {"optuna": {"cli"}, "sklearn": {"report"}, "torch": {"cli", "report"}}
+"""The parts that may do so inside a function besides: to say a version, to load the winner's weights, to measure it."""
 
 
 ROOMS = {

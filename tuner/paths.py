@@ -155,6 +155,21 @@ class StudyPaths:
         return self.folder / "dev_targets.npy"
 
     @property
+    def dev_rows(self) -> Path:
+        """Rows of the source that the dev examples were read from, NPY, counted from 1; where they are known."""
+        return self.folder / "dev_rows.npy"
+
+    @property
+    def dev_images(self) -> Path:
+        """The dev images as bytes, NPY of shape (examples, channels * height * width), where they are not too many."""
+        return self.folder / "dev_images.npy"
+
+    @property
+    def mistakes(self) -> Path:
+        """Tables of what the winner gets wrong, a folder for dev and one for test."""
+        return self.folder / "mistakes"
+
+    @property
     def baselines(self) -> Path:
         """Folder of what the simple models predict that networks are held against."""
         return self.folder / "baselines"
@@ -234,10 +249,18 @@ class StudyPaths:
     @property
     def places(self) -> tuple[Path, ...]:
         """All that is written for the study itself."""
-        reports = (self.leaderboard_csv, self.leaderboard_md, self.leaderboard_json, self.report_html, self.plots)
+        reports = (
+            self.leaderboard_csv,
+            self.leaderboard_md,
+            self.leaderboard_json,
+            self.report_html,
+            self.plots,
+            self.mistakes,
+        )
         best = (self.best / name for name in ("", "params.yaml", "sweep.yaml", "weights.pt", "predict.py"))
-        trials = (self.trials, self.finalists, self.told, self.finalists_told, self.baselines, self.test)
-        return (*self.database_files, self.log, self.dev_targets, *reports, *best, *trials, self.tables, self.pending)
+        trials = (self.trials, self.finalists, self.told, self.finalists_told, self.baselines, self.test, self.mistakes)
+        dev = (self.dev_targets, self.dev_rows, self.dev_images)
+        return (*self.database_files, self.log, *dev, *reports, *best, *trials, self.tables, self.pending)
 
     def check_places(self) -> None:
         """Make sure that all that will be written lies in the folder itself, before anything is.

@@ -3,10 +3,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.data.helpers import load_csv, rows
+from tuner.data.parts import read_parts
 from tuner.errors import DataError
+from tuner.spec.model import DataSpec
 
 TWO = rows("1,2,u", "2,3,v")
 
@@ -221,3 +224,17 @@ def test_a_file_of_dev_examples_that_does_not_fit_is_refused(dev: str, message: 
     with pytest.raises(DataError) as error:
         load_csv(tmp_path, "a,b,y\n" + TWO, dev="dev.csv")
     assert str(error.value) == message
+
+
+def test_each_example_knows_its_row_also_where_some_are_dropped(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{'' if i % 5 == 0 else i % 2}\n" for i in range(1, 41))
+    (tmp_path / "t.csv").write_text(f"x,y\n{rows}")
+    (tmp_path / "d.csv").write_text(f"x,y\n{rows}")
+    spec = DataSpec(source="t.csv", dev="d.csv", missing="drop")
+    parts = read_parts(spec, root=tmp_path)
+    for part in (parts.train, parts.dev):
+        assert part.rows is not None
+        assert part.rows.tolist() == np.asarray(part.numbers)[:, 0].astype(int).tolist()
+    split = read_parts(DataSpec(source="t.csv", missing="drop"), root=tmp_path).dev
+    assert split.rows is not None
+    assert split.rows.tolist() == np.asarray(split.numbers)[:, 0].astype(int).tolist()

@@ -133,7 +133,7 @@ def _evaluate(
     from tuner.data.load import load_training_data
     from tuner.data.test_set import load_test_split
     from tuner.execute.baselines import outputs_on
-    from tuner.execute.training import write_predictions, write_targets
+    from tuner.execute.training import write_array, write_examples, write_targets
     from tuner.models.packed import trained_weights
     from tuner.train.after.evaluate import outputs_of, resampled_interval, score
     from tuner.train.task import Task
@@ -148,10 +148,11 @@ def _evaluate(
     def scored(outputs: torch.Tensor, name: str) -> dict[str, Any]:
         value = float(score(task, outputs, split).metric[0])
         low, high = resampled_interval(task, outputs, split.targets, value=value, resamples=_RESAMPLES)
-        write_predictions(task.predictions(outputs), paths.tested(name))
+        write_array(task.predictions(outputs), paths.tested(name))
         return {"value": value, "interval": [low, high]}
 
     write_targets(task, split.targets, paths.tested("targets"))
+    write_examples(split, rows=paths.tested("rows"), images=paths.tested("images"))
     found = scored(outputs, "predictions") | {"examples": len(split)}
     baselines: dict[str, Any] = {}
     for name in names:

@@ -68,6 +68,7 @@ def examples_from_arrays(contents: Sequence[Arrays], *, parts: Sequence[int], da
         groups=None if group is None else _group_codes(group[kept], data.group, origin),
         times=None if order is None else _order_times(order[kept], data.order, origin),
         parts=np.repeat(np.asarray(parts, dtype=np.int8), [len(x) for x in shaped])[kept] if len(shaped) > 1 else None,
+        rows=None if data.stream else origin.numbers(len(inputs)),
         notes=(*(note for c in contents for note in c.notes), *notes, *targets.notes),
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,12 +26,14 @@ class Split:
 
     inputs: Tensor
     targets: Tensor
+    rows: npt.NDArray[np.int64] | None = None
+    """Of each example the row that it was read from, from 1; None where that is not known."""
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
 
     def to(self, device: torch.device | str) -> Split:
-        return Split(self.inputs.to(device), self.targets.to(device))
+        return Split(self.inputs.to(device), self.targets.to(device), self.rows)
 
 
 @dataclass(frozen=True, slots=True)

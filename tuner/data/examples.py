@@ -56,6 +56,8 @@ class Examples:
     """TRAIN, DEV or TEST for each example where they are given apart, in which all examples of the source itself
     are TRAIN; None where the source holds all."""
     notes: tuple[str, ...]
+    rows: npt.NDArray[np.int64] | None = None
+    """Of each example the row that it was read from, from 1 in its file or array; None where that is not kept."""
     takes_last: bool = False
     """Whether the target is a table's last column, since the sweep file names none."""
 
@@ -72,6 +74,7 @@ class Examples:
             groups=None if self.groups is None else self.groups[index],
             times=None if self.times is None else self.times[index],
             parts=None if self.parts is None else self.parts[index],
+            rows=None if self.rows is None else self.rows[index],
         )
 
     def count_codes(self) -> list[npt.NDArray[np.int64]]:
@@ -100,6 +103,13 @@ class Origin:
         read_at = position if self.rows is None else int(self.rows[position])
         content = max(i for i, start in enumerate(self.starts) if start <= read_at)
         return f"{self.wheres[content]}, row {read_at - self.starts[content] + 1}"
+
+    def numbers(self, count: int) -> npt.NDArray[np.int64]:
+        """The row of each of so many examples, from 1 in its own content."""
+        read_at = np.arange(count) if self.rows is None else self.rows
+        starts = np.asarray(self.starts)
+        numbers: npt.NDArray[np.int64] = read_at - starts[np.searchsorted(starts, read_at, side="right") - 1] + 1
+        return numbers
 
     def keep(self, rows: Indices) -> Origin:
         """Of these rows only."""

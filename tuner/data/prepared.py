@@ -117,6 +117,8 @@ def _tensors(data: TrainingData) -> Iterator[tuple[str, Tensor]]:
         if split is not None:
             yield f"{name}.inputs", split.inputs
             yield f"{name}.targets", split.targets
+            if split.rows is not None:
+                yield f"{name}.rows", torch.from_numpy(split.rows)
     for number, fold in enumerate(data.folds):
         yield f"{number}.train", fold.train
         yield f"{number}.dev", fold.dev
@@ -128,11 +130,12 @@ def _opened(folder: Path) -> TrainingData:
         # Written to, a page becomes this process's own: what a user's module does to its inputs stays with it.
         return torch.from_numpy(np.load(file, mmap_mode="c"))
 
+    def split(name: str) -> Split:
+        rows = folder / f"{name}.rows.npy"
+        return Split(tensor(f"{name}.inputs"), tensor(f"{name}.targets"), np.load(rows) if rows.exists() else None)
+
     found: Mapping[str, Any] = json.loads((folder / "info.json").read_text())
     info: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-
-    def split(name: str) -> Split:
-        return Split(tensor(f"{name}.inputs"), tensor(f"{name}.targets"))
 
     folds = tuple(Fold(tensor(f"{n}.train"), tensor(f"{n}.dev")) for n in range(info["folds"]))
     return TrainingData(

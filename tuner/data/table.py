@@ -97,6 +97,7 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
         groups=None if data.group is None else group_codes(frame[data.group], origin),
         times=None if data.order is None else order_times(frame[data.order], origin),
         parts=part_of_row if len(tables) > 1 else None,
+        rows=origin.numbers(len(frame)),
         notes=(
             *(note for table in tables for note in table.notes),
             *roles.notes,

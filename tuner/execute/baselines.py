@@ -22,7 +22,7 @@ from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.signals import leave_to_coordinator
-from tuner.execute.training import write_predictions
+from tuner.execute.training import write_array
 from tuner.paths import StudyPaths
 from tuner.records import Json
 from tuner.spec.known.baselines import BaselineName
@@ -79,7 +79,7 @@ def _trained(name: BaselineName, task: Task, paths: StudyPaths) -> dict[str, Jso
             fitted = _Fitted(name, task)
             outputs = fitted.on_dev()
             scores = task.dev_scores(outputs)
-        write_predictions(task.predictions(outputs), paths.baseline(name))
+        write_array(task.predictions(outputs), paths.baseline(name))
     except Exception as error:
         return {"failed": _line(error)}
     value, loss = (float(np.mean([getattr(s, of) for s in scores])) for of in ("metric", "loss"))

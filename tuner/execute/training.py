@@ -6,13 +6,15 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tuner.data.dataset import TrainingData
+from tuner.data.dataset import Split, TrainingData
 from tuner.data.load import load_training_data
+from tuner.data.stored import is_streamed
 from tuner.errors import DataError, is_out_of_memory
 from tuner.execute.devices import WorkerPlace, see_alone
 from tuner.execute.facts import TaskFacts
@@ -32,6 +34,8 @@ from tuner.train.task import Task
 log = logging.getLogger(__name__)
 
 _GIB = 2**30
+_MOST_PIXELS = 2**25
+"""Of images that are kept for a report, in all."""
 _OTHERS_SHARE = 0.25
 """Of a GPU's memory in the hands of other processes; their contexts alone take some hundredths."""
 
@@ -127,6 +131,18 @@ def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:
     if isinstance(task, OwnTask):
         return  # nor does own code leave predictions
     write_targets(task, task.data.dev.targets, paths.dev_targets)
+    write_examples(task.data.dev, rows=paths.dev_rows, images=paths.dev_images)
+
+
+def write_examples(split: Split, *, rows: Path, images: Path) -> None:
+    """Write where examples were read, and of images what they show, for the worst of them in a report."""
+    if split.rows is not None:
+        write_array(torch.from_numpy(split.rows), rows)
+    shape = split.inputs.shape
+    if len(shape) == 4 and shape[1] in (1, 3) and not is_streamed(split.inputs) and prod(shape) <= _MOST_PIXELS:
+        least, most = split.inputs.amin(dim=(0, 2, 3), keepdim=True), split.inputs.amax(dim=(0, 2, 3), keepdim=True)
+        pixels = 255 * (split.inputs - least) / (most - least).clamp(min=1e-12)
+        write_array(pixels.round().to(torch.uint8).flatten(1), images)
 
 
 def write_targets(task: Task, targets: torch.Tensor, to: Path) -> None:
@@ -135,13 +151,13 @@ def write_targets(task: Task, targets: torch.Tensor, to: Path) -> None:
         targets = task.predictions(targets)
     if task.info.task == "multi_label":
         targets = targets.to(torch.uint8)  # by which a reader tells labels from numbers
-    write_predictions(targets, to)
+    write_array(targets, to)
 
 
-def write_predictions(predictions: torch.Tensor, to: Path) -> None:
+def write_array(array: torch.Tensor, to: Path) -> None:
     """Write an array beside its place, and move it there."""
     with replacing(to) as path, path.open("wb") as file:
-        np.save(file, predictions.cpu().numpy())
+        np.save(file, array.cpu().numpy())
 
 
 def _room(device: torch.device) -> dict[str, float]:

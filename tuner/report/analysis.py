@@ -26,6 +26,7 @@ from tuner.report.certainty.choice import Choice, final_choice, outdated_test, s
 from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of
+from tuner.report.certainty.mistakes import PARTS, Mistakes, mistakes_on
 from tuner.report.certainty.more_trials import BestOfK, best_of_k
 from tuner.report.certainty.statistics import StudyStatistics, study_statistics
 from tuner.report.curves import read_curves
@@ -126,6 +127,12 @@ class Analysis:
     def tested_baselines(self) -> tuple[Baseline, ...]:
         """The same on the test examples, once these were opened."""
         return tested_baselines(self.study, self.paths)
+
+    @cached_property
+    def mistakes(self) -> tuple[Mistakes, ...]:
+        """What the best trial gets wrong on the dev set, and on the test set what the one that was tested does."""
+        found = (mistakes_on(part, self.study, self.paths, self.best) for part in PARTS)
+        return tuple(one for one in found if one is not None)
 
     @cached_property
     def _reached(self) -> Reached | None:

@@ -17,8 +17,18 @@ from tuner.store.study_data import StudyData
 
 
 def write_reports(study: StudyData, paths: StudyPaths) -> None:
-    """Write the leaderboard (CSV, JSON, Markdown), `best/`, the HTML page and its plots; no file is ever seen half."""
-    write_page(write_tables(study, paths), paths)
+    """Write the leaderboard (CSV, JSON, Markdown), `best/`, `mistakes/`, the page and its plots; no file is half."""
+    analysis = write_tables(study, paths)
+    _write_mistakes(analysis, paths)
+    write_page(analysis, paths)
+
+
+def _write_mistakes(analysis: Analysis, paths: StudyPaths) -> None:
+    """Write tables of what the best trial gets wrong."""
+    for found in analysis.mistakes:
+        for name, table in found.tables().items():
+            path = paths.mistakes / found.part / f"{name}.csv"
+            write_atomically(path, table.to_csv(index=False, lineterminator="\n"), sync=False)
 
 
 def write_tables(study: StudyData, paths: StudyPaths) -> Analysis:

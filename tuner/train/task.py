@@ -112,8 +112,8 @@ class Task:
         self._sample = sample.inputs if self.streams else None
         if not self.folds and not self.streams:
             self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
-            dev = Split(self._evaluated[: self._num_dev], self.data.dev.targets)  # which need not be there twice
-            self.data = replace(self.data, dev=dev)
+            dev = self._evaluated[: self._num_dev]  # which need not be there twice
+            self.data = replace(self.data, dev=replace(self.data.dev, inputs=dev))
         self.ahead = Ahead()
         self._said: set[str] = set()
         self.ways = Ways(spec, self.data, self.parts, self.problem)

@@ -10,7 +10,8 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from tuner.report.analysis import Analysis
-from tuner.report.figures import params, progress, quality, trade_off
+from tuner.report.certainty.mistakes import Mistakes
+from tuner.report.figures import mistakes, params, progress, quality, trade_off
 from tuner.report.figures.style import lay_out, styled
 
 _MAX_PARAMS = 24
@@ -99,6 +100,25 @@ PLOTS: tuple[_Plot, ...] = (
 )
 
 
+_OF_MISTAKES: tuple[tuple[str, str, str, Callable[[Mistakes], Figure | None]], ...] = (
+    (
+        "confusion", "Which class is taken for which",
+        "Counts; the darker, the larger the share of a class.", mistakes.confusion,
+    ),
+    (
+        "curves", "ROC, and precision against recall",
+        "Of the second class, over all thresholds; dashed: a guess.", mistakes.binary_curves,
+    ),
+    (
+        "calibration", "Can its probabilities be believed?",
+        "Below the dashed line it is surer than it should be.", mistakes.calibration,
+    ),
+    ("residuals", "Residuals", "Prediction less target; circles: the worst.", mistakes.residuals),
+    ("worst", "The worst examples", "What they are taken for, and what they are.", mistakes.worst_images),
+)  # fmt: skip
+"""Of the best trial on a part: name, title, caption, and what draws it."""
+
+
 def plots_of(analysis: Analysis) -> Iterator[_Plot]:
     """All plots of a study, those of its hyperparameters at the end."""
     for objective in analysis.front.objectives if analysis.front else ():
@@ -110,6 +130,15 @@ def plots_of(analysis: Analysis) -> Iterator[_Plot]:
             partial(trade_off.pareto, objective=objective),
         )
     yield from PLOTS
+    for found in analysis.mistakes:
+        for name, title, caption, draw in _OF_MISTAKES:
+            yield _Plot(
+                f"{name}_{found.part}",
+                "mistakes",
+                f"{title}, {found.part} set",
+                caption,
+                lambda _, draw=draw, found=found: draw(found),  # type: ignore[misc]
+            )
     moved = [d for d in analysis.space if not d.fixed and d.name not in analysis.kept]
     for dimension in moved[:_MAX_PARAMS]:
         yield _Plot(

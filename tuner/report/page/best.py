@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
+
 from tuner.diagnose.intervals import Interval
 from tuner.report.analysis import Analysis
-from tuner.report.words.numbers import difference_text, duration_text, metric_text, objective_text
+from tuner.report.words.numbers import difference_text, duration_text, metric_text, objective_text, value_text
+
+_MOST_CLASSES = 30
+_MOST_WORST = 10
+"""Rows of the tables of mistakes; the files have more."""
 
 
 def finalist_rows(analysis: Analysis) -> Iterable[dict[str, object]]:
@@ -74,3 +80,24 @@ def _range_text(interval: Interval | None, metric: str) -> str:
     if interval is None:
         return "–"
     return f"{metric_text(interval.low, metric=metric)} to {metric_text(interval.high, metric=metric)}"
+
+
+def mistake_tables(analysis: Analysis) -> Iterable[dict[str, Any]]:
+    """What the best trial gets wrong: tables of classes and of the worst examples."""
+    for found in analysis.mistakes:
+        kind = "classes" if found.is_classes else "labels" if found.is_labels else "targets"
+        of = f"trial {found.trial}, {found.part} set"
+        said = ""
+        if found.is_classes or found.is_labels:
+            said = f"Expected calibration error: {100 * found.calibration_error():.1f} %."
+        yield _table(f"The {kind}: {of}", found.classes().head(_MOST_CLASSES), note=said)
+        yield _table(f"The worst examples: {of}", found.worst().head(_MOST_WORST), note=f"All: mistakes/{found.part}/.")
+
+
+def _table(title: str, frame: pd.DataFrame, *, note: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "columns": [str(column) for column in frame.columns],
+        "rows": [[value_text(cell) for cell in row] for row in frame.itertuples(index=False)],
+        "note": note,
+    }

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from tuner.records import Direction, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.best import best_params
-from tuner.report.page.best import baseline_rows, finalist_rows, front_table
+from tuner.report.page.best import baseline_rows, finalist_rows, front_table, mistake_tables
 from tuner.report.page.table import page_table
 from tuner.report.summary import Summary, summarise
 from tuner.report.words.escape import visible
@@ -33,7 +33,12 @@ from tuner.report.words.shell import shell_command
 from tuner.spec.kept.snapshot import sweep_from_snapshot
 from tuner.spec.own_code import named_code
 
-SECTIONS = (("best", "The best trials"), ("search", "The search"), ("params", "Hyperparameters"))
+SECTIONS = (
+    ("best", "The best trials"),
+    ("mistakes", "What the best trial gets wrong"),
+    ("search", "The search"),
+    ("params", "Hyperparameters"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
             }
             for key, title in SECTIONS
         ],
+        "mistakes": list(mistake_tables(analysis)),
         "finalists": list(finalist_rows(analysis)),
         "front": front_table(analysis),
         "baselines": list(baseline_rows(analysis)),

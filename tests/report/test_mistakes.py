@@ -1,0 +1,120 @@
+"""What the winner gets wrong: tables that agree with a count by hand, for each kind of target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from tests.report.simulate import SimulatedStudy
+from tuner.paths import StudyPaths
+from tuner.report.analysis import Analysis
+from tuner.report.certainty.mistakes import Mistakes
+from tuner.report.figures.mistakes import binary_curves, calibration, confusion, residuals, worst_images
+from tuner.report.page.html import render_page
+from tuner.report.write import write_reports
+
+pytestmark = pytest.mark.slow  # they import scikit-learn's metrics
+
+YES = np.array([0.9, 0.8, 0.4, 0.3, 0.6, 0.2])
+IS_YES = np.array([1, 1, 1, 0, 0, 0])
+
+
+def of(predictions: NDArray[np.float64], targets: NDArray[np.generic], *names: str, **more: object) -> Mistakes:
+    given = {"part": "dev", "trial": 3, "rows": None, "images": None, **more}
+    return Mistakes(predictions=predictions, targets=targets, names=names, **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def binary() -> Mistakes:
+    return of(np.stack([1 - YES, YES], axis=1), IS_YES, "no", "yes", rows=np.array([12, 10, 7, 5, 3, 1]))
+
+
+def test_a_binary_answer(binary: Mistakes) -> None:
+    assert binary.confusion().to_dict("list") == {"target": ["no", "yes"], "no": [2, 1], "yes": [1, 2]}
+    classes = binary.classes().set_index("class")
+    assert classes.loc["yes", ["precision", "recall", "f1"]].tolist() == pytest.approx([2 / 3] * 3)
+    worst = binary.worst()
+    assert worst["row"].tolist()[:2] == [7, 3]  # 0.4 is all the same to both, the first comes first
+    assert worst.loc[0, ["target", "prediction"]].tolist() == ["yes", "no"]
+    assert worst.loc[0, "loss"] == pytest.approx(-np.log(0.4))
+    roc = binary.roc()
+    above = YES >= 0.8
+    at = roc.iloc[(roc["threshold"] - 0.8).abs().argmin()]
+    assert at["true_positive_rate"] == pytest.approx(above[IS_YES == 1].mean())
+    assert at["false_positive_rate"] == pytest.approx(above[IS_YES == 0].mean())
+    curve = binary.precision_recall()
+    assert curve.loc[curve["threshold"] == 0.3, "precision"].tolist() == pytest.approx([3 / 5])
+
+
+def test_probabilities_are_held_against_shares(binary: Mistakes) -> None:
+    sure = np.full(100, 0.75)
+    is_so = (np.arange(100) < 75).astype(np.int64)
+    honest = of(np.stack([1 - sure, sure], axis=1), is_so, "no", "yes")
+    assert honest.calibration_error() == pytest.approx(0.0, abs=1e-9)
+    boasting = of(np.stack([1 - sure, sure], axis=1), (np.arange(100) < 50).astype(np.int64), "no", "yes")
+    assert boasting.calibration_error() == pytest.approx(0.25)
+    table = binary.calibration()
+    assert table["examples"].sum() == 6
+    assert (table["to"] > table["from"]).all()
+
+
+def test_several_classes_and_one_that_never_occurs() -> None:
+    shares = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
+    found = of(shares, np.array([0, 1, 1]), "a", "b", "c")
+    assert found.confusion().iloc[:, 1:].to_numpy().tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
+    assert np.isnan(found.classes().set_index("class").loc["c", "recall"])
+    assert "roc" not in found.tables()
+    assert found.worst()["dev_example"].tolist()[0] == 3
+
+
+def test_labels() -> None:
+    found = of(np.array([[0.9, 0.2], [0.4, 0.7]]), np.array([[1, 1], [0, 0]], dtype=np.uint8), "x", "y")
+    assert set(found.tables()) == {"worst", "labels", "calibration"}
+    assert found.worst()["wrong_labels"].tolist() == ["y", "y"]
+    assert found.classes()["label"].tolist() == ["x", "y"]
+
+
+def test_numbers() -> None:
+    found = of(np.array([[1.0], [2.0], [5.0]]), np.array([[1.0], [3.0], [2.0]]), "price", rows=np.array([4, 5, 6]))
+    assert found.residuals()["residual_price"].tolist() == [0.0, -1.0, 3.0]
+    assert found.worst()["row"].tolist() == [6, 5, 4]
+    errors = found.classes().loc[0]
+    assert errors["mae"] == pytest.approx(4 / 3)
+    assert errors["mean_residual"] == pytest.approx(2 / 3)
+
+
+def test_each_kind_is_drawn_as_far_as_it_has_something(binary: Mistakes) -> None:
+    for draw in (confusion, binary_curves, calibration):
+        assert draw(binary) is not None
+    assert residuals(binary) is worst_images(binary) is None
+    numbers = of(np.zeros((3, 2)), np.ones((3, 2)), "a", "b")
+    assert residuals(numbers) is not None
+    assert confusion(numbers) is calibration(numbers) is binary_curves(numbers) is None
+    pictures = replace(binary, images=np.zeros((6, 3, 4, 4), dtype=np.uint8))
+    assert worst_images(pictures) is not None
+
+
+def test_a_report_has_them_as_files_and_in_its_page(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> None:
+    np.save(mixed_paths.dev_rows, np.arange(len(mixed.targets)) + 1000)
+    write_reports(mixed.study, mixed_paths)
+    folder = mixed_paths.mistakes / "dev"
+    names = ("worst", "confusion", "classes", "calibration")
+    assert {path.name for path in folder.iterdir()} == {f"{name}.csv" for name in names}
+    analysis = Analysis(mixed.study, mixed_paths)
+    (found,) = analysis.mistakes
+    assert analysis.best is not None
+    assert found.trial == analysis.best.number
+    counts = pd.read_csv(folder / "confusion.csv").iloc[:, 1:].to_numpy()
+    assert np.trace(counts) / counts.sum() == pytest.approx(analysis.best.value)
+    assert (pd.read_csv(folder / "worst.csv")["row"] >= 1000).all()
+    assert f"The worst examples: trial {found.trial}, dev set" in render_page(analysis, [])
+
+
+def test_without_predictions_there_are_none(mixed: SimulatedStudy, tmp_path: Path) -> None:
+    assert Analysis(mixed.study, None).mistakes == ()
+    assert Analysis(mixed.study, StudyPaths(tmp_path)).mistakes == ()

@@ -1,0 +1,235 @@
+"""What a network gets wrong, example by example and class by class, from its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tuner.paths import StudyPaths
+from tuner.records import TrialRecord
+from tuner.report.certainty.choice import stored_tests
+from tuner.report.certainty.dev_scores import load_array
+from tuner.report.certainty.resampling import Array, example_losses
+from tuner.store.study_data import StudyData
+
+_Part = Literal["dev", "test"]
+PARTS: tuple[_Part, ...] = get_args(_Part)
+
+_BINS = 10
+"""Of a calibration, equally wide."""
+_MOST_POINTS = 500
+"""Of a curve."""
+_WORST = 50
+"""Examples that are listed."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mistakes:
+    """One network's predictions of a set of examples, beside what was to be predicted."""
+
+    part: _Part
+    trial: int
+    predictions: Array
+    """Probabilities of classes or labels, or predicted numbers, shape (n, outputs)."""
+    targets: NDArray[np.generic]
+    """Classes (n,), labels (n, outputs) as uint8, or numbers (n, outputs)."""
+    names: tuple[str, ...]
+    """Of the outputs."""
+    rows: NDArray[np.generic] | None
+    """Where each example was read, from 1; None where that is not known."""
+    images: NDArray[np.generic] | None
+    """Bytes of shape (n, channels, height, width), for images."""
+
+    @property
+    def is_classes(self) -> bool:
+        return self.targets.ndim == 1 and self.targets.dtype.kind in "iu"
+
+    @property
+    def is_labels(self) -> bool:
+        return self.targets.ndim == 2 and self.targets.dtype.kind in "bu"
+
+    @property
+    def is_binary(self) -> bool:
+        return self.is_classes and self.predictions.shape[1] == 2
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables, by the names of their files."""
+        found = {"worst": self.worst()}
+        if self.is_classes:
+            found |= {"confusion": self.confusion(), "classes": self.classes(), "calibration": self.calibration()}
+        elif self.is_labels:
+            found |= {"labels": self.classes(), "calibration": self.calibration()}
+        else:
+            found |= {"targets": self.classes(), "residuals": self.residuals()}
+        if self.is_binary:
+            found |= {"roc": self.roc(), "precision_recall": self.precision_recall()}
+        return found
+
+    def confusion(self) -> pd.DataFrame:
+        """How often each class (rows) is taken for each (columns)."""
+        from sklearn.metrics import confusion_matrix
+
+        labels = np.arange(len(self.names))
+        counts = confusion_matrix(self.targets, self.predictions.argmax(axis=1), labels=labels)
+        return pd.DataFrame(counts, columns=list(self.names)).assign(target=list(self.names))[["target", *self.names]]
+
+    def classes(self) -> pd.DataFrame:
+        """Of each class or label precision, recall and F1; of each number its errors."""
+        from sklearn import metrics
+
+        if not (self.is_classes or self.is_labels):
+            truth = np.asarray(self.targets, dtype=np.float64).reshape(len(self.targets), -1)
+            return pd.DataFrame(
+                {
+                    "target": list(self.names),
+                    "rmse": metrics.root_mean_squared_error(truth, self.predictions, multioutput="raw_values"),
+                    "mae": metrics.mean_absolute_error(truth, self.predictions, multioutput="raw_values"),
+                    "r2": metrics.r2_score(truth, self.predictions, multioutput="raw_values"),
+                    "mean_residual": (self.predictions - truth).mean(axis=0),
+                }
+            )
+        said = self.predictions.argmax(axis=1) if self.is_classes else (self.predictions > 0.5).astype(np.uint8)
+        labels = np.arange(len(self.names))
+        precision, recall, f1, examples = metrics.precision_recall_fscore_support(
+            self.targets, said, labels=labels, zero_division=np.nan
+        )
+        shown = {"class" if self.is_classes else "label": list(self.names), "examples": examples}
+        return pd.DataFrame({**shown, "precision": precision, "recall": recall, "f1": f1})
+
+    def roc(self) -> pd.DataFrame:
+        """False against true positives of the second class, at each threshold."""
+        from sklearn.metrics import roc_curve
+
+        false, true, threshold = roc_curve(self.targets, self.predictions[:, 1])
+        return _thinned({"false_positive_rate": false, "true_positive_rate": true, "threshold": threshold})
+
+    def precision_recall(self) -> pd.DataFrame:
+        """Precision against recall of the second class, at each threshold."""
+        from sklearn.metrics import precision_recall_curve
+
+        precision, recall, threshold = precision_recall_curve(self.targets, self.predictions[:, 1])
+        return _thinned({"recall": recall[:-1], "precision": precision[:-1], "threshold": threshold})
+
+    def calibration(self) -> pd.DataFrame:
+        """How often an answer of such a probability is right, in equally wide bins.
+
+        Of two classes the probability is that of the second one, of more the one of the answer, of labels each one's.
+        """
+        if self.is_binary:
+            sure, right = self.predictions[:, 1], np.asarray(self.targets) == 1
+        elif self.is_classes:
+            sure, right = self.predictions.max(axis=1), self.predictions.argmax(axis=1) == self.targets
+        else:
+            sure, right = self.predictions.ravel(), np.asarray(self.targets).ravel() > 0
+        bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
+        counts, total = (np.bincount(bins, weights=w, minlength=_BINS) for w in (np.ones(len(sure)), sure))
+        hits = np.bincount(bins, weights=right.astype(float), minlength=_BINS)
+        there = counts > 0
+        edges = np.arange(_BINS + 1) / _BINS
+        return pd.DataFrame(
+            {
+                "from": edges[:-1][there], "to": edges[1:][there], "examples": counts[there].astype(int),
+                "probability": total[there] / counts[there], "share_right": hits[there] / counts[there],
+            }
+        )  # fmt: skip
+
+    def calibration_error(self) -> float:
+        """The expected calibration error: by how much probabilities and shares differ, averaged over examples."""
+        table = self.calibration()
+        apart = (table["probability"] - table["share_right"]).abs()
+        return float((apart * table["examples"]).sum() / table["examples"].sum())
+
+    def residuals(self) -> pd.DataFrame:
+        """Of each example its targets, predictions and residuals, prediction less target."""
+        truth = np.asarray(self.targets, dtype=np.float64).reshape(len(self.targets), -1)
+        return self._with_rows(np.arange(len(truth)), self._told(truth, np.arange(len(truth))))
+
+    def worst(self) -> pd.DataFrame:
+        """The examples of the largest loss, the worst first."""
+        order = self.worst_first()[:_WORST]
+        losses = example_losses(self.predictions, self.targets)
+        if self.is_classes:
+            truth, said = (np.asarray(a)[order].astype(int) for a in (self.targets, self.predictions.argmax(axis=1)))
+            told: dict[str, object] = {
+                "target": [self.names[c] for c in truth], "prediction": [self.names[c] for c in said],
+                "probability_of_target": self.predictions[order, truth],
+                "probability_of_prediction": self.predictions[order, said],
+            }  # fmt: skip
+        elif self.is_labels:
+            wrong = (self.predictions > 0.5) != (np.asarray(self.targets) > 0)
+            told = {
+                "wrong_labels": [", ".join(n for n, w in zip(self.names, wrong[i], strict=True) if w) for i in order]
+            }
+        else:
+            truth = np.asarray(self.targets, dtype=np.float64).reshape(len(self.targets), -1)
+            return self._with_rows(order, self._told(truth, order))
+        return self._with_rows(order, {**told, "loss": losses[order]})
+
+    def worst_first(self) -> NDArray[np.intp]:
+        """Positions of the examples by their loss, as `example_losses` has it."""
+        return np.argsort(-example_losses(self.predictions, self.targets), kind="stable")
+
+    def _told(self, truth: Array, order: NDArray[np.intp]) -> dict[str, object]:
+        told: dict[str, object] = {}
+        for column, name in enumerate(self.names):
+            said, right = self.predictions[order, column], truth[order, column]
+            told |= {name: right, f"predicted_{name}": said, f"residual_{name}": said - right}
+        return told
+
+    def _with_rows(self, order: NDArray[np.intp], told: Mapping[str, object]) -> pd.DataFrame:
+        number = order + 1 if self.rows is None else np.asarray(self.rows)[order]
+        return pd.DataFrame({f"{self.part}_example" if self.rows is None else "row": number, **told})
+
+
+def _thinned(columns: dict[str, Array]) -> pd.DataFrame:
+    """The points of a curve, of very many some."""
+    known = np.flatnonzero(np.isfinite(columns["threshold"]))
+    chosen = np.unique(np.linspace(0, len(known) - 1, min(len(known), _MOST_POINTS)).astype(int))
+    return pd.DataFrame({name: values[known[chosen]] for name, values in columns.items()})
+
+
+def mistakes_on(part: _Part, study: StudyData, paths: StudyPaths | None, best: TrialRecord | None) -> Mistakes | None:
+    """What the final choice gets wrong on a part; None where its predictions are not there."""
+    if paths is None:
+        return None
+    if part == "dev":
+        if best is None:
+            return None
+        trial, place = best.number, paths.trial(best.number).predictions
+        files = (paths.dev_targets, paths.dev_rows, paths.dev_images)
+    else:
+        tests = stored_tests(study)
+        if not tests or type(tests[-1].get("trial")) is not int:
+            return None
+        trial, place = tests[-1]["trial"], paths.tested("predictions")
+        files = (paths.tested("targets"), paths.tested("rows"), paths.tested("images"))
+    predictions, (targets, rows, images) = load_array(place), map(load_array, files)
+    if predictions is None or targets is None or len(predictions) != len(targets) or not len(targets):
+        return None
+    values = np.asarray(predictions, dtype=np.float64).reshape(len(targets), -1)
+    names = _names(study, targets, values.shape[1])
+    if not np.isfinite(values).all() or (targets.ndim == 1 and int(np.max(targets)) >= values.shape[1]):
+        return None
+    return Mistakes(
+        part=part, trial=trial, predictions=values, targets=targets, names=names,
+        rows=rows if rows is not None and rows.shape == targets.shape[:1] else None,
+        images=_as_images(study, images, len(targets)),
+    )  # fmt: skip
+
+
+def _names(study: StudyData, targets: NDArray[np.generic], count: int) -> tuple[str, ...]:
+    data = study.facts.get("data") or {}
+    names = data.get("target_names" if targets.dtype.kind == "f" else "class_names") or []
+    return tuple(names) if len(set(names)) == len(names) == count else tuple(f"output {i}" for i in range(count))
+
+
+def _as_images(study: StudyData, pixels: NDArray[np.generic] | None, count: int) -> NDArray[np.generic] | None:
+    shape = (study.facts.get("data") or {}).get("input_shape") or []
+    if pixels is None or len(shape) != 3 or pixels.shape != (count, int(np.prod(shape))):
+        return None
+    return pixels.reshape(count, *shape)
