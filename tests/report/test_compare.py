@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,3 +100,26 @@ def test_without_files_the_sizes_of_the_dev_sets_serve(one: Analysis) -> None:
 def test_both_kinds_have_a_figure(one: Analysis, trial: int | None) -> None:
     chosen: Side = side(one, trial=trial)
     assert comparison(chosen, chosen).axes[0].get_lines()
+
+
+@pytest.mark.parametrize(
+    ("data", "sweep", "said"),
+    [
+        (
+            {"sha256": "other", "num_train": 90},
+            {"source": "b.csv"},
+            "data.source: a.csv and b.csv; 100 and 90 train examples",
+        ),
+        ({"sha256": "other"}, {"source": "a.csv"}, "other rows, or other values in them"),
+        ({"sha256": "same"}, {"source": "b.csv"}, ""),
+        ({}, {"source": "b.csv"}, ""),  # of plain Optuna
+    ],
+)
+def test_different_data_are_warned_of(data: dict[str, Any], sweep: dict[str, Any], said: str, one: Analysis) -> None:
+    def of(data: dict[str, Any], sweep: dict[str, Any]) -> Side:
+        return side(Analysis(replace(one.study, facts={"data": data, "sweep": {"data": sweep}}), one.paths), trial=None)
+
+    before = of({"sha256": "same", "num_train": 100, "num_dev": 50}, {"source": "a.csv"})
+    found = compare(before, of({"num_train": 100, "num_dev": 50, **data}, sweep))
+    assert len(found.warnings) == bool(said)
+    assert not said or f"are of different data ({said}): a difference" in found.warnings[0]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tuner.execute.preflight import Preflight
+    from tuner.spec.model import SweepSpec
 
 
 @click.command()
@@ -72,10 +73,10 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
     found = preflight(spec, places[0], gradients=gradients)
     if spec.loop is not None:
         if spec.has_data:
-            _print_data(found)
+            _print_data(found, spec)
         click.echo(f"{spec.loop}: the default configuration, an epoch and a second start")
     else:
-        _print_data(found)
+        _print_data(found, spec)
         for note in course_notes(spec, num_train=int(found.facts.data["num_train"])):
             click.echo(f"  {note}")
         click.echo(f"baseline: a guess has {found.facts.metric} {found.baseline:.4f} on the dev set")
@@ -100,7 +101,8 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
         raise TunerError("a check failed; see above")
 
 
-def _print_data(found: Preflight) -> None:
+def _print_data(found: Preflight, spec: SweepSpec) -> None:
+    from tuner.diagnose.resolution import folds_instead, resolution_text
     from tuner.report.words.escape import visible
 
     data = found.facts.data
@@ -108,7 +110,10 @@ def _print_data(found: Preflight) -> None:
     held_out = f"{data['num_train_dev']} train-dev, " if data.get("num_train_dev") else ""
     click.echo(f"data: {data['task']}, {data['num_train']} train, {held_out}{data['num_dev']} dev, "
                f"{data['num_test']} test examples of {shape}, {data['num_outputs']} outputs")  # fmt: skip
-    for note in filter(None, [data["columns"], *data["notes"]]):
+    target_error = spec.objective.target_error
+    told = resolution_text(found.facts.metric, num_dev=data["num_dev"], target_error=target_error)
+    proposal = folds_instead(found.facts.metric, data, spec.model_dump(mode="json"))
+    for note in filter(None, [data["columns"], *data["notes"], proposal or told]):
         click.echo(f"  {visible(note)}")
 
 

@@ -32,6 +32,7 @@ def compare(a: str, b: str, plot: Path | None, as_json: bool, results: Path, sto
     Example: tuner compare digits digits-adam, or tuner compare digits:3 digits:17
     """
     from tuner.report.compare import compare as compared
+    from tuner.report.words.escape import visible
 
     sides = [_side(one, results, store) for one in (a, b)]
     comparison = compared(*sides)
@@ -39,6 +40,8 @@ def compare(a: str, b: str, plot: Path | None, as_json: bool, results: Path, sto
         click.echo(json.dumps(asdict(comparison), indent=2, ensure_ascii=False))
     else:
         _print(comparison, sides)
+    for warning in comparison.warnings:
+        click.echo(f"{click.style('warning:', fg='yellow')} {visible(warning)}", err=True)
     if plot is not None:
         _draw(sides, plot)
 

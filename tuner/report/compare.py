@@ -14,6 +14,7 @@ from tuner.records import Direction, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.dev_scores import load_array, load_dev_scores
 from tuner.report.certainty.resampling import Array
+from tuner.report.facts import sweep_value
 from tuner.report.words.numbers import count_text, difference_text, duration_text, metric_text, value_text
 
 _RESAMPLES = 2000
@@ -44,6 +45,8 @@ class Row:
 class Comparison:
     rows: tuple[Row, ...]
     verdict: str
+    warnings: tuple[str, ...] = ()
+    """What makes the difference one of something else than the networks."""
 
 
 def side(analysis: Analysis, *, trial: int | None) -> Side:
@@ -77,6 +80,24 @@ def compare(a: Side, b: Side) -> Comparison:
     return Comparison(
         rows=tuple(_rows(a, b, difference, interval)),
         verdict=_verdict(a, b, difference, interval, how),
+        warnings=tuple(_other_data(a, b)),
+    )
+
+
+def _other_data(a: Side, b: Side) -> Iterator[str]:
+    """A warning where the two were trained on other examples, with what is known to differ."""
+    facts = [one.analysis.study.facts.get("data") or {} for one in (a, b)]
+    hashes = [data.get("sha256") for data in facts]
+    if not all(hashes) or hashes[0] == hashes[1]:
+        return
+    old, new = (sweep_value(one.analysis.study, "data") or {} for one in (a, b))
+    asked = [f"data.{key}: {old.get(key)} and {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
+    counts = [(name, *(data.get(f"num_{name}") for data in facts)) for name in ("train", "dev")]
+    found = [f"{of_a} and {of_b} {name} examples" for name, of_a, of_b in counts if of_a != of_b]
+    why = "; ".join([*asked, *found]) or "other rows, or other values in them"
+    yield (
+        f"{a.name} and {b.name} are of different data ({why}): a difference of their scores is one of the data as much "
+        "as of the networks"
     )
 
 

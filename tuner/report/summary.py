@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.importance import Finding
+from tuner.diagnose.resolution import folds_instead
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.against_dev import against_dev
@@ -313,6 +314,9 @@ def _warnings(analysis: Analysis) -> Iterator[str]:
         if columns := data.get("columns"):
             yield f"The {columns}."
         yield from (str(note) for note in data.get("notes") or ())
+        sweep = analysis.study.facts.get("sweep")
+        if isinstance(sweep, Mapping) and (proposal := folds_instead(analysis.study.metric, data, sweep)):
+            yield f"{proposal[0].upper()}{proposal[1:]}."
     if mixed := mixed_code(analysis.study):
         yield mixed
 

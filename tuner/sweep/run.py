@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner.diagnose.resolution import folds_instead
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.execute.facts import TaskFacts
 from tuner.execute.open import begin_to_load, open_executor
@@ -120,8 +121,9 @@ class StudyRun:
         )
         with closing(executor):
             facts = executor.facts
+            proposal = folds_instead(facts.metric, facts.data, self.spec.model_dump(mode="json"))
             self._first_lines += [
-                str(line) for line in (facts.data.get("columns"), *facts.data.get("notes", ())) if line
+                str(line) for line in (facts.data.get("columns"), *facts.data.get("notes", ()), proposal) if line
             ]
             if self._is_new_model(facts):
                 executor.check_model()
