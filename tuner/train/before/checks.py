@@ -28,6 +28,12 @@ GRADIENT_SECONDS = 20.0
 OVERFIT_STEPS = 200
 FALLING_STEPS = 20
 _FALLING_EXAMPLES = 256
+_OVERFIT_EXAMPLES = 16
+_FEWEST_EXAMPLES = 4
+_MOST_BYTES = 2**21
+"""Of examples that steps are repeated on, unless they are the fewest: photographs would take minutes."""
+_LEARNT = 0.01
+"""Of the first loss: what has come so far is learnt by heart."""
 _LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01)
 """Shares of the default learning rate at which a cost that rises is tried again."""
 _ALLOWED_RISE = 5e-3
@@ -71,10 +77,17 @@ def run_checks(task: Task, job: TrialJob, *, gradients: bool | None) -> list[Che
         gradients = is_own(task.spec.model.kind) or is_own(task.spec.training.loss)
     if gradients:
         found.append(_tried("gradients", lambda: check_gradients(task, member, batch)))
-    many = Split(task.data.train.inputs[:_FALLING_EXAMPLES], task.data.train.targets[:_FALLING_EXAMPLES])
+    count = _count(task, _FALLING_EXAMPLES)
+    many = Split(task.data.train.inputs[:count], task.data.train.targets[:count])
     found.append(_tried("cost falls", lambda: check_falls(task, member, many)))
     found.append(_tried("overfits one batch", lambda: check_overfits(task, member, batch)))
     return found
+
+
+def _count(task: Task, most: int) -> int:
+    """How many examples steps are repeated on."""
+    example_bytes = 4 * task.data.train.inputs.shape[1:].numel()
+    return min(most, max(_FEWEST_EXAMPLES, _MOST_BYTES // example_bytes))
 
 
 def _tried(name: str, check: Callable[[], Check]) -> Check:
@@ -240,10 +253,11 @@ def _costs(task: Task, member: Member, batch: Split, *, learning_rate: float) ->
 
 
 def check_overfits(task: Task, member: Member, batch: Split) -> Check:
-    """A network that can learn at all can learn sixteen examples by heart, a linear one fewer."""
+    """A network that can learn at all can learn sixteen examples by heart, a linear one fewer; of large ones a few."""
     module = in_evaluation(member.make_module().to(task.device))
     is_linear = member.network is not None and not member.network.hidden_widths
-    count = max(2, min(16, batch.inputs[0].numel() // 2)) if is_linear else 16
+    most = max(2, min(_OVERFIT_EXAMPLES, batch.inputs[0].numel() // 2)) if is_linear else _OVERFIT_EXAMPLES
+    count = _count(task, most)
     inputs, targets = batch.inputs[:count], batch.targets[:count]
     optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=0.01)
     losses = []
@@ -253,9 +267,11 @@ def check_overfits(task: Task, member: Member, batch: Split) -> Check:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))
+        if losses[-1] < _LEARNT * losses[0]:
+            break
     return Check(
         "overfits one batch", losses[-1] < 0.1 * losses[0] or losses[-1] < 0.05,
-        f"loss {losses[0]:.3f} to {losses[-1]:.4f} in {OVERFIT_STEPS} steps of Adam on {count} examples, dropout off",
+        f"loss {losses[0]:.3f} to {losses[-1]:.4f} in {len(losses)} steps of Adam on {count} examples, dropout off",
         "the network cannot learn even these: check the labels, the loss, frozen parameters, or its capacity",
     )  # fmt: skip
 
