@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.train.cohorts import diabetes, digits, make_spec
-from tuner.errors import UserCodeError
+from tuner.errors import TunerError, UserCodeError
 from tuner.spec.model import DimensionSpec
-from tuner.train.before.contract import check_contract
+from tuner.train.before.contract import check_before_trials, check_contract
 from tuner.train.task import Task
 
 HERE = str(Path(__file__).parent)
@@ -54,6 +54,13 @@ def test_what_is_wrong_with_a_model_is_said(model: str, message: str) -> None:
     with pytest.raises(UserCodeError) as found:
         check(model)
     assert str(found.value) == f"wrong_models.py:{model} {message}"
+
+
+@pytest.mark.slow
+def test_a_module_that_must_be_fused_and_cannot_be_is_refused_before_its_first_trial() -> None:
+    spec = make_spec(model="user_modules.py:chooser", root=HERE, fuse="require")
+    with pytest.raises(TunerError, match=r"^fuse: require, but user_modules.py:chooser cannot be fused: its forward"):
+        check_before_trials(Task(spec, digits(), torch.device("cpu")))
 
 
 def test_a_regression_may_leave_out_the_last_axis() -> None:

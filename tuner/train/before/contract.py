@@ -111,6 +111,8 @@ def check_contract(task: Task, params: Params | None = None) -> None:
     if not learns:
         log.warning("%s: no parameter gets a gradient from the first batch, so nothing may learn from it", kind)
     _say_what_is_not_read(spec, read, is_all_theirs=is_lightning(type(module)))
+    if spec.training.fuse == "require":
+        task.ways.told(task.member(TrialJob(trial=0, params=params, seed=SEED, to_epoch=1, folder="")))
 
 
 def _built(spec: SweepSpec, values: Mapping[str, ParamValue], task: Task) -> nn.Module:
