@@ -34,6 +34,8 @@ CUSTOM = "model: net.py:build\n"
          ["3:29: training.momentum: has no effect with optimizer adam; remove it"]),
         ("training: {nesterov: true, momentum: 0}",
          ["3:12: training.nesterov: has no effect: momentum is 0; remove it"]),
+        ("training: {l1_step: proximal}",
+         ["3:12: training.l1_step: has no effect: l1 is 0; add l1, or search it"]),
         ("training: {dampening: 0.5, momentum: 0}",
          ["3:12: training.dampening: has no effect: momentum is 0; remove it"]),
         ("training: {optimizer: rmsprop, bias_correction: false}",

@@ -46,6 +46,20 @@ def target_error(study: StudyData) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def sparsity_in_words(record: TrialRecord) -> str | None:
+    """What L1 has made zero in the weights of a trial; None where there was no L1, or nothing is zero."""
+    share, ignored, inputs = (record.facts.get(k) for k in ("zero_weights", "num_ignored_inputs", "num_inputs"))
+    if not isinstance(share, int | float) or not share > 0:
+        return None
+    text = f"{share:.0%} of the weights of trial {record.number} are zero"
+    if not isinstance(ignored, int) or not isinstance(inputs, int):
+        return f"{text}."
+    names = record.facts.get("ignored_inputs")
+    named = [str(name) for name in names] if isinstance(names, list) else []
+    shown = f": {', '.join(named)}{', ...' if ignored > len(named) else '.'}" if named else ""
+    return f"{text}, and {ignored} of {inputs} inputs are ignored{shown or '.'}"
+
+
 def full_epochs(study: StudyData) -> int:
     """Epochs of a full training, as the sweep file or the longest trial says."""
     value = sweep_value(study, "training", "epochs")

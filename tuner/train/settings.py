@@ -54,6 +54,7 @@ class Settings:
     weight_decay: float
     max_norm: float | None
     l1: float
+    l1_step: str
     dropout: float
     dropout_last: float | None
     """Of the last dropout layer, where it has a rate of its own; those between lie between."""
@@ -75,6 +76,11 @@ class Settings:
     """Epochs of the full training, which the schedule is laid out over."""
     model: Mapping[str, ParamValue]
     """All values by name: what a model's factory reads."""
+
+    @property
+    def selects(self) -> bool:
+        """Whether L1 is a step of its own, which makes weights zero, and no part of the gradient."""
+        return self.l1 > 0 and self.l1_step == "proximal"
 
     @property
     def betas(self) -> tuple[float, float]:

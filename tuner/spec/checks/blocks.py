@@ -174,6 +174,8 @@ def check_training(spec: SweepSpec, findings: Findings) -> None:
     if kinds and not fixed.get("augment") and "augment" not in (spec.space or {}):
         rule = "has no effect: augment, the strength of all kinds, is 0"
         findings.warn(("training", kinds[0]), rule, remedy="add augment: 0.5, or search it", at_key=True)
+    if training.fixed["l1_step"] == "proximal" and not fixed.get("l1") and "l1" not in (spec.space or {}):
+        findings.warn(("training", "l1_step"), "has no effect: l1 is 0", remedy="add l1, or search it", at_key=True)
     if "averaging" not in (spec.space or {}):
         for name, kind in (("ema_decay", "ema"), ("swa_start", "swa")):
             if name in fixed and fixed["averaging"] != kind:

@@ -157,6 +157,18 @@ TECHNIQUES = (
         description="Dropout of a built-in model's last hidden layer, if not `dropout`; layers between lie between.",
     ),
     Hyperparameter(
+        name="l1_step",
+        tier=REGULARISATION_TIER,
+        kind="categorical",
+        default="gradient",
+        choices=("gradient", "proximal"),
+        allowed=("gradient", "proximal"),
+        description=(
+            "How `l1` is applied. `gradient`: its sign is added to the gradient, and weights come near zero. "
+            "`proximal`: a step of its own makes weights zero (soft threshold), so that inputs and units drop out."
+        ),
+    ),
+    Hyperparameter(
         name="max_norm",
         tier=REGULARISATION_TIER,
         kind="float",

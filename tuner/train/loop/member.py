@@ -18,6 +18,7 @@ from tuner.train.loop.artefacts import write_curve, write_predictions, write_wei
 from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.loop.course import Course
 from tuner.train.loop.early_stopping import kept_of
+from tuner.train.loop.sparsity import sparsity
 from tuner.train.program import Member, Program
 from tuner.train.programs.plain_trial import PlainTrial
 from tuner.train.programs.user_parts import OtherOptimizerError
@@ -184,7 +185,9 @@ class Run(Course):
         write_weights(self.paths, weights)
         write_predictions(self.paths, self.task.predictions(self.kept_outputs))
         fault_point("weights_written")
-        if not self.task.folds:
-            on_train_dev = self.task.train_dev_metric(self.member, weights)
-            return {} if on_train_dev is None else {TRAIN_DEV_METRIC: on_train_dev}
-        return {"fold_scores": [float(scores.metric[0]) for scores in self.task.dev_scores(self.kept_outputs)]}
+        found = sparsity(weights, self.task.info) if self.member.settings.l1 else {}
+        if self.task.folds:
+            scores = self.task.dev_scores(self.kept_outputs)
+            return found | {"fold_scores": [float(own.metric[0]) for own in scores]}
+        on_train_dev = self.task.train_dev_metric(self.member, weights)
+        return found if on_train_dev is None else found | {TRAIN_DEV_METRIC: on_train_dev}

@@ -18,6 +18,7 @@ from tuner.train.programs.module_state import ModuleState, leaving_no_trace
 from tuner.train.programs.torch_optimizers import make_optimizer, rate_shares
 from tuner.train.rows.averaging import average_of_module
 from tuner.train.rows.max_norm import limit_norms
+from tuner.train.rows.proximal import pull_module, thresholds
 from tuner.train.rows.rates import ModuleRates, epochs_of
 from tuner.train.rows.tables import AVERAGE_SHARE, read_by_steps
 from tuner.train.settings import Settings
@@ -53,6 +54,8 @@ class PlainTrial:
         self._plan: EpochPlan | None = None
         self._batches: tuple[Tensor, ...] = ()
         self._rate_S: list[float] = []
+        self._pull_S: list[float] = []
+        """See `train.rows.proximal.thresholds`."""
         self._more: dict[str, Tensor] = {}
         """See `train.rows.tables.read_by_steps`."""
         self._keys_SL: list[list[int]] = []
@@ -80,7 +83,8 @@ class PlainTrial:
             more = read_by_steps(plan, self._changes, self.average)
             self._more = {name: table.to(self.device) for name, table in more.items()}
             shares_S = rate_shares(self.member.settings, plan.step_SK[:, 0] + 1)
-            self._rate_S = (plan.learning_rate_SK[:, 0] * shares_S).tolist()
+            rate_S = plan.learning_rate_SK[:, 0] * shares_S
+            self._rate_S, self._pull_S = rate_S.tolist(), thresholds(self.member.settings, rate_S).tolist()
             if self._dropouts:
                 keys = dropout_keys([self.member.seed], plan.step_SK, len(self._dropouts))
                 self._keys_SL = keys[:, :, 0].tolist()
@@ -96,7 +100,7 @@ class PlainTrial:
             dropout.start_step(key)
         self._forget_gradients()
         loss = self._mean_loss(self._outputs(inputs), targets)
-        if settings.l1:
+        if settings.l1 and not settings.selects:
             loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if is_weight(p.shape))
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.clip_norm is not None:
@@ -107,6 +111,8 @@ class PlainTrial:
         self._set_rate(self._rate_S[number])
         self._rates.before()
         self.optimizer.step()
+        if self.member.settings.selects:
+            pull_module(self.module, self._pull_S[number])
         if self.member.settings.max_norm is not None:
             limit_norms(self.module, self.member.settings.max_norm)
         self._rates.after()

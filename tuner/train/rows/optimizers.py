@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tuner.train.rows import momentum
 from tuner.train.rows.lion import Lion
+from tuner.train.rows.proximal import pull_to_zero, thresholds
 from tuner.train.settings import Settings
 
 _NADAM_DECAY = 4e-3
@@ -39,7 +40,8 @@ class RowOptimizer:
         self.settings = tuple(settings)
         self.num_decayed = num_decayed
         self.uses_weight_decay = any(s.weight_decay for s in settings)
-        self.uses_l1 = any(s.l1 for s in settings)
+        self.uses_l1 = any(s.l1 and not s.selects for s in settings)
+        self.selects = any(s.selects for s in settings)
         self.uses_clipping = any(s.clip_norm is not None for s in settings)
         self._scratch: Tensor | None = None
 
@@ -56,7 +58,16 @@ class RowOptimizer:
             "clip_norm": np.array([np.inf if s.clip_norm is None else s.clip_norm for s in self.settings]),
         }
         table = shared | self.own_scalars(learning_rate_SK, step_SK + 1)
+        if self.selects:
+            rate_SK = learning_rate_SK * self.shares(step_SK + 1)
+            pulls = [thresholds(s, rate_S) for s, rate_S in zip(self.settings, rate_SK.T, strict=True)]
+            table["threshold"] = np.stack(pulls, axis=1)
         return {name: np.broadcast_to(value, learning_rate_SK.shape) for name, value in table.items()}
+
+    def shares(self, count_SK: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """`rate_shares` of all trials, shape (steps, K)."""
+        pairs = zip(self.settings, count_SK.T, strict=True)
+        return np.stack([self.rate_shares(s, count_S) for s, count_S in pairs], axis=1)
 
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
@@ -77,6 +88,8 @@ class RowOptimizer:
         if self.uses_weight_decay:
             self.decay(weights, weight_grads, scalars)
         self.update(p_KP, g_KP, moments, scalars)
+        if self.selects:
+            pull_to_zero(weights, scalars["threshold"])
 
     def decay(self, weights: Tensor, weight_grads: Tensor, scalars: Scalars) -> None:
         """L2: add weight_decay * w to the gradient of the weights; or decoupled from it, shrink them."""
@@ -112,10 +125,7 @@ class _MomentumOptimizer(RowOptimizer):
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
-        shares_SK = np.stack(
-            [self.rate_shares(s, count_S) for s, count_S in zip(self.settings, count_SK.T, strict=True)], axis=1
-        )
-        return {"negative_rate": -learning_rate_SK * shares_SK, "momentum": self.vector("momentum")}
+        return {"negative_rate": -learning_rate_SK * self.shares(count_SK), "momentum": self.vector("momentum")}
 
 
 class _RowSGD(_MomentumOptimizer):
