@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from tuner.models.layers import is_weight
+from tuner.models.layers.layer import is_weight
 from tuner.records import DataInfo, Json
 
 _MOST_NAMED = 20

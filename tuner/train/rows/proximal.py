@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from tuner.models.layers import is_weight
+from tuner.models.layers.layer import is_weight
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.train.settings import Settings
 
