@@ -98,7 +98,7 @@ def with_dates_expanded(
     names: list[str] = []
     notes = []
     for name in inputs:
-        if not _holds_dates(frame[name]):
+        if not holds_dates(frame[name]):
             names.append(name)
             continue
         parts = _date_parts(frame[name], origin)
@@ -108,7 +108,8 @@ def with_dates_expanded(
     return frame, tuple(names), notes
 
 
-def _holds_dates(column: pd.Series[Any]) -> bool:
+def holds_dates(column: pd.Series[Any]) -> bool:
+    """Whether a column's first values are dates."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return True
     values = column.dropna()

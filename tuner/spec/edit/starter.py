@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tuner.records import ParamValue
 from tuner.spec.defaults import build_space
@@ -23,14 +25,13 @@ study: {study}{study_comment}
 
 data:
   source: {source}{source_comment}
-  # target: price            # column to predict; the last one unless you name it
+{columns}\
   split: auto                # 60/20/20 for small sets, 98/1/1 near a million; or {{train: 0.6, dev: 0.2, test: 0.2}}
 
 model: {model}{model_comment}
 
 objective:
-  metric: auto               # accuracy for classes, rmse for numbers; or balanced_accuracy, f1, auroc, r2, loss
-  # target_error: 0.02       # what an expert gets wrong: tells bias from variance in the report
+{metric}  # target_error: 0.02       # what an expert gets wrong: tells bias from variance in the report
 
 # What to search, in Ng's order of priority. Without `space:` it is what stands here.
 space:
@@ -51,7 +52,42 @@ _OWN_PARAMETER = """\
 """
 
 
-def starter_text(*, file: str, study: str, source: str, model: str) -> str:
+_UNSEEN_COLUMNS = """\
+  # target: price            # column to predict; the last one unless you name it
+"""
+_UNSEEN_METRIC = """\
+  metric: auto               # accuracy for classes, rmse for numbers; or balanced_accuracy, f1, auroc, r2, loss
+"""
+_MOST_CANDIDATES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFound:
+    """A column of a table, and what is to be said of it."""
+
+    name: str
+    said: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableFound:
+    """What a first look at a table has found."""
+
+    rows: int
+    is_part: bool
+    """Whether these are the first rows of more."""
+    target: ColumnFound
+    others: tuple[ColumnFound, ...]
+    """That could be predicted instead."""
+    ignored: tuple[ColumnFound, ...]
+    """That are no inputs, with the reason."""
+    dates: tuple[str, ...]
+    """Columns that hold dates."""
+    metric: str
+    why_metric: str
+
+
+def starter_text(*, file: str, study: str, source: str, model: str, found: TableFound | None = None) -> str:
     """A commented sweep file over the default space.
 
     Args:
@@ -59,6 +95,7 @@ def starter_text(*, file: str, study: str, source: str, model: str) -> str:
         study: Name of the study.
         source: Where the data come from.
         model: `mlp`, `cnn`, or a factory of the user's.
+        found: What the source holds, if it is a table that was looked at.
     """
     spec = SweepSpec(study=study, data=DataSpec(source=source), model=ModelSpec(kind=model))
     lines = [_dimension_line(dimension) for dimension in build_space(spec)]
@@ -70,10 +107,34 @@ def starter_text(*, file: str, study: str, source: str, model: str) -> str:
         source_comment=_comment(
             f"  source: {_scalar(source)}", "or a CSV, Parquet or NPZ file, a folder of images, package.module:function"
         ),
+        columns=_UNSEEN_COLUMNS if found is None else "".join(_column_lines(found)),
+        metric=_UNSEEN_METRIC if found is None else _line(f"  metric: {found.metric}", found.why_metric),
         model=_scalar(model),
         model_comment=_comment(f"model: {_scalar(model)}", "mlp, cnn, or a factory of yours: package.module:factory"),
         space="".join(lines) + ("" if is_builtin(model) else _OWN_PARAMETER),
     )
+
+
+def _column_lines(found: TableFound) -> Iterator[str]:
+    yield _line(
+        f"  target: {_scalar(found.target.name)}",
+        f"{found.target.said}{'; could be predicted, too:' if found.others else ''}",
+    )
+    for other in found.others[-_MOST_CANDIDATES:]:
+        yield _line(f"  # target: {_scalar(other.name)}", other.said)
+    if len(found.others) > _MOST_CANDIDATES:
+        yield f"  # ... and {len(found.others) - _MOST_CANDIDATES} more columns\n"
+    if found.ignored:
+        names = ", ".join(_scalar(column.name) for column in found.ignored)
+        yield f"  ignore: [{names}]\n"
+        yield from (f"    # {column.name} {column.said}\n" for column in found.ignored)
+    if found.dates:
+        yield _line("  dates: expand", f"{', '.join(found.dates)}: to year, month, weekday and days since 1970")
+
+
+def _line(before: str, said: str) -> str:
+    """A line with a comment, in which nothing of a file can end it."""
+    return f"{before}{_comment(before, ' '.join(said.split()))}\n"
 
 
 def _comment(before: str, text: str) -> str:
