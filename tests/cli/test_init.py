@@ -31,6 +31,7 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(init, arguments, standalone_mode=False)
 
 
+@pytest.mark.slow
 def test_a_table_is_looked_at_and_what_is_written_trains_on_it(folder: Path) -> None:
     found = call("c.yaml", "--data", "cust.csv")
     assert found.exception is None
@@ -46,9 +47,12 @@ def test_a_table_is_looked_at_and_what_is_written_trains_on_it(folder: Path) -> 
     assert "  # target: region" in text
     assert "  # target: revenue          # numbers, " in text
     for reason in (
-        "customer_id numbers the rows", "name names nearly each row (300 texts)", "empty is empty", "country has one value",
+        "customer_id numbers the rows",
+        "name names nearly each row (300 texts)",
+        "empty is empty",
+        "country has one value",
         "discount holds what is neither number nor category",
-    ):  # fmt: skip
+    ):
         assert f"    # {reason}\n" in text
         assert f"left out: {reason}" in found.stderr
     assert "one answer is right in 90 % of cases, so accuracy says little" in found.stderr

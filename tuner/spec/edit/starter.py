@@ -116,10 +116,8 @@ def starter_text(*, file: str, study: str, source: str, model: str, found: Table
 
 
 def _column_lines(found: TableFound) -> Iterator[str]:
-    yield _line(
-        f"  target: {_scalar(found.target.name)}",
-        f"{found.target.said}{'; could be predicted, too:' if found.others else ''}",
-    )
+    also = "; could be predicted, too:" if found.others else ""
+    yield _line(f"  target: {_scalar(found.target.name)}", f"{found.target.said}{also}")
     for other in found.others[-_MOST_CANDIDATES:]:
         yield _line(f"  # target: {_scalar(other.name)}", other.said)
     if len(found.others) > _MOST_CANDIDATES:
