@@ -50,6 +50,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # a run of tests that is killed leaves nothing behind
     for source in (delimited, parquet):
         monkeypatch.setattr(source, "PART_CELLS", 24)
+        monkeypatch.setattr(source, "LEAST_ROWS", 1)
 
 
 def read_rows(examples: Examples) -> list[str]:
@@ -113,7 +114,12 @@ def test_a_table_in_parts_is_the_table_as_a_whole(
     root = tmp_path_factory.getbasetemp()
     (root / "changing.csv").write_text(text)
     kept._temporary.clear()  # files may be rewritten within a tick of the clock
-    assert outcome(root, source="changing.csv", stream=True, **data) == outcome(root, source="changing.csv", **data)
+    whole = outcome(root, source="changing.csv", **data)
+    assert outcome(root, source="changing.csv", stream=True, **data) == whole
+    with pytest.MonkeyPatch.context() as patch:  # as a large file
+        patch.setattr(delimited, "LARGE_BYTES", 0)
+        patch.setattr(delimited, "PART_BYTES", 40)
+        assert outcome(root, source="changing.csv", **data) == whole
 
 
 @pytest.fixture
@@ -147,6 +153,11 @@ def patients(tmp_path: Path) -> Path:
 def test_formats_give_the_examples_and_the_tensors_of_memory(source: str, data: dict[str, Any], patients: Path) -> None:
     given = {"source": source, "target": "outcome"} | data
     assert outcome(patients, stream=True, **given) == outcome(patients, **given)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (delimited, parquet):
+            patch.setattr(module, "LARGE_BYTES", 0)
+        patch.setattr(delimited, "PART_BYTES", 999)
+        assert outcome(patients, **given) == outcome(patients, stream=True, **given)
     streamed, whole = load(patients, stream=True, **given), load(patients, **given)
     # Means are sums in another order: equal but for rounding.
     for part in ("train", "dev"):

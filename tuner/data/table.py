@@ -65,7 +65,8 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
     usable = UsableRows(roles, data)
     kept = usable.among(frame, origin)
     dropped = usable.notes(origin)
-    frame, origin, part_of_row = frame.iloc[kept], origin.keep(kept), part_of_row[kept]
+    if len(kept) < len(frame):  # or else it would be copied
+        frame, origin, part_of_row = frame.iloc[kept], origin.keep(kept), part_of_row[kept]
 
     kinds = kinds_of(data, tuple(frame.columns), roles.targets, where=tables[0].where)
     frame, names, expanded = with_categories(frame, kinds), roles.inputs, list[str]()
@@ -118,8 +119,10 @@ class InputColumns:
 
     def numbers(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Shape (rows, number columns)."""
-        found = [as_numbers(frame[name]) for name in self.number_names]
-        return np.stack(found, axis=1) if found else np.empty((len(frame), 0))
+        found = np.empty((len(frame), len(self.number_names)))
+        for place, name in enumerate(self.number_names):
+            found[:, place] = as_numbers(frame[name])
+        return found
 
     def codes(self, frame: pd.DataFrame) -> npt.NDArray[np.int16]:
         """Shape (rows, text columns)."""

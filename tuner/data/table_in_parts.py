@@ -89,8 +89,10 @@ class _Parts:
         first = 0
         for read in self._table.read(by_raw_name):
             frame = with_text_names(read, where=self._table.where)
-            numbers = [n for n, t in self._types.items() if t == "float64" and frame[n].dtype.kind in "iu"]
-            frame = frame.astype(dict.fromkeys(numbers, "float64"))
+            kinds = {name: dtype.kind for name, dtype in frame.dtypes.items()}
+            numbers = [n for n, t in self._types.items() if t == "float64" and kinds[n] in "iu"]
+            if numbers:
+                frame = frame.astype(dict.fromkeys(numbers, "float64"))
             yield _Part(frame, Origin((self._table.where,), (-first,)), first)
             first += len(frame)
 
@@ -102,8 +104,8 @@ class _Parts:
         for read in self._table.read({}):
             frame = with_text_names(read, where=self._table.where)
             self._names = dict(zip(map(str, read.columns), frame.columns, strict=True))
-            for name in frame.columns:
-                kinds.setdefault(name, set()).add(_kind(frame[name]))
+            for name, kind in _kinds(frame).items():
+                kinds.setdefault(name, set()).add(kind)
                 if may_count(name):
                     counters[name] = _counted(frame[name], counters.get(name, -1))
         if not kinds:
@@ -118,6 +120,19 @@ class _Parts:
             empty=frozenset(name for name, found in kinds.items() if found == {"empty"}),
             counters=frozenset(name for name, last in counters.items() if last is not None and last > 0),
         )
+
+
+def _kinds(frame: pd.DataFrame) -> dict[str, str]:
+    """What the rows of each column were read as."""
+    dtypes = [dtype.kind if isinstance(dtype, np.dtype) else "" for dtype in frame.dtypes]
+    is_empty = np.zeros(len(dtypes), dtype=bool)
+    floats = np.flatnonzero([kind == "f" for kind in dtypes])
+    is_empty[floats] = np.isnan(frame.iloc[:, floats].to_numpy()).all(axis=0)  # at once: a table may have many columns
+    of_floats = {True: "empty", False: "float"}
+    return {
+        name: of_floats[bool(is_empty[place])] if kind == "f" else _kind(frame.iloc[:, place])
+        for place, (name, kind) in enumerate(zip(frame.columns, dtypes, strict=True))
+    }
 
 
 def _kind(column: pd.Series[Any]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuner.data.content import Contents, StoredTable, Table
+from tuner.data.sources.joined import LARGE_BYTES, PART_BYTES, joined
 from tuner.data.text import quoted
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
@@ -30,6 +31,8 @@ _SAMPLE_ROWS = 200
 _NO_NAME = "column_"
 PART_CELLS = 1 << 17
 """Cells that are read at once where a table is read in parts: texts of this many take some 10 MB."""
+LEAST_ROWS = 256
+"""That are read at once in any case: each part has a cost for each column."""
 
 
 def matches(location: str, path: Path) -> bool:
@@ -50,11 +53,15 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
         _check_names(sample.iloc[0], where)
     else:
         notes = (f"{where} has no header row; its columns are called column_1 to column_{sample.shape[1]}",)
-    rows = max(1, PART_CELLS // sample.shape[1]) if data.stream else None
-    parts = partial(_parts, path, separator, has_header, rows)
+    parts = partial(_parts, path, separator, has_header)
     if data.stream:
-        return Contents(train=StoredTable(read=parts, files=(path,), where=where, notes=notes))
-    return Contents(train=Table(frame=next(parts({})), where=where, notes=notes))
+        rows = max(LEAST_ROWS, PART_CELLS // sample.shape[1])
+        return Contents(train=StoredTable(read=partial(parts, rows), files=(path,), where=where, notes=notes))
+    frame = None
+    if path.stat().st_size >= LARGE_BYTES:
+        num_bytes = sum(sample[name].str.len().sum() for name in sample.columns) + sample.size  # with separators
+        frame = joined(parts(max(1, int(PART_BYTES * len(sample) / num_bytes)), {}))
+    return Contents(train=Table(frame=next(parts(None, {})) if frame is None else frame, where=where, notes=notes))
 
 
 def _parts(
@@ -139,12 +146,11 @@ def _has_header(sample: pd.DataFrame) -> bool:
     first, rest = sample.iloc[0].str.strip(), sample.iloc[1:]
     if not len(rest):
         return True
-    numeric = [bool(rest[name].map(_is_number_or_missing).all()) for name in sample.columns]
-    above_numbers = [
-        not _is_number_or_missing(first[name]) for name, yes in zip(sample.columns, numeric, strict=True) if yes
-    ]
-    if any(above_numbers):
-        return True
+    numeric = []
+    for name in sample.columns:
+        numeric.append(all(map(_is_number_or_missing, rest[name])))
+        if numeric[-1] and not _is_number_or_missing(first[name]):
+            return True
     if len(first) > 1 and list(first) in ([str(i) for i in range(len(first))], [str(i + 1) for i in range(len(first))]):
         return True
     if any(numeric):

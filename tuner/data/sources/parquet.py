@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.content import Contents, StoredTable, Table
-from tuner.data.sources.delimited import PART_CELLS
+from tuner.data.sources.delimited import LEAST_ROWS, PART_CELLS
+from tuner.data.sources.joined import LARGE_BYTES, joined
 from tuner.errors import DataError
 from tuner.imports import require
 from tuner.spec.model import DataSpec
@@ -33,8 +34,12 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
         return Contents(train=StoredTable(read=partial(_parts, path), files=files, where=path.name))
     import pandas as pd
 
-    with _refusing(path.name):
-        frame = pd.read_parquet(path, engine="pyarrow")
+    frame = None
+    if path.is_file() and path.stat().st_size >= LARGE_BYTES:
+        frame = joined(_parts(path, {}))
+    if frame is None:
+        with _refusing(path.name):
+            frame = pd.read_parquet(path, engine="pyarrow")
     return Contents(train=Table(frame=frame, where=path.name))
 
 
@@ -54,7 +59,7 @@ def _parts(path: Path, types: Mapping[str, str]) -> Iterator[pd.DataFrame]:
 
     with _refusing(path.name):
         found = _dataset(path)
-        rows = max(1, PART_CELLS // max(1, len(found.schema)))
+        rows = max(LEAST_ROWS, PART_CELLS // max(1, len(found.schema)))
         for fragment in found.get_fragments():
             by_name = dataset.get_partition_keys(fragment.partition_expression)
             # Scanners read far ahead; a file's own reader keeps a page of each column.
