@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from tests.data.helpers import load, sweep
 from tests.depth import at_depth
 from tests.train.cohorts import curves, figures, jobs, make_spec, run_cohort
+from tuner.data import stored
 from tuner.data.dataset import Split, TrainingData
+from tuner.data.stored import StoredRows, StreamedInputs, scattered
 from tuner.data.test_set import load_test_split
-from tuner.errors import DataError, TunerError
-from tuner.train.batch.order import BLOCK, WINDOW, block_order
+from tuner.errors import DataError
+from tuner.train.batch.order import epoch_order
 from tuner.train.task import Task
 
 CPU = torch.device("cpu")
@@ -89,9 +91,15 @@ def test_shapes_are_those_in_memory(shape: tuple[int, ...], tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_streamed_training_gives_the_bits_of_training_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fuse", ["off", "auto"])
+@pytest.mark.parametrize("window_rows", [30, 82, 1000])
+def test_streamed_training_gives_the_bits_of_training_in_memory(
+    window_rows: int, fuse: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "WINDOW_BYTES", 4 * 12 * window_rows)
+    monkeypatch.setattr(stored, "LEAST_IN_WINDOW", 1)
     data = load(folder, source="d", stream=True)
-    spec = make_spec(fuse="off", batch_size=41)
+    spec = make_spec(fuse=fuse, batch_size=41)
     streamed, whole = Task(spec, data, CPU), Task(spec, in_memory(data), CPU)
     assert streamed.streams
     assert not whole.streams
@@ -107,14 +115,83 @@ def test_streamed_training_gives_the_bits_of_training_in_memory(folder: Path, mo
     assert figures(curves(run_cohort(streamed, jobs(folder / "r", configurations)))[1]) == figures(found[0][1])
 
 
-@given(count=st.integers(1, 3 * WINDOW * BLOCK), seed=st.integers(0, 9))
-@settings(max_examples=at_depth(10), deadline=None)
-def test_an_epoch_visits_every_example_once_and_reads_few_blocks_at_a_time(count: int, seed: int) -> None:
-    order = block_order(seed, 0, count)
-    assert torch.equal(order.sort().values, torch.arange(count))
-    for first in range(0, count - WINDOW * BLOCK, 999):
-        assert len(set((order[first : first + 100] // BLOCK).tolist())) <= 2 * WINDOW
-    assert count < 50 or not torch.equal(order, block_order(seed, 1, count))
+def on_disk(count: int) -> StreamedInputs:
+    """Examples of one number, their position; it notes what is read."""
+    return StreamedInputs(lambda rows: rows.astype(np.float32)[:, None], (count, 1), CPU)
+
+
+@given(count=st.integers(1, 400), most=st.integers(1, 100), batch_size=st.integers(1, 50), seed=st.integers(0, 9))
+@settings(max_examples=at_depth(60), deadline=None)
+@pytest.mark.slow
+def test_an_epoch_visits_every_example_once_window_by_window(count: int, most: int, batch_size: int, seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored, "WINDOW_BYTES", 4 * most)
+        patch.setattr(stored, "LEAST_IN_WINDOW", 1)
+        inputs = on_disk(count)
+        order = epoch_order(inputs, seed=seed, epoch=0, batch_size=batch_size)
+        assert torch.equal(order.sort().values, torch.arange(count))
+        for first in range(0, count, batch_size):
+            batch = order[first : first + batch_size]
+            low, end = inputs.hold(first, batch_size)
+            assert ((low <= batch) & (batch < end)).all()
+            assert torch.equal(inputs.at_hand(batch_size)[batch - low][:, 0], batch.float())
+            assert torch.equal(inputs[batch][:, 0], batch.float())
+        assert len(inputs.at_hand(batch_size)) <= max(most, batch_size)
+    assert min(count, most) < 20 or not torch.equal(
+        order, epoch_order(inputs, seed=seed, epoch=1, batch_size=batch_size)
+    )
+    assert torch.equal(order, epoch_order(inputs, seed=seed, epoch=0, batch_size=batch_size))
+
+
+def test_a_window_is_prepared_once_for_all_trials_and_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "WINDOW_BYTES", 4 * 50)
+    monkeypatch.setattr(stored, "LEAST_IN_WINDOW", 1)
+    found: list[int] = []
+
+    def prepare(rows: Any) -> Any:
+        found.append(len(rows))
+        return rows.astype(np.float32)[:, None]
+
+    inputs = StreamedInputs(prepare, (100, 1), CPU)
+    for _ in range(3):
+        inputs.hold(0, 10)
+        inputs.hold(30, 10)
+    assert found == [50]
+    inputs.hold(50, 10)
+    assert torch.equal(inputs[:3], torch.tensor([[0.0], [1.0], [2.0]]))
+    assert torch.equal(inputs[torch.tensor([[60, 99]])], torch.tensor([[[60.0], [99.0]]]))
+    assert found == [50, 50, 3], "what is at hand is not read again"
+    dev = StreamedInputs(prepare, (40, 1), CPU)
+    assert [len(dev[first : first + 16]) for first in (0, 16, 32)] == [16, 16, 8]
+    assert found[3:] == [40], "what fits is read whole"
+
+
+@given(rows=st.lists(st.integers(0, 299), min_size=1, max_size=80), ascending=st.booleans(), span=st.integers(1, 2000))
+@settings(max_examples=at_depth(40), deadline=None)
+def test_rows_are_read_with_what_lies_between_them(
+    rows: list[int], ascending: bool, span: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "rows"
+    array = np.arange(300 * 5, dtype=np.float64).reshape(300, 5)
+    if not file.exists():
+        array.tofile(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored, "_GAP_BYTES", 3 * 40)
+        patch.setattr(stored, "_SPAN_BYTES", span)
+        mapped = StoredRows(np.memmap(file, dtype=np.float64, mode="r", shape=(300, 5)), (5,))
+        positions = np.array(sorted(rows) if ascending else rows)
+        assert np.array_equal(mapped[positions], array[positions])
+
+
+@pytest.mark.parametrize("count", [1, 7, 3000])
+def test_examples_come_in_runs_from_all_over_a_sorted_file(count: int) -> None:
+    rows = scattered(count, 4096)
+    assert np.array_equal(np.sort(rows), np.arange(count))
+    assert np.array_equal(rows, scattered(count, 4096))
+    if count > 1000:
+        first = rows[:500] < count // 2  # two classes, one behind the other
+        assert 0.3 < first.mean() < 0.7
+        assert (np.diff(rows) == 1).mean() > 0.9
 
 
 def test_what_cannot_be_streamed_is_refused(folder: Path) -> None:
@@ -130,9 +207,6 @@ def test_what_cannot_be_streamed_is_refused(folder: Path) -> None:
         with pytest.raises(DataError) as error:
             load(folder, source=source, stream=True)
         assert str(error.value) == message
-    task = Task(make_spec(fuse="require"), load(folder, source="d", stream=True), CPU)
-    with pytest.raises(TunerError, match=r"^fuse: require, but data.stream reads inputs for one trial at a time"):
-        task.program([task.member(jobs(folder, [{}])[0])])
 
 
 BAR_MIB = {"d": 24, "t.csv": 24, "t.parquet": 48}
@@ -159,7 +233,8 @@ spec = make_spec(model="linear", epochs=1, batch_size=256, fuse="off", root=root
 import pandas  # what is imported and set up on the way is no data
 import sklearn.tree, tuner.data.arrays, tuner.data.preparation
 tuner.data.preparation._BLOCK_ELEMENTS = 1 << 18  # a small test needs small blocks
-tuner.data.arrays.BLOCK_BYTES = 1 << 20
+tuner.data.arrays.BLOCK_BYTES = tuner.data.stored.BLOCK_BYTES = 1 << 20
+tuner.data.stored.WINDOW_BYTES = 1 << 22
 if source != "d":
     small = pandas.DataFrame({"x": [0.5, 1.5] * 50, "y": [0, 1] * 50})
     write = small.to_csv if source == "t.csv" else small.to_parquet

@@ -16,8 +16,7 @@ from tuner.train.way import Case, Way, choose
         (Case(begun_as_written=True, differs="its buffers differ"), Way.PLAIN, "it was begun as written"),
         (Case(fuse="off", is_built_in=True), Way.PLAIN, None),
         (Case(users_part="training.loss is yours", fuse="off"), Way.PLAIN, "training.loss is yours"),
-        (Case(is_streamed=True, is_built_in=True, fuse="off"), Way.PLAIN, "its data are streamed"),
-        (Case(is_lightning=True, is_streamed=True, fuse="off"), Way.LIGHTNING, "it is a LightningModule, which"),
+        (Case(is_lightning=True, fuse="off"), Way.LIGHTNING, "it is a LightningModule, which"),
     ],
 )
 def test_the_first_rule_that_applies_says_how_and_why(case: Case, way: Way, reason: str | None) -> None:
@@ -28,7 +27,6 @@ def test_the_first_rule_that_applies_says_how_and_why(case: Case, way: Way, reas
 
 def test_what_refuses_to_be_fused_is_said_where_it_must_be() -> None:
     assert str(choose(Case(users_part="its loss is yours")).refusal) == "trials cannot be fused: its loss is yours"
-    assert "data.stream" in str(choose(Case(is_streamed=True)).refusal)
 
 
 def test_the_values_that_studies_keep_stay() -> None:

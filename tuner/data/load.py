@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tuner.data.parts import Parts, read_parts
 from tuner.data.preparation import Preparation, check_learnable, prepare
 from tuner.data.prepared import kept_data
 from tuner.data.shift import Contrast, contrast, note_on_contrast, note_on_test_inputs, part_of
-from tuner.data.stored import StoredRows
+from tuner.data.stored import StoredRows, scattered
 from tuner.data.train_dev import hold_out
 from tuner.records import Json
 from tuner.spec.model import SweepSpec
@@ -61,12 +62,20 @@ def _loaded(spec: SweepSpec, *, kept_in: Path | None, known: Mapping[str, Json] 
     _require_same_parts(parts, known, source=spec.data.source)
     preparation = prepare(parts.train, spec.data)
     check_learnable(parts.train, preparation)
-    train, dev = preparation.apply(parts.train), preparation.apply(parts.dev)
+    train, dev = preparation.apply(_in_runs(parts.train)), preparation.apply(parts.dev)
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]), metric=spec.objective.metric)
     folds = tuple(Fold(torch.from_numpy(own), torch.from_numpy(other)) for own, other in parts.folds)
     info = _with_contrasts(info, parts, preparation, found)
     train_dev = None if parts.train_dev is None else preparation.apply(parts.train_dev)
     return TrainingData(train, dev, info, folds, train_dev)
+
+
+def _in_runs(train: Examples) -> Examples:
+    """Training examples in the order in which they are read: those on disk in runs from all over the file."""
+    if not isinstance(train.numbers, StoredRows):
+        return train
+    row_bytes = train.numbers.dtype.itemsize * prod(train.numbers.shape[1:])
+    return train.take(scattered(len(train), row_bytes))
 
 
 def measure_training_part(spec: SweepSpec, *, known: Mapping[str, Json] | None = None) -> tuple[Examples, Preparation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +18,16 @@ from tuner.errors import DataError
 Rows: TypeAlias = slice | npt.NDArray[np.intp]
 BLOCK_BYTES = 1 << 23
 """Inputs that are read at once where all are gone through: 8 MiB."""
+WINDOW_BYTES = 1 << 25
+"""Prepared inputs that are at hand at once, to be trained on in any order: 32 MiB."""
+LEAST_IN_WINDOW = 1024
+"""Large examples have larger windows, or few would be mixed, up to these bytes."""
+_LARGEST_WINDOW_BYTES = 1 << 28
+_RUN_BYTES = 1 << 16
+"""Examples that lie together on disk are left together up to this size."""
+_GAP_BYTES = 1 << 12
+"""So much between two examples is read along: it costs less than another read."""
+_SPAN_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,19 +80,43 @@ def _read(array: npt.NDArray[Any], rows: Rows) -> npt.NDArray[Any]:
     positions = np.arange(len(array))[rows] if isinstance(rows, slice) else rows
     found = np.empty((len(positions), *array.shape[1:]), dtype=array.dtype)
     size = found.nbytes // max(1, len(found))
-    starts = np.flatnonzero(np.diff(positions, prepend=-2) != 1)  # of runs of rows that follow each other
-    whole = found.reshape(-1).view(np.uint8).data
+    if not found.nbytes:
+        return found
+    steps = np.diff(positions, prepend=positions[0])
+    of_span = positions * size // _SPAN_BYTES
+    is_start = (steps < 1) | (steps > 1 + _GAP_BYTES // size) | (np.diff(of_span, prepend=-1) != 0)
+    starts = np.flatnonzero(is_start)
     with Path(array.filename).open("rb", buffering=0) as file:
         for first, end in zip(starts, [*starts[1:], len(positions)], strict=True):
-            file.seek(array.offset + int(positions[first]) * size)
-            read = file.readinto(whole[first * size : end * size])
-            if read != (end - first) * size:
+            low, high = int(positions[first]), int(positions[end - 1]) + 1
+            is_run = high - low == end - first
+            span = found[first:end] if is_run else np.empty((high - low, *array.shape[1:]), dtype=array.dtype)
+            file.seek(array.offset + low * size)
+            if file.readinto(span.reshape(-1).view(np.uint8).data) != span.nbytes:
                 raise DataError(f"{array.filename} has become shorter while it was read")
+            if not is_run:
+                found[first:end] = span[positions[first:end] - low]
     return found
 
 
+def scattered(num_rows: int, row_bytes: int) -> npt.NDArray[np.intp]:
+    """All rows, in short runs that come from anywhere in the file, so that a part of them is a fair sample of all.
+
+    The same each time for the same numbers.
+    """
+    run = max(1, _RUN_BYTES // max(1, row_bytes))
+    firsts = np.arange(0, num_rows, run)
+    firsts = firsts[np.argsort(np.random.Philox(key=0).random_raw(len(firsts)), kind="stable")]
+    rows = (firsts[:, None] + np.arange(run)).ravel()
+    return rows[rows < num_rows].astype(np.intp)
+
+
 class StreamedInputs:
-    """Prepared inputs of examples on disk. It is indexed as the tensor of `Split.inputs` is, and read then."""
+    """Prepared inputs of examples on disk. It is indexed as the tensor of `Split.inputs` is, and read then.
+
+    Examples that follow each other make a window: it is read and prepared whole, and lies in memory that stays where it
+    is until the next one takes its place.
+    """
 
     def __init__(
         self,
@@ -99,6 +134,46 @@ class StreamedInputs:
         self._prepare = prepare
         self.shape = torch.Size(shape)
         self.device = device
+        self._example_bytes = max(1, 4 * prod(shape[1:]))
+        least = min(LEAST_IN_WINDOW, _LARGEST_WINDOW_BYTES // self._example_bytes)
+        self._most = max(1, min(shape[0], max(least, WINDOW_BYTES // self._example_bytes)))
+        self._memory: dict[int, Tensor] = {}
+        """Of windows, by the number of examples that it can hold."""
+        self._held: dict[int, tuple[int, int]] = {}
+        """The first of the examples in it, and the one behind the last."""
+
+    def window(self, batch_size: int) -> int:
+        """Examples of a window, all but the last: whole batches, or all."""
+        if len(self) <= self._most:
+            return len(self)
+        largest = max(1, self._most // batch_size) * batch_size
+        num_windows = -(-len(self) // largest)
+        return -(-len(self) // num_windows // batch_size) * batch_size  # all about equal
+
+    def at_hand(self, batch_size: int) -> Tensor:
+        """Where `hold` puts windows: the same memory each time."""
+        room = max(self._most, self.window(batch_size))
+        if room not in self._memory:
+            self._memory[room] = torch.empty(room, *self.shape[1:], device=self.device)
+        return self._memory[room]
+
+    def hold(self, position: int, batch_size: int) -> tuple[int, int]:
+        """Have the window at hand that a position belongs to: its first example, and the one behind its last."""
+        size = self.window(batch_size)
+        first = position // size * size
+        end = min(first + size, len(self))
+        self._fill(self.at_hand(batch_size), first, end)
+        return first, end
+
+    def _fill(self, memory: Tensor, first: int, end: int) -> None:
+        if self._held.get(len(memory)) == (first, end):
+            return
+        self._held.pop(len(memory), None)
+        step = max(1, BLOCK_BYTES // self._example_bytes)
+        for low in range(first, end, step):
+            high = min(low + step, end)
+            memory[low - first : high - first] = torch.from_numpy(self._prepare(np.arange(low, high)))
+        self._held[len(memory)] = (first, end)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -108,7 +183,15 @@ class StreamedInputs:
         if isinstance(rows, int):
             return self[torch.tensor([rows])][0]
         if isinstance(rows, slice):
-            rows = torch.arange(*rows.indices(len(self)))
+            first, end, step = rows.indices(len(self))
+            if step == 1 and len(self) <= self._most:  # all of them are one window
+                self._fill(self.at_hand(1), 0, len(self))
+                return self.at_hand(1)[first:end].clone()
+            rows = torch.arange(first, end, step)
+        for room, (first, end) in self._held.items():
+            if rows.numel() and first <= int(rows.min()) and int(rows.max()) < end:
+                found = self._memory[room].index_select(0, rows.reshape(-1).to(self.device) - first)
+                return found.view(*rows.shape, *self.shape[1:])
         positions = rows.cpu().numpy().astype(np.intp)
         found = torch.from_numpy(self._prepare(positions.ravel()))
         return found.view(*positions.shape, *self.shape[1:]).to(self.device)

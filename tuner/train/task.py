@@ -18,7 +18,6 @@ from tuner.errors import DataError
 from tuner.models.build import Maker, build_module, check_inputs, network_of, transfer_for
 from tuner.models.ensemble import fold_seed, parted_weights
 from tuner.models.generators import seed_generators
-from tuner.models.keyed import batch_order
 from tuner.models.unpacked import load_trained
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
@@ -26,7 +25,7 @@ from tuner.spec.known.metrics import METRICS, num_train_measured
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
 from tuner.train.batch.class_weights import resolve_class_weights
-from tuner.train.batch.order import block_order
+from tuner.train.batch.order import epoch_order
 from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
 from tuner.train.measure.metrics import Evaluation, Scores, check_measured, resolve_loss, resolve_metric
@@ -152,12 +151,11 @@ class Task:
             transfer=transfer_for(self.spec, settings.model, self.info, network),
         )
 
-    def orders(self, seed: int, epoch: int) -> list[Tensor]:
+    def orders(self, seed: int, epoch: int, batch_size: int) -> list[Tensor]:
         """The order in which the networks of a trial visit the training examples in an epoch: one, or one a fold."""
         if self.folds:
             return fold_orders(seed, epoch, self._fold_examples, self.num_train)
-        order = block_order if self.streams else batch_order
-        return [order(seed, epoch, self.num_train)]
+        return [epoch_order(self.data.train.inputs, seed=seed, epoch=epoch, batch_size=batch_size)]
 
     def program(self, members: Sequence[Member]) -> Program:
         """The way to train these members, which share a fusion key.
@@ -184,7 +182,8 @@ class Task:
     def evaluate(self, program: Program) -> Measured:
         """Losses and metrics of every trial, dropout off, on the dev set and on a fixed sample of the training set."""
         if self._sample is not None:
-            outputs = torch.cat([program.outputs(self.data.dev.inputs), program.outputs(self._sample)], dim=1)
+            of_dev = program.outputs(self.data.dev.inputs).clone()
+            outputs = torch.cat([of_dev, program.outputs(self._sample)], dim=1)
         else:
             outputs = program.outputs(self._evaluated)
         if self._fold_scores is not None:

@@ -43,7 +43,6 @@ class Case:
 
     is_lightning: bool = False
     """Whether the module is a LightningModule."""
-    is_streamed: bool = False
     """Whether the training inputs stay on disk."""
     users_part: str | None = None
     """What of a step is the user's own (a loss, an optimiser), in words."""
@@ -72,9 +71,6 @@ def choose(case: Case) -> Choice:
     if case.is_lightning:
         reason = "it is a LightningModule, which Lightning's Trainer trains with its own training_step"
         return Choice(Way.LIGHTNING, reason)
-    if case.is_streamed:
-        refusal = "data.stream reads inputs for one trial at a time; remove one of them"
-        return Choice(Way.PLAIN, "its data are streamed", refusal)
     if case.users_part is not None:
         return Choice(Way.PLAIN, case.users_part, f"trials cannot be fused: {case.users_part}")
     if case.fuse == "off":

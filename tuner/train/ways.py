@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 
 from tuner.data.dataset import TrainingData
-from tuner.data.stored import is_streamed
 from tuner.errors import TunerError, UserCodeError
 from tuner.models.lightning import is_lightning
 from tuner.spec.known.networks import MODELS
@@ -62,7 +61,6 @@ class Ways:
         return choose(
             Case(
                 is_lightning=self.is_lightning(member),
-                is_streamed=is_streamed(self._data.train.inputs),
                 users_part=self._parts.trains,
                 fuse=self._spec.training.fuse,
                 is_built_in=member.network is not None,

@@ -74,8 +74,8 @@ class DataSpec(Part):
     """Cross-validation: every trial trains so many networks, each without one of as many parts of the train and dev
     examples, and is scored by the mean over these parts. Left out: one dev set."""
     stream: bool = False
-    """Leave the inputs on disk and read them batch by batch, for data larger than memory: CSV and Parquet tables,
-    NPY files in a folder, IDX files that are not packed, and functions. Trials are then trained one at a time."""
+    """Leave the inputs on disk and read them window by window, for data larger than memory: CSV and Parquet tables,
+    NPY files in a folder, IDX files that are not packed, and functions."""
     dev: str | None = None
     """File that holds the dev examples, if they are given apart."""
     test: str | None = None

@@ -56,7 +56,9 @@ class BatchChanges:
         # Uniform noise: of this half-width for a standard deviation, by the int32 that it is drawn as.
         self._noise_K1 = self._column([MAX_NOISE * s.augmentation.strength * math.sqrt(3) / 2**31 for s in settings])
         self._smoothing_K11 = self._column([s.label_smoothing for s in settings]).unsqueeze(2)
-        self._first_K1 = (torch.arange(len(members), device=self._device) * self._num_train).unsqueeze(1)
+        self._own_K1 = (torch.arange(len(members), device=self._device) * self._num_train).unsqueeze(1)
+        self._first_K1 = self._own_K1.clone()
+        """Of each trial's rows, that of the first example which indices count from."""
         self._ahead = Ahead()
         self._rows = torch.zeros(0, NUM_COLUMNS, device=self._device)
         """What happens to each training example of each trial in the epoch under way; it stays where it is."""
@@ -93,6 +95,11 @@ class BatchChanges:
             field = dropout_field(size * self._num_features, self._device)
             kept = (field * drawn[_DROP].unsqueeze(1) >= self._threshold_K1) * self._scale_K1
             by_trial.mul_(kept.view(num_trials, size, -1))
+
+    def count_from(self, example: int) -> None:
+        """The indices of the examples of a batch count from this one on."""
+        if self._augments:
+            torch.add(self._own_K1, example, out=self._first_K1)
 
     def _augmented(self, features: Tensor, indices_KB: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
         images = features.reshape(-1, *self._shape)

@@ -1,29 +1,23 @@
-"""The order in which examples on disk are visited: shuffled by blocks, so that what is read lies together."""
+"""The order in which an epoch visits the training examples: any, or where they stay on disk window by window."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from tuner.models.keyed import generator
-
-BLOCK = 1024
-"""Examples that lie together in the file and are visited near each other."""
-WINDOW = 16
-"""Blocks that are mixed."""
+from tuner.data.stored import StreamedInputs
+from tuner.models.keyed import batch_order, generator
 
 
-def block_order(seed: int, epoch: int, num_examples: int) -> Tensor:
+def epoch_order(inputs: Tensor | StreamedInputs, *, seed: int, epoch: int, batch_size: int) -> Tensor:
     """The order of an epoch: int64, shape (examples,).
 
-    The blocks of the file are put in random order; then, of every `WINDOW` of them, all examples are mixed. Data of
-    one window are shuffled as those in memory are. Files that are sorted by class should be shuffled once before.
+    Windows follow each other, the same for all trials, so that a cohort reads each once; within a window all examples
+    are mixed. A window is a fair sample of all (`tuner.data.stored.scattered`).
     """
-    draw = generator(seed, "block order", epoch)
-    blocks = list(torch.split(torch.arange(num_examples), BLOCK))
-    chosen = torch.randperm(len(blocks), generator=draw).tolist()
-    found = []
-    for first in range(0, len(blocks), WINDOW):
-        window = torch.cat([blocks[i] for i in chosen[first : first + WINDOW]])
-        found.append(window[torch.randperm(len(window), generator=draw)])
-    return torch.cat(found)
+    if not isinstance(inputs, StreamedInputs):
+        return batch_order(seed, epoch, len(inputs))
+    count, window = len(inputs), inputs.window(batch_size)
+    draw = generator(seed, "window order", epoch)
+    windows = ((first, min(window, count - first)) for first in range(0, count, window))
+    return torch.cat([first + torch.randperm(size, generator=draw) for first, size in windows])

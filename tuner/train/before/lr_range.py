@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from tuner.errors import UserCodeError
-from tuner.models.keyed import batch_order
 from tuner.records import TrialJob
 from tuner.train.program import EpochPlan, num_steps
 from tuner.train.task import Task
@@ -48,14 +47,17 @@ def range_test(task: Task, job: TrialJob, *, low: float, high: float, steps: int
     every = max(1, len(train) // _MEASURED_EXAMPLES)
     inputs, score = train.inputs[::every][:_MEASURED_EXAMPLES], task.scorer(train.targets[::every][:_MEASURED_EXAMPLES])
     rates = np.geomspace(low, high, steps)
-    in_epoch = num_steps(len(train), members[0].settings.batch_size)
+    batch_size = members[0].settings.batch_size
+    in_epoch = num_steps(len(train), batch_size)
     found: list[tuple[float, float]] = []
     for epoch in range(math.ceil(steps / in_epoch)):
         first = epoch * in_epoch
         part = rates[first : first + in_epoch]
         padded = np.concatenate([part, np.full(in_epoch - len(part), high)])
         plan = EpochPlan(
-            order_KN=torch.stack([batch_order(m.seed, epoch, len(train)) for m in members]).to(task.device),
+            order_KN=torch.stack([order for m in members for order in task.orders(m.seed, epoch, batch_size)]).to(
+                task.device
+            ),
             learning_rate_SK=np.repeat(padded[:, None], SEEDS, axis=1),
             step_SK=np.repeat((first + np.arange(in_epoch))[:, None], SEEDS, axis=1),
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from tuner.data.stored import StreamedInputs
 from tuner.models.generators import GeneratorStates, seed_generators
 from tuner.models.keyed import dropout_keys
 from tuner.models.layers.dropout import keyed_dropouts
@@ -123,10 +124,12 @@ class PlainTrial:
         """A batch, changed where the trial asks for it."""
         batch = self._batches[number]
         inputs, targets = self.problem.train.inputs, self.problem.train.targets
-        if isinstance(inputs, Tensor):
-            inputs, targets = inputs.index_select(0, batch), targets.index_select(0, batch)
-        else:
+        if isinstance(inputs, StreamedInputs):
+            size = self.member.settings.batch_size
+            inputs.hold(number * size, size)
             inputs, targets = inputs[batch], targets[batch]
+        else:
+            inputs, targets = inputs.index_select(0, batch), targets.index_select(0, batch)
         changes = self._changes
         if changes.active:
             targets = class_shares(targets, self.problem.num_outputs) if changes.soft_labels else targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Self
 
@@ -14,6 +15,7 @@ from tuner.models.layers.layer import Parameter
 from tuner.models.layers.tape import Operation
 from tuner.train.batch.batches import BatchChanges
 from tuner.train.program import EpochPlan, Member, Problem, RowState
+from tuner.train.rows.at_hand import AtHand
 from tuner.train.rows.averaging import WeightAverage
 from tuner.train.rows.max_norm import RowMaxNorm
 from tuner.train.rows.optimizers import ROW_OPTIMIZERS
@@ -33,9 +35,8 @@ class RowProgram(ABC):
     buffers_kept_as: ClassVar[tuple[str, str, str]]
     """In a trial's state, before the names of its buffers, of the best ones, and of their averages."""
 
-    inputs: Tensor
-    """Of all training examples, as batches are made of them; likewise the next."""
-    targets: Tensor
+    examples: AtHand
+    """What batches are made of."""
 
     def __init__(
         self,
@@ -137,7 +138,7 @@ class RowProgram(ABC):
         if plan is not self._plan:
             self._plan = plan
             self._tables = step_tables(
-                plan,
+                replace(plan, order_KN=self.examples.places(plan.order_KN)),
                 self.optimizer,
                 batch_size=self.batch_size,
                 seeds=[member.seed for member in self.members],
@@ -147,8 +148,10 @@ class RowProgram(ABC):
             shares = self._rates.begin(plan)
         assert self._tables is not None
         self._before_steps(shares)
-        for batch_size, tables, begin, end in self._tables.parts(first, last):
-            self._step(batch_size, self._tables).run(tables, begin, end)
+        for first_here, last_here, low in self.examples.windows(first, last):
+            self._changes.count_from(low)
+            for batch_size, tables, begin, end in self._tables.parts(first_here, last_here):
+                self._step(batch_size, self._tables).run(tables, begin, end)
 
     def _step(self, batch_size: int, tables: StepTables) -> BatchStep:
         """The step of a batch size, made on first use."""
@@ -162,7 +165,7 @@ class RowProgram(ABC):
             self._steps[batch_size] = BatchStep(
                 [*gradients, self._update(scalars)],
                 indices=indices,
-                fetch=[(self.inputs, x), (self.targets, y)],
+                fetch=_fetches(self.examples, x, y),
                 reads=[scalars_RK, *([self._keys_LK] if len(self._keys_LK) else []), *more.values()],
                 first_number=tables.first_row(batch_size),
                 change=partial(self._changes.apply, x, y, indices.view(shape), more) if self._changes.active else None,
@@ -241,3 +244,12 @@ def _on_host(row: Tensor, *, lent: bool) -> Tensor:
     on_host = row.cpu()
     is_alone = on_host.untyped_storage().nbytes() == on_host.numel() * on_host.element_size()
     return on_host if is_alone and (lent or on_host.device != row.device) else on_host.clone()
+
+
+def _fetches(examples: AtHand, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """What is gathered for a step, and where to: flat inputs leave the zeros that rounding has put behind them."""
+    inputs = examples.inputs
+    if x.dim() == 2:
+        inputs = inputs.flatten(1)
+        x = x[:, : inputs.shape[1]]
+    return [(inputs, x), (examples.targets, y)]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.dataset import Split
+from tuner.data.stored import StreamedInputs
 from tuner.errors import UserCodeError
 from tuner.imports import require
 from tuner.models.keyed import seed_module
@@ -105,6 +106,8 @@ class _Batches:
             assert self._course.plan is not None
             first = number * self._batch_size
             chosen = self._course.plan.order_KN[0, first : first + self._batch_size]
+            if isinstance(self._train.inputs, StreamedInputs):
+                self._train.inputs.hold(first, self._batch_size)
             yield self._train.inputs[chosen], self._train.targets[chosen]
 
 

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from tuner.models.generators import generators_kept
-from tuner.models.keyed import batch_order
 from tuner.models.layers.dropout import keyed_dropouts
 from tuner.models.rewritten import rewritten
+from tuner.train.batch.order import epoch_order
 from tuner.train.program import EpochPlan, Member, Problem, RowState, looked_at, module_rows, num_steps
 from tuner.train.programs.modules.agreement import SMALL, agrees, all_agree
 from tuner.train.programs.modules.fusable import in_words, place_in_words
@@ -118,7 +118,8 @@ class _Proof:
         done = 0
         while done < self._least or len(found) < len(self._steps):
             epoch = len(found)
-            orders = [batch_order(m.seed, epoch, len(self._problem.train)) for m in self._members]
+            inputs, batch_size = self._problem.train.inputs, self._members[0].settings.batch_size
+            orders = [epoch_order(inputs, seed=m.seed, epoch=epoch, batch_size=batch_size) for m in self._members]
             numbers = epoch * self._num_steps + np.arange(self._num_steps)[:, None]
             plan = EpochPlan(
                 order_KN=torch.stack(orders).to(self._device),

@@ -19,6 +19,7 @@ from tuner.models.transfer import hold_norms
 from tuner.train.program import Member, Problem, RowState, class_shares, evaluation_chunks
 from tuner.train.programs.modules.gradients import FusedModules, ModuleGradients, SingleModules, buffers_of
 from tuner.train.programs.row_program import RowProgram
+from tuner.train.rows.at_hand import AtHand
 from tuner.train.rows.rows import RowLayout, module_parameters
 from tuner.train.rows.step import Recording, new_pool
 from tuner.train.way import Way
@@ -78,9 +79,9 @@ class ModuleProgram(RowProgram):
             num_dropouts=max(len(keyed_dropouts(module)) for module in self.modules),
             recording=Recording(script_after=after, graph_after=after, may_refuse=True, pool=new_pool(device)),
         )
-        targets = problem.train.targets
-        self.inputs = problem.train.inputs
-        self.targets = class_shares(targets, problem.num_outputs) if self._changes.soft_labels else targets
+        shares = partial(class_shares, num_classes=problem.num_outputs)
+        table = shares if self._changes.soft_labels else Tensor.detach
+        self.examples = AtHand(problem.train, table, batch_size=self.batch_size)
         kind = FusedModules if self.fused else SingleModules
         self._gradients: ModuleGradients = kind(self.modules, layout, p_KP, self.g_KP, self.buffers, problem)
         self._trains = False
@@ -88,7 +89,7 @@ class ModuleProgram(RowProgram):
 
     def _new_gradients(self, batch_size: int) -> tuple[Tensor, Tensor, Sequence[Operation]]:
         shape = (len(self.members), batch_size)
-        x, y = (t.new_empty(shape[0] * shape[1], *t.shape[1:]) for t in (self.inputs, self.targets))
+        x, y = (t.new_empty(shape[0] * shape[1], *t.shape[1:]) for t in (self.examples.inputs, self.examples.targets))
         batch = x.view(*shape, *x.shape[1:]), y.view(*shape, *y.shape[1:])
         return x, y, [partial(self._gradients.compute, *batch, dropout_keys_LK=self._keys_LK)]
 

@@ -12,18 +12,15 @@ from tuner.models.network import Network
 from tuner.train.program import Problem, class_shares
 
 
-def rounded_inputs(inputs: Tensor, network: Network) -> Tensor:
-    """The examples as the first layer takes them: flat ones with zeros up to the rounded width, images as they are."""
+def first_shape(problem: Problem, network: Network) -> tuple[int, ...]:
+    """The shape of an example as the first layer takes it: flat at the rounded width, or an image as it is."""
     first = next(layer for layer in network.layers if isinstance(layer, Dense | Convolution))
-    if isinstance(first, Convolution):
-        return inputs.contiguous()
-    flat = inputs.flatten(1)
-    return torch.nn.functional.pad(flat, (0, first.inputs - flat.shape[1]))
+    return tuple(problem.train.inputs.shape[1:]) if isinstance(first, Convolution) else (first.inputs,)
 
 
-def targets_table(problem: Problem) -> Tensor:
+def targets_table(targets: Tensor, *, problem: Problem) -> Tensor:
     """Targets as float rows of the rounded width: one-hot for cross entropy."""
-    targets, num_outputs = problem.train.targets, problem.num_outputs
+    num_outputs = problem.num_outputs
     width = rounded_width(num_outputs)
     if problem.loss == "cross_entropy":
         return class_shares(targets, width)

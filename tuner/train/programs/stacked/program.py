@@ -19,10 +19,11 @@ from tuner.train.measure.portions import evaluation_rows
 from tuner.train.program import Member, Problem, RowState
 from tuner.train.programs.row_program import RowProgram
 from tuner.train.programs.stacked.evaluator import Evaluator
-from tuner.train.programs.stacked.examples import rounded_inputs, targets_table
+from tuner.train.programs.stacked.examples import first_shape, targets_table
 from tuner.train.programs.stacked.loss import record_loss_gradient
 from tuner.train.programs.stacked.network import NetworkParts, record_network
 from tuner.train.programs.stacked.step import KERNELS_AFTER_RUNS, SCRIPT_AFTER_RUNS
+from tuner.train.rows.at_hand import AtHand
 from tuner.train.rows.rows import NO_CLASS, RowLayout
 from tuner.train.rows.step import Recording, new_pool
 from tuner.train.settings import Settings
@@ -79,13 +80,15 @@ class StackedProgram(RowProgram):
             first_trained=self._rates.lowest_trained_layer,
             held=self._held_norms(),
         )
-        self.inputs = rounded_inputs(problem.train.inputs, self.network)
-        self.targets = targets_table(problem)
+        self.examples = AtHand(
+            problem.train, partial(targets_table, problem=problem), batch_size=settings[0].batch_size
+        )
+        self._example_shape = first_shape(problem, self.network)
         self._step_memory: list[Tensor] = []
         """Of the tapes of all batch sizes."""
         self._evaluator = Evaluator(  # in float32, as whoever has the stored weights evaluates them
             partial(Tape, num_trials=num_trials, device=device, training=False), self._parts,
-            num_trials=num_trials, num_outputs=problem.num_outputs, example_shape=self.inputs.shape[1:], device=device,
+            num_trials=num_trials, num_outputs=problem.num_outputs, example_shape=self._example_shape, device=device,
             rows=evaluation_rows(4 * self.network.num_activations),
         )  # fmt: skip
 
@@ -95,8 +98,8 @@ class StackedProgram(RowProgram):
             batch_size, num_trials=num_trials, device=problem.device, training=True, half=problem.half,
             shared=self._step_memory,
         )  # fmt: skip
-        x = tape.memory.buffer(num_trials * batch_size, *self.inputs.shape[1:])
-        y = tape.memory.buffer(num_trials * batch_size, self.targets.shape[1])
+        x = tape.memory.buffer(num_trials * batch_size, *self._example_shape)
+        y = tape.memory.buffer(num_trials * batch_size, self.examples.targets.shape[1])
         z = record_network(tape, x.view(num_trials, batch_size, *x.shape[1:]), self._parts)
         record_loss_gradient(
             tape, z, y.view(num_trials, batch_size, -1),

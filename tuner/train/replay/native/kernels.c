@@ -125,12 +125,12 @@ static void root(const Operation *op) {
     vms_sqrt((int)op->n[2], (const float *)op->p[1], (float *)op->p[0], VECTOR_MATH_MODE);
 }
 
-/* Rows of a table: n = (rows, 1, bytes of a row); inputs: table, indices. */
+/* Rows of a table: n = (rows, 1, bytes of a row); inputs: table, indices; s[0][0]: bytes from row to row of the output. */
 static void gather(const Operation *op) {
     char *out = op->p[0];
     const char *table = op->p[1];
-    const int64_t *index = (const int64_t *)op->p[2], size = op->n[2];
-    for (int64_t i = 0; i < op->n[0]; i++) memcpy(out + i * size, table + index[i] * size, size);
+    const int64_t *index = (const int64_t *)op->p[2], size = op->n[2], apart = op->s[0][0];
+    for (int64_t i = 0; i < op->n[0]; i++) memcpy(out + i * apart, table + index[i] * size, size);
 }
 
 /* C = A B + x C. n = (1, M, N); s[0..2] = (leading dimension, 0, 0); s[3] = (contraction, whether A, whether B is

@@ -227,13 +227,15 @@ def _copy(to: Translation, out: Tensor, call: Call) -> None:
 
 def _gather(to: Translation, out: Tensor, call: Call) -> None:
     table, dimension, index = call.args
-    if dimension != 0 or index.dtype != torch.int64 or not all(t.is_contiguous() for t in (table, index, out)):
+    if dimension != 0 or index.dtype != torch.int64 or not all(t.is_contiguous() for t in (table, index, out[0])):
         raise UnknownCallError("a gather along another dimension")
     rows, left_over = divmod(len(index), to.num_trials)
     if left_over:
         raise UnknownCallError("a gather for another number of trials")
     size = out[0].numel() * out.element_size()
-    to.emit("gather", [out, table, index], (rows, 1, size), [], apart=[rows * out[0].numel(), 0, rows])
+    row = out.stride(0)
+    strides = [(row * out.element_size(), 0, 0)]
+    to.emit("gather", [out, table, index], (rows, 1, size), strides, apart=[rows * row, 0, rows])
 
 
 def _bmm(to: Translation, out: Tensor, call: Call) -> None:
