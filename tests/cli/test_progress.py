@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from tuner.cli.progress import _LiveProgress, _Standing, open_progress
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
-from tuner.spec.model import DataSpec, FinalistsSpec, SearchSpec, SweepSpec
+from tuner.spec.model import DataSpec, FinalistsSpec, SearchSpec, SweepSpec, TrainingSpec
 
 
 def test_a_warning_is_one_line_in_a_pipe_however_long(
@@ -89,3 +90,21 @@ def test_the_live_display_of_a_run_that_goes_on_begins_with_what_there_is() -> N
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert "2/8" in said
     assert "best: trial 0, dev rmse 31234" in said
+
+
+def test_what_is_left_follows_the_epochs_and_how_early_trials_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 12.0, 24.0, 36.0])
+    monkeypatch.setattr("tuner.cli.progress.time", SimpleNamespace(monotonic=lambda: next(moments)))
+    spec = SweepSpec(
+        study="s", data=DataSpec(source="d"), search=SearchSpec(trials=8, strategy="random"),
+        training=TrainingSpec(epochs=6),
+    )  # fmt: skip
+    now = _Standing(spec)
+    assert now.seconds_left is None
+    now.end(trial(0, 0.5))  # after three of its six epochs
+    now.end(trial(1, 0.5))
+    # Six epochs in twelve seconds; of all eight trials together 24 are expected, by those that stopped half-way.
+    assert now.seconds_left == pytest.approx((24 - 6) * 2.0)
+    for number in range(2, 8):
+        now.end(trial(number, 0.5))
+    assert now.seconds_left == 0.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,8 +14,9 @@ from tuner.cli.check import _pace
 from tuner.execute import cores, preflight
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.training import open_task
+from tuner.records import TrialJob
 from tuner.train.before import pace
-from tuner.train.before.pace import trial_epoch_seconds
+from tuner.train.before.pace import cohort_pace, trial_epoch_seconds
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +50,27 @@ def test_the_quicker_one_is_named(on_core: float, said: str, monkeypatch: pytest
     words = _pace({"cuda:0": 0.004, "cpu": on_core}, num_accelerators=2)
     assert words.startswith("pace: the default configuration takes 4 ms for a trial and an epoch on cuda:0, and ")
     assert said in words
+
+
+def in_folders(members: list[TrialJob], *, to_epoch: int) -> list[TrialJob]:
+    return [replace(job, to_epoch=to_epoch) for job in members]
+
+
+def test_the_pace_of_a_cohort_is_that_of_its_later_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 5.0, 6.0, 7.0, *range(8, 99)])
+    monkeypatch.setattr(pace, "time", SimpleNamespace(perf_counter=lambda: next(moments)))
+    task = make_task(epochs=20)
+    members = in_folders(jobs(tmp_path, [{"learning_rate": 0.01}] * 2), to_epoch=20)
+    found = cohort_pace(task, members, limit_seconds=6.5)
+    assert found is not None
+    assert found.epoch_seconds == pytest.approx(1.0, abs=0.5)
+    assert found.begin_seconds == pytest.approx(4.0, abs=0.5)
+
+
+def test_an_epoch_that_is_not_waited_for_is_reckoned_from_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "Cohort", lambda task, jobs, worker: SimpleNamespace(epochs=lambda: iter([[]])))
+    found = cohort_pace(make_task(), jobs(tmp_path, [{"learning_rate": 0.01}] * 2), limit_seconds=-1.0)
+    assert found is not None
+    assert found.epoch_seconds > 0

@@ -62,10 +62,12 @@ def check(
 def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devices: str | None) -> None:
     from tuner.cli.course import course_notes
     from tuner.execute.devices import worker_places
+    from tuner.execute.free_memory import free_bytes
     from tuner.execute.preflight import plan, preflight
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import number_of
     from tuner.spec.model import SweepSpec
+    from tuner.sweep.forecast import forecast, memory_text
 
     assert isinstance(spec, SweepSpec)
     chosen = [d.strip() for d in devices.split(",")] if devices else []
@@ -89,12 +91,12 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
     if found.way:
         click.echo(f"trained {visible(found.way)}")
     planned = plan(spec, found.facts, num_workers=len(places))
-    if not found.facts.calibration:
-        estimate = "not estimated"
-    else:
-        estimate = f"est. {_duration(planned.seconds)} on {number_of(len(places), f'{places[0].device} worker')}"
     made = f"{number_of(planned.trials, 'trial')}: {number_of(planned.cohorts, 'cohort')}"
-    click.echo(f"plan: {made}, widest {planned.widest}, {estimate}")
+    on = number_of(len(places), f"{places[0].device} worker")
+    click.echo(f"plan: {made}, widest {planned.widest}, on {on}")
+    click.echo(f"time: {forecast(spec, found, planned).text if found.facts.calibration else 'not estimated'}")
+    if memory := memory_text(found, num_workers=len(places), free_bytes=free_bytes()):
+        click.echo(f"memory: {memory}")
     if found.epoch_seconds and not devices:
         click.echo(_pace(found.epoch_seconds, num_accelerators=len(places)))
     if not all(result.passed for result in found.checks):
@@ -155,7 +157,3 @@ def _dimension(dimension: object) -> str:
     known = HYPERPARAMETERS.get(dimension.name)
     course = f" [Ng: {known.course}]" if known is not None and known.course else ""
     return f"{dimension.name}: {values}{when} (default {dimension.default}){course}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from tuner.ranking import best_trial
-from tuner.records import FINALIST, Direction, EpochResult, TrialRecord
+from tuner.records import FINALIST, Direction, EpochResult, TrialRecord, TrialState
 from tuner.report.words.escape import visible, visible_lines
 from tuner.report.words.numbers import metric_text
 from tuner.spec.model import SweepSpec
@@ -66,41 +67,60 @@ class _Standing:
     """What both displays know: counts over all runs of the study, the best so far, this run's pace."""
 
     def __init__(self, spec: SweepSpec) -> None:
+        self._spec = spec
         self.total = spec.search.trials
         self.epochs = spec.training.epochs
         self.finalists = 0 if spec.finalists is None else spec.finalists.count * spec.finalists.seeds
         self.metric = spec.objective.metric
         self._direction = Direction.MAXIMIZE
-        self._ended: set[tuple[bool, int]] = set()
-        """Whether it is a finalist, and its number."""
+        self._ended: dict[bool, set[int]] = {False: set(), True: set()}
+        """The numbers of trials, and of finalists."""
+        self._epochs: dict[tuple[bool, int], int] = {}
+        """Of each, as far as it is known."""
+        self._trained = self._trained_here = 0
+        """Epochs, in all runs and in this one."""
+        self._num_complete = self._complete_epochs = 0
+        """Of this run: trials stop early by themselves, and so take less than was expected."""
         self.running: dict[int, TrialRecord] = {}
         self.best: TrialRecord | None = None
         self.confirming = False
         self._began = time.monotonic()
-        self._finished_here = 0
 
     def open(self, records: Sequence[TrialRecord], *, metric: str, direction: Direction) -> None:
         """Begin where earlier runs have ended."""
         self.metric, self._direction = metric, direction
-        self._ended |= {_key(record) for record in records if record.state.final}
         for record in records:
+            if record.state.final:
+                self._ended[_is_finalist(record)].add(record.number)
+            self._count(record, here=False)
             self.better(record)
 
     def update(self, records: Sequence[TrialRecord]) -> None:
         for record in records:
             self.running[record.number] = record
-            self._ended.discard(_key(record))  # a failed trial that is tried again
-            self.confirming = record.tier == FINALIST
+            self._ended[_is_finalist(record)].discard(record.number)  # a failed trial that is tried again
+            self._count(record)
+            self.confirming = _is_finalist(record)
 
     def end(self, record: TrialRecord) -> None:
         self.running.pop(record.number, None)
-        self._finished_here += 1
-        self._ended.add(_key(record))
+        self._count(record)
+        self._ended[_is_finalist(record)].add(record.number)
+        if record.state is TrialState.COMPLETE:
+            self._num_complete += 1
+            self._complete_epochs += record.epochs
+
+    def _count(self, record: TrialRecord, *, here: bool = True) -> None:
+        key = (_is_finalist(record), record.number)
+        more = max(0, record.epochs - self._epochs.get(key, 0))
+        self._epochs[key] = self._epochs.get(key, 0) + more
+        self._trained += more
+        self._trained_here += more * here
 
     @property
     def ended(self) -> int:
         """Trials, or while finalists are trained these, that have ended in any run."""
-        return sum(is_finalist == self.confirming for is_finalist, _ in self._ended)
+        return len(self._ended[self.confirming])
 
     @property
     def due(self) -> int:
@@ -117,15 +137,25 @@ class _Standing:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated from this run's pace; None before a trial has finished."""
-        if not self._finished_here:
+        """Estimated from this run's seconds for each epoch; None before a trial has been trained to its end."""
+        if not self._num_complete:
             return None
-        pace = (time.monotonic() - self._began) / self._finished_here
-        return pace * max(0, self.due - self.ended)
+        share = min(1.0, self._complete_epochs / (self._num_complete * self.epochs))
+        if self.confirming:
+            left = share * self.epochs * (self.due - self.ended)
+        else:
+            left = share * self._expected_epochs - self._trained
+        return (time.monotonic() - self._began) / max(1, self._trained_here) * max(0.0, left)
+
+    @cached_property
+    def _expected_epochs(self) -> int:
+        from tuner.sweep.forecast import expected_epochs  # late: not before the workers have begun to load
+
+        return expected_epochs(self._spec)
 
 
-def _key(record: TrialRecord) -> tuple[bool, int]:
-    return record.tier == FINALIST, record.number
+def _is_finalist(record: TrialRecord) -> bool:
+    return record.tier == FINALIST
 
 
 class _LineProgress(Watcher):

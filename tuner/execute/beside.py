@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import prod
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from tuner.execute.fork_server import fork_server
+from tuner.execute.free_memory import free_bytes
 from tuner.execute.helpers import helpers
 from tuner.paths import StudyPaths
 from tuner.records import Json
@@ -94,11 +94,9 @@ def room_for(data: Mapping[str, Json], *, streamed: bool) -> str:
     if streamed:
         return ""
     size = 4 * (int(data["num_train"]) + int(data["num_dev"])) * prod(data["input_shape"])
-    with suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable")))
-        if size > _MOST_SHARE * free:
-            return f"one more copy of the data takes {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
+    free = free_bytes()
+    if free is not None and size > _MOST_SHARE * free:
+        return f"one more copy of the data takes {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
     return ""
 
 

@@ -202,7 +202,8 @@ class Planner:
         examples = 3 * num_train + 2 * int(data["num_dev"])  # forward and backward, then evaluation
         flops = 2.0 * self.multiplications(values) * examples * self.folds
         epochs = max(p.job.to_epoch for p in cohort)
-        return epochs * (overhead + len(cohort) * flops / calibration["flops_per_second"])
+        estimated = epochs * (overhead + len(cohort) * flops / calibration["flops_per_second"])
+        return estimated * calibration.get("measured", 1.0)
 
     def num_parameters(self, values: Mapping[str, ParamValue]) -> int:
         """About the number of parameters of a trial's network."""

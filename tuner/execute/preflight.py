@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +55,13 @@ class Preflight:
     checks: tuple[_CheckResult, ...]
     way: str = ""
     """How the default configuration is trained, in words."""
+    start_seconds: float = 0.0
+    """Until its process was ready to load the data."""
+    load_seconds: float = 0.0
+    worker_bytes: int = 0
+    """What the data and some epochs added to the memory of a process."""
+    shared_bytes: int = 0
+    """What the process had taken before, which workers share."""
     epoch_seconds: Mapping[str, float] = field(default_factory=dict)
     """Of the default configuration, for each trial of a cohort as wide as usual: on an accelerator, and on a core."""
 
@@ -67,6 +75,8 @@ class Plan:
     widest: int
     seconds: float
     """Estimated, if every trial trains all its epochs."""
+    begin_seconds: float = 0.0
+    """For the beginnings of cohorts."""
 
 
 def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None) -> Preflight:
@@ -77,7 +87,7 @@ def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None) ->
         UserCodeError: the user's code cannot be imported or called.
         TunerError: the process died; the message says how.
     """
-    return run_apart(_rehearse, place, spec, place, gradients)
+    return run_apart(_rehearse, place, spec, place, gradients, time.monotonic())
 
 
 def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
@@ -92,32 +102,65 @@ def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
         for n in range(spec.search.trials)
     ]  # fmt: skip
     cohorts, seconds = Planner(spec, facts, num_workers=num_workers).whole_plan(jobs)
-    return Plan(len(jobs), len(cohorts), max(len(c.jobs) for c in cohorts), seconds)
+    begin = facts.calibration.get("begin_seconds", 0.0) * len(cohorts) / num_workers
+    return Plan(len(jobs), len(cohorts), max(len(c.jobs) for c in cohorts), seconds, begin)
 
 
-def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None) -> Preflight:
+def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began: float) -> Preflight:
+    import torch
+
+    from tuner.execute.memory import in_use
     from tuner.execute.training import facts_of, open_task
     from tuner.train.before.checks import baseline, run_checks
     from tuner.train.before.contract import check_contract
     from tuner.train.own.task import OwnTask
 
+    ready, cpu = time.monotonic(), torch.device("cpu")
+    before = in_use(cpu)
     task = open_task(spec, place)
+    start, load = max(0.0, ready - began), time.monotonic() - ready
     default = build_space(spec).default()
     if isinstance(task, OwnTask):
-        return _rehearse_own(task, default)
+        return replace(_rehearse_own(task, default), start_seconds=start, load_seconds=load)
     if spec.model.kind not in MODELS:
         check_contract(task)
     job = TrialJob(trial=0, params=default, seed=_PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
     checks = run_checks(task, job, gradients=gradients)
+    facts = facts_of(task)
+    if all(check.passed for check in checks):
+        facts = _paced(spec, task, job, facts)
     return Preflight(
-        facts=facts_of(task),
+        facts=facts,
         default=default,
         num_parameters=task.num_parameters(task.member(job)),
         baseline=baseline(task),
         checks=tuple(_CheckResult(c.name, c.passed, c.finding, c.advice) for c in checks),
         way=task.ways.told(task.member(job)),
         epoch_seconds=_epoch_seconds(spec, task, job),
+        start_seconds=start,
+        load_seconds=load,
+        worker_bytes=max(0, in_use(cpu) - before),
+        shared_bytes=before,
     )
+
+
+def _paced(spec: SweepSpec, task: Task, job: TrialJob, facts: TaskFacts) -> TaskFacts:
+    """The facts with how long an epoch of the default configuration takes, in a cohort as wide as usual."""
+    from tuner.train.before.pace import cohort_pace
+
+    planned = plan(spec, facts, num_workers=1)
+    width = max(1, round(planned.trials / planned.cohorts))
+    with tempfile.TemporaryDirectory(prefix="tuner-check-") as folder:
+        jobs = [
+            replace(job, trial=n, seed=n, to_epoch=spec.training.epochs, folder=f"{folder}/{n}") for n in range(width)
+        ]
+        pace = cohort_pace(task, jobs)
+    if pace is None:
+        return facts
+    planner = Planner(spec, facts, num_workers=1)
+    estimated = planner.seconds([planner.describe(replace(each, to_epoch=1)) for each in jobs])
+    measured = {"measured": pace.epoch_seconds / estimated, "begin_seconds": pace.begin_seconds}
+    return replace(facts, calibration={**facts.calibration, **measured})
 
 
 def _epoch_seconds(spec: SweepSpec, task: Task, job: TrialJob) -> dict[str, float]:

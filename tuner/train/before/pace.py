@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from tuner.records import TrialJob
+from tuner.records import EpochsFinished, TrialFailed, TrialJob
 from tuner.train.device.gpus import wait_for
+from tuner.train.loop.cohort import Cohort
 from tuner.train.loop.slices import first_epoch
 from tuner.train.programs.modules.vmapped import RECORD_AFTER_RUNS
 from tuner.train.task import Task
@@ -39,3 +41,45 @@ def trial_epoch_seconds(task: Task, jobs: Sequence[TrialJob]) -> float | None:
     began = time.perf_counter()
     task.evaluate(program)
     return (taken / count * steps + time.perf_counter() - began) / len(jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class CohortPace:
+    """How long a cohort takes."""
+
+    epoch_seconds: float
+    """Of an epoch of all its trials, with its evaluation and whatever else there is at its end."""
+    begin_seconds: float
+    """Beyond the epochs, until the first one has ended: the program is made, and its steps are recorded."""
+
+
+_LIMIT_SECONDS = 2.0
+"""So long is trained; a longer epoch is reckoned from its steps."""
+_LONGEST_SECONDS = 60.0
+"""So long is waited for an epoch of which no single step can be trained."""
+
+
+def cohort_pace(task: Task, jobs: Sequence[TrialJob], *, limit_seconds: float = _LIMIT_SECONDS) -> CohortPace | None:
+    """Train these jobs together for a while, and see how long an epoch takes; None if one fails, or takes too long."""
+    began = time.perf_counter()
+    ends: list[tuple[float, int]] = []
+    for events in Cohort(task, jobs, worker="check").epochs():
+        seconds = time.perf_counter() - began
+        if any(isinstance(event, TrialFailed) for event in events):
+            return None
+        told = [e.results[-1].epoch for e in events if isinstance(e, EpochsFinished)]
+        ends += [(seconds, max(told))] if told else []
+        if seconds > limit_seconds:
+            break
+    if not ends:
+        return _pace_of_steps(task, jobs, limit_seconds=limit_seconds)
+    (first, epochs_then), (last, epochs) = ends[0], ends[-1]
+    each = (last - first) / (epochs - epochs_then) if epochs > epochs_then else first / epochs
+    return CohortPace(each, max(0.0, first - each * epochs_then))
+
+
+def _pace_of_steps(task: Task, jobs: Sequence[TrialJob], *, limit_seconds: float) -> CohortPace | None:
+    each = trial_epoch_seconds(task, jobs)
+    if each is not None:
+        return CohortPace(each * len(jobs), limit_seconds)
+    return cohort_pace(task, jobs, limit_seconds=_LONGEST_SECONDS) if limit_seconds < _LONGEST_SECONDS else None

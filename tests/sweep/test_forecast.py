@@ -1,0 +1,102 @@
+"""What a sweep will take, from what was measured: table by table, and never nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuner.execute.facts import TaskFacts
+from tuner.execute.free_memory import free_bytes
+from tuner.execute.preflight import Plan, Preflight
+from tuner.records import Direction
+from tuner.spec.model import DataSpec, FinalistsSpec, SearchSpec, StopSpec, SweepSpec, TrainingSpec
+from tuner.sweep.forecast import expected_epochs, forecast, memory_text, shown_seconds
+
+
+def sweep(*, epochs: int = 20, finalists: FinalistsSpec | None = None, **search: Any) -> SweepSpec:
+    return SweepSpec(
+        study="s",
+        data=DataSpec(source="d"),
+        training=TrainingSpec(epochs=epochs),
+        search=SearchSpec(**{"trials": 10, "strategy": "random", **search}),
+        finalists=finalists,
+    )
+
+
+FACTS = TaskFacts(metric="accuracy", direction=Direction.MAXIMIZE, data={}, device="cpu", calibration={})
+FOUND = Preflight(
+    facts=FACTS, default={}, num_parameters=1, baseline=0.1, checks=(), start_seconds=2.0, load_seconds=0.25,
+    worker_bytes=500_000_000, shared_bytes=400_000_000,
+)  # fmt: skip
+PLAN = Plan(trials=10, cohorts=4, widest=3, seconds=30.0, begin_seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("load", "seconds", "said"),
+    [
+        (0.25, 30.0, "about 41 s: start 2 s, loading under 1 s, training of 200 epochs 31 s, report 8 s"),
+        (90.0, 30.0, "about 2 min: start 2 s, loading 90 s, training of 200 epochs 31 s, report 8 s"),
+        (0.0, 0.0, "about 11 s: start 2 s, loading under 1 s, training of 200 epochs 1 s, report 8 s"),
+        (0.0, 36000.0, "about 10.0 h: start 2 s, loading under 1 s, training of 200 epochs 10.0 h, report 8 s"),
+    ],
+)
+def test_the_parts_are_said_and_add_up(load: float, seconds: float, said: str) -> None:
+    found = forecast(sweep(), replace(FOUND, load_seconds=load), replace(PLAN, seconds=seconds))
+    assert found.text == said
+
+
+def test_half_of_the_epochs_take_half_of_the_time() -> None:
+    whole, half = (forecast(sweep(stop=StopSpec(epochs=epochs)), FOUND, PLAN) for epochs in (200, 100))
+    assert whole.training - half.training == pytest.approx(15.0)
+    assert half.epochs == 100
+
+
+def test_no_sweep_takes_no_time() -> None:
+    assert shown_seconds(0.0) == "under 1 s"
+    nothing = replace(FOUND, start_seconds=0.0, load_seconds=0.0)
+    assert forecast(sweep(), nothing, replace(PLAN, seconds=0.0, begin_seconds=0.0)).text.startswith("about under 1 s")
+
+
+def test_epochs_of_finalists_count_and_those_that_pausing_spares_do_not() -> None:
+    assert expected_epochs(sweep()) == 200
+    assert expected_epochs(sweep(finalists=FinalistsSpec(count=3, seeds=2))) == 200 + 6 * 20
+    assert expected_epochs(sweep(trials=2, finalists=FinalistsSpec(count=3, seeds=2))) == 40 + 4 * 20
+    for search in ({"strategy": "priority"}, {"pruner": "asha"}, {"strategy": "tpe", "pruner": "hyperband"}):
+        assert 40 < expected_epochs(sweep(trials=24, **search)) < 24 * 20
+
+
+@pytest.mark.slow
+def test_a_long_search_is_played_through_in_part() -> None:
+    short, long = (expected_epochs(sweep(trials=trials, pruner="median")) for trials in (200, 2000))
+    assert long == 10 * short
+
+
+@pytest.mark.parametrize(
+    ("workers", "free", "said"),
+    [
+        (1, 12_000_000_000, "needs about 1.2 GB with 1 worker, 12.0 GB are free"),
+        (4, 12_000_000_000, "needs about 2.7 GB with 4 workers, 12.0 GB are free"),
+        (4, None, "needs about 2.7 GB with 4 workers"),
+        (4, 2_000_000_000, "needs about 2.7 GB with 4 workers, 2.0 GB are free: too little; --workers 1, a smaller "
+                           "batch_size, or data.stream take less"),
+    ],
+)  # fmt: skip
+def test_memory_is_that_of_all_processes(workers: int, free: int | None, said: str) -> None:
+    assert memory_text(FOUND, num_workers=workers, free_bytes=free) == said
+    assert memory_text(replace(FOUND, shared_bytes=0), num_workers=workers, free_bytes=free) == ""
+
+
+def test_what_is_free_is_what_the_machine_and_the_group_allow(tmp_path: Path) -> None:
+    meminfo, group = tmp_path / "meminfo", tmp_path / "group"
+    assert free_bytes(meminfo=meminfo, cgroup=group) is None
+    meminfo.write_text("MemTotal: 9000 kB\nMemAvailable: 4000 kB\n")
+    assert free_bytes(meminfo=meminfo, cgroup=group) == 4_096_000
+    group.mkdir()
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.current").write_text("1000000\n")
+    assert free_bytes(meminfo=meminfo, cgroup=group) == 4_096_000
+    (group / "memory.max").write_text("3000000\n")
+    assert free_bytes(meminfo=meminfo, cgroup=group) == 2_000_000

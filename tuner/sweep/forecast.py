@@ -1,0 +1,135 @@
+"""How long a sweep will take and what memory it needs, from what a rehearsal has measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.execute.preflight import Plan, Preflight
+from tuner.execute.scripted import ScriptedExecutor
+from tuner.records import Direction, Params
+from tuner.search.registry import open_strategy
+from tuner.spec.defaults import build_space
+from tuner.spec.model import SweepSpec
+from tuner.spec.space import Space
+from tuner.store.memory import MemoryStore
+from tuner.sweep.loop import Sweep
+from tuner.sweep.stop import StopRequest
+from tuner.sweep.watcher import Watcher
+
+_TRIAL_SECONDS = 0.006
+"""Of the coordinator, for each trial: to decide, to store and to tell (`benchmarks/scale.py`)."""
+_REPORT_TRIAL_SECONDS = 0.003
+"""Of the reports, for each trial."""
+_REPORT_STARTS = 4.0
+"""What reports take at least, in starts of a worker, by which the machine's pace at importing and drawing is known."""
+_COORDINATOR_BYTES = 2**28
+_MOST_PLAYED = 200
+"""Trials of a search that is played through to see how many epochs it trains."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """Seconds of a sweep by the clock, part by part."""
+
+    start: float
+    load: float
+    training: float
+    report: float
+    epochs: int
+    """Of all trials and finalists, as far as trials are not stopped early by themselves."""
+
+    @property
+    def seconds(self) -> float:
+        return self.start + self.load + self.training + self.report
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        parts = {"start": self.start, "loading": self.load, f"training of {self.epochs:,} epochs": self.training,
+                 "report": self.report}  # fmt: skip
+        return f"about {shown_seconds(self.seconds)}: " + ", ".join(f"{k} {shown_seconds(v)}" for k, v in parts.items())
+
+
+def forecast(spec: SweepSpec, found: Preflight, planned: Plan) -> Forecast:
+    """How long the sweep will take.
+
+    Args:
+        spec: The sweep file.
+        found: What was measured.
+        planned: Its trials on all workers, if each trained all its epochs.
+    """
+    epochs = expected_epochs(spec)
+    share = epochs / (planned.trials * spec.training.epochs)
+    return Forecast(
+        start=found.start_seconds,
+        load=found.load_seconds,
+        training=planned.seconds * share + planned.begin_seconds + _TRIAL_SECONDS * planned.trials,
+        report=_REPORT_STARTS * found.start_seconds + _REPORT_TRIAL_SECONDS * planned.trials,
+        epochs=epochs,
+    )
+
+
+def expected_epochs(spec: SweepSpec) -> int:
+    """How many epochs the search and its finalists train, if no trial is stopped early by itself.
+
+    A search that pauses or gives up trials is played through, against a made-up course of training.
+    """
+    search, epochs = spec.search, spec.training.epochs
+    finalists = 0 if spec.finalists is None else min(spec.finalists.count, search.trials) * spec.finalists.seeds
+    pauses = search.pruner not in (None, "none") or (search.strategy == "priority" and search.pruner is None)
+    trained = _played(spec) if pauses else search.trials * epochs
+    if search.stop is not None and search.stop.epochs is not None:
+        trained = min(trained, search.stop.epochs)
+    return trained + finalists * epochs
+
+
+def _played(spec: SweepSpec) -> int:
+    """Epochs of the search, the later trials of a long one being like those before."""
+    trials = min(spec.search.trials, _MOST_PLAYED)
+    strategy = (
+        spec.search.strategy if spec.search.strategy == "priority" else "random"
+    )  # of samplers, the pruner counts
+    changes = {"trials": trials, "strategy": strategy, "stop": None, "start": (), "warm_start": None}
+    played = spec.model_copy(update={"search": spec.search.model_copy(update=changes), "constraints": ()})
+    space = build_space(spec)
+    store = MemoryStore()
+    Sweep(
+        open_strategy(played, space, Direction.MAXIMIZE),
+        store,
+        ScriptedExecutor(lambda p, epoch: _course(p, epoch, space, spec.training.epochs), epochs=spec.training.epochs),
+        folders=lambda number: Path(f"{number}"),
+        limits=spec.limits,
+        watcher=Watcher(),
+        stop=StopRequest(),
+    ).run()
+    return round(sum(record.epochs for record in store.records()) * spec.search.trials / trials)
+
+
+def _course(params: Params, epoch: int, space: Space, epochs: int) -> float:
+    """An accuracy that is best in the middle of the space, and comes near its end in a third of the epochs."""
+    units = [unit for unit in space.to_units(params) if unit == unit]
+    away = sum((unit - 0.5) ** 2 for unit in units) / max(1, len(units))
+    return float((0.95 - away) * (1 - 0.6 ** (1 + 12 * epoch / epochs)))
+
+
+def memory_text(found: Preflight, *, num_workers: int, free_bytes: int | None) -> str:
+    """What memory the sweep needs, and what there is; empty where nothing was measured."""
+    if not found.shared_bytes:
+        return ""
+    needed = _COORDINATOR_BYTES + found.shared_bytes + num_workers * found.worker_bytes
+    workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
+    free = "" if free_bytes is None else f", {free_bytes / 1e9:.1f} GB are free"
+    text = f"needs about {needed / 1e9:.1f} GB with {workers}{free}"
+    if free_bytes is not None and needed > free_bytes:
+        text += ": too little; --workers 1, a smaller batch_size, or data.stream take less"
+    return text
+
+
+def shown_seconds(seconds: float) -> str:
+    """A duration in words, never zero."""
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
