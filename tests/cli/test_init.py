@@ -97,3 +97,18 @@ def test_names_of_any_kind_stay_in_their_line(folder: Path) -> None:
     Path("odd.csv").write_text(",".join(names) + "\n" + rows)
     assert call("o.yaml", "--data", "odd.csv", "--target", "it's # x").exception is None
     assert read_sweep(Path("o.yaml")).spec.data.target == "it's # x"
+
+
+@pytest.mark.parametrize(
+    ("names", "likeliest"),
+    [
+        (["letter", "x1", "x2"], "letter"),  # the only one of texts
+        (["x1", "price", "x2"], "price"),  # called as targets are
+        (["x1", "x2", "class"], "class"),
+    ],
+)
+def test_the_likeliest_target_is_not_always_the_last_column(names: list[str], likeliest: str, folder: Path) -> None:
+    rows = "".join(f"{'uvw'[i % 3]},{i * 7 % 100}.5,{i % 4}\n" for i in range(60))
+    Path("t.csv").write_text(",".join(names) + "\n" + rows)
+    assert call("t.yaml", "--data", "t.csv").exception is None
+    assert read_sweep(Path("t.yaml")).spec.data.target == likeliest

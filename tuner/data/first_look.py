@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,15 @@ def look_at(source: str, *, root: Path, target: str | None = None) -> TableFound
         raise DataError(
             f"{path.name}: no column of it can be predicted; there are {', '.join(map(str, frame.columns))}"
         )
-    chosen = target or _likely(list(usable))
+    texts = {name for name in usable if not pd.api.types.is_numeric_dtype(frame[name])}
+    ranked = _by_likelihood(list(usable), texts)
+    chosen = target or ranked[0]
     metric, why = _metric(usable[chosen])
     return TableFound(
         rows=len(frame),
         is_part=is_part,
         target=ColumnFound(chosen, _as_said(usable[chosen])),
-        others=tuple(ColumnFound(name, _as_said(targets)) for name, targets in usable.items() if name != chosen),
+        others=tuple(ColumnFound(name, _as_said(usable[name])) for name in ranked if name != chosen),
         ignored=tuple(
             ColumnFound(name, why) for name, (why, is_input) in found.items() if not is_input and why != _DATE
         ),
@@ -123,9 +125,13 @@ def _as_target(frame: pd.DataFrame, name: str) -> Targets | None:
         return None
 
 
-def _likely(names: list[str]) -> str:
-    """The column that is called as targets are; else the last."""
-    return next((name for name in reversed(names) if _USUAL_TARGETS.fullmatch(name)), names[-1])
+def _by_likelihood(names: Sequence[str], texts: Collection[str]) -> list[str]:
+    """Columns called as targets are; the one of texts, where all others are numbers; the last one; the others."""
+    usual = [name for name in reversed(names) if _USUAL_TARGETS.fullmatch(name)]
+    lone = [name for name in names if name in texts] if len(texts) == 1 else []
+    last_to_first = list(reversed(names))
+    of_texts = [name for name in last_to_first if name in texts]
+    return list(dict.fromkeys([*usual, *lone, last_to_first[0], *of_texts, *last_to_first]))
 
 
 def _as_said(targets: Targets) -> str:

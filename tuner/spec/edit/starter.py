@@ -78,7 +78,7 @@ class TableFound:
     """Whether these are the first rows of more."""
     target: ColumnFound
     others: tuple[ColumnFound, ...]
-    """That could be predicted instead."""
+    """That could be predicted instead, the likeliest first."""
     ignored: tuple[ColumnFound, ...]
     """That are no inputs, with the reason."""
     dates: tuple[str, ...]
@@ -118,7 +118,7 @@ def starter_text(*, file: str, study: str, source: str, model: str, found: Table
 def _column_lines(found: TableFound) -> Iterator[str]:
     also = "; could be predicted, too:" if found.others else ""
     yield _line(f"  target: {_scalar(found.target.name)}", f"{found.target.said}{also}")
-    for other in found.others[-_MOST_CANDIDATES:]:
+    for other in found.others[:_MOST_CANDIDATES]:
         yield _line(f"  # target: {_scalar(other.name)}", other.said)
     if len(found.others) > _MOST_CANDIDATES:
         yield f"  # ... and {len(found.others) - _MOST_CANDIDATES} more columns\n"
