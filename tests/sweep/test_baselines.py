@@ -116,7 +116,7 @@ def test_the_end_of_a_run_waits_a_while_and_no_longer(
     one.conclude(StopRequest())
     one.close()
     assert said[0].startswith("waiting for baselines (guess), for ")
-    assert said[1:] == ["baselines guess were not done in time; the next run trains them"]
+    assert said[1:] == ["not done in time: baseline guess; the next run trains what is missing"]
 
 
 def test_a_run_that_is_asked_to_stop_waits_for_none(process: type[FakeProcess]) -> None:

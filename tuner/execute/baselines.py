@@ -68,7 +68,11 @@ def _give_way(niceness: int) -> None:
 
 def _open(spec: SweepSpec, paths: StudyPaths, known: Mapping[str, Json]) -> Task:
     torch.set_num_threads(1)
-    return Task(spec, load_training_data(spec, kept_in=paths.tables, known=known), torch.device("cpu"))
+    return Task(
+        spec,
+        load_training_data(spec, kept_in=paths.tables, prepared_in=paths.prepared, known=known),
+        torch.device("cpu"),
+    )
 
 
 def _trained(name: BaselineName, task: Task, paths: StudyPaths) -> dict[str, Json]:

@@ -21,7 +21,7 @@ from tuner.sweep.watcher import Watcher
 
 _WAIT_SHARE = 0.5
 """Of the time that the run took: so long it waits at its end for baselines that are under way."""
-_LEAST_WAIT_SECONDS = 10.0
+_LEAST_WAIT_SECONDS = 20.0
 _MOST_WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 
@@ -77,7 +77,8 @@ class Baselines(Watcher):
             while self._missing and self._is_at_work() and not stop.requested and time.monotonic() < deadline:
                 self._take_in(_LOOK_SECONDS)
         if self._missing and not stop.requested:
-            self._say(f"baselines {', '.join(self._missing)} were not done in time; the next run trains them")
+            which = f"baseline{'s' * (len(self._missing) > 1)} {', '.join(self._missing)}"
+            self._say(f"not done in time: {which}; the next run trains what is missing")
 
     def close(self) -> None:
         if self._process is not None:
