@@ -62,6 +62,11 @@ def prepared_data(results: Path) -> Path:
     return results / ".data"
 
 
+def samples_beside(predictions: Path) -> Path:
+    """Where lies what a metric of the user's makes of predictions: NPY, first of them all, then of resamples."""
+    return predictions.with_suffix(".samples.npy")
+
+
 def is_url(path: str) -> bool:
     """Whether this names something on a server, which as a path would be a folder called `s3:`."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path) is not None
@@ -119,6 +124,11 @@ class TrialPaths:
         return self.folder / "predictions.npy"
 
     @property
+    def samples(self) -> Path:
+        """A metric of the user's on resamples of the dev set; see `samples_beside`."""
+        return samples_beside(self.predictions)
+
+    @property
     def log(self) -> Path:
         """What the trial printed, and the traceback that ended it."""
         return self.folder / "log.txt"
@@ -127,7 +137,16 @@ class TrialPaths:
     def places(self) -> tuple[Path, ...]:
         """All that is written for the trial."""
         checkpoints = (self.checkpoint, self.previous_checkpoint, self.new_checkpoint, self.own_checkpoint)
-        return (*checkpoints, self.progress, self.report, self.curve, self.weights, self.predictions, self.log)
+        return (
+            *checkpoints,
+            self.progress,
+            self.report,
+            self.curve,
+            self.weights,
+            self.predictions,
+            self.samples,
+            self.log,
+        )
 
 
 @dataclass(frozen=True, slots=True)

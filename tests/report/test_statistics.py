@@ -286,3 +286,25 @@ def test_the_noise_of_the_best_is_not_that_of_trials_which_lie_clearly_below_the
     assert own_noise(values, samples) == pytest.approx(sd, rel=0.05)
     near = np.array([0.9] * 10 + [0.9 - 3.5 * sd] * 10)
     assert own_noise(near, samples) > 2 * sd
+
+
+def test_a_metric_of_the_users_has_intervals_and_ties_from_what_training_resampled(tmp_path: Path) -> None:
+    simulated = simulate(trials=6, seed=3)
+    study = replace(simulated.study, metric="top_two")
+    paths = StudyPaths(tmp_path / "s")
+    simulated.write_files(paths)
+    assert study_statistics(study, paths).basis == "none"
+    draw = np.random.default_rng(0).integers(len(simulated.targets), size=(60, len(simulated.targets)))
+    for number, record in enumerate(study.records):
+        right = (simulated.predictions[number].argmax(axis=1) == simulated.targets).astype(float)
+        samples = right[draw[: 60 - number]].mean(axis=1)  # of some there was more time
+        np.save(paths.trial(number).samples, np.array([right.mean(), *samples]))
+        assert record.value == pytest.approx(right.mean())
+    own, usual = study_statistics(study, paths), study_statistics(simulated.study, paths)
+    assert own.basis == "paired"
+    assert own.best is not None
+    assert own.best.number in own.ties
+    half = own.intervals[own.best.number].half_width
+    assert half == pytest.approx(usual.intervals[own.best.number].half_width, rel=0.5)
+    np.save(paths.trial(own.best.number).samples, np.zeros(61))  # not of this value
+    assert own.best.number not in (study_statistics(study, paths).scores or own.scores).trials  # type: ignore[union-attr]

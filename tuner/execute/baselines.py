@@ -23,10 +23,11 @@ from tuner.data.load import load_training_data
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.signals import leave_to_coordinator
 from tuner.execute.training import write_array
-from tuner.paths import StudyPaths
+from tuner.paths import StudyPaths, samples_beside
 from tuner.records import Json
 from tuner.spec.known.baselines import BaselineName
 from tuner.spec.model import SweepSpec
+from tuner.train.loop.artefacts import write_samples
 from tuner.train.program import copied_chunks
 from tuner.train.task import Task
 
@@ -84,6 +85,8 @@ def _trained(name: BaselineName, task: Task, paths: StudyPaths) -> dict[str, Jso
             outputs = fitted.on_dev()
             scores = task.dev_scores(outputs)
         write_array(task.predictions(outputs), paths.baseline(name))
+        if (samples := task.resampled_metric(outputs)) is not None:
+            write_samples(samples, samples_beside(paths.baseline(name)))
     except Exception as error:
         return {"failed": _line(error)}
     value, loss = (float(np.mean([getattr(s, of) for s in scores])) for of in ("metric", "loss"))

@@ -14,7 +14,7 @@ from tuner.report.analysis import Analysis
 from tuner.report.certainty.against_dev import against_dev
 from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
-from tuner.report.facts import fold_scores, sparsity_in_words
+from tuner.report.facts import fold_scores, sparsity_in_words, sweep_value
 from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
 from tuner.report.worth import baselines_in_words, baselines_on_test
 from tuner.store.standing import state_of, what_is_left
@@ -200,7 +200,9 @@ def _certainty(analysis: Analysis) -> Iterator[str]:
             f"the smallest network within one standard error of it is {which}."
         )
     elif statistics.best is not None and statistics.basis == "none" and len(statistics.ranked) > 1:
-        yield "How many trials tie with the best is not known: there are no dev predictions."
+        own = ":" in str(sweep_value(study, "objective", "metric"))  # a function of the user's
+        why = f"{study.metric} was not computed on resamples" if own else "there are no dev predictions"
+        yield f"How many trials tie with the best is not known: {why}."
     if statistics.rests_on_few is not None:
         few, dev = statistics.rests_on_few
         yield (

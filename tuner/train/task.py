@@ -10,6 +10,7 @@ from functools import cached_property, partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tuner.data.dataset import Split, TrainingData
@@ -30,6 +31,7 @@ from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
 from tuner.train.measure.metrics import Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.measure.portions import EVALUATION_ROWS
+from tuner.train.measure.resampled import resampled
 from tuner.train.program import Member, Problem, Program, copied_chunks
 from tuner.train.programs.folded import FoldedProgram, FoldScores, fold_orders
 from tuner.train.programs.user_parts import UserEvaluation, load_user_parts, try_parts
@@ -253,6 +255,12 @@ class Task:
         if self._fold_scores is not None:
             return self._fold_scores.of_dev_outputs(outputs)
         return [self.score_dev(outputs.unsqueeze(0))]
+
+    def resampled_metric(self, outputs: Tensor) -> NDArray[np.float64] | None:
+        """A metric of the user's on resamples of the dev set; None for tuner's own, which reports can resample."""
+        if self.parts.metric is None or self.folds:
+            return None
+        return resampled(self.parts.metric_of, outputs.detach().float(), self.data.dev.targets)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Outputs as a reader wants them: probabilities of the classes or labels, or targets in their own units."""

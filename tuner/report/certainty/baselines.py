@@ -16,7 +16,6 @@ from tuner.records import Json, TrialRecord
 from tuner.report.certainty.choice import stored_tests
 from tuner.report.certainty.dev_scores import DevScores, load_array, scores_of
 from tuner.spec.known.baselines import BASELINES
-from tuner.spec.known.metrics import METRICS
 from tuner.store.facts import BASELINES_KEY
 from tuner.store.study_data import StudyData
 
@@ -116,7 +115,7 @@ def _beside(
         )
         for name, facts in known.items()
     ]  # fmt: skip
-    if not plain or place is None or targets is None or len(targets) < 2 or study.metric not in METRICS:
+    if not plain or place is None or targets is None or len(targets) < 2:
         return tuple(plain)
     candidates = [(number, one.value, place(one.name)) for number, one in enumerate(plain)]
     if own is not None and own[0] is not None:

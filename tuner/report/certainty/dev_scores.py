@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.diagnose.intervals import Interval, auroc_interval, wilson_interval
-from tuner.paths import StudyPaths, TrialPaths
+from tuner.paths import StudyPaths, TrialPaths, samples_beside
 from tuner.records import Direction, TrialRecord
 from tuner.report.certainty.resampling import (
     Array,
@@ -27,6 +27,9 @@ _WORK = 400_000_000
 """Bound of resamples x examples x trials: about two seconds."""
 _MAX_RESAMPLES = 1000
 _MIN_RESAMPLES = 200
+_ROUNDING = 1e-4
+_MOST_UNKNOWN = 0.2
+"""Of the resamples, on which the user's metric is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def load_dev_scores(
         None if there are no dev targets, no usable predictions, or if the metric is not known here.
     """
     targets = load_array(paths.dev_targets)
-    if metric not in METRICS or targets is None or len(targets) < 2:
+    if targets is None or len(targets) < 2:
         return None
     fitting = max(10, _WORK // (_MIN_RESAMPLES * len(targets)))
     place = place or paths.trial
@@ -92,7 +95,7 @@ def scores_of(
 
     Args:
         candidates: Of each a number by which it is known, its metric, and where its predictions lie; best first.
-        metric: One of `METRICS`.
+        metric: One of `METRICS`, or the user's, of which what training has resampled is taken.
         targets: What was to be predicted.
     """
     resamples = int(np.clip(_WORK // (len(targets) * max(1, len(candidates))), _MIN_RESAMPLES, _MAX_RESAMPLES))
@@ -100,12 +103,16 @@ def scores_of(
     found: list[tuple[int, float, Path]] = []
     columns: list[Array] = []
     for number, value, path in candidates:
-        column = _resampled(value, path, metric, targets, weights)
+        column = (
+            _resampled(value, path, metric, targets, weights) if metric in METRICS else _stored_samples(value, path)
+        )
         if column is not None:
             found.append((number, value, path))
             columns.append(column)
     if not found:
         return None
+    shortest = min(map(len, columns))  # of a metric of the user's there are as many as there was time for
+    columns = [column[:shortest] for column in columns]
     values = np.array([value for _, value, _ in found], dtype=np.float64)
     numbers, samples = tuple(number for number, _, _ in found), np.stack(columns, axis=1)
     counts = (
@@ -142,6 +149,17 @@ def _resampled(value: float, path: Path, metric: str, targets: NDArray[np.generi
     is_error = METRICS[metric].direction is Direction.MINIMIZE
     in_its_units: Array = rest * (value / own) if is_error and own > 0 else rest - own + value
     return in_its_units
+
+
+def _stored_samples(value: float, path: Path) -> Array | None:
+    """The user's metric on resamples, the same ones for each trial; None where there are none, or not of this value."""
+    samples = load_array(samples_beside(path))
+    if samples is None or samples.ndim != 1 or len(samples) < 2 or not np.isfinite(samples[0].astype(np.float64)):
+        return None
+    values = samples.astype(np.float64)
+    if abs(values[0] - value) > _ROUNDING * max(1.0, abs(value)) or np.isnan(values).mean() > _MOST_UNKNOWN:
+        return None
+    return np.asarray(np.where(np.isnan(values), np.nanmedian(values), values)[1:])
 
 
 def load_array(path: Path) -> NDArray[np.generic] | None:

@@ -75,7 +75,8 @@ def bootstrap_interval(metric: str, value: float, samples: Array, num_examples: 
     The scale (log-odds for shares, the log of the error for others) makes the spread even; measured in simulation,
     that covers better than the percentile interval does on a few hundred examples.
     """
-    there, back = _scale_of(known.METRICS[metric], samples)
+    plain = (np.asarray, np.asarray)  # for a metric of the user's
+    there, back = _scale_of(known.METRICS[metric], samples) if metric in known.METRICS else plain
     # The bootstrap's spread is too small by this factor, and known from as many examples only.
     spread = there(samples).std() * math.sqrt(num_examples / (num_examples - 1))
     half = float(stdtrit(num_examples - 1, (1 + CONFIDENCE) / 2) * spread)

@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tuner.errors import StorageError
@@ -74,6 +75,12 @@ def write_weights(paths: TrialPaths, weights: Mapping[str, Tensor]) -> None:
     """A state dict; load it with `torch.load(path, weights_only=True)`."""
     with replacing(paths.weights) as path:
         save_weights(weights, path)
+
+
+def write_samples(samples: NDArray[np.float64], to: Path) -> None:
+    """A metric on resamples of the dev set, as NPY."""
+    with replacing(to) as path, path.open("wb") as file:
+        np.save(file, samples)
 
 
 def write_predictions(paths: TrialPaths, predictions: Tensor) -> None:

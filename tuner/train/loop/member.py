@@ -14,7 +14,7 @@ from tuner.faults import fault_point
 from tuner.models.unpacked import MARK
 from tuner.paths import TrialPaths
 from tuner.records import TRAIN_DEV_METRIC, EpochResult, Json, TrialJob
-from tuner.train.loop.artefacts import write_curve, write_predictions, write_weights
+from tuner.train.loop.artefacts import write_curve, write_predictions, write_samples, write_weights
 from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.loop.course import Course
 from tuner.train.loop.early_stopping import kept_of
@@ -184,6 +184,8 @@ class Run(Course):
         weights = program.best_weights(row)
         write_weights(self.paths, weights)
         write_predictions(self.paths, self.task.predictions(self.kept_outputs))
+        if (samples := self.task.resampled_metric(self.kept_outputs)) is not None:
+            write_samples(samples, self.paths.samples)
         fault_point("weights_written")
         found = sparsity(weights, self.task.info) if self.member.settings.l1 else {}
         if self.task.folds:
