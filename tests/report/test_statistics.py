@@ -306,5 +306,9 @@ def test_a_metric_of_the_users_has_intervals_and_ties_from_what_training_resampl
     assert own.best.number in own.ties
     half = own.intervals[own.best.number].half_width
     assert half == pytest.approx(usual.intervals[own.best.number].half_width, rel=0.5)
-    np.save(paths.trial(own.best.number).samples, np.zeros(61))  # not of this value
-    assert own.best.number not in (study_statistics(study, paths).scores or own.scores).trials  # type: ignore[union-attr]
+    for useless in (np.zeros(61), np.full(61, own.best.value)):  # not of this value; without a mistake in any resample
+        np.save(paths.trial(own.best.number).samples, useless)
+        without = study_statistics(study, paths)
+        assert without.basis == "none"
+        assert without.scores is not None
+        assert own.best.number not in without.scores.trials

@@ -201,7 +201,7 @@ def _certainty(analysis: Analysis) -> Iterator[str]:
         )
     elif statistics.best is not None and statistics.basis == "none" and len(statistics.ranked) > 1:
         own = ":" in str(sweep_value(study, "objective", "metric"))  # a function of the user's
-        why = f"{study.metric} was not computed on resamples" if own else "there are no dev predictions"
+        why = f"{study.metric} tells nothing on resamples of the dev set" if own else "there are no dev predictions"
         yield f"How many trials tie with the best is not known: {why}."
     if statistics.rests_on_few is not None:
         few, dev = statistics.rests_on_few

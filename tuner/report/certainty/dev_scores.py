@@ -152,14 +152,16 @@ def _resampled(value: float, path: Path, metric: str, targets: NDArray[np.generi
 
 
 def _stored_samples(value: float, path: Path) -> Array | None:
-    """The user's metric on resamples, the same ones for each trial; None where there are none, or not of this value."""
+    """The user's metric on resamples, the same ones for each trial; None where they tell nothing."""
     samples = load_array(samples_beside(path))
     if samples is None or samples.ndim != 1 or len(samples) < 2 or not np.isfinite(samples[0].astype(np.float64)):
         return None
     values = samples.astype(np.float64)
     if abs(values[0] - value) > _ROUNDING * max(1.0, abs(value)) or np.isnan(values).mean() > _MOST_UNKNOWN:
         return None
-    return np.asarray(np.where(np.isnan(values), np.nanmedian(values), values)[1:])
+    filled: Array = np.where(np.isnan(values), np.nanmedian(values), values)[1:]
+    # Without a mistake in any resample nothing is known of the noise: of tuner's metrics their own intervals help then.
+    return filled if np.ptp(filled) > 0 else None
 
 
 def load_array(path: Path) -> NDArray[np.generic] | None:
