@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest -n auto
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep quick test deep exactness mutants soak check lint types bench gpu docs clean
+.PHONY: help install sweep course quick test deep exactness mutants soak check lint types bench gpu docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 sweep: install  ## Run sweeps/digits.yaml (or continue it) and print the ranked table
 	@$(BIN)/tuner run sweeps/digits.yaml
+
+course: install  ## Run the lessons of Andrew Ng's course, a sweep or a few each (LESSONS="momentum dropout": these alone)
+	@$(BIN)/python examples/course.py $(LESSONS)
 
 quick: install  ## Run the tests that take about a tenth of a second at most: what one runs while writing
 	$(PYTEST) -n logical -q -m "not slow and not deep and not gpu"

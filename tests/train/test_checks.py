@@ -20,6 +20,7 @@ from tuner.train.before.checks import (
     check_gradients,
     check_initial_loss,
     check_initial_weights,
+    check_last_batch,
     check_outputs,
     check_overfits,
     check_scales,
@@ -217,6 +218,34 @@ def test_activations_and_gradients_keep_their_scale(module: nn.Module, passed: b
     check = check_scales(TASK, module, BATCH)
     assert check.passed == passed, check.finding
     assert all(p.grad is None for p in module.parameters())
+
+
+FLAT = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
+SPATIAL = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10))
+
+
+@pytest.mark.parametrize(
+    ("module", "last", "values", "passed"), [(FLAT, 3, 3, False), (FLAT, 8, 8, True), (SPATIAL, 3, 3 * 36, True)]
+)
+def test_batch_norm_has_enough_to_take_a_variance_of_in_the_last_mini_batch(
+    module: nn.Module, last: int, values: int, passed: bool
+) -> None:
+    check = check_last_batch(module, BATCH, last=last)
+    assert check.passed is passed
+    assert check.finding == f"{last} examples, so that batch norm takes mean and variance of {values} values"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("norm", "batch_size", "told"), [("batch", 42, True), ("batch", 50, False), ("none", 42, False)]
+)
+def test_a_crumb_of_a_last_mini_batch_is_told_where_there_is_batch_norm(
+    norm: str, batch_size: int, told: bool, tmp_path: Path
+) -> None:
+    """300 examples are 7 batches of 42 and one of 6."""
+    task = make_task(settings={"norm": norm}, batch_size=batch_size)
+    found = {check.name: check.passed for check in run_checks(task, jobs(tmp_path, [{}])[0], gradients=False)}
+    assert (found.get("last mini-batch") is False) is told
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tuner.data.dataset import Split
 from tuner.models.transfer import taken_from_file
@@ -38,6 +39,8 @@ _LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01)
 """Shares of the default learning rate at which a cost that rises is tried again."""
 _ALLOWED_RISE = 5e-3
 """Of the first cost; rounding, kinks and the overshoot of an adaptive optimiser cause less."""
+_FEW_TO_NORM_BY = 8
+"""The mean and variance of fewer are noise: a last batch of 3 took 20 points from 8 hidden layers, one of 8 none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,9 @@ def run_checks(task: Task, job: TrialJob, *, gradients: bool | None) -> list[Che
     found.append(_tried("initial loss", lambda: check_initial_loss(task, module, batch)))
     found.append(_tried("scale per layer", lambda: check_scales(task, module, batch)))
     found += check_initial_weights(scales_of_choices(task, job, batch))
+    last = len(task.data.train) % min(member.settings.batch_size, len(task.data.train))
+    if last and any(isinstance(layer, _BatchNorm) for layer in module.modules()):
+        found.append(_tried("last mini-batch", lambda: check_last_batch(module, batch, last=last)))
     if gradients is None:
         gradients = is_own(task.spec.model.kind) or is_own(task.spec.training.loss)
     if gradients:
@@ -170,6 +176,26 @@ def check_initial_weights(found: Mapping[str, Scales]) -> list[Check]:
         )
         for init, scales in found.items()
     ]  # fmt: skip
+
+
+def check_last_batch(module: nn.Module, batch: Split, *, last: int) -> Check:
+    """Batch norm finds enough in the last mini-batch of an epoch, of so many examples, to take mean and variance of."""
+    values: list[int] = []
+    handles = [
+        layer.register_forward_hook(lambda _m, inputs, _o: values.append(inputs[0][:, 0].numel() * last // len(batch)))
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm)
+    ]
+    with torch.no_grad():
+        module.train()(batch.inputs.clone())
+    for handle in handles:
+        handle.remove()
+    fewest = min(values, default=last)
+    return Check(
+        "last mini-batch", fewest >= _FEW_TO_NORM_BY,
+        f"{last} examples, so that batch norm takes mean and variance of {fewest} values",
+        "its step may undo what the epoch has learnt: choose another batch_size, or norm: layer",
+    )  # fmt: skip
 
 
 def check_gradients(task: Task, member: Member, batch: Split) -> Check:
