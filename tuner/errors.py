@@ -101,6 +101,15 @@ _NO_ROOM_FOR_A_TENSOR = (
 """What PyTorch and its libraries say of it in errors of no class of their own."""
 
 
+def memory_error_in(error: BaseException | None) -> BaseException | None:
+    """The error itself, or the one that it was made of, that is of memory which was asked for in vain."""
+    while error is not None:
+        if is_out_of_memory(error) or "out of memory" in str(error):  # as pandas says it, in an error of another kind
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python, the loader of libraries or PyTorch asked for memory in vain."""
     match error:

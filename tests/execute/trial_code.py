@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -111,6 +112,10 @@ def slow_data() -> None:
 def deadly_data() -> None:
     print("about to load", flush=True)
     ctypes.string_at(0)
+
+
+def enormous_data() -> object:
+    return np.empty(2**46)
 
 
 def commit(fault: str) -> None:

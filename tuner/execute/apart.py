@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from tuner.errors import NO_MEMORY, TunerError, is_out_of_memory
+from tuner.errors import NO_MEMORY, TunerError, memory_error_in
 from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.helpers import become_ordinary, helpers
 from tuner.execute.lifeline import end_with_parent
@@ -114,7 +114,7 @@ def _answer(connection: Connection, work: Callable[..., object], arguments: tupl
     except TunerError as error:
         connection.send(error)
     except Exception as error:
-        line = NO_MEMORY if is_out_of_memory(error) else f"the process that runs your code failed: {_line(error)}"
+        line = NO_MEMORY if memory_error_in(error) else f"the process that runs your code failed: {_line(error)}"
         connection.send(_Failure(line, "\n" + "".join(traceback.format_exception(error))))
 
 

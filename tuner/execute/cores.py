@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tuner.execute.control_groups import MEMBERSHIP, ROOT, folders_of
+
 _Topology = Mapping[int, tuple[int, int]]
 """The socket and the physical core of each CPU. Two CPUs of one physical core share its units."""
 
@@ -88,28 +90,14 @@ def read_topology(cores: Iterable[int], *, root: Path = Path("/sys/devices/syste
     return found
 
 
-def cpu_quota(
-    *, root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup"),
-) -> float:  # fmt: skip
+def cpu_quota(*, root: Path = ROOT, membership: Path = MEMBERSHIP) -> float:
     """How many CPUs' time this process's control groups allow, those above them included; infinity without a limit.
 
     Args:
         root: Where control groups are mounted.
         membership: Which of them this process is in.
     """
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return math.inf
-    quotas = [math.inf]
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root / controllers if (root / controllers).is_dir() else root / "cpu"
-        inside = Path(path.lstrip("/"))
-        quotas += [_quota_of(base / folder) for folder in (inside, *inside.parents)]
-    return min(quotas)
+    return min(map(_quota_of, folders_of("cpu", root=root, membership=membership)), default=math.inf)
 
 
 def _quota_of(folder: Path) -> float:

@@ -11,13 +11,14 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import StudyMismatchError, TunerError
+from tuner.errors import DataError, StudyMismatchError, TunerError
 from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.facts import TaskFacts, agreed
 from tuner.execute.fork_server import fork_server
 from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS, WorkerProcess
+from tuner.execute.scarcity import no_memory_to_load
 from tuner.execute.watched import Worker, loading_failed, loading_stalled
 from tuner.execute.widths import Footprint
 from tuner.paths import StudyPaths, TrialPaths
@@ -224,6 +225,9 @@ class LocalExecutor:
                     worker.process.send("found", what)
             case ("refused", TunerError() as error):
                 self._failure = self._failure or error
+            case ("no memory", str(said)):
+                told = no_memory_to_load(self.spec, num_workers=len(self.workers), cause=said)
+                self._failure = self._failure or DataError(told)
             case ("checked",):
                 worker.is_checking = False
             case ("found", bytes(what)):
@@ -269,17 +273,20 @@ class LocalExecutor:
     def _after_death(self, worker: Worker) -> list[TrialEvent]:
         """Put another worker in the place of one that has died; say or see to what becomes of its trials."""
         reason, cause, from_outside = worker.process.bury()
+        killed_in_loading = not worker.ready and not worker.stalled and worker.process.was_killed
         words = worker.process.printed.take()
         for planned in worker.jobs.values():
             append(TrialPaths(Path(planned.job.folder)).log, words)
         worker.process.printed.close()
-        if self._interrupted or self._failure is not None:
+        if killed_in_loading and self._failure is None and not self._interrupted:
+            self._go_on_without(worker)
+        elif self._interrupted or self._failure is not None:
             self.workers.remove(worker)
         else:
             self.workers[self.workers.index(worker)] = self._start(worker.number, worker.place)
         if not worker.ready and worker.stalled:
             self._failure = self._failure or loading_stalled(self.spec.limits.stall_seconds, words)
-        elif not worker.ready:
+        elif not worker.ready and not killed_in_loading:
             self._count_early_death(cause, words)
         if worker.is_checking:  # one configuration may be to blame, and its trial will tell
             log.warning("the first look at %s killed its worker: %s", self.spec.model.kind, cause)
@@ -303,6 +310,15 @@ class LocalExecutor:
             return [TrialFailed(trial=trial, reason=reason, message=cause, retryable=from_outside)]
         self._send_on(worker, cause, from_outside=from_outside)
         return []
+
+    def _go_on_without(self, worker: Worker) -> None:
+        """Start no other in the place of one that was killed while it loaded, as it is where memory runs out."""
+        told = no_memory_to_load(self.spec, num_workers=len(self.workers), cause="a worker was killed by SIGKILL")
+        self.workers.remove(worker)
+        if not self.workers:
+            self._failure = DataError(told)
+            return
+        log.warning("%s; going on with %d of them", told, len(self.workers))
 
     def _send_on(self, worker: Worker, cause: str, *, from_outside: bool) -> None:
         """The trials of a cohort whose worker has died go on: together, or if one of them may be to blame, alone."""

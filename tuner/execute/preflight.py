@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner.errors import TunerError, is_out_of_memory
 from tuner.execute.apart import run_apart
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
 from tuner.execute.planner import Planner
+from tuner.execute.scarcity import first_line, no_memory_to_train
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import build_space
 from tuner.spec.known.networks import MODELS
@@ -125,10 +127,15 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
     if spec.model.kind not in MODELS:
         check_contract(task)
     job = TrialJob(trial=0, params=default, seed=_PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
-    checks = run_checks(task, job, gradients=gradients)
-    facts = facts_of(task)
-    if all(check.passed for check in checks):
-        facts = _paced(spec, task, job, facts)
+    try:
+        checks = run_checks(task, job, gradients=gradients)
+        facts = facts_of(task)
+        if all(check.passed for check in checks):
+            facts = _paced(spec, task, job, facts)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TunerError(no_memory_to_train(spec, said=first_line(error))) from error
     return Preflight(
         facts=facts,
         default=default,

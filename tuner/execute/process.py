@@ -68,6 +68,11 @@ class WorkerProcess:
     def has_died(self) -> bool:
         return self._process.exitcode is not None
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether SIGKILL has ended it."""
+        return self._process.exitcode == -signal.SIGKILL
+
     def send(self, *message: Any) -> None:
         """Send a message; a worker that has died gets none, which `received` will tell."""
         with contextlib.suppress(OSError):

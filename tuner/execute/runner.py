@@ -13,6 +13,7 @@ import torch
 
 from tuner.errors import StorageError, StudyMismatchError, is_out_of_memory
 from tuner.execute.memory import Memory, room_bytes
+from tuner.execute.scarcity import first_line, no_memory_to_train
 from tuner.execute.widths import Footprint
 from tuner.records import (
     EpochsFinished,
@@ -190,7 +191,7 @@ class CohortRunner:
             return
         except (Exception, SystemExit) as error:  # a user's module may raise anything
             left = cohort.unfinished
-            ended = _Ended.by(error)
+            ended = _Ended.by(error, self.task)
             traceback.clear_frames(error.__traceback__)
         finally:
             self._cohort = None
@@ -287,7 +288,7 @@ class _Ended:
     story: str
 
     @classmethod
-    def by(cls, error: BaseException) -> _Ended:
+    def by(cls, error: BaseException, task: Task | OwnTask) -> _Ended:
         out_of_memory = is_out_of_memory(error)
         if not out_of_memory and _has_lost_device(error):
             raise error  # nothing can be trained in this process any more
@@ -298,18 +299,13 @@ class _Ended:
                 reason = FailureReason.OUT_OF_MEMORY
             case _:
                 reason = FailureReason.ERROR
-        return cls(reason, _line(error), "".join(traceback.format_exception(error)))
+        line = first_line(error)
+        if out_of_memory and task.device.type == "cpu" and task.spec.loop is None:
+            line = no_memory_to_train(task.spec, said=line)
+        return cls(reason, line, "".join(traceback.format_exception(error)))
 
 
 def _has_lost_device(error: BaseException) -> bool:
     """Whether the accelerator refuses all further work of this process, as after a failed assertion in a kernel."""
     lost = getattr(torch, "AcceleratorError", None)
     return lost is not None and isinstance(error, lost)
-
-
-def _line(error: BaseException) -> str:
-    """The error in one line."""
-    if isinstance(error, SystemExit):
-        return f"sys.exit({error.code})"
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__

@@ -15,10 +15,11 @@ import torch
 from tuner.data.dataset import Split, TrainingData
 from tuner.data.load import load_training_data
 from tuner.data.stored import is_streamed
-from tuner.errors import DataError, is_out_of_memory
+from tuner.errors import DataError, is_out_of_memory, memory_error_in
 from tuner.execute.devices import WorkerPlace, see_alone
 from tuner.execute.facts import TaskFacts
 from tuner.execute.memory import held_by_others, limit_share, room_bytes
+from tuner.execute.scarcity import first_line, no_memory_to_load
 from tuner.imports import load_object
 from tuner.models.weights_file import read_weights, weights_sha256
 from tuner.paths import StudyPaths
@@ -67,12 +68,15 @@ def open_task(
     if spec.model.init_from is not None:
         read_weights(Path(spec.root, spec.model.init_from))
     kept_in, prepared_in = (None, None) if paths is None else (paths.tables, paths.prepared)
-    data = load_training_data(spec, kept_in=kept_in, prepared_in=prepared_in)
+    data = None
     try:
+        data = load_training_data(spec, kept_in=kept_in, prepared_in=prepared_in)
         task = Task(spec, data, device, device_name=place.device)
     except Exception as error:
-        if device.type == "cuda" and is_out_of_memory(error):
+        if device.type == "cuda" and data is not None and is_out_of_memory(error):
             raise DataError(_no_room(data, device, place.device)) from error
+        if (asked := memory_error_in(error)) is not None:
+            raise DataError(no_memory_to_load(spec, num_workers=1, cause=first_line(asked))) from error
         raise
     if device.type == "cuda":
         _tell_of_others(device, place.device)

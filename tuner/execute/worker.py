@@ -23,11 +23,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import StorageError, StudyMismatchError, TunerError
+from tuner.errors import StorageError, StudyMismatchError, TunerError, memory_error_in
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.printed import Printed
 from tuner.execute.runner import CohortRunner, ProcessSpentError
+from tuner.execute.scarcity import first_line
 from tuner.execute.signals import leave_to_coordinator
 from tuner.execute.training import facts_of, open_task, write_dev_targets
 from tuner.paths import StudyPaths, TrialPaths
@@ -67,9 +68,13 @@ def _open(link: _Link, spec: SweepSpec, paths: StudyPaths, place: WorkerPlace) -
         task = open_task(spec, place, paths=paths)
         link.send("ready", facts_of(task))
         return task
-    except TunerError as error:
-        link.send("refused", error)
     except Exception as error:
+        if (asked := memory_error_in(error)) is not None:
+            link.send("no memory", first_line(asked))
+            return None
+        if isinstance(error, TunerError):
+            link.send("refused", error)
+            return None
         text = traceback.format_exc()
         link.send("refused", TunerError(f"a worker could not load the data: {type(error).__name__}: {error}\n{text}"))
     return None

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tuner.data.dataset import Split
+from tuner.errors import is_out_of_memory
 from tuner.models.transfer import taken_from_file
 from tuner.records import TrialJob
 from tuner.spec.values import is_own
@@ -101,6 +102,8 @@ def _tried(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except Exception as error:
+        if is_out_of_memory(error):
+            raise  # no fault of the module's
         advice = "mend the module's forward; gradients are checked in float64, so make tensors in the inputs' dtype"
         return Check(name, False, f"{type(error).__name__}: {error}", advice)
 
@@ -234,8 +237,8 @@ def check_falls(task: Task, member: Member, batch: Split) -> Check:
     rose = "" if first.falls else f"; at {default:.3g}, the default, it {first.fault}"
     return Check(
         "cost falls", falls is not None,
-        f"{shown.costs[0]:.3f} to {shown.costs[-1]:.3f} in {FALLING_STEPS} steps at learning rate {shown.rate:.3g} on "
-        f"the same {len(batch)} examples, momentum and dropout off{rose}",
+        f"{shown.costs[0]:.3f} to {shown.costs[-1]:.3f} in {len(shown.costs) - 1} steps at learning rate "
+        f"{shown.rate:.3g} on the same {len(batch)} examples, momentum and dropout off{rose}",
         f"nor does it fall at {default * _LOWER_FACTORS[-1]:.3g}: the loss or the gradient is wrong, or inputs have "
         "scales far apart",
     )  # fmt: skip
@@ -243,7 +246,7 @@ def check_falls(task: Task, member: Member, batch: Split) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class _Fall:
-    """The cost before each step of plain gradient descent, and behind the last."""
+    """The cost before each step of plain gradient descent, and behind the last, which is where it first rises."""
 
     rate: float
     costs: list[float]
@@ -255,7 +258,7 @@ class _Fall:
     @property
     def fault(self) -> str | None:
         for number, (before, after) in enumerate(pairwise(self.costs), start=1):
-            if not after <= before + _ALLOWED_RISE * self.costs[0]:
+            if _rises(before, after, first=self.costs[0]):
                 return f"rose at step {number}"
         return None if self.costs[-1] < self.costs[0] else "did not fall"
 
@@ -275,7 +278,14 @@ def _costs(task: Task, member: Member, batch: Split, *, learning_rate: float) ->
         cost.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         costs.append(float(cost.detach()))
+        if len(costs) > 1 and _rises(*costs[-2:], first=costs[0]):
+            break
     return costs
+
+
+def _rises(before: float, after: float, *, first: float) -> bool:
+    """Whether a cost has risen, or is no number any more."""
+    return not after <= before + _ALLOWED_RISE * first
 
 
 def check_overfits(task: Task, member: Member, batch: Split) -> Check:

@@ -1,0 +1,200 @@
+"""Where memory ends, one line says what the limit is, who sets it, and what takes less."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contracts.executor_contract import drain, ends
+from tests.execute.sweeps import local_executor, make_job, small_sweep, user_sweep
+from tuner.errors import DataError, TunerError, memory_error_in
+from tuner.execute.devices import WorkerPlace
+from tuner.execute.inline import InlineExecutor
+from tuner.execute.local import LocalExecutor
+from tuner.execute.preflight import preflight
+from tuner.execute.scarcity import MemoryLimit, first_line, memory_limit, no_memory_to_load, no_memory_to_train
+from tuner.paths import StudyPaths
+from tuner.records import TrialFailed
+from tuner.spec.model import DataSpec, SweepSpec
+
+MEMINFO = "MemTotal:       16000000 kB\nMemFree:  1 kB\nMemAvailable:    4000000 kB\n"
+
+
+def limit_with(folder: Path, *, files: dict[str, str], membership: str) -> MemoryLimit | None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "membership").write_text(membership)
+    (folder / "meminfo").write_text(MEMINFO)
+    return memory_limit(root=folder, membership=folder / "membership", meminfo=folder / "meminfo")
+
+
+@pytest.fixture
+def no_ulimit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "words"),
+    [
+        ({}, "0::/\n", "this machine has 16.4 GB, of which 4.1 GB are free now"),
+        ({"memory.max": "max\n"}, "0::/\n", "this machine has 16.4 GB, of which 4.1 GB are free now"),
+        (
+            {"a/b/memory.max": "max", "a/memory.max": "2000000000"},
+            "0::/a/b\n",
+            "the container (its control group) has 2 GB",
+        ),
+        (
+            {"memory/a/memory.limit_in_bytes": "50000000\n"},
+            "9:memory:/a\n",
+            "the container (its control group) has 50 MB",
+        ),
+        (
+            {"memory/memory.limit_in_bytes": str(2**63 - 4096)},
+            "9:memory:/\n",
+            "this machine has 16.4 GB, of which 4.1 GB are free now",
+        ),
+    ],
+)
+def test_the_container_limits_or_the_machine(
+    no_ulimit: None, tmp_path: Path, files: dict[str, str], membership: str, words: str
+) -> None:
+    found = limit_with(tmp_path, files=files, membership=membership)
+    assert found is not None
+    assert found.words == words
+
+
+def test_a_ulimit_below_them_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {resource.RLIMIT_AS: 1_700_000_000, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (limits[which], resource.RLIM_INFINITY))
+    assert limit_with(tmp_path, files={}, membership="") == MemoryLimit(1.7e9, "`ulimit -v` allows each process 1.7 GB")
+
+
+def test_nothing_is_said_of_a_limit_that_is_not_known(no_ulimit: None, tmp_path: Path) -> None:
+    assert memory_limit(root=tmp_path, membership=tmp_path / "none", meminfo=tmp_path / "none") is None
+
+
+def sweep(folder: Path, **data: Any) -> SweepSpec:
+    (folder / "images.npz").write_bytes(bytes(3_000_000))
+    return SweepSpec(study="s", data=DataSpec(source="images.npz", **data), root=str(folder))
+
+
+def test_one_line_tells_the_size_the_workers_the_limit_and_what_takes_less(tmp_path: Path) -> None:
+    several = no_memory_to_load(sweep(tmp_path), num_workers=4, cause="MemoryError")
+    for part in (
+        "load images.npz, 3 MB on disk, in each of 4 workers (MemoryError)",
+        "--workers 1",
+        "data.stream: true",
+    ):
+        assert part in several
+    assert "image_size" in several
+    assert "\n" not in several
+    alone = no_memory_to_load(sweep(tmp_path, stream=True), num_workers=1)
+    assert "--workers" not in alone
+    assert "data.stream" not in alone
+    trained = no_memory_to_train(sweep(tmp_path), said="MemoryError")
+    for part in ("smaller batch_size", "smaller images", "--workers 1"):
+        assert part in trained
+
+
+def test_an_error_of_memory_is_found_below_others() -> None:
+    asked = MemoryError("Unable to allocate 9 TiB")
+    wrapped = DataError("x.npz is no NumPy file")
+    wrapped.__cause__ = asked
+    assert memory_error_in(wrapped) is asked
+    assert memory_error_in(ValueError("Error tokenizing data. C error: out of memory")) is not None
+    assert memory_error_in(ValueError("another")) is None
+    said = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+    assert first_line(RuntimeError(f"{said}allocate 481689600 bytes.")) == "0.482 GB more were asked for in vain"
+
+
+Open = Callable[..., LocalExecutor]
+
+KILLED = """
+import os, signal
+from pathlib import Path
+import numpy as np
+
+def load():
+    came = Path(__file__).with_name("came")
+    with came.open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    if came.read_text().split().index(str(os.getpid())) < MOST:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"x": np.random.default_rng(0).normal(size=(200, 64)), "y": np.arange(200) % 2}
+"""
+"""Kills those that come first, as the kernel does where memory runs out."""
+
+
+def killed_data(folder: Path, *, most: int) -> str:
+    (folder / "killed.py").write_text(KILLED.replace("MOST", str(most)))
+    return f"{folder}/killed.py:load"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Open]:
+    opened: list[LocalExecutor] = []
+
+    def open_one(*, workers: int = 1, **changes: Any) -> LocalExecutor:
+        opened.append(local_executor(small_sweep(**changes), tmp_path / "small", workers=workers))
+        return opened[-1]
+
+    yield open_one
+    for executor in opened:
+        executor.close()
+
+
+@pytest.mark.slow
+def test_data_that_do_not_fit_end_a_run_in_one_line(start: Open, tmp_path: Path) -> None:
+    executor = start(source="trial_code.py:enormous_data", workers=2)
+    with pytest.raises(DataError, match=r"not enough memory to load .* in each of 2 workers .*--workers 1") as caught:
+        _ = executor.facts
+    assert "Traceback" not in str(caught.value)
+    with pytest.raises(DataError, match=r"not enough memory to load .*what takes less: data\.stream"):
+        InlineExecutor(small_sweep(source="trial_code.py:enormous_data"), StudyPaths(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_check_says_the_same(tmp_path: Path) -> None:
+    with pytest.raises(TunerError, match=r"not enough memory to load .*what takes less: data\.stream"):
+        preflight(small_sweep(source="trial_code.py:enormous_data"), WorkerPlace("cpu", 1, None), gradients=False)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_loads_is_not_started_again(start: Open, tmp_path: Path) -> None:
+    executor = start(source=killed_data(tmp_path, most=9))
+    with pytest.raises(DataError, match=r"not enough memory to load .*a worker was killed by SIGKILL"):
+        _ = executor.facts
+    assert len((tmp_path / "came").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_other_workers_go_on_without_one_that_was_killed_while_it_loaded(
+    start: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = start(source=killed_data(tmp_path, most=1), workers=2)
+    job = make_job(tmp_path / "small", 0, to_epoch=1)
+    with caplog.at_level(logging.WARNING):
+        assert executor.facts.data["num_outputs"] == 2
+        executor.submit([job])
+        drain(executor, [job])
+        while len(executor.workers) == 2:
+            executor.events(1.0)
+    assert "going on with 1 of them" in caplog.text
+    assert "--workers 1" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_trial_that_fits_nowhere_says_what_takes_less(tmp_path: Path) -> None:
+    executor = InlineExecutor(user_sweep(fault="memory"), StudyPaths(tmp_path))
+    job = make_job(tmp_path, 0, l1=1e-9)
+    executor.submit([job])
+    failed = ends(drain(executor, [job]))[0]
+    assert isinstance(failed, TrialFailed)
+    assert "not enough memory to train it" in failed.message
+    assert "a smaller batch_size or network" in failed.message
