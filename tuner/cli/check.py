@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     "--gradients/--no-gradients", default=None,
     help="Compare gradients with numerical ones, in float64; by default if the network or the loss is yours.",
 )  # fmt: skip
+@click.option(
+    "--contact-sheet", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.png",
+    help="Draw training images as each kind of augmentation changes them.",
+)  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), help="Plan for so many workers.")
 @click.option("--devices", help="Where to train: cpu, cuda, cuda:0, mps.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the sweep file; repeatable.")
@@ -30,6 +34,7 @@ def check(
     sweep: Path,
     no_import: bool,
     gradients: bool | None,
+    contact_sheet: Path | None,
     workers: int | None,
     devices: str | None,
     overrides: tuple[str, ...],
@@ -56,10 +61,12 @@ def check(
         for dimension in build_space(spec).in_tier(tier):
             click.echo(f"    {visible(_dimension(dimension))}")
     if not no_import:
-        _rehearse(spec, gradients=gradients, workers=workers, devices=devices)
+        _rehearse(spec, gradients=gradients, workers=workers, devices=devices, sheet=contact_sheet)
 
 
-def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devices: str | None) -> None:
+def _rehearse(
+    spec: object, *, gradients: bool | None, workers: int | None, devices: str | None, sheet: Path | None
+) -> None:
     from tuner.cli.course import course_notes
     from tuner.execute.devices import worker_places
     from tuner.execute.free_memory import free_bytes
@@ -72,7 +79,7 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
     assert isinstance(spec, SweepSpec)
     chosen = [d.strip() for d in devices.split(",")] if devices else []
     places = worker_places(chosen, workers=workers, own_code=spec.loop is not None)
-    found = preflight(spec, places[0], gradients=gradients)
+    found = preflight(spec, places[0], gradients=gradients, sheet=sheet is not None)
     if spec.loop is not None:
         if spec.has_data:
             _print_data(found, spec)
@@ -90,6 +97,8 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
             click.echo(f"       {result.advice}")
     if found.way:
         click.echo(f"trained {visible(found.way)}")
+    if sheet is not None:
+        _draw_sheet(found, sheet)
     planned = plan(spec, found.facts, num_workers=len(places))
     made = f"{number_of(planned.trials, 'trial')}: {number_of(planned.cohorts, 'cohort')}"
     on = number_of(len(places), f"{places[0].device} worker")
@@ -101,6 +110,16 @@ def _rehearse(spec: object, *, gradients: bool | None, workers: int | None, devi
         click.echo(_pace(found.epoch_seconds, num_accelerators=len(places)))
     if not all(result.passed for result in found.checks):
         raise TunerError("a check failed; see above")
+
+
+def _draw_sheet(found: Preflight, path: Path) -> None:
+    from tuner.report.figures.contact_sheet import write_contact_sheet
+
+    if found.sheet is None:
+        raise TunerError("there is no contact sheet for own training code, whose examples tuner does not change")
+    rows = [(row.name, row.images) for row in found.sheet.rows]
+    write_contact_sheet(path, rows, strength=found.sheet.strength)
+    click.echo(f"augmented examples: {path}", err=True)
 
 
 def _print_data(found: Preflight, spec: SweepSpec) -> None:

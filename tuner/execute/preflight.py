@@ -26,6 +26,7 @@ from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
 
 if TYPE_CHECKING:
+    from tuner.train.before.contact_sheet import ContactSheet
     from tuner.train.own.task import OwnTask
     from tuner.train.task import Task
 
@@ -66,6 +67,8 @@ class Preflight:
     """What the process had taken before, which workers share."""
     epoch_seconds: Mapping[str, float] = field(default_factory=dict)
     """Of the default configuration, for each trial of a cohort as wide as usual: on an accelerator, and on a core."""
+    sheet: ContactSheet | None = None
+    """Augmented examples to look at, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +84,15 @@ class Plan:
     """For the beginnings of cohorts."""
 
 
-def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None) -> Preflight:
-    """Rehearse a sweep in a new process.
+def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None, sheet: bool = False) -> Preflight:
+    """Rehearse a sweep in a new process; with a contact sheet of augmented examples, if asked for.
 
     Raises:
         DataError: the data cannot be used.
         UserCodeError: the user's code cannot be imported or called.
         TunerError: the process died; the message says how.
     """
-    return run_apart(_rehearse, place, spec, place, gradients, time.monotonic())
+    return run_apart(_rehearse, place, spec, place, gradients, time.monotonic(), sheet)
 
 
 def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
@@ -108,12 +111,13 @@ def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
     return Plan(len(jobs), len(cohorts), max(len(c.jobs) for c in cohorts), seconds, begin)
 
 
-def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began: float) -> Preflight:
+def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began: float, sheet: bool) -> Preflight:
     import torch
 
     from tuner.execute.memory import in_use
     from tuner.execute.training import facts_of, open_task
     from tuner.train.before.checks import baseline, run_checks
+    from tuner.train.before.contact_sheet import contact_sheet
     from tuner.train.before.contract import check_contract
     from tuner.train.own.task import OwnTask
 
@@ -148,6 +152,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
         load_seconds=load,
         worker_bytes=max(0, in_use(cpu) - before),
         shared_bytes=before,
+        sheet=contact_sheet(task, job) if sheet else None,
     )
 
 
