@@ -23,7 +23,7 @@ def write_contact_sheet(path: Path, rows: Sequence[tuple[str, NDArray[np.float32
             the examples are, and its range of values is that of black and white.
         strength: Of the augmentation.
     """
-    low, high = (np.percentile(rows[0][1], q) for q in (0.5, 99.5))
+    low, high = (float(np.percentile(rows[0][1], q)) for q in (0.5, 99.5))
     with styled():
         figure = new_figure(height_inches=_ROW_INCHES * len(rows) + 0.3)
         figure.suptitle(f"augment: {strength:g}")
