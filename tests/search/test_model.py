@@ -239,6 +239,14 @@ class TestDiagnosis:
         assert not found.shows_variance
         assert found.shows_bias
 
+    def test_what_held_out_training_examples_do_not_show_is_a_mismatch_and_no_variance(self) -> None:
+        records = [measured(record(n, 0.6, state=TrialState.COMPLETE, epoch=27), 0.99) for n in range(3)]
+        records = [replace(r, facts={**r.facts, "train_dev_metric": 0.98}) for r in records]
+        found = diagnose(records, direction=Direction.MAXIMIZE, noise=0.01, target_error=0.05)
+        assert found is not None
+        assert found.gap == pytest.approx(0.01)
+        assert not found.shows_variance
+
 
 def measured(trial: TrialRecord, train_metric: float) -> TrialRecord:
     """The same, with this training metric at its best and its last epoch."""
