@@ -77,6 +77,6 @@ def test_the_notes_say_so_where_dev_examples_are_given_apart(tmp_path: Path) -> 
 
 
 def test_a_random_split_is_not_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.data.load.contrast", lambda *_: pytest.fail("drawn at random"))
+    monkeypatch.setattr("tuner.data.train_dev.contrast_of", lambda *_, **__: pytest.fail("drawn at random"))
     pd.DataFrame({"x": range(100), "y": range(100)}).to_csv(tmp_path / "data.csv", index=False)
     load(tmp_path, source="data.csv", task="regression")

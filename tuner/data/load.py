@@ -20,7 +20,7 @@ from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
 from tuner.data.parts import Parts, read_parts
 from tuner.data.preparation import Preparation, check_learnable, prepare
 from tuner.data.prepared import kept_data
-from tuner.data.shift import Contrast, contrast, note_on_contrast, note_on_test_inputs, part_of
+from tuner.data.shift import Contrast, contrast_of, note_on_contrast, note_on_test_inputs
 from tuner.data.stored import StoredRows, scattered
 from tuner.data.train_dev import hold_out
 from tuner.records import Json
@@ -142,21 +142,17 @@ def _identity(parts: Parts) -> dict[str, Json]:
 
 def _with_contrasts(info: DataInfo, parts: Parts, preparation: Preparation, found: Contrast | None) -> DataInfo:
     """Add what a classifier tells apart: dev from train examples, and inputs of test examples that are given apart."""
-    of_targets = info.target_names if info.task == "regression" else ("the class",)
-    names = (*info.feature_names, *of_targets) if info.feature_names else ()
     notes = []
     if found is not None and found.material:
-        notes.append(note_on_contrast(found, names, num_train_dev=info.num_train_dev))
+        notes.append(note_on_contrast(found, num_train_dev=info.num_train_dev))
         info = dataclasses.replace(info, train_dev_auroc=found.auroc)
     if test := _given_test_inputs(parts):
-        of_test = part_of(preparation.apply(test), test)
         # Where dev is of one kind with train, what is told from the one is told from the other.
         others = [("dev", parts.dev), *([("train", parts.train)] if info.train_dev_auroc is not None else [])]
         for other, examples in others:
-            blank = dataclasses.replace(examples, targets=np.zeros_like(examples.targets))
-            told = contrast(part_of(preparation.apply(blank), blank), of_test)
+            told = contrast_of(examples, test, preparation, by_targets=False)
             if told is not None and told.material:
-                notes.append(note_on_test_inputs(told, info.feature_names, other=other))
+                notes.append(note_on_test_inputs(told, other=other))
     return dataclasses.replace(info, notes=(*info.notes, *notes))
 
 

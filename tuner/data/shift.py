@@ -7,15 +7,14 @@ of DeLong (1988), over groups that of Obuchowski (1997), widened for the choice 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.dataset import Split
 from tuner.data.examples import DEV, Examples, Indices
+from tuner.data.preparation import Preparation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,18 +63,43 @@ class Contrast:
     """Its 95 % interval."""
     telling: tuple[int, ...]
     """The features that the classifier uses most, the most telling first; targets follow the flattened inputs."""
+    names: tuple[str, ...] = ()
+    """Of these, where they have names."""
 
     @property
     def material(self) -> bool:
         return self.low > _MATERIAL
 
 
-def part_of(split: Split, examples: Examples) -> Part:
-    """A part of the data set, prepared and as read."""
+def contrast_of(one: Examples, other: Examples, preparation: Preparation, *, by_targets: bool) -> Contrast | None:
+    """Ask of two sets of examples, as read, whether they can be told apart; None where there are too few.
+
+    Args:
+        one: The first.
+        other: The second.
+        preparation: What makes inputs of them.
+        by_targets: Whether the targets may tell them apart, too.
+    """
+    found = contrast(*(_part_of(examples, preparation, by_targets=by_targets) for examples in (one, other)))
+    if found is None or one.numbers.ndim > 2:
+        return found
+    of_targets = one.target_names if one.task == "regression" else ("the class",)
+    names = (*preparation.feature_names(one), *(of_targets if by_targets else ()))
+    known = names if one.number_names or one.texts else ()
+    return replace(found, names=tuple(known[i] for i in found.telling if i < len(known)))
+
+
+def _part_of(examples: Examples, preparation: Preparation, *, by_targets: bool) -> Part:
+    """What the classifier sees of examples: of more than it learns from as many, spread over their order."""
+    if len(examples) > EXAMPLES:
+        examples = examples.take(np.linspace(0, len(examples) - 1, EXAMPLES).astype(np.intp))
+    if not by_targets:
+        examples = replace(examples, targets=np.zeros_like(examples.targets))
+    prepared = preparation.apply(examples)
     times = None if examples.times is None else _stretches(examples.times)
     return Part(
-        inputs=split.inputs.numpy(),
-        targets=split.targets.numpy(),
+        inputs=prepared.inputs.numpy(),
+        targets=prepared.targets.numpy(),
         groups=times if examples.groups is None else examples.groups,
     )
 
@@ -148,12 +172,11 @@ def _importances(model: ExtraTreesClassifier) -> Array:
     return np.nan_to_num(found)
 
 
-def note_on_contrast(found: Contrast, names: Sequence[str], *, num_train_dev: int) -> str:
+def note_on_contrast(found: Contrast, *, num_train_dev: int) -> str:
     """A sentence for the data's notes.
 
     Args:
         found: A material contrast of dev and train.
-        names: Of the features; empty where they have none (pixels).
         num_train_dev: Training examples that are held out to tell how much of the dev error comes of it; or 0.
     """
     then = (
@@ -161,19 +184,19 @@ def note_on_contrast(found: Contrast, names: Sequence[str], *, num_train_dev: in
         if num_train_dev
         else "so part of the dev error is neither bias nor variance"
     )
-    return f"{_told(found, names, 'dev', 'train')}: they come from different distributions, {then}"
+    return f"{_told(found, 'dev', 'train')}: they come from different distributions, {then}"
 
 
-def note_on_test_inputs(found: Contrast, names: Sequence[str], *, other: str) -> str:
+def note_on_test_inputs(found: Contrast, *, other: str) -> str:
     """A sentence on a material contrast of the test examples' inputs and those of another part."""
     return (
-        f"{_told(found, names, 'test', other)} by their inputs alone: the test set stands for another distribution, "
+        f"{_told(found, 'test', other)} by their inputs alone: the test set stands for another distribution, "
         f"so that what is chosen on dev may do otherwise on it"
     )
 
 
-def _told(found: Contrast, names: Sequence[str], one: str, other: str) -> str:
-    by = f", most by {', '.join(names[i] for i in found.telling if i < len(names))}" if names else ""
+def _told(found: Contrast, one: str, other: str) -> str:
+    by = f", most by {', '.join(found.names)}" if found.names else ""
     return (
         f"a classifier tells {one} from {other} examples with AUROC {found.auroc:.2f} (95 % interval {found.low:.2f} "
         f"to {found.high:.2f}){by}"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tuner.data.examples import DEV, TRAIN, Examples, Indices
 from tuner.data.preparation import prepare
-from tuner.data.shift import Contrast, contrast, drawn_at_random, part_of
+from tuner.data.shift import Contrast, contrast_of, drawn_at_random
 from tuner.data.split import by_group
 from tuner.spec.model import DataSpec
 
@@ -33,8 +33,7 @@ def hold_out(train: Examples, dev: Examples, data: DataSpec) -> tuple[Examples, 
     """
     if data.folds is not None or data.stream or drawn_at_random(train, dev):
         return train, None, None
-    preparation = prepare(train, data)
-    found = contrast(*(part_of(preparation.apply(part), part) for part in (train, dev)))
+    found = contrast_of(train, dev, prepare(train, data), by_targets=True)
     apart = dev.parts is not None and bool((dev.parts == DEV).all())
     if data.train_dev == "off" or not (apart or (found is not None and found.material)):
         return train, None, found
