@@ -148,6 +148,21 @@ def test_data_that_do_not_fit_into_memory_twice_have_none(
     assert (process.begun, said) == ([], ["no baselines: it is large"])
 
 
+def test_a_process_that_cannot_be_started_is_no_reason_to_stop(
+    monkeypatch: pytest.MonkeyPatch, with_baselines: None
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError("too many processes")
+
+    monkeypatch.setattr(baselines, "BaselinesBeside", refuse)
+    said: list[str] = []
+    one = of_run(a_store(), said)
+    one.started([])
+    one.conclude(StopRequest())
+    one.close()
+    assert said == ["no baselines: their process cannot be started (too many processes)"]
+
+
 def test_own_training_code_and_off_have_none(process: type[FakeProcess]) -> None:
     own = SweepSpec.model_validate({"study": "s", "command": "echo {a}", "objective": {"metric": "accuracy"}})
     assert baselines.wanted(own, FACTS) == ()

@@ -95,7 +95,11 @@ class Baselines(Watcher):
             self._say(f"no baselines: {full}")
             self._missing = []
             return
-        self._process = BaselinesBeside(self._spec, self._paths, names=self._missing, known=data)
+        try:
+            self._process = BaselinesBeside(self._spec, self._paths, names=self._missing, known=data)
+        except (OSError, EOFError) as error:
+            self._say(f"no baselines: their process cannot be started ({error})")
+            self._missing = []
 
     def _take_in(self, timeout_seconds: float = 0.0) -> None:
         """Remember those that are ready."""

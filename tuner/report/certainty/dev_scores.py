@@ -25,6 +25,8 @@ _MAX_TRIALS = 100
 """So many of the best trials are compared by their predictions; more would read too many files."""
 _WORK = 400_000_000
 """Bound of resamples x examples x trials: about two seconds."""
+_WEIGHTS = 50_000_000
+"""Bound of resamples x examples, which are held at once: 400 MB."""
 _MAX_RESAMPLES = 1000
 _MIN_RESAMPLES = 200
 _ROUNDING = 1e-4
@@ -98,7 +100,8 @@ def scores_of(
         metric: One of `METRICS`, or the user's, of which what training has resampled is taken.
         targets: What was to be predicted.
     """
-    resamples = int(np.clip(_WORK // (len(targets) * max(1, len(candidates))), _MIN_RESAMPLES, _MAX_RESAMPLES))
+    fitting = min(_WORK // (len(targets) * max(1, len(candidates))), _WEIGHTS // len(targets))
+    resamples = int(np.clip(fitting, _MIN_RESAMPLES, _MAX_RESAMPLES))
     weights = resample_weights(len(targets), resamples=resamples)
     found: list[tuple[int, float, Path]] = []
     columns: list[Array] = []

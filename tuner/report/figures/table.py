@@ -135,7 +135,7 @@ def plots_of(analysis: Analysis) -> Iterator[_Plot]:
             yield _Plot(
                 f"{name}_{found.part}",
                 "mistakes",
-                f"{title}, {found.part} set",
+                f"{title} ({found.part} set)",
                 caption,
                 lambda _, draw=draw, found=found: draw(found),  # type: ignore[misc]
             )
