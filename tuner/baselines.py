@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.records import Json, Task
+from tuner.records import Json, TaskKind
 from tuner.spec.known.baselines import BASELINES, OF_ANY_INPUTS, BaselineName
 
 _Array = NDArray[Any]
@@ -36,7 +36,7 @@ _SEED = 0
 class Kind:
     """What is to be learnt."""
 
-    task: Task
+    task: TaskKind
     num_features: int
     """Of an example, flattened."""
     num_outputs: int

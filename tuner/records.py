@@ -17,7 +17,7 @@ ParamValue: TypeAlias = bool | int | float | str
 Params: TypeAlias = Mapping[str, ParamValue]
 Json: TypeAlias = Any
 """A value that `json.dumps` accepts."""
-Task: TypeAlias = Literal["classification", "multi_label", "regression"]
+TaskKind: TypeAlias = Literal["classification", "multi_label", "regression"]
 
 
 FINALIST = "finalist"
@@ -91,7 +91,7 @@ class FailureReason(StrEnum):
 class DataInfo:
     """Facts about a data set that models, reports and the diagnosis need."""
 
-    task: Task
+    task: TaskKind
     input_shape: tuple[int, ...]
     """Of one example: (features,), or (channels, height, width)."""
     num_outputs: int

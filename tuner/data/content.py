@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
 
-from tuner.data.dataset import Task
+from tuner.records import TaskKind
 
 if TYPE_CHECKING:  # a sweep over arrays needs no pandas
     import pandas as pd
@@ -35,7 +35,7 @@ class Arrays:
     """Name of the file or function, for messages."""
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     """Further arrays with one entry for each example, by name: groups, times."""
-    task: Task | None = None
+    task: TaskKind | None = None
     """What the source knows to be learnt; None where only the values can tell."""
     feature_names: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()

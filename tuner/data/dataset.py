@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tuner.records import DataInfo, Task
+from tuner.records import DataInfo
 
-__all__ = ["DataInfo", "Split", "Task", "TrainingData"]
+__all__ = ["DataInfo", "Split", "TrainingData"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.dataset import Task
 from tuner.data.stored import BLOCK_BYTES, StoredRows
+from tuner.records import TaskKind
 
 Indices: TypeAlias = npt.NDArray[np.intp]
 
@@ -45,7 +45,7 @@ class Examples:
     targets: npt.NDArray[Any]
     """Class indices, int64 of shape (examples,); or numbers, or labels of 0 and 1, float64 of shape (examples,
     outputs)."""
-    task: Task
+    task: TaskKind
     class_names: tuple[str, ...]
     target_names: tuple[str, ...]
     groups: npt.NDArray[np.int64] | None

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.dataset import Task
 from tuner.data.examples import LARGEST, Origin
 from tuner.data.text import DATE, clean, quoted
 from tuner.errors import DataError
+from tuner.records import TaskKind
 
 MOST_INTEGER_CLASSES = 50
 """With more distinct integers, a target is a number to predict, unless `task: classification` says otherwise."""
@@ -24,7 +24,7 @@ class Targets:
     """Encoded targets: see `Examples`."""
 
     values: npt.NDArray[Any]
-    task: Task
+    task: TaskKind
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
 

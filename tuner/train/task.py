@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -100,7 +99,7 @@ class Task:
             log.warning("training.precision: %s has no effect on %s; training in float32", precision, device)
         if device.type == "cuda":
             allow_tf32(spec.training.precision == "tf32")
-        self._untrained_loss = untrained_loss(data)
+        self._untrained_loss = _untrained_loss(data)
         self.streams = is_streamed(data.train.inputs)
         """Whether inputs stay on disk."""
         sample = _train_sample(self.data)
@@ -189,9 +188,10 @@ class Task:
         else:
             outputs = program.outputs(self._evaluated)
         if self._fold_scores is not None:
-            return _mean_over_folds(*self._fold_scores.measure(outputs))
-        dev, train = outputs[:, : self._num_dev], outputs[:, self._num_dev :]
-        on_dev, on_train = self.score_dev(dev), self._score_train(train)
+            on_dev, on_train, dev = self._fold_scores.measure(outputs)
+        else:
+            dev, train = outputs[:, : self._num_dev], outputs[:, self._num_dev :]
+            on_dev, on_train = self.score_dev(dev), self._score_train(train)
         return Measured(
             train_loss=on_train.loss.tolist(),
             dev_loss=on_dev.loss.tolist(),
@@ -274,20 +274,6 @@ class Task:
         return outputs * std + mean
 
 
-def _mean_over_folds(on_dev: list[Scores], on_train: list[Scores], dev_outputs: Tensor) -> Measured:
-    def mean(scores: list[Scores], name: str) -> list[float]:
-        values: list[float] = np.mean([getattr(s, name) for s in scores], axis=0).tolist()
-        return values
-
-    return Measured(
-        train_loss=mean(on_train, "loss"),
-        dev_loss=mean(on_dev, "loss"),
-        train_metric=mean(on_train, "metric"),
-        dev_metric=mean(on_dev, "metric"),
-        dev_outputs=dev_outputs,
-    )
-
-
 def _check_techniques(spec: SweepSpec, info: DataInfo) -> None:
     """Refuse techniques that these data are not for.
 
@@ -314,7 +300,7 @@ def _train_sample(data: TrainingData) -> Split:
     return Split(data.train.inputs[chosen], data.train.targets[chosen])
 
 
-def untrained_loss(data: TrainingData) -> float:
+def _untrained_loss(data: TrainingData) -> float:
     """About the loss of a network that has learnt nothing; at least 1."""
     if data.info.task != "regression":
         return max(1.0, math.log(max(data.info.num_outputs, 2)))

@@ -18,13 +18,13 @@ from tuner.train.measure.scoring import Floats
 if TYPE_CHECKING:  # torch is not loaded by those who only ask for a metric's name and direction
     from torch import Tensor
 
-    from tuner.data.dataset import Task
+    from tuner.records import TaskKind
     from tuner.spec.model import ObjectiveSpec, SweepSpec, TrainingSpec
 
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
 
 
-def resolve_metric(objective: ObjectiveSpec, *, task: Task) -> Metric:
+def resolve_metric(objective: ObjectiveSpec, *, task: TaskKind) -> Metric:
     """The metric of an objective; `auto` is accuracy for classification, f1 for labels and rmse for regression.
 
     Raises:
@@ -46,7 +46,7 @@ def resolve_metric(objective: ObjectiveSpec, *, task: Task) -> Metric:
     return metric
 
 
-def check_measured(spec: SweepSpec, *, task: Task) -> None:
+def check_measured(spec: SweepSpec, *, task: TaskKind) -> None:
     """Make sure that further objectives and constraints can be measured.
 
     Raises:
@@ -57,13 +57,13 @@ def check_measured(spec: SweepSpec, *, task: Task) -> None:
             raise SweepFileError([f"metric {name} cannot be measured for {task}, which the data is"])
 
 
-def resolve_loss(training: TrainingSpec, *, task: Task) -> Loss:
+def resolve_loss(training: TrainingSpec, *, task: TaskKind) -> Loss:
     """The loss that networks are trained on; `auto` is cross entropy for classes and labels, and mse for regression.
 
     Raises:
         SweepFileError: the loss is not one of this task.
     """
-    losses: dict[Task, Loss] = {
+    losses: dict[TaskKind, Loss] = {
         "classification": "cross_entropy",
         "multi_label": "binary_cross_entropy",
         "regression": "mse",

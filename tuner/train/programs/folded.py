@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,14 +128,14 @@ class FoldScores:
             self._folds.append(_Fold(fold.dev, scorer(targets[fold.dev]), sample, scorer(targets[sample])))
         self._sizes = [len(fold.dev) for fold in self._folds]
 
-    def measure(self, outputs: Tensor) -> tuple[list[Scores], list[Scores], Tensor]:
+    def measure(self, outputs: Tensor) -> tuple[Scores, Scores, Tensor]:
         """Score all networks.
 
         Args:
             outputs: Of each trial's folds on the pool, (K * folds, examples, outputs).
 
         Returns:
-            For each fold the scores of the trials on its dev examples, and on training examples; and each trial's
+            The means over the folds of the trials' scores on dev examples, and on training examples; and each trial's
             outputs on the dev examples of one fold behind the other, (K, dev examples, outputs).
         """
         count = len(self._folds)
@@ -142,9 +143,16 @@ class FoldScores:
         of_dev = [z[:, fold.dev] for z, fold in zip(own, self._folds, strict=True)]
         on_dev = [fold.score_dev(z) for z, fold in zip(of_dev, self._folds, strict=True)]
         on_train = [fold.score_train(z[:, fold.sample]) for z, fold in zip(own, self._folds, strict=True)]
-        return on_dev, on_train, torch.cat(of_dev, dim=1)
+        return _mean(on_dev), _mean(on_train), torch.cat(of_dev, dim=1)
 
     def of_dev_outputs(self, outputs: Tensor) -> list[Scores]:
         """For each fold the scores of one trial, from outputs (dev examples of all folds, outputs)."""
         parts = torch.split(outputs.unsqueeze(0), self._sizes, dim=1)
         return [fold.score_dev(part) for fold, part in zip(self._folds, parts, strict=True)]
+
+
+def _mean(scores: Sequence[Scores]) -> Scores:
+    return Scores(
+        loss=np.mean([s.loss for s in scores], axis=0),
+        metric=np.mean([s.metric for s in scores], axis=0),
+    )
