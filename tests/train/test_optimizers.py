@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tests.depth import at_depth
 from tests.train.trials import settings_of
 from tuner.train.programs.torch_optimizers import make_optimizer, rate_shares
+from tuner.train.rows import optimizers as module
 from tuner.train.rows.optimizers import ROW_OPTIMIZERS, RowOptimizer
 from tuner.train.settings import Settings
 
@@ -174,6 +175,18 @@ def test_a_damped_momentum_of_a_constant_gradient_comes_to_steps_of_the_learning
     assert last_step() == pytest.approx(0.2, rel=1e-4)
     assert last_step(dampening="auto") == pytest.approx(0.1, rel=1e-4)
     assert last_step(dampening="auto", bias_correction=True) == pytest.approx(0.1, rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", sorted(ROW_OPTIMIZERS))
+def test_a_long_row_in_parts_is_updated_to_the_same_bits(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = settings_of(optimizer=optimizer, weight_decay=0.1, l1=0.01, clip_norm=1.0)
+    draw = torch.Generator().manual_seed(0)
+    start, grads = torch.randn(1, 448, generator=draw), torch.randn(STEPS, 1, 448, generator=draw)
+    rates = np.full((STEPS, 1), 0.01)
+    whole = by_rows([trial], start, grads, rates)
+    monkeypatch.setattr(module, "_LONG", 128)
+    monkeypatch.setattr(module, "_AT_ONCE", 128)  # the last part is shorter
+    assert torch.equal(by_rows([trial], start, grads, rates), whole)
 
 
 def test_what_an_optimiser_has_no_use_for_changes_nothing() -> None:

@@ -22,6 +22,12 @@ from tuner.train.settings import Settings
 _NADAM_DECAY = 4e-3
 """Of the momentum's distance from its limit, as in `torch.optim`."""
 
+_LONG = 2**23
+"""Numbers: a longer row of one trial is updated in parts, which stay in the cache, as does what is worked out on the
+way. Steps with such a state are not recorded (`replay.ReplayedStep`)."""
+_AT_ONCE = 2**17
+"""Whole vectors, so that no number is computed otherwise."""
+
 Groups = list[dict[str, Any]]
 """Parameters of a module, with their weight decay."""
 Scalars = dict[str, Tensor]
@@ -87,7 +93,13 @@ class RowOptimizer:
             g_KP.mul_((scalars["clip_norm"] / (norm_K1 + 1e-6)).clamp_max_(1.0))
         if self.uses_weight_decay:
             self.decay(weights, weight_grads, scalars)
-        self.update(p_KP, g_KP, moments, scalars)
+        if len(p_KP) == 1 and p_KP.shape[1] > _LONG and p_KP.device.type == "cpu":
+            for first in range(0, p_KP.shape[1], _AT_ONCE):
+                part = slice(first, first + _AT_ONCE)
+                own = {name: moment[:, part] for name, moment in moments.items()}
+                self.update(p_KP[:, part], g_KP[:, part], own, scalars)
+        else:
+            self.update(p_KP, g_KP, moments, scalars)
         if self.selects:
             pull_to_zero(weights, scalars["threshold"])
 
@@ -99,6 +111,7 @@ class RowOptimizer:
             weight_grads.addcmul_(weights, scalars["weight_decay"])
 
     def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
+        """Update rows, or a part of their length: each number from those at its own place."""
         raise AssertionError("each kind defines its update")
 
     @staticmethod
@@ -114,7 +127,7 @@ class RowOptimizer:
     def scratch(self, like: Tensor) -> Tensor:
         if self._scratch is None:
             self._scratch = torch.empty_like(like)
-        return self._scratch
+        return self._scratch if self._scratch.shape == like.shape else self._scratch[:, : like.shape[1]]
 
 
 class _MomentumOptimizer(RowOptimizer):
