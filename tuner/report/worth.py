@@ -87,7 +87,7 @@ def _lead(one: Baseline, study: StudyData, luck: float) -> str:
     if one.lead < 0:
         low, high = -high, -low
     first, last, amount = (difference_text(value, metric=study.metric) for value in (low, high, abs(one.lead)))
-    taken_off = f"; {difference_text(luck, metric=study.metric)} of luck taken off" if luck > 0 else ""
+    taken_off = f" when {difference_text(luck, metric=study.metric)} of luck are taken off" if luck > 0 else ""
     less, more = ("less", "more") if study.direction is Direction.MAXIMIZE else ("more", "less")
     ends = f"{first.removesuffix(' points')} to {last}"
-    return f", {amount} {less if one.lead >= 0 else more} (95 % interval {ends}{taken_off})"
+    return f", {amount} {less if one.lead >= 0 else more}{taken_off} (95 % interval {ends})"
