@@ -48,9 +48,8 @@ POOLS = [
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # a run of tests that is killed leaves nothing behind
-    for source in (delimited, parquet):
-        monkeypatch.setattr(source, "PART_CELLS", 24)
-        monkeypatch.setattr(source, "LEAST_ROWS", 1)
+    monkeypatch.setattr(delimited, "PART_CELLS", 24)
+    monkeypatch.setattr(delimited, "LEAST_ROWS", 1)
 
 
 def read_rows(examples: Examples) -> list[str]:

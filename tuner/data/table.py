@@ -21,6 +21,7 @@ from tuner.data.text import clean, quoted
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
 
+_BLOCK_CELLS = 1 << 20
 _UNNAMED = re.compile(r"(Unnamed: \d+|column_\d+)?")
 _COUNTER = re.compile(r"(Unnamed: \d+|index|id|row|row_?id)?", re.IGNORECASE)
 
@@ -120,8 +121,15 @@ class InputColumns:
     def numbers(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Shape (rows, number columns)."""
         found = np.empty((len(frame), len(self.number_names)))
-        for place, name in enumerate(self.number_names):
-            found[:, place] = as_numbers(frame[name])
+        places = frame.columns.get_indexer(list(self.number_names))
+        dtypes = frame.dtypes.to_numpy()[places]
+        plain = np.array([isinstance(dtype, np.dtype) and dtype.kind in "iufb" for dtype in dtypes], dtype=bool)
+        step = max(1, _BLOCK_CELLS // max(1, len(places)))
+        for first in range(0, len(frame) if plain.any() else 0, step):  # many columns at once, and not twice the table
+            rows = slice(first, first + step)
+            found[rows, plain] = frame.iloc[rows, places[plain]].to_numpy(dtype=np.float64)
+        for place in np.flatnonzero(~plain):
+            found[:, place] = as_numbers(frame.iloc[:, places[place]])
         return found
 
     def codes(self, frame: pd.DataFrame) -> npt.NDArray[np.int16]:

@@ -55,9 +55,9 @@ def worker_main(
     faulthandler.enable()
     link = _Link(connection)
     logging.basicConfig(level=logging.INFO, handlers=[_Forward(link)], force=True)
+    task = _open(link, spec, paths, place)  # on any core: one worker loads for all, perhaps in several threads
     if place.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {place.core})
-    task = _open(link, spec, paths, place)
     if task is not None:
         _Server(link, task, paths, name, printed).serve()
 

@@ -31,8 +31,10 @@ _SAMPLE_ROWS = 200
 _NO_NAME = "column_"
 PART_CELLS = 1 << 17
 """Cells that are read at once where a table is read in parts: texts of this many take some 10 MB."""
-LEAST_ROWS = 256
-"""That are read at once in any case: each part has a cost for each column."""
+_MANY_COLUMNS = 1000
+LEAST_ROWS = 512
+"""That are read at once of many columns, for each part has a cost for each column; up to so many cells."""
+_MOST_CELLS = 1 << 23
 
 
 def matches(location: str, path: Path) -> bool:
@@ -55,13 +57,18 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
         notes = (f"{where} has no header row; its columns are called column_1 to column_{sample.shape[1]}",)
     parts = partial(_parts, path, separator, has_header)
     if data.stream:
-        rows = max(LEAST_ROWS, PART_CELLS // sample.shape[1])
+        rows = part_rows(sample.shape[1])
         return Contents(train=StoredTable(read=partial(parts, rows), files=(path,), where=where, notes=notes))
     frame = None
     if path.stat().st_size >= LARGE_BYTES:
         num_bytes = sum(sample[name].str.len().sum() for name in sample.columns) + sample.size  # with separators
         frame = joined(parts(max(1, int(PART_BYTES * len(sample) / num_bytes)), {}))
     return Contents(train=Table(frame=next(parts(None, {})) if frame is None else frame, where=where, notes=notes))
+
+
+def part_rows(num_columns: int) -> int:
+    """Rows of a part of a table that is read in parts."""
+    return max(1, PART_CELLS // num_columns, min(LEAST_ROWS, _MOST_CELLS // num_columns))
 
 
 def _parts(
@@ -73,6 +80,8 @@ def _parts(
     with _refusing(path.name):
         for frame in _read(path, separator, header=0 if has_header else None, dtype=by_place, chunksize=rows):
             _check_quotes(frame, separator, path.name, first)
+            if frame.shape[1] > _MANY_COLUMNS:
+                frame = frame.copy()  # columns of a type in one array: what is done to all takes one step
             if not has_header:
                 frame.columns = [f"{_NO_NAME}{i + 1}" for i in range(frame.shape[1])]
             yield frame
@@ -171,8 +180,11 @@ def _check_quotes(frame: pd.DataFrame, separator: str, where: str, first: int) -
     import pandas as pd
 
     marks = frame.shape[1] - 1
-    for name, column in frame.items():
-        if not marks or separator == _SPACES or not pd.api.types.is_string_dtype(column):
+    if not marks or separator == _SPACES:
+        return
+    for place in np.flatnonzero([not isinstance(dtype, np.dtype) or dtype.kind == "O" for dtype in frame.dtypes]):
+        name, column = frame.columns[place], frame.iloc[:, place]
+        if not pd.api.types.is_string_dtype(column):
             continue
         for row in map(int, np.flatnonzero(column.str.contains("\n", regex=False, na=False))):
             if any(line.count(separator) >= marks for line in str(column.iloc[row]).splitlines()[1:-1]):

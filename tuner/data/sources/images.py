@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from tuner.spec.model import DataSpec
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _GREY_MODES = {"1", "L", "LA"}
 _DEEP_MODES = ("I", "F")
+_MOST_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def _read_classes(folders: Sequence[Path], location: str, data: DataSpec) -> lis
         pictures = _pictures(folder)
         if not pictures:
             raise DataError(f"{folder} holds no images in folders named after their classes (such as cat/1.png)")
-        pixels = [_pixels(picture, size=data.image_size) for picture in pictures]
+        pixels = _decoded(pictures, size=data.image_size)
         odd = next((i for i, p in enumerate(pixels) if p.shape[1:] != pixels[0].shape[1:]), None)
         if odd is not None:
             raise DataError(
@@ -83,6 +87,13 @@ def _pictures(folder: Path) -> list[_Picture]:
         for file in sorted(label.rglob("*"))
         if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
     ]
+
+
+def _decoded(pictures: Sequence[_Picture], *, size: int | None) -> list[npt.NDArray[np.uint8]]:
+    """All pictures, several at a time: decoding and resizing leave Python to other threads."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(min(_MOST_THREADS, cores)) as threads:
+        return list(threads.map(partial(_pixels, size=size), pictures))
 
 
 def _pixels(picture: _Picture, *, size: int | None) -> npt.NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.content import Contents, StoredTable, Table
-from tuner.data.sources.delimited import LEAST_ROWS, PART_CELLS
+from tuner.data.sources.delimited import part_rows
 from tuner.data.sources.joined import LARGE_BYTES, joined
 from tuner.errors import DataError
 from tuner.imports import require
@@ -59,7 +59,7 @@ def _parts(path: Path, types: Mapping[str, str]) -> Iterator[pd.DataFrame]:
 
     with _refusing(path.name):
         found = _dataset(path)
-        rows = max(LEAST_ROWS, PART_CELLS // max(1, len(found.schema)))
+        rows = part_rows(max(1, len(found.schema)))
         for fragment in found.get_fragments():
             by_name = dataset.get_partition_keys(fragment.partition_expression)
             # Scanners read far ahead; a file's own reader keeps a page of each column.
