@@ -68,11 +68,40 @@ def write_rows(folder: Path, *, count: int, width: int) -> str:
     return "rows.npz"
 
 
-def sweep(source: str, model: Mapping[str, Any], *, trials: int, epochs: int = 2, batch_size: int = 32) -> Spec:
+def write_table(folder: Path, *, count: int) -> str:
+    """Twenty-four numbers, one of them with gaps, four categories and two classes, which lie one behind the other."""
+    draw = np.random.default_rng(0)
+    with (folder / "table.csv").open("w") as file:
+        names = [*(f"x{i}" for i in range(24)), *(f"c{i}" for i in range(4))]
+        file.write(",".join([*names, "y"]) + "\n")
+        for first in range(0, count, 1000):
+            numbers = draw.normal(size=(1000, 24)).round(4)
+            numbers[:, 0] += first >= count // 2
+            words = np.array([f"category_{c}" for c in "abcdefgh"])[draw.integers(0, 8, size=(1000, 4))]
+            label = "yes" if first >= count // 2 else "no"
+            for row, texts in zip(numbers.tolist(), words.tolist(), strict=True):
+                gap = "" if row[3] > 2 else str(row[3])
+                file.write(",".join([*map(str, row[:3]), gap, *map(str, row[4:]), *texts, label]) + "\n")
+    return "table.csv"
+
+
+def write_wide_table(folder: Path, *, count: int, width: int) -> str:
+    """Rows of thousands of numbers, two classes."""
+    draw = np.random.default_rng(0)
+    with (folder / "wide.csv").open("w") as file:
+        file.write(",".join([*(f"x{i}" for i in range(width)), "y"]) + "\n")
+        for number in range(count):
+            file.write(",".join(map(str, [*draw.normal(size=width).round(3), number % 2])) + "\n")
+    return "wide.csv"
+
+
+def sweep(
+    source: str, model: Mapping[str, Any], *, trials: int, epochs: int = 2, batch_size: int = 32, stream: bool = False
+) -> Spec:
     """A sweep over learning rates alone: all trials have one shape."""
     return {
         "study": "scale",
-        "data": {"source": source},
+        "data": {"source": source, "stream": stream},
         "model": model,
         "space": {"learning_rate": {"low": 1e-4, "high": 1e-2}},
         "training": {"optimizer": "adam", "epochs": epochs, "batch_size": batch_size},
@@ -133,7 +162,30 @@ def wide() -> Any:
 
 WIDE = {"kind": "mlp", "hidden_layers": 4, "hidden_units": 2048}
 
+SMALL = {"kind": "mlp"}
+
 CASES: Mapping[str, Case] = {
+    "a million rows, one worker": Case(
+        aim="500 MB + 1.5 x 234 MB + 200 MB",
+        make=lambda folder: sweep(write_table(folder, count=10**6), SMALL, trials=1, epochs=1, batch_size=256),
+    ),
+    "a million rows, four workers": Case(
+        aim="500 MB + 1.5 x 234 MB + 800 MB",
+        make=lambda folder: sweep(write_table(folder, count=10**6), SMALL, trials=4, epochs=1, batch_size=256),
+        command=("run", "sweep.yaml", "--workers", "4"),
+    ),
+    "a stream of a sorted million rows": Case(
+        aim="",
+        make=lambda folder: sweep(
+            write_table(folder, count=10**6), SMALL, trials=1, epochs=2, batch_size=256, stream=True
+        ),
+    ),
+    "a stream of 20,000 columns": Case(
+        aim="10 s a pass",
+        make=lambda folder: sweep(
+            write_wide_table(folder, count=1000, width=20_000), SMALL, trials=1, epochs=1, stream=True
+        ),
+    ),
     "images": Case(
         aim="3 GB",
         make=lambda folder: sweep(write_images(folder, count=400), {"kind": "cnn"}, trials=1),

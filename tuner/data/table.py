@@ -121,7 +121,7 @@ class InputColumns:
     def numbers(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Shape (rows, number columns)."""
         found = np.empty((len(frame), len(self.number_names)))
-        places = frame.columns.get_indexer(list(self.number_names))
+        places = frame.columns.get_indexer(pd.Index(self.number_names))
         dtypes = frame.dtypes.to_numpy()[places]
         plain = np.array([isinstance(dtype, np.dtype) and dtype.kind in "iufb" for dtype in dtypes], dtype=bool)
         step = max(1, _BLOCK_CELLS // max(1, len(places)))

@@ -182,7 +182,8 @@ def _check_quotes(frame: pd.DataFrame, separator: str, where: str, first: int) -
     marks = frame.shape[1] - 1
     if not marks or separator == _SPACES:
         return
-    for place in np.flatnonzero([not isinstance(dtype, np.dtype) or dtype.kind == "O" for dtype in frame.dtypes]):
+    is_plain = [isinstance(dtype, np.dtype) and dtype.kind in "iufb" for dtype in frame.dtypes]
+    for place in map(int, np.flatnonzero(np.logical_not(is_plain))):
         name, column = frame.columns[place], frame.iloc[:, place]
         if not pd.api.types.is_string_dtype(column):
             continue
