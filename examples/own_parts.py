@@ -16,6 +16,14 @@ def focal_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return -((1 - log_shares.exp()) ** 2 * log_shares).mean()
 
 
+def dice_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """One less Dice's overlap of shares and labels, the mean over classes (arXiv 1606.04797): rare ones count alike."""
+    shares = torch.softmax(outputs, dim=1)
+    labels = nn.functional.one_hot(targets, shares.shape[1])
+    overlap, sizes = (shares * labels).sum(dim=0), shares.sum(dim=0) + labels.sum(dim=0)
+    return 1 - ((2 * overlap + 1) / (sizes + 1)).mean()
+
+
 def top_two(outputs: torch.Tensor, targets: torch.Tensor) -> float:
     """The share of examples whose class is one of the two likeliest."""
     return float((outputs.topk(2, dim=1).indices == targets.unsqueeze(1)).any(dim=1).float().mean())
