@@ -26,7 +26,7 @@ class TaskFacts:
     calibration: Mapping[str, float]
     """`overhead_seconds` of one small tensor operation, `flops_per_second` of a matrix product, on one worker; on CUDA
     also `room_bytes`, the memory that trials may have beside the data. A rehearsal adds what it has measured, to the
-    estimate that follows from these: `measured`, by what factor an epoch of the default configuration took longer, and
+    estimate that follows from these: `measured`, by what factor epochs took longer, and
     `begin_seconds` of a cohort."""
     code: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each file of the user's code, by path; see `tuner.spec.own_code`."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from tuner.errors import TunerError, is_out_of_memory
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tuner.train.task import Task
 
 _PLANNED_SEED = 0
+_OTHERS_PACED = 4
+"""Configurations that are timed beside the default, which is often smaller than those of the search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +100,22 @@ def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None, sh
 
 def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
     """How the sweep would be trained on so many workers."""
-    space = build_space(spec)
-    draw = random.Random(_PLANNED_SEED)
-    jobs = [
+    jobs = _spread_jobs(spec, spec.search.trials)
+    cohorts, seconds = Planner(spec, facts, num_workers=num_workers).whole_plan(jobs)
+    begin = facts.calibration.get("begin_seconds", 0.0) * len(cohorts) / num_workers
+    return Plan(len(jobs), len(cohorts), max(len(c.jobs) for c in cohorts), seconds, begin)
+
+
+def _spread_jobs(spec: SweepSpec, count: int) -> list[TrialJob]:
+    """Full trainings of configurations spread over the space at random."""
+    space, draw = build_space(spec), random.Random(_PLANNED_SEED)
+    return [
         TrialJob(
             trial=n, params=space.from_units([draw.random() for _ in space]), seed=n,
             to_epoch=spec.training.epochs, folder="",
         )
-        for n in range(spec.search.trials)
+        for n in range(count)
     ]  # fmt: skip
-    cohorts, seconds = Planner(spec, facts, num_workers=num_workers).whole_plan(jobs)
-    begin = facts.calibration.get("begin_seconds", 0.0) * len(cohorts) / num_workers
-    return Plan(len(jobs), len(cohorts), max(len(c.jobs) for c in cohorts), seconds, begin)
 
 
 def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began: float, sheet: bool) -> Preflight:
@@ -157,22 +164,28 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
 
 
 def _paced(spec: SweepSpec, task: Task, job: TrialJob, facts: TaskFacts) -> TaskFacts:
-    """The facts with how long an epoch of the default configuration takes, in a cohort as wide as usual."""
+    """The facts with how long epochs take of the default configuration and of others, in cohorts as wide as usual."""
     from tuner.train.before.pace import cohort_pace
 
     planned = plan(spec, facts, num_workers=1)
     width = max(1, round(planned.trials / planned.cohorts))
-    with tempfile.TemporaryDirectory(prefix="tuner-check-") as folder:
-        jobs = [
-            replace(job, trial=n, seed=n, to_epoch=spec.training.epochs, folder=f"{folder}/{n}") for n in range(width)
-        ]
-        pace = cohort_pace(task, jobs)
-    if pace is None:
-        return facts
     planner = Planner(spec, facts, num_workers=1)
-    estimated = planner.seconds([planner.describe(replace(each, to_epoch=1)) for each in jobs])
-    measured = {"measured": pace.epoch_seconds / estimated, "begin_seconds": pace.begin_seconds}
-    return replace(facts, calibration={**facts.calibration, **measured})
+    measured = estimated = 0.0
+    begins: list[float] = []
+    others = [other.params for other in _spread_jobs(spec, _OTHERS_PACED)]
+    with tempfile.TemporaryDirectory(prefix="tuner-check-") as folder:
+        for place, params in enumerate((job.params, *others)):
+            alike = replace(job, params=params, to_epoch=spec.training.epochs)
+            jobs = [replace(alike, trial=n, seed=n, folder=f"{folder}/{place}/{n}") for n in range(width)]
+            pace = cohort_pace(task, jobs)
+            if pace is not None:
+                measured += pace.epoch_seconds
+                estimated += planner.seconds([planner.describe(replace(each, to_epoch=1)) for each in jobs])
+                begins.append(pace.begin_seconds)
+    if not estimated:
+        return facts
+    found = {"measured": measured / estimated, "begin_seconds": median(begins)}
+    return replace(facts, calibration={**facts.calibration, **found})
 
 
 def _epoch_seconds(spec: SweepSpec, task: Task, job: TrialJob) -> dict[str, float]:

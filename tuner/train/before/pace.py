@@ -53,7 +53,7 @@ class CohortPace:
     """Beyond the epochs, until the first one has ended: the program is made, and its steps are recorded."""
 
 
-_LIMIT_SECONDS = 2.0
+_LIMIT_SECONDS = 0.5
 """So long is trained; a longer epoch is reckoned from its steps."""
 _LONGEST_SECONDS = 60.0
 """So long is waited for an epoch of which no single step can be trained."""
@@ -81,5 +81,5 @@ def cohort_pace(task: Task, jobs: Sequence[TrialJob], *, limit_seconds: float = 
 def _pace_of_steps(task: Task, jobs: Sequence[TrialJob], *, limit_seconds: float) -> CohortPace | None:
     each = trial_epoch_seconds(task, jobs)
     if each is not None:
-        return CohortPace(each * len(jobs), limit_seconds)
+        return CohortPace(each * len(jobs), 0.0)
     return cohort_pace(task, jobs, limit_seconds=_LONGEST_SECONDS) if limit_seconds < _LONGEST_SECONDS else None
