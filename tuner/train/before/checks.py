@@ -36,8 +36,10 @@ _MOST_BYTES = 2**21
 """Of examples that steps are repeated on, unless they are the fewest: photographs would take minutes."""
 _LEARNT = 0.01
 """Of the first loss: what has come so far is learnt by heart."""
-_LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01)
+_LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Shares of the default learning rate at which a cost that rises is tried again."""
+_FALLEN = 0.1
+"""Of the first cost: it falls, without doubt."""
 _ALLOWED_RISE = 5e-3
 """Of the first cost; rounding, kinks and the overshoot of an adaptive optimiser cause less."""
 _FEW_TO_NORM_BY = 8
@@ -280,6 +282,8 @@ def _costs(task: Task, member: Member, batch: Split, *, learning_rate: float) ->
         costs.append(float(cost.detach()))
         if len(costs) > 1 and _rises(*costs[-2:], first=costs[0]):
             break
+        if costs[-1] < _FALLEN * costs[0]:
+            break  # a few examples are soon learnt, and steps then overshoot
     return costs
 
 
