@@ -38,7 +38,7 @@ _LEARNT = 0.01
 """Of the first loss: what has come so far is learnt by heart."""
 _LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Shares of the default learning rate at which a cost that rises is tried again."""
-_FALLEN = 0.1
+_FALLEN = 0.25
 """Of the first cost: it falls, without doubt."""
 _ALLOWED_RISE = 5e-3
 """Of the first cost; rounding, kinks and the overshoot of an adaptive optimiser cause less."""
