@@ -99,7 +99,7 @@ def test_a_planner_knows_a_gpus_memory_from_the_start_and_measures_its_cohorts(t
 
 
 def test_data_that_a_gpu_has_no_room_for_are_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "load_training_data", lambda spec, kept_in: digits())
+    monkeypatch.setattr(training, "load_training_data", lambda spec, **_: digits())
     MACHINE.limit_bytes = MACHINE.in_use() + 1000
     with pytest.raises(DataError) as error:
         open_task(small_sweep(), WorkerPlace("cuda:1", 1, None), alone=False)
@@ -112,7 +112,7 @@ def test_data_that_a_gpu_has_no_room_for_are_told_with_the_remedy(monkeypatch: p
 def test_a_worker_that_shares_a_gpu_plans_with_its_share_or_less_where_the_user_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training, "load_training_data", lambda spec, kept_in: digits())
+    monkeypatch.setattr(training, "load_training_data", lambda spec, **_: digits())
     place = WorkerPlace("cuda:0", 1, None, sharers=4)
     task = open_task(small_sweep(), place, alone=False)
     assert isinstance(task, Task)
@@ -123,7 +123,7 @@ def test_a_worker_that_shares_a_gpu_plans_with_its_share_or_less_where_the_user_
 
 
 def test_others_on_a_gpu_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(training, "load_training_data", lambda spec, kept_in: digits())
+    monkeypatch.setattr(training, "load_training_data", lambda spec, **_: digits())
     open_task(small_sweep(), WorkerPlace("cuda:0", 1, None), alone=False)
     assert "other processes" not in caplog.text
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (2**33, 2**37))
