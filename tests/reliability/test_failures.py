@@ -35,7 +35,7 @@ FAULTS = {
     "segfault": "killed: its process was killed by SIGSEGV (11)",
     "killed": "killed: its process was killed by SIGKILL (9)",
     "memory": "out of memory: OutOfMemoryError: CUDA out of memory.",
-    "too much memory": "out of memory: RuntimeError: ",
+    "too much memory": "out of memory: there is not enough memory to train it on ",
     "outputs nan": "diverged: the training loss became nan",
     "outputs none": "error: ",
     "outputs text": "error: ",

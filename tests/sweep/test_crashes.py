@@ -56,7 +56,7 @@ class WrittenStore(MemoryStore):
 
     def _changed(self, record: TrialRecord, *, progress_only: bool) -> None:
         self._fuse.step()
-        self._unwritten.append(tuple(self._records.values()))
+        self._unwritten.append(tuple(self.trials))
 
     def flush(self) -> None:
         self._fuse.step()

@@ -57,7 +57,7 @@ def test_half_of_the_epochs_take_half_of_the_time() -> None:
 def test_no_sweep_takes_no_time() -> None:
     assert shown_seconds(0.0) == "under 1 s"
     nothing = replace(FOUND, start_seconds=0.0, load_seconds=0.0)
-    assert forecast(sweep(), nothing, replace(PLAN, seconds=0.0, begin_seconds=0.0)).text.startswith("about under 1 s")
+    assert forecast(sweep(), nothing, replace(PLAN, seconds=0.0, begin_seconds=0.0)).text.startswith("under 1 s: ")
 
 
 def test_epochs_of_finalists_count_and_those_that_pausing_spares_do_not() -> None:

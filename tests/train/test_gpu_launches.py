@@ -157,7 +157,7 @@ def test_the_next_epoch_is_drawn_while_this_one_trains_and_makes_no_difference(
         return batch_order(seed, epoch, num_examples)
 
     asked.main = True
-    monkeypatch.setattr("tuner.train.task.batch_order", noting)
+    monkeypatch.setattr("tuner.train.batch.order.batch_order", noting)
     settings = {"augment": 0.5, "batch_size": 100}
     members = jobs(tmp_path / "gpu", slow(3))
     members[1] = replace(members[1], to_epoch=2)

@@ -45,6 +45,9 @@ VECTORS: st.SearchStrategy[Params] = st.fixed_dictionaries(
         "swa_start": st.floats(0, 0.9),
         "dropout_last": st.floats(0, 0.9),
         "body_learning_rate_factor": st.floats(0.01, 1.0),
+        "epsilon": st.floats(1e-10, 1e-3),
+        "dampening": st.sampled_from(["auto", 0.0, 0.5]),
+        "bias_correction": st.sampled_from(["auto", True, False]),
     }
 )
 

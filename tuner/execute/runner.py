@@ -232,7 +232,8 @@ class CohortRunner:
             self._waiting = [left[i : i + size] for i in range(0, len(left), size)] + self._waiting
             return []
         return [
-            TrialFailed(trial=job.trial, reason=ended.reason, message=ended.line, traceback=ended.story) for job in left
+            TrialFailed(trial=job.trial, reason=ended.reason, message=ended.message, traceback=ended.story)
+            for job in left
         ]
 
     def _fitting(self, left: Sequence[TrialJob]) -> int:
@@ -285,6 +286,8 @@ class _Ended:
 
     reason: FailureReason
     line: str
+    message: str
+    """What is said of a trial that ends of it."""
     story: str
 
     @classmethod
@@ -299,10 +302,11 @@ class _Ended:
                 reason = FailureReason.OUT_OF_MEMORY
             case _:
                 reason = FailureReason.ERROR
-        line = first_line(error)
-        if out_of_memory and task.device.type == "cpu" and task.spec.loop is None:
-            line = no_memory_to_train(task.spec, said=line)
-        return cls(reason, line, "".join(traceback.format_exception(error)))
+        line = message = first_line(error)
+        of_machine = task.device.type == "cpu" and not isinstance(error, torch.OutOfMemoryError)
+        if out_of_memory and of_machine and task.spec.loop is None:
+            message = no_memory_to_train(task.spec, said=line)
+        return cls(reason, line, message, "".join(traceback.format_exception(error)))
 
 
 def _has_lost_device(error: BaseException) -> bool:

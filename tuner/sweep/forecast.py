@@ -48,7 +48,9 @@ class Forecast:
         """In words."""
         parts = {"start": self.start, "loading": self.load, f"training of {self.epochs:,} epochs": self.training,
                  "report": self.report}  # fmt: skip
-        return f"about {shown_seconds(self.seconds)}: " + ", ".join(f"{k} {shown_seconds(v)}" for k, v in parts.items())
+        whole = shown_seconds(self.seconds)
+        each = ", ".join(f"{k} {shown_seconds(v)}" for k, v in parts.items())
+        return f"{whole if whole.startswith('under') else f'about {whole}'}: {each}"
 
 
 def forecast(spec: SweepSpec, found: Preflight, planned: Plan) -> Forecast:
