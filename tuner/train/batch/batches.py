@@ -59,6 +59,7 @@ class BatchChanges:
         self._own_K1 = (torch.arange(len(members), device=self._device) * self._num_train).unsqueeze(1)
         self._first_K1 = self._own_K1.clone()
         """Of each trial's rows, that of the first example which indices count from."""
+        self._counts_from = 0
         self._ahead = Ahead()
         self._rows = torch.zeros(0, NUM_COLUMNS, device=self._device)
         """What happens to each training example of each trial in the epoch under way; it stays where it is."""
@@ -98,8 +99,9 @@ class BatchChanges:
 
     def count_from(self, example: int) -> None:
         """The indices of the examples of a batch count from this one on."""
-        if self._augments:
+        if self._augments and example != self._counts_from:
             torch.add(self._own_K1, example, out=self._first_K1)
+            self._counts_from = example
 
     def _augmented(self, features: Tensor, indices_KB: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
         images = features.reshape(-1, *self._shape)
