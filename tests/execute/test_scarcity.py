@@ -191,7 +191,7 @@ def test_the_other_workers_go_on_without_one_that_was_killed_while_it_loaded(
 
 @pytest.mark.slow
 def test_a_trial_that_fits_nowhere_says_what_takes_less(tmp_path: Path) -> None:
-    executor = InlineExecutor(user_sweep(fault="memory"), StudyPaths(tmp_path))
+    executor = InlineExecutor(user_sweep(fault="too much memory"), StudyPaths(tmp_path))
     job = make_job(tmp_path, 0, l1=1e-9)
     executor.submit([job])
     failed = ends(drain(executor, [job]))[0]
