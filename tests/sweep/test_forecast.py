@@ -91,12 +91,18 @@ def test_memory_is_that_of_all_processes(workers: int, free: int | None, said: s
 
 def test_what_is_free_is_what_the_machine_and_the_group_allow(tmp_path: Path) -> None:
     meminfo, group = tmp_path / "meminfo", tmp_path / "group"
-    assert free_bytes(meminfo=meminfo, cgroup=group) is None
+    membership = tmp_path / "membership"
+    membership.write_text("0::/jobs/7\n")
+    inner = group / "jobs" / "7"
+    assert free_bytes(meminfo=meminfo, root=group, membership=membership) is None
     meminfo.write_text("MemTotal: 9000 kB\nMemAvailable: 4000 kB\n")
-    assert free_bytes(meminfo=meminfo, cgroup=group) == 4_096_000
-    group.mkdir()
+    assert free_bytes(meminfo=meminfo, root=group, membership=membership) == 4_096_000
+    inner.mkdir(parents=True)
     (group / "memory.max").write_text("max\n")
     (group / "memory.current").write_text("1000000\n")
-    assert free_bytes(meminfo=meminfo, cgroup=group) == 4_096_000
+    assert free_bytes(meminfo=meminfo, root=group, membership=membership) == 4_096_000
     (group / "memory.max").write_text("3000000\n")
-    assert free_bytes(meminfo=meminfo, cgroup=group) == 2_000_000
+    assert free_bytes(meminfo=meminfo, root=group, membership=membership) == 2_000_000
+    (inner / "memory.max").write_text("1000000\n")
+    (inner / "memory.current").write_text("400000\n")
+    assert free_bytes(meminfo=meminfo, root=group, membership=membership) == 600_000
