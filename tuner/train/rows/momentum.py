@@ -14,6 +14,11 @@ _FOREVER = 1e15
 """Updates after which there is nothing left of an average's start: beta ** t is 0 for any beta below 1 in float32."""
 
 
+def shares_rate(settings: Settings) -> bool:
+    """Whether any share of the learning rate is other than 1."""
+    return settings.momentum != 0.0 and (settings.corrects_bias or settings.dampening != 0.0)
+
+
 def rate_shares(settings: Settings, count_S: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """What dampening and bias correction make of the learning rate at each update; 1 without momentum.
 
@@ -24,9 +29,9 @@ def rate_shares(settings: Settings, count_S: npt.NDArray[np.int64]) -> npt.NDArr
         settings: Of one trial.
         count_S: The number of its updates with each one.
     """
-    beta = settings.momentum
-    if beta == 0.0:
+    if not shares_rate(settings):
         return np.ones(len(count_S))
+    beta = settings.momentum
     weights_S = 1.0 - beta**count_S if settings.corrects_bias else np.ones(len(count_S))
     return np.asarray((1.0 - settings.dampening) / weights_S)
 

@@ -49,6 +49,11 @@ class RowOptimizer:
         self.uses_l1 = any(s.l1 and not s.selects for s in settings)
         self.selects = any(s.selects for s in settings)
         self.uses_clipping = any(s.clip_norm is not None for s in settings)
+        self._constants = {
+            "weight_decay": self.vector("weight_decay"),
+            "l1": self.vector("l1"),
+            "clip_norm": np.array([np.inf if s.clip_norm is None else s.clip_norm for s in settings]),
+        }
         self._scratch: Tensor | None = None
 
     def vector(self, name: str) -> npt.NDArray[np.float64]:
@@ -58,12 +63,7 @@ class RowOptimizer:
         self, learning_rate_SK: npt.NDArray[np.float64], step_SK: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[np.float64]]:
         """Each scalar for every step of an epoch, shape (steps, K)."""
-        shared = {
-            "weight_decay": self.vector("weight_decay"),
-            "l1": self.vector("l1"),
-            "clip_norm": np.array([np.inf if s.clip_norm is None else s.clip_norm for s in self.settings]),
-        }
-        table = shared | self.own_scalars(learning_rate_SK, step_SK + 1)
+        table = self._constants | self.own_scalars(learning_rate_SK, step_SK + 1)
         if self.selects:
             rate_SK = learning_rate_SK * self.shares(step_SK + 1)
             pulls = [thresholds(s, rate_S) for s, rate_S in zip(self.settings, rate_SK.T, strict=True)]
@@ -72,8 +72,7 @@ class RowOptimizer:
 
     def shares(self, count_SK: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """`rate_shares` of all trials, shape (steps, K)."""
-        pairs = zip(self.settings, count_SK.T, strict=True)
-        return np.stack([self.rate_shares(s, count_S) for s, count_S in pairs], axis=1)
+        return np.ones(count_SK.shape)
 
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
@@ -134,6 +133,12 @@ class _MomentumOptimizer(RowOptimizer):
     """One with `momentum`, which `dampening` turns into an average."""
 
     rate_shares = staticmethod(momentum.rate_shares)
+
+    def shares(self, count_SK: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        if not any(momentum.shares_rate(s) for s in self.settings):
+            return super().shares(count_SK)
+        pairs = zip(self.settings, count_SK.T, strict=True)
+        return np.stack([self.rate_shares(s, count_S) for s, count_S in pairs], axis=1)
 
     def own_scalars(
         self, learning_rate_SK: npt.NDArray[np.float64], count_SK: npt.NDArray[np.int64]
