@@ -73,10 +73,10 @@ def best(
         raise UsageError(f"{export} exists; give another name, or --force to overwrite it")
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
-    record, why = _traded(data, objective, within) if objective or within else _chosen(data, trial, location)
+    record, why = _traded(data, objective, within) if objective or within else chosen_trial(data, trial, location)
     weights = _weights(location, record)
     if weights_only:
-        click.echo(str(_existing(weights, record)))
+        click.echo(str(existing_weights(weights, record)))
     else:
         _print(data, record, why, weights, location, format_name=format_name, params_only=params_only)
         if outdated := outdated_test_of(data, location):
@@ -85,7 +85,7 @@ def best(
         return
     if export is not None and export.suffix not in _EXPORTS:
         raise UsageError(f'"{export}": end the name in .onnx or .safetensors, or name a folder')
-    _existing(weights, record)
+    existing_weights(weights, record)
     needs_sweep = verify or (export is not None and export.suffix != ".safetensors")
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=record) if needs_sweep else None
     if verify and spec is not None:
@@ -96,7 +96,13 @@ def best(
         write_export(spec, data, whole(record), weights, export, verify=verify)
 
 
-def _chosen(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
+def chosen_trial(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
+    """The trial of a number, or the winner, and why it is.
+
+    Raises:
+        UsageError: there is no such trial.
+        TunerError: no trial has finished.
+    """
     from tuner.cli.command_line import study_command
     from tuner.report.certainty.choice import final_choice
 
@@ -146,7 +152,12 @@ def whole(record: TrialRecord) -> TrialRecord:
     return record
 
 
-def _existing(weights: Path, record: TrialRecord) -> Path:
+def existing_weights(weights: Path, record: TrialRecord) -> Path:
+    """The file of a trial's weights.
+
+    Raises:
+        TunerError: it is not stored, or the user's own code keeps it.
+    """
     own = TrialPaths(weights.parent).own_checkpoint
     if own.is_dir():
         raise TunerError(f"trial {record.number} was trained by your own code; what that keeps is in {own}")

@@ -40,7 +40,7 @@ def write_export(
 
             export_safetensors(weights, part)
         else:
-            cause = run_apart(_exported, place, spec, params, weights, _data_info(data), part, seed)
+            cause = run_apart(_exported, place, spec, params, weights, data_info(data), part, seed)
         if verify:
             metric = run_apart(_score_of_export, place, spec, params, weights, part, seed, data.facts.get("data"))
             scores = "answers as the networks of the folds"
@@ -70,7 +70,7 @@ def _exported(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, ta
     return None
 
 
-def _data_info(data: StudyData) -> DataInfo:
+def data_info(data: StudyData) -> DataInfo:
     """The facts of the data that the study was trained on."""
     from dataclasses import fields
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "logs": "tuner.cli.show:logs",
     "report": "tuner.cli.report:report",
     "best": "tuner.cli.best:best",
+    "predict": "tuner.cli.predict:predict",
     "test": "tuner.cli.test:test",
     "confirm": "tuner.cli.confirm:confirm",
     "refine": "tuner.cli.refine:refine",

@@ -58,6 +58,8 @@ class Examples:
     notes: tuple[str, ...]
     rows: npt.NDArray[np.int64] | None = None
     """Of each example the row that it was read from, from 1 in its file or array; None where that is not kept."""
+    left_out: tuple[str, ...] = ()
+    """Columns of a table that are no inputs: targets, groups, what is ignored, empty or only counts the rows."""
     takes_last: bool = False
     """Whether the target is a table's last column, since the sweep file names none."""
 

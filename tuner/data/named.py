@@ -58,7 +58,7 @@ def _without_suffix(arrays: Mapping[str, npt.NDArray[Any]], part: str) -> dict[s
 
 def _content(arrays: Mapping[str, npt.NDArray[Any]], data: DataSpec, *, where: str) -> Arrays:
     wanted = (data.target,) if isinstance(data.target, str) else TARGET_NAMES
-    inputs = _first(arrays, INPUT_NAMES)
+    inputs = name_of_inputs(arrays)
     targets = _first(arrays, wanted)
     known = ", ".join(f"{name} {np.shape(array)}" for name, array in arrays.items()) or "none"
     if targets is None:
@@ -71,6 +71,11 @@ def _content(arrays: Mapping[str, npt.NDArray[Any]], data: DataSpec, *, where: s
         where=where,
         columns={name: array for name, array in arrays.items() if name not in (inputs, targets)},
     )
+
+
+def name_of_inputs(arrays: Mapping[str, npt.NDArray[Any]]) -> str | None:
+    """The name of the array that is called as inputs are; None if there is none."""
+    return _first(arrays, INPUT_NAMES)
 
 
 def _first(arrays: Mapping[str, npt.NDArray[Any]], names: tuple[str, ...]) -> str | None:

@@ -100,6 +100,7 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
         times=None if data.order is None else order_times(frame[data.order], origin),
         parts=part_of_row if len(tables) > 1 else None,
         rows=origin.numbers(len(frame)),
+        left_out=tuple(name for name in frames[0].columns if name not in roles.inputs),
         notes=(
             *(note for table in tables for note in table.notes),
             *roles.notes,

@@ -212,6 +212,7 @@ def _write(table: StoredTable, data: DataSpec, folder: Path) -> None:
         "task": encoded.task,
         "class_names": encoded.class_names,
         "target_names": roles.targets,
+        "left_out": [name for name in parts.facts.names if name not in roles.inputs],
         "notes": (*table.notes, *roles.notes, *dropped, *encoded.notes),
     }
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
@@ -272,6 +273,7 @@ def _opened(folder: Path) -> Examples:
         times=found["times"],
         parts=None,
         notes=tuple(facts["notes"]),
+        left_out=tuple(facts.get("left_out", ())),
     )
 
 

@@ -31,6 +31,7 @@ from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
 from tuner.train.measure.metrics import Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.measure.portions import EVALUATION_ROWS
+from tuner.train.measure.predictions import predictions_of
 from tuner.train.measure.resampled import resampled
 from tuner.train.program import Member, Problem, Program, copied_chunks
 from tuner.train.programs.folded import FoldedProgram, FoldScores, fold_orders
@@ -265,14 +266,8 @@ class Task:
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Outputs as a reader wants them: probabilities of the classes or labels, or targets in their own units."""
-        if self.info.task == "classification":
-            return torch.softmax(outputs, dim=-1)
-        if self.info.task == "multi_label":
-            return torch.sigmoid(outputs)
-        mean, std = (
-            torch.tensor(values, device=outputs.device) for values in (self.info.target_mean, self.info.target_std)
-        )
-        return outputs * std + mean
+        mean, std = (torch.tensor(v, device=outputs.device) for v in (self.info.target_mean, self.info.target_std))
+        return predictions_of(outputs, task=self.info.task, mean=mean, std=std)
 
 
 def _check_techniques(spec: SweepSpec, info: DataInfo) -> None:

@@ -27,7 +27,7 @@ def matches(location: str, path: Path) -> bool:
 
 def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
     of_labels = labels_path(path, data, root)
-    inputs, labels = _mapped_idx(path) if data.stream else _read_idx(path), _read_idx(of_labels)
+    inputs, labels = _mapped_idx(path) if data.stream else read_array(path), read_array(of_labels)
     if inputs.ndim < 2:
         raise DataError(f"{path.name} holds an array of shape {inputs.shape}; name the file of images, not of labels")
     if len(inputs) != len(labels):
@@ -72,7 +72,12 @@ def _mapped_idx(path: Path) -> npt.NDArray[Any]:
     return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=shape)
 
 
-def _read_idx(path: Path) -> npt.NDArray[Any]:
+def read_array(path: Path) -> npt.NDArray[Any]:
+    """The array of a file.
+
+    Raises:
+        DataError: it is damaged.
+    """
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
         with opener(path, "rb") as file:

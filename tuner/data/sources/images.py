@@ -15,13 +15,11 @@ import numpy.typing as npt
 from tuner.data.content import Arrays, Contents
 from tuner.data.named import part_of
 from tuner.data.sources import parquet
+from tuner.data.sources.pictures import PictureError, pictures_in, pixels_of
 from tuner.errors import DataError
 from tuner.imports import require
 from tuner.spec.model import DataSpec
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-_GREY_MODES = {"1", "L", "LA"}
-_DEEP_MODES = ("I", "F")
 _MOST_THREADS = 8
 
 
@@ -84,8 +82,7 @@ def _pictures(folder: Path) -> list[_Picture]:
     return [
         _Picture(file, f"{label.name}/{file.relative_to(label)}", label.name)
         for label in _folders(folder)
-        for file in sorted(label.rglob("*"))
-        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+        for file in pictures_in(label)
     ]
 
 
@@ -97,22 +94,10 @@ def _decoded(pictures: Sequence[_Picture], *, size: int | None) -> list[npt.NDAr
 
 
 def _pixels(picture: _Picture, *, size: int | None) -> npt.NDArray[np.uint8]:
-    """(channels, height, width); one channel if the image is grey, three if not."""
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(picture.path) as opened:
-            if opened.mode.startswith(_DEEP_MODES):
-                raise DataError(
-                    f"{picture.name} has more than 8 bits in a pixel (mode {opened.mode}); save it with 8 bits"
-                )
-            image = ImageOps.exif_transpose(opened).convert("L" if opened.mode in _GREY_MODES else "RGB")
-        if size is not None:
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{picture.name} is no image that can be read: {error}") from error
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+        return pixels_of(picture.path, picture.name, size=size)
+    except PictureError as error:
+        raise DataError(str(error)) from error
 
 
 def _size(pixels: npt.NDArray[np.uint8]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.content import Arrays, Contents, Table
-from tuner.data.named import contents_from_names
+from tuner.data.named import contents_from_names, name_of_inputs
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
 
@@ -32,6 +32,23 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
     if path.suffix.lower() == ".npz":
         return contents_from_names(_read_archive(path), data, where=path.name)
     return Contents(train=_table(_read_array(path), where=path.name))
+
+
+def read_inputs(path: Path) -> npt.NDArray[Any]:
+    """The array of inputs of an NPZ archive, which may hold others beside it.
+
+    Raises:
+        DataError: the archive is damaged, or it holds several arrays and none is called as inputs are.
+    """
+    arrays = _read_archive(path)
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    name = name_of_inputs(arrays)
+    if name is None:
+        raise DataError(
+            f"{path.name} has no array of inputs (X, inputs or data); there are {', '.join(arrays) or 'none'}"
+        )
+    return arrays[name]
 
 
 def _read_archive(path: Path) -> Mapping[str, npt.NDArray[Any]]:

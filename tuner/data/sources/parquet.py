@@ -43,6 +43,17 @@ def read(location: str, path: Path, data: DataSpec, root: Path) -> Contents:
     return Contents(train=Table(frame=frame, where=path.name))
 
 
+def read_frames(path: Path) -> Iterator[pd.DataFrame]:
+    """The table of a file or a folder, in parts.
+
+    Raises:
+        DataError: it is damaged.
+        MissingExtraError: the extra `parquet` is not installed.
+    """
+    require("pyarrow", extra="parquet")
+    return _parts(path, {})
+
+
 def _dataset(path: Path) -> Any:
     """The file, or the files of a folder with the columns that its folders' names add, as pandas reads them."""
     from pyarrow import dataset

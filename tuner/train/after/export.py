@@ -5,58 +5,28 @@ from __future__ import annotations
 import io
 import json
 import logging
-import re
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from tuner.data.column_kinds import DATE_PARTS
-from tuner.data.load import measure_training_part
 from tuner.errors import StorageError, TunerError
 from tuner.imports import require
-from tuner.models.ensemble import load_network
 from tuner.models.generators import generators_kept
 from tuner.models.packed import trained_weights
 from tuner.models.unpacked import MARK
 from tuner.records import DataInfo, Params
-from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.after.export_code import is_own_factory, storing_export, write_code
+from tuner.train.after.predictor import Predictor, predictor_of, preparation_of
+from tuner.train.after.source import standalone_source
 from tuner.train.programs.module_state import leaving_no_trace
 
 EXAMPLES = 2
 """In the batch that a network is traced with; any number may be given afterwards."""
-
-
-class _Predictor(nn.Module):
-    """A network from prepared inputs to probabilities of classes or labels, or to targets in their own units."""
-
-    def __init__(self, network: nn.Module, info: DataInfo) -> None:
-        super().__init__()
-        self.network = network
-        self.task = info.task
-        self.num_outputs = info.num_outputs
-        self.std: Tensor
-        self.mean: Tensor
-        self.register_buffer("std", torch.tensor(info.target_std))
-        self.register_buffer("mean", torch.tensor(info.target_mean))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        outputs: Tensor = self.network(inputs).reshape(-1, self.num_outputs)
-        match self.task:
-            case "classification":
-                return outputs.softmax(dim=1)
-            case "multi_label":
-                return outputs.sigmoid()
-            case _:
-                return outputs * self.std + self.mean
 
 
 def export_safetensors(weights: Path, target: Path) -> None:
@@ -89,7 +59,7 @@ def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, 
     """
     require("onnxscript", extra="onnx")
     output = "predictions" if info.task == "regression" else "probabilities"
-    predictor = _predictor(spec, params, weights, info, seed=seed)
+    predictor = predictor_of(spec, params, weights, info, seed=seed)
     with _quietly("ONNX"):
         # Traced here: left to itself the exporter fixes the number of examples where it cannot be free.
         program = torch.onnx.export(
@@ -124,9 +94,9 @@ def export_folder(
         TunerError: a network that is not the user's has parts that cannot be exported.
         StorageError: the disk does not take it.
     """
-    preparation = _preparation(spec, info)
+    preparation = preparation_of(spec, info)
     cause = None
-    predictor = _predictor(spec, params, weights, info, seed=seed)
+    predictor = predictor_of(spec, params, weights, info, seed=seed)
     try:
         with _quietly("torch.export"):
             program = io.BytesIO()  # PyTorch's own writer ends the process where a disk is full
@@ -140,13 +110,13 @@ def export_folder(
         if program is not None:
             (folder / "network.pt2").write_bytes(program.getbuffer())
         (folder / "preparation.json").write_text(json.dumps(preparation, indent=1), encoding="utf-8")
-        shutil.copyfile(Path(__file__).with_name("standalone.py"), folder / "predict.py")
+        (folder / "predict.py").write_text(standalone_source(), encoding="utf-8")
     if program is None:
         write_code(spec, params, weights, info, folder, seed=seed)
     return cause
 
 
-def _traced(predictor: _Predictor, info: DataInfo) -> torch.export.ExportedProgram:
+def _traced(predictor: Predictor, info: DataInfo) -> torch.export.ExportedProgram:
     """A program that answers as the network does, also for other numbers of examples than it was traced with.
 
     Raises:
@@ -172,39 +142,8 @@ def _answer(network: nn.Module, inputs: Tensor) -> Tensor:
     return answer
 
 
-def _predictor(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, *, seed: int) -> _Predictor:
-    with trained_weights(weights) as found:
-        return _Predictor(load_network(spec, settings_for(spec, params), info, found, seed=seed), info).eval()
-
-
 def _example(info: DataInfo) -> Tensor:
     return torch.zeros(EXAMPLES, *info.input_shape)
-
-
-def _preparation(spec: SweepSpec, info: DataInfo) -> dict[str, object]:
-    """What was measured on the training part, as JSON."""
-    train, found = measure_training_part(spec, known=asdict(info))
-    said = {c.name for c in train.texts if any(fnmatchcase(c.name, pattern) for pattern in spec.data.categorical)}
-    parts = {name.rpartition(".")[0] for name in train.number_names if name.endswith(f".{DATE_PARTS[0]}")}
-    names = [*train.number_names, *(column.name for column in train.texts), *train.target_names]
-    return {
-        "task": info.task,
-        "shape": list(train.numbers.shape[1:]),
-        "bytes": str(train.numbers.dtype) == "uint8" and train.numbers.ndim >= 4,
-        "names": list(train.number_names),
-        "mean": found.mean.tolist(),
-        "std": found.std.tolist(),
-        "constant": found.constant.tolist(),
-        "normalise": found.normalise,
-        "marked": list(found.marked),
-        "texts": [
-            {"name": column.name, "values": list(values), "marked": marked, "whole": column.name in said}
-            for column, values, marked in zip(train.texts, found.categories, found.texts_marked, strict=True)
-        ],
-        "dates": sorted(parts) if spec.data.dates == "expand" else [],
-        "headerless": all(re.fullmatch(r"column_\d+(\.\w+)?", name) for name in names) and bool(names),
-        "outputs": list(info.class_names or info.target_names),
-    }
 
 
 @contextmanager

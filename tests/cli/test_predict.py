@@ -1,0 +1,56 @@
+"""`tuner predict` in a terminal: the winner's predictions of new rows, and which weights gave them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tuner.cli.main import run_command_line
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_apart")]
+
+SWEEP = """
+study: points
+data: {source: table.csv, target: kind, split: {train: 0.6, dev: 0.2, test: 0.2}}
+model: mlp
+training: {epochs: 2, batch_size: 16}
+search: {trials: 2, strategy: random, pruner: none}
+baselines: off
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    numbers = np.random.default_rng(0).normal(size=(200, 3)).round(3)
+    frame = pd.DataFrame(numbers, columns=["a", "b", "c"])
+    frame.assign(kind=np.where(numbers[:, 0] > 0, "up", "down")).to_csv("table.csv", index=False)
+    Path("sweep.yaml").write_text(SWEEP)
+    return tmp_path
+
+
+def test_new_rows_are_predicted_by_the_winner_or_another_trial(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(["run", "sweep.yaml", "--engine", "inline", "-q"]) == 0
+    capsys.readouterr()
+    assert run_command_line(["predict", "points", "table.csv", "--keep", "kind"]) == 0
+    printed = capsys.readouterr()
+    found = pd.read_csv(io.StringIO(printed.out))
+    assert list(found) == ["kind", "class", "down", "up"]
+    assert (found["class"] == found["kind"]).mean() > 0.6
+    assert "predicted by trial " in printed.err
+    assert "(best dev accuracy of the finished trials): dev accuracy " in printed.err
+    assert run_command_line(["predict", "points", "table.csv", "--trial", "0", "-o", "out.csv"]) == 0
+    assert "predicted by trial 0 (asked for by its number)" in capsys.readouterr().err
+    assert len(pd.read_csv("out.csv")) == 200
+    assert run_command_line(["predict", "points", "table.csv", "-o", "out.csv"]) == 2
+    Path("new.csv").write_text("a,b\n1,2\n")
+    assert run_command_line(["predict", "points", "new.csv", "-o", "other.csv"]) == 3
+    assert "error: new.csv has no column c, which the network was trained with" in capsys.readouterr().err
+    assert not Path("other.csv").exists()

@@ -1,0 +1,61 @@
+"""Predictions of new raw examples by a trial's weights: what an exported folder does, without writing one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from tuner.data.new_examples import read_array, read_rows
+from tuner.errors import DataError
+from tuner.models.generators import seed_generators
+from tuner.records import DataInfo, Params
+from tuner.spec.model import SweepSpec
+from tuner.train.after.predictor import predictor_of, preparation_of
+from tuner.train.after.standalone import write_predictions
+from tuner.train.after.standalone_files import array_blocks, read_blocks, row_blocks
+from tuner.train.after.standalone_inputs import InputError
+
+
+def predict_file(
+    spec: SweepSpec, params: Params, weights: Path, info: DataInfo, given: Path, out: Path, *, seed: int,
+    keep: Sequence[str] = (),
+) -> list[str]:  # fmt: skip
+    """Write the predictions of a file's examples, or of a folder of images, as CSV.
+
+    Args:
+        spec: The sweep.
+        params: Of the trial.
+        weights: Its weights.
+        info: The data that it was trained on.
+        given: The new examples.
+        out: The file to write.
+        seed: Of the trial.
+        keep: Columns of the file that come before the predictions.
+
+    Returns:
+        What to know of the examples.
+
+    Raises:
+        DataError: the examples, or the training data, whose preparation is measured again, cannot be read or used.
+        StudyMismatchError: the data are not those that the network was trained on.
+        StorageError: the weights are damaged.
+    """
+    torch.set_num_threads(1)
+    known = preparation_of(spec, info)
+    network = predictor_of(spec, params, weights, info, seed=seed)
+    seed_generators(seed, "evaluation", device=torch.device("cpu"))
+    try:
+        if (array := read_array(given)) is not None:
+            if keep:
+                raise InputError(f"{given.name} has no columns to keep")
+            blocks = array_blocks(array)
+        elif (rows := read_rows(given)) is not None:
+            blocks = row_blocks(rows, given.name, known, keep)
+        else:
+            blocks = read_blocks(given, known, keep)
+        with out.open("w", encoding="utf-8", newline="") as file:
+            return write_predictions(blocks, known, network, file, keep=keep)
+    except InputError as error:
+        raise DataError(str(error)) from error

@@ -1,0 +1,81 @@
+"""What predicts new raw examples: the network, and what was measured on the training part."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tuner.data.column_kinds import DATE_PARTS
+from tuner.data.load import measure_training_part
+from tuner.models.ensemble import load_network
+from tuner.models.packed import trained_weights
+from tuner.records import DataInfo, Params
+from tuner.spec.defaults import settings_for
+from tuner.spec.model import SweepSpec
+from tuner.train.measure.predictions import predictions_of
+
+
+class Predictor(nn.Module):
+    """A network from prepared inputs to probabilities of classes or labels, or to targets in their own units."""
+
+    def __init__(self, network: nn.Module, info: DataInfo) -> None:
+        super().__init__()
+        self.network = network
+        self.task = info.task
+        self.num_outputs = info.num_outputs
+        self.std: Tensor
+        self.mean: Tensor
+        self.register_buffer("std", torch.tensor(info.target_std))
+        self.register_buffer("mean", torch.tensor(info.target_mean))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.network(inputs).reshape(-1, self.num_outputs)
+        return predictions_of(outputs, task=self.task, mean=self.mean, std=self.std)
+
+
+def predictor_of(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, *, seed: int) -> Predictor:
+    """The predictor of a trial, with its weights of a file.
+
+    Raises:
+        StorageError: the file is damaged, or its tensors are not those of the network.
+    """
+    with trained_weights(weights) as found:
+        return Predictor(load_network(spec, settings_for(spec, params), info, found, seed=seed), info).eval()
+
+
+def preparation_of(spec: SweepSpec, info: DataInfo) -> dict[str, object]:
+    """What was measured on the training part, as JSON: what `standalone_inputs.py` prepares new examples by.
+
+    Raises:
+        DataError: the data cannot be read.
+        StudyMismatchError: they are not those that are known.
+    """
+    train, found = measure_training_part(spec, known=asdict(info))
+    said = {c.name for c in train.texts if any(fnmatchcase(c.name, pattern) for pattern in spec.data.categorical)}
+    parts = {name.rpartition(".")[0] for name in train.number_names if name.endswith(f".{DATE_PARTS[0]}")}
+    names = [*train.number_names, *(column.name for column in train.texts), *train.target_names]
+    return {
+        "task": info.task,
+        "shape": list(train.numbers.shape[1:]),
+        "bytes": str(train.numbers.dtype) == "uint8" and train.numbers.ndim >= 4,
+        "names": list(train.number_names),
+        "mean": found.mean.tolist(),
+        "std": found.std.tolist(),
+        "constant": found.constant.tolist(),
+        "normalise": found.normalise,
+        "marked": list(found.marked),
+        "texts": [
+            {"name": column.name, "values": list(values), "marked": marked, "whole": column.name in said}
+            for column, values, marked in zip(train.texts, found.categories, found.texts_marked, strict=True)
+        ],
+        "dates": sorted(parts) if spec.data.dates == "expand" else [],
+        "headerless": all(re.fullmatch(r"column_\d+(\.\w+)?", name) for name in names) and bool(names),
+        "left_out": list(train.left_out),
+        "image_size": spec.data.image_size,
+        "outputs": list(info.class_names or info.target_names),
+    }
