@@ -147,7 +147,7 @@ def _default(value: object) -> str:
 def _form(schema: Json) -> str:
     """What may stand behind a key, in words, from its JSON Schema."""
     forms = [f for f in schema.get("anyOf", schema.get("oneOf", [])) if f.get("type") != "null"]
-    if {f.get("type") for f in forms} == {"boolean", "integer", "number", "string"}:
+    if {f.get("type") for f in forms} >= {"boolean", "number", "string"}:
         return "value"
     if forms:
         return " or ".join(dict.fromkeys(_form(f) for f in forms))

@@ -71,7 +71,7 @@ ROOMS = {
     "spec": (
         {"space", "command"},
         {"known"},
-        {"values"},
+        {"values", "by_layer"},
         {"blocks"},
         {"model"},
         {"defaults", "objectives", "schema", "own_code", "text"},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -53,9 +54,16 @@ def by_torch(trial: Settings, start_P: Tensor, grads_SP: Tensor, rates: NDArray[
     return module.row()
 
 
-def by_rows(trials: Sequence[Settings], start_KP: Tensor, grads_SKP: Tensor, rates_SK: np.ndarray) -> Tensor:
+def by_rows(
+    trials: Sequence[Settings],
+    start_KP: Tensor,
+    grads_SKP: Tensor,
+    rates_SK: np.ndarray,
+    *,
+    shares: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Tensor:
     """The rows after training by ours."""
-    optimizer = ROW_OPTIMIZERS[trials[0].optimizer](trials, num_decayed=WEIGHTS)
+    optimizer = ROW_OPTIMIZERS[trials[0].optimizer](trials, num_decayed=WEIGHTS, shares=shares)
     rows = start_KP.clone()
     moments = {name: torch.zeros_like(rows) for name in optimizer.moments}
     numbers = np.arange(len(grads_SKP))[:, None].repeat(len(trials), axis=1)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from statistics import median
 
 from tuner.execute.facts import TaskFacts
 from tuner.execute.widths import Footprint, Widths
 from tuner.records import ParamValue, TrialJob
+from tuner.spec.by_layer import hidden_widths
 from tuner.spec.defaults import settings_for
 from tuner.spec.known.networks import DESCRIBED
 from tuner.spec.known.strategies import STRATEGIES
@@ -229,7 +231,7 @@ class Planner:
         """About the numbers that all layers give for one example."""
         shape = self.facts.data["input_shape"]
         each = 1 if values.get("norm", "none") == "none" else 3  # a norm keeps what it is given, normalised and scaled
-        hidden = each * int(values.get("hidden_units", 64)) * int(values.get("hidden_layers", 2))
+        hidden = each * sum(hidden_widths(values))
         if not self._is_convolutional:
             return prod(shape) + hidden
         positions = int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else int(shape[-1])
@@ -249,9 +251,8 @@ class Planner:
 
     def _dense(self, values: Mapping[str, ParamValue]) -> int:
         inputs, outputs = prod(self.facts.data["input_shape"]), int(self.facts.data["num_outputs"])
-        layers = 0 if self.spec.model.kind == "linear" else int(values.get("hidden_layers", 2))
-        width = int(values.get("hidden_units", 64))
-        return inputs * outputs if layers == 0 else inputs * width + (layers - 1) * width**2 + width * outputs
+        hidden = () if self.spec.model.kind == "linear" else hidden_widths(values)
+        return sum(wide * next_wide for wide, next_wide in pairwise((inputs, *hidden, outputs)))
 
     def _cnn(self, values: Mapping[str, ParamValue], *, positions: int) -> int:
         shape = self.facts.data["input_shape"]

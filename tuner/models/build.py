@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tuner.models.rewritten import rewritten
 from tuner.models.sequences import sequence_shape
 from tuner.models.transfer import Transfer, freeze, load_pretrained, trains_in_parts, transfer_of
 from tuner.records import DataInfo, ParamValue
+from tuner.spec.by_layer import by_layer
 from tuner.spec.known.networks import DESCRIBED, MODELS
 from tuner.spec.model import SweepSpec
 
@@ -119,10 +120,17 @@ def transfer_for(
     """How a trial's network, described or a module, is trained in parts; None where it is not."""
     if not trains_in_parts(spec, values):
         return None
+    return transfer_of(spec, values, parameter_shapes(spec, values, info, network))
+
+
+def parameter_shapes(
+    spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, network: Network | None
+) -> Mapping[str, Sequence[int]]:
+    """The shapes of the parameters of a trial's network, described or a module, by name."""
     if network is not None:
-        return transfer_of(spec, values, module_shapes(network))
+        return module_shapes(network)
     module = build_module(spec, values, info, seed=0, pretrained=False)
-    return transfer_of(spec, values, {name: p.shape for name, p in module.named_parameters()})
+    return {name: p.shape for name, p in module.named_parameters()}
 
 
 def _initialised(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo, *, seed: int) -> nn.Module:
@@ -145,6 +153,8 @@ def _initialised(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataIn
 def _dropout_rates(values: Mapping[str, ParamValue], num_layers: int) -> tuple[float, ...]:
     """The rate of each dropout layer of a built-in model."""
     last = values.get("dropout_last")
+    if listed := by_layer(values["dropout"]):
+        return dropout_rates(max(listed), None, num_layers, listed=listed)
     return dropout_rates(float(values["dropout"]), None if last is None else float(last), num_layers)
 
 

@@ -14,23 +14,24 @@ from tuner.models.layers.norms import norm_layers
 from tuner.models.layers.residual import Fork, Join
 from tuner.models.network import Network
 from tuner.records import ParamValue
+from tuner.spec.by_layer import hidden_widths
 
 
 def mlp(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, ...], num_outputs: int) -> Network:
     """Describe an MLP: [dense, norm, activation, dropout] for each hidden layer, then a dense output.
 
     Args:
-        settings: `hidden_units`, `hidden_layers` (0 for linear or logistic regression), `activation`, `norm`, and
-            `residual`: each hidden layer but the first adds what it computes to its input (arXiv 1512.03385).
+        settings: `hidden_units`, of all layers or by layer, `hidden_layers` (0 for linear or logistic regression),
+            `activation`, `norm`, and `residual`: each hidden layer but the first adds what it computes to its input
+            (arXiv 1512.03385).
         input_shape: Of one example; images are flattened.
         num_outputs: Classes, or regression targets.
     """
-    width = int(settings["hidden_units"])
-    hidden = [*norm_layers(str(settings["norm"]), width), Activation(str(settings["activation"])), Dropout()]
     layers: list[Layer] = _flattened(input_shape)
     inputs = prod(input_shape)
-    for number in range(int(settings["hidden_layers"])):
-        layer = [Dense(inputs, width), *hidden]
+    for number, width in enumerate(hidden_widths(settings)):
+        norm = norm_layers(str(settings["norm"]), width)
+        layer = [Dense(inputs, width), *norm, Activation(str(settings["activation"])), Dropout()]
         layers += [Fork(), *layer, Join()] if number and settings["residual"] else layer
         inputs = width
     return Network((*layers, Dense(inputs, num_outputs)), input_shape)

@@ -89,8 +89,8 @@ def transfer_of(
     last, every = values.get("train_last"), values.get("unfreeze_every_epochs")
     layers = layers_of(shapes)
     count = len(layers) if last is None and every is None else int(last or 1)
-    never = {n for n in shapes if _matches(n, spec.training.freeze)}
-    _require_matches("training.freeze", spec.training.freeze, shapes)
+    never = {n for n in shapes if matches(n, spec.training.freeze)}
+    require_matches("training.freeze", spec.training.freeze, shapes)
     if every is None:
         never |= {name for layer in layers[: max(0, len(layers) - count)] for name in layer}
     if never.issuperset(shapes):
@@ -142,8 +142,8 @@ def taken_from_file(spec: SweepSpec, shapes: Mapping[str, Sequence[int]]) -> _Ta
     path = Path(spec.root, spec.model.init_from)
     file = read_weights(path)
     last = layers_of(shapes)[-1]
-    _require_matches("model.new_layers", [p for p in spec.model.new_layers if p != HEAD], shapes)
-    new = [n for n in shapes if _matches(n, spec.model.new_layers) or (HEAD in spec.model.new_layers and n in last)]
+    require_matches("model.new_layers", [p for p in spec.model.new_layers if p != HEAD], shapes)
+    new = [n for n in shapes if matches(n, spec.model.new_layers) or (HEAD in spec.model.new_layers and n in last)]
     wrong = []
     for name, shape in shapes.items():
         if name in new:
@@ -258,14 +258,19 @@ def _is_weight(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def _matches(name: str, patterns: Collection[str]) -> bool:
+def matches(name: str, patterns: Collection[str]) -> bool:
     """Whether a pattern such as `layers.0.*`, or the name of what holds the parameter, fits."""
     return any(fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for pattern in patterns)
 
 
-def _require_matches(key: str, patterns: Collection[str], shapes: Mapping[str, Sequence[int]]) -> None:
+def require_matches(key: str, patterns: Collection[str], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Make sure that each pattern fits a parameter.
+
+    Raises:
+        DataError: one does not.
+    """
     for pattern in patterns:
-        if not any(_matches(name, [pattern]) for name in shapes):
+        if not any(matches(name, [pattern]) for name in shapes):
             raise DataError(f"{key}: no parameter is called {pattern}; the network has {_listed(list(shapes))}")
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from tuner.records import Params, ParamValue
+from tuner.spec.by_layer import by_layer
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.model import DimensionSpec, SweepSpec
@@ -36,6 +37,8 @@ def _default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
         if h.is_searched_by_default(spec.model.kind) and h.name not in fixed and h.serves(spec.training.optimizer)
     ]
     unread = {"lr_decay"} if spec.training.schedule in UNDECAYED else set()
+    if by_layer(fixed.get("hidden_units")):
+        unread.add("hidden_layers")
     if not is_builtin(spec.model.kind) or spec.model.kind == "linear":
         unread.add("dropout")  # a factory of the user's need not read it, and one layer has no hidden units
     return {name: DimensionSpec() for name in names if name not in unread}
@@ -58,7 +61,10 @@ def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
     values = dict(_defaults(spec.model.kind, str(optimizer)))
     if schedule == "cosine":
         values["lr_decay"] = 1.0
-    return values | fixed | dict(params)
+    values |= fixed | dict(params)
+    if listed := by_layer(values.get("hidden_units")):
+        values["hidden_layers"] = len(listed)
+    return values
 
 
 def loop_values(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:

@@ -16,6 +16,7 @@ from tuner.spec.blocks.objective import ConstraintSpec, FurtherObjectiveSpec, Ob
 from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec
 from tuner.spec.blocks.space import DimensionSpec
 from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
+from tuner.spec.by_layer import with_texts
 from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME
 from tuner.spec.values import Baselines, Part
 
@@ -78,6 +79,7 @@ class SweepSpec(Part):
     @classmethod
     def _name_model(cls, values: Any) -> Any:
         """Own training code takes the place of a model: then all hyperparameters are the user's."""
+        values = with_texts(values) if isinstance(values, dict) else values
         if not isinstance(values, dict) or values.get("model") is not None:
             return values
         is_own = values.get("command") is not None or values.get("trainer") is not None

@@ -134,8 +134,21 @@ def _require_weight(name: str, value: object) -> object:
 
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Value = Annotated[ParamValue, BeforeValidator(_require_value)]
-"""One value of a hyperparameter, kept as it is written: 1 is an integer, 1.0 is not."""
+Value = Annotated[
+    ParamValue,
+    BeforeValidator(_require_value),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                *({"type": kind} for kind in ("boolean", "number", "string")),
+                {"type": "array", "minItems": 1, "items": {"type": "number"}},
+                {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number"}},
+            ]
+        }
+    ),
+]
+"""One value of a hyperparameter, kept as it is written: 1 is an integer, 1.0 is not. What is by layer is a text by then
+(`tuner.spec.by_layer`)."""
 Number = Annotated[int | float, BeforeValidator(_require_number), WithJsonSchema({"type": "number"})]
 """Kept as it is written, like `Value`."""
 PositiveNumber = Annotated[

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tuner.records import Params, ParamValue
+from tuner.spec.by_layer import by_layer, numbers_in
 from tuner.spec.defaults import settings_for
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.optimizers import OPTIMIZERS
@@ -74,6 +75,9 @@ class Settings:
     swa_start: float
     epochs: int
     """Epochs of the full training, which the schedule is laid out over."""
+    by_layer: Mapping[str, str]
+    """What is given by layer or by name (`tuner.spec.by_layer`), of `dropout`, `weight_decay` and `l1`; the field of
+    its name is then the greatest of its numbers."""
     model: Mapping[str, ParamValue]
     """All values by name: what a model's factory reads."""
 
@@ -81,6 +85,11 @@ class Settings:
     def selects(self) -> bool:
         """Whether L1 is a step of its own, which makes weights zero, and no part of the gradient."""
         return self.l1 > 0 and self.l1_step == "proximal"
+
+    @property
+    def listed_dropout(self) -> tuple[float, ...]:
+        """The rate of each dropout layer, where they are listed."""
+        return by_layer(self.by_layer.get("dropout")) if self.dropout else ()
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -100,6 +109,7 @@ def resolve_settings(
         augmentation=_augmentation(values),
         class_weights=class_weights,
         epochs=int(values.get("epochs", spec.training.epochs)),
+        by_layer={n: str(values[n]) for n in ("dropout", "weight_decay", "l1") if numbers_in(values.get(n))},
         model=values,
     )
 
@@ -107,6 +117,8 @@ def resolve_settings(
 def _typed(name: str, values: Mapping[str, ParamValue]) -> ParamValue | None:
     """A hyperparameter's value as its own kind of number; None for an optional one that there is none of."""
     value = values.get(name)
+    if listed := numbers_in(value):
+        return max(listed)
     is_number = HYPERPARAMETERS[name].kind == "float" and isinstance(value, int | float)
     return float(value) if is_number and value is not None else value
 

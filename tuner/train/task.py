@@ -16,7 +16,7 @@ from torch import Tensor
 from tuner.data.dataset import Split, TrainingData
 from tuner.data.stored import is_streamed
 from tuner.errors import DataError
-from tuner.models.build import Maker, build_module, check_inputs, network_of, transfer_for
+from tuner.models.build import Maker, build_module, check_inputs, network_of, parameter_shapes, transfer_for
 from tuner.models.ensemble import fold_seed, parted_weights
 from tuner.models.generators import seed_generators
 from tuner.models.unpacked import load_trained
@@ -36,6 +36,7 @@ from tuner.train.measure.resampled import resampled
 from tuner.train.program import Member, Problem, Program, copied_chunks
 from tuner.train.programs.folded import FoldedProgram, FoldScores, fold_orders
 from tuner.train.programs.user_parts import UserEvaluation, load_user_parts, try_parts
+from tuner.train.rows.penalties import PENALTIES, penalties
 from tuner.train.settings import Settings, resolve_settings
 from tuner.train.ways import Ways
 
@@ -145,6 +146,10 @@ class Task:
 
     def _member(self, settings: Settings, seed: int) -> Member:
         network = network_of(self.spec, settings.model, self.info)
+        if by_layer := [penalty for penalty in PENALTIES if penalty in settings.by_layer]:
+            shapes = parameter_shapes(self.spec, settings.model, self.info, network)
+            for penalty in by_layer:
+                penalties(settings, penalty, shapes)  # refused here, where no trial has begun
         return Member(
             seed,
             settings,

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from tuner.errors import DataError
 from tuner.models.keyed import call_multiplier, dropout_field, dropout_threshold
 from tuner.models.layers.layer import Layer, LayerRows
 from tuner.models.layers.widths import rounded_width
@@ -103,8 +104,21 @@ class Dropout(Layer):
         return y
 
 
-def dropout_rates(first: float, last: float | None, num_layers: int) -> tuple[float, ...]:
-    """The rate of each dropout layer of a built-in network: from the first to the last in equal steps."""
+def dropout_rates(
+    first: float, last: float | None, num_layers: int, *, listed: tuple[float, ...] = ()
+) -> tuple[float, ...]:
+    """The rate of each dropout layer of a built-in network: as listed, or from the first to the last in equal steps.
+
+    Raises:
+        DataError: there are as many listed as there are no layers.
+    """
+    if listed and num_layers != len(listed):
+        raise DataError(
+            f"dropout: {list(listed)} lists {len(listed)} rates, and the network has {num_layers} dropout layers; "
+            "give one for each"
+        )
+    if listed:
+        return listed
     if last is None or num_layers < 2:
         return (first,) * num_layers
     return tuple(first + (last - first) * index / (num_layers - 1) for index in range(num_layers))

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field, PlainSerializer, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator, create_model
+from pydantic_core import PydanticCustomError
 
-from tuner.records import ParamValue
+from tuner.records import Json, ParamValue
+from tuner.spec.by_layer import as_text, numbers_in
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.values import BatchSize, ClassWeights, Dampening, Loss, Optimizer, Part
@@ -39,6 +41,7 @@ _OF_THEIR_OWN: dict[str, Any] = {
     "dampening": Dampening | None,
 }
 """The types of the keys that may be more than a number or one of a few words."""
+_IN_SCHEMA = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _FIXED = {h.name: h for h in HYPERPARAMETERS.values() if not h.of_model}
 
 
@@ -52,7 +55,32 @@ def _key(known: Hyperparameter) -> tuple[Any, Any]:
         return bool if isinstance(known.default, bool) else Literal[known.allowed], field
     assert known.bounds is not None
     limits: Mapping[str, Any] = known.bounds.limits
-    return Annotated[int if known.kind == "int" else float, Field(**limits)] | None, field
+    number: Any = Annotated[int if known.kind == "int" else float, Field(**limits)]
+    return (number if known.by_layer is None else _by_layer(number, known)) | None, field
+
+
+def _by_layer(number: Any, known: Hyperparameter) -> Any:
+    """A number, or one for each layer."""
+    rule = "must be a number, or a list with one for each layer"
+    assert known.bounds is not None
+    one: Json = {"type": "number", **{_IN_SCHEMA[limit]: value for limit, value in known.bounds.limits.items()}}
+    forms: list[Json] = [one, {"type": "array", "minItems": 1, "items": one}]
+    if known.by_layer == "list or names":
+        rule += ", or a mapping of names to numbers"
+        forms.append({"type": "object", "additionalProperties": one})
+
+    def read(value: object, as_number: ValidatorFunctionWrapHandler) -> object:
+        text = as_text(value)
+        if numbers_in(text if isinstance(text, str) else None) and not (
+            isinstance(value, dict) and known.by_layer == "list"
+        ):
+            return text
+        if isinstance(value, list | dict):
+            raise PydanticCustomError("by_layer", "{rule}", {"rule": rule})
+        return as_number(value)
+
+    as_it_is = PlainSerializer(lambda value: value, return_type=Any)
+    return Annotated[number, WrapValidator(read), as_it_is, WithJsonSchema({"anyOf": forms})]
 
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from tuner.spec.checks.choices import check_value
 from tuner.spec.checks.loop import check_metric
@@ -15,7 +14,6 @@ from tuner.spec.known.metrics import METRICS, SHARES
 from tuner.spec.known.names import did_you_mean, nearest
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SplitSpec, SweepSpec
-from tuner.spec.space import Dimension
 from tuner.spec.text.findings import Findings
 from tuner.spec.text.problems import KeyPath
 from tuner.spec.text.translate import REQUIRED
@@ -199,52 +197,6 @@ def _warn_ignored(spec: SweepSpec, findings: Findings) -> None:
     for name in ("nesterov", "dampening", "bias_correction") if optimizers == ("sgd",) and spec.loop is None else ():
         if fixed.get(name) not in (None, "auto", False, 0.0) and not has_momentum:
             findings.warn(("training", name), "has no effect: momentum is 0", remedy="remove it", at_key=True)
-
-
-def check_dropout(spec: SweepSpec, sound: Mapping[str, Dimension], findings: Findings) -> None:
-    """Warn of rates of dropout layers that the network does not have.
-
-    Args:
-        spec: The sweep file.
-        sound: The dimensions of `space:` without an error.
-        findings: What is found joins these.
-    """
-    kind = spec.model.kind
-    is_sound = sound.keys() == (spec.space or {}).keys() and findings.num_errors == 0
-    if not is_builtin(kind) or spec.loop is not None or not is_sound:
-        return
-    depths = _depths(spec, sound.get("hidden_layers"))
-    for name in ("dropout", "dropout_last"):
-        least = 2 if name == "dropout_last" else 1
-        lacking = [depth for depth in depths if depth < least]
-        at: KeyPath = ("space", name) if name in (spec.space or {}) else ("training", name)
-        is_given = at[0] == "space" or bool(getattr(spec.training, name))
-        part = (spec.space or {}).get(name)
-        if not is_given or not lacking or (part is not None and "hidden_layers" in part.when):
-            continue
-        layers = "no dropout layer" if max(lacking) == 0 else "one dropout layer, whose rate is `dropout`"
-        if len(lacking) == len(depths):
-            findings.warn(at, f"has no effect: the {kind} has {layers}", remedy="remove it", at_key=True)
-        else:
-            rest = f"where hidden_layers is {' or '.join(map(str, lacking))}: the {kind} has {layers} there"
-            deep = ", ".join(str(depth) for depth in depths if depth >= least)
-            remedy = f"add `when: {{hidden_layers: [{deep}]}}`" if at[0] == "space" else "search deeper networks alone"
-            findings.warn(at, f"has no effect {rest}", remedy=remedy, at_key=True)
-
-
-def _depths(spec: SweepSpec, searched: Dimension | None) -> list[int]:
-    """The numbers of dropout layers that networks of a built-in model may have."""
-    kind = spec.model.kind
-    if kind == "transformer":
-        return [3]  # two in each block and one at the end
-    if kind not in ("mlp", "recurrent"):
-        return [0 if kind == "linear" else 1]
-    if searched is None:
-        known = HYPERPARAMETERS["hidden_layers"]
-        if spec.space is None and "hidden_layers" not in spec.model.settings:
-            return list(range(int(known.low), int(known.high) + 1))
-        return [int(spec.model.settings.get("hidden_layers", known.default_for("sgd", kind)))]
-    return sorted(int(searched.value_at(n)) for n in range(searched.num_values or 0))
 
 
 def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tuner.records import ParamValue
+from tuner.spec.by_layer import by_name, numbers_in
 from tuner.spec.known.knowledge import HIGHEST_FLOAT, Hyperparameter
 from tuner.spec.known.names import did_you_mean
 from tuner.spec.model import DimensionSpec
@@ -30,9 +31,17 @@ def check_choices(path: KeyPath, part: DimensionSpec, known: Hyperparameter | No
         seen.append(choice)
 
 
-def check_value(path: KeyPath, value: ParamValue, known: Hyperparameter, findings: Findings) -> None:
-    """Check one value of a known hyperparameter against all that it can be."""
+def check_value(
+    path: KeyPath, value: ParamValue, known: Hyperparameter, findings: Findings, *, got: str | None = None
+) -> None:
+    """Check one value of a known hyperparameter against all that it can be; `got` of a part of what is written."""
     if any(value == a and type(value) is type(a) for a in known.allowed):
+        return
+    if isinstance(value, str) and known.by_layer is not None and numbers_in(value):
+        if by_name(value) and known.by_layer == "list":
+            findings.error(path, "must be a number, or a list with one for each layer")
+        for part in dict.fromkeys(numbers_in(value)):
+            check_value(path, part, known, findings, got=plain_number(part))
         return
     if known.kind == "categorical" or isinstance(value, str):
         words = [show_value(a) for a in known.allowed]
@@ -43,18 +52,20 @@ def check_value(path: KeyPath, value: ParamValue, known: Hyperparameter, finding
         findings.error(path, rule, remedy=did_you_mean(show_value(value), words))
         return
     if isinstance(value, bool):
-        findings.error(path, "must be a number")
+        findings.error(path, "must be a number", got=got)
     elif known.kind == "int" and not float(value).is_integer():
-        findings.error(path, "must be a whole number", remedy=f"write {round(value)}")
+        findings.error(path, "must be a whole number", remedy=f"write {round(value)}", got=got)
     elif known.bounds is not None and not known.bounds.hold(value):
         if known.bounds.reason and value > known.bounds.high:
-            findings.error(path, f"must be at most {plain_number(known.bounds.high)}", remedy=known.bounds.reason)
+            findings.error(
+                path, f"must be at most {plain_number(known.bounds.high)}", remedy=known.bounds.reason, got=got
+            )
         else:
-            findings.error(path, f"must be {known.bounds}", remedy=_share_remedy(value, known))
+            findings.error(path, f"must be {known.bounds}", remedy=_share_remedy(value, known), got=got)
     elif value > HIGHEST_FLOAT:
-        findings.error(path, f"must be at most {HIGHEST_FLOAT:g}", remedy="training is in float32")
+        findings.error(path, f"must be at most {HIGHEST_FLOAT:g}", remedy="training is in float32", got=got)
     elif known.name == "kernel_size" and value % 2 == 0:
-        findings.error(path, "must be odd", remedy=f"write {int(value) + 1}")
+        findings.error(path, "must be odd", remedy=f"write {int(value) + 1}", got=got)
 
 
 def _share_remedy(value: float, known: Hyperparameter) -> str:

@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from tuner.records import Json
 from tuner.spec.checks.blocks import (
     check_data,
-    check_dropout,
     check_model,
     check_objective,
     check_training,
     check_transfer,
 )
 from tuner.spec.checks.conditions import check_conditions, check_starts
+from tuner.spec.checks.layers import check_layers
 from tuner.spec.checks.loop import check_loop
 from tuner.spec.checks.objectives import check_trade_offs
 from tuner.spec.checks.reading import check_readings
@@ -62,7 +62,7 @@ def check_sweep(spec: SweepSpec, findings: Findings) -> None:
     check_trade_offs(spec, findings)
     check_training(spec, findings)
     sound = check_dimensions(spec, findings)
-    check_dropout(spec, sound, findings)
+    check_layers(spec, sound, findings)
     check_conditions(spec, sound, findings)
     whole = len(sound) == len(spec.space or {}) and not findings.is_unusable(("space",))
     space = build_space(spec) if whole and not (spec.loop and spec.space is None) else None

@@ -243,7 +243,11 @@ _ALL = (
         in_default_space=True,
         fused="own",
         course="lambda / m",
-        description="L2 penalty on the weights, not on biases and norm parameters.",
+        by_layer="list or names",
+        description=(
+            "L2 penalty on the weights, not on biases and norm parameters. Also [by layer](techniques.md#by-layer): "
+            "`[1e-3, 1e-4]`, or by the parameters' names: `{0.*: 1e-3}`."
+        ),
     ),
     Hyperparameter(
         name="l1",
@@ -256,7 +260,8 @@ _ALL = (
         scale="log",
         bounds=_NOT_NEGATIVE,
         fused="own",
-        description="L1 penalty on the weights; searched only when asked for.",
+        by_layer="list or names",
+        description="L1 penalty on the weights, also by layer or by name; searched only when asked for.",
     ),
     Hyperparameter(
         name="dropout",
@@ -269,7 +274,11 @@ _ALL = (
         in_default_space=True,
         fused="own",
         course="1 - keep_prob",
-        description="Share of hidden units dropped in training; the others are scaled up (inverted dropout).",
+        by_layer="list",
+        description=(
+            "Share of hidden units dropped in training; the others are scaled up (inverted dropout). Also a list with "
+            "the rate of each hidden layer, `[0.1, 0.3]`."
+        ),
     ),
 )
 

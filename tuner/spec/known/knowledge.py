@@ -77,6 +77,9 @@ class Hyperparameter:
     which is without its operations; or all the same."""
     course: str = ""
     """What it is called in Andrew Ng's course, where that is another word."""
+    by_layer: Literal["list", "list or names"] | None = None
+    """Whether it may be a list with a number for each layer, or also a mapping with one for each pattern of parameters'
+    names; see `tuner.spec.by_layer`."""
     optional: bool = False
     """It has no value unless it is fixed or searched: there is none that would be without effect."""
 

@@ -103,7 +103,11 @@ NETWORK_HYPERPARAMETERS = (
         models=_MLP | _CNN | _RECURRENT,
         in_default_space=True,
         course="number of hidden units, n[l]",
-        description="Width of each hidden dense layer, or of a recurrent layer's state.",
+        by_layer="list",
+        description=(
+            "Width of each hidden dense layer, or of a recurrent layer's state. Of an mlp also a list, `[256, 64]`, "
+            "which says how many layers there are, too."
+        ),
     ),
     Hyperparameter(
         name="heads",

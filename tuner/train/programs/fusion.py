@@ -9,6 +9,7 @@ from collections.abc import Hashable, Mapping
 
 from tuner.models.layers.widths import rounded_width
 from tuner.records import ParamValue
+from tuner.spec.by_layer import hidden_widths, numbers_in
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.networks import DESCRIBED
 from tuner.spec.model import SweepSpec
@@ -28,6 +29,9 @@ def fusion_key(spec: SweepSpec, values: Mapping[str, ParamValue]) -> Hashable:
     """
     shape = {name: value for name, value in values.items() if name not in PER_TRIAL}
     shape |= {name: bool(values[name]) for name in SWITCHED if name in values}
-    if spec.model.kind in DESCRIBED and "hidden_units" in shape:
+    if spec.model.kind == "mlp":
+        shape["hidden_units"] = str([rounded_width(width) for width in hidden_widths(values)])
+    elif spec.model.kind in DESCRIBED and "hidden_units" in shape:
         shape["hidden_units"] = rounded_width(int(shape["hidden_units"]))
+    shape |= {f"{name} by layer": True for name in ("weight_decay", "l1") if numbers_in(values.get(name))}
     return tuple(sorted((name, repr(value)) for name, value in shape.items()))

@@ -19,6 +19,7 @@ from tuner.train.programs.module_state import ModuleState, leaving_no_trace
 from tuner.train.programs.torch_optimizers import make_optimizer, rate_shares
 from tuner.train.rows.averaging import average_of_module
 from tuner.train.rows.max_norm import limit_norms
+from tuner.train.rows.penalties import l1_shares
 from tuner.train.rows.proximal import pull_module, thresholds
 from tuner.train.rows.rates import ModuleRates, epochs_of
 from tuner.train.rows.tables import AVERAGE_SHARE, read_by_steps
@@ -44,6 +45,7 @@ class PlainTrial:
         self.average = average_of_module(member.settings, self.module)
         self._changes = BatchChanges([member], problem)
         self._rates = ModuleRates(member.transfer, self.module)
+        self._l1_shares = l1_shares(member.settings, self.module)
         self._dropouts = keyed_dropouts(self.module)
         """Of a built-in network; a user's module has none."""
         self._state = ModuleState(self.module)
@@ -102,7 +104,7 @@ class PlainTrial:
         self._forget_gradients()
         loss = self._mean_loss(self._outputs(inputs), targets)
         if settings.l1 and not settings.selects:
-            loss = loss + settings.l1 * sum(p.abs().sum() for p in module.parameters() if is_weight(p.shape))
+            loss = loss + settings.l1 * self._absolute()
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
@@ -113,7 +115,7 @@ class PlainTrial:
         self._rates.before()
         self.optimizer.step()
         if self.member.settings.selects:
-            pull_module(self.module, self._pull_S[number])
+            pull_module(self.module, self._pull_S[number], self._l1_shares)
         if self.member.settings.max_norm is not None:
             limit_norms(self.module, self.member.settings.max_norm)
         self._rates.after()
@@ -144,6 +146,13 @@ class PlainTrial:
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = self.module(inputs)
         return outputs.float()
+
+    def _absolute(self) -> Tensor:
+        """The sum of the weights' absolute values, each at its share of L1."""
+        weights = ((name, p) for name, p in self.module.named_parameters() if is_weight(p.shape))
+        if "l1" not in self.member.settings.by_layer:
+            return sum((p.abs().sum() for _, p in weights), torch.zeros(()))
+        return sum((p.abs().sum() * self._l1_shares[name] for name, p in weights), torch.zeros(()))
 
     def _new_optimizer(self, module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
         return make_optimizer(module, settings)

@@ -19,6 +19,7 @@ from tuner.train.rows.at_hand import AtHand
 from tuner.train.rows.averaging import WeightAverage
 from tuner.train.rows.max_norm import RowMaxNorm
 from tuner.train.rows.optimizers import ROW_OPTIMIZERS
+from tuner.train.rows.penalties import row_shares
 from tuner.train.rows.rates import RowRates
 from tuner.train.rows.rows import RowLayout
 from tuner.train.rows.step import BatchStep, Recording, update_rows
@@ -69,7 +70,9 @@ class RowProgram(ABC):
         self.layout = layout
         settings = [member.settings for member in members]
         self.batch_size = settings[0].batch_size
-        self.optimizer = ROW_OPTIMIZERS[settings[0].optimizer](settings, num_decayed=layout.num_decayed)
+        self.optimizer = ROW_OPTIMIZERS[settings[0].optimizer](
+            settings, num_decayed=layout.num_decayed, shares=row_shares(settings, layout, names, device=problem.device)
+        )
         self.p_KP = p_KP
         self.g_KP = torch.zeros_like(p_KP)
         self.moments = {name: torch.zeros_like(p_KP) for name in self.optimizer.moments}

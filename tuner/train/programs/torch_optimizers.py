@@ -9,6 +9,7 @@ from torch import nn
 
 from tuner.models.layers.layer import is_weight
 from tuner.train.rows.optimizers import ROW_OPTIMIZERS
+from tuner.train.rows.penalties import penalties
 from tuner.train.settings import Settings
 
 
@@ -20,10 +21,15 @@ def rate_shares(settings: Settings, count_S: npt.NDArray[np.int64]) -> npt.NDArr
 
 def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """The `torch.optim` optimiser of these settings; weight decay on weights only, not on biases and norms."""
-    trained = [p for p in module.parameters() if p.requires_grad]
-    weights, others = [[p for p in trained if is_weight(p.shape) is kind] for kind in (True, False)]
-    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    own = penalties(settings, "weight_decay", {name: p.shape for name, p in module.named_parameters()})
+    weights, others = [{n: p for n, p in trained.items() if is_weight(p.shape) is kind} for kind in (True, False)]
+    groups = [
+        {"params": [p for n, p in weights.items() if own[n] == value], "weight_decay": value}
+        for value in dict.fromkeys(own[n] for n in weights)
+    ]
+    groups.append({"params": [*others.values()], "weight_decay": 0.0})
     if not settings.weight_decay:  # one group takes less of a step than two
-        groups = [{"params": [*weights, *others], "weight_decay": 0.0}]
+        groups = [{"params": [*weights.values(), *others.values()], "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     return ROW_OPTIMIZERS[settings.optimizer].of_module(groups, settings)

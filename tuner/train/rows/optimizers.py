@@ -6,7 +6,8 @@ host, in float64, for a whole epoch at once (`scalars`), so that a step never wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,9 +43,19 @@ class RowOptimizer:
     decouples_decay: ClassVar[bool] = False
     """Whether weight decay shrinks the weights by the scalar `shrink`, and leaves the gradient as it is."""
 
-    def __init__(self, settings: Sequence[Settings], *, num_decayed: int) -> None:
+    def __init__(
+        self, settings: Sequence[Settings], *, num_decayed: int, shares: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> None:
+        """Prepare the updates.
+
+        Args:
+            settings: Of the trials.
+            num_decayed: Weights of a row.
+            shares: Of the penalties that a trial has by layer, see `penalties.row_shares`.
+        """
         self.settings = tuple(settings)
         self.num_decayed = num_decayed
+        self._share_of = dict(shares)
         self.uses_weight_decay = any(s.weight_decay for s in settings)
         self.uses_l1 = any(s.l1 and not s.selects for s in settings)
         self.selects = any(s.selects for s in settings)
@@ -68,6 +79,8 @@ class RowOptimizer:
             rate_SK = learning_rate_SK * self.shares(step_SK + 1)
             pulls = [thresholds(s, rate_S) for s, rate_S in zip(self.settings, rate_SK.T, strict=True)]
             table["threshold"] = np.stack(pulls, axis=1)
+        if self.decouples_decay and "weight_decay" in self._share_of:
+            table["negative_decay"] = -learning_rate_SK * self.vector("weight_decay")
         return {name: np.broadcast_to(value, learning_rate_SK.shape) for name, value in table.items()}
 
     def shares(self, count_SK: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -85,7 +98,7 @@ class RowOptimizer:
         weights, weight_grads = p_KP[:, : self.num_decayed], g_KP[:, : self.num_decayed]
         # In the order of the plain loop: what is clipped is the gradient with L1; L2 comes after, in the optimiser.
         if self.uses_l1:
-            weight_grads.addcmul_(torch.sign(weights), scalars["l1"])
+            weight_grads.addcmul_(self._shared("l1", torch.sign(weights)), scalars["l1"])
         if self.uses_clipping:
             norm_K1 = torch.linalg.vector_norm(g_KP, dim=1, keepdim=True)
             # The 1e-6 is that of `torch.nn.utils.clip_grad_norm_`.
@@ -100,14 +113,21 @@ class RowOptimizer:
         else:
             self.update(p_KP, g_KP, moments, scalars)
         if self.selects:
-            pull_to_zero(weights, scalars["threshold"])
+            pull_to_zero(weights, self._shared("l1", scalars["threshold"]))
 
     def decay(self, weights: Tensor, weight_grads: Tensor, scalars: Scalars) -> None:
         """L2: add weight_decay * w to the gradient of the weights; or decoupled from it, shrink them."""
-        if self.decouples_decay:
+        shared = self._shared("weight_decay", weights)
+        if not self.decouples_decay:
+            weight_grads.addcmul_(shared, scalars["weight_decay"])
+        elif shared is weights:
             weights.mul_(scalars["shrink"])
         else:
-            weight_grads.addcmul_(weights, scalars["weight_decay"])
+            weights.addcmul_(shared, scalars["negative_decay"])
+
+    def _shared(self, penalty: str, values: Tensor) -> Tensor:
+        """Values times each weight's share of the penalty, where a trial has it by layer."""
+        return values if penalty not in self._share_of else values * self._share_of[penalty]
 
     def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:
         """Update rows, or a part of their length: each number from those at its own place."""
@@ -151,8 +171,10 @@ class _RowSGD(_MomentumOptimizer):
 
     moments = ("velocity",)
 
-    def __init__(self, settings: Sequence[Settings], *, num_decayed: int) -> None:
-        super().__init__(settings, num_decayed=num_decayed)
+    def __init__(
+        self, settings: Sequence[Settings], *, num_decayed: int, shares: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> None:
+        super().__init__(settings, num_decayed=num_decayed, shares=shares)
         self.nesterov = settings[0].nesterov
 
     def update(self, p_KP: Tensor, g_KP: Tensor, moments: dict[str, Tensor], scalars: Scalars) -> None:

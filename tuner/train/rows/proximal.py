@@ -9,6 +9,8 @@ root of the second moment: decoupled, as AdamW decouples L2 (arXiv 1711.05101); 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -38,8 +40,8 @@ def pull_to_zero(weights: Tensor, threshold: Tensor) -> None:
 
 
 @torch.no_grad()
-def pull_module(module: nn.Module, threshold: float) -> None:
-    """The same for the trained weights of a plain module."""
-    for weight in module.parameters():
+def pull_module(module: nn.Module, threshold: float, shares: Mapping[str, float]) -> None:
+    """The same for the trained weights of a plain module, at each one's share of the threshold."""
+    for name, weight in module.named_parameters():
         if is_weight(weight.shape) and weight.requires_grad:
-            pull_to_zero(weight, torch.full((), threshold, device=weight.device))
+            pull_to_zero(weight, torch.full((), threshold * shares[name], device=weight.device))

@@ -16,7 +16,6 @@ from torch import Tensor
 from tuner.models.generators import generators_kept
 from tuner.models.keyed import key
 from tuner.models.layers.dropout import replace_dropout
-from tuner.models.layers.layer import is_weight
 from tuner.train.program import EpochPlan, Member, Problem, RowState, module_rows
 from tuner.train.programs.attributes import attributes_of, in_words
 from tuner.train.programs.modules.agreement import agrees, all_agree
@@ -24,6 +23,7 @@ from tuner.train.programs.modules.standing import first_change
 from tuner.train.programs.modules.vmapped import ModuleProgram
 from tuner.train.programs.plain_trial import PlainTrial
 from tuner.train.rows.optimizers import ROW_OPTIMIZERS
+from tuner.train.rows.penalties import penalties
 from tuner.train.rows.rates import epochs_of
 
 TRIALS = 8
@@ -131,9 +131,12 @@ class Recheck:
             trial.begin(self._plan.row(row), number)
             trial.compute_gradients(number)
         settings = trial.member.settings
-        decay = 0.0 if ROW_OPTIMIZERS[settings.optimizer].decouples_decay else settings.weight_decay
+        shapes = {name: p.shape for name, p in trial.module.named_parameters()}
+        decay = penalties(settings, "weight_decay", shapes)
+        if ROW_OPTIMIZERS[settings.optimizer].decouples_decay:
+            decay = {}
         expected = {
-            name: p.grad + decay * before[0][name] * is_weight(p.shape)
+            name: p.grad + decay.get(name, 0.0) * before[0][name]
             for name, p in trial.module.named_parameters()
             if p.grad is not None
         }

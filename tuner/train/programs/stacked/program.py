@@ -173,7 +173,7 @@ def _running_statistics(network: Network, num_trials: int, device: torch.device)
 
 def _dropout_inputs(settings: Sequence[Settings], keys_LK: Tensor) -> list[DropoutInputs]:
     """One for each dropout layer that has a key."""
-    rates_KL = [dropout_rates(s.dropout, s.dropout_last, len(keys_LK)) for s in settings]
+    rates_KL = [dropout_rates(s.dropout, s.dropout_last, len(keys_LK), listed=s.listed_dropout) for s in settings]
     thresholds = torch.tensor([[dropout_threshold(r) for r in rates] for rates in rates_KL], dtype=torch.int32)
     scales = torch.tensor([[1.0 / (1.0 - r) for r in rates] for rates in rates_KL])
     layers = zip(keys_LK, thresholds.T.to(keys_LK.device), scales.T.to(keys_LK.device), strict=True)
