@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
@@ -42,6 +43,18 @@ def test_images_are_normalised_by_channel(seed: int, shape: tuple[int, ...], as_
         values = found.inputs[:, channel].double()
         assert values.mean() == pytest.approx(0, abs=1e-6)
         assert values.std(correction=0) == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 2, 2, 2)])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_bytes_of_images_become_what_their_numbers_become(shape: tuple[int, ...], normalise: bool) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
+    images[:, 0] = 7  # a constant channel
+    found, expected = (
+        fit_preparation(examples(x, np.zeros(20)), normalise=normalise).apply(examples(x, np.zeros(20))).inputs
+        for x in (images, images / 255.0)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_sequences_are_normalised_by_feature() -> None:

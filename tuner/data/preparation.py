@@ -77,7 +77,7 @@ class Preparation:
         numbers = inputs[:, : self.mean.size] if is_table else inputs
         with np.errstate(over="ignore"):
             for rows in _blocks(examples.numbers):
-                numbers[rows] = self._numbers(examples.numbers[rows])
+                self._write_numbers(examples.numbers[rows], numbers[rows])
         if is_table:
             inputs[:, self.mean.size :] = self._indicators(examples)
         _check_finite(inputs, [f"column {name}" for name in self.feature_names(examples)] if is_table else [])
@@ -98,6 +98,17 @@ class Preparation:
 
     def _num_features(self) -> int:
         return self.mean.size + sum(map(len, self.categories)) + len(self.marked) + sum(self.texts_marked)
+
+    def _write_numbers(self, block: npt.NDArray[Any], prepared: npt.NDArray[np.float32]) -> None:
+        """Prepare the numbers of some examples; bytes of images by a table of what each becomes in each channel."""
+        if not _is_bytes(block):
+            prepared[:] = self._numbers(block)
+            return
+        num_channels = block.shape[1]
+        every = np.arange(256, dtype=np.uint8).reshape(256, *(1 for _ in block.shape[1:])).repeat(num_channels, axis=1)
+        table = self._numbers(every).astype(np.float32).reshape(256, num_channels)
+        for channel in range(num_channels):
+            prepared[:, channel] = table[:, channel][block[:, channel]]
 
     def _numbers(self, block: npt.NDArray[Any]) -> Floats:
         values = _scaled(block)
@@ -210,14 +221,22 @@ def _blocks(numbers: Numbers) -> Iterator[slice]:
 def _scaled(block: npt.NDArray[Any]) -> Floats:
     """Float64 values; the bytes of images become 0..1."""
     values = block.astype(np.float64)
-    return values / 255.0 if block.dtype == np.uint8 and block.ndim >= 4 else values
+    return values / 255.0 if _is_bytes(block) else values
+
+
+def _is_bytes(numbers: Numbers) -> bool:
+    """Whether these are pixels of 8 bits."""
+    return numbers.dtype == np.uint8 and numbers.ndim >= 4
 
 
 def _moments(numbers: Numbers) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """Mean, standard deviation (1 if constant) and constancy of each feature or channel, NaN left out.
 
-    Two passes in float64, by rows in their order, so that the same examples always give the same numbers.
+    Two passes in float64, by rows in their order, so that the same examples always give the same numbers; bytes of
+    images are counted in one.
     """
+    if _is_bytes(numbers):
+        return _moments_of_bytes(numbers)
     # Images and beyond share a mean in each channel (axis 1), sequences and tables in each feature (the last axis).
     axis = 1 if numbers.ndim >= 4 else numbers.ndim - 1
     others = tuple(i for i in range(numbers.ndim) if i != axis)
@@ -237,6 +256,21 @@ def _moments(numbers: Numbers) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
             squares += np.nansum((_scaled(numbers[rows]) - mean.reshape(shape)) ** 2, axis=others)
     std = np.sqrt(squares / np.maximum(count, 1))
     constant = ~(high > low) | ~(std > 0)
+    return mean.reshape(shape), np.where(constant, 1.0, std).reshape(shape), constant.reshape(shape)
+
+
+def _moments_of_bytes(numbers: Numbers) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """The same from how often each byte occurs in each channel."""
+    counts = np.zeros((numbers.shape[1], 256))
+    for rows in _blocks(numbers):
+        block = numbers[rows]
+        for channel, found in enumerate(counts):
+            found += np.bincount(block[:, channel].ravel(), minlength=256)
+    values, shape = np.arange(256) / 255.0, (-1, *(1 for _ in numbers.shape[2:]))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    mean = (shares * values).sum(axis=1, keepdims=True)
+    std = np.sqrt((shares * (values - mean) ** 2).sum(axis=1))
+    constant = (counts > 0).sum(axis=1) < 2
     return mean.reshape(shape), np.where(constant, 1.0, std).reshape(shape), constant.reshape(shape)
 
 

@@ -9,7 +9,7 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _PLANNED_SEED = 0
 _OTHERS_PACED = 4
 """Configurations that are timed beside the default, which is often smaller than those of the search."""
+_PACING_SECONDS = 8.0
+"""After so long no further configuration is timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,10 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
 
 
 def _paced(spec: SweepSpec, task: Task, job: TrialJob, facts: TaskFacts) -> TaskFacts:
-    """The facts with how long epochs take of the default configuration and of others, in cohorts as wide as usual."""
+    """The facts with how long epochs take of the default configuration and of others, in cohorts as wide as usual.
+
+    One of each fusion key, and none after some seconds.
+    """
     from tuner.train.before.pace import cohort_pace
 
     planned = plan(spec, facts, num_workers=1)
@@ -172,15 +177,20 @@ def _paced(spec: SweepSpec, task: Task, job: TrialJob, facts: TaskFacts) -> Task
     planner = Planner(spec, facts, num_workers=1)
     measured = estimated = 0.0
     begins: list[float] = []
+    timed: set[Hashable] = set()
+    began = time.monotonic()
     others = [other.params for other in _spread_jobs(spec, _OTHERS_PACED)]
     with tempfile.TemporaryDirectory(prefix="tuner-check-") as folder:
         for place, params in enumerate((job.params, *others)):
             alike = replace(job, params=params, to_epoch=spec.training.epochs)
             jobs = [replace(alike, trial=n, seed=n, folder=f"{folder}/{place}/{n}") for n in range(width)]
-            pace = cohort_pace(task, jobs)
-            if pace is not None:
+            described = [planner.describe(replace(each, to_epoch=1)) for each in jobs]
+            if described[0].key in timed or (timed and time.monotonic() - began > _PACING_SECONDS):
+                continue
+            if (pace := cohort_pace(task, jobs)) is not None:
+                timed.add(described[0].key)
                 measured += pace.epoch_seconds
-                estimated += planner.seconds([planner.describe(replace(each, to_epoch=1)) for each in jobs])
+                estimated += planner.seconds(described)
                 begins.append(pace.begin_seconds)
     if not estimated:
         return facts

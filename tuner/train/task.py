@@ -22,13 +22,14 @@ from tuner.models.generators import seed_generators
 from tuner.models.unpacked import load_trained
 from tuner.records import DataInfo, Direction, EpochResult, TrialJob
 from tuner.spec.defaults import fixed_values
-from tuner.spec.known.metrics import METRICS, num_train_measured
+from tuner.spec.known.metrics import METRICS
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
 from tuner.train.batch.class_weights import resolve_class_weights
 from tuner.train.batch.order import epoch_order
 from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
+from tuner.train.measure.evaluated import inputs_side_by_side, train_sample
 from tuner.train.measure.metrics import Evaluation, Scores, check_measured, resolve_loss, resolve_metric
 from tuner.train.measure.portions import EVALUATION_ROWS
 from tuner.train.measure.predictions import predictions_of
@@ -42,8 +43,6 @@ from tuner.train.ways import Ways
 
 log = logging.getLogger(__name__)
 
-_MOST_STREAMED_SAMPLE = 2000
-"""Training examples that a trial is scored on, at most, where the data stay on disk."""
 EXPLODED = 1e4
 """A loss so many times that of a network that has learnt nothing ends a trial."""
 _TRIED = 8
@@ -105,16 +104,16 @@ class Task:
         self._untrained_loss = _untrained_loss(data)
         self.streams = is_streamed(data.train.inputs)
         """Whether inputs stay on disk."""
-        sample = _train_sample(self.data)
+        sample = train_sample(self.data)
         self._num_dev = len(self.data.dev)
         self.score_dev = self.scorer(self.data.dev.targets)
-        self._score_train = self.scorer(sample.targets)
+        self._score_train = self.scorer(self.data.train.targets[sample])
         self._fold_scores = FoldScores(self.folds, self.data.train.targets, self.scorer) if self.folds else None
+        self._sample = self.data.train.inputs[sample] if self.streams else None
         # With folds every network is evaluated on the whole pool, of which each is scored on its own examples.
         self._evaluated = self.data.train.inputs if self.folds else self.data.dev.inputs
-        self._sample = sample.inputs if self.streams else None
         if not self.folds and not self.streams:
-            self._evaluated = torch.cat([self.data.dev.inputs, sample.inputs])
+            self._evaluated = inputs_side_by_side(self.data.dev.inputs, self.data.train.inputs, sample)
             dev = self._evaluated[: self._num_dev]  # which need not be there twice
             self.data = replace(self.data, dev=replace(self.data.dev, inputs=dev))
         self.ahead = Ahead()
@@ -207,6 +206,15 @@ class Task:
             dev_outputs=dev,
         )
 
+    @property
+    def num_evaluated(self) -> int:
+        """Examples that `evaluate` takes a network's outputs of."""
+        return len(self._evaluated) + (0 if self._sample is None else len(self._sample))
+
+    def evaluate_some(self, program: Program, count: int) -> None:
+        """Take the outputs of some of these examples, as `evaluate` does, to see how long that takes."""
+        program.outputs(self._evaluated[:count])
+
     def signals(self, program: Program) -> dict[str, dict[str, list[float]]]:
         """What a network's inside says of its training, by fact, layer and trial: gradient norms and dead units.
 
@@ -289,16 +297,6 @@ def _check_techniques(spec: SweepSpec, info: DataInfo) -> None:
         )
     if "label_smoothing" in used and info.task != "classification":
         raise DataError(f"label_smoothing is for classification, and these data are for {info.task}: remove it")
-
-
-def _train_sample(data: TrainingData) -> Split:
-    """A fixed sample of the training examples, as many as the dev set has: enough to compare errors with."""
-    size = num_train_measured(len(data.train), len(data.dev))
-    if is_streamed(data.train.inputs):
-        size = min(size, _MOST_STREAMED_SAMPLE)  # it is kept in memory
-    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:size]
-    chosen = chosen.sort().values.to(data.train.inputs.device)
-    return Split(data.train.inputs[chosen], data.train.targets[chosen])
 
 
 def _untrained_loss(data: TrainingData) -> float:

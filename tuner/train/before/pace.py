@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import torch
 
 from tuner.records import EpochsFinished, TrialFailed, TrialJob
 from tuner.train.device.gpus import wait_for
@@ -15,32 +17,59 @@ from tuner.train.task import Task
 
 WARM_UP_STEPS = RECORD_AFTER_RUNS + 2
 """The last of which is a replay."""
+_WARM_UP_SECONDS = 1.0
+"""Steps that take so long gain little by being recorded: fewer of them are a warm-up, too."""
 LEAST_SECONDS = 0.3
+"""What is timed takes at least so long."""
 
 
 def trial_epoch_seconds(task: Task, jobs: Sequence[TrialJob]) -> float | None:
     """Seconds of an epoch and its evaluation, for each of these trials when they train together.
 
-    None for a program that trains whole epochs only.
+    As few steps are trained, and as few examples evaluated, as can be timed. None for a program that trains whole
+    epochs only.
     """
     if (found := first_epoch(task, jobs)) is None:
         return None
     program, plan = found
-    steps = len(plan.step_SK)
-    for _ in range(-(-WARM_UP_STEPS // steps)):
-        program.train_steps(plan, 0, min(steps, WARM_UP_STEPS))
-    task.evaluate(program)
-    wait_for(task.device)
-    taken, count, began = 0.0, 0, time.perf_counter()
-    while taken < LEAST_SECONDS:
-        program.train_steps(plan, count % steps, count % steps + 1)
-        count += 1
-        if count % WARM_UP_STEPS == 0:
-            wait_for(task.device)
-            taken = time.perf_counter() - began
+    steps, evaluated = len(plan.step_SK), task.num_evaluated
+
+    def train(count: int) -> None:
+        program.train_steps(plan, 0, count)
+
+    def evaluate(count: int) -> None:
+        if count < evaluated:
+            task.evaluate_some(program, count)
+        else:
+            task.evaluate(program)
+
+    _warm_up(lambda: train(1), task.device)
+    seconds = steps * _seconds_of_each(train, steps, task.device)
+    evaluate(1)
+    seconds += evaluated * _seconds_of_each(evaluate, evaluated, task.device)
+    return seconds / len(jobs)
+
+
+def _warm_up(step: Callable[[], None], device: torch.device) -> None:
     began = time.perf_counter()
-    task.evaluate(program)
-    return (taken / count * steps + time.perf_counter() - began) / len(jobs)
+    for _ in range(WARM_UP_STEPS):
+        step()
+        wait_for(device)
+        if time.perf_counter() - began > _WARM_UP_SECONDS:
+            return
+
+
+def _seconds_of_each(run: Callable[[int], None], most: int, device: torch.device) -> float:
+    """Seconds of one of so many, of which twice as many are done each time, until they take long enough to be timed."""
+    count, done, began = 1, 0, time.perf_counter()
+    while True:
+        run(count)
+        wait_for(device)
+        now, done = time.perf_counter(), done + count
+        if now - began >= LEAST_SECONDS:
+            return (now - began) / done
+        if count < most:
+            count, done, began = min(most, 2 * count), 0, now
 
 
 @dataclass(frozen=True, slots=True)
