@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +23,7 @@ from tuner.errors import DataError, StudyMismatchError, TunerError, UserCodeErro
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.local import LocalExecutor
 from tuner.execute.planner import PlannedJob
+from tuner.execute.suspects import Suspects
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
     FailureReason,
@@ -227,14 +226,12 @@ def test_trials_whose_workers_are_killed_twice_go_on_one_by_one(start: Open, job
 
 
 def test_the_deaths_of_a_trial_are_not_those_of_the_finalist_that_has_its_number(tmp_path: Path) -> None:
-    executor = LocalExecutor.__new__(LocalExecutor)  # without its workers
-    executor._deaths, executor._alone, executor._pending = Counter(), set(), []
-    alone = []
+    suspects, alone = Suspects(), []
     for folder in ("trials", "finalists", "trials"):
         jobs = {trial: PlannedJob(make_job(tmp_path / folder, trial), None, {}) for trial in range(2)}
-        executor._send_on(SimpleNamespace(jobs=jobs, number=0), "killed", from_outside=True)  # type: ignore[arg-type]
-        alone.append(set(executor._alone))
-    assert alone == [set(), set(), {0, 1}]
+        suspects.after_death(jobs, from_outside=True)
+        alone.append([trial in suspects for trial in range(2)])
+    assert alone == [[False, False], [False, False], [True, True]]
 
 
 def _begun(executor: LocalExecutor) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -19,6 +18,7 @@ from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS, WorkerProcess
 from tuner.execute.scarcity import no_memory_to_load
+from tuner.execute.suspects import Suspects
 from tuner.execute.watched import Worker, loading_failed, loading_stalled
 from tuner.execute.widths import Footprint
 from tuner.paths import StudyPaths, TrialPaths
@@ -43,11 +43,7 @@ _MAX_EARLY_DEATHS = 3
 
 
 class LocalExecutor:
-    """See `execute.executor.Executor`. A worker that dies is replaced, and its trials go on from their checkpoints.
-
-    The trial that a worker died of is not known when several were in training. If the worker died by itself, or
-    died of them before, each of them goes on alone, so that the culprit fails and the others do not.
-    """
+    """See `execute.executor.Executor`. A worker that dies is replaced, and its trials go on from their checkpoints."""
 
     def __init__(self, spec: SweepSpec, paths: StudyPaths, places: Sequence[WorkerPlace]) -> None:
         """Start the workers; they load the data while the caller goes on."""
@@ -56,10 +52,7 @@ class LocalExecutor:
         prepare_environment(places[0])
         self._context = fork_server(spec)
         self._pending: list[PlannedJob] = []
-        self._alone: set[int] = set()
-        """Suspects: trials that go on by themselves."""
-        self._deaths: Counter[str] = Counter()
-        """How many workers were killed while a trial, by its folder, was in training there with others."""
+        self._suspects = Suspects()
         self._early_deaths = 0
         self._said: set[str] = set()
         """What workers have said, which is passed on once."""
@@ -159,7 +152,7 @@ class LocalExecutor:
                     self._refill(worker)
 
     def _begin(self, worker: Worker) -> None:
-        alone = next((p for p in self._pending if p.job.trial in self._alone), None)
+        alone = next((p for p in self._pending if p.job.trial in self._suspects), None)
         if alone is not None:
             worker.key = None
             self._give(worker, [alone], "train")
@@ -171,7 +164,7 @@ class LocalExecutor:
         self.planner.widths.note_cohort(len(worker.jobs))
 
     def _refill(self, worker: Worker) -> None:
-        same = [p for p in self._pending if p.key == worker.key and p.job.trial not in self._alone]
+        same = [p for p in self._pending if p.key == worker.key and p.job.trial not in self._suspects]
         if same:
             free = self.planner.max_width(same[0]) - len(worker.jobs)
             if free > 0:
@@ -237,7 +230,7 @@ class LocalExecutor:
                         other.process.send("found", what)
             case ("spent", int(trial)):
                 worker.is_spent = True
-                self._alone.add(trial)
+                self._suspects.add(trial)
             case ("too wide", int(width)):
                 self.planner.too_wide(worker.key, width)
             case ("measured", Footprint() as footprint):
@@ -268,7 +261,7 @@ class LocalExecutor:
                 seconds = worker.seconds.pop(event.trial, None)
                 if seconds is not None:
                     self.planner.note_seconds(seconds)
-                self._alone.discard(event.trial)
+                self._suspects.discard(event.trial)
 
     def _after_death(self, worker: Worker) -> list[TrialEvent]:
         """Put another worker in the place of one that has died; say or see to what becomes of its trials."""
@@ -324,15 +317,11 @@ class LocalExecutor:
         """The trials of a cohort whose worker has died go on: together, or if one of them may be to blame, alone."""
         if not worker.jobs:
             return
-        suspects = {
-            trial for trial, planned in worker.jobs.items() if not from_outside or self._deaths[planned.job.folder]
-        }
-        self._alone |= suspects
-        self._deaths.update(planned.job.folder for planned in worker.jobs.values())
+        one_by_one = self._suspects.after_death(worker.jobs, from_outside=from_outside)
         self._pending += worker.jobs.values()
         log.warning(
             "worker %d was lost with %d trials in training (%s); they go on from their checkpoints%s",
-            worker.number, len(worker.jobs), cause, ", one by one" if suspects else "",
+            worker.number, len(worker.jobs), cause, ", one by one" if one_by_one else "",
         )  # fmt: skip
 
     def _count_early_death(self, cause: str, words: bytes) -> None:

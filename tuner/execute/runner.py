@@ -6,14 +6,11 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
-import torch
-
-from tuner.errors import StorageError, StudyMismatchError, is_out_of_memory
+from tuner.errors import StorageError, StudyMismatchError
+from tuner.execute.ended import Ended
 from tuner.execute.memory import Memory, room_bytes
-from tuner.execute.scarcity import first_line, no_memory_to_train
 from tuner.execute.widths import Footprint
 from tuner.records import (
     EpochsFinished,
@@ -191,7 +188,7 @@ class CohortRunner:
             return
         except (Exception, SystemExit) as error:  # a user's module may raise anything
             left = cohort.unfinished
-            ended = _Ended.by(error, self.task)
+            ended = Ended.by(error, self.task)
             traceback.clear_frames(error.__traceback__)
         finally:
             self._cohort = None
@@ -217,7 +214,7 @@ class CohortRunner:
         if refused := self._take_refused():
             yield refused
 
-    def _after(self, ended: _Ended, left: list[TrialJob]) -> list[TrialEvent]:
+    def _after(self, ended: Ended, left: list[TrialJob]) -> list[TrialEvent]:
         size = 1
         if ended.reason is FailureReason.OUT_OF_MEMORY:
             self._too_wide(len(left))
@@ -278,38 +275,3 @@ def _has_trained(events: Sequence[TrialEvent], began: dict[int, int]) -> bool:
     began |= {event.trial: event.from_epoch for event in events if isinstance(event, TrialStarted)}
     finished = [event for event in events if isinstance(event, EpochsFinished)]
     return any(event.results[-1].epoch > began.get(event.trial, 0) for event in finished)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """What an error says that ended a group: it is told without its frames, which hold the group's tensors."""
-
-    reason: FailureReason
-    line: str
-    message: str
-    """What is said of a trial that ends of it."""
-    story: str
-
-    @classmethod
-    def by(cls, error: BaseException, task: Task | OwnTask) -> _Ended:
-        out_of_memory = is_out_of_memory(error)
-        if not out_of_memory and _has_lost_device(error):
-            raise error  # nothing can be trained in this process any more
-        match error:
-            case SystemExit():
-                reason = FailureReason.EXITED
-            case _ if out_of_memory:
-                reason = FailureReason.OUT_OF_MEMORY
-            case _:
-                reason = FailureReason.ERROR
-        line = message = first_line(error)
-        of_machine = task.device.type == "cpu" and not isinstance(error, torch.OutOfMemoryError)
-        if out_of_memory and of_machine and task.spec.loop is None:
-            message = no_memory_to_train(task.spec, said=line)
-        return cls(reason, line, message, "".join(traceback.format_exception(error)))
-
-
-def _has_lost_device(error: BaseException) -> bool:
-    """Whether the accelerator refuses all further work of this process, as after a failed assertion in a kernel."""
-    lost = getattr(torch, "AcceleratorError", None)
-    return lost is not None and isinstance(error, lost)

@@ -10,19 +10,17 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from time import monotonic
 from typing import Any
 
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection, Engine, Table, Update, delete, insert, select
 
-from tuner.errors import StorageError
 from tuner.records import Direction, Json, TrialRecord, TrialState
-from tuner.store.causes import LeaseLostError
-from tuner.store.codec import LEASE_ATTRIBUTE, attributes
+from tuner.store.claimed import ClaimedStudy
+from tuner.store.codec import attributes
 from tuner.store.distributions import StoredSpace
 from tuner.store.facts import read_facts
-from tuner.store.lease import BEAT_SECONDS, Lease
+from tuner.store.lease import Lease
 from tuner.store.rows import OPTUNA_STATE, records_from_rows
 from tuner.store.study_data import reading
 from tuner.store.tables import (
@@ -32,15 +30,11 @@ from tuner.store.tables import (
     FINITE_VALUE,
     PARAMS,
     RUNGS,
-    SELECT_SYSTEM,
-    SYSTEM,
     TRIALS,
     UPDATE_ATTRIBUTE,
     UPDATE_FACT,
     UPDATE_STATE,
-    UPDATE_SYSTEM,
     VALUES,
-    lock_study,
     read_directions,
     read_rows,
     read_study_attributes,
@@ -68,8 +62,7 @@ class Database:
         self._direction = direction
         self._space = space
         self._shown = shown
-        self._lease: Lease | None = None
-        self._beat_at = 0.0
+        self._claimed = ClaimedStudy(study_id, shown=shown)
         self._written: dict[int, _Written] = {}
         self._facts: set[str] = set()
 
@@ -85,19 +78,7 @@ class Database:
             StorageError: a living process is; the message names it.
         """
         with self._engine.begin() as connection:
-            lock_study(connection, self._study_id)
-            text = self._lease_text(connection)
-            holder = Lease.from_json(text or "")
-            if holder is not None and holder.alive:
-                raise StorageError(
-                    f"the study in {self._shown} is run by {holder}; wait for it, or stop it, before running it here"
-                )
-            self._delete_lease(connection)
-            connection.execute(
-                insert(SYSTEM), {"study_id": self._study_id, "key": LEASE_ATTRIBUTE, "value_json": lease.to_json()}
-            )
-        self._lease = lease
-        self._beat_at = monotonic()
+            self._claimed.claim(connection, lease)
 
     def load(self) -> tuple[list[TrialRecord], dict[str, Json]]:
         """All trials and all user attributes of the study; what follows is written relative to this."""
@@ -129,7 +110,7 @@ class Database:
             LeaseLostError: another process has taken the study over; nothing was written.
         """
         with self._engine.begin() as connection:
-            self._keep_lease(connection)
+            self._claimed.keep(connection)
             ids = self._insert_trials(connection, [r for r in records if r.number not in self._written])
             changes = [_Change.of(r, self._written.get(r.number), ids.get(r.number)) for r in records]
             self._write_attributes(connection, changes)
@@ -141,11 +122,9 @@ class Database:
 
     def release(self) -> None:
         """Give the lease back."""
-        if self._lease is not None:
+        if self._claimed.is_ours:
             with self._engine.begin() as connection:
-                if self._holds_lease(connection):
-                    self._delete_lease(connection)
-            self._lease = None
+                self._claimed.release(connection)
 
     def close(self) -> None:
         """Close all connections."""
@@ -254,29 +233,6 @@ class Database:
                 if row["of_key"] not in self._facts
             ],
         )
-
-    def _keep_lease(self, connection: Connection) -> None:
-        """Make sure, within the transaction, that the study is still ours, and say that we live."""
-        assert self._lease is not None
-        if not self._holds_lease(connection):
-            holder = Lease.from_json(self._lease_text(connection) or "")
-            raise LeaseLostError(f"the study in {self._shown} was taken over by {holder or 'another process'}")
-        if monotonic() - self._beat_at >= BEAT_SECONDS:
-            self._lease = self._lease.renewed()
-            row = {"of_study": self._study_id, "of_key": LEASE_ATTRIBUTE, "text": self._lease.to_json()}
-            connection.execute(UPDATE_SYSTEM, row)
-            self._beat_at = monotonic()
-
-    def _holds_lease(self, connection: Connection) -> bool:
-        holder = Lease.from_json(self._lease_text(connection) or "")
-        return holder is not None and self._lease is not None and holder.token == self._lease.token
-
-    def _lease_text(self, connection: Connection) -> str | None:
-        found = connection.execute(SELECT_SYSTEM, {"of_study": self._study_id, "of_key": LEASE_ATTRIBUTE}).first()
-        return found[0] if found is not None else None
-
-    def _delete_lease(self, connection: Connection) -> None:
-        connection.execute(delete(SYSTEM).where(SYSTEM.c.study_id == self._study_id, SYSTEM.c.key == LEASE_ATTRIBUTE))
 
 
 @dataclass(frozen=True, slots=True)
