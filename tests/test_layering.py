@@ -55,7 +55,7 @@ ROOMS = {
         {"certainty", "code"},
         {"tables", "best"},
         {"analysis"},
-        {"worth"},
+        {"worth", "techniques"},
         {"summary", "compare"},
         {"page", "figures", "terminal"},
         {"write"},

@@ -75,7 +75,7 @@ def write_all(paths: StudyPaths, trial: TrialPaths, *, place: Path) -> Iterator[
     yield partial(write_checkpoint, trial, point)
     yield partial(write_curve, trial, [RESULT])
     yield partial(write_weights, trial, state)
-    yield partial(write_predictions, trial, torch.zeros(2, 2))
+    yield partial(write_predictions, torch.zeros(2, 2), trial.predictions)
     yield partial(append, trial.log, b"printed")
     yield partial(LogFile(paths.log).said, "a line")
     yield partial(Told(paths.told).note, 0, 3)

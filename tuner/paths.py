@@ -124,6 +124,11 @@ class TrialPaths:
         return self.folder / "predictions.npy"
 
     @property
+    def monte_carlo_predictions(self) -> Path:
+        """The same with dropout on, the mean of several passes; where these are asked for."""
+        return self.folder / "monte_carlo_predictions.npy"
+
+    @property
     def samples(self) -> Path:
         """A metric of the user's on resamples of the dev set; see `samples_beside`."""
         return samples_beside(self.predictions)
@@ -145,6 +150,7 @@ class TrialPaths:
             self.weights,
             self.predictions,
             self.samples,
+            self.monte_carlo_predictions,
             self.log,
         )
 

@@ -140,3 +140,12 @@ def test_own_training_code_is_given_no_list() -> None:
     text = "study: s\ncommand: train {params}\nobjective: {metric: accuracy}\nspace: {l1: {choices: [[1, 2], [3, 4]]}}"
     (problem, *_) = errors_of(text)
     assert problem.startswith("s.yaml:4:24: space.l1.choices[0]: is by layer, which is for networks that tuner trains")
+
+
+def test_passes_with_dropout_on_are_told_where_nothing_is_dropped() -> None:
+    text = "training: {monte_carlo_passes: 20}\nspace: {learning_rate: {}}"
+    assert warnings_of(text) == [
+        "s.yaml:3:12: training.monte_carlo_passes: has no effect: dropout is 0; add dropout, or search it"
+    ]
+    read("training: {monte_carlo_passes: 20, dropout: 0.1}\nspace: {learning_rate: {}}")
+    read("training: {monte_carlo_passes: 20}")

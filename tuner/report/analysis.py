@@ -27,6 +27,7 @@ from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of
 from tuner.report.certainty.mistakes import PARTS, Mistakes, mistakes_on
+from tuner.report.certainty.monte_carlo import PassesGain, passes_gain
 from tuner.report.certainty.more_trials import BestOfK, best_of_k
 from tuner.report.certainty.statistics import StudyStatistics, study_statistics
 from tuner.report.curves import read_curves
@@ -122,6 +123,11 @@ class Analysis:
     def baselines(self) -> tuple[Baseline, ...]:
         """Simple models on the same dev examples, the simplest first."""
         return baselines_of(self.study, self.paths, best=self.best, luck=self.luck)
+
+    @cached_property
+    def passes_gain(self) -> PassesGain | None:
+        """What Monte Carlo dropout makes of the best trial."""
+        return passes_gain(self.study, self.paths, self.best)
 
     @cached_property
     def tested_baselines(self) -> tuple[Baseline, ...]:

@@ -15,6 +15,7 @@ from tuner.report.certainty.against_dev import against_dev
 from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores, sparsity_in_words, sweep_value
+from tuner.report.techniques import techniques_in_words
 from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
 from tuner.report.worth import baselines_in_words, baselines_on_test
 from tuner.store.standing import state_of, what_is_left
@@ -242,6 +243,7 @@ def _finals(analysis: Analysis) -> Iterator[str]:
 def _advice(analysis: Analysis) -> Iterator[str]:
     if analysis.best is not None and (zeros := sparsity_in_words(analysis.best)) is not None:
         yield zeros
+    yield from techniques_in_words(analysis)
     if analysis.statistics.basis == "paired" and 0 < len(analysis.statistics.ties) < _FEW_GOOD:
         yield "Fewer than three trials are within noise of the best: its neighbourhood is hardly explored."
     for bound in analysis.bounds:

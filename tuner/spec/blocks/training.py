@@ -107,6 +107,9 @@ class TrainingSpec(_Fixed):
     """Parameters that are frozen: names, or patterns such as `layers.0.*`."""
     early_stopping: EarlyStoppingSpec | None = None
     """Left out: every trial trains all its epochs, unless the search stops it."""
+    monte_carlo_passes: Annotated[int, Field(ge=2, le=10_000)] | None = None
+    """Predict the dev set so many times with dropout on when a trial has ended, and report what their mean gains and
+    costs ([Monte Carlo dropout](techniques.md#dropout)). Trials rank without."""
     loss: Loss = "auto"
     """`auto`: cross entropy for classification, binary cross entropy of each label for multi-label data, mean squared
     error for regression. Or [yours](your-code.md#a-loss-a-metric-an-optimiser): `file.py:function`."""

@@ -34,10 +34,20 @@ def check_layers(spec: SweepSpec, sound: Mapping[str, Dimension], findings: Find
     if any(_listed("dropout", spec)) and (at := _place("dropout_last", spec)):
         rule = "has no effect beside a list of rates in dropout"
         findings.error(at, rule, remedy="write its rate as the last of the list", at_key=True)
+    _check_passes(spec, findings)
     is_sound = sound.keys() == (spec.space or {}).keys() and findings.num_errors == 0
     if is_sound and is_builtin(spec.model.kind) and spec.loop is None:
         _check_dropout(spec, sound, findings)
         _check_lengths(spec, sound, findings)
+
+
+def _check_passes(spec: SweepSpec, findings: Findings) -> None:
+    """Warn of passes with dropout on where no unit is dropped."""
+    rates = ("dropout", "dropout_last")
+    drops = any(spec.training.fixed.get(name) or name in (spec.space or {}) for name in rates) or spec.space is None
+    if spec.training.monte_carlo_passes is not None and is_builtin(spec.model.kind) and not drops:
+        rule = "has no effect: dropout is 0"
+        findings.warn(("training", "monte_carlo_passes"), rule, remedy="add dropout, or search it", at_key=True)
 
 
 def _listed(name: str, spec: SweepSpec) -> Iterator[tuple[KeyPath, str]]:

@@ -83,8 +83,8 @@ def write_samples(samples: NDArray[np.float64], to: Path) -> None:
         np.save(file, samples)
 
 
-def write_predictions(paths: TrialPaths, predictions: Tensor) -> None:
+def write_predictions(predictions: Tensor, to: Path) -> None:
     """Dev predictions, shape (dev examples, outputs), as NPY."""
     values = predictions.cpu().numpy().astype(np.float32)
-    with replacing(paths.predictions) as path, path.open("wb") as file:
+    with replacing(to) as path, path.open("wb") as file:
         np.save(file, values)

@@ -18,6 +18,7 @@ from tuner.train.loop.artefacts import write_curve, write_predictions, write_sam
 from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.loop.course import Course
 from tuner.train.loop.early_stopping import kept_of
+from tuner.train.loop.monte_carlo import monte_carlo
 from tuner.train.loop.sparsity import sparsity
 from tuner.train.program import Member, Program
 from tuner.train.programs.plain_trial import PlainTrial
@@ -183,11 +184,15 @@ class Run(Course):
         assert self.kept_outputs is not None
         weights = program.best_weights(row)
         write_weights(self.paths, weights)
-        write_predictions(self.paths, self.task.predictions(self.kept_outputs))
+        write_predictions(self.task.predictions(self.kept_outputs), self.paths.predictions)
         if (samples := self.task.resampled_metric(self.kept_outputs)) is not None:
             write_samples(samples, self.paths.samples)
         fault_point("weights_written")
         found = sparsity(weights, self.task.info) if self.member.settings.l1 else {}
+        passes = self.spec.training.monte_carlo_passes
+        if passes is not None and (mean := monte_carlo(self.task, self.member, weights, passes=passes)) is not None:
+            write_predictions(self.task.predictions(mean.outputs), self.paths.monte_carlo_predictions)
+            found |= {"monte_carlo": dict(mean.facts)}
         if self.task.folds:
             scores = self.task.dev_scores(self.kept_outputs)
             return found | {"fold_scores": [float(own.metric[0]) for own in scores]}

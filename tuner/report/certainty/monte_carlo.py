@@ -1,0 +1,67 @@
+"""What Monte Carlo dropout gains on the dev set, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tuner.diagnose.intervals import Interval
+from tuner.paths import StudyPaths
+from tuner.records import TrialRecord
+from tuner.report.certainty.dev_scores import load_array, scores_of
+from tuner.store.study_data import StudyData
+
+_QUANTILE = 1.96
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassesGain:
+    """A trial's mean prediction over passes with dropout on, beside its usual one without."""
+
+    trial: int
+    passes: int
+    value: float
+    """The dev metric of the mean."""
+    usual: float
+    loss: float
+    usual_loss: float
+    gain: Interval | None
+    """By how much it is better; what other dev sets of this size would make of it. None if that is not known."""
+    seconds: float
+    seconds_once: float
+
+
+def passes_gain(study: StudyData, paths: StudyPaths | None, best: TrialRecord | None) -> PassesGain | None:
+    """What a study's choice gains; None where it was not asked, or nothing was dropped."""
+    facts = None if best is None else best.facts.get("monte_carlo")
+    if best is None or best.best is None or not isinstance(facts, dict):
+        return None
+    names = ("passes", "metric", "loss", "seconds", "seconds_once")
+    passes, value, loss, seconds, once = (facts.get(name) for name in names)
+    numbers = [n for n in (passes, value, loss, seconds, once) if isinstance(n, int | float)]
+    if len(numbers) < len(names):
+        return None
+    return PassesGain(
+        trial=best.number,
+        passes=int(numbers[0]),
+        value=float(numbers[1]),
+        usual=best.best.dev_metric,
+        loss=float(numbers[2]),
+        usual_loss=best.best.dev_loss,
+        gain=_gain(study, paths, best, float(numbers[1])),
+        seconds=float(numbers[3]),
+        seconds_once=float(numbers[4]),
+    )
+
+
+def _gain(study: StudyData, paths: StudyPaths | None, best: TrialRecord, value: float) -> Interval | None:
+    targets = None if paths is None else load_array(paths.dev_targets)
+    if paths is None or targets is None or len(targets) < 2 or best.value is None:
+        return None
+    own = paths.trial(best.number)
+    candidates = [(0, best.value, own.predictions), (1, value, own.monte_carlo_predictions)]
+    scores = scores_of(candidates, metric=study.metric, targets=targets)
+    if scores is None or len(scores.trials) < len(candidates):
+        return None
+    half = _QUANTILE * float((scores.samples[:, 1] - scores.samples[:, 0]).std())
+    gain = study.direction.sign * (value - best.value)
+    return Interval(gain - half, gain + half)
