@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import sys
@@ -17,6 +16,7 @@ from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import UsageError
 from tuner.paths import TrialPaths
 from tuner.records import EpochResult, TrialRecord
+from tuner.report.curves import read_curve
 
 if TYPE_CHECKING:
     from tuner.store.study_data import StudyData
@@ -41,7 +41,7 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
     location = locate(study, results=results, store=store)
     record, data = _find(location, number, finalist=finalist)
     files = location.paths.finalist(number) if finalist else location.paths.trial(number)
-    curve = read_curve(files)
+    curve = read_curve(files.curve)
     if as_json:
         from tuner.report.certainty.choice import choice_so_far
         from tuner.report.code import versions_of
@@ -81,18 +81,6 @@ def logs(study: str, number: int, tail: int | None, finalist: bool, results: Pat
     lines = files.log.read_text(encoding="utf-8", errors="replace").splitlines()
     shown = lines[-tail:] if tail else lines
     click.echo("\n".join(map(_harmless, shown)) if sys.stdout.isatty() else "\n".join(shown))
-
-
-def read_curve(files: TrialPaths) -> list[EpochResult]:
-    """The learning curve of a trial, as far as its file can be understood."""
-    try:
-        with files.curve.open(newline="") as file:
-            return [
-                EpochResult(epoch=int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, ValueError, TypeError, KeyError):
-        return []
 
 
 def _find(location: Location, number: int, *, finalist: bool) -> tuple[TrialRecord, StudyData]:
