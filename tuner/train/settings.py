@@ -60,6 +60,7 @@ class Settings:
     dropout_last: float | None
     """Of the last dropout layer, where it has a rate of its own; those between lie between."""
     input_dropout: float
+    weight_noise: float
     augmentation: Augmentation
     mixup: float
     label_smoothing: float

@@ -115,6 +115,8 @@ def refuse_with_lightning(spec: SweepSpec, member: Member, *, folds: int) -> Non
         "data.folds": folds > 0,
         "training in parts (freeze, train_last, unfreeze_every_epochs, body_learning_rate_factor)": member.transfer
         is not None,
+        "training.weight_noise": member.settings.weight_noise > 0,
+        "a penalty by layer": bool(member.settings.by_layer),
     }
     if named := [name for name, is_asked in asked.items() if is_asked]:
         raise UserCodeError(

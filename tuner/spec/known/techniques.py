@@ -184,6 +184,20 @@ TECHNIQUES = (
         ),
     ),
     Hyperparameter(
+        name="weight_noise",
+        tier=REGULARISATION_TIER,
+        kind="float",
+        default=0.0,
+        low=0.0,
+        high=0.1,
+        bounds=Bounds(low=0),
+        fused="on_or_off",
+        description=(
+            "Standard deviation of Gaussian noise on the weights while each step's gradients are computed; the weights "
+            "themselves stay without."
+        ),
+    ),
+    Hyperparameter(
         name="input_dropout",
         tier=REGULARISATION_TIER,
         kind="float",

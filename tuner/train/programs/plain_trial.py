@@ -23,6 +23,7 @@ from tuner.train.rows.penalties import l1_shares
 from tuner.train.rows.proximal import pull_module, thresholds
 from tuner.train.rows.rates import ModuleRates, epochs_of
 from tuner.train.rows.tables import AVERAGE_SHARE, read_by_steps
+from tuner.train.rows.weight_noise import KEY, ModuleNoise
 from tuner.train.settings import Settings
 
 
@@ -46,6 +47,7 @@ class PlainTrial:
         self._changes = BatchChanges([member], problem)
         self._rates = ModuleRates(member.transfer, self.module)
         self._l1_shares = l1_shares(member.settings, self.module)
+        self._noise = ModuleNoise(member, self.module)
         self._dropouts = keyed_dropouts(self.module)
         """Of a built-in network; a user's module has none."""
         self._state = ModuleState(self.module)
@@ -83,7 +85,8 @@ class PlainTrial:
         if plan is not self._plan:
             self._plan = plan
             self._batches = torch.split(plan.order_KN[0], self.member.settings.batch_size)
-            more = read_by_steps(plan, self._changes, self.average)
+            noisy = [self.member] if self._noise.active else []
+            more = read_by_steps(plan, self._changes, self.average, noisy=noisy)
             self._more = {name: table.to(self.device) for name, table in more.items()}
             shares_S = rate_shares(self.member.settings, plan.step_SK[:, 0] + 1)
             rate_S = plan.learning_rate_SK[:, 0] * shares_S
@@ -102,7 +105,13 @@ class PlainTrial:
         for dropout, key in zip(self._dropouts, self._keys_SL[number] if self._dropouts else (), strict=True):
             dropout.start_step(key)
         self._forget_gradients()
-        loss = self._mean_loss(self._outputs(inputs), targets)
+        if self._noise.active:
+            self._noise.add(self._more[KEY][number])
+            self._mean_loss(self._outputs(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            self._noise.remove()
+            loss = torch.zeros((), device=self.device, requires_grad=True)  # penalties are of the weights without
+        else:
+            loss = self._mean_loss(self._outputs(inputs), targets)
         if settings.l1 and not settings.selects:
             loss = loss + settings.l1 * self._absolute()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -24,6 +24,7 @@ from tuner.train.rows.rates import RowRates
 from tuner.train.rows.rows import RowLayout
 from tuner.train.rows.step import BatchStep, Recording, update_rows
 from tuner.train.rows.tables import AVERAGE_SHARE, StepTables, read_by_steps, step_tables
+from tuner.train.rows.weight_noise import KEY, RowNoise
 from tuner.train.way import Way
 
 
@@ -86,6 +87,7 @@ class RowProgram(ABC):
         self._max_norm = RowMaxNorm(settings, layout, inputs_first=inputs_first, device=problem.device)
         self._rates = RowRates(members, layout, names, device=problem.device)
         self._changes = BatchChanges(members, problem)
+        self._noise = RowNoise(members, layout, p_KP, names, inputs_first=inputs_first)
         self._keys_LK = torch.ones((num_dropouts, len(members)), dtype=torch.int32, device=problem.device)
         """The keys of the dropout layers in a step."""
         self._recording = recording
@@ -146,7 +148,7 @@ class RowProgram(ABC):
                 batch_size=self.batch_size,
                 seeds=[member.seed for member in self.members],
                 num_dropouts=len(self._keys_LK),
-                more=read_by_steps(plan, self._changes, self.average),
+                more=read_by_steps(plan, self._changes, self.average, noisy=self.members if self._noise.active else ()),
             )
             shares = self._rates.begin(plan)
         assert self._tables is not None
@@ -165,13 +167,19 @@ class RowProgram(ABC):
             scalars = {name: row.unsqueeze(1) for name, row in zip(tables.scalar_names, scalars_RK, strict=True)}
             more = {name: torch.zeros_like(table[0]) for name, table in tables.more.items()}
             indices = torch.zeros(shape[0] * batch_size, dtype=torch.int64, device=self.problem.device)
+            changes: list[Operation] = []
+            if self._changes.active:
+                changes.append(partial(self._changes.apply, x, y, indices.view(shape), more))
+            if self._noise.active:
+                changes.append(partial(self._noise.add, more[KEY]))
+                gradients = [*gradients, self._noise.remove]
             self._steps[batch_size] = BatchStep(
                 [*gradients, self._update(scalars)],
                 indices=indices,
                 fetch=_fetches(self.examples, x, y),
                 reads=[scalars_RK, *([self._keys_LK] if len(self._keys_LK) else []), *more.values()],
                 first_number=tables.first_row(batch_size),
-                change=partial(self._changes.apply, x, y, indices.view(shape), more) if self._changes.active else None,
+                changes=changes,
                 average=self.average if self.average.active else None,
                 share_K=more.get(AVERAGE_SHARE, torch.empty(0)),
                 state=[self.p_KP, *self.moments.values(), *self.buffers.values()],

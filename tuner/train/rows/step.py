@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,7 +50,7 @@ class BatchStep:
         fetch: Sequence[tuple[Tensor, Tensor]],
         reads: Sequence[Tensor],
         first_number: int,
-        change: Callable[[], object] | None,
+        changes: Sequence[Operation],
         average: WeightAverage | None,
         share_K: Tensor,
         state: Sequence[Tensor],
@@ -65,7 +65,7 @@ class BatchStep:
             fetch: All examples' values, shape (examples, ...), and where those of a step's examples go.
             reads: What else is read, in the order of the tables.
             first_number: Of the step that the first row of the tables is for.
-            change: Is done to the batches before `compute`.
+            changes: Are made to the batches and to the state before `compute`.
             average: Of the weights, which takes in what `compute` made of them.
             share_K: Where each trial's share of the present weights in it is read.
             state: What `compute` changes and does not set first.
@@ -75,10 +75,10 @@ class BatchStep:
         # No method of its own is among what it holds: a cycle would keep all this memory until it is looked for.
         self._fetch = partial(_fetch, tuple(fetch), indices)
         self._reads = (indices, *reads)
-        self._first_number, self._change, self._average, self._share_K = first_number, change, average, share_K
+        self._first_number, self._changes, self._average, self._share_K = first_number, changes, average, share_K
         self._graph: GraphedOperations | None = None
         if indices.device.type == "cuda" and recording.graph_after is not None:
-            whole: list[Operation] = [self._fetch, *([change] if change else []), *compute]
+            whole: list[Operation] = [self._fetch, *changes, *compute]
             if average is not None and average.takes_each_step:
                 whole.append(partial(average.update, share_K))
                 state, self._average = [*state, *average.tensors.values()], None
@@ -86,7 +86,7 @@ class BatchStep:
                 partial(_one_after_the_other, whole), state=state, after_runs=recording.graph_after,
                 may_refuse=recording.may_refuse, pool=recording.pool,
             )  # fmt: skip
-        self._whole, on_cpu = change is None and average is None, indices.device.type == "cpu"
+        self._whole, on_cpu = not changes and average is None, indices.device.type == "cpu"
         step = partial(_one_after_the_other, [*([self._fetch] if self._whole else []), *compute])
         self._replayed = ReplayedStep(
             step, reads=self._reads if self._whole else (), state=state, num_trials=num_trials,
@@ -112,8 +112,7 @@ class BatchStep:
                 self._graph()
             else:
                 self._fetch()
-                if self._change is not None:
-                    self._change()
+                _one_after_the_other(self._changes)
                 self._replayed.run((), 0, 1)
             if self._average is not None and self._average.is_due(self._first_number + row):
                 self._average.update(self._share_K)

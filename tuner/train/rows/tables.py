@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,10 @@ from torch import Tensor
 from tuner.models.keyed import dropout_keys
 from tuner.train.batch.batches import BatchChanges
 from tuner.train.device.gpus import sent
-from tuner.train.program import EpochPlan
+from tuner.train.program import EpochPlan, Member
 from tuner.train.rows.averaging import WeightAverage
 from tuner.train.rows.optimizers import RowOptimizer
+from tuner.train.rows.weight_noise import KEY, noise_keys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +57,22 @@ class StepTables:
 AVERAGE_SHARE = "average"
 
 
-def read_by_steps(plan: EpochPlan, changes: BatchChanges, average: WeightAverage) -> dict[str, Tensor]:
-    """What the steps of an epoch read besides indices, scalars and keys, by name: (steps, K), on the host."""
+def read_by_steps(
+    plan: EpochPlan, changes: BatchChanges, average: WeightAverage, *, noisy: Sequence[Member]
+) -> dict[str, Tensor]:
+    """What the steps of an epoch read besides indices, scalars and keys, by name: (steps, K), on the host.
+
+    Args:
+        plan: Of the epoch.
+        changes: Of the batches.
+        average: Of the weights.
+        noisy: The trials, if their weights have noise.
+    """
     found = changes.begin(plan) if changes.active else {}
     if average.active:
         found[AVERAGE_SHARE] = average.shares(plan)
+    if noisy:
+        found[KEY] = noise_keys(noisy, plan)
     return found
 
 

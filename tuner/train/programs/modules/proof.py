@@ -269,6 +269,7 @@ def _with_plain_steps(member: Member) -> Member:
     own = member.settings
     settings = replace(
         own, optimizer="sgd", learning_rate=1.0, momentum=0.0, nesterov=False, weight_decay=0.0, l1=0.0,
+        weight_noise=0.0,
         clip_norm=step, max_norm=None, averaging="none",
         mixup=_SOME * bool(own.mixup), label_smoothing=_SOME * bool(own.label_smoothing),
         input_dropout=_SOME * bool(own.input_dropout),
