@@ -18,7 +18,7 @@ from tuner.report.figures.mistakes import binary_curves, calibration, confusion,
 from tuner.report.page.html import render_page
 from tuner.report.write import write_reports
 
-pytestmark = pytest.mark.slow  # they import scikit-learn's metrics
+pytestmark = pytest.mark.slow
 
 YES = np.array([0.9, 0.8, 0.4, 0.3, 0.6, 0.2])
 IS_YES = np.array([1, 1, 1, 0, 0, 0])
@@ -70,6 +70,27 @@ def test_several_classes_and_one_that_never_occurs() -> None:
     assert np.isnan(found.classes().set_index("class").loc["c", "recall"])
     assert "roc" not in found.tables()
     assert found.worst()["dev_example"].tolist()[0] == 3
+
+
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_tables_of_answers_are_those_of_scikit_learn(decimals: int) -> None:
+    from sklearn import metrics
+
+    random = np.random.default_rng(0)
+    yes = random.random(200).round(decimals)
+    targets = (random.random(200) < 0.3 + 0.4 * yes).astype(np.int64)
+    found = of(np.stack([1 - yes, yes], axis=1), targets, "no", "yes")
+    said = found.predictions.argmax(axis=1)
+    assert (found.confusion().iloc[:, 1:].to_numpy() == metrics.confusion_matrix(targets, said)).all()
+    expected = np.array(metrics.precision_recall_fscore_support(targets, said))
+    np.testing.assert_allclose(found.classes()[["precision", "recall", "f1", "examples"]].to_numpy().T, expected)
+    roc = np.array(metrics.roc_curve(targets, yes))[:, 1:]
+    np.testing.assert_allclose(found.roc().to_numpy().T, roc)
+    precision, recall, threshold = metrics.precision_recall_curve(targets, yes)
+    np.testing.assert_allclose(found.precision_recall().to_numpy().T, [recall[:-1], precision[:-1], threshold])
+    numbers = of(random.normal(size=(50, 2)), random.normal(size=(50, 2)), "a", "b")
+    expected = metrics.r2_score(numbers.targets, numbers.predictions, multioutput="raw_values")
+    np.testing.assert_allclose(numbers.classes()["r2"], expected)
 
 
 def test_labels() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,14 +172,19 @@ def _share_and_floor(before: Array, block: Array, ranks: Array, *, rivals: int, 
         return 0.0, 1.0
     total = float(((ranks - ranks.mean()) ** 2).sum())
     left = ranks - others @ (others.T @ ranks)
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.tile(left[:, None], _PERMUTATIONS), axis=0)
+    shuffled = left[_orders(len(left), seed)]
     shuffled -= others @ (others.T @ shuffled)
     # Ranked by the part of what was left, since shuffling changes how much that is.
     luck = np.sort(((own.T @ shuffled) ** 2).sum(axis=0) / (shuffled**2).sum(axis=0))
     place = int(np.ceil((1 - FALSE_ALARM / rivals) * (_PERMUTATIONS + 1))) - 1
     floor = _share(luck[min(place, len(luck) - 1)], left, own.shape[1], free, total)
     return _explained_share(own, left, free, total), max(0.0, floor)
+
+
+@lru_cache(maxsize=1)
+def _orders(count: int, seed: int) -> NDArray[np.intp]:
+    """So many positions shuffled, again and again; shape (count, permutations). The same for each hyperparameter."""
+    return np.random.default_rng(seed).permuted(np.tile(np.arange(count)[:, None], _PERMUTATIONS), axis=0)
 
 
 def _new_part(others: Array, block: Array) -> float:

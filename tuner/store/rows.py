@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from tuner.records import Direction, EpochResult, FailureReason, ParamValue, TrialRecord, TrialState
 from tuner.store.codec import STATE_ATTRIBUTE, decode, record_from_attributes
@@ -64,25 +64,27 @@ def records_from_rows(rows: TrialRows, *, direction: Direction, noun: str = "tri
     names = {trial.trial_id: f"{noun} {shown(trial.number)}" for trial in trials}
     _check_numbers(trials)
     params: dict[int, dict[str, ParamValue]] = defaultdict(dict)
-    for trial_id, name, value, distribution in rows.params:
-        with _Reading(trial_id, names, f'parameter "{name}"'):
+    with _Reading(names) as at:
+        for at.trial_id, name, value, distribution in rows.params:
+            at.part = f'parameter "{name}"'
             text(name, "its name")
-            params[trial_id][name] = _reader_of(distribution)(value)
+            params[at.trial_id][name] = _reader_of(distribution)(value)
     attributes: dict[int, dict[str, str]] = defaultdict(dict)
     for trial_id, key, stored in rows.attributes:
         attributes[trial_id][key] = stored
     rungs: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for trial_id, step, number, kind in rows.intermediate_values:
-        with _Reading(trial_id, names, "an intermediate value"):
+    with _Reading(names, "an intermediate value") as at:
+        for at.trial_id, step, number, kind in rows.intermediate_values:
             count(step, "its step")
-            rungs[trial_id].append((step, _measured(number, kind)))
+            rungs[at.trial_id].append((step, _measured(number, kind)))
     values: dict[int, float] = {}
-    for trial_id, number, kind in rows.values:
-        with _Reading(trial_id, names, "its value"):
-            values[trial_id] = _measured(number, kind)
+    with _Reading(names, "its value") as at:
+        for at.trial_id, number, kind in rows.values:
+            values[at.trial_id] = _measured(number, kind)
     records = []
-    for trial in trials:
-        with _Reading(trial.trial_id, names):
+    with _Reading(names) as at:
+        for trial in trials:
+            at.trial_id = trial.trial_id
             texts, mine = attributes.get(trial.trial_id, {}), params.get(trial.trial_id, {})
             points = tuple(rungs.get(trial.trial_id, ()))
             records.append(
@@ -117,8 +119,9 @@ class _Trial(NamedTuple):
 
 def _check_numbers(trials: Sequence[_Trial]) -> None:
     known: set[int] = set()
-    for trial in trials:
-        with _Reading(trial.trial_id, {}):
+    with _Reading({}) as at:
+        for trial in trials:
+            at.trial_id = trial.trial_id
             count(trial.number, "its number")
             if trial.number in known:
                 raise StoredValueError(f"another one has its number, {trial.number}")
@@ -126,22 +129,23 @@ def _check_numbers(trials: Sequence[_Trial]) -> None:
 
 
 class _Reading:
-    """Names the trial and the row in the error of reading it; a generator's context would cost more than most rows."""
+    """Names the trial and the row in the error of reading some."""
 
-    __slots__ = ("_names", "_part", "_trial_id")
+    __slots__ = ("_names", "part", "trial_id")
 
-    def __init__(self, trial_id: int, names: Mapping[int, str], part: str = "") -> None:
-        self._trial_id, self._names, self._part = trial_id, names, part
+    def __init__(self, names: Mapping[int, str], part: str = "") -> None:
+        self._names, self.part = names, part
+        self.trial_id = -1
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, _UNREADABLE):
             why = str(error) if isinstance(error, StoredValueError) else f"it cannot be read ({_brief(error)})"
-            trial = self._names.get(self._trial_id, f"the trial with id {shown(self._trial_id)}")
-            part = f", {self._part}" if self._part else ""
-            raise StoredValueError(f"{trial}{part}: {why}", trial_id=self._trial_id) from error
+            trial = self._names.get(self.trial_id, f"the trial with id {shown(self.trial_id)}")
+            part = f", {self.part}" if self.part else ""
+            raise StoredValueError(f"{trial}{part}: {why}", trial_id=self.trial_id) from error
 
 
 def _brief(error: BaseException) -> str:
@@ -150,6 +154,8 @@ def _brief(error: BaseException) -> str:
 
 def _measured(number: object, kind: str) -> float:
     """A value or an intermediate value from its two columns."""
+    if type(number) is float and kind == "FINITE" and math.isfinite(number):  # nearly all
+        return number
     if kind == "FINITE" and number is not None:
         finite(number, "its number")
         assert isinstance(number, int | float)

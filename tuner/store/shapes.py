@@ -89,7 +89,8 @@ def number(value: Json, name: str) -> None:
 
 
 def finite(value: Json, name: str) -> None:
-    number(value, name)
+    if type(value) is not float:
+        number(value, name)
     if not math.isfinite(value):
         raise refuse(name, "a finite number", value)
 

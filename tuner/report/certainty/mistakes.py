@@ -72,48 +72,55 @@ class Mistakes:
 
     def confusion(self) -> pd.DataFrame:
         """How often each class (rows) is taken for each (columns)."""
-        from sklearn.metrics import confusion_matrix
-
-        labels = np.arange(len(self.names))
-        counts = confusion_matrix(self.targets, self.predictions.argmax(axis=1), labels=labels)
+        counts = np.zeros((len(self.names), len(self.names)), dtype=np.int64)
+        np.add.at(counts, (self.targets.astype(np.intp), self.predictions.argmax(axis=1)), 1)
         return pd.DataFrame(counts, columns=list(self.names)).assign(target=list(self.names))[["target", *self.names]]
 
     def classes(self) -> pd.DataFrame:
         """Of each class or label precision, recall and F1; of each number its errors."""
-        from sklearn import metrics
-
         if not (self.is_classes or self.is_labels):
             truth = np.asarray(self.targets, dtype=np.float64).reshape(len(self.targets), -1)
+            residuals, apart = self.predictions - truth, truth - truth.mean(axis=0)
+            squares, total = (residuals**2).mean(axis=0), (apart**2).mean(axis=0)
             return pd.DataFrame(
                 {
                     "target": list(self.names),
-                    "rmse": metrics.root_mean_squared_error(truth, self.predictions, multioutput="raw_values"),
-                    "mae": metrics.mean_absolute_error(truth, self.predictions, multioutput="raw_values"),
-                    "r2": metrics.r2_score(truth, self.predictions, multioutput="raw_values"),
-                    "mean_residual": (self.predictions - truth).mean(axis=0),
+                    "rmse": np.sqrt(squares),
+                    "mae": np.abs(residuals).mean(axis=0),
+                    "r2": 1 - _share(squares, total),
+                    "mean_residual": residuals.mean(axis=0),
                 }
             )
-        said = self.predictions.argmax(axis=1) if self.is_classes else (self.predictions > 0.5).astype(np.uint8)
         labels = np.arange(len(self.names))
-        precision, recall, f1, examples = metrics.precision_recall_fscore_support(
-            self.targets, said, labels=labels, zero_division=np.nan
-        )
+        if self.is_classes:
+            is_there, is_said = (a[:, None] == labels for a in (self.targets, self.predictions.argmax(axis=1)))
+        else:
+            is_there, is_said = np.asarray(self.targets) > 0, self.predictions > 0.5
+        examples, said, both = (a.sum(axis=0) for a in (is_there, is_said, is_there & is_said))
         shown = {"class" if self.is_classes else "label": list(self.names), "examples": examples}
-        return pd.DataFrame({**shown, "precision": precision, "recall": recall, "f1": f1})
+        scores = {"precision": said, "recall": examples, "f1": (said + examples) / 2}
+        return pd.DataFrame(shown | {name: _share(both, of) for name, of in scores.items()})
 
     def roc(self) -> pd.DataFrame:
-        """False against true positives of the second class, at each threshold."""
-        from sklearn.metrics import roc_curve
-
-        false, true, threshold = roc_curve(self.targets, self.predictions[:, 1])
-        return _thinned({"false_positive_rate": false, "true_positive_rate": true, "threshold": threshold})
+        """False against true positives of the second class, at each threshold where the curve turns."""
+        threshold, true, false = self._hits_at_thresholds()
+        bends = (np.diff(true, 2) != 0) | (np.diff(false, 2) != 0)
+        turns = np.array([True, *bends, True])[: len(true)]
+        rates = {"false_positive_rate": _share(false, false[-1]), "true_positive_rate": _share(true, true[-1])}
+        return _thinned({name: values[turns] for name, values in (rates | {"threshold": threshold}).items()})
 
     def precision_recall(self) -> pd.DataFrame:
         """Precision against recall of the second class, at each threshold."""
-        from sklearn.metrics import precision_recall_curve
+        threshold, true, false = (values[::-1] for values in self._hits_at_thresholds())
+        return _thinned({"recall": _share(true, true[0]), "precision": true / (true + false), "threshold": threshold})
 
-        precision, recall, threshold = precision_recall_curve(self.targets, self.predictions[:, 1])
-        return _thinned({"recall": recall[:-1], "precision": precision[:-1], "threshold": threshold})
+    def _hits_at_thresholds(self) -> tuple[Array, Array, Array]:
+        """Each probability of the second class, the largest first, and how many of each class have that or a larger."""
+        threshold, place = np.unique(self.predictions[:, 1], return_inverse=True)
+        counts = np.zeros((2, len(threshold)))
+        np.add.at(counts, (np.asarray(self.targets, dtype=np.intp), place), 1.0)
+        false, true = np.cumsum(counts[:, ::-1], axis=1)
+        return threshold[::-1], true, false
 
     def calibration(self) -> pd.DataFrame:
         """How often an answer of such a probability is right, in equally wide bins.
@@ -184,6 +191,13 @@ class Mistakes:
     def _with_rows(self, order: NDArray[np.intp], told: Mapping[str, object]) -> pd.DataFrame:
         number = order + 1 if self.rows is None else np.asarray(self.rows)[order]
         return pd.DataFrame({f"{self.part}_example" if self.rows is None else "row": number, **told})
+
+
+def _share(part: Array, of: Array) -> Array:
+    """A quotient; NaN where there is nothing to divide by."""
+    quotient = np.full(np.broadcast(part, of).shape, np.nan)
+    np.divide(part, of, out=quotient, where=np.asarray(of) > 0)
+    return quotient
 
 
 def _thinned(columns: dict[str, Array]) -> pd.DataFrame:

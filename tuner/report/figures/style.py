@@ -100,8 +100,11 @@ def new_figure(*, height_inches: float = 2.9) -> Figure:
 
 def lay_out(figure: Figure) -> None:
     """Find the place of every part once, so that saving in two formats need not do it twice."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    with mpl.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)  # with "none" saving would still draw everything twice
 
 
 def short(text: str, length: int = 22) -> str:
