@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from optuna.trial import TrialState as OptunaState
-from sqlalchemy import Connection, Engine, Table, Update, delete, insert, select
+from sqlalchemy import Connection, Engine, Insert, Table, Update, delete, insert
 
 from tuner.records import Direction, Json, TrialRecord, TrialState
 from tuner.store.claimed import ClaimedStudy
@@ -30,6 +31,7 @@ from tuner.store.tables import (
     FINITE_VALUE,
     PARAMS,
     RUNGS,
+    SELECT_NEW_TRIALS,
     TRIALS,
     UPDATE_ATTRIBUTE,
     UPDATE_FACT,
@@ -65,6 +67,8 @@ class Database:
         self._claimed = ClaimedStudy(study_id, shown=shown)
         self._written: dict[int, _Written] = {}
         self._facts: set[str] = set()
+        self._last_id = 0
+        """The largest identifier of a trial that is written."""
 
     def directions(self) -> list[str]:
         """`MAXIMIZE` or `MINIMIZE` for each objective."""
@@ -101,6 +105,7 @@ class Database:
             )
             for record, (trial_id, *_) in zip(records, rows.trials, strict=True)
         }
+        self._last_id = max((written.trial_id for written in self._written.values()), default=0)
         return records, found
 
     def write(self, records: Sequence[TrialRecord], facts: Mapping[str, str]) -> None:
@@ -118,6 +123,7 @@ class Database:
             self._write_states(connection, changes)
             self._write_facts(connection, facts)
         self._written.update((change.record.number, change.after) for change in changes)
+        self._last_id = max([self._last_id, *ids.values()])
         self._facts |= facts.keys()
 
     def release(self) -> None:
@@ -135,7 +141,7 @@ class Database:
         if not records:
             return {}
         connection.execute(
-            insert(TRIALS),
+            _inserting(TRIALS),
             [
                 {
                     "study_id": self._study_id,
@@ -146,10 +152,9 @@ class Database:
                 for record in records
             ],
         )
-        found = select(TRIALS.c.number, TRIALS.c.trial_id).where(
-            TRIALS.c.study_id == self._study_id, TRIALS.c.number >= records[0].number
-        )
-        ids = {row[0]: row[1] for row in connection.execute(found)}
+        # By their identifiers, which are indexed: a search by number looks at all trials of the study.
+        last = {"of_study": self._study_id, "last": self._last_id}
+        ids = {row[0]: row[1] for row in connection.execute(SELECT_NEW_TRIALS, last)}
         assert len(ids) == len(records), "a trial's number was given twice"
         params = []
         for record in records:
@@ -258,7 +263,13 @@ class _Change:
 
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     if rows:
-        connection.execute(insert(table), rows)
+        connection.execute(_inserting(table), rows)
+
+
+@cache
+def _inserting(table: Table) -> Insert:
+    """The statement, the same each time: SQLAlchemy looks one up by its key, which each remembers."""
+    return insert(table)
 
 
 def _update(connection: Connection, statement: Update, rows: list[dict[str, Any]]) -> None:

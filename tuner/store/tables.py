@@ -71,6 +71,11 @@ UPDATE_STATE = (
 )
 
 
+SELECT_NEW_TRIALS = select(TRIALS.c.number, TRIALS.c.trial_id).where(
+    TRIALS.c.study_id == bindparam("of_study"), TRIALS.c.trial_id > bindparam("last")
+)
+
+
 def _update_study_attribute(table: Table) -> Update:
     return (
         update(table)

@@ -45,7 +45,6 @@ def trial_epoch_seconds(task: Task, jobs: Sequence[TrialJob]) -> float | None:
 
     _warm_up(lambda: train(1), task.device)
     seconds = steps * _seconds_of_each(train, steps, task.device)
-    evaluate(1)
     seconds += evaluated * _seconds_of_each(evaluate, evaluated, task.device)
     return seconds / len(jobs)
 
@@ -60,16 +59,25 @@ def _warm_up(step: Callable[[], None], device: torch.device) -> None:
 
 
 def _seconds_of_each(run: Callable[[int], None], most: int, device: torch.device) -> float:
-    """Seconds of one of so many, of which twice as many are done each time, until they take long enough to be timed."""
-    count, done, began = 1, 0, time.perf_counter()
-    while True:
-        run(count)
-        wait_for(device)
-        now, done = time.perf_counter(), done + count
-        if now - began >= LEAST_SECONDS:
-            return (now - began) / done
-        if count < most:
-            count, done, began = min(most, 2 * count), 0, now
+    """Seconds of one of so many: twice as many are tried each time until they take long enough, and those are timed.
+
+    What has not been done before for so many is made first, and would count.
+    """
+    count = 1
+    while count < most and _seconds(run, count, device) < LEAST_SECONDS:
+        count = min(most, 2 * count)
+    done, taken = 0, 0.0
+    while taken < LEAST_SECONDS:
+        taken += _seconds(run, count, device)
+        done += count
+    return taken / done
+
+
+def _seconds(run: Callable[[int], None], count: int, device: torch.device) -> float:
+    began = time.perf_counter()
+    run(count)
+    wait_for(device)
+    return time.perf_counter() - began
 
 
 @dataclass(frozen=True, slots=True)
