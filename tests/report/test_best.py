@@ -47,6 +47,18 @@ def test_best_folder_holds_parameters_and_a_sweep_that_reads_back(
     }
 
 
+def test_of_several_models_the_file_has_the_trials_own(mixed: SimulatedStudy, tmp_path: Path) -> None:
+    settings = {"kernel_size": 3, "residual": True}
+    model = {"kind": "mlp", "choices": ["mlp", "cnn"], "settings": settings}
+    facts = {**mixed.study.facts, "sweep": {**mixed.study.facts["sweep"], "model": model}}
+    record = replace(mixed.study.records[0], params={"learning_rate": 0.1, "model": "cnn", "channels": 8})
+    written = one_trial_sweep(replace(mixed.study, facts=facts), record, folder=tmp_path)
+    assert written is not None
+    assert written["model"] == {"kind": "cnn", "settings": {"kernel_size": 3}}
+    assert written["space"].keys() == {"learning_rate", "channels"}
+    assert SweepSpec.model_validate(written).model.kinds == ("cnn",)
+
+
 def test_no_finished_trial_writes_nothing(tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path / "s")
     write_best(simulate(trials=0, seed=0).study, paths)

@@ -16,7 +16,17 @@ from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.model import TrainingSpec
 from tuner.spec.space import REGULARISATION_TIER, Dimension
 
-NOT_SEARCHED = {"epochs", "early_stopping", "loss", "precision", "fuse", "freeze", "class_weights", "auxiliary_loss"}
+NOT_SEARCHED = {
+    "epochs",
+    "early_stopping",
+    "loss",
+    "precision",
+    "fuse",
+    "freeze",
+    "class_weights",
+    "auxiliary_loss",
+    "monte_carlo_passes",
+}
 
 
 def dimension(text: str, name: str, *, is_clear: bool = True) -> Dimension:

@@ -102,10 +102,14 @@ def _changes(data: StudyData, location: Location, winners: list[Params]) -> tupl
     """By the same judgement as the report's: what was never moved stays, and bounds move out that it would move."""
     from tuner.report.analysis import Analysis
     from tuner.search.wrap.zoom import zoom
+    from tuner.spec.model import MODEL
+    from tuner.store.study_data import sweep_of
 
     analysis = Analysis(data, location.paths)
     beyond = {(f.name, f.side): f.suggestion for f in analysis.bounds}
-    return zoom(analysis.space, winners, moved=analysis.moved, beyond=beyond)
+    # The choice among models stands in a block of its own, and of each there are few winners: it stays.
+    moved = analysis.moved - ({MODEL} if sweep_of(data).model.choices else set())
+    return zoom(analysis.space, winners, moved=moved, beyond=beyond)
 
 
 def _next_name(name: str) -> str:

@@ -74,7 +74,9 @@ class Planner:
         self.facts = facts
         self.num_workers = num_workers
         self.on_accelerator = not facts.device.startswith("cpu")
-        self.widths = Widths(all_fused=spec.model.kind in DESCRIBED, room_bytes=facts.calibration.get("room_bytes"))
+        self.widths = Widths(
+            all_fused=DESCRIBED.issuperset(spec.model.kinds), room_bytes=facts.calibration.get("room_bytes")
+        )
         """What was found out on an accelerator; on a CPU it is not asked."""
         self._limit: dict[Hashable, int] = {}
         self._job_seconds: deque[float] = deque(maxlen=_REMEMBERED_JOBS)
@@ -199,7 +201,7 @@ class Planner:
         batch_size = num_train if batch == "full" else min(int(batch), num_train)
         steps = -(-num_train // batch_size)
         layers = int(values.get("hidden_layers", values.get("conv_layers", 2))) + 1
-        layers *= 3 if self.spec.model.kind == "resnet" else 1
+        layers *= 3 if self.spec.model.kind_in(values) == "resnet" else 1
         overhead = calibration["overhead_seconds"] * (_OPERATIONS_PER_STEP + _OPERATIONS_PER_LAYER * layers) * steps
         examples = 3 * num_train + 2 * int(data["num_dev"])  # forward and backward, then evaluation
         flops = 2.0 * self.multiplications(values) * examples * self.folds
@@ -209,11 +211,11 @@ class Planner:
 
     def num_parameters(self, values: Mapping[str, ParamValue]) -> int:
         """About the number of parameters of a trial's network."""
-        return int(self._cnn(values, positions=1) if self._is_convolutional else self._dense(values))
+        return int(self._cnn(values, positions=1) if self._is_convolutional(values) else self._dense(values))
 
     def multiplications(self, values: Mapping[str, ParamValue]) -> int:
         """About the multiplications of one example's forward pass."""
-        if not self._is_convolutional:
+        if not self._is_convolutional(values):
             return self._dense(values)
         shape = self.facts.data["input_shape"]
         return self._cnn(values, positions=int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else 1)
@@ -232,7 +234,7 @@ class Planner:
         shape = self.facts.data["input_shape"]
         each = 1 if values.get("norm", "none") == "none" else 3  # a norm keeps what it is given, normalised and scaled
         hidden = each * sum(hidden_widths(values))
-        if not self._is_convolutional:
+        if not self._is_convolutional(values):
             return prod(shape) + hidden
         positions = int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else int(shape[-1])
         total = prod(shape) + hidden
@@ -241,17 +243,16 @@ class Planner:
             total += each * channels * positions
             positions = max(1, positions // 4)
             total += 2 * channels * positions  # the maxima, and where they were
-            if self.spec.model.kind == "resnet":
+            if self.spec.model.kind_in(values) == "resnet":
                 total += (2 * each + 1) * channels * positions
         return total
 
-    @property
-    def _is_convolutional(self) -> bool:
-        return self.spec.model.kind in ("cnn", "resnet", "conv1d")
+    def _is_convolutional(self, values: Mapping[str, ParamValue]) -> bool:
+        return self.spec.model.kind_in(values) in ("cnn", "resnet", "conv1d")
 
     def _dense(self, values: Mapping[str, ParamValue]) -> int:
         inputs, outputs = prod(self.facts.data["input_shape"]), int(self.facts.data["num_outputs"])
-        hidden = () if self.spec.model.kind == "linear" else hidden_widths(values)
+        hidden = () if self.spec.model.kind_in(values) == "linear" else hidden_widths(values)
         return sum(wide * next_wide for wide, next_wide in pairwise((inputs, *hidden, outputs)))
 
     def _cnn(self, values: Mapping[str, ParamValue], *, positions: int) -> int:
@@ -263,9 +264,9 @@ class Planner:
             window = int(values.get("kernel_size", 3)) ** 2
             total += channels_in * channels * window * positions
             channels_in, positions, side = channels, max(1, positions // 4), max(1, side // 2)
-            if self.spec.model.kind == "resnet":
+            if self.spec.model.kind_in(values) == "resnet":
                 total += 2 * channels**2 * window * positions
-        if self.spec.model.kind == "resnet":
+        if self.spec.model.kind_in(values) == "resnet":
             return total + channels_in * int(self.facts.data["num_outputs"])
         hidden = int(values.get("hidden_units", 64))
         return total + channels_in * side**2 * hidden + hidden * int(self.facts.data["num_outputs"])

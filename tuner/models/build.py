@@ -35,9 +35,9 @@ def check_inputs(spec: SweepSpec, info: DataInfo) -> None:
     Raises:
         DataError: it is for images or for sequences, and these are none.
     """
-    kind = spec.model.kind
-    if kind in MODELS and (shape_of := _SHAPES.get(MODELS[kind].examples)) is not None:
-        shape_of(info.input_shape, model=kind)
+    for kind in spec.model.kinds:
+        if kind in MODELS and (shape_of := _SHAPES.get(MODELS[kind].examples)) is not None:
+            shape_of(info.input_shape, model=kind)
 
 
 def _builtin(kind: str) -> Callable[..., Network | nn.Module]:
@@ -54,9 +54,10 @@ def network_of(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo
         values: All resolved values of the trial.
         info: The data that it is for.
     """
-    if spec.model.kind not in DESCRIBED:
+    kind = spec.model.kind_in(values)
+    if kind not in DESCRIBED:
         return None
-    network = _builtin(spec.model.kind)(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
+    network = _builtin(kind)(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
     assert isinstance(network, Network)
     return network
 
@@ -161,7 +162,9 @@ def _dropout_rates(values: Mapping[str, ParamValue], num_layers: int) -> tuple[f
 def _made(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo) -> nn.Module:
     """A module that is no description, with weights drawn from the library's generator."""
     if spec.model.kind in MODELS:
-        module = _builtin(spec.model.kind)(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
+        module = _builtin(spec.model.kind_in(values))(
+            values, input_shape=info.input_shape, num_outputs=info.num_outputs
+        )
         assert isinstance(module, nn.Module)
         draw_weights(module, init=str(values["init"]))
         return module

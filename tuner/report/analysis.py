@@ -295,4 +295,6 @@ class Analysis:
     @property
     def _model(self) -> str:
         kind = sweep_value(self.study, "model", "kind")
+        if self.best is not None and sweep_value(self.study, "model", "choices"):
+            kind = self.best.params.get("model", kind)
         return kind if isinstance(kind, str) else ""

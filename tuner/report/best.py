@@ -14,6 +14,8 @@ from tuner.report.files import write_atomically
 from tuner.report.space import completed, study_space
 from tuner.report.words.escape import visible
 from tuner.spec.edit.moving import move_paths, stated_sweep
+from tuner.spec.known.hyperparameters import hyperparameters_of
+from tuner.spec.model import MODEL
 from tuner.spec.space import REGULARISATION_TIER
 from tuner.spec.text.dump import to_yaml
 from tuner.store.study_data import StudyData
@@ -69,12 +71,22 @@ def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> d
     root = study.facts.get("root")
     if isinstance(root, str):
         move_paths(kept, root=Path(root), folder=folder)
+    params = best_params(study, record)
+    if isinstance(model := kept.get("model"), Mapping) and model.get("choices"):
+        kept["model"] = _of_one_model(model, params.pop(MODEL, model.get("kind")))
     return {
         "study": _one_trial_name(study.name, record.number),
         **kept,
-        "space": {name: _fixed(study, name, value) for name, value in best_params(study, record).items()},
+        "space": {name: _fixed(study, name, value) for name, value in params.items()},
         "search": {"trials": 1, "strategy": "random", "pruner": "none", "trial_seed": record.seed},
     }
+
+
+def _of_one_model(model: Mapping[str, Json], kind: Json) -> dict[str, Json]:
+    """The `model:` block of a trial, out of one with choices."""
+    own = {h.name for h in hyperparameters_of(str(kind))}
+    settings = {name: value for name, value in (model.get("settings") or {}).items() if name in own}
+    return {**{key: value for key, value in model.items() if key != "choices"}, "kind": kind, "settings": settings}
 
 
 def _one_trial_name(study: str, trial: int) -> str:

@@ -10,11 +10,13 @@ from tuner.records import Params, ParamValue
 from tuner.spec.by_layer import by_layer
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.known.knowledge import Hyperparameter
-from tuner.spec.model import DimensionSpec, SweepSpec
+from tuner.spec.model import MODEL, DimensionSpec, SweepSpec
 from tuner.spec.space import REGULARISATION_TIER, Dimension, Kind, Scale, Space
 
 OWN_TIER = 2
 """Of a hyperparameter of the user's own that has no tier in the sweep file."""
+_MODEL_TIER = 3
+"""Of the choice among models, and of what only others than the default have."""
 UNDECAYED = ("constant", "one_cycle")
 """Schedules that do not read `lr_decay`."""
 
@@ -25,21 +27,31 @@ def build_space(spec: SweepSpec) -> Space:
     In tier order; within a tier as written; a parameter that another one's `when` names comes before it.
     """
     given = _default_dimensions(spec) if spec.space is None else spec.space
-    return Space(tuple(_in_order([resolve_dimension(name, part, spec=spec) for name, part in given.items()])))
+    dimensions = [resolve_dimension(name, part, spec=spec) for name, part in given.items()]
+    return Space(tuple(_in_order([*_architecture(spec), *dimensions])))
+
+
+def _architecture(spec: SweepSpec) -> list[Dimension]:
+    """The choice among models, where there is one."""
+    kinds = spec.model.kinds
+    if len(kinds) < 2:
+        return []
+    return [Dimension(name=MODEL, kind="categorical", tier=_MODEL_TIER, default=kinds[0], choices=kinds)]
 
 
 def _default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
     """The dimensions that are searched where `space` is left out: their standard ranges, without what is fixed."""
     fixed = fixed_values(spec)
-    names = [
+    names = dict.fromkeys(
         h.name
-        for h in hyperparameters_of(spec.model.kind)
-        if h.is_searched_by_default(spec.model.kind) and h.name not in fixed and h.serves(spec.training.optimizer)
-    ]
+        for kind in spec.model.kinds
+        for h in hyperparameters_of(kind)
+        if h.is_searched_by_default(kind) and h.name not in fixed and h.serves(spec.training.optimizer)
+    )
     unread = {"lr_decay"} if spec.training.schedule in UNDECAYED else set()
     if by_layer(fixed.get("hidden_units")):
         unread.add("hidden_layers")
-    if not is_builtin(spec.model.kind) or spec.model.kind == "linear":
+    if not is_builtin(spec.model.kind) or spec.model.kinds == ("linear",):
         unread.add("dropout")  # a factory of the user's need not read it, and one layer has no hidden units
     return {name: DimensionSpec() for name in names if name not in unread}
 
@@ -55,16 +67,26 @@ def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
     Defaults, overridden by what the sweep file fixes, overridden by the trial's parameters. What is optional,
     such as `clip_norm`, is absent where it is neither fixed nor searched.
     """
-    fixed = fixed_values(spec)
+    kind = spec.model.kind_in(params)
+    fixed = _fixed_of(kind, spec)
     optimizer = params.get("optimizer", fixed["optimizer"])
     schedule = params.get("schedule", fixed["schedule"])
-    values = dict(_defaults(spec.model.kind, str(optimizer)))
+    values = dict(_defaults(kind, str(optimizer)))
     if schedule == "cosine":
         values["lr_decay"] = 1.0
     values |= fixed | dict(params)
     if listed := by_layer(values.get("hidden_units")):
         values["hidden_layers"] = len(listed)
     return values
+
+
+def _fixed_of(kind: str, spec: SweepSpec) -> dict[str, ParamValue]:
+    """The fixed values that one of the models has."""
+    fixed = fixed_values(spec)
+    if not spec.model.choices:
+        return fixed
+    own = {h.name for h in hyperparameters_of(kind)}
+    return {name: value for name, value in fixed.items() if name in own}
 
 
 def loop_values(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
@@ -93,20 +115,35 @@ def resolve_dimension(name: str, given: DimensionSpec, *, spec: SweepSpec) -> Di
     low, high = _range(given, known, optimizers)
     choices = _choices(given, known)
     kind = "categorical" if choices else given.type or (known.kind if known else _kind_as_written(given))
-    tier = given.tier or (known.tier if known else OWN_TIER)
+    asked = given.tier or (known.tier if known else OWN_TIER)
+    tier = REGULARISATION_TIER if asked == "regularisation" else asked
+    when = {k: tuple(v) if isinstance(v, list) else (v,) for k, v in given.when.items()}
+    models = models_with(name, spec)
+    if 0 < len(models) < len(spec.model.kinds):
+        when = {MODEL: models, **when}
+        tier = tier if spec.model.kind in when[MODEL] else max(tier, _MODEL_TIER)
     dimension = Dimension(
         name=name,
         kind=kind,
-        tier=REGULARISATION_TIER if tier == "regularisation" else tier,
+        tier=tier,
         default=0.0,
         low=0.0 if choices else low,
         high=0.0 if choices else high,
         choices=choices,
         scale="linear" if choices else _scale(given.log, known),
         step=None if choices else given.step or (known.step if known else None),
-        when={k: tuple(v) if isinstance(v, list) else (v,) for k, v in given.when.items()},
+        when=when,
     )
-    return replace(dimension, default=_default(given, known, dimension, (optimizers[0], spec.model.kind)))
+    model = spec.model.kind if spec.model.kind in models or not models else models[0]
+    return replace(dimension, default=_default(given, known, dimension, (optimizers[0], model)))
+
+
+def models_with(name: str, spec: SweepSpec) -> tuple[str, ...]:
+    """Of the models that trials may have, those that a hyperparameter is one of."""
+    models = HYPERPARAMETERS[name].models if name in HYPERPARAMETERS else None
+    none = {"linear"} if name in ("dropout", "dropout_last") else set()
+    kinds = [kind for kind in spec.model.kinds if kind not in none]
+    return tuple(kind for kind in kinds if models is None or kind in models)
 
 
 def searched_optimizers(spec: SweepSpec) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tuner.spec.blocks.data import NO_DATA, DataSpec, SplitSpec
-from tuner.spec.blocks.network import ModelSpec
+from tuner.spec.blocks.network import MODEL, ModelSpec
 from tuner.spec.blocks.objective import ConstraintSpec, FurtherObjectiveSpec, ObjectiveSpec
 from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec
 from tuner.spec.blocks.space import DimensionSpec
@@ -21,7 +21,7 @@ from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME
 from tuner.spec.values import Baselines, Part
 
 __all__ = [
-    "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
+    "MODEL", "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
     "FinalistsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec", "PrunerName",
     "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
 ]  # fmt: skip

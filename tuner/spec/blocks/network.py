@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tuner.records import ParamValue
 from tuner.spec.values import Part, Value
+
+MODEL = "model"
+"""Name of the hyperparameter that says which of several models a trial's is."""
 
 
 class ModelSpec(Part):
@@ -16,6 +21,9 @@ class ModelSpec(Part):
     kind: Annotated[str, Field(min_length=1)] = "mlp"
     """A built-in model, or a factory of yours: `package.module:factory` or `path/to/file.py:factory`; or the class of
     a LightningModule."""
+    choices: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Built-in models to search among, instead of `kind`, the first being the default: the hyperparameter `model`, of
+    tier 3. What only some of them have is searched, in the same tier at the earliest, where one of these is chosen."""
     init_from: Annotated[str, Field(min_length=1)] | None = None
     """File of weights to start from: a state dict (`.pt`), as in `results/STUDY/best/weights.pt`, or safetensors."""
     new_layers: list[str] = Field(default_factory=list)
@@ -34,6 +42,8 @@ class ModelSpec(Part):
             return {"kind": values}
         if not isinstance(values, dict):
             return values
+        if isinstance(choices := values.get("choices"), list) and choices and values.get("kind") is None:
+            values = {**values, "kind": choices[0]}
         settings = values.get("settings") or {}
         beside = {k: v for k, v in values.items() if k not in cls.model_fields}
         if not beside or not isinstance(settings, dict):
@@ -43,3 +53,12 @@ class ModelSpec(Part):
                 "setting_twice", "has {name} both beside kind and under settings; keep one", {"name": twice[0]}
             )
         return {k: v for k, v in values.items() if k in cls.model_fields} | {"settings": {**settings, **beside}}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The models that trials may have, the default first."""
+        return tuple(dict.fromkeys((self.kind, *self.choices)))
+
+    def kind_in(self, values: Mapping[str, ParamValue]) -> str:
+        """The model of a trial with these values."""
+        return str(values.get(MODEL, self.kind)) if self.choices else self.kind

@@ -81,12 +81,15 @@ def check_model(spec: SweepSpec, findings: Findings) -> None:
     kind = spec.model.kind
     if findings.is_unusable(path) or spec.loop is not None:
         return
-    if not is_builtin(kind):
+    if spec.model.choices:
+        _check_choices(spec, findings)
+    elif not is_builtin(kind):
         if ":" not in kind or not all(kind.rpartition(":")[::2]):
             rule = f"must be {', '.join(MODELS)} or a factory of yours, package.module:factory or file.py:factory"
             findings.refuse(path, rule, remedy=did_you_mean(kind, MODELS))
         return
-    own = {h.name: h for h in hyperparameters_of(kind) if h.of_model}
+    own = {h.name: h for one in spec.model.kinds for h in hyperparameters_of(one) if h.of_model}
+    kind = " or ".join(spec.model.kinds)
     for name, value in spec.model.settings.items():
         at: KeyPath = ("model", "settings", name)
         if name in own:
@@ -97,6 +100,30 @@ def check_model(spec: SweepSpec, findings: Findings) -> None:
             findings.error(at, f"is no setting of {kind}", remedy=f'Did you mean "{near}"?', at_key=True)
         else:
             findings.error(at, f"is no setting of {kind}", remedy=f"known settings: {', '.join(own)}", at_key=True)
+
+
+def _check_choices(spec: SweepSpec, findings: Findings) -> None:
+    """Models that are searched among are built in, and nothing is said of one network's parameters."""
+    for index, kind in enumerate(spec.model.choices):
+        at: KeyPath = ("model", "choices", index)
+        if not is_builtin(kind):
+            rule = f"must be {', '.join(MODELS)}, the built-in models"
+            remedy = did_you_mean(kind, MODELS) or "let a factory of yours read a hyperparameter of its own"
+            findings.refuse(at, rule, remedy=remedy)
+        elif kind in spec.model.choices[:index]:
+            findings.error(at, "is among the choices already", remedy="remove it")
+    if not is_builtin(spec.model.kind) and spec.model.kind not in spec.model.choices:
+        findings.refuse(("model", "kind"), "must be a built-in model beside choices", remedy="remove it")
+    if len(spec.model.kinds) == 1:
+        rule = "has only one value"
+        findings.warn(("model", "choices"), rule, remedy=f"write `model: {spec.model.kind}`", at_key=True)
+    for path, is_given in (
+        (("model", "init_from"), spec.model.init_from),
+        (("training", "freeze"), spec.training.freeze),
+    ):
+        if is_given:
+            rule = "is for the parameters of one network, and model.choices has several"
+            findings.error(path, rule, remedy="remove it, or name one model", got="", at_key=True)
 
 
 def check_transfer(spec: SweepSpec, findings: Findings) -> None:

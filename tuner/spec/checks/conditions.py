@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from tuner.records import ParamValue
 from tuner.spec.checks.space import rule_of
-from tuner.spec.defaults import fixed_values
+from tuner.spec.defaults import fixed_values, models_with
 from tuner.spec.known.names import did_you_mean
-from tuner.spec.model import DimensionSpec, SweepSpec
+from tuner.spec.model import MODEL, DimensionSpec, SweepSpec
 from tuner.spec.space import Dimension, Space
 from tuner.spec.text.findings import Findings
 from tuner.spec.text.problems import KeyPath, show_value
@@ -25,6 +25,8 @@ def check_conditions(spec: SweepSpec, sound: Mapping[str, Dimension], findings: 
                 findings.error(path, rule, remedy=f"list values of {other}, or remove the condition", got="")
             elif other == name:
                 findings.error(path, "cannot depend on itself", remedy="remove it", at_key=True)
+            elif other == MODEL and spec.model.choices:
+                _check_models(path, name, wanted, spec, findings)
             elif other not in given:
                 _report_unsearched(path, other, spec, findings)
             elif other in sound:
@@ -33,6 +35,20 @@ def check_conditions(spec: SweepSpec, sound: Mapping[str, Dimension], findings: 
         rule = f"goes in a circle: {' -> '.join((*circle, circle[0]))}"
         findings.error(("space", circle[0], "when"), rule, remedy="remove one `when`", at_key=True)
     _check_together(given, findings)
+
+
+def _check_models(
+    path: KeyPath, name: str, wanted: ParamValue | list[ParamValue], spec: SweepSpec, findings: Findings
+) -> None:
+    """A condition on the model names some of those that have the hyperparameter."""
+    having = models_with(name, spec)
+    for index, kind in enumerate(wanted if isinstance(wanted, list) else [wanted]):
+        at = (*path, index) if isinstance(wanted, list) else path
+        if kind not in spec.model.kinds:
+            rule = f"must be one of the models {', '.join(spec.model.kinds)}"
+            findings.error(at, rule, remedy=did_you_mean(str(kind), spec.model.kinds))
+        elif kind not in having:
+            findings.error(at, f"has no {name}", remedy=f"name {' or '.join(having)}" if having else "remove it")
 
 
 def _check_together(given: Mapping[str, DimensionSpec], findings: Findings) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tuner.records import ParamValue
 from tuner.spec.by_layer import by_layer, by_name, numbers_in
+from tuner.spec.defaults import models_with
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, is_builtin
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Dimension
@@ -29,13 +30,13 @@ def check_layers(spec: SweepSpec, sound: Mapping[str, Dimension], findings: Find
             rule, remedy = _refusal(name, value, spec)
             if rule:
                 findings.error(path, rule, remedy=remedy, got=value)
-    if any(_listed("hidden_units", spec)) and spec.model.kind == "mlp":
+    if any(_listed("hidden_units", spec)) and "mlp" in spec.model.kinds:
         _check_widths(spec, findings)
     if any(_listed("dropout", spec)) and (at := _place("dropout_last", spec)):
         rule = "has no effect beside a list of rates in dropout"
         findings.error(at, rule, remedy="write its rate as the last of the list", at_key=True)
     _check_passes(spec, findings)
-    is_sound = sound.keys() == (spec.space or {}).keys() and findings.num_errors == 0
+    is_sound = sound.keys() == (spec.space or {}).keys() and findings.num_errors == 0 and not spec.model.choices
     if is_sound and is_builtin(spec.model.kind) and spec.loop is None:
         _check_dropout(spec, sound, findings)
         _check_lengths(spec, sound, findings)
@@ -67,8 +68,10 @@ def _refusal(name: str, value: str, spec: SweepSpec) -> tuple[str, str]:
     kind = spec.model.kind
     if spec.loop is not None:
         return f"is by layer, which is for networks that tuner trains, not for a {spec.loop}", "write one number"
-    if name == "hidden_units" and kind != "mlp":
-        return f"is a list of widths, which is for model mlp, not for {kind}", "write one number"
+    if name == "hidden_units" and (others := [k for k in models_with(name, spec) or (kind,) if k != "mlp"]):
+        return f"is a list of widths, which is for model mlp, not for {' or '.join(others)}", "write one number"
+    if name != "hidden_units" and len(spec.model.kinds) > 1:
+        return "is by layer, and the models of model.choices have others each", "write one number, or one model"
     if name == "dropout" and not is_builtin(kind):
         return "is a list of rates, which is for built-in models", "write one number, and let your model read it"
     if name in ("weight_decay", "l1") and is_own(spec.training.optimizer):

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from tuner.spec.checks.choices import check_choices
 from tuner.spec.checks.range import check_range
-from tuner.spec.defaults import OWN_TIER, resolve_dimension, searched_optimizers
+from tuner.spec.defaults import OWN_TIER, models_with, resolve_dimension, searched_optimizers
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.known.names import PARAMETER_NAME, RESERVED_NAMES, RESERVED_PREFIXES, did_you_mean, nearest
 from tuner.spec.known.optimizers import OPTIMIZERS
+from tuner.spec.model import MODEL as MODEL_NAME
 from tuner.spec.model import DimensionSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Dimension
 from tuner.spec.text.findings import Findings
@@ -75,15 +76,19 @@ def rule_of(dimension: Dimension) -> str:
 def _check_name(name: str, part: DimensionSpec, spec: SweepSpec, findings: Findings) -> bool:
     """Whether this is the name of something that can be searched."""
     path: KeyPath = ("space", name)
-    model = spec.model.kind
+    model = " or ".join(spec.model.kinds)
     if name in TrainingSpec.model_fields and name not in HYPERPARAMETERS:
         rule = "is the same for all trials and cannot be searched"
         findings.error(path, rule, remedy=f"write `{name}:` under `training:`", at_key=True)
         return False
     if name in HYPERPARAMETERS:
         return True
-    known = [h.name for h in hyperparameters_of(model)]
-    if is_builtin(model) and not findings.is_unusable(MODEL):
+    if name == MODEL_NAME and is_builtin(spec.model.kind):
+        rule = "is no hyperparameter of `space:`"
+        findings.error(path, rule, remedy="write `model: {choices: [...]}`, outside of it", at_key=True)
+        return False
+    known = list(dict.fromkeys(h.name for kind in spec.model.kinds for h in hyperparameters_of(kind)))
+    if is_builtin(spec.model.kind) and not findings.is_unusable(MODEL):
         remedy = did_you_mean(name, known) or f"known: {', '.join(known)}"
         findings.error(path, f"is not a hyperparameter of the {model} or its training", remedy=remedy, at_key=True)
         return False
@@ -115,8 +120,8 @@ def _check_used(
     path: KeyPath = ("space", name)
     if known is None or spec.loop is not None:
         return
-    model = spec.model.kind
-    if known.models is not None and is_builtin(model) and model not in known.models and not findings.is_unusable(MODEL):
+    model, has_none = " or ".join(spec.model.kinds), not models_with(name, spec)
+    if known.models is not None and is_builtin(spec.model.kind) and has_none and not findings.is_unusable(MODEL):
         fitting = " and ".join(sorted(known.models))
         findings.error(path, f"is a hyperparameter of {fitting}, not of {model}", remedy="remove it", at_key=True)
     if findings.is_unusable(OPTIMIZER, ("space", "optimizer")):

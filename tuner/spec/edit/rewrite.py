@@ -12,7 +12,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from tuner.records import Params, ParamValue
+from tuner.spec.by_layer import as_text
 from tuner.spec.edit.moving import move_paths
+from tuner.spec.model import MODEL
 from tuner.spec.space import REGULARISATION_TIER, Dimension, Refinement, Space
 
 _NEVER_WRAPPED = 10_000
@@ -56,7 +58,7 @@ def rewrite_sweep(
         else:
             _put(document["space"], change)
     changed = {change.dimension.name: change.dimension for change in changes if change.kind != "dropped"}
-    space = Space(tuple(changed.get(d.name, d) for d in space if d.name in document["space"]))
+    space = Space(tuple(changed.get(d.name, d) for d in space if d.name in document["space"] or d.name == MODEL))
     _trim_conditions(document["space"], space)
     _trim_starts(document, space)
     if start is not None:
@@ -74,7 +76,7 @@ def _without_earlier_remarks(text: str) -> str:
 
 
 def _insert_space(document: Any, space: Space) -> None:
-    block = CommentedMap({d.name: _written(d) for d in space})
+    block = CommentedMap({d.name: _written(d) for d in space if d.name != MODEL})  # which has a block of its own
     document.pop("space", None)
     place = list(document).index("training") if "training" in document else len(document)
     document.insert(place, "space", block)
@@ -115,7 +117,7 @@ def _comment_on(block: Any, key: str) -> list[str]:
 def _trim_conditions(block: Any, space: Space) -> None:
     """Take out of each `when` what the dimension that it names cannot be any more."""
     for dimension in space:
-        given = block[dimension.name]
+        given = block.get(dimension.name)
         for name, allowed in (given.get("when") or {}).items() if isinstance(given, CommentedMap) else ():
             if isinstance(allowed, list):
                 allowed[:] = [value for value in allowed if _fits(space[name], value)]
@@ -130,6 +132,7 @@ def _trim_starts(document: Any, space: Space) -> None:
 
 
 def _fits(dimension: Dimension, value: Any) -> bool:
+    value = as_text(value)
     return value in dimension.choices if dimension.kind == "categorical" else dimension.contains(value)
 
 

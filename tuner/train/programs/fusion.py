@@ -29,9 +29,10 @@ def fusion_key(spec: SweepSpec, values: Mapping[str, ParamValue]) -> Hashable:
     """
     shape = {name: value for name, value in values.items() if name not in PER_TRIAL}
     shape |= {name: bool(values[name]) for name in SWITCHED if name in values}
-    if spec.model.kind == "mlp":
+    kind = spec.model.kind_in(values)
+    if kind == "mlp":
         shape["hidden_units"] = str([rounded_width(width) for width in hidden_widths(values)])
-    elif spec.model.kind in DESCRIBED and "hidden_units" in shape:
+    elif kind in DESCRIBED and "hidden_units" in shape:
         shape["hidden_units"] = rounded_width(int(shape["hidden_units"]))
     shape |= {f"{name} by layer": True for name in ("weight_decay", "l1") if numbers_in(values.get(name))}
     return tuple(sorted((name, repr(value)) for name, value in shape.items()))
