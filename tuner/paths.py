@@ -247,6 +247,16 @@ class StudyPaths:
         return self.folder / "finalists"
 
     @property
+    def refit(self) -> TrialPaths:
+        """The winner's training on train and dev together, and what is known of it."""
+        return TrialPaths(self.folder / "refit")
+
+    @property
+    def refit_facts(self) -> Path:
+        """What is known of it, JSON; written last, once it is whole."""
+        return self.refit.folder / "refit.json"
+
+    @property
     def told(self) -> Path:
         """Of how many epochs of each trial the listeners have been told."""
         return self.folder / "trials.told"
@@ -285,7 +295,8 @@ class StudyPaths:
         best = (self.best / name for name in ("", "params.yaml", "sweep.yaml", "weights.pt", "predict.py"))
         trials = (self.trials, self.finalists, self.told, self.finalists_told, self.baselines, self.test, self.mistakes)
         dev = (self.dev_targets, self.dev_rows, self.dev_images)
-        return (*self.database_files, self.log, *dev, *reports, *best, *trials, self.tables, self.pending)
+        refit = (self.refit.folder, *self.refit.places, self.refit_facts)
+        return (*self.database_files, self.log, *dev, *reports, *best, *trials, *refit, self.tables, self.pending)
 
     def check_places(self) -> None:
         """Make sure that all that will be written lies in the folder itself, before anything is.

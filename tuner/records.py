@@ -106,6 +106,8 @@ class DataInfo:
     """Training examples that nothing is trained on, to tell variance from a mismatch of train and dev; mostly 0."""
     folds: int = 0
     """Of cross-validation; 0 if there is one dev set."""
+    pooled: bool = False
+    """Whether the training examples are those of train and dev together, as where the winner is trained once more."""
     class_names: tuple[str, ...] = ()
     """Of the classes, or of the labels; empty for regression."""
     feature_names: tuple[str, ...] = ()
@@ -173,6 +175,8 @@ class TrialJob:
     """Absolute path of the trial's own folder: see `tuner.paths.TrialPaths`."""
     name: str = ""
     """How people are told of it; `trial 3` unless given."""
+    is_whole: bool = False
+    """Whether the trial is done at that epoch, though its schedule is laid out over more."""
 
     @property
     def shown(self) -> str:

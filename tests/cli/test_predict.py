@@ -54,3 +54,35 @@ def test_new_rows_are_predicted_by_the_winner_or_another_trial(
     assert run_command_line(["predict", "points", "new.csv", "-o", "other.csv"]) == 3
     assert "error: new.csv has no column c, which the network was trained with" in capsys.readouterr().err
     assert not Path("other.csv").exists()
+
+
+def test_the_winner_is_trained_again_on_train_and_dev_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("safetensors")
+    assert run_command_line(["run", "sweep.yaml", "--engine", "inline", "-q"]) == 0
+    assert run_command_line(["predict", "points", "table.csv", "--refit"]) == 1
+    assert "nothing of points has been trained on train and dev yet; that does: tuner best points --refit\n" in (
+        capsys.readouterr().err
+    )
+    assert run_command_line(["best", "points", "--refit", "--verify"]) == 2
+    assert run_command_line(["best", "points", "--refit", "--export", "winner.safetensors", "--verify"]) == 0
+    said = capsys.readouterr()
+    assert "again on train + dev, for " in said.err
+    assert "verified: winner.safetensors answers as its network" in said.err
+    assert "trained again on train + dev, 160 examples, for " in said.err
+    assert "no examples are left to score these weights: dev accuracy " in said.err
+    refit = Path("results", "points", "refit")
+    assert sorted(file.name for file in refit.iterdir()) == ["refit.json", "weights.pt"]
+    written = (refit / "weights.pt").stat().st_mtime_ns
+    assert run_command_line(["best", "points", "--refit", "--weights"]) == 0
+    assert capsys.readouterr().out.strip() == str(refit.resolve() / "weights.pt")
+    assert (refit / "weights.pt").stat().st_mtime_ns == written
+    for arguments in (["-o", "whole.csv", "--refit"], ["-o", "part.csv"]):
+        assert run_command_line(["predict", "points", "table.csv", *arguments]) == 0
+    whole, part = pd.read_csv("whole.csv"), pd.read_csv("part.csv")
+    assert not np.allclose(whole["up"], part["up"], atol=1e-4)
+    other = next(n for n in (0, 1) if f"trial {n} again" not in said.err)
+    assert run_command_line(["predict", "points", "table.csv", "--refit", "--trial", str(other)]) == 1
+    assert (
+        f"not trial {other}; that trains this one: tuner best points --refit --trial {other}\n"
+        in capsys.readouterr().err
+    )

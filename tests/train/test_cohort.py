@@ -344,3 +344,16 @@ def test_a_trial_that_was_there_already_says_nothing_of_gradients(tmp_path: Path
     assert min(first.facts["gradient_norms"].values()) > 0
     assert "gradient_norms" not in again.facts
     assert again.facts["dead_units"] == first.facts["dead_units"]
+
+
+def test_a_whole_job_ends_at_its_epoch_with_the_weights_of_it_on_the_schedule_of_a_longer_training(
+    tmp_path: Path,
+) -> None:
+    task = make_task(epochs=6, schedule="cosine", lr_decay=1.0)
+    (job,) = jobs(tmp_path, [{"learning_rate": 0.1}], to_epoch=3)
+    whole = replace(job, is_whole=True, folder=str(tmp_path / "whole"))
+    paused, ended = (run_cohort(task, [own]) for own in (job, whole))
+    assert isinstance(paused[-1], TrialPaused)
+    assert isinstance(ended[-1], TrialFinished)
+    assert figures(curves(paused)[0]) == figures(curves(ended)[0])
+    assert (tmp_path / "whole" / "weights.pt").is_file()

@@ -16,6 +16,7 @@ from tuner.errors import TunerError, UsageError
 from tuner.paths import TrialPaths
 
 if TYPE_CHECKING:
+    from tuner.cli.refitting import Refit
     from tuner.records import Params, TrialRecord
     from tuner.spec.model import SweepSpec
     from tuner.store.study_data import StudyData
@@ -36,6 +37,9 @@ _TOLERANCE = 1e-6
 )
 @click.option("--params-only", is_flag=True, help="Nothing but the hyperparameters, to feed a script.")
 @click.option("--weights", "weights_only", is_flag=True, help="Print nothing but the path of the weights.")
+@click.option("--refit", is_flag=True,
+              help="Train it again on train and dev together, once; an export then has these weights.")  # fmt: skip
+@click.option("--device", help="With --refit, where to train: cpu, cuda, cuda:0, mps; the best there is by default.")
 @click.option("--verify", is_flag=True, help="Load the weights, and an export, and score them on the dev set again.")
 @click.option(
     "--export", type=click.Path(path_type=Path), metavar="PATH",
@@ -53,6 +57,8 @@ def best(
     format_name: str,
     params_only: bool,
     weights_only: bool,
+    refit: bool,
+    device: str | None,
     verify: bool,
     export: Path | None,
     allow_code: bool,
@@ -62,7 +68,9 @@ def best(
 ) -> None:
     """Print the winning configuration of STUDY: a sweep file, a study's name or its folder.
 
-    With finalists it is the one chosen on fresh seeds, else the best finished trial.
+    With finalists it is the one chosen on fresh seeds, else the best finished trial. --refit trains its configuration,
+    with its seed, on all examples that are not for the test, up to the epoch that was its best on dev; the score
+    that is printed stays that of the trial.
 
     Example: tuner best digits --verify
     """
@@ -71,29 +79,37 @@ def best(
 
     if export is not None and not force and (export.exists() or export.is_symlink()):
         raise UsageError(f"{export} exists; give another name, or --force to overwrite it")
+    if export is not None and export.suffix not in _EXPORTS:
+        raise UsageError(f'"{export}": end the name in .onnx or .safetensors, or name a folder')
+    if refit and verify and export is None:
+        raise UsageError("--verify scores weights on the dev set, which those of --refit were trained on: leave it out")
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
     record, why = _traded(data, objective, within) if objective or within else chosen_trial(data, trial, location)
     weights = _weights(location, record)
+    needs_sweep = verify or refit or (export is not None and export.suffix != ".safetensors")
+    spec = again = None
+    if needs_sweep:
+        existing_weights(weights, record)
+        spec = trained_sweep(study, data, location, allow_code=allow_code, record=record)
+    if refit and spec is not None:
+        from tuner.cli.refitting import make_refit
+
+        again = make_refit(spec, data, record, location, device=device)
     if weights_only:
-        click.echo(str(existing_weights(weights, record)))
+        click.echo(str(existing_weights(weights, record) if again is None else again.weights))
     else:
-        _print(data, record, why, weights, location, format_name=format_name, params_only=params_only)
+        _print(data, record, why, weights, location, refit=again, format_name=format_name, params_only=params_only)
         if outdated := outdated_test_of(data, location):
             click.echo(outdated, err=True)
-    if not verify and export is None:
-        return
-    if export is not None and export.suffix not in _EXPORTS:
-        raise UsageError(f'"{export}": end the name in .onnx or .safetensors, or name a folder')
-    existing_weights(weights, record)
-    needs_sweep = verify or (export is not None and export.suffix != ".safetensors")
-    spec = trained_sweep(study, data, location, allow_code=allow_code, record=record) if needs_sweep else None
-    if verify and spec is not None:
+    if verify and spec is not None and again is None:
         _verify(spec, data, whole(record), weights)
     if export is not None:
         from tuner.cli.exporting import write_export
 
-        write_export(spec, data, whole(record), weights, export, verify=verify)
+        existing_weights(weights, record)
+        own = weights if again is None else again.weights
+        write_export(spec, data, whole(record), own, export, verify=verify, refit=again)
 
 
 def chosen_trial(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
@@ -176,6 +192,7 @@ def _print(
     weights: Path,
     location: Location,
     *,
+    refit: Refit | None,
     format_name: str,
     params_only: bool,
 ) -> None:
@@ -196,6 +213,7 @@ def _print(
             "seed": record.seed,
             "weights": str(weights) if weights.is_file() else None,
             **_own_files(location, record),
+            **({} if refit is None else {"refit": f"{refit.weights}: {refit.in_words(data, record)}"}),
             "reproduce": _reproduce(location),
         }
     if format_name == "json":

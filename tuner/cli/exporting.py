@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,18 @@ import click
 from tuner.paths import EXPORTED_NETWORKS
 
 if TYPE_CHECKING:
-    from tuner.records import DataInfo, Params, TrialRecord
+    from collections.abc import Mapping
+
+    from tuner.cli.refitting import Refit
+    from tuner.records import DataInfo, Json, Params, TrialRecord
     from tuner.spec.model import SweepSpec
     from tuner.store.study_data import StudyData
 
 
 def write_export(
-    spec: SweepSpec | None, data: StudyData, record: TrialRecord, weights: Path, target: Path, *, verify: bool
-) -> None:
+    spec: SweepSpec | None, data: StudyData, record: TrialRecord, weights: Path, target: Path, *, verify: bool,
+    refit: Refit | None = None,
+) -> None:  # fmt: skip
     """Write the network, and tell of it; what was not written to its end, or is not as it was ranked, leaves nothing.
 
     Args:
@@ -26,6 +31,7 @@ def write_export(
         record: The trial.
         weights: Of its network.
         target: What to write: a folder, or a file of ONNX or safetensors.
+        refit: The training on train and dev whose weights these are, instead of the trial's.
         verify: Have a process of its own load what was written, and compare what it answers, before it is in its place.
     """
     from tuner.execute.apart import run_apart
@@ -34,20 +40,24 @@ def write_export(
 
     place, params, seed = WorkerPlace("cpu", 1, None), dict(record.params), record.seed or 0
     cause = scores = None
+    known = data.facts.get("data") if refit is None else asdict(refit.info)
     with new_output(target, network=EXPORTED_NETWORKS) as part:
         if spec is None or target.suffix == ".safetensors":
             from tuner.train.after.export import export_safetensors
 
             export_safetensors(weights, part)
         else:
-            cause = run_apart(_exported, place, spec, params, weights, data_info(data), part, seed)
+            cause = run_apart(_exported, place, spec, params, weights, data_info_of(known or {}), part, seed)
         if verify:
-            metric = run_apart(_score_of_export, place, spec, params, weights, part, seed, data.facts.get("data"))
+            metric = run_apart(_score_of_export, place, spec, params, weights, part, seed, known)
             scores = "answers as the networks of the folds"
-            scores = f"scores dev {data.metric} {metric:.6g}" if metric is not None else scores
+            if metric is not None:
+                scores = f"scores dev {data.metric} {metric:.6g}" if refit is None else "answers as its network"
     if cause is not None:
         click.echo(f"{cause}\nso {target} holds your own code and the weights, in the place of a program", err=True)
     click.echo(f"written: {target}", err=True)
+    if refit is not None:
+        click.echo(f"its weights: {refit.in_words(data, record)}", err=True)
     if scores is not None:
         click.echo(f"verified: {target} {scores}", err=True)
 
@@ -70,13 +80,12 @@ def _exported(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, ta
     return None
 
 
-def data_info(data: StudyData) -> DataInfo:
-    """The facts of the data that the study was trained on."""
+def data_info_of(facts: Mapping[str, Json]) -> DataInfo:
+    """The facts of data as they are kept: JSON."""
     from dataclasses import fields
 
     from tuner.records import DataInfo
 
     known = {field.name for field in fields(DataInfo)}
-    facts: dict[str, Any] = {name: value for name, value in data.facts["data"].items() if name in known}
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
+    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in facts.items() if n in known}
     return DataInfo(**values)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--keep", multiple=True, metavar="COLUMN",
               help="A column of the examples to have before the predictions, such as an id; repeatable.")  # fmt: skip
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="By this trial instead of the winner.")
+@click.option("--refit", is_flag=True, help="By the weights of `tuner best --refit`, trained on train and dev.")
 @click.option("--force", is_flag=True, help="With --output: overwrite what is there.")
 @allow_code_option
 @location_options
@@ -38,6 +39,7 @@ def predict(
     output: Path | None,
     keep: tuple[str, ...],
     trial: int | None,
+    refit: bool,
     force: bool,
     allow_code: bool,
     results: Path,
@@ -51,7 +53,8 @@ def predict(
 
     Example: tuner predict digits new.csv -o predictions.csv
     """
-    from tuner.cli.exporting import data_info
+    from tuner.cli.exporting import data_info_of
+    from tuner.cli.refitting import stored_refit
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
     from tuner.report.files import write_output
@@ -65,18 +68,21 @@ def predict(
     data = read_study(location.paths, study=location.study, url=location.store_url)
     record, why = chosen_trial(data, trial, location)
     weights = existing_weights(location.paths.trial(record.number).weights, whole(record))
+    again = stored_refit(data, record, location, trial=trial) if refit else None
+    weights, info = (weights, data_info_of(data.facts["data"])) if again is None else (again.weights, again.info)
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=record)
     with TemporaryDirectory(prefix="tuner-") as folder:
         found = Path(folder, "predictions.csv")
         notes = run_apart(
-            _predicted, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, data_info(data), examples,
+            _predicted, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, info, examples,
             found, record.seed or 0, keep,
         )  # fmt: skip
         content = found.read_bytes()
     for note in notes:
         click.echo(f"{click.style('warning:', fg='yellow')} {visible(note)}", err=True)
-    value = metric_text(record.value, metric=data.metric)
-    click.echo(f"predicted by trial {record.number} ({why}): dev {data.metric} {value}", err=True)
+    value = f"dev {data.metric} {metric_text(record.value, metric=data.metric)}"
+    said = value if again is None else again.in_words(data, record)
+    click.echo(f"predicted by trial {record.number} ({why}): {said}", err=True)
     if output is None:
         sys.stdout.write(content.decode())
     else:

@@ -33,6 +33,7 @@ def load_training_data(
     kept_in: Path | None = None,
     prepared_in: Path | None = None,
     known: Mapping[str, Json] | None = None,
+    pooled: bool = False,
 ) -> TrainingData:
     """Read, split and prepare the data of a sweep; the same file, seed and settings always give the same tensors.
 
@@ -42,6 +43,7 @@ def load_training_data(
         prepared_in: Folder for the prepared tensors of data that are not streamed, shared by all studies; if None they
             are read anew.
         known: The facts of the data that a study was trained on, which these are to be.
+        pooled: Train on the dev examples, too; what is known may say so by itself.
 
     Raises:
         DataError: the data cannot be read or used; one line that names file, column and row where they are known.
@@ -49,21 +51,24 @@ def load_training_data(
         UserCodeError: the user's own function failed.
         MissingExtraError: the format needs a package that is not installed.
     """
-    if prepared_in is None:
-        return _loaded(spec, kept_in=kept_in, known=known)
+    if pooled or prepared_in is None:
+        return _loaded(spec, kept_in=kept_in, known=known, pooled=pooled)
     found = kept_data(spec, lambda: _loaded(spec, kept_in=kept_in, known=known), within=prepared_in)
     if known:
         require_same_data(known, asdict(found.info), source=spec.data.source)
     return found
 
 
-def _loaded(spec: SweepSpec, *, kept_in: Path | None, known: Mapping[str, Json] | None) -> TrainingData:
-    parts, found = _with_train_dev(read_parts(spec.data, root=Path(spec.root), kept_in=kept_in), spec)
-    _require_same_parts(parts, known, source=spec.data.source)
+def _loaded(
+    spec: SweepSpec, *, kept_in: Path | None, known: Mapping[str, Json] | None, pooled: bool = False
+) -> TrainingData:
+    parts, found = _parts(spec, known, kept_in=kept_in, pooled=pooled)
     preparation = prepare(parts.train, spec.data)
     check_learnable(parts.train, preparation)
     train, dev = preparation.apply(_in_runs(parts.train)), preparation.apply(parts.dev)
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]), metric=spec.objective.metric)
+    if pooled or (known and known.get("pooled")):
+        return TrainingData(train, dev, dataclasses.replace(info, pooled=True, notes=()))
     folds = tuple(Fold(torch.from_numpy(own), torch.from_numpy(other)) for own, other in parts.folds)
     info = _with_contrasts(info, parts, preparation, found)
     train_dev = None if parts.train_dev is None else preparation.apply(parts.train_dev)
@@ -105,9 +110,21 @@ def parts_of_study(spec: SweepSpec, *, known: Mapping[str, Json] | None) -> Part
         DataError: the data cannot be read.
         StudyMismatchError: they are not the data that are known.
     """
-    parts, _ = _with_train_dev(read_parts(spec.data, root=Path(spec.root)), spec)
+    return _parts(spec, known)[0]
+
+
+def _parts(
+    spec: SweepSpec, known: Mapping[str, Json] | None, *, kept_in: Path | None = None, pooled: bool = False
+) -> tuple[Parts, Contrast | None]:
+    """The examples as read and split, or with train and dev in one, if those are what is known."""
+    known, root = known or {}, Path(spec.root)
+    if known.get("pooled"):
+        parts = read_parts(spec.data, root=root, kept_in=kept_in, pooled=True)
+        _require_same_parts(parts, known, source=spec.data.source)
+        return parts, None
+    parts, found = _with_train_dev(read_parts(spec.data, root=root, kept_in=kept_in), spec)
     _require_same_parts(parts, known, source=spec.data.source)
-    return parts
+    return (read_parts(spec.data, root=root, kept_in=kept_in, pooled=True), None) if pooled else (parts, found)
 
 
 def _with_train_dev(parts: Parts, spec: SweepSpec) -> tuple[Parts, Contrast | None]:

@@ -57,13 +57,14 @@ class Parts:
     folds' dev examples, one fold behind the other."""
 
 
-def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None) -> Parts:
+def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None, pooled: bool = False) -> Parts:
     """Read what a sweep file names, and split it.
 
     Args:
         data: The sweep file's block.
         root: Folder of the sweep file.
         kept_in: Folder for arrays of a table that is streamed; temporary if None.
+        pooled: Take the dev examples among those to train on, where they are dev examples still.
 
     Raises:
         DataError: a file cannot be read, or its examples cannot be used or split.
@@ -75,6 +76,11 @@ def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None) -> Pa
     if data.stream and data.order is None:
         train, dev, test = (np.sort(part) for part in (train, dev, test))  # read forwards; see `train.batch.order`
     sealed = _SealedExamples(examples.take(test)) if len(test) else None
+    if pooled:
+        both = np.concatenate([train, dev])
+        both = np.sort(both) if data.stream and data.order is None else both
+        of_dev = examples.take(both if data.folds is not None else dev)
+        return Parts(examples.take(both), of_dev, sealed, (*examples.notes, *notes))
     if data.folds is not None:
         if examples.parts is not None and (examples.parts == DEV).any():
             raise DataError("data.folds makes dev examples of the training examples, and dev examples are given apart")

@@ -42,7 +42,13 @@ _OTHERS_SHARE = 0.25
 
 
 def open_task(
-    spec: SweepSpec, place: WorkerPlace, *, paths: StudyPaths | None = None, alone: bool = True
+    spec: SweepSpec,
+    place: WorkerPlace,
+    *,
+    paths: StudyPaths | None = None,
+    alone: bool = True,
+    known: Mapping[str, Json] | None = None,
+    pooled: bool = False,
 ) -> Task | OwnTask:
     """Import the user's model, find the weights to start from, load the data and put it on the device.
 
@@ -51,10 +57,13 @@ def open_task(
         place: Where trials are trained.
         paths: Of the study, whose folder keeps what its workers share; None if there is no study.
         alone: Whether this process is for nothing else, and CUDA has not started in it.
+        known: The facts of the data that the study was trained on, where they must be the same.
+        pooled: Train on the dev examples, too.
 
     Raises:
         DataError: the data, or the weights, cannot be used.
         UserCodeError: the user's data function or model cannot be imported.
+        StudyMismatchError: the data are not those that are known.
     """
     torch.set_num_threads(place.threads)
     device = torch.device(see_alone(place.device) if alone else place.device)
@@ -70,7 +79,7 @@ def open_task(
     kept_in, prepared_in = (None, None) if paths is None else (paths.tables, paths.prepared)
     data = None
     try:
-        data = load_training_data(spec, kept_in=kept_in, prepared_in=prepared_in)
+        data = load_training_data(spec, kept_in=kept_in, prepared_in=prepared_in, known=known, pooled=pooled)
         task = Task(spec, data, device, device_name=place.device)
     except Exception as error:
         if device.type == "cuda" and data is not None and is_out_of_memory(error):

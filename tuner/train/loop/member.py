@@ -65,7 +65,7 @@ class Run(Course):
             spec=task.spec,
             direction=task.direction,
             job=job,
-            num_epochs=member.settings.epochs,
+            num_epochs=job.to_epoch if job.is_whole else member.settings.epochs,
             task=task,
             member=member,
             found=found,
