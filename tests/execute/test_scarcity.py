@@ -17,7 +17,15 @@ from tuner.execute.devices import WorkerPlace
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.local import LocalExecutor
 from tuner.execute.preflight import preflight
-from tuner.execute.scarcity import MemoryLimit, first_line, memory_limit, no_memory_to_load, no_memory_to_train
+from tuner.execute.scarcity import (
+    KernelKills,
+    MemoryLimit,
+    first_line,
+    killed_in_training,
+    memory_limit,
+    no_memory_to_load,
+    no_memory_to_train,
+)
 from tuner.paths import StudyPaths
 from tuner.records import TrialFailed
 from tuner.spec.model import DataSpec, SweepSpec
@@ -100,6 +108,48 @@ def test_one_line_tells_the_size_the_workers_the_limit_and_what_takes_less(tmp_p
     trained = no_memory_to_train(sweep(tmp_path), said="MemoryError")
     for part in ("smaller batch_size", "smaller images", "--workers 1"):
         assert part in trained
+
+
+def test_what_the_kernel_kills_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "membership").write_text("9:memory:/jobs/mine\n")
+    files = {"root": tmp_path, "membership": tmp_path / "membership", "vmstat": tmp_path / "vmstat"}
+    assert KernelKills(**files).came() is None
+    (tmp_path / "vmstat").write_text("nr_free_pages 9\noom_kill 3\n")
+    counter = tmp_path / "memory" / "jobs" / "memory.oom_control"
+    counter.parent.mkdir(parents=True)
+    counter.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
+    kills = KernelKills(**files)
+    assert kills.came() is False
+    counter.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    assert kills.came() is True
+    assert kills.came() is False
+
+
+def test_a_killed_worker_says_what_takes_less_only_where_it_may_have_been_memory(tmp_path: Path) -> None:
+    def said(by_kernel: bool | None, workers: int = 4) -> str:
+        return killed_in_training(sweep(tmp_path), num_workers=workers, said="SIGKILL (9)", by_kernel=by_kernel)
+
+    assert said(False) == "SIGKILL (9)"
+    for part in ("by the kernel", "images.npz, 3 MB on disk, with 4 workers: ", "a smaller batch_size", "--workers 1"):
+        assert part in said(True)
+    assert "as the kernel does where memory ends" in said(None)
+    assert "with 1 worker: " in said(True, workers=1)
+    assert "--workers" not in said(True, workers=1)
+
+
+@pytest.mark.slow
+def test_a_worker_that_the_kernel_killed_in_training_names_memory(
+    start: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KernelKills, "came", lambda self: True)
+    executor = start(model="trial_code.py:build", fault="killed")
+    job = make_job(tmp_path / "small", 0, l1=1e-9)
+    executor.submit([job])
+    failed = ends(drain(executor, [job]))[0]
+    assert isinstance(failed, TrialFailed)
+    assert failed.retryable
+    assert "SIGKILL (9), by the kernel, since memory had come to its end" in failed.message
+    assert "a smaller batch_size or network" in failed.message
 
 
 def test_an_error_of_memory_is_found_below_others() -> None:

@@ -95,10 +95,10 @@ def test_process_that_cannot_be_looked_at_lives_for_a_minute(
 
 
 def test_owner_gives_signs_of_life(paths: StudyPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuner.store import database, writer
+    from tuner.store import claimed, writer
     from tuner.store.reader import read_study
 
-    monkeypatch.setattr(database, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(claimed, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(writer, "BEAT_SECONDS", 0.05)
     with reopen(paths):
         first = read_study(paths, study="digits").lease

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.execute.control_groups import MEMBERSHIP, ROOT, folders_of
 
+MEMINFO = Path("/proc/meminfo")
 
-def free_bytes(
-    *, meminfo: Path = Path("/proc/meminfo"), root: Path = ROOT, membership: Path = MEMBERSHIP
-) -> int | None:
+
+@dataclass(frozen=True, slots=True)
+class MachineMemory:
+    """What Linux says of the machine's memory."""
+
+    num_bytes: int
+    free_bytes: int
+
+
+def memory_of_machine(meminfo: Path = MEMINFO) -> MachineMemory | None:
+    """The memory of the whole machine; None where it is not told."""
+    with suppress(OSError, ValueError, LookupError):
+        lines = (line.split() for line in meminfo.read_text().splitlines())
+        kilobytes = {words[0].rstrip(":"): int(words[1]) for words in lines}
+        return MachineMemory(1024 * kilobytes["MemTotal"], 1024 * kilobytes["MemAvailable"])
+    return None
+
+
+def free_bytes(*, meminfo: Path = MEMINFO, root: Path = ROOT, membership: Path = MEMBERSHIP) -> int | None:
     """What the machine has free, or less where this process's groups may have less; None where it is not known."""
-    found: list[int] = []
-    with suppress(OSError, ValueError, IndexError, StopIteration):
-        lines = meminfo.read_text().splitlines()
-        found.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))))
+    machine = memory_of_machine(meminfo)
+    found = [] if machine is None else [machine.free_bytes]
     for group in folders_of("memory", root=root, membership=membership):
         with suppress(OSError, ValueError):  # "max" where there is no limit
             limit = int((group / "memory.max").read_text())

@@ -17,7 +17,7 @@ from tuner.execute.fork_server import fork_server
 from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS, WorkerProcess
-from tuner.execute.scarcity import no_memory_to_load
+from tuner.execute.scarcity import KernelKills, killed_in_training, no_memory_to_load
 from tuner.execute.suspects import Suspects
 from tuner.execute.watched import Worker, loading_failed, loading_stalled
 from tuner.execute.widths import Footprint
@@ -63,6 +63,7 @@ class LocalExecutor:
         self._failure: TunerError | None = None
         self._facts: TaskFacts | None = None
         self._planner: Planner | None = None
+        self._kernel_kills = KernelKills()
         self.workers = [self._start(number, place) for number, place in enumerate(places)]
         atexit.register(self.close)  # or else Python would wait for the workers before it ends
 
@@ -266,6 +267,9 @@ class LocalExecutor:
     def _after_death(self, worker: Worker) -> list[TrialEvent]:
         """Put another worker in the place of one that has died; say or see to what becomes of its trials."""
         reason, cause, from_outside = worker.process.bury()
+        if worker.process.was_killed and worker.jobs and not worker.stalled and not worker.overtime:
+            others, came = len(self.workers), self._kernel_kills.came()
+            cause = killed_in_training(self.spec, num_workers=others, said=cause, by_kernel=came)
         killed_in_loading = not worker.ready and not worker.stalled and worker.process.was_killed
         words = worker.process.printed.take()
         for planned in worker.jobs.values():

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.execute.control_groups import MEMBERSHIP, ROOT, folders_of
+from tuner.execute.free_memory import MEMINFO, memory_of_machine
 from tuner.spec.model import SweepSpec
 
 _GB = 1e9
-_MEMINFO = Path("/proc/meminfo")
+_VMSTAT = Path("/proc/vmstat")
 _ALLOCATION = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 """In what PyTorch says on a CPU."""
+
+_TRAIN_WITH_LESS = ("a smaller batch_size or network", "smaller images, if they are images", "--workers 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class MemoryLimit:
     words: str
 
 
-def memory_limit(*, root: Path = ROOT, membership: Path = MEMBERSHIP, meminfo: Path = _MEMINFO) -> MemoryLimit | None:
+def memory_limit(*, root: Path = ROOT, membership: Path = MEMBERSHIP, meminfo: Path = MEMINFO) -> MemoryLimit | None:
     """The lowest of the limits of a process, of its container, and of the machine; None where none is told.
 
     Args:
@@ -44,20 +47,46 @@ def memory_limit(*, root: Path = ROOT, membership: Path = MEMBERSHIP, meminfo: P
     groups = [_number(folder / file) for folder in folders_of("memory", root=root, membership=membership)
               for file in ("memory.max", "memory.limit_in_bytes")]  # fmt: skip
     allowed = min((number for number in groups if number is not None), default=math.inf)
-    machine = _of_machine(meminfo)
-    if machine is not None:
-        found.append(machine)
+    if (machine := memory_of_machine(meminfo)) is not None:
+        total, free = _shown(machine.num_bytes), _shown(machine.free_bytes)
+        found.append(MemoryLimit(machine.num_bytes, f"this machine has {total}, of which {free} are free now"))
     if allowed < (machine.num_bytes if machine else math.inf):  # a group without a limit has an enormous one
         found.append(MemoryLimit(allowed, f"the container (its control group) has {_shown(allowed)}"))
     return min(found, key=lambda limit: limit.num_bytes, default=None)
 
 
-def _of_machine(meminfo: Path) -> MemoryLimit | None:
-    with suppress(OSError, ValueError, KeyError):
-        lines = (line.split() for line in meminfo.read_text().splitlines())
-        kilobytes = {words[0].rstrip(":"): int(words[1]) for words in lines}
-        total, free = (1024 * kilobytes[name] for name in ("MemTotal", "MemAvailable"))
-        return MemoryLimit(total, f"this machine has {_shown(total)}, of which {_shown(free)} are free now")
+class KernelKills:
+    """Notices whether the kernel kills processes for want of memory."""
+
+    def __init__(self, *, root: Path = ROOT, membership: Path = MEMBERSHIP, vmstat: Path = _VMSTAT) -> None:
+        """Begin to count; see `memory_limit`.
+
+        Args:
+            root: Where control groups are mounted.
+            membership: Which of them this process is in.
+            vmstat: What Linux has counted on the whole machine.
+        """
+        folders = folders_of("memory", root=root, membership=membership)
+        self._files = [
+            vmstat,
+            *(folder / name for folder in folders for name in ("memory.events", "memory.oom_control")),
+        ]
+        self._before = self._counted()
+
+    def came(self) -> bool | None:
+        """Whether it has killed any since it was last asked; None where it does not tell."""
+        before, self._before = self._before, self._counted()
+        return None if not self._before else any(count > before.get(file, 0) for file, count in self._before.items())
+
+    def _counted(self) -> dict[Path, int]:
+        return {file: count for file in self._files if (count := _killed(file)) is not None}
+
+
+def _killed(file: Path) -> int | None:
+    """How many processes a file of counters says that the kernel has killed; None where it says nothing of it."""
+    with suppress(OSError, ValueError):
+        counters = dict(line.split(maxsplit=1) for line in file.read_text().splitlines())
+        return int(counters["oom_kill"]) if "oom_kill" in counters else None
     return None
 
 
@@ -89,9 +118,24 @@ def no_memory_to_train(spec: SweepSpec, *, said: str) -> str:
         said: The error.
     """
     return _line(
-        f"there is not enough memory to train it on {spec.data.source}{_size(spec)} ({said})",
-        ["a smaller batch_size or network", "smaller images, if they are images", "--workers 1"],
+        f"there is not enough memory to train it on {spec.data.source}{_size(spec)} ({said})", _TRAIN_WITH_LESS
     )
+
+
+def killed_in_training(spec: SweepSpec, *, num_workers: int, said: str, by_kernel: bool | None) -> str:
+    """What is said of a worker that was killed while it trained.
+
+    Args:
+        spec: The sweep file.
+        num_workers: That train beside each other.
+        said: How it ended.
+        by_kernel: Whether the kernel did it for want of memory; None where that is not known.
+    """
+    if by_kernel is False:
+        return said
+    how = "by the kernel, since memory had come to its end" if by_kernel else "as the kernel does where memory ends"
+    what = f"{said}, {how}, on {spec.data.source}{_size(spec)} with {num_workers} worker{'s' * (num_workers > 1)}"
+    return _line(what, _TRAIN_WITH_LESS if num_workers > 1 else _TRAIN_WITH_LESS[:-1])
 
 
 def first_line(error: BaseException) -> str:
