@@ -121,6 +121,22 @@ def test_a_rehearsal_says_that_a_script_begins_again(folder: Path, capsys: pytes
 
 
 @pytest.mark.slow
+def test_a_script_that_nobody_edits_is_read_as_check_proposes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("t.py").write_text(UNAWARE.replace("epoch {epoch}: 0.5", "epoch {epoch} | valid acc {epoch / 10:.2f} |"))
+    Path("s.yaml").write_text(
+        "study: s\ncommand: python -S t.py words {learning_rate}\nobjective: {metric: val_accuracy}\n"
+        "space: {learning_rate: {}}\ntraining: {epochs: 6}\nsearch: {trials: 2}\n"
+    )
+    assert run_command_line(["check", "s.yaml"]) == 1
+    found = re.search(r"try (reports: .*)\n", capsys.readouterr().out)
+    assert found is not None
+    Path("s.yaml").write_text(f"{Path('s.yaml').read_text()}{found[1]}\n")
+    assert run_command_line(["run", "s.yaml", "--engine", "inline", "-q", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["trials"]
+    assert [(row["epochs"], row["dev_val_accuracy"]) for row in rows] == [(6, 0.6), (6, 0.6)]
+
+
+@pytest.mark.slow
 def test_the_first_trial_that_ends_without_a_report_stops_the_sweep(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

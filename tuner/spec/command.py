@@ -97,6 +97,15 @@ def parse_command(text: str) -> Command:
     return Command(tuple(_pieces(argument) for argument in arguments))
 
 
+def parse_text(text: str) -> Command:
+    """A text with placeholders as a command of one argument.
+
+    Raises:
+        ValueError: it has a brace that is no placeholder's; the message says the rule.
+    """
+    return Command((_pieces(text),))
+
+
 def _pieces(argument: str) -> tuple[_Piece, ...]:
     rule = f"has a brace that is no placeholder's in {argument}"
     try:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from tuner.spec.blocks.data import NO_DATA, DataSpec, SplitSpec
 from tuner.spec.blocks.network import MODEL, ModelSpec
 from tuner.spec.blocks.objective import ConstraintSpec, FurtherObjectiveSpec, ObjectiveSpec
+from tuner.spec.blocks.reports import ReportsSpec
 from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec
 from tuner.spec.blocks.space import DimensionSpec
 from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
@@ -23,7 +24,7 @@ from tuner.spec.values import Baselines, Part
 __all__ = [
     "MODEL", "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
     "FinalistsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec", "PrunerName",
-    "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
+    "ReportsSpec", "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
 ]  # fmt: skip
 
 OWN_MODEL = "own training code"
@@ -47,6 +48,8 @@ class SweepSpec(Part):
     [handle](your-code.md#a-function)."""
     folder: Annotated[str, Field(min_length=1)] | None = None
     """Folder that the command runs in; that of the sweep file if left out."""
+    reports: ReportsSpec | None = None
+    """How to read the epochs of a command that nobody will edit. See [below](#reports)."""
     objective: ObjectiveSpec = ObjectiveSpec()
     constraints: list[ConstraintSpec] = Field(default_factory=list)
     """Bounds that a network must keep, such as `{metric: parameters, max: 50000}`."""
@@ -74,6 +77,15 @@ class SweepSpec(Part):
     def has_data(self) -> bool:
         """Whether tuner reads the data."""
         return self.data.source != NO_DATA
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never_pause(cls, values: Any) -> Any:
+        """A command that nobody edits begins again after a pause: its trials have none, unless the file wants them."""
+        if not isinstance(values, dict) or values.get("reports") is None:
+            return values
+        search = values.get("search", {})
+        return {**values, "search": {"pruner": "none", **search}} if isinstance(search, dict) else values
 
     @model_validator(mode="before")
     @classmethod

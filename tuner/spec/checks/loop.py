@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tuner.records import ParamValue
 from tuner.spec.checks.places import check_local
+from tuner.spec.checks.reports import check_reports
 from tuner.spec.command import ALL_PARAMS, GIVEN, Command, parse_command
 from tuner.spec.defaults import fixed_for_loop
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
@@ -26,7 +27,9 @@ def check_loop(spec: SweepSpec, findings: Findings) -> None:
     if spec.loop is None:
         if spec.folder is not None:
             findings.error(("folder",), "has no effect without command", remedy="remove it", at_key=True)
+        check_reports(spec, findings)
         return
+    check_reports(spec, findings)
     if spec.model.kind != OWN_MODEL or spec.model.settings:
         remedy = f"remove it; your {spec.loop} makes its own network"
         findings.error(("model",), f"has no effect with {spec.loop}", remedy=remedy, at_key=True)

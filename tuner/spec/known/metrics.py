@@ -5,6 +5,7 @@ They are computed by `tuner.train.measure`; all else that depends on a metric's 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -62,6 +63,8 @@ COSTS: tuple[str, ...] = get_args(CostName)
 _LEAST_MEASURED = 256
 _OF_OTHERS = {"mse": Direction.MINIMIZE, "mae": Direction.MINIMIZE, "error": Direction.MINIMIZE}
 """Names that users' own training code reports, and that say themselves which way is better."""
+_ON_DEV = re.compile(r"^(dev|val|valid|validation|eval)_")
+"""How users' own code begins the names of what it measures on its dev set."""
 
 
 def num_train_measured(num_train: int, num_dev: int) -> int:
@@ -73,4 +76,7 @@ def known_direction(name: str) -> Direction | None:
     """Which way a metric or a cost is better; None for a name that says nothing."""
     if name in METRICS:
         return METRICS[name].direction
-    return Direction.MINIMIZE if name in COSTS else _OF_OTHERS.get(name)
+    if name in COSTS:
+        return Direction.MINIMIZE
+    measured = _ON_DEV.sub("", name)
+    return METRICS[measured].direction if measured in METRICS else _OF_OTHERS.get(measured)

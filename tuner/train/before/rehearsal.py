@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
+from tuner.paths import TrialPaths
 from tuner.records import EpochResult, EpochsFinished, TrialFailed, TrialFinished, TrialJob, TrialPaused
 from tuner.train.before.checks import Check
 from tuner.train.own.course import OwnCourse
 from tuner.train.own.loop import BEGAN_ANEW
 from tuner.train.own.open import open_loop
+from tuner.train.own.proposal import lines_with_numbers, proposed
 from tuner.train.own.task import OwnTask
 
 _LIMIT_SECONDS = 120.0
@@ -38,18 +41,22 @@ def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = _LIMIT_SECO
     """
     first = _advance(task, replace(job, to_epoch=1), limit_seconds)
     if first is None:
-        advice = "nothing to do, if your epochs take so long"
+        advice = _proposal(task, job) or "nothing to do, if your epochs take so long"
         check = Check("reports", True, f"no report within {limit_seconds:g} s, so it was not waited for", advice)
         return _Rehearsal((check,), None)
     if isinstance(first, str):
-        return _Rehearsal(
-            (Check("reports", False, first, f"see how a {task.path} reports in docs/your-code.md"),), None
-        )
+        advice = _proposal(task, job) or f"see how a {task.path} reports in docs/your-code.md"
+        return _Rehearsal((Check("reports", False, first, advice),), None)
     shown = f"epoch 1 has {task.metric_name} {first.dev_metric:.6g} after {first.seconds:.1f} s"
     checks = [Check("reports", True, shown)]
-    if task.spec.training.epochs > 1:
+    if task.spec.training.epochs > 1 and not _is_never_paused(task):
         checks.append(_check_resume(task, job, limit_seconds))
     return _Rehearsal(tuple(checks), _epoch_seconds(OwnCourse.of(job, task).reported))
+
+
+def _is_never_paused(task: OwnTask) -> bool:
+    """Whether its trials are trained in one go, since nobody taught the command to pause."""
+    return task.spec.reports is not None and task.spec.search.pruner == "none"
 
 
 def _check_resume(task: OwnTask, job: TrialJob, limit_seconds: float) -> Check:
@@ -67,6 +74,21 @@ def _check_resume(task: OwnTask, job: TrialJob, limit_seconds: float) -> Check:
     if second is None:
         return Check(name, True, f"not seen: no report within {limit_seconds:g} s, so it was not waited for")
     return Check(name, True, f"yes, with epoch {second.epoch}")
+
+
+def _proposal(task: OwnTask, job: TrialJob) -> str:
+    """How to read the numbers that a command has printed in words of its own; empty where there are none."""
+    if task.path != "command" or OwnCourse.of(job, task).reported:
+        return ""
+    with suppress(OSError):
+        text = TrialPaths(Path(job.folder)).log.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
+        if (block := proposed(lines, metric=task.metric_name)) is not None:
+            return f"it seems to print {task.metric_name} in words of its own: try {block}"
+        if shown := lines_with_numbers(lines):
+            lines_of = ", ".join(f"`{line}`" for line in shown)
+            return f"these of its lines hold numbers: {lines_of}; `reports: {{pattern: ...}}` reads one of them"
+    return ""
 
 
 def _epoch_seconds(curve: Sequence[EpochResult]) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tuner.errors import UserCodeError
 from tuner.paths import own_place
 from tuner.records import FailureReason, ParamValue
-from tuner.spec.command import parse_command
+from tuner.spec.command import Command, parse_command, parse_text
 from tuner.spec.defaults import loop_values
 from tuner.spec.model import SweepSpec
 from tuner.train.device.gpus import only_gpu
@@ -24,7 +24,8 @@ from tuner.train.loop.artefacts import storing
 from tuner.train.own.course import OwnCourse
 from tuner.train.own.loop import Why
 from tuner.train.own.program import Program
-from tuner.train.own.reports import Report, parse_line
+from tuner.train.own.readers import check_reader, open_reader
+from tuner.train.own.reports import Report
 
 PATIENCE_SECONDS: Mapping[Why, float] = {"paused": 10.0, "trained": 60.0, "interrupted": 0.0}
 """So long a program may take to end by itself before it is sent SIGTERM."""
@@ -45,7 +46,7 @@ class CommandSession:
         Raises:
             UserCodeError: it cannot be started.
         """
-        self._metric = course.task.metric_name
+        spec = course.task.spec
         self._to_epoch = course.job.to_epoch
         self._log = course.paths.log
         self._report_file = course.paths.report
@@ -60,12 +61,13 @@ class CommandSession:
         """The last line of standard error."""
         own_place(self._report_file.parent)
         self._report_file.unlink(missing_ok=True)
-        self._program = Program(arguments_of(course), _environment_of(course), folder=_folder_of(course.task.spec))
+        self._reader = open_reader(spec.reports, metric=course.task.metric_name, place=_reports_of(course))
+        self._program = Program(arguments_of(course), _environment_of(course), folder=_folder_of(spec))
 
     def poll(self, timeout_seconds: float) -> list[Report]:
         self._signal_in_time()
-        lines = [*self._read_output(timeout_seconds), *self._read_file()]
-        reports = [report for line in lines if (report := parse_line(line, metric=self._metric)) is not None]
+        output, errors = self._read_output(timeout_seconds)
+        reports = self._reader.read([*output, *self._read_file()], errors)
         if self._deadline is not None and any(report.epoch > self._to_epoch for report in reports):
             self._deadline = min(self._deadline, time.monotonic())  # it trains on
         return reports
@@ -101,8 +103,8 @@ class CommandSession:
 
     # Reading
 
-    def _read_output(self, timeout_seconds: float) -> list[str]:
-        """Whole lines of standard output; all that is written goes to the trial's log."""
+    def _read_output(self, timeout_seconds: float) -> tuple[list[str], list[str]]:
+        """Whole lines of standard output and of standard error; all that is written goes to the trial's log."""
         has_ended = self._program.exit_code is not None
         texts = self._program.read(timeout_seconds)
         if texts:
@@ -111,7 +113,7 @@ class CommandSession:
         self._is_over = has_ended and not texts
         if errors := self._lines("errors", texts.get("errors", b"")):
             self._last_words = errors[-1].strip()[:MAX_WORDS]
-        return self._lines("output", texts.get("output", b""))
+        return self._lines("output", texts.get("output", b"")), errors
 
     def _read_file(self) -> list[str]:
         """Whole lines that were appended to the report file."""
@@ -155,8 +157,19 @@ def _environment_of(course: OwnCourse) -> dict[str, str]:
 
 def arguments_of(course: OwnCourse) -> list[str]:
     """The program and its arguments."""
+    assert course.task.spec.command is not None
+    return _filled(parse_command(course.task.spec.command), course)
+
+
+def _reports_of(course: OwnCourse) -> Path | None:
+    """What the trial's reports are read from, if it is a file or a folder."""
+    reports = course.task.spec.reports
+    written = None if reports is None else reports.csv or reports.tensorboard
+    return None if written is None else _folder_of(course.task.spec) / "".join(_filled(parse_text(written), course))
+
+
+def _filled(command: Command, course: OwnCourse) -> list[str]:
     spec, job = course.task.spec, course.job
-    assert spec.command is not None
     given: dict[str, ParamValue] = {
         "epochs": spec.training.epochs,
         "to_epoch": job.to_epoch,
@@ -164,7 +177,7 @@ def arguments_of(course: OwnCourse) -> list[str]:
         "trial": job.trial,
         "checkpoint_dir": str(course.paths.own_checkpoint),
     }
-    return parse_command(spec.command).fill(loop_values(spec, job.params), given=given)
+    return command.fill(loop_values(spec, job.params), given=given)
 
 
 def _folder_of(spec: SweepSpec) -> Path:
@@ -176,7 +189,8 @@ def check_command(spec: SweepSpec) -> None:
     """Make sure, before a trial is lost, that there is something to start.
 
     Raises:
-        UserCodeError: the folder, the program, or the Python script that it runs is not there.
+        UserCodeError: the folder, the program, or the Python script that it runs is not there, or a package that reads
+            its reports.
     """
     assert spec.command is not None
     folder = _folder_of(spec)
@@ -188,6 +202,8 @@ def check_command(spec: SweepSpec) -> None:
     script = next((argument for argument in arguments if not argument.startswith("-")), "")
     if script.endswith(".py") and "{" not in script and not (folder / script).is_file():
         raise UserCodeError(f"command: there is no file {script} in {folder}, where the command runs")
+    if spec.reports is not None:
+        check_reader(spec.reports)
 
 
 def _search_path() -> str:

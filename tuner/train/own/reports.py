@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tuner.records import EpochResult, Json
 from tuner.train.measure.number import as_number
@@ -60,18 +61,45 @@ def parse_line(line: str, *, metric: str) -> Report | None:
         except ValueError:
             return None
     else:
-        values = {name: _plain_number(value) for name, value in _PAIR.findall(text)}
+        values = {name: plain_number(value) for name, value in _PAIR.findall(text)}
     if not isinstance(values, dict) or "epoch" not in values or metric not in values:
         return None
     epoch = values.pop("epoch")
     return make_report(epoch, values, metric=metric)
 
 
-def _plain_number(text: str) -> float | str:
+def plain_number(text: str) -> float | str:
+    """The number in a word of a line, without the mark behind it; the word, if it is none."""
     try:
-        return float(text.rstrip(",;"))
+        return float(text.strip().rstrip(",;:|])}%"))
     except ValueError:
         return text
+
+
+class Reader(Protocol):
+    """What makes reports of all that a program leaves behind."""
+
+    def read(self, output: Sequence[str], errors: Sequence[str]) -> list[Report]:
+        """The reports since the last call.
+
+        Args:
+            output: New lines of its standard output, and of its report file.
+            errors: New lines of its standard error.
+
+        Raises:
+            ReportError: something is meant as a report and cannot be used.
+        """
+        ...
+
+
+class LineReader:
+    """Reads the lines that a program prints for tuner."""
+
+    def __init__(self, metric: str) -> None:
+        self._metric = metric
+
+    def read(self, output: Sequence[str], errors: Sequence[str]) -> list[Report]:
+        return [report for line in output if (report := parse_line(line, metric=self._metric)) is not None]
 
 
 def result_of(report: Report, *, metric: str, seconds: float) -> EpochResult:

@@ -66,6 +66,11 @@ class OwnTask:
         if self.path == "trainer":
             call = f"trial.report(epoch, {self.metric_name}=...)"
             return f"the trainer returned without a report: it must call {call} after each epoch"
+        if self.spec.reports is not None:
+            return (
+                f"the command ended, and `reports` found no {self.metric_name} in what it wrote; "
+                "`tuner check` shows which of its lines hold numbers"
+            )
         return (
             f"the command ended without a report: it must print a line such as "
             f'{{"epoch": 1, "{self.metric_name}": 0.9}} after each epoch, or append it to the file $TUNER_REPORT'
