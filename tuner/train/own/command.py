@@ -189,8 +189,8 @@ def check_command(spec: SweepSpec) -> None:
     """Make sure, before a trial is lost, that there is something to start.
 
     Raises:
-        UserCodeError: the folder, the program, or the Python script that it runs is not there, or a package that reads
-            its reports.
+        UserCodeError: the folder, the program, or the Python script that it runs is not there.
+        MissingExtraError: nor is the package that reads its reports.
     """
     assert spec.command is not None
     folder = _folder_of(spec)

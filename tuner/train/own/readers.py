@@ -7,15 +7,12 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
-from tuner.errors import UserCodeError
+from tuner.imports import require
 from tuner.spec.model import ReportsSpec
 from tuner.train.measure.number import as_number
 from tuner.train.own.reports import LineReader, Reader, Report, ReportError, make_report, plain_number
-
-_NO_TENSORBOARD = "reports.tensorboard needs tensorboard: pip install 'tuner[tensorboard]'"
 
 
 def open_reader(reports: ReportsSpec | None, *, metric: str, place: Path | None) -> Reader:
@@ -40,10 +37,10 @@ def check_reader(reports: ReportsSpec) -> None:
     """Make sure that what it needs is installed.
 
     Raises:
-        UserCodeError: it is not.
+        MissingExtraError: it is not.
     """
-    if reports.tensorboard is not None and find_spec("tensorboard") is None:
-        raise UserCodeError(_NO_TENSORBOARD)
+    if reports.tensorboard is not None:
+        require("tensorboard", extra="tensorboard")
 
 
 class _Epochs:
