@@ -42,7 +42,7 @@ raise SystemExit("it was run")
 def test_options_become_hyperparameters_with_what_their_names_say() -> None:
     text = command_starter("python t.py --clip 0.5 {x}", OPTIONS, file="s.yaml", study="s")
     assert text is not None
-    spec = parse_sweep(text, name="s.yaml", root=Path())
+    spec, _ = parse_sweep(text, name="s.yaml", root=Path())
     assert spec.command == (
         "python t.py --clip 0.5 {{x}} --lr {learning_rate} --batch-size {batch_size} --nhid {hidden_units} "
         "--emsize {emsize} --optimizer {optimizer} --epochs {epochs} --seed {seed}"
