@@ -215,3 +215,14 @@ def test_a_sweep_of_a_table_is_held_against_them(
     assert linear.interval is not None
     assert linear.interval.low == pytest.approx(stored["linear"]["interval"][0])
     assert linear.lead == pytest.approx(tested.facts["tests"][0]["value"] - linear.value)
+
+
+def test_all_examples_in_their_order_are_taken_without_a_copy() -> None:
+    import torch
+
+    from tuner.execute.baselines import _taken
+
+    examples = torch.randn(6, 3)
+    assert _taken(examples, torch.arange(6)) is examples
+    for rows in (torch.arange(5), torch.tensor([1, 0, 2, 3, 4, 5])):
+        assert _taken(examples, rows).equal(examples[rows])

@@ -20,6 +20,7 @@ from torch import Tensor
 from tuner.baselines import Kind, chosen_rows, fit, most_rows
 from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
+from tuner.data.stored import is_streamed
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.signals import leave_to_coordinator
 from tuner.execute.training import write_array
@@ -118,7 +119,8 @@ class _Fitted:
         self._models: list[Callable[[Any], Any]] = []
         for own in self._of_each():
             rows = own[chosen_rows(len(own), most)]
-            self._models.append(fit(name, train.inputs[rows].numpy(), train.targets[rows].numpy(), kind))
+            inputs, targets = (_taken(t, rows).numpy() for t in (train.inputs, train.targets))
+            self._models.append(fit(name, inputs, targets, kind))
             self.examples = len(rows)
 
     def _of_each(self) -> list[Tensor]:
@@ -146,6 +148,12 @@ class _Fitted:
         elif self._task.info.task == "multi_label":
             found = found.logit()
         return found.float()
+
+
+def _taken(examples: Tensor, rows: Tensor) -> Tensor:
+    """Some of the examples; all of them, in their order, are not copied."""
+    is_all = len(rows) == len(examples) and not is_streamed(examples) and bool((rows.diff() > 0).all())
+    return examples if is_all else examples[rows]
 
 
 @contextmanager
