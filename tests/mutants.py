@@ -67,6 +67,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tuner/report/certainty/overstatement.py": ("tests/report/test_statistics.py", "tests/report/test_summary.py"),
     "tuner/train/loop/early_stopping.py": ("tests/train/test_early_stopping.py", "tests/train/test_cohort.py"),
     "tuner/train/rows/optimizers.py": ("tests/train/test_optimizers.py", "tests/train/test_golden.py"),
+    "tuner/train/rows/row_optimizer.py": ("tests/train/test_optimizers.py", "tests/train/test_golden.py"),
     "tuner/train/rows/lion.py": ("tests/train/test_optimizers.py",),
     "tuner/train/loop/schedule.py": ("tests/train/test_schedule.py", "tests/train/test_golden.py"),
     "tuner/train/measure/losses.py": ("tests/train/test_losses.py", "tests/train/test_metrics.py"),

@@ -51,6 +51,7 @@ from tuner.train.measure import scoring
 from tuner.train.measure.metrics import Evaluation
 from tuner.train.programs.torch_optimizers import make_optimizer
 from tuner.train.rows import optimizers
+from tuner.train.rows.row_optimizer import RowOptimizer
 from tuner.train.settings import resolve_settings
 
 ROOT = Path(__file__).parents[1]
@@ -313,7 +314,7 @@ def test_the_metric_of_the_page_is_that_of_scikit_learn_also_when_resampled(monk
 
 @pytest.mark.slow  # what torch.optim imports at its first use
 def test_the_optimiser_of_the_page_follows_its_namesake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(optimizers.ROW_OPTIMIZERS, "adagrad", optimizers.RowOptimizer)
+    monkeypatch.setitem(optimizers.ROW_OPTIMIZERS, "adagrad", RowOptimizer)
     monkeypatch.setattr(known_optimizers, "OPTIMIZERS", table := dict(known_optimizers.OPTIMIZERS))
     monkeypatch.setattr(knowledge, "OPTIMIZERS", table)
     namespace_of("optimiser", "optimiser, declared")

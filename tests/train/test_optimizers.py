@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from tests.depth import at_depth
 from tests.train.trials import settings_of
 from tuner.train.programs.torch_optimizers import make_optimizer, rate_shares
-from tuner.train.rows import optimizers as module
-from tuner.train.rows.optimizers import ROW_OPTIMIZERS, RowOptimizer
+from tuner.train.rows import row_optimizer as module
+from tuner.train.rows.optimizers import ROW_OPTIMIZERS
+from tuner.train.rows.row_optimizer import RowOptimizer
 from tuner.train.settings import Settings
 
 STEPS = 12

@@ -15,8 +15,8 @@ from tuner.train.replay.cuda_graph import GraphedOperations
 from tuner.train.replay.replay import ReplayedStep
 from tuner.train.rows.averaging import WeightAverage
 from tuner.train.rows.max_norm import RowMaxNorm
-from tuner.train.rows.optimizers import RowOptimizer
 from tuner.train.rows.rates import RowRates
+from tuner.train.rows.row_optimizer import RowOptimizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

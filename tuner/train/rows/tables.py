@@ -14,7 +14,7 @@ from tuner.train.batch.batches import BatchChanges
 from tuner.train.device.gpus import sent
 from tuner.train.program import EpochPlan, Member
 from tuner.train.rows.averaging import WeightAverage
-from tuner.train.rows.optimizers import RowOptimizer
+from tuner.train.rows.row_optimizer import RowOptimizer
 from tuner.train.rows.weight_noise import KEY, noise_keys
 
 
