@@ -19,10 +19,9 @@ from tuner.search.distinct import Distinct, configurations, key_of
 from tuner.search.observe import best_of
 from tuner.search.registry import open_strategy
 from tuner.search.seeding import generator
-from tuner.search.strategy import tier_label
 from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import DataSpec, SearchSpec, SweepSpec, TrainingSpec
-from tuner.spec.space import REGULARISATION_TIER, Dimension, Space
+from tuner.spec.space import REGULARISATION_TIER, Dimension, Space, tier_label
 
 RATE = Dimension(name="learning_rate", kind="float", tier=1, default=0.01, low=1e-4, high=1.0, scale="log")
 BATCH = Dimension(name="batch_size", kind="categorical", tier=2, default=64, choices=(32, 64, 128))

@@ -19,13 +19,13 @@ def test_each_model_has_hyperparameters_of_its_own_behind_the_choice() -> None:
     spec = read("model: {choices: [mlp, cnn, resnet]}")
     assert spec.model.kind == "mlp"
     space = build_space(spec)
-    assert (space["model"].choices, space["model"].default, space["model"].tier) == (("mlp", "cnn", "resnet"), "mlp", 3)
+    assert (space["model"].choices, space["model"].default, space["model"].tier) == (("mlp", "cnn", "resnet"), "mlp", 5)
     when = {d.name: d.when.get("model") for d in space}
     assert when["hidden_units"] == ("mlp", "cnn")
     assert when["hidden_layers"] == ("mlp",)
     assert when["channels"] == when["conv_layers"] == ("cnn", "resnet")
     assert when["learning_rate"] is when["dropout"] is None
-    assert (space["hidden_units"].tier, space["channels"].tier) == (2, 3)
+    assert (space["hidden_units"].tier, space["channels"].tier) == (2, 5)
     names = list(space.names)
     assert names.index("model") < min(names.index("hidden_units"), names.index("channels"))
     assert not {"channels", "conv_layers"} & space.default().keys()
@@ -56,7 +56,7 @@ def test_kind_is_the_default_where_it_is_given_and_conditions_may_name_models() 
     space = build_space(spec)
     assert (space["model"].default, space["model"].choices) == ("cnn", ("cnn", "mlp"))
     assert space["hidden_units"].when == {"model": ("mlp",)}
-    assert (space["hidden_layers"].tier, space["channels"].tier) == (3, 2)
+    assert (space["hidden_layers"].tier, space["channels"].tier) == (5, 2)
 
 
 def test_a_linear_model_has_no_dropout_among_others() -> None:

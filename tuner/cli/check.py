@@ -48,6 +48,7 @@ def check(
     from tuner.report.words.numbers import number_of
     from tuner.spec.defaults import build_space
     from tuner.spec.reader import read_sweep
+    from tuner.spec.space import tier_label
 
     file = read_sweep(sweep, overrides=overrides)
     for warning in file.warnings:
@@ -57,7 +58,7 @@ def check(
                f"{number_of(spec.training.epochs, 'epoch')}, "
                f"strategy {spec.search.strategy}")  # fmt: skip
     for tier in build_space(spec).tiers:
-        click.echo(f"  {_tier_name(tier)}")
+        click.echo(f"  {tier_label(tier)}")
         for dimension in build_space(spec).in_tier(tier):
             click.echo(f"    {visible(_dimension(dimension))}")
     if not no_import:
@@ -151,12 +152,6 @@ def _pace(epoch_seconds: Mapping[str, float], *, num_accelerators: int) -> str:
         f"{1e3 * on_core:.3g} ms on a core, of which there are {cores}: --devices {quicker} is about "
         f"{max(ours, theirs) / min(ours, theirs):.2g} times as fast"
     )
-
-
-def _tier_name(tier: int) -> str:
-    from tuner.spec.space import REGULARISATION_TIER
-
-    return "regularisation" if tier == REGULARISATION_TIER else f"tier {tier}"
 
 
 def _dimension(dimension: object) -> str:

@@ -13,9 +13,11 @@ from tuner.diagnose.importance import Finding, Importance
 from tuner.records import Json, Params
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.strategies import STRATEGIES
+from tuner.spec.model import MODEL
 from tuner.spec.space import Space
 
 _SIZE = ("hidden_units", "hidden_layers", "channels")
+_FOR_IMAGES = ("mlp", "cnn", "resnet")
 _REGULARISERS = ("weight_decay", "dropout", "l1")
 _UPPER_HALF = 0.5
 """Where the best trial's size lies lower in its range, the search has tried larger networks, and left them."""
@@ -230,7 +232,15 @@ def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
         return step
     if evidence.training.get("optimizer") == "sgd" and "optimizer" not in evidence.space.names:
         return Step("training.optimizer", "try adam", why)
-    return _room(evidence, against=Verdict.BIAS) or Step("model", "try another architecture, or further inputs", why)
+    return _room(evidence, against=Verdict.BIAS) or Step("model", _another(evidence), why)
+
+
+def _another(evidence: Evidence) -> str:
+    """The recipe's last remedy."""
+    fitting = [kind for kind in _FOR_IMAGES if kind != evidence.model]
+    if not evidence.images or evidence.model not in _FOR_IMAGES or MODEL in evidence.space.names:
+        return "try another architecture, or further inputs"
+    return f"set it to {{choices: [{', '.join([evidence.model, *fitting])}]}}, which searches among architectures"
 
 
 def _larger(evidence: Evidence, why: str) -> Step | None:

@@ -97,7 +97,7 @@ def _one_trial_name(study: str, trial: int) -> str:
 def _fixed(study: StudyData, name: str, value: ParamValue) -> dict[str, Json]:
     tiers = {d.name: d.tier for d in study_space(study)}
     tier = tiers.get(name, 1)
-    return {"choices": [value], "tier": "regularisation" if tier == REGULARISATION_TIER else tier}
+    return {"choices": [value], "tier": "regularisation" if tier == REGULARISATION_TIER else min(tier, 3)}
 
 
 def _copy(source: Path, target: Path) -> bool:

@@ -14,8 +14,8 @@ from tuner.search.distinct import Distinct, Key
 from tuner.search.observe import best_of, rank_for_search
 from tuner.search.request import Request, with_rungs
 from tuner.search.seeding import derived_seed, generator
-from tuner.search.strategy import Strategy, tier_label
-from tuner.spec.space import Space
+from tuner.search.strategy import Strategy
+from tuner.spec.space import Space, tier_label
 from tuner.trials import OrderKey, Trials
 
 _DISTINCT_PURPOSE = 6

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from tuner.records import Params, TrialRecord
-from tuner.spec.space import REGULARISATION_TIER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +60,3 @@ class Strategy(Protocol):
     def explain(self) -> tuple[str, ...]:
         """Lines for the log since the last call: which tier opened and why, which trial was thawed, and so on."""
         ...
-
-
-def tier_label(tier: int) -> str:
-    """What `TrialRecord.tier` says of trials of this tier."""
-    return "regularisation" if tier == REGULARISATION_TIER else f"tier {tier}"

@@ -11,12 +11,10 @@ from tuner.spec.by_layer import by_layer
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.model import MODEL, DimensionSpec, SweepSpec
-from tuner.spec.space import REGULARISATION_TIER, Dimension, Kind, Scale, Space
+from tuner.spec.space import ARCHITECTURE_TIER, REGULARISATION_TIER, Dimension, Kind, Scale, Space
 
 OWN_TIER = 2
 """Of a hyperparameter of the user's own that has no tier in the sweep file."""
-_MODEL_TIER = 3
-"""Of the choice among models, and of what only others than the default have."""
 UNDECAYED = ("constant", "one_cycle")
 """Schedules that do not read `lr_decay`."""
 
@@ -36,7 +34,7 @@ def _architecture(spec: SweepSpec) -> list[Dimension]:
     kinds = spec.model.kinds
     if len(kinds) < 2:
         return []
-    return [Dimension(name=MODEL, kind="categorical", tier=_MODEL_TIER, default=kinds[0], choices=kinds)]
+    return [Dimension(name=MODEL, kind="categorical", tier=ARCHITECTURE_TIER, default=kinds[0], choices=kinds)]
 
 
 def _default_dimensions(spec: SweepSpec) -> dict[str, DimensionSpec]:
@@ -121,7 +119,7 @@ def resolve_dimension(name: str, given: DimensionSpec, *, spec: SweepSpec) -> Di
     models = models_with(name, spec)
     if 0 < len(models) < len(spec.model.kinds):
         when = {MODEL: models, **when}
-        tier = tier if spec.model.kind in when[MODEL] else max(tier, _MODEL_TIER)
+        tier = tier if spec.model.kind in when[MODEL] else ARCHITECTURE_TIER
     dimension = Dimension(
         name=name,
         kind=kind,

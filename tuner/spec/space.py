@@ -16,6 +16,10 @@ from tuner.records import Params, ParamValue
 REGULARISATION_TIER = 4
 """The tier of weight decay, L1 and dropout: opened when the dev set says variance is the problem."""
 
+ARCHITECTURE_TIER = 5
+"""The tier of the choice among models, and of what only others than the default have: opened when neither larger
+networks against bias nor regularisation against variance has been enough."""
+
 Kind = Literal["float", "int", "categorical"]
 Scale = Literal["linear", "log", "log1m"]
 """`log1m` is log(1 - x), for momenta: as many points between 0.9 and 0.99 as between 0.99 and 0.999."""
@@ -28,7 +32,7 @@ class Dimension:
     name: str
     kind: Kind
     tier: int
-    """1 to 3, or `REGULARISATION_TIER`."""
+    """1 to 3, `REGULARISATION_TIER` or `ARCHITECTURE_TIER`."""
     default: ParamValue
     """The value while its tier is not yet explored; a member of the range or of the choices."""
     low: float = 0.0
@@ -251,3 +255,8 @@ def written(*values: ParamValue) -> str:
     """Values as a sweep file has them, with commas between, on one line that may stand in a comment."""
     texts = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
     return ", ".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) for text in texts)
+
+
+def tier_label(tier: int) -> str:
+    """What a tier is called."""
+    return {REGULARISATION_TIER: "regularisation", ARCHITECTURE_TIER: "architecture"}.get(tier, f"tier {tier}")

@@ -10,7 +10,7 @@ import pandas as pd
 from tuner.report.analysis import Analysis
 from tuner.report.tables.formats import cell_text
 from tuner.report.tables.leaderboard import column_of
-from tuner.spec.space import REGULARISATION_TIER
+from tuner.spec.space import tier_label
 
 _MAX_RANKED = 250
 _MAX_APART = 100
@@ -82,7 +82,7 @@ def _grouped_columns(analysis: Analysis, names: Sequence[str]) -> list[tuple[str
     for name in names:
         if name not in fixed:
             tier = tiers.get(name.removeprefix("params."))
-            title = "Others" if tier is None else "Regularisation" if tier == REGULARISATION_TIER else f"Tier {tier}"
+            title = "Others" if tier is None else tier_label(tier).capitalize()
             by_tier.setdefault(title, []).append(name)
     traded = [("Trade-off", trade)] if trade else []
     return [("Result", result), *traded, *by_tier.items(), ("Cost", cost), ("Diagnosis", diagnosis), ("More", more)]

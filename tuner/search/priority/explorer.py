@@ -71,6 +71,7 @@ class Explorer:
         self.regularisation = Regularisation(
             self.cube,
             direction=direction,
+            trials=trials,
             always=regularisation_always or any(record.tier == LABEL for record in self.earlier),
             noise=noise,
             target_error=target_error,
@@ -222,7 +223,7 @@ class Session:
         found = None if start is None else self._of_pass(start, opening.columns_of(start))
         if found is None and opening.next_advance(self.records) is None:
             start = regularisation.next_start(self.records, opening, self._diagnosis)
-            found = None if start is None else self._of_pass(start, regularisation.columns)
+            found = None if start is None else self._of_pass(start, regularisation.columns_of(start))
         return found
 
     def modelled_start(self, *, to_epoch: int) -> tuple[Start, float] | None:
@@ -314,10 +315,9 @@ class Session:
         return first
 
     def _open_columns(self, start: Start) -> Mask:
-        """The columns that this trial may move: the regularisation tier's own opens it."""
+        """The columns that this trial may move: a pass that opens a tier moves that one, too."""
         regularisation = self._explorer.regularisation
-        is_opening = start.tier == LABEL
-        return regularisation.open_columns(self.records) | (regularisation.columns & is_opening)
+        return regularisation.open_columns(self.records) | regularisation.columns_of(start)
 
     @property
     def _points(self) -> Array:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,13 @@ from tuner.search.cube import Cube
 from tuner.search.designs import sobol
 from tuner.search.observe import best_of, in_state, rank_for_search
 from tuner.search.seeding import derived_seed
-from tuner.search.strategy import Advance, Start, tier_label
-from tuner.spec.space import REGULARISATION_TIER
+from tuner.search.strategy import Advance, Start
+from tuner.spec.space import ARCHITECTURE_TIER, REGULARISATION_TIER, tier_label
 from tuner.trials import OrderKey, trials_of
 
 Columns = NDArray[np.intp]
 
-POINTS = {1: 4, 2: 3, 3: 3, REGULARISATION_TIER: 3}
+POINTS = {1: 4, 2: 3, 3: 3, REGULARISATION_TIER: 3, ARCHITECTURE_TIER: 3}
 """Trials of each tier's pass. Of so few points an even spread is better than a model's choice; all eleven of the first
 three tiers, with the default, cost about 1.3 full trainings."""
 _SHARE_OF_TRIALS = 0.5
@@ -83,8 +84,8 @@ class Opening:
         self._first_rung = rungs[0]
         self._seed = seed
         self._promotions = list(zip(reversed(rungs[1:]), reversed(_SENT_ON), strict=False))[::-1]
-        apart = {"start"} if with_regularisation else {"start", tier_label(REGULARISATION_TIER)}
-        self._num_done = _num_outside(frozenset(apart))
+        apart = () if with_regularisation else (REGULARISATION_TIER, ARCHITECTURE_TIER)
+        self._num_done = _num_outside(frozenset({"start", *map(tier_label, apart)}))
         self.passes = [] if skip_passes else _plan(cube, trials=trials, with_regularisation=with_regularisation)
 
     @property
@@ -117,11 +118,28 @@ class Opening:
             return True
         return trials.total(_is_measured_at(self._first_rung)) >= _TELLING_SHARE * min(self.size, len(trials))
 
-    def point(self, label: str, columns: Columns, index: int, count: int, *, records: Sequence[TrialRecord]) -> Start:
+    def point(
+        self,
+        label: str,
+        columns: Columns,
+        index: int,
+        count: int,
+        *,
+        records: Sequence[TrialRecord],
+        held: Mapping[int, float] = MappingProxyType({}),
+    ) -> Start:
         """A point of a tier: spread over the tier's columns, otherwise like the best trial so far.
 
         Regularisation starts lightly, half-way back to its defaults: at the first rungs a strong one looks worse
         than it ends.
+
+        Args:
+            label: Of the tier.
+            columns: The tier's.
+            index: Which point of its pass it is.
+            count: How many there are.
+            records: All trials.
+            held: Unit coordinates that are given, by column.
         """
         best = best_of(records, self._direction)
         point = self._cube.default.copy() if best is None else self._cube.units(best.params)
@@ -136,6 +154,8 @@ class Opening:
             light = (spread + self._cube.default[columns]) / 2
             spread = np.where(self._cube.unordered[columns], spread, light)
         point[columns] = spread
+        for column, unit in held.items():
+            point[column] = unit
         return self._start(self._cube.snap(point[None])[0], label)
 
     def next_advance(self, records: Sequence[TrialRecord]) -> Advance | Wait | None:
@@ -178,12 +198,12 @@ def _best_paused_before(rung: int, direction: Direction) -> OrderKey:
 
 def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[_Pass]:
     columns = {int(tier): np.flatnonzero(cube.tiers == tier) for tier in np.unique(cube.tiers)}
-    late = columns.pop(REGULARISATION_TIER, None)
-    if late is not None and with_regularisation:
+    late = {tier: columns.pop(tier) for tier in (REGULARISATION_TIER, ARCHITECTURE_TIER) if tier in columns}
+    for tier, own in late.items() if with_regularisation else ():
         # Opened with the others, it is part of the last of them.
-        last = max(columns, default=REGULARISATION_TIER)
-        key = last if last == 3 else REGULARISATION_TIER
-        columns[key] = np.concatenate([columns.get(key, late[:0]), late])
+        last = max(columns, default=tier)
+        key = last if last == 3 else tier
+        columns[key] = np.concatenate([columns.get(key, own[:0]), own])
     counts = {tier: min(POINTS[tier], _num_others(cube, own)) for tier, own in columns.items()}
     affordable = _SHARE_OF_TRIALS * trials / max(1, sum(counts.values()))
     passes, first = [], 1

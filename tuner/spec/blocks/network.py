@@ -22,8 +22,9 @@ class ModelSpec(Part):
     """A built-in model, or a factory of yours: `package.module:factory` or `path/to/file.py:factory`; or the class of
     a LightningModule."""
     choices: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
-    """Built-in models to search among, instead of `kind`, the first being the default: the hyperparameter `model`, of
-    tier 3. What only some of them have is searched, in the same tier at the earliest, where one of these is chosen."""
+    """Built-in models to search among, instead of `kind`, the first being the default
+    ([the architecture](techniques.md#the-architecture)). What only some of them have is searched where one of these is
+    chosen."""
     init_from: Annotated[str, Field(min_length=1)] | None = None
     """File of weights to start from: a state dict (`.pt`), as in `results/STUDY/best/weights.pt`, or safetensors."""
     new_layers: list[str] = Field(default_factory=list)

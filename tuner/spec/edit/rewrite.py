@@ -15,7 +15,7 @@ from tuner.records import Params, ParamValue
 from tuner.spec.by_layer import as_text
 from tuner.spec.edit.moving import move_paths
 from tuner.spec.model import MODEL
-from tuner.spec.space import REGULARISATION_TIER, Dimension, Refinement, Space
+from tuner.spec.space import ARCHITECTURE_TIER, REGULARISATION_TIER, Dimension, Refinement, Space
 
 _NEVER_WRAPPED = 10_000
 _REMARK = r"(?:zoomed|widened) to [^;\n]+: the best \d+ trials [^;\n]+"
@@ -169,7 +169,8 @@ def _written(dimension: Dimension) -> CommentedMap:
         written["log"] = True
     if dimension.step is not None:
         written["step"] = dimension.step
-    written["tier"] = "regularisation" if dimension.tier == REGULARISATION_TIER else dimension.tier
+    if dimension.tier != ARCHITECTURE_TIER:  # which it has by the models that have it
+        written["tier"] = "regularisation" if dimension.tier == REGULARISATION_TIER else dimension.tier
     written["default"] = _plain(dimension, dimension.default)
     if dimension.when:
         when = CommentedMap({name: list(allowed) for name, allowed in dimension.when.items()})
