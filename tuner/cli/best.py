@@ -109,7 +109,7 @@ def best(
 
         existing_weights(weights, record)
         own = weights if again is None else again.weights
-        write_export(spec, data, whole(record), own, export, verify=verify, refit=again)
+        write_export(spec, data, whole(record), own, export, paths=location.paths, verify=verify, refit=again)
 
 
 def chosen_trial(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
