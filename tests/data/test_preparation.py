@@ -63,6 +63,34 @@ def test_sequences_are_normalised_by_feature() -> None:
     assert found.std(dim=(0, 1), correction=0).tolist() == pytest.approx([1.0, 1.0], rel=1e-5)
 
 
+def test_quantiles_make_numbers_normal_whatever_their_shape() -> None:
+    normal = np.random.default_rng(0).normal(size=2000)
+    x = np.stack([normal, np.exp(4 * normal), (normal > 1).astype(float)], axis=1)
+    x[7] = np.nan
+    preparation = fit_preparation(examples(x, np.zeros(2000)), normalise="quantile")
+    inputs = preparation.apply(examples(x, np.zeros(2000))).inputs.numpy()
+    np.testing.assert_allclose(inputs[:, 0], inputs[:, 1], atol=0.2)  # ranks are the same; between knots it is straight
+    np.testing.assert_allclose(np.sort(inputs[:, 0])[200:-200], np.sort(normal)[200:-200], atol=0.1)
+    assert inputs[7].tolist() == [0, 0, 0, 1, 1, 1]
+    assert inputs[:, :3].std(axis=0) == pytest.approx(1, rel=1e-3)
+    assert len(np.unique(inputs[:, 2])) == 3
+    unseen = preparation.apply(examples(np.array([[1e9, 1e9, 1.0], [-1e9, -1e9, 0.5]]), np.zeros(2))).inputs.numpy()
+    np.testing.assert_allclose(unseen[0], [*inputs[:, :3].max(axis=0).tolist(), 0, 0, 0], atol=1e-6)
+    assert inputs[:, 2].min() < unseen[1, 2] < inputs[:, 2].max()
+
+
+def test_a_column_of_one_value_stays_0_among_quantiles() -> None:
+    x = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
+    found = fit_preparation(examples(x, np.zeros(3)), normalise="quantile").apply(examples(x, np.zeros(3))).inputs
+    assert found[:, 1].tolist() == [0, 0, 0]
+    assert found[1, 0] == pytest.approx(0, abs=1e-6)
+
+
+def test_quantiles_are_of_tables() -> None:
+    with pytest.raises(DataError, match="normalise: quantile is for tables"):
+        fit_preparation(examples(np.zeros((3, 1, 2, 2)), np.zeros(3)), normalise="quantile")
+
+
 def test_without_normalising_numbers_stay_and_the_bytes_of_images_lie_between_0_and_1() -> None:
     x = np.array([[1.0, np.nan], [3.0, 8.0]])
     prepared = fit_preparation(examples(x, np.zeros(2)), normalise=False).apply(examples(x, np.zeros(2)))

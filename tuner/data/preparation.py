@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import torch
 from tuner.data.column_kinds import UnusableColumns
 from tuner.data.dataset import Split
 from tuner.data.examples import Examples, Indices, TextColumn
+from tuner.data.quantiles import Curve, normal_curve
 from tuner.data.stored import StoredRows, StreamedInputs
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
@@ -45,6 +46,8 @@ class Preparation:
     texts_marked: tuple[bool, ...]
     """For each text column, whether values were missing: then a further column says where."""
     normalise: bool
+    curves: tuple[Curve, ...]
+    """Of each numeric feature, what makes it normal before mean and std are taken; empty where nothing does."""
     target_mean: Floats
     """Of each regression target, shape (outputs,); empty for classes and labels."""
     target_std: Floats
@@ -111,8 +114,7 @@ class Preparation:
             prepared[:, channel] = table[:, channel][block[:, channel]]
 
     def _numbers(self, block: npt.NDArray[Any]) -> Floats:
-        values = _scaled(block)
-        centred = values - self.mean
+        centred = _scaled(block, self.curves) - self.mean
         if self.normalise:
             centred /= self.std
         centred[np.isnan(centred)] = 0.0  # a missing value becomes the mean
@@ -143,20 +145,26 @@ class Preparation:
 
 
 def fit_preparation(
-    train: Examples, *, normalise: bool, standardise: bool = True, ignored: Sequence[str] = ()
+    train: Examples,
+    *,
+    normalise: bool | Literal["quantile"],
+    standardise: bool = True,
+    ignored: Sequence[str] = (),
 ) -> Preparation:
     """Measure the training part.
 
     Args:
         train: Its examples.
-        normalise: Give the inputs zero mean and unit variance.
+        normalise: Give the inputs zero mean and unit variance; `quantile`: having made each number normal.
         standardise: Likewise the targets of a regression.
         ignored: Columns that are left out already, to be named with those that should be.
 
     Raises:
-        DataError: a text column has too many distinct values, or a number is too large.
+        DataError: a text column has too many distinct values, a number is too large, or `quantile` is asked for what
+            is no table in memory.
     """
-    mean, std, constant = _moments(train.numbers)
+    curves = _curves(train.numbers) if normalise == "quantile" else ()
+    mean, std, constant = _moments(train.numbers, curves)
     _check_finite(std.reshape(1, -1), [f"column {name}" for name in train.number_names])
     is_table = train.numbers.ndim == 2
     counts_of_texts, unusable, categories = train.count_codes(), UnusableColumns(ignored), []
@@ -177,7 +185,8 @@ def fit_preparation(
         marked=tuple(int(i) for i in np.flatnonzero(count_missing(train.numbers))) if is_table else (),
         categories=tuple(categories),
         texts_marked=tuple(bool(counts[0]) for counts in counts_of_texts),
-        normalise=normalise,
+        normalise=bool(normalise),
+        curves=curves,
         target_mean=target_mean,
         target_std=target_std,
     )
@@ -218,9 +227,17 @@ def _blocks(numbers: Numbers) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, len(numbers), step))
 
 
-def _scaled(block: npt.NDArray[Any]) -> Floats:
-    """Float64 values; the bytes of images become 0..1."""
+def _curves(numbers: Numbers) -> tuple[Curve, ...]:
+    if numbers.ndim != 2 or isinstance(numbers, StoredRows):
+        raise DataError("normalise: quantile is for tables whose columns are held in memory; write normalise: true")
+    return tuple(normal_curve(column.astype(np.float64)) for column in numbers.T)
+
+
+def _scaled(block: npt.NDArray[Any], curves: Sequence[Curve] = ()) -> Floats:
+    """Float64 values; the bytes of images become 0..1, and columns that have curves what these make of them."""
     values = block.astype(np.float64)
+    for column, curve in zip(values.T, curves, strict=False):
+        column[:] = curve.apply(column)
     return values / 255.0 if _is_bytes(block) else values
 
 
@@ -229,7 +246,7 @@ def _is_bytes(numbers: Numbers) -> bool:
     return numbers.dtype == np.uint8 and numbers.ndim >= 4
 
 
-def _moments(numbers: Numbers) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+def _moments(numbers: Numbers, curves: Sequence[Curve] = ()) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """Mean, standard deviation (1 if constant) and constancy of each feature or channel, NaN left out.
 
     Two passes in float64, by rows in their order, so that the same examples always give the same numbers; bytes of
@@ -245,7 +262,7 @@ def _moments(numbers: Numbers) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     count, total, squares = np.zeros(size), np.zeros(size), np.zeros(size)
     low, high = np.full(size, np.inf), np.full(size, -np.inf)
     for rows in _blocks(numbers):
-        values = _scaled(numbers[rows])
+        values = _scaled(numbers[rows], curves)
         count += (~np.isnan(values)).sum(axis=others)
         total += np.nansum(values, axis=others)
         low = np.fmin(low, np.fmin.reduce(values, axis=others))
@@ -253,7 +270,7 @@ def _moments(numbers: Numbers) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     mean = total / np.maximum(count, 1)
     with np.errstate(over="ignore"):
         for rows in _blocks(numbers):
-            squares += np.nansum((_scaled(numbers[rows]) - mean.reshape(shape)) ** 2, axis=others)
+            squares += np.nansum((_scaled(numbers[rows], curves) - mean.reshape(shape)) ** 2, axis=others)
     std = np.sqrt(squares / np.maximum(count, 1))
     constant = ~(high > low) | ~(std > 0)
     return mean.reshape(shape), np.where(constant, 1.0, std).reshape(shape), constant.reshape(shape)

@@ -39,11 +39,16 @@ Split = Annotated[
 ]
 
 
+NormaliseInputs = Literal[True, False, "quantile"]
+
+
 class NormaliseSpec(Part):
     """What is given zero mean and unit variance, as measured on the training examples."""
 
-    inputs: bool = True
-    """The inputs; false for token ids, or a module that normalises by itself."""
+    inputs: NormaliseInputs = True
+    """The inputs; false for token ids, or a module that normalises by itself. `quantile`: each number of a table is
+    first made normal by its rank among the training examples, so that no skew and no outlier is left; not with
+    `stream`."""
     targets: bool = True
     """The targets of a regression; false for a module that answers in their own units."""
 
@@ -53,7 +58,7 @@ def _normalise_form(value: object) -> str:
 
 
 Normalise = Annotated[
-    Annotated[bool, Tag("whole")] | Annotated[NormaliseSpec, Tag("parts")], Discriminator(_normalise_form)
+    Annotated[NormaliseInputs, Tag("whole")] | Annotated[NormaliseSpec, Tag("parts")], Discriminator(_normalise_form)
 ]
 
 
@@ -85,7 +90,8 @@ class DataSpec(Part):
     training examples: what is lost from train to these is variance, from these to dev a mismatch of distributions."""
     normalise: Normalise = True
     """Give each input, and each target of a regression, zero mean and unit variance, measured on the training examples
-    only; `false` leaves the inputs as they are, `{inputs: true, targets: false}` the targets."""
+    only; `false` leaves the inputs as they are, `{inputs: true, targets: false}` the targets. `quantile` first makes
+    the numbers of a table normal, by their ranks."""
     inputs: dict[str, list[str]] | None = None
     """For a module of yours whose forward takes several inputs: the columns of each, by names or patterns such as
     `pixel_*`. Groups are given by name where forward's parameters have these names, else in their order."""

@@ -57,6 +57,9 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
         if spec.data.stream and getattr(spec.data, name) not in ([], "refuse"):
             remedy = f"remove {name}, or stream"
             findings.error(("data", "stream"), f"cannot be combined with {name}", remedy=remedy, got="", at_key=True)
+    if spec.data.stream and spec.data.normalised.inputs == "quantile":
+        rule, remedy = "cannot be combined with normalise: quantile", "write normalise: true, or remove stream"
+        findings.error(("data", "stream"), rule, remedy=remedy, got="", at_key=True)
     for name in ("folds", "stream"):
         if spec.loop is not None and getattr(spec.data, name):
             rule = f"is not for {spec.loop}, which is handed one train and one dev set"

@@ -68,6 +68,7 @@ def preparation_of(spec: SweepSpec, info: DataInfo, *, threshold: float | None =
         "std": found.std.tolist(),
         "constant": found.constant.tolist(),
         "normalise": found.normalise,
+        "curves": [[curve.at, curve.become] for curve in found.curves],
         "marked": list(found.marked),
         "texts": [
             {"name": column.name, "values": list(values), "marked": marked, "whole": column.name in said}

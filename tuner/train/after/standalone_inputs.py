@@ -49,6 +49,9 @@ def some(names: Sequence[str], most: int = 8) -> str:
 
 def _normalised(values: Array, known: Known) -> Array:
     mean, std, constant = (np.array(known[name]) for name in ("mean", "std", "constant"))
+    if known["curves"]:
+        columns = zip(values.T, known["curves"], strict=True)
+        values = np.stack([np.interp(column, at, become) for column, (at, become) in columns], axis=1)
     if not known["normalise"]:
         return np.where(np.isnan(values), mean, values)
     centred = (values - mean) / std
