@@ -111,6 +111,8 @@ class DataInfo:
     class_names: tuple[str, ...] = ()
     """Of the classes, or of the labels; empty for regression."""
     feature_names: tuple[str, ...] = ()
+    num_numbers: int = 0
+    """Of a table, how many of the features are numbers; they come first."""
     target_names: tuple[str, ...] = ()
     target_mean: tuple[float, ...] = ()
     """Of each regression target over the training examples, in its own units; empty for classification."""

@@ -13,6 +13,7 @@ from tuner.models.layers.layer import Parameter
 from tuner.models.mlp import mlp
 from tuner.models.module import load_values, to_module
 from tuner.models.network import Network
+from tuner.models.tabular import tabular
 
 
 def module_with(network: Network, values: Mapping[Parameter, Tensor], *, dropout: float = 0.0) -> nn.Sequential:
@@ -31,6 +32,21 @@ def mlps(draw: st.DrawFn) -> Network:
         "residual": draw(st.booleans()),
     }
     return mlp(settings, input_shape=(draw(st.integers(1, 40)),), num_outputs=draw(st.integers(1, 20)))
+
+
+@st.composite
+def tabulars(draw: st.DrawFn) -> Network:
+    settings = {
+        "number_embedding": draw(st.sampled_from(["periodic", "none"])),
+        "hidden_units": draw(st.integers(1, 40)),
+        "hidden_layers": draw(st.integers(0, 2)),
+        "activation": draw(st.sampled_from(sorted(ACTIVATIONS))),
+        "norm": draw(st.sampled_from(["none", "batch", "layer"])),
+        "residual": draw(st.booleans()),
+    }
+    numbers, others = draw(st.integers(0, 20)), draw(st.integers(1, 20))
+    shape = (numbers + others if draw(st.booleans()) else max(1, numbers),)
+    return tabular(settings, input_shape=shape, num_outputs=draw(st.integers(1, 20)), num_numbers=min(numbers, *shape))
 
 
 @st.composite

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.depth import at_depth
-from tests.models.networks import cnns, mlps, module_with
+from tests.models.networks import cnns, mlps, module_with, tabulars
 from tuner.errors import DataError
 from tuner.models.cnn import cnn, resnet
 from tuner.models.layers.activations import Activation, is_relu_like
@@ -22,12 +22,14 @@ from tuner.models.layers.dropout import Dropout
 from tuner.models.layers.images import Convolution, GlobalAverage, MaxPool
 from tuner.models.layers.layer import Parameter
 from tuner.models.layers.norms import BatchNorm, LayerNorm, Norm
+from tuner.models.layers.numbers import Cosines
 from tuner.models.layers.widths import WIDTH_GRID, rounded_width
 from tuner.models.mlp import mlp
 from tuner.models.module import initial_values, to_module
 from tuner.models.network import Network
+from tuner.models.tabular import tabular
 
-NETWORKS = st.one_of(mlps(), cnns())
+NETWORKS = st.one_of(mlps(), cnns(), tabulars())
 
 
 @given(st.integers(1, 10_000))
@@ -122,6 +124,22 @@ def forward_widening(module: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
             )
     outputs: torch.Tensor = module(x)
     return outputs
+
+
+def test_embedded_numbers_are_cosines_beside_the_features() -> None:
+    network = Network((Cosines(3, 2, 4), Dense(11, 1)), (3,))
+    values = initial_values(network, seed=0, init="zero")
+    (frequencies, phases), x = list(values.values())[:2], torch.randn(5, 3)
+    found = module_with(network, values)[0](x)
+    assert torch.equal(found[:, 8:], x)
+    expected = torch.cos(x[:, :2, None] * frequencies + phases.view(2, 4)).flatten(1)
+    assert torch.allclose(found[:, :8], expected)
+    assert float(frequencies.std()) > 0.3  # `init` is for weights that features are mixed by
+
+
+def test_a_model_of_tables_refuses_examples_that_are_no_rows() -> None:
+    with pytest.raises(DataError, match=r"model tabular is for tables, and an example has shape \(1, 8, 8\)"):
+        tabular({}, input_shape=(1, 8, 8), num_outputs=2, num_numbers=0)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +245,7 @@ def test_a_residual_mlp_whose_branches_are_silent_hands_its_first_hidden_layer_t
 @settings(max_examples=at_depth(25), deadline=None)
 def test_orthogonal_weights_keep_the_length_of_what_goes_through_up_to_their_gain(network: Network, seed: int) -> None:
     for parameter, value in initial_values(network, seed=seed, init="orthogonal").items():
-        if not parameter.decayed:
+        if not parameter.decayed or parameter.spread:
             continue
         matrix = value.T if isinstance(network.layers[parameter.layer], Dense) else value.flatten(1)
         gain = 2**0.5 if is_relu_like(network.activation_after(parameter.layer)) else 1.0

@@ -13,7 +13,7 @@ from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of
 from tuner.spec.known.networks import ACTIVATIONS, MODELS
 from tuner.spec.known.optimizers import OPTIMIZERS
-from tuner.spec.model import TrainingSpec
+from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import REGULARISATION_TIER, Dimension
 
 NOT_SEARCHED = {
@@ -202,6 +202,42 @@ space:
         assert space.names == ("nesterov", "momentum", "norm", "learning_rate")
         assert space["momentum"].when == {"nesterov": (True,)}
         assert space.complete({"nesterov": True})["momentum"] == 0.9
+
+
+class TestTabular:
+    """The model for tables brings an optimiser, a schedule and a preparation, where these are left out."""
+
+    def test_what_is_left_out_is_its_own(self) -> None:
+        spec = read("model: tabular\ntraining: {epochs: 5}")
+        assert (spec.training.optimizer, spec.training.schedule, spec.training.epochs) == ("adamw", "cosine", 5)
+        assert spec.data.normalise == "quantile"
+        assert settings_for(spec, {})["lr_decay"] == 1.0
+        names = ("learning_rate", "hidden_units", "number_embedding", "hidden_layers", "weight_decay", "dropout")
+        assert build_space(spec).names == names
+
+    def test_what_is_said_stands(self) -> None:
+        spec = read("model: {kind: tabular, hidden_units: 32}\ntraining: {optimizer: sgd, schedule: constant}")
+        assert (spec.training.optimizer, spec.training.schedule) == ("sgd", "constant")
+        assert settings_for(spec, {})["hidden_units"] == 32
+
+    def test_what_is_searched_is_not_fixed(self) -> None:
+        spec = read("model: tabular\nspace: {optimizer: {choices: [adamw, lion]}}")
+        assert build_space(spec)["optimizer"].choices == ("adamw", "lion")
+
+    def test_a_spec_made_in_python_is_filled_as_well(self) -> None:
+        data = DataSpec(source="a.csv", seed=3)
+        spec = SweepSpec(study="s", data=data, model=ModelSpec(kind="tabular"), training=TrainingSpec(epochs=3))
+        assert (spec.training.optimizer, spec.training.epochs) == ("adamw", 3)
+        assert (spec.data.normalise, spec.data.seed) == ("quantile", 3)
+        assert SweepSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+    def test_what_is_streamed_keeps_its_shape(self) -> None:
+        spec = SweepSpec(study="s", data=DataSpec(source="a.csv", stream=True), model=ModelSpec(kind="tabular"))
+        assert spec.data.normalise is True
+
+    def test_other_models_are_as_they_were(self) -> None:
+        spec = read("model: mlp")
+        assert (spec.training.optimizer, spec.training.schedule, spec.data.normalise) == ("sgd", "inverse_time", True)
 
 
 class TestSettings:

@@ -22,7 +22,7 @@ SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 
 
 class TestStarter:
-    @pytest.mark.parametrize("model", ["mlp", "cnn", "my_net.py:build", "package.module:Net"])
+    @pytest.mark.parametrize("model", ["mlp", "tabular", "cnn", "my_net.py:build", "package.module:Net"])
     @pytest.mark.parametrize("source", ["sklearn/digits", "a b #c.csv", "C:\\data\\x.csv", "1e3", "true", "{a: b}"])
     def test_it_is_read_back_without_warnings(self, model: str, source: str) -> None:
         text = starter_text(file="my sweep.yaml", study="s-1", source=source, model=model)
@@ -30,7 +30,7 @@ class TestStarter:
         assert warnings == ()
         assert (spec.study, spec.data.source, spec.model.kind) == ("s-1", source, model)
 
-    @pytest.mark.parametrize("model", ["mlp", "cnn", "net.py:build"])
+    @pytest.mark.parametrize("model", ["mlp", "tabular", "cnn", "net.py:build"])
     def test_its_space_is_the_default_space(self, model: str) -> None:
         text = starter_text(file="s.yaml", study="s", source="a.csv", model=model)
         spec, _ = parse_sweep(text, name="s.yaml", root=Path("/"))

@@ -99,6 +99,19 @@ def test_a_folder_predicts_from_a_csv_by_itself(patients: Trained, tmp_path: Pat
     np.testing.assert_allclose(found.to_numpy(), patients.expected, rtol=1e-4)
 
 
+def test_a_folder_carries_quantiles_and_embedded_numbers(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": np.exp(3 * random.normal(size=80)), "b": random.integers(3, size=80) * 1.5})
+    frame.loc[::9, "a"] = np.nan
+    frame["y"] = random.normal(size=80)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    trained = Trained(tmp_path, data={"source": "t.csv", "target": "y"}, model={"kind": "tabular"})
+    assert trained.data.info.num_numbers == 2
+    predict = load_object("predict.py:predict", root=trained.export(tmp_path / "predictor"))
+    dev = read_parts(trained.spec.data, root=tmp_path).dev
+    np.testing.assert_allclose(predict(np.asarray(dev.numbers)), trained.expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_folder_predicts_from_a_file_without_names_as_the_training_file_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.depth import at_depth
-from tests.models.networks import cnns, mlps
+from tests.models.networks import cnns, mlps, tabulars
 from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
 from tuner.models.network import Network
@@ -147,7 +147,7 @@ def test_what_a_recording_cannot_hold_stays_with_python(step: Callable[[Tensor, 
 
 @pytest.mark.slow
 @given(
-    network=st.one_of(mlps(), cnns()),
+    network=st.one_of(mlps(), cnns(), tabulars()),
     optimizer=st.sampled_from(["sgd", "rmsprop", "adam", "adamw"]),
     extras=st.sampled_from([{}, {"l1": 1e-3, "weight_decay": 1e-2}, {"dropout": 0.3}]),
     num_trials=st.integers(1, 3),

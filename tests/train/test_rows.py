@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.depth import at_depth
-from tests.models.networks import cnns, mlps
+from tests.models.networks import cnns, mlps, tabulars
 from tuner.models.layers.layer import Parameter
 from tuner.models.layers.widths import ALIGNMENT, WIDTH_GRID
 from tuner.models.module import initial_values
 from tuner.models.network import Network
 from tuner.train.rows.rows import NO_CLASS, RowLayout
 
-NETWORKS = st.one_of(mlps(), cnns())
+NETWORKS = st.one_of(mlps(), cnns(), tabulars())
 
 
 @st.composite

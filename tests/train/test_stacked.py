@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.depth import at_depth
-from tests.models.networks import cnns, mlps
+from tests.models.networks import cnns, mlps, tabulars
 from tests.train.trials import member_of, plan_of, relative_difference, set_dropout_keys, settings_of
 from tuner.data.dataset import Split
 from tuner.models.cnn import cnn
@@ -104,6 +104,15 @@ def test_gradients_are_those_of_autograd(
     check_gradients(networks, loss=loss, dropout=dropout, seed=seed)
 
 
+@pytest.mark.slow
+@given(network=tabulars(), num_trials=st.integers(1, 3), seed=st.integers(0, 1000))
+@settings(max_examples=at_depth(25), deadline=None)
+def test_gradients_of_embedded_numbers_are_those_of_autograd(network: Network, num_trials: int, seed: int) -> None:
+    networks = [narrower(network, k) for k in range(num_trials)]
+    assume(len({n.rounded() for n in networks}) == 1)
+    check_gradients(networks, loss="mse", seed=seed)
+
+
 def check_gradients(networks: list[Network], *, loss: str, dropout: float = 0.0, seed: int = 0) -> None:
     network = networks[0]
     trial = settings_of(learning_rate=0.0, batch_size=NUM_TRAIN, num_train=NUM_TRAIN, dropout=dropout)
@@ -160,7 +169,7 @@ def test_running_statistics_are_those_of_the_library(spatial: bool, batch_size: 
 
 
 @pytest.mark.slow
-@given(network=st.one_of(mlps(), cnns()), size=st.integers(1, 300), seed=st.integers(0, 100))
+@given(network=st.one_of(mlps(), cnns(), tabulars()), size=st.integers(1, 300), seed=st.integers(0, 100))
 @settings(max_examples=at_depth(30), deadline=None)
 def test_evaluation_is_that_of_the_plain_module_with_dropout_off(network: Network, size: int, seed: int) -> None:
     assume(not norms_single_values(network))

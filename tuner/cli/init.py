@@ -20,12 +20,22 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("sweep.yaml"))
 @click.option("--data", "source", default="sklearn/digits", show_default=True, help="Where the data come from.")
 @click.option("--target", metavar="COLUMN", help="The column to predict, of a table; the likeliest unless given.")
-@click.option("--model", default="mlp", show_default=True, help="mlp, cnn, or your factory: package.module:factory.")
+@click.option(
+    "--model",
+    default=None,
+    help="tabular, mlp, cnn, or your factory: package.module:factory; tabular for a table that is there, else mlp.",
+)
 @click.option("--command", metavar="COMMAND", help="A training script of yours: its options become the space.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.pass_context
 def init(
-    context: click.Context, file: Path, source: str, target: str | None, model: str, command: str | None, force: bool
+    context: click.Context,
+    file: Path,
+    source: str,
+    target: str | None,
+    model: str | None,
+    command: str | None,
+    force: bool,
 ) -> None:
     """Write a commented sweep file to start from.
 
@@ -61,6 +71,7 @@ def init(
     found = look_at(source, root=file.parent, target=target)
     if found is None and target is not None:
         raise UsageError(f"--target names a column of a CSV or Parquet file, and {source} is none that is there")
+    model = model or ("mlp" if found is None else "tabular")
     text = starter_text(file=str(file), study=study, source=source, model=model, found=found)
     parse_sweep(text, name="tuner init", root=file.parent)
     write_output(file, text)

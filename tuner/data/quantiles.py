@@ -25,7 +25,8 @@ class Curve:
 
     def apply(self, values: npt.NDArray[Any]) -> _Floats:
         """What the values become; NaN stays NaN."""
-        return np.interp(values, self.at, self.become)
+        found: _Floats = np.interp(values, self.at, self.become)
+        return found
 
 
 def normal_curve(values: _Floats) -> Curve:

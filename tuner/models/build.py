@@ -20,20 +20,25 @@ from tuner.models.module import draw_weights, initial_values, load_values, modul
 from tuner.models.network import Network
 from tuner.models.rewritten import rewritten
 from tuner.models.sequences import sequence_shape
+from tuner.models.tabular import row_shape
 from tuner.models.transfer import Transfer, freeze, load_pretrained, trains_in_parts, transfer_of
 from tuner.records import DataInfo, ParamValue
 from tuner.spec.by_layer import by_layer
 from tuner.spec.known.networks import DESCRIBED, MODELS
 from tuner.spec.model import SweepSpec
 
-_SHAPES: Mapping[str, Callable[..., tuple[int, ...]]] = {"images": image_shape, "sequences": sequence_shape}
+_SHAPES: Mapping[str, Callable[..., tuple[int, ...]]] = {
+    "images": image_shape,
+    "sequences": sequence_shape,
+    "tables": row_shape,
+}
 
 
 def check_inputs(spec: SweepSpec, info: DataInfo) -> None:
     """Check that a built-in model can take examples of this shape.
 
     Raises:
-        DataError: it is for images or for sequences, and these are none.
+        DataError: it is for images, sequences or tables, and these are none.
     """
     for kind in spec.model.kinds:
         if kind in MODELS and (shape_of := _SHAPES.get(MODELS[kind].examples)) is not None:
@@ -57,7 +62,8 @@ def network_of(spec: SweepSpec, values: Mapping[str, ParamValue], info: DataInfo
     kind = spec.model.kind_in(values)
     if kind not in DESCRIBED:
         return None
-    network = _builtin(kind)(values, input_shape=info.input_shape, num_outputs=info.num_outputs)
+    of_table = {"num_numbers": info.num_numbers} if MODELS[kind].examples == "tables" else {}
+    network = _builtin(kind)(values, input_shape=info.input_shape, num_outputs=info.num_outputs, **of_table)
     assert isinstance(network, Network)
     return network
 

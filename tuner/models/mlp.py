@@ -27,14 +27,19 @@ def mlp(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, ...], num
         input_shape: Of one example; images are flattened.
         num_outputs: Classes, or regression targets.
     """
-    layers: list[Layer] = _flattened(input_shape)
-    inputs = prod(input_shape)
+    layers = hidden_layers(settings, prod(input_shape), num_outputs)
+    return Network((*_flattened(input_shape), *layers), input_shape)
+
+
+def hidden_layers(settings: Mapping[str, ParamValue], inputs: int, num_outputs: int) -> list[Layer]:
+    """The layers of an MLP for so many features."""
+    layers: list[Layer] = []
     for number, width in enumerate(hidden_widths(settings)):
         norm = norm_layers(str(settings["norm"]), width)
         layer = [Dense(inputs, width), *norm, Activation(str(settings["activation"])), Dropout()]
         layers += [Fork(), *layer, Join()] if number and settings["residual"] else layer
         inputs = width
-    return Network((*layers, Dense(inputs, num_outputs)), input_shape)
+    return [*layers, Dense(inputs, num_outputs)]
 
 
 def linear(settings: Mapping[str, ParamValue], *, input_shape: tuple[int, ...], num_outputs: int) -> Network:

@@ -31,7 +31,9 @@ def initial_values(network: Network, *, seed: int, init: str = "auto") -> dict[P
     draw = generator(seed, "init")
     values: dict[Parameter, Tensor] = {}
     for parameter in network.parameters():
-        if parameter.decayed:
+        if parameter.spread:
+            values[parameter] = torch.randn(parameter.shape, generator=draw) * parameter.spread
+        elif parameter.decayed:
             values[parameter] = _initial_weight(network, parameter, init, draw)
         else:
             values[parameter] = torch.full(parameter.shape, parameter.start)

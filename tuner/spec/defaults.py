@@ -111,7 +111,7 @@ def resolve_dimension(name: str, given: DimensionSpec, *, spec: SweepSpec) -> Di
     known = HYPERPARAMETERS.get(name)
     optimizers = searched_optimizers(spec)
     low, high = _range(given, known, optimizers)
-    choices = _choices(given, known)
+    choices = _choices(given, known, spec.model.kind)
     kind = "categorical" if choices else given.type or (known.kind if known else _kind_as_written(given))
     asked = given.tier or (known.tier if known else OWN_TIER)
     tier = REGULARISATION_TIER if asked == "regularisation" else asked
@@ -160,10 +160,10 @@ def _range(given: DimensionSpec, known: Hyperparameter | None, optimizers: Seque
     return float(low), float(high)
 
 
-def _choices(given: DimensionSpec, known: Hyperparameter | None) -> tuple[ParamValue, ...]:
+def _choices(given: DimensionSpec, known: Hyperparameter | None, model: str) -> tuple[ParamValue, ...]:
     if given.choices is None:
         left_out = given.low is None and given.high is None
-        return known.choices if known and left_out else ()
+        return known.choices_for(model) if known and left_out else ()
     numbers = [c for c in given.choices if isinstance(c, int | float) and not isinstance(c, bool)]
     if known and known.kind == "float":
         return tuple(c if isinstance(c, str) else float(c) for c in given.choices)

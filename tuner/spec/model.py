@@ -6,6 +6,7 @@ fields below them; `docs/sweep-file.md` is generated from them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -18,6 +19,7 @@ from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, Sear
 from tuner.spec.blocks.space import DimensionSpec
 from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
 from tuner.spec.by_layer import with_texts
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME
 from tuner.spec.values import Baselines, Part
 
@@ -96,3 +98,35 @@ class SweepSpec(Part):
             return values
         is_own = values.get("command") is not None or values.get("trainer") is not None
         return {**values, "model": {"kind": OWN_MODEL}} if is_own else values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_for_model(cls, values: Any) -> Any:
+        """What a built-in model has of its own where words of the training, or the preparation, are left out."""
+        if not isinstance(values, dict) or _kind(values.get("model")) != "tabular":
+            return values
+        space: Any = values.get("space")
+        searched = set(space) if isinstance(space, dict) else set()
+        names = [name for name in ("optimizer", "schedule") if name not in searched]
+        words = {name: HYPERPARAMETERS[name].default_for("", "tabular") for name in names}
+        filled = {**values, "training": _filled(values.get("training"), words)}
+        data = values.get("data")
+        if data is not None and not _given(data).get("stream"):
+            filled["data"] = _filled(data, {"normalise": "quantile"})
+        return filled
+
+
+def _kind(model: Any) -> Any:
+    return model.kind if isinstance(model, ModelSpec) else model.get("kind") if isinstance(model, dict) else model
+
+
+def _given(block: Any) -> Any:
+    """The keys of a block that were given."""
+    return block.model_dump(exclude_unset=True) if isinstance(block, Part) else block or {}
+
+
+def _filled(block: Any, defaults: Mapping[str, Any]) -> Any:
+    given = _given(block)
+    if not isinstance(given, dict):
+        return block
+    return {**defaults, **{name: value for name, value in given.items() if value is not None}}

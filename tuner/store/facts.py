@@ -59,6 +59,7 @@ _DATA = parts(
     folds=count,
     class_names=list_of(text),
     feature_names=list_of(text),
+    num_numbers=count,
     target_names=list_of(text),
     target_mean=list_of(number),
     target_std=list_of(number),

@@ -26,6 +26,8 @@ class Parameter:
     trained: bool = True
     start: float = 0.0
     """Its initial value; weights are drawn."""
+    spread: float = 0.0
+    """Standard deviation of its normal initial values, where these do not depend on `init`; 0 where they do."""
 
     @property
     def decayed(self) -> bool:

@@ -25,7 +25,7 @@ study: {study}{study_comment}
 
 data:
   source: {source}{source_comment}
-{columns}\
+{columns}{normalise}\
   split: auto                # 60/20/20 for small sets, 98/1/1 near a million; or {{train: 0.6, dev: 0.2, test: 0.2}}
 
 model: {model}{model_comment}
@@ -37,10 +37,7 @@ objective:
 space:
 {space}
 training:
-  optimizer: sgd             # or rmsprop, adam, adamw
-  epochs: 30
-  early_stopping: {{patience: 5}}
-
+{training}
 search:
   trials: 64                 # a total: running again continues up to it
   seed: 0
@@ -52,6 +49,19 @@ _OWN_PARAMETER = """\
 """
 
 
+_TRAINING = """\
+  optimizer: sgd             # or rmsprop, adam, adamw
+  epochs: 30
+  early_stopping: {patience: 5}
+"""
+_TRAINING_OF_TABLES = """\
+  optimizer: adamw           # or sgd, rmsprop, adam
+  schedule: cosine           # down to nothing at the last epoch, so that early stopping would come too early
+  epochs: 30
+"""
+_NORMALISE_TABLES = """\
+  normalise: quantile        # numbers made normal by their ranks; or true: zero mean and unit variance alone
+"""
 _UNSEEN_COLUMNS = """\
   # target: price            # column to predict; the last one unless you name it
 """
@@ -94,7 +104,7 @@ def starter_text(*, file: str, study: str, source: str, model: str, found: Table
         file: What it will be called, for the commands in its comments.
         study: Name of the study.
         source: Where the data come from.
-        model: `mlp`, `cnn`, or a factory of the user's.
+        model: `tabular`, `mlp`, `cnn`, or a factory of the user's.
         found: What the source holds, if it is a table that was looked at.
     """
     spec = SweepSpec(study=study, data=DataSpec(source=source), model=ModelSpec(kind=model))
@@ -108,9 +118,13 @@ def starter_text(*, file: str, study: str, source: str, model: str, found: Table
             f"  source: {_scalar(source)}", "or a CSV, Parquet or NPZ file, a folder of images, package.module:function"
         ),
         columns=_UNSEEN_COLUMNS if found is None else "".join(_column_lines(found)),
+        normalise=_NORMALISE_TABLES if spec.data.normalise == "quantile" else "",
+        training=_TRAINING_OF_TABLES if model == "tabular" else _TRAINING,
         metric=_UNSEEN_METRIC if found is None else _line(f"  metric: {found.metric}", found.why_metric),
         model=_scalar(model),
-        model_comment=_comment(f"model: {_scalar(model)}", "mlp, cnn, or a factory of yours: package.module:factory"),
+        model_comment=_comment(
+            f"model: {_scalar(model)}", "tabular, mlp, cnn, or a factory of yours: package.module:factory"
+        ),
         space="".join(lines) + ("" if is_builtin(model) else _OWN_PARAMETER),
     )
 

@@ -15,6 +15,8 @@ from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.known.techniques import TECHNIQUES
 from tuner.spec.space import REGULARISATION_TIER
 
+_TABULAR = frozenset({"tabular"})
+"""What it has of its own is in its default space alone: few shapes, so that many trials train as one program."""
 _MOMENTUM = Bounds(low=0, high=1, open_high=True)
 _POSITIVE = Bounds(low=0, open_low=True)
 _NOT_NEGATIVE = Bounds(low=0)
@@ -39,6 +41,7 @@ _ALL = (
         tier=2,
         kind="categorical",
         default="sgd",
+        model_defaults={"tabular": "adamw"},
         choices=("sgd", "adam"),
         allowed=tuple(OPTIMIZERS),
         description=(
@@ -84,6 +87,7 @@ _ALL = (
         tier=2,
         kind="int",
         default=64,
+        model_defaults={"tabular": 128},
         choices=(32, 64, 128, 256),
         allowed=("full",),
         low=32,
@@ -91,6 +95,7 @@ _ALL = (
         scale="log",
         bounds=Bounds(low=1, high=1_000_000_000, reason="write `full` for all of the training set"),
         in_default_space=True,
+        default_space_without=_TABULAR,
         course="mini-batch size",
         description="Examples in a mini-batch; `full` is all of the training set.",
     ),
@@ -104,6 +109,7 @@ _ALL = (
         high=0.3,
         bounds=_NOT_NEGATIVE,
         in_default_space=True,
+        default_space_without=_TABULAR,
         fused="own",
         course="decay_rate",
         description="Strength of the learning-rate decay of `training.schedule`.",
@@ -124,6 +130,7 @@ _ALL = (
         tier=3,
         kind="categorical",
         default="inverse_time",
+        model_defaults={"tabular": "cosine"},
         choices=("inverse_time", "cosine"),
         allowed=("constant", "inverse_time", "exponential", "step", "cosine", "one_cycle"),
         fused="own",
@@ -268,6 +275,7 @@ _ALL = (
         tier=REGULARISATION_TIER,
         kind="float",
         default=0.0,
+        model_defaults={"tabular": 0.1},
         low=0.0,
         high=0.6,
         bounds=_MOMENTUM,

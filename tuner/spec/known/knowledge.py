@@ -72,6 +72,10 @@ class Hyperparameter:
     in_default_space: bool = False
     default_space_of: frozenset[str] = frozenset()
     """The built-in models whose default space has it, though others may search it too."""
+    default_space_without: frozenset[str] = frozenset()
+    """The built-in models whose default space has it not, though that of others has."""
+    model_choices: Mapping[str, tuple[ParamValue, ...]] = field(default_factory=dict)
+    """Standard choices that differ from `choices`, by built-in model."""
     fused: Literal["own", "on_or_off", "same"] = "same"
     """What trials that train as one program have of it: each its own value; each its own, but none or all of them 0,
     which is without its operations; or all the same."""
@@ -95,7 +99,11 @@ class Hyperparameter:
 
     def is_searched_by_default(self, model: str) -> bool:
         """Whether the default space of a model has it."""
-        return self.in_default_space or model in self.default_space_of
+        return (self.in_default_space and model not in self.default_space_without) or model in self.default_space_of
+
+    def choices_for(self, model: str) -> tuple[ParamValue, ...]:
+        """The standard choices with this model; none: the standard range."""
+        return self.model_choices.get(model, self.choices)
 
     def serves(self, optimizer: str) -> bool:
         """Whether an optimiser uses it; of the user's own, only what all use is sure."""

@@ -21,8 +21,8 @@ class BuiltIn(NamedTuple):
     is_described: bool = False
     """Whether the function gives a description, layer by layer, which is trained as a stacked program; the others give
     modules, which are trained as users' are."""
-    examples: Literal["any", "images", "sequences"] = "any"
-    """What it takes; images are sequences, too."""
+    examples: Literal["any", "images", "sequences", "tables"] = "any"
+    """What it takes; images are sequences, too. Of a table it is told how many features are numbers."""
 
 
 MODELS: Mapping[str, BuiltIn] = {
@@ -35,6 +35,12 @@ MODELS: Mapping[str, BuiltIn] = {
         "tuner.models.mlp:mlp",
         "Multi-layer perceptron: dense layers of equal width; images are flattened.",
         is_described=True,
+    ),
+    "tabular": BuiltIn(
+        "tuner.models.tabular:tabular",
+        "For tables: a multi-layer perceptron over periodic embeddings of the numbers.",
+        is_described=True,
+        examples="tables",
     ),
     "cnn": BuiltIn(
         "tuner.models.cnn:cnn",
@@ -67,7 +73,8 @@ MODELS: Mapping[str, BuiltIn] = {
 """By the names that a sweep file uses; any other model is a factory of the user's."""
 
 DESCRIBED = frozenset(name for name, model in MODELS.items() if model.is_described)
-_MLP = frozenset({"mlp"})
+_MLP = frozenset({"mlp", "tabular"})
+_TABULAR = frozenset({"tabular"})
 _CNN = frozenset({"cnn"})
 _CONVOLUTIONAL = frozenset({"cnn", "resnet", "conv1d"})
 _RECURRENT = frozenset({"recurrent"})
@@ -96,6 +103,8 @@ NETWORK_HYPERPARAMETERS = (
         tier=2,
         kind="int",
         default=64,
+        model_defaults={"tabular": 128},
+        model_choices={"tabular": (64, 128, 256)},
         low=16,
         high=256,
         scale="log",
@@ -107,6 +116,20 @@ NETWORK_HYPERPARAMETERS = (
         description=(
             "Width of each hidden dense layer, or of a recurrent layer's state. Of an mlp also a list, `[256, 64]`, "
             "which says how many layers there are, too."
+        ),
+    ),
+    Hyperparameter(
+        name="number_embedding",
+        tier=2,
+        kind="categorical",
+        default="periodic",
+        choices=("periodic", "none"),
+        allowed=("periodic", "none"),
+        models=_TABULAR,
+        in_default_space=True,
+        description=(
+            "What stands beside each number of a table: eight cosines of it, of learnt frequencies and phases "
+            "(arXiv 2203.05556), or nothing."
         ),
     ),
     Hyperparameter(
@@ -142,6 +165,7 @@ NETWORK_HYPERPARAMETERS = (
         kind="int",
         default=2,
         model_defaults={"recurrent": 1},
+        model_choices={"tabular": (1, 2, 3)},
         low=1,
         high=4,
         bounds=replace(_LAYERS, low=0),
