@@ -277,6 +277,11 @@ class StudyPaths:
         return prepared_data(self.folder.parent)
 
     @property
+    def given(self) -> Path:
+        """Examples and functions that the sweep was given as objects, from Python."""
+        return self.folder / "given"
+
+    @property
     def pending(self) -> Path:
         """Events that the database could not take yet."""
         return self.folder / "pending"
@@ -296,7 +301,8 @@ class StudyPaths:
         trials = (self.trials, self.finalists, self.told, self.finalists_told, self.baselines, self.test, self.mistakes)
         dev = (self.dev_targets, self.dev_rows, self.dev_images)
         refit = (self.refit.folder, *self.refit.places, self.refit_facts)
-        return (*self.database_files, self.log, *dev, *reports, *best, *trials, *refit, self.tables, self.pending)
+        own = (*self.database_files, self.log, *dev, *reports, *best, *trials, *refit)
+        return (*own, self.tables, self.given, self.pending)
 
     def check_places(self) -> None:
         """Make sure that all that will be written lies in the folder itself, before anything is.

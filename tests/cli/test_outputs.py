@@ -120,9 +120,7 @@ def test_an_export_that_is_not_what_was_ranked_leaves_nothing(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     preparation = export.preparation_of
-    monkeypatch.setattr(
-        export, "preparation_of", lambda *a, **k: {**preparation(*a, **k), "mean": [1.0], "normalise": True}
-    )
+    monkeypatch.setattr(export, "preparation_of", lambda *a: {**preparation(*a), "mean": [1.0], "normalise": True})
     before = everything(here)
     assert run_command_line(["best", "study", "--export", "winner", "--verify"]) == 1
     assert "the export does not answer as its network does" in capsys.readouterr().err

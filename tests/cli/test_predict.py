@@ -20,7 +20,6 @@ model: mlp
 training: {epochs: 2, batch_size: 16}
 search: {trials: 2, strategy: random, pruner: none}
 baselines: off
-objective: {metric: accuracy, threshold: {false_negative: 1, false_positive: 1000000}}
 """
 
 
@@ -44,9 +43,7 @@ def test_new_rows_are_predicted_by_the_winner_or_another_trial(
     printed = capsys.readouterr()
     found = pd.read_csv(io.StringIO(printed.out))
     assert list(found) == ["kind", "class", "down", "up"]
-    limit = float(printed.err.partition("up is the class above a probability of ")[2].partition(",")[0])
-    assert limit > 0.5
-    assert ((found["class"] == "up") == (found["up"] > limit))[(found["up"] - limit).abs() > 0.01].all()
+    assert (found["class"] == found["kind"]).mean() > 0.6
     assert "predicted by trial " in printed.err
     assert "(best dev accuracy of the finished trials): dev accuracy " in printed.err
     assert run_command_line(["predict", "points", "table.csv", "--trial", "0", "-o", "out.csv"]) == 0

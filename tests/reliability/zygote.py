@@ -26,7 +26,7 @@ from typing import Any
 PRELOADED = (
     "alembic.command", "alembic.migration", "matplotlib.backends.backend_agg", "optuna", "pandas",
     "pyarrow.pandas_compat", "sklearn.datasets", "sqlalchemy.dialects.sqlite", "torch", "torch._dynamo",
-    "torch.testing", "tuner.cli.doctor", "tuner.cli.progress", "tuner.cli.report", "tuner.cli.run", "tuner.cli.show",
+    "torch.testing", "tuner.cli.doctor", "tuner.python.progress", "tuner.cli.report", "tuner.cli.run", "tuner.cli.show",
     "tuner.cli.status", "tuner.data.arrays", "tuner.data.targets", "tuner.execute.inline", "tuner.execute.local",
     "tuner.execute.worker", "tuner.report.terminal", "tuner.report.write", "tuner.search.optuna.samplers",
     "tuner.search.priority.strategy", "tuner.search.registry", "tuner.search.stock", "tuner.spec.kept.changes",

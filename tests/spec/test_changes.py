@@ -67,7 +67,6 @@ def test_trials_cannot_be_compared_across(override: str, line: str) -> None:
         ("finalists={count: 2}", "finalists: was left out, is {count: 2, seeds: 3}"),
         ("limits.retries=3", "limits.retries: was 1, is 3"),
         ("objective.target_error=0.1", "objective.target_error: was left out, is 0.1"),
-        ("objective.threshold=f1", "objective.threshold: was left out, is f1"),
         ("training.fuse=off", "training.fuse: was auto, is off"),
         ("space.learning_rate.high=1", "space.learning_rate: was 0.001 to 0.1, log, is 0.001 to 1, log"),
         ("space.hidden_layers.low=0", "space.hidden_layers: was 1 to 3 (whole numbers), is 0 to 3 (whole numbers)"),

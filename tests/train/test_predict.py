@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from tests.train.test_export import Trained
 from tuner.data.parts import read_parts
@@ -20,7 +19,7 @@ from tuner.train.after.predict import predict_file
 from tuner.train.after.predictor import preparation_of
 from tuner.train.after.source import standalone_source
 from tuner.train.after.standalone import write_predictions
-from tuner.train.after.standalone_files import array_blocks, read_blocks
+from tuner.train.after.standalone_files import read_blocks
 from tuner.train.after.standalone_inputs import InputError
 
 
@@ -126,21 +125,6 @@ def test_what_cannot_be_predicted_is_said(patients: Trained, tmp_path: Path) -> 
     new.write_text("age,smokes,ward,grade,came\n1,True,north,1,2024-01-01\n")
     with pytest.raises(InputError, match="has no column bed to keep; there are age, smokes"):
         list(read_blocks(new, known, ["bed"]))
-
-
-def test_the_second_class_is_the_answer_above_the_threshold() -> None:
-    known = {"names": ["x"], "texts": [], "dates": [], "marked": [], "left_out": [], "mean": [0.0], "std": [1.0],
-             "constant": [False], "normalise": True, "headerless": False, "shape": [1], "bytes": False,
-             "task": "classification", "outputs": ["no", "yes"]}  # fmt: skip
-
-    def network(inputs: torch.Tensor) -> torch.Tensor:
-        return torch.cat([1 - inputs, inputs], dim=1)
-
-    for threshold, said in ((None, ["no", "no", "yes"]), (0.25, ["no", "yes", "yes"]), (0.8, ["no", "no", "no"])):
-        out = io.StringIO()
-        blocks = array_blocks(np.array([[0.2], [0.4], [0.7]]))
-        write_predictions(blocks, {**known, "threshold": threshold}, network, out)
-        assert [line.split(",")[0] for line in out.getvalue().splitlines()] == ["class", *said]
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ def best(
     """
     from tuner.cli.command_line import outdated_test_of
     from tuner.store.reader import read_study
+    from tuner.store.weights import existing_weights, whole
 
     if export is not None and not force and (export.exists() or export.is_symlink()):
         raise UsageError(f"{export} exists; give another name, or --force to overwrite it")
@@ -109,7 +110,7 @@ def best(
 
         existing_weights(weights, record)
         own = weights if again is None else again.weights
-        write_export(spec, data, whole(record), own, export, paths=location.paths, verify=verify, refit=again)
+        write_export(spec, data, whole(record), own, export, verify=verify, refit=again)
 
 
 def chosen_trial(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:
@@ -152,37 +153,6 @@ def _traded(data: StudyData, objective: str | None, within: tuple[str, ...]) -> 
 
 def _weights(location: Location, record: TrialRecord) -> Path:
     return location.paths.trial(record.number).weights
-
-
-def whole(record: TrialRecord) -> TrialRecord:
-    """The trial itself, where its weights are all of its network.
-
-    Raises:
-        TunerError: it kept something that no file holds.
-    """
-    if record.unsaved is not None:
-        raise TunerError(
-            f"the weights of trial {record.number} do not give its score again: {record.unsaved}, which no file can "
-            "hold; keep it in a buffer, a number or get_extra_state, and train it again"
-        )
-    return record
-
-
-def existing_weights(weights: Path, record: TrialRecord) -> Path:
-    """The file of a trial's weights.
-
-    Raises:
-        TunerError: it is not stored, or the user's own code keeps it.
-    """
-    own = TrialPaths(weights.parent).own_checkpoint
-    if own.is_dir():
-        raise TunerError(f"trial {record.number} was trained by your own code; what that keeps is in {own}")
-    if not weights.is_file():
-        raise TunerError(
-            f"the weights of trial {record.number} are not stored (weights are kept of the best few); "
-            "train it again from best/sweep.yaml in the study's folder"
-        )
-    return weights
 
 
 def _print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -39,12 +40,12 @@ def confirm(
     seeds add to it.
     """
     from tuner.cli.command_line import command_to_go_on, outdated_test_of, say_how_to_go_on
-    from tuner.cli.progress import open_progress
+    from tuner.python.run import start
     from tuner.report.analysis import Analysis
     from tuner.report.terminal import print_report
     from tuner.spec.model import FinalistsSpec
     from tuner.store.reader import read_study
-    from tuner.sweep.run import RunOptions, run_sweep
+    from tuner.sweep.run import RunOptions
 
     where = locate(study, results=results, store=store)
     data = read_study(where.paths, study=where.study, url=where.store_url)
@@ -61,8 +62,7 @@ def confirm(
         devices=tuple(d.strip() for d in devices.split(",")) if devices else (),
         confirm_only=True,
     )
-    with open_progress(spec, quiet=False, verbose=False) as progress:
-        outcome = run_sweep(spec, options, progress)
+    outcome = start(spec, options, log_level=logging.WARNING)
     data = read_study(where.paths, study=where.study, url=store)
     print_report(Analysis(data, where.paths), top=rule.count)
     if not sys.stdout.isatty() and (outdated := outdated_test_of(data, where)):  # else the report has said it

@@ -1,35 +1,20 @@
-"""From what a user types (a sweep file, a study's name, a results folder) to where the study lies."""
+"""The options that say where studies lie; from there to a study goes `tuner/python/locate.py`."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from tuner.errors import StudyNotFoundError
-from tuner.paths import StudyPaths, is_url
+from tuner.paths import is_url
+from tuner.python.locate import Location, locate
+
+__all__ = ["Location", "ResultsFolder", "locate", "location_options"]
 
 Command = TypeVar("Command", bound=Callable[..., object])
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """One study: its name, its folder, and its database if that lies elsewhere."""
-
-    study: str
-    paths: StudyPaths
-    store_url: str | None = None
-    """An Optuna storage URL given with `--store`; None for `study.db` in the folder."""
-    results: Path = Path("results")
-    """The folder of all studies, as it was given."""
-    argument: str = ""
-    """What names the study on a command line: its name, or its folder as it was given."""
-    is_folder: bool = False
 
 
 class ResultsFolder(click.Path):
@@ -63,37 +48,3 @@ def location_options(command: Command) -> Command:
         show_default=True,
         help="Folder of all studies.",
     )(command)
-
-
-def locate(study: str, *, results: Path, store: str | None = None) -> Location:
-    """Find an existing study by its sweep file, its name or its folder; nothing is created.
-
-    Raises:
-        StudyNotFoundError: there is no such study; the message suggests near names.
-    """
-    name, folder = _name_and_folder(study, results)
-    if store is None and not StudyPaths(folder).database.exists():
-        known = [p.parent.name for p in results.glob("*/study.db")]
-        near = difflib.get_close_matches(name, known, n=3)
-        hint = (
-            f" Did you mean {' or '.join(near)}?" if near else f" Known studies: {', '.join(sorted(known)) or 'none'}."
-        )
-        raise StudyNotFoundError(f'no study "{name}" in {results}/.{hint}')
-    is_folder = folder != results / name
-    return Location(
-        name, StudyPaths(folder.resolve()), store, results=results, argument=study if is_folder else name,
-        is_folder=is_folder,
-    )  # fmt: skip
-
-
-def _name_and_folder(study: str, results: Path) -> tuple[str, Path]:
-    path = Path(study)
-    is_study = StudyPaths(results / study).database.exists()  # which may be called like a file, too
-    if path.suffix in (".yaml", ".yml") and (path.exists() or not is_study):
-        from tuner.spec.reader import read_study_name
-
-        name = read_study_name(path)
-        return name, results / name
-    if path.is_dir() and StudyPaths(path).database.exists():
-        return path.resolve().name, path
-    return study, results / study

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.best import chosen_trial, existing_weights, whole
+from tuner.cli.best import chosen_trial
 from tuner.cli.locate import locate, location_options
 from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import UsageError
@@ -53,7 +53,6 @@ def predict(
 
     Example: tuner predict digits new.csv -o predictions.csv
     """
-    from tuner.cli.exporting import chosen_threshold, data_info_of
     from tuner.cli.refitting import stored_refit
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
@@ -61,22 +60,22 @@ def predict(
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import metric_text
     from tuner.store.reader import read_study
+    from tuner.store.weights import data_info_of, weights_of
 
     if output is not None and not force and (output.is_file() or output.is_symlink()):
         raise UsageError(f"{output} exists; give another name, or --force to overwrite it")
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
     record, why = chosen_trial(data, trial, location)
-    weights = existing_weights(location.paths.trial(record.number).weights, whole(record))
+    weights = weights_of(record, location.paths.trial(record.number))
     again = stored_refit(data, record, location, trial=trial) if refit else None
     weights, info = (weights, data_info_of(data.facts["data"])) if again is None else (again.weights, again.info)
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=record)
-    chosen = chosen_threshold(data, record, location.paths)
     with TemporaryDirectory(prefix="tuner-") as folder:
         found = Path(folder, "predictions.csv")
         notes = run_apart(
             _predicted, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, info, examples,
-            found, record.seed or 0, keep, None if chosen is None else chosen[1],
+            found, record.seed or 0, keep,
         )  # fmt: skip
         content = found.read_bytes()
     for note in notes:
@@ -84,8 +83,6 @@ def predict(
     value = f"dev {data.metric} {metric_text(record.value, metric=data.metric)}"
     said = value if again is None else again.in_words(data, record)
     click.echo(f"predicted by trial {record.number} ({why}): {said}", err=True)
-    if chosen is not None:
-        click.echo(visible(f"{chosen[0]} is the class above a probability of {chosen[1]:.3g}, chosen on dev"), err=True)
     if output is None:
         sys.stdout.write(content.decode())
     else:
@@ -95,9 +92,9 @@ def predict(
 
 def _predicted(
     spec: SweepSpec, params: Params, weights: Path, info: DataInfo, examples: Path, out: Path, seed: int,
-    keep: Sequence[str], threshold: float | None,
+    keep: Sequence[str],
 ) -> list[str]:  # fmt: skip
     """In a process of its own, since it imports the user's code."""
     from tuner.train.after.predict import predict_file
 
-    return predict_file(spec, params, weights, info, examples, out, seed=seed, keep=keep, threshold=threshold)
+    return predict_file(spec, params, weights, info, examples, out, seed=seed, keep=keep)

@@ -118,6 +118,6 @@ def _damaged(path: Path) -> StorageError:
 
 
 def _refit_of(found: dict[str, Json], location: Location) -> Refit:
-    from tuner.cli.exporting import data_info_of
+    from tuner.store.weights import data_info_of
 
     return Refit(location.paths.refit.weights, data_info_of(found["data"]), int(found["epochs"]))

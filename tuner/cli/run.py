@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 
 from tuner.cli.locate import ResultsFolder
 from tuner.cli.names import NameIn
-from tuner.errors import TunerError, UsageError
+from tuner.errors import TunerError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -77,14 +78,11 @@ def run(
     cleanly, with everything kept; twice at once.
     """
     from tuner.cli.command_line import command_to_go_on
-    from tuner.cli.progress import open_progress
+    from tuner.python.run import overrides_of, start
     from tuner.spec.reader import read_sweep
-    from tuner.sweep.run import RunOptions, run_sweep
+    from tuner.sweep.run import RunOptions
 
-    given = [*overrides]
-    given += [f"search.trials={trials}"] if trials is not None else []
-    given += [f"search.seed={seed}"] if seed is not None else []
-    file = read_sweep(sweep, overrides=given)
+    file = read_sweep(sweep, overrides=[*overrides, *overrides_of(trials=trials, seed=seed)])
     for warning in file.warnings:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
     options = RunOptions(
@@ -98,10 +96,8 @@ def run(
         retry_failed=retry_failed,
         command=command_to_go_on(arguments),
     )
-    if fresh and retry_failed:
-        raise UsageError("--fresh starts anew, so there are no failed trials to retry; leave one of the two out")
-    with open_progress(file.spec, quiet=quiet or as_json, verbose=verbose) as progress:
-        outcome = run_sweep(file.spec, options, progress)
+    level = logging.INFO if verbose else logging.WARNING
+    outcome = start(file.spec, options, quiet=quiet or as_json, log_level=level)
     return _conclude(file.spec.study, options, outcome, as_json=as_json)
 
 

@@ -78,7 +78,6 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
 
 def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool) -> dict[str, Any]:
     """Evaluate the final choice in a process of its own, since that imports the user's code."""
-    from tuner.cli.best import whole
     from tuner.cli.command_line import study_command
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
@@ -86,6 +85,7 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
     from tuner.report.certainty.choice import final_choice
     from tuner.store.book import utc_now
     from tuner.store.study_data import sweep_of
+    from tuner.store.weights import whole
 
     choice = final_choice(data)
     if choice is None:

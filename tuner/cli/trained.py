@@ -14,6 +14,7 @@ import click
 
 from tuner.cli.locate import Location
 from tuner.errors import StudyMismatchError, UsageError
+from tuner.python.locate import SWEEP_FILES
 
 if TYPE_CHECKING:
     from tuner.records import TrialRecord
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tuner.store.study_data import StudyData
 
 Command = TypeVar("Command", bound=Callable[..., object])
-_SWEEP_FILES = (".yaml", ".yml")
 
 
 def allow_code_option(command: Command) -> Command:
@@ -56,7 +56,7 @@ def trained_sweep(
     spec = sweep_of(data)
     path = Path(study)
     named: Mapping[str, str] = {}
-    if path.suffix in _SWEEP_FILES:
+    if path.suffix in SWEEP_FILES:
         from tuner.spec.reader import read_sweep
 
         file = read_sweep(path).spec
@@ -139,7 +139,7 @@ def _sweep_file(data: StudyData, location: Location) -> str | None:
     command = data.facts.get("command")
     for word in command.split() if isinstance(command, str) else ():
         path = Path(word.strip("'\""))
-        if path.suffix in _SWEEP_FILES and path.is_file():
+        if path.suffix in SWEEP_FILES and path.is_file():
             try:
                 is_it = read_study_name(path) == data.name
             except SweepFileError:

@@ -36,10 +36,11 @@ def read_rows(path: Path) -> Iterator[dict[str, str]] | None:
     """
     if not parquet.matches(path.name, path):
         return None
-    return (row for frame in parquet.read_frames(path) for row in _as_texts(frame))
+    return (row for frame in parquet.read_frames(path) for row in as_texts(frame))
 
 
-def _as_texts(frame: pd.DataFrame) -> Iterator[dict[str, str]]:
+def as_texts(frame: pd.DataFrame) -> Iterator[dict[str, str]]:
+    """The rows of a table, as a CSV file would have them."""
     known = frame.astype(object).where(frame.notna(), None)
     columns = {str(name): [_text(value) for value in known[name]] for name in known}
     for values in zip(*columns.values(), strict=True):

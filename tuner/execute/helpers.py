@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
+from types import ModuleType
 from typing import Any
 
 _SAFE_PATH, _OURS = "PYTHONSAFEPATH", "tuner"
@@ -30,11 +32,27 @@ def helpers() -> Iterator[None]:
     is_ours = os.environ.setdefault(_SAFE_PATH, _OURS) == _OURS
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINALS)
     try:
-        yield
+        with without_main():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if is_ours:
             del os.environ[_SAFE_PATH]
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Within the block, processes that are started do not run the main program's file once more.
+
+    `multiprocessing` has each new process import it. A script that calls `tuner.run` at its top would begin its
+    sweep again in every worker.
+    """
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
 
 
 def become_ordinary() -> None:

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from tuner.execute.devices import WorkerPlace
+from tuner.execute.helpers import without_main
 from tuner.execute.printed import Printed
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason
@@ -48,11 +49,13 @@ class WorkerProcess:
     def _start(self) -> None:
         for _ in range(_START_ATTEMPTS):
             try:
-                self._process.start()
+                with without_main():
+                    self._process.start()
                 return
             except (ConnectionError, EOFError):  # the fork server has just died, and is still taken for alive
                 time.sleep(_START_PAUSE_SECONDS)
-        self._process.start()
+        with without_main():
+            self._process.start()
 
     @property
     def pid(self) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from tuner.diagnose.intervals import Interval
 from tuner.records import Direction
 from tuner.report.analysis import Analysis
-from tuner.report.certainty.threshold import FOLDS, ChosenThreshold, threshold_of
 from tuner.report.words.numbers import difference_text, duration_text, metric_text
 from tuner.store.study_data import StudyData
 
@@ -16,25 +15,6 @@ def techniques_in_words(analysis: Analysis) -> Iterator[str]:
     """What each technique that was asked for gains, and what it costs."""
     if (said := _passes(analysis)) is not None:
         yield said
-    dev = next((one for one in analysis.mistakes if one.part == "dev"), None)
-    if (chosen := threshold_of(analysis.study, dev)) is not None:
-        yield _threshold(chosen)
-
-
-def _threshold(found: ChosenThreshold) -> str:
-    metric = "brier" if found.measure == "cost" else found.measure
-    value, usual = (metric_text(v, metric=metric) for v in (found.value, found.usual))
-    numbers = (found.honest_gain, found.gain.low, found.gain.high)
-    gain, low, high = (difference_text(v, metric=metric) for v in numbers)
-    verdict = "it loses" if found.gain.high < 0 else "whether it gains cannot be told"
-    verdict = "it gains" if found.gain.low > 0 else verdict
-    measure = "cost for an example" if found.measure == "cost" else found.measure
-    return (
-        f"Threshold: trial {found.trial} answers {found.answer} where its probability is above {found.threshold:.3g}, "
-        f"chosen on dev for the best {measure}: {value} against {usual} at one half. On dev examples that did not "
-        f"choose it ({FOLDS} folds) it gains {gain} (95 % interval {low.removesuffix(' points')} to {high}): "
-        f"{verdict}."
-    )
 
 
 def _passes(analysis: Analysis) -> str | None:

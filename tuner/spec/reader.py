@@ -8,15 +8,16 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.errors import SweepFileError
+from tuner.records import Json
 from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME, STUDY_NAME_RULE
-from tuner.spec.text.document import parse_yaml
+from tuner.spec.text.document import Document, parse_yaml
 from tuner.spec.text.problems import Place, describe
 
 if TYPE_CHECKING:
@@ -66,11 +67,25 @@ def parse_sweep(
     Raises:
         SweepFileError: it cannot be used.
     """
+    return _checked(parse_yaml(text, locate=partial(_place, name)), root=root, overrides=overrides)
+
+
+def parse_values(values: Json, *, root: Path, overrides: Sequence[str] = ()) -> tuple[SweepSpec, tuple[str, ...]]:
+    """Check the values of a sweep that stands in no file; arguments, answer and error as of `parse_sweep`."""
+    from tuner.spec.text.dump import to_yaml
+
+    def place(line: int, column: int, written: str) -> Place:
+        return Place("sweep", (0, line, column), written)
+
+    text = to_yaml(values if isinstance(values, Mapping) else {})
+    return _checked(parse_yaml(text, locate=place), root=root, overrides=overrides)
+
+
+def _checked(document: Document, *, root: Path, overrides: Sequence[str]) -> tuple[SweepSpec, tuple[str, ...]]:
     from tuner.spec.checks.sweep import check_document
     from tuner.spec.edit.overrides import apply_overrides
     from tuner.spec.text.findings import Findings
 
-    document = parse_yaml(text, locate=partial(_place, name))
     if document.is_whole and isinstance(document.value, dict):
         apply_overrides(document, overrides)
     findings = Findings(document)
@@ -92,9 +107,18 @@ def read_study_name(path: Path) -> str:
         raise SweepFileError([f"{path}: is not valid YAML; see: tuner check {shlex.quote(str(path))}"])
     if name is None:
         raise SweepFileError([f"{path}: study: is required; add `study: NAME`"])
-    if not isinstance(name, str) or not re.fullmatch(STUDY_NAME, name) or len(name) > MAX_STUDY_NAME:
-        raise SweepFileError([f"{path}: study: {STUDY_NAME_RULE}, got {describe(str(name))}"])
-    return name
+    if problem := study_name_problem(name):
+        raise SweepFileError([f"{path}: study: {problem}"])
+    return str(name)
+
+
+def study_name_problem(name: object) -> str | None:
+    """Why no study can be called so, with what it is called; None if one can."""
+    if name is None:
+        return "is required; add `study: NAME`"
+    if isinstance(name, str) and re.fullmatch(STUDY_NAME, name) and len(name) <= MAX_STUDY_NAME:
+        return None
+    return f"{STUDY_NAME_RULE}, got {describe(str(name))}"
 
 
 def _place(name: str, line: int, column: int, written: str) -> Place:

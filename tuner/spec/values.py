@@ -11,7 +11,6 @@ from pydantic_core import PydanticCustomError
 
 from tuner.records import ParamValue
 from tuner.spec.known.baselines import BASELINES, BaselineName
-from tuner.spec.known.metrics import THRESHOLD_METRICS
 from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.known.strategies import STRATEGIES
 
@@ -127,16 +126,6 @@ def _require_baselines(value: object) -> object:
     raise PydanticCustomError("baselines", "{rule}", {"rule": rule + (f"; {wrong} is none of them" if wrong else "")})
 
 
-def _require_threshold(value: object) -> object:
-    if value == "metric" or value in THRESHOLD_METRICS:
-        return value
-    if isinstance(value, dict) and set(value) == set(_COSTS):
-        return {name: _require_weight(name, cost) for name, cost in value.items()}
-    rule = f"must be `metric`, {', '.join(f'`{name}`' for name in THRESHOLD_METRICS)} or costs such as "
-    rule += "{false_negative: 5, false_positive: 1}"
-    raise PydanticCustomError("threshold", "{rule}", {"rule": rule})
-
-
 def _require_weight(name: str, value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _HIGHEST_WEIGHT:
         return value
@@ -144,7 +133,6 @@ def _require_weight(name: str, value: object) -> object:
     raise PydanticCustomError("class_weight", "{rule}", {"rule": rule, "name": name})
 
 
-_COSTS = ("false_negative", "false_positive")
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Value = Annotated[
     ParamValue,
@@ -179,23 +167,6 @@ ClassWeights = Annotated[
     ),
 ]
 """The classes are named as the data name them; 0 and "0" are one name."""
-Threshold = Annotated[
-    str | dict[str, int | float],
-    BeforeValidator(_require_threshold),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": ["metric", *THRESHOLD_METRICS], "type": "string"},
-                {
-                    "type": "object",
-                    "properties": {name: {"type": "number", "exclusiveMinimum": 0} for name in _COSTS},
-                    "required": list(_COSTS),
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
-]
 Baselines = Annotated[
     Literal["auto", "off"] | list[BaselineName],
     BeforeValidator(_require_baselines),

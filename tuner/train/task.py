@@ -289,9 +289,6 @@ def _check_techniques(spec: SweepSpec, info: DataInfo) -> None:
     Raises:
         DataError: one of them is fixed or searched.
     """
-    if spec.objective.threshold is not None and (info.task, info.num_outputs) != ("classification", 2):
-        found = f"have {info.num_outputs}" if info.task == "classification" else f"are for {info.task}"
-        raise DataError(f"objective.threshold is for two classes, and these data {found}: remove it")
     used = {name for name, value in fixed_values(spec).items() if value} | (spec.space or {}).keys()
     if "augment" in used and len(info.input_shape) != 3:
         raise DataError(

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tuner.spec.known.metrics import CostName, MetricName
-from tuner.spec.values import Number, Part, Threshold
+from tuner.spec.values import Number, Part
 
 Measured = Literal[MetricName, CostName]
 
@@ -48,11 +48,6 @@ class ObjectiveSpec(Part):
     target_error: Annotated[float, Field(ge=0)] | None = None
     """The error that a human expert, or the best known system, makes; stands in for the Bayes error in the
     diagnosis."""
-    threshold: Threshold | None = None
-    """Of two classes, from which probability on the answer is the second one: chosen on the dev predictions of the best
-    trial for the metric (`metric`), for `accuracy`, `balanced_accuracy` or `f1`, or for the least cost, as in
-    `{false_negative: 5, false_positive: 1}`. The report says what it gains, and predictions use it; left out, it is
-    one half. Trials rank as without it."""
     others: list[FurtherObjectiveSpec] = Field(default_factory=list)
     """Further objectives. In the file `objective:` may be a list, whose first entry ranks the trials."""
 

@@ -10,7 +10,7 @@ from tuner.spec.checks.places import check_local
 from tuner.spec.checks.range import HIGHEST_LEARNING_RATE
 from tuner.spec.defaults import UNDECAYED, searched_optimizers
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
-from tuner.spec.known.metrics import METRICS, SHARES, THRESHOLD_METRICS
+from tuner.spec.known.metrics import METRICS, SHARES
 from tuner.spec.known.names import did_you_mean, nearest
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SplitSpec, SweepSpec
@@ -155,14 +155,6 @@ def check_objective(spec: SweepSpec, findings: Findings) -> None:
     if spec.training.class_weights is not None and task in ("multi_label", "regression"):
         rule, remedy = f"does not fit {task}", "remove it, or change data.task"
         findings.error(("training", "class_weights"), rule, remedy=remedy, got="", at_key=True)
-    threshold = spec.objective.threshold
-    if threshold is not None and task in ("multi_label", "regression"):
-        rule, remedy = f"is for two classes, and not for {task}", "remove it, or change data.task"
-        findings.error(("objective", "threshold"), rule, remedy=remedy, got="", at_key=True)
-    if threshold == "metric" and metric not in ("auto", *THRESHOLD_METRICS):
-        rule = f"cannot be chosen for {metric}, which depends on no threshold, or not on one alone"
-        remedy = f"name {', '.join(THRESHOLD_METRICS)}, or costs"
-        findings.error(("objective", "threshold"), rule, remedy=remedy, got="", at_key=True)
     error = spec.objective.target_error
     if metric in SHARES and error is not None and error >= 1:
         findings.error(

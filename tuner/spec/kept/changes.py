@@ -12,7 +12,7 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.space import Dimension, Space
 from tuner.spec.values import Part
 
-_HARMLESS = frozenset({"fuse", "target_error", "threshold"})
+_HARMLESS = frozenset({"fuse", "target_error"})
 """Keys of `training` and `objective` that change what is said of trials or how fast they train, not their results."""
 
 

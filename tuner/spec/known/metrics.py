@@ -59,8 +59,6 @@ METRICS: dict[str, Metric] = {
 """Every metric by the name that a sweep file uses."""
 
 SHARES = frozenset(metric.name for metric in METRICS.values() if metric.is_share)
-THRESHOLD_METRICS = ("accuracy", "balanced_accuracy", "f1")
-"""Those that a threshold on the probability of one of two classes can be chosen for."""
 COSTS: tuple[str, ...] = get_args(CostName)
 _LEAST_MEASURED = 256
 _OF_OTHERS = {"mse": Direction.MINIMIZE, "mae": Direction.MINIMIZE, "error": Direction.MINIMIZE}

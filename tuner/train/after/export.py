@@ -71,9 +71,8 @@ def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, 
 
 
 def export_folder(
-    spec: SweepSpec, params: Params, weights: Path, info: DataInfo, folder: Path, *, seed: int = 0,
-    threshold: float | None = None,
-) -> str | None:  # fmt: skip
+    spec: SweepSpec, params: Params, weights: Path, info: DataInfo, folder: Path, *, seed: int = 0
+) -> str | None:
     """Write predict.py and what it needs: network.pt2 and preparation.json, which together need torch and numpy alone.
 
     A user's network that cannot be traced for any number of examples is written as their own code with the weights.
@@ -85,7 +84,6 @@ def export_folder(
         info: The data that it was trained on.
         folder: A new one.
         seed: Of the trial.
-        threshold: Of the probability of the second of two classes, above which predict.py says that it is the class.
 
     Returns:
         Why it is the user's own code, or None.
@@ -96,7 +94,7 @@ def export_folder(
         TunerError: a network that is not the user's has parts that cannot be exported.
         StorageError: the disk does not take it.
     """
-    preparation = preparation_of(spec, info, threshold=threshold)
+    preparation = preparation_of(spec, info)
     cause = None
     predictor = predictor_of(spec, params, weights, info, seed=seed)
     try:

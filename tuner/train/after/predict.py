@@ -20,7 +20,7 @@ from tuner.train.after.standalone_inputs import InputError
 
 def predict_file(
     spec: SweepSpec, params: Params, weights: Path, info: DataInfo, given: Path, out: Path, *, seed: int,
-    keep: Sequence[str] = (), threshold: float | None = None,
+    keep: Sequence[str] = (),
 ) -> list[str]:  # fmt: skip
     """Write the predictions of a file's examples, or of a folder of images, as CSV.
 
@@ -33,7 +33,6 @@ def predict_file(
         out: The file to write.
         seed: Of the trial.
         keep: Columns of the file that come before the predictions.
-        threshold: Of the probability of the second of two classes, above which it is the answer.
 
     Returns:
         What to know of the examples.
@@ -44,7 +43,7 @@ def predict_file(
         StorageError: the weights are damaged.
     """
     torch.set_num_threads(1)
-    known = preparation_of(spec, info, threshold=threshold)
+    known = preparation_of(spec, info)
     network = predictor_of(spec, params, weights, info, seed=seed)
     seed_generators(seed, "evaluation", device=torch.device("cpu"))
     try:

@@ -48,7 +48,7 @@ def predictor_of(spec: SweepSpec, params: Params, weights: Path, info: DataInfo,
         return Predictor(load_network(spec, settings_for(spec, params), info, found, seed=seed), info).eval()
 
 
-def preparation_of(spec: SweepSpec, info: DataInfo, *, threshold: float | None = None) -> dict[str, object]:
+def preparation_of(spec: SweepSpec, info: DataInfo) -> dict[str, object]:
     """What was measured on the training part, as JSON: what `standalone_inputs.py` prepares new examples by.
 
     Raises:
@@ -78,6 +78,5 @@ def preparation_of(spec: SweepSpec, info: DataInfo, *, threshold: float | None =
         "headerless": all(re.fullmatch(r"column_\d+(\.\w+)?", name) for name in names) and bool(names),
         "left_out": list(train.left_out),
         "image_size": spec.data.image_size,
-        "threshold": threshold,
         "outputs": list(info.class_names or info.target_names),
     }

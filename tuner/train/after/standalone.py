@@ -78,7 +78,7 @@ def write_predictions(
             first = list(keep) or (["file"] if before and before[0] else [])
             lines.writerow([*first, *(["class"] if is_class else []), *names])
         for own, row in zip(before, found, strict=True):
-            probable = [names[_answer(row, known["threshold"])]] if is_class else []
+            probable = [names[int(row.argmax())]] if is_class else []
             shown = map(str, row) if known["task"] == "regression" else (f"{value:.6g}" for value in row)
             lines.writerow([*own, *probable, *shown])
         if not isinstance(inputs, np.ndarray):
@@ -90,11 +90,6 @@ def write_predictions(
         f"column {name}: the training examples had no {some(sorted(texts))}, which is taken for none of its categories"
         for name, texts in unseen.items()
     ]
-
-
-def _answer(probabilities: Array, threshold: float | None) -> int:
-    """The most probable class; with a threshold the second of two where its probability is above that."""
-    return int(probabilities.argmax() if threshold is None else probabilities[1] > threshold)
 
 
 def _network() -> Network:

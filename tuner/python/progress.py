@@ -1,13 +1,12 @@
-"""Progress of a run: a live display on a terminal, one line for each finished trial elsewhere. Both on stderr."""
+"""Progress of a run: a live display on a terminal or in a notebook, elsewhere one line for each trial that ends."""
 
 from __future__ import annotations
 
 import logging
 import sys
-import time
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import closing, contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,8 +15,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tuner.ranking import best_trial
-from tuner.records import FINALIST, Direction, EpochResult, TrialRecord, TrialState
+from tuner.python.cell import CellProgress, is_notebook
+from tuner.python.tally import Tally, short_time, trial_line
+from tuner.records import Direction, EpochResult, TrialRecord
 from tuner.report.words.escape import visible, visible_lines
 from tuner.report.words.numbers import metric_text
 from tuner.spec.model import SweepSpec
@@ -28,14 +28,26 @@ _SHOWN_RUNNING = 6
 
 
 @contextmanager
-def open_progress(spec: SweepSpec, *, quiet: bool, verbose: bool) -> Iterator[Watcher]:
-    """The display that fits where stderr goes."""
+def open_progress(spec: SweepSpec, *, quiet: bool = False, log_level: int | None = None) -> Iterator[Watcher]:
+    """The display that fits where it is seen: a notebook's cell, or where stderr goes.
+
+    Args:
+        spec: What runs.
+        quiet: Show nothing.
+        log_level: Of the log that is shown beside it; None where logging is the caller's own affair.
+    """
     console = Console(stderr=True, highlight=False)
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[_handler(console)])
+    if log_level is not None:
+        logging.basicConfig(level=log_level, handlers=[_handler(console)])
     logging.getLogger("optuna").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if quiet:
         yield Watcher()
+    elif is_notebook():
+        with closing(CellProgress(Tally(spec), study=spec.study)) as cell, warnings.catch_warnings():
+            # Optuna's progress bars, which nobody uses here, miss a widget.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            yield cell
     elif console.is_terminal:
         display = _LiveProgress(spec, console)
         with display.live:
@@ -63,101 +75,6 @@ class _VisibleFormatter(logging.Formatter):
         return visible_lines(super().format(record))
 
 
-class _Standing:
-    """What both displays know: counts over all runs of the study, the best so far, this run's pace."""
-
-    def __init__(self, spec: SweepSpec) -> None:
-        self._spec = spec
-        self.total = spec.search.trials
-        self.epochs = spec.training.epochs
-        self.finalists = 0 if spec.finalists is None else spec.finalists.count * spec.finalists.seeds
-        self.metric = spec.objective.metric
-        self._direction = Direction.MAXIMIZE
-        self._ended: dict[bool, set[int]] = {False: set(), True: set()}
-        """The numbers of trials, and of finalists."""
-        self._epochs: dict[tuple[bool, int], int] = {}
-        """Of each, as far as it is known."""
-        self._trained = self._trained_here = 0
-        """Epochs, in all runs and in this one."""
-        self._num_complete = self._complete_epochs = 0
-        """Of this run: trials stop early by themselves, and so take less than was expected."""
-        self.running: dict[int, TrialRecord] = {}
-        self.best: TrialRecord | None = None
-        self.confirming = False
-        self._began = time.monotonic()
-
-    def open(self, records: Sequence[TrialRecord], *, metric: str, direction: Direction) -> None:
-        """Begin where earlier runs have ended."""
-        self.metric, self._direction = metric, direction
-        for record in records:
-            if record.state.final:
-                self._ended[_is_finalist(record)].add(record.number)
-            self._count(record, here=False)
-            self.better(record)
-
-    def update(self, records: Sequence[TrialRecord]) -> None:
-        for record in records:
-            self.running[record.number] = record
-            self._ended[_is_finalist(record)].discard(record.number)  # a failed trial that is tried again
-            self._count(record)
-            self.confirming = _is_finalist(record)
-
-    def end(self, record: TrialRecord) -> None:
-        self.running.pop(record.number, None)
-        self._count(record)
-        self._ended[_is_finalist(record)].add(record.number)
-        if record.state is TrialState.COMPLETE:
-            self._num_complete += 1
-            self._complete_epochs += record.epochs
-
-    def _count(self, record: TrialRecord, *, here: bool = True) -> None:
-        key = (_is_finalist(record), record.number)
-        more = max(0, record.epochs - self._epochs.get(key, 0))
-        self._epochs[key] = self._epochs.get(key, 0) + more
-        self._trained += more
-        self._trained_here += more * here
-
-    @property
-    def ended(self) -> int:
-        """Trials, or while finalists are trained these, that have ended in any run."""
-        return len(self._ended[self.confirming])
-
-    @property
-    def due(self) -> int:
-        """Trials, or finalists, that there are to be."""
-        return max(self.finalists, self.ended) if self.confirming else self.total
-
-    def better(self, record: TrialRecord) -> bool:
-        """Whether this is the best finished trial so far; remembered if so."""
-        before = [] if self.best is None else [self.best]
-        if record.tier == FINALIST or best_trial([*before, record], direction=self._direction) is not record:
-            return False
-        self.best = record
-        return True
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimated from this run's seconds for each epoch; None before a trial has been trained to its end."""
-        if not self._num_complete:
-            return None
-        share = min(1.0, self._complete_epochs / (self._num_complete * self.epochs))
-        if self.confirming:
-            left = share * self.epochs * (self.due - self.ended)
-        else:
-            left = share * self._expected_epochs - self._trained
-        return (time.monotonic() - self._began) / max(1, self._trained_here) * max(0.0, left)
-
-    @cached_property
-    def _expected_epochs(self) -> int:
-        from tuner.sweep.forecast import expected_epochs  # late: not before the workers have begun to load
-
-        return expected_epochs(self._spec)
-
-
-def _is_finalist(record: TrialRecord) -> bool:
-    return record.tier == FINALIST
-
-
 class _LineProgress(Watcher):
     """One line for each trial that ends; for pipes, logs and CI."""
 
@@ -168,7 +85,7 @@ class _LineProgress(Watcher):
         self._metric = metric
 
     def ended(self, record: TrialRecord) -> None:
-        _print_line(_ending(record, metric=self._metric))
+        _print_line(trial_line(record, metric=self._metric))
 
     def said(self, line: str) -> None:
         _print_line(line)
@@ -178,7 +95,7 @@ class _LiveProgress(Watcher):
     """Overall bar, best so far, and the running trials, redrawn in place."""
 
     def __init__(self, spec: SweepSpec, console: Console) -> None:
-        self._standing = _Standing(spec)
+        self._standing = Tally(spec)
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),
@@ -206,7 +123,7 @@ class _LiveProgress(Watcher):
     def ended(self, record: TrialRecord) -> None:
         self._standing.end(record)
         if self._standing.better(record):
-            said = _ending(record, metric=self._standing.metric)
+            said = trial_line(record, metric=self._standing.metric)
             self.live.console.print(f"[green]best so far[/] {escape(visible(said))}")
         self._refresh()
 
@@ -220,7 +137,7 @@ class _LiveProgress(Watcher):
             self._task,
             completed=standing.ended,
             total=standing.due,
-            eta="" if left is None else f"about {_short(left)} left",
+            eta="" if left is None else f"about {short_time(left)} left",
         )
 
     def _render(self) -> Group:
@@ -252,20 +169,6 @@ class _LiveProgress(Watcher):
         if more or waiting:
             parts.append(f"  [dim]{f'and {more} more, ' if more else ''}{waiting} waiting[/]")
         return Group(*parts)  # type: ignore[arg-type]
-
-
-def _ending(record: TrialRecord, *, metric: str) -> str:
-    """A trial that has ended, in one line."""
-    value = "-" if record.value is None else metric_text(record.value, metric=metric)
-    params = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
-    return (
-        f"{record.name} {record.state}: dev {value}, {record.epochs} epochs, {record.seconds:.1f} s "
-        f"({record.reason}) {params}"
-    )
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _print_line(line: str) -> None:

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from tuner.cli.progress import _LiveProgress, _Standing, open_progress
+from tuner.python.progress import _LiveProgress, open_progress
+from tuner.python.tally import Tally
 from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.spec.model import DataSpec, FinalistsSpec, SearchSpec, SweepSpec, TrainingSpec
 
@@ -19,7 +20,7 @@ def test_a_warning_is_one_line_in_a_pipe_however_long(
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own, which are there only in a test
     text = "the network is trained one trial at a time: " + "a long reason, " * 20
-    with open_progress(SweepSpec(study="s", data=DataSpec(source="d")), quiet=False, verbose=False):
+    with open_progress(SweepSpec(study="s", data=DataSpec(source="d")), log_level=logging.WARNING):
         logging.getLogger("tuner.execute").warning("%s\x1b[2J", text)
     assert capsys.readouterr().err == f"WARNING {text}\\x1b[2J\n"
 
@@ -31,9 +32,9 @@ def trial(number: int, value: float | None, state: TrialState = TrialState.COMPL
     return TrialRecord(number=number, params={}, seed=1, state=state, tier=tier, best=best, last=best)
 
 
-def standing(*before: TrialRecord, metric: str = "rmse", direction: Direction = Direction.MINIMIZE) -> _Standing:
+def standing(*before: TrialRecord, metric: str = "rmse", direction: Direction = Direction.MINIMIZE) -> Tally:
     spec = SweepSpec(study="s", data=DataSpec(source="d"), search=SearchSpec(trials=8), finalists=FinalistsSpec())
-    found = _Standing(spec)
+    found = Tally(spec)
     found.open(before, metric=metric, direction=direction)
     return found
 
@@ -76,7 +77,7 @@ def test_finalists_are_counted_apart_from_trials() -> None:
 def test_a_value_has_the_digits_of_its_metric(
     metric: str, value: float, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with open_progress(SweepSpec(study="s", data=DataSpec(source="d")), quiet=False, verbose=False) as progress:
+    with open_progress(SweepSpec(study="s", data=DataSpec(source="d")), log_level=logging.WARNING) as progress:
         progress.opened([], metric=metric, direction=Direction.MINIMIZE)
         progress.ended(trial(4, value))
     assert capsys.readouterr().err.startswith(f"trial 4 complete: dev {said}, 3 epochs")
@@ -94,12 +95,12 @@ def test_the_live_display_of_a_run_that_goes_on_begins_with_what_there_is() -> N
 
 def test_what_is_left_follows_the_epochs_and_how_early_trials_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([0.0, 12.0, 24.0, 36.0])
-    monkeypatch.setattr("tuner.cli.progress.time", SimpleNamespace(monotonic=lambda: next(moments)))
+    monkeypatch.setattr("tuner.python.tally.time", SimpleNamespace(monotonic=lambda: next(moments)))
     spec = SweepSpec(
         study="s", data=DataSpec(source="d"), search=SearchSpec(trials=8, strategy="random"),
         training=TrainingSpec(epochs=6),
     )  # fmt: skip
-    now = _Standing(spec)
+    now = Tally(spec)
     assert now.seconds_left is None
     now.end(trial(0, 0.5))  # after three of its six epochs
     now.end(trial(1, 0.5))

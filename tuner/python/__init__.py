@@ -1,0 +1,1 @@
+"""tuner from Python: what `import tuner` offers, and the command line is a layer over."""

@@ -1,0 +1,156 @@
+"""`tuner.run`: a sweep from Python; and what it shares with the command of that name."""
+
+from __future__ import annotations
+
+import json
+import signal
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import SweepFileError, UsageError
+from tuner.paths import StudyPaths
+from tuner.sweep.run import Outcome, RunOptions, run_sweep
+
+if TYPE_CHECKING:
+    from tuner.python.study import Study
+    from tuner.spec.model import SweepSpec
+
+_FRESH_AND_RETRY = "starts anew, so there are no failed trials to retry; leave one of the two out"
+
+
+def run(
+    sweep: str | PathLike[str] | Mapping[str, object],
+    *,
+    data: object = None,
+    model: str | Callable[..., object] | None = None,
+    trials: int | None = None,
+    seed: int | None = None,
+    seconds: float | None = None,
+    workers: int | None = None,
+    devices: Sequence[str] = (),
+    engine: str = "local",
+    store: str | None = None,
+    results: str | PathLike[str] = "results",
+    fresh: bool = False,
+    retry_failed: bool = False,
+    quiet: bool = False,
+) -> Study:
+    """Run a sweep, or continue it where it stopped; the same call goes on until the study has all its trials.
+
+    Args:
+        sweep: A sweep file's path, or what would stand in one: `{"study": "digits", "data": {...}, ...}`. Values may be
+            functions and classes where a sweep file names them; relative paths start at the current folder.
+        data: The examples, in the place of `data.source`: a DataFrame, (inputs, targets), a dict of arrays, a path, or
+            a function that returns examples.
+        model: A function `(params, data) -> nn.Module`, a LightningModule's class, or a built-in model's name.
+        trials: How many there are to be in all, instead of `search.trials`.
+        seed: Of the search, instead of `search.seed`.
+        seconds: End after so long, to be continued later.
+        workers: Worker processes; one for each core or accelerator by default.
+        devices: Where to train: `cpu`, `cuda`, `cuda:1`, `mps`; the best there is by default.
+        engine: `local`, worker processes on this machine, or `inline`, this process.
+        store: An Optuna storage URL instead of `results/<study>/study.db`.
+        results: Folder of all studies.
+        fresh: Set an existing study of this name aside and start anew.
+        retry_failed: Try failed trials again.
+        quiet: Show no progress.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; everything is kept, and the same call goes on.
+        TunerError: see `tuner.errors`; what was trained until then is kept.
+    """
+    from tuner.python.study import Study
+
+    if fresh and retry_failed:
+        raise UsageError(f"fresh=True {_FRESH_AND_RETRY}")
+    results = Path(results)
+    spec, found = _read(sweep, data=data, model=model, results=results, trials=trials, seed=seed)
+    for line in found:
+        warnings.warn(line, stacklevel=2)
+    is_file = data is None and model is None and not isinstance(sweep, Mapping)
+    command = _command(sweep, trials, seed, results, store) if is_file else ""
+    options = RunOptions(
+        results=results, store_url=store, engine=engine, devices=tuple(devices), workers=workers, seconds=seconds,
+        fresh=fresh, retry_failed=retry_failed, command=command,
+    )  # fmt: skip
+    try:
+        outcome = start(spec, options, quiet=quiet)
+    except SystemExit as end:  # a signal that came while there was nothing to save
+        if end.code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise
+    if outcome.signal == signal.SIGINT:
+        raise KeyboardInterrupt(f"{spec.study} is interrupted, with everything kept; the same call goes on")
+    if outcome.signal is not None:
+        raise SystemExit(128 + outcome.signal)
+    if outcome.complete and not outcome.any_complete:
+        warnings.warn("no trial was trained to its end; study.leaderboard() has the reasons", stacklevel=2)
+    return Study(outcome.paths, name=spec.study, store_url=store, spec=spec)
+
+
+def start(spec: SweepSpec, options: RunOptions, *, quiet: bool = False, log_level: int | None = None) -> Outcome:
+    """Run or continue a sweep with the display of its progress that fits.
+
+    Raises:
+        TunerError: see `tuner.errors`.
+    """
+    from tuner.python.progress import open_progress
+
+    if options.fresh and options.retry_failed:
+        raise UsageError(f"--fresh {_FRESH_AND_RETRY}")
+    with open_progress(spec, quiet=quiet, log_level=log_level) as progress:
+        return run_sweep(spec, options, progress)
+
+
+def overrides_of(*, trials: int | None, seed: int | None) -> list[str]:
+    """What these arguments replace in a sweep file."""
+    given = [f"search.trials={trials}"] if trials is not None else []
+    return given + ([f"search.seed={seed}"] if seed is not None else [])
+
+
+def _read(
+    sweep: str | PathLike[str] | Mapping[str, object], *, data: object, model: object, results: Path,
+    trials: int | None, seed: int | None,
+) -> tuple[SweepSpec, tuple[str, ...]]:  # fmt: skip
+    """The sweep, with what was given in the place of what it names, and its warnings."""
+    from tuner.python.given import Given
+    from tuner.spec.reader import parse_values, read_study_name, read_sweep
+
+    overrides = overrides_of(trials=trials, seed=seed)
+    if not isinstance(sweep, Mapping):
+        path = Path(sweep)
+        given = Given(_given_folder(read_study_name(path), results), root=path.resolve().parent)
+        named = {"data.source": given.plain(data, ("data", "source")), "model": given.plain(model, ("model",))}
+        overrides += [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
+        file = read_sweep(path, overrides=overrides)
+        return file.spec, file.warnings
+    values: dict[str, Any] = dict(sweep)
+    if data is not None:
+        block = values.get("data")
+        values["data"] = {**(block if isinstance(block, Mapping) else {}), "source": data}
+    if model is not None:
+        block = values.get("model")
+        values["model"] = {**block, "kind": model} if isinstance(block, Mapping) else model
+    given = Given(_given_folder(values.get("study"), results), root=Path.cwd())
+    return parse_values(given.plain(values), root=Path.cwd(), overrides=overrides)
+
+
+def _given_folder(study: object, results: Path) -> Path:
+    """Where what was given is kept; the name of the study is checked before a folder is called so."""
+    from tuner.spec.reader import study_name_problem
+
+    if problem := study_name_problem(study):
+        raise SweepFileError([f"sweep: study: {problem}"])
+    return StudyPaths((results / str(study)).resolve()).given
+
+
+def _command(sweep: object, trials: int | None, seed: int | None, results: Path, store: str | None) -> str:
+    """What goes on with the run in a shell."""
+    from tuner.report.words.shell import shell_command
+
+    options = {"--trials": trials, "--seed": seed}
+    words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    return shell_command("run", str(sweep), *words, results=results, store=store)
