@@ -16,7 +16,8 @@ part() { # NAME MARKS [PYTEST-ARGUMENTS...]
 pytest=("$@")
 took=()
 part "properties, on all their examples" "hypothesis and not gpu"
-part "matrices, races and whole sweeps" "deep and not hypothesis and not gpu"
+part "matrices, races and whole sweeps" "deep and not hypothesis and not gpu and not cluster"
+part "a Ray cluster, by one process" "cluster" -n 0
 part "training on GPUs, pretended where there are none" "deep and gpu"
 printf '\n== how long the parts took\n'
 printf '%s\n' "${took[@]}"

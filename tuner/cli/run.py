@@ -39,8 +39,9 @@ class _Duration(click.ParamType[float]):
 @click.option("--devices", help="Where to train: cpu, cuda, cuda:0,cuda:1, mps; the best there is by default.")
 @click.option(
     "--engine", type=NameIn("tuner.execute.open:ENGINES"), default="local", show_default=True,
-    help="Worker processes on this machine, or this process (for debugging).",
+    help="Worker processes on this machine, on a Ray cluster, or this process (for debugging).",
 )  # fmt: skip
+@click.option("--address", help="Of the Ray cluster; the one that runs here by default, else one of this machine.")
 @click.option("--store", metavar="URL", help="Optuna storage URL instead of results/<study>/study.db.")
 @click.option(
     "--results", type=ResultsFolder(), default=Path("results"), show_default=True,
@@ -62,6 +63,7 @@ def run(
     workers: int | None,
     devices: str | None,
     engine: str,
+    address: str | None,
     store: str | None,
     results: Path,
     seed: int | None,
@@ -89,6 +91,7 @@ def run(
         results=results,
         store_url=store,
         engine=engine,
+        address=address,
         devices=tuple(d.strip() for d in devices.split(",") if d.strip()) if devices else (),
         workers=workers,
         seconds=seconds,

@@ -2,55 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from tuner.execute.devices import prepare_environment, worker_places
+from tuner.errors import UsageError
+from tuner.execute.devices import WorkerPlace, prepare_environment, worker_places
 from tuner.execute.executor import Executor
 from tuner.paths import StudyPaths
 from tuner.spec.model import SweepSpec
 
 
-def _inline(spec: SweepSpec, paths: StudyPaths, devices: Sequence[str], workers: int | None) -> Executor:
-    place = worker_places(devices, workers=1, own_code=spec.loop is not None)[0]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Where:
+    """Where trials are trained."""
+
+    engine: str = "local"
+    address: str | None = None
+    """Of a cluster."""
+    devices: tuple[str, ...] = ()
+    workers: int | None = None
+
+
+def _places(spec: SweepSpec, where: Where) -> list[WorkerPlace]:
+    return worker_places(where.devices, workers=where.workers, own_code=spec.loop is not None)
+
+
+def _inline(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:
+    place = worker_places(where.devices, workers=1, own_code=spec.loop is not None)[0]
     prepare_environment(place)
     from tuner.execute.inline import InlineExecutor
 
     return InlineExecutor(spec, paths, device=place.device, threads=place.threads)
 
 
-def _local(spec: SweepSpec, paths: StudyPaths, devices: Sequence[str], workers: int | None) -> Executor:
+def _local(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:
     from tuner.execute.local import LocalExecutor
 
-    return LocalExecutor(spec, paths, worker_places(devices, workers=workers, own_code=spec.loop is not None))
+    return LocalExecutor(spec, paths, _places(spec, where))
 
 
-def begin_to_load(engine: str, spec: SweepSpec, *, devices: Sequence[str] = (), workers: int | None = None) -> None:
+def _ray(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:
+    from tuner.execute.on_ray import RayExecutor
+
+    return RayExecutor(spec, paths, address=where.address, devices=where.devices, workers=where.workers)
+
+
+def begin_to_load(spec: SweepSpec, where: Where) -> None:
     """Have the libraries of worker processes loaded while the caller does something else; open the executor then.
 
     Raises:
         UsageError: no such device.
     """
-    if engine != "local":
+    if where.engine != "local":
         return
     from tuner.execute.fork_server import fork_server
 
-    prepare_environment(worker_places(devices, workers=workers, own_code=spec.loop is not None)[0])
+    prepare_environment(_places(spec, where)[0])
     fork_server(spec)
 
 
-ENGINES: dict[str, Callable[[SweepSpec, StudyPaths, Sequence[str], int | None], Executor]] = {
+ENGINES: dict[str, Callable[[SweepSpec, StudyPaths, Where], Executor]] = {
     "local": _local,
     "inline": _inline,
+    "ray": _ray,
 }
 """Each executor by its name on the command line."""
 
 
-def open_executor(
-    engine: str, spec: SweepSpec, paths: StudyPaths, *, devices: Sequence[str] = (), workers: int | None = None
-) -> Executor:
+def open_executor(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:
     """Start an executor for a sweep.
 
     Raises:
-        UsageError: no such device.
+        UsageError: no such device, or no such cluster.
     """
-    return ENGINES[engine](spec, paths, devices, workers)
+    if where.address is not None and where.engine != "ray":
+        raise UsageError(f"--address {where.address} is of a Ray cluster: it goes with --engine ray")
+    return ENGINES[where.engine](spec, paths, where)

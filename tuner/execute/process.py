@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Protocol
 
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.helpers import without_main
@@ -31,17 +31,73 @@ _UNKNOWN_EXIT = 255
 """What multiprocessing says when the fork server, which alone knows the exit code, has died."""
 
 
+class Process(Protocol):
+    """What a pool of workers does with a worker's process, wherever that is."""
+
+    printed: LastWords
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether SIGKILL has ended it."""
+        ...
+
+    @property
+    def went_with_its_machine(self) -> bool:
+        """Whether it was lost because its machine was."""
+        ...
+
+    def send(self, *message: Any) -> None:
+        """Send a message; a worker that has died gets none, which `received` will tell."""
+        ...
+
+    def received(self) -> Iterator[tuple[Any, ...]]:
+        """The messages that have come.
+
+        Raises:
+            EOFError: it has died, and there is nothing more to come.
+        """
+        ...
+
+    def ask_to_end(self) -> None: ...
+
+    def join(self, timeout_seconds: float) -> None: ...
+
+    def kill(self) -> None:
+        """End it, and everything that it started."""
+        ...
+
+    def bury(self) -> tuple[FailureReason, str, bool]:
+        """Make sure that it is gone, and release what it held: the reason, in words, and whether it came from outside.
+
+        `printed` stays open, for its last words.
+        """
+        ...
+
+
+class LastWords(Protocol):
+    """What a worker process has printed."""
+
+    def take(self) -> bytes:
+        """What was printed since the last call, or the end of it."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class WorkerProcess:
     """One process with a process group of its own, and the connection to it."""
 
+    printed: LastWords
+    went_with_its_machine = False
+
     def __init__(
-        self, context: ForkServerContext, spec: SweepSpec, paths: StudyPaths, *, number: int, place: WorkerPlace
+        self, context: ForkServerContext, spec: SweepSpec, paths: StudyPaths, *, name: str, place: WorkerPlace
     ) -> None:
         self.printed = Printed()
         self.connection, theirs = context.Pipe()
         # Not a daemon in multiprocessing's sense: those may have no children, and users' code may want some.
         self._process: BaseProcess = context.Process(
-            target=_entry, args=(theirs, spec, paths, f"worker {number}", place, self.printed), daemon=False
+            target=_entry, args=(theirs, spec, paths, name, place, self.printed), daemon=False
         )
         self._start()
         theirs.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tuner.errors import DataError, TunerError
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.planner import PlannedJob
-from tuner.execute.process import WorkerProcess
+from tuner.execute.process import Process
 from tuner.spec.model import LimitsSpec
 
 MAX_WORDS = 4000
@@ -24,7 +24,7 @@ class Worker:
 
     number: int
     place: WorkerPlace
-    process: WorkerProcess
+    process: Process
     ready: bool = False
     """It has loaded the data."""
     key: Hashable = None

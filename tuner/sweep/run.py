@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tuner.diagnose.resolution import folds_instead
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.execute.facts import TaskFacts
-from tuner.execute.open import begin_to_load, open_executor
+from tuner.execute.open import Where, begin_to_load, open_executor
 from tuner.faults import fault_point
 from tuner.paths import LinkInStudyError, StudyPaths
 from tuner.ranking import best_trial, rank_trials
@@ -61,6 +61,8 @@ class RunOptions:
     results: Path = Path("results")
     store_url: str | None = None
     engine: str = "local"
+    address: str | None = None
+    """Of a Ray cluster."""
     devices: tuple[str, ...] = ()
     workers: int | None = None
     seconds: float | None = None
@@ -71,6 +73,10 @@ class RunOptions:
     """Search no further: only train the finalists again."""
     command: str = ""
     """What goes on with this run in a shell, without passwords; kept in the study for `tuner status`."""
+
+    @property
+    def where(self) -> Where:
+        return Where(engine=self.engine, address=self.address, devices=self.devices, workers=self.workers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +114,7 @@ class StudyRun:
         """Search, train the finalists again, write the reports."""
         options = self.options
         self._check_places()
-        begin_to_load(options.engine, self.spec, devices=options.devices, workers=options.workers)
+        begin_to_load(self.spec, options.where)
         # Imported while the workers load torch; alembic, because Optuna imports it to make a database.
         import alembic.command  # noqa: F401
 
@@ -116,9 +122,7 @@ class StudyRun:
         from tuner.search.registry import maker_of
 
         maker_of(self.spec.search.strategy)
-        executor = open_executor(
-            options.engine, self.spec, self.paths, devices=options.devices, workers=options.workers
-        )
+        executor = open_executor(self.spec, self.paths, options.where)
         with closing(executor):
             facts = executor.facts
             proposal = folds_instead(facts.metric, facts.data, self.spec.model_dump(mode="json"))

@@ -1,0 +1,94 @@
+"""The executor on a Ray cluster, held to the contract of all executors: three nodes, made on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contracts.executor_contract import curve, drain, ends, figures
+from tests.execute.clusters import NODE, three_nodes
+from tests.execute.sweeps import make_job, small_sweep
+from tests.execute.test_contract import RealContract
+from tuner.errors import MissingExtraError, UsageError
+from tuner.execute.executor import Executor
+from tuner.execute.inline import InlineExecutor
+from tuner.execute.on_ray import RayExecutor
+from tuner.execute.open import Where, open_executor
+from tuner.paths import StudyPaths
+from tuner.records import TrialFinished
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with three_nodes() as cluster:
+        yield cluster
+
+
+@pytest.mark.deep
+@pytest.mark.cluster
+class TestRay(RealContract):
+    @pytest.fixture(autouse=True)
+    def _on(self, cluster: Any) -> None:
+        self.address = cluster.address
+        self.workers = 2
+
+    @contextmanager
+    def open(self) -> Iterator[Executor]:
+        executor = RayExecutor(small_sweep(), StudyPaths(self.folder), address=self.address, workers=self.workers)
+        self.workers = 1  # of whatever is opened beside it, since each imports torch anew
+        yield executor
+        executor.close()
+
+    def test_trains_the_same_curves_as_the_inline_executor(self, executor: Executor) -> None:
+        jobs = [self.job(trial) for trial in range(4)]
+        executor.submit(jobs)
+        found = drain(executor, jobs)
+        with self.elsewhere():
+            inline = InlineExecutor(small_sweep(), StudyPaths(self.folder))
+            inline.submit(jobs)
+            expected = drain(inline, jobs)
+        assert [figures(curve(found, t)) for t in range(4)] == [figures(curve(expected, t)) for t in range(4)]
+
+
+@pytest.mark.deep
+@pytest.mark.cluster
+def test_a_node_that_joins_gets_work_and_what_a_lost_one_trained_goes_on_elsewhere(
+    cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "small"
+    executor = RayExecutor(small_sweep(epochs=4000), StudyPaths(folder), address=cluster.address)
+    try:
+        assert executor.facts
+        jobs = [make_job(folder, trial) for trial in range(6)]
+        before = len(executor.workers)
+        node = cluster.add_node(**NODE)
+        drain(executor, [make_job(folder, -1)], until=lambda: len(executor.workers) > before)
+        executor.submit(jobs)
+        new = executor.workers[-1]
+        events = drain(executor, jobs, until=lambda: len(new.seconds) == len(new.jobs) > 0)
+        held = set(new.jobs)
+        cluster.remove_node(node)
+        events += drain(executor, jobs, until=lambda: new not in executor.workers)
+        events += drain(executor, [job for job in jobs if job.trial not in ends(events)])
+    finally:
+        executor.close()
+    assert held
+    assert all(isinstance(end, TrialFinished) for end in ends(events).values())
+    assert f"worker {new.number} was lost with {len(held)} trials" in caplog.text
+
+
+def test_without_ray_the_line_that_installs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "tuner\[ray\]"'):
+        open_executor(small_sweep(), StudyPaths(tmp_path / "small"), Where(engine="ray"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_address_without_the_engine_that_it_is_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--engine ray"):
+        open_executor(small_sweep(), StudyPaths(tmp_path / "small"), Where(address="127.0.0.1:6379"))

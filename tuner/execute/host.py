@@ -1,0 +1,114 @@
+"""What stands for the coordinator on another machine: starts a worker process there, and hands messages on.
+
+It is an actor of Ray's, but knows nothing of Ray: what is remote about it is in `remote.py`. The worker is the same
+process as on one machine, so it dies, prints and is watched as there; only the loss of a machine is another matter.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from tuner.execute.devices import WorkerPlace, prepare_environment
+from tuner.execute.fork_server import fork_server
+from tuner.execute.process import WorkerProcess
+from tuner.paths import StudyPaths
+from tuner.spec.model import SweepSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a host finds where it has come to be."""
+
+    node: str
+    """Name of the machine."""
+    versions: Mapping[str, str]
+    """Of what must be the same on all machines."""
+    missing: tuple[str, ...]
+    """Of the files that it was to look for, those that are not there."""
+
+
+def versions() -> dict[str, str]:
+    """Of this process: what must be the same on all machines, for pickles to be read and curves to be equal."""
+    from importlib.metadata import version
+
+    return {"python": platform.python_version()} | {name: version(name) for name in ("tuner", "torch", "numpy")}
+
+
+class Host:
+    """One worker process after the other, in one place.
+
+    `hear` waits, and is called from another thread than the others.
+    """
+
+    def __init__(self, spec: SweepSpec, paths: StudyPaths, *, number: int, place: WorkerPlace) -> None:
+        self._spec = spec
+        self._paths = paths
+        self._place = place
+        self._name = f"worker {number}"
+        self._process: WorkerProcess | None = None
+        self._started = threading.Event()
+        self._looking = threading.Lock()
+        """The exit code of a process can be read once."""
+
+    def look(self, files: tuple[str, ...]) -> Surroundings:
+        """Say where this is, and which of these files are not there."""
+        missing = tuple(file for file in files if not Path(file).exists())
+        return Surroundings(platform.node(), versions(), missing)
+
+    def start(self) -> None:
+        """Start a worker; the one before has died."""
+        _forget_main()
+        prepare_environment(self._place)
+        with self._looking:
+            self._process = WorkerProcess(
+                fork_server(self._spec), self._spec, self._paths, name=self._name, place=self._place
+            )
+        self._started.set()
+
+    def tell(self, *message: Any) -> None:
+        """Hand a message to the worker."""
+        if self._process is not None:
+            self._process.send(*message)
+
+    def hear(self) -> list[tuple[Any, ...]]:
+        """The worker's next messages; waits for them.
+
+        The last is ("died", reason, cause, whether it came from outside, whether by SIGKILL, what it printed last).
+        """
+        self._started.wait()
+        assert self._process is not None
+        wait(self._process.waitables)
+        found: list[tuple[Any, ...]] = []
+        with self._looking:
+            try:
+                for message in self._process.received():
+                    found.append(message)
+            except EOFError:
+                death = self._process.bury()
+                words = self._process.printed.take()
+                found.append(("died", *death, self._process.was_killed, words))
+                self._process.printed.close()
+                self._process = None
+                self._started.clear()
+        return found
+
+    def kill(self) -> None:
+        """End the worker, and everything that it started."""
+        with self._looking:
+            if self._process is not None:
+                self._process.kill()
+
+
+def _forget_main() -> None:
+    """Let a new process not import the program that it is started from, which is Ray's."""
+    main: Any = sys.modules["__main__"]
+    main.__spec__ = None
+    if hasattr(main, "__file__"):
+        del main.__file__

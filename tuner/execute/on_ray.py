@@ -1,0 +1,245 @@
+"""The executor on a Ray cluster: a host for each device or core of it, on whatever nodes there are.
+
+Ray places the hosts, says when one is lost and what the cluster has; it trains and decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.errors import DataError, TunerError, UsageError
+from tuner.execute.devices import WorkerPlace
+from tuner.execute.host import Host, Surroundings, versions
+from tuner.execute.pool import WorkerPool
+from tuner.execute.remote import RemoteProcess
+from tuner.execute.scarcity import first_line
+from tuner.execute.shared_folder import Token
+from tuner.execute.watched import Worker
+from tuner.imports import require
+from tuner.paths import StudyPaths
+from tuner.spec.model import SweepSpec
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+"""So often it is looked at what the cluster has."""
+_PATIENCE_SECONDS = 10.0
+"""After so long without a worker it is said what is waited for."""
+_RESOURCES = {"cpu": "CPU", "cuda": "GPU"}
+"""What Ray calls one device of a kind."""
+
+
+def _join(address: str | None) -> tuple[Any, bool]:
+    """The library, joined to the cluster at an address, and whether it had not been before.
+
+    Without an address it is the cluster that runs here, else one of this machine alone.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        UsageError: there is no cluster at the address.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    # A cluster of our own tells nobody of its use.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray: Any = require("ray", extra="ray")
+    if address is not None and address.startswith("ray://"):
+        raise UsageError(
+            f"{address} is for clients outside of a cluster, and what a run needs of Ray is inside; run tuner on a "
+            "machine of the cluster, with the address that `ray start --head` has printed, or none"
+        )
+    if ray.is_initialized():
+        return ray, False
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"no Ray cluster could be joined{f' at {address}' if address else ''} ({first_line(error)}); start one "
+            "with `ray start --head`, or leave --address and RAY_ADDRESS out for one on this machine alone"
+        ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end a run without its checkpoints
+    return ray, True
+
+
+@dataclass(slots=True)
+class _Recruit:
+    """A host that Ray has been asked for, and that has not said where it is."""
+
+    number: int
+    host: Any
+    surroundings: Any
+    """The reference to them."""
+
+
+class RayExecutor(WorkerPool):
+    """Workers wherever the cluster has room: as many as it has devices or cores, now and as nodes come and go."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        paths: StudyPaths,
+        *,
+        address: str | None = None,
+        devices: Sequence[str] = (),
+        workers: int | None = None,
+    ) -> None:
+        """Ask for the hosts; their workers load the data while the caller goes on."""
+        super().__init__(spec, paths)
+        self._token = Token(paths.folder)
+        self._recruits: list[_Recruit] = []
+        self._hosts: dict[int, Any] = {}
+        """Of each worker, by its number."""
+        self._bell = threading.Event()
+        self._wanted = workers
+        self._given_up = 0
+        """Places where workers were killed while they loaded."""
+        self._numbers = 0
+        self._looked = self._began = time.monotonic() - _LOOK_SECONDS
+        self._patient = True
+        self._ray, self._joined = _join(address)
+        self._kind = self._choose_kind(devices)
+        self._actor = self._ray.remote(concurrency_groups={"up": 1, "down": 1})(Host)
+        if not self._capacity():
+            raise UsageError(
+                f"the Ray cluster has no {_RESOURCES[self._kind]} to train on; "
+                "add a node to it with `ray start --address=...`"
+            )
+        self._look_for_more()
+
+    def close(self) -> None:
+        super().close()
+        for host in (*self._hosts.values(), *(recruit.host for recruit in self._recruits)):
+            self._ray.kill(host)
+        self._hosts, self._recruits = {}, []
+        self._token.remove()
+        if self._joined:
+            self._joined = False
+            self._ray.shutdown()
+
+    # Workers
+
+    def _wait(self, timeout_seconds: float) -> None:
+        self._bell.wait(timeout_seconds)
+        self._bell.clear()
+
+    def _another(self, lost: Worker) -> Worker | None:
+        assert isinstance(lost.process, RemoteProcess)
+        host = self._hosts[lost.number]
+        if lost.process.went_with_its_machine:
+            self._give_up(lost)
+            log.warning("worker %d is lost: %s", lost.number, lost.process.cause)
+            return None
+        return Worker(lost.number, lost.place, RemoteProcess(self._ray, host, self._bell))
+
+    def _go_on_without(self, worker: Worker) -> None:
+        self._given_up += 1
+        self._give_up(worker)
+        super()._go_on_without(worker)
+
+    def _give_up(self, worker: Worker) -> None:
+        self._ray.kill(self._hosts.pop(worker.number))
+
+    def _look_for_more(self) -> None:
+        self._take_in()
+        now = time.monotonic()
+        if self._interrupted or self._failure is not None or now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        wanted = max(0, (self._wanted or self._capacity()) - self._given_up)
+        while len(self.workers) + len(self._recruits) < wanted:
+            self._recruits.append(self._recruit())
+        while self._recruits and len(self.workers) + len(self._recruits) > wanted:
+            self._ray.kill(self._recruits.pop().host)
+        if self.workers:
+            self._began, self._patient = now, True
+        elif self._patient and now - self._began > _PATIENCE_SECONDS:
+            self._patient = False
+            log.warning("no worker yet: waiting for a free %s on the Ray cluster", _RESOURCES[self._kind])
+
+    def _capacity(self) -> int:
+        """How many workers the nodes have place for that are there now, whoever uses them."""
+        return int(self._ray.cluster_resources().get(_RESOURCES[self._kind], 0))
+
+    def _choose_kind(self, devices: Sequence[str]) -> str:
+        if not devices:
+            return "cuda" if self._ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
+        if len(devices) == 1 and devices[0] in _RESOURCES:
+            return devices[0]
+        raise UsageError(
+            f"--devices {','.join(devices)}: with --engine ray the cluster gives each worker its device; "
+            "say cpu or cuda, or leave it out"
+        )
+
+    def _recruit(self) -> _Recruit:
+        number = self._numbers
+        self._numbers += 1
+        needs = {"num_cpus": 1, "num_gpus": 1 if self._kind == "cuda" else 0}
+        host = self._actor.options(**needs).remote(self.spec, self.paths, number=number, place=self._place())
+        surroundings = host.look.remote((self.spec.root, str(self._token.path)))
+        surroundings.future().add_done_callback(lambda _: self._bell.set())
+        return _Recruit(number, host, surroundings)
+
+    def _place(self) -> WorkerPlace:
+        device = "cuda:0" if self._kind == "cuda" else "cpu"  # the one that Ray lets the host see
+        return WorkerPlace(device, 1, None, own_code=self.spec.loop is not None)
+
+    def _take_in(self) -> None:
+        """Start a worker in each host that has come to be."""
+        if not self._recruits:
+            return
+        waiting = [recruit.surroundings for recruit in self._recruits]
+        come, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        for recruit in [recruit for recruit in self._recruits if recruit.surroundings in come]:
+            self._recruits.remove(recruit)
+            try:
+                found: Surroundings = self._ray.get(recruit.surroundings)
+                self._check(found)
+            except self._ray.exceptions.ActorDiedError as error:
+                if "ModuleNotFoundError" in str(error) or "ImportError" in str(error):
+                    self._failure = self._failure or TunerError(_not_installed(str(error)))
+                continue  # it was lost with its node, and another is asked for when there is place
+            except TunerError as error:
+                self._failure = self._failure or error
+                self._ray.kill(recruit.host)
+                continue
+            self._hosts[recruit.number] = recruit.host
+            process = RemoteProcess(self._ray, recruit.host, self._bell)
+            self.workers.append(Worker(recruit.number, self._place(), process))
+
+    def _check(self, found: Surroundings) -> None:
+        """Make sure that a host can do what is asked of it.
+
+        Raises:
+            TunerError: it cannot.
+        """
+        ours = versions()
+        if other := [
+            f"{name} {found.versions.get(name)} (here {is_})"
+            for name, is_ in ours.items()
+            if found.versions.get(name) != is_
+        ]:
+            raise TunerError(
+                f"node {found.node} has other versions than this machine: {', '.join(other)}; results would differ, so "
+                "install the same on all nodes"
+            )
+        if found.missing:
+            seen_as = {str(self._token.path): str(self._token.folder)}
+            folders = " and ".join(sorted({seen_as.get(file, file) for file in found.missing}))
+            raise DataError(
+                f"node {found.node} does not see {folders}; put the sweep file's folder and --results on a file system "
+                "that all nodes share, at the same path"
+            )
+
+
+def _not_installed(said: str) -> str:
+    line = next((line for line in reversed(said.splitlines()) if "Error: " in line), said)
+    return f'a node of the Ray cluster cannot run tuner ({line.strip()}); run there: pip install "tuner[ray]"'

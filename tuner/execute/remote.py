@@ -1,0 +1,127 @@
+"""A worker's process on another machine, as the coordinator sees it: calls of an actor of Ray's in place of a pipe."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from tuner.execute.process import LastWords
+from tuner.execute.scarcity import first_line
+from tuner.records import FailureReason
+
+
+class RemoteProcess:
+    """A worker's process in a host elsewhere: see `execute.process.Process`."""
+
+    def __init__(self, ray: Any, host: Any, bell: threading.Event) -> None:
+        self._ray = ray
+        self._host = host
+        self._bell = bell
+        self._inbox: queue.SimpleQueue[list[tuple[Any, ...]] | BaseException] = queue.SimpleQueue()
+        self._death: tuple[FailureReason, str, bool] | None = None
+        self._words = _Words()
+        self.printed: LastWords = self._words
+        self.was_killed = False
+        self.went_with_its_machine = False
+        host.start.options(concurrency_group="down").remote().future().add_done_callback(self._has_started)
+        self._listen()
+
+    @property
+    def cause(self) -> str:
+        """Why it has died."""
+        return self._death[1] if self._death is not None else ""
+
+    def send(self, *message: Any) -> None:
+        self._host.tell.options(concurrency_group="down").remote(*message)
+
+    def received(self) -> Iterator[tuple[Any, ...]]:
+        while self._death is None:
+            try:
+                came = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            yield from self._read(came)
+        raise EOFError
+
+    def ask_to_end(self) -> None:
+        self.send("close")
+
+    def join(self, timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while self._death is None:
+            try:
+                came = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return
+            for _ in self._read(came):
+                pass  # whoever waits for its end has no ear for it any more
+
+    def kill(self) -> None:
+        if self._death is None:
+            self._host.kill.remote()
+
+    def bury(self) -> tuple[FailureReason, str, bool]:
+        if self._death is None:
+            self._lose("it did not end when it was told to")
+        assert self._death is not None
+        return self._death
+
+    def _read(self, came: list[tuple[Any, ...]] | BaseException) -> Iterator[tuple[Any, ...]]:
+        if isinstance(came, BaseException):
+            self.went_with_its_machine = isinstance(came, self._ray.exceptions.RayActorError)
+            lost = "its node is gone, or Ray has ended its actor" if self.went_with_its_machine else first_line(came)
+            self._lose(lost)
+            return
+        for message in came:
+            match message:
+                case (
+                    "died",
+                    FailureReason() as reason,
+                    str(cause),
+                    bool(from_outside),
+                    bool(was_killed),
+                    bytes(words),
+                ):
+                    self._death = reason, cause, from_outside
+                    self.was_killed = was_killed
+                    self._words.words = words
+                case _:
+                    yield message
+        if self._death is None:
+            self._listen()
+
+    def _lose(self, cause: str) -> None:
+        self._death = FailureReason.KILLED, cause, True
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.kill(self._host)
+
+    def _listen(self) -> None:
+        self._host.hear.options(concurrency_group="up").remote().future().add_done_callback(self._has_come)
+
+    def _has_started(self, future: Any) -> None:
+        if (error := future.exception()) is not None:
+            self._inbox.put(error)
+            self._bell.set()
+
+    def _has_come(self, future: Any) -> None:
+        error = future.exception()
+        self._inbox.put(future.result() if error is None else error)
+        self._bell.set()
+
+
+class _Words:
+    """What a worker elsewhere printed last."""
+
+    def __init__(self) -> None:
+        self.words = b""
+
+    def take(self) -> bytes:
+        words, self.words = self.words, b""
+        return words
+
+    def close(self) -> None:
+        pass
