@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.executor_contract import curve, drain, ends, figures
+from tests.contracts.executor_contract import curve, drain, ends, figures, starts
 from tests.execute.clusters import NODE, three_nodes
 from tests.execute.sweeps import make_job, small_sweep
 from tests.execute.test_contract import RealContract
@@ -20,7 +20,7 @@ from tuner.execute.inline import InlineExecutor
 from tuner.execute.on_ray import RayExecutor
 from tuner.execute.open import Where, open_executor
 from tuner.paths import StudyPaths
-from tuner.records import TrialFinished
+from tuner.records import TrialInterrupted
 
 
 @pytest.fixture(scope="module")
@@ -57,29 +57,33 @@ class TestRay(RealContract):
 
 @pytest.mark.deep
 @pytest.mark.cluster
-def test_a_node_that_joins_gets_work_and_what_a_lost_one_trained_goes_on_elsewhere(
+def test_a_node_that_joins_gets_work_and_what_a_lost_one_trained_waits_for_another_place(
     cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "small"
-    executor = RayExecutor(small_sweep(epochs=4000), StudyPaths(folder), address=cluster.address)
+    spec = small_sweep(epochs=10**6, fuse="off")  # none of them ends
+    executor = RayExecutor(spec, StudyPaths(folder), address=cluster.address)
+    nobody = make_job(folder, -1)
     try:
-        assert executor.facts
-        jobs = [make_job(folder, trial) for trial in range(6)]
-        before = len(executor.workers)
+        drain(executor, [nobody], until=lambda: sum(worker.ready for worker in executor.workers) == 4)
+        old = list(executor.workers)
         node = cluster.add_node(**NODE)
-        drain(executor, [make_job(folder, -1)], until=lambda: len(executor.workers) > before)
+        drain(executor, [nobody], until=lambda: sum(worker.ready for worker in executor.workers) == 6)
+        new = [worker for worker in executor.workers if worker not in old]
+        jobs = [make_job(folder, trial, to_epoch=10**6) for trial in range(6)]
         executor.submit(jobs)
-        new = executor.workers[-1]
-        events = drain(executor, jobs, until=lambda: len(new.seconds) == len(new.jobs) > 0)
-        held = set(new.jobs)
+        events = drain(executor, jobs, until=lambda: all(worker.seconds for worker in new))
+        held = {trial for worker in new for trial in worker.jobs}
         cluster.remove_node(node)
-        events += drain(executor, jobs, until=lambda: new not in executor.workers)
-        events += drain(executor, [job for job in jobs if job.trial not in ends(events)])
+        drain(executor, jobs, until=lambda: not any(worker in executor.workers for worker in new))
+        executor.interrupt()  # the others leave their places, and those of the lost node are told of as well
+        events += drain(executor, jobs)
     finally:
         executor.close()
-    assert held
-    assert all(isinstance(end, TrialFinished) for end in ends(events).values())
-    assert f"worker {new.number} was lost with {len(held)} trials" in caplog.text
+    assert len(held) == 2
+    assert {start.trial for start in starts(events)} == set(range(6))
+    assert all(isinstance(end, TrialInterrupted) for end in ends(events).values())
+    assert caplog.text.count("was lost with 1 trials in training (its node is gone") == 2
 
 
 def test_without_ray_the_line_that_installs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

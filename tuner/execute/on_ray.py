@@ -93,8 +93,15 @@ class RayExecutor(WorkerPool):
         workers: int | None = None,
     ) -> None:
         """Ask for the hosts; their workers load the data while the caller goes on."""
-        super().__init__(spec, paths)
+        self._ray, self._joined = _join(address)  # before there is anything to take back
+        self._kind = self._choose_kind(devices)
+        if workers is None and not self._capacity():
+            raise UsageError(
+                f"the Ray cluster has no {_RESOURCES[self._kind]} to train on; "
+                "add a node to it with `ray start --address=...`"
+            )
         self._token = Token(paths.folder)
+        super().__init__(spec, paths)
         self._recruits: list[_Recruit] = []
         self._hosts: dict[int, Any] = {}
         """Of each worker, by its number."""
@@ -105,14 +112,7 @@ class RayExecutor(WorkerPool):
         self._numbers = 0
         self._looked = self._began = time.monotonic() - _LOOK_SECONDS
         self._patient = True
-        self._ray, self._joined = _join(address)
-        self._kind = self._choose_kind(devices)
         self._actor = self._ray.remote(concurrency_groups={"up": 1, "down": 1})(Host)
-        if not self._capacity():
-            raise UsageError(
-                f"the Ray cluster has no {_RESOURCES[self._kind]} to train on; "
-                "add a node to it with `ray start --address=...`"
-            )
         self._look_for_more()
 
     def close(self) -> None:
