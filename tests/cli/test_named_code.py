@@ -45,7 +45,8 @@ KEYS: dict[str, dict[str, Any]] = {
 }
 RUNNING = (
     ["test", "sent"], ["best", "sent", "--verify"], ["best", "sent", "--export", "out"], ["confirm", "sent"],
-    ["best", "sent", "--export", "out.onnx"], ["best", "results/sent", "--verify"],
+    ["best", "sent", "--export", "out.onnx"], ["best", "results/sent", "--verify"], ["best", "sent", "--refit"],
+    ["predict", "sent", "new.csv"],
 )  # fmt: skip
 READING = (
     ["status", "sent"], ["show", "sent", "0"], ["logs", "sent", "0"], ["report", "sent", "--write"], ["best", "sent"],
@@ -65,6 +66,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         assert run_command_line(["run", "sweep.yaml", "--engine", "inline", "-q"]) == 0
     (folder / FILE).write_text(EVIL)
+    (folder / "new.csv").write_text("sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)\n1,2,3,4\n")
     return folder
 
 

@@ -23,9 +23,14 @@ def sweep_schema() -> Json:
 
 def _model_schema(block: Json) -> Json:
     """A name alone, or a mapping in which settings stand beside `kind`."""
-    value = block["properties"]["settings"]["additionalProperties"]
-    settings = {h.name: {**value, "description": h.description} for h in HYPERPARAMETERS.values() if h.of_model}
-    mapping = {**block, "properties": {**block["properties"], **settings}, "additionalProperties": value}
+    by_layer = block["properties"]["settings"]["additionalProperties"]
+    plain = {"anyOf": [form for form in by_layer["anyOf"] if form["type"] not in ("array", "object")]}
+    settings = {
+        h.name: {**(by_layer if h.by_layer else plain), "description": h.description}
+        for h in HYPERPARAMETERS.values()
+        if h.of_model
+    }
+    mapping = {**block, "properties": {**block["properties"], **settings}, "additionalProperties": plain}
     return {
         "anyOf": [{"type": "string", "minLength": 1, "examples": list(MODELS)}, mapping],
         "default": "mlp",
