@@ -70,15 +70,16 @@ def long_study(name: str, *, trials: int, width: int) -> tuple[float, float]:
     search = SearchSpec(trials=trials, strategy=strategy_name, pruner=pruner or None, regularisation="always")
     spec = SPEC.model_copy(update={"search": search})
     strategy = Timed(open_strategy(spec, SPACE, Direction.MAXIMIZE))
-    Sweep(
-        strategy,
-        MemoryStore(),
-        SlowExecutor(accuracy, epochs=EPOCHS, width=width),
-        folders=lambda number: Path(f"{number}"),
-        limits=LimitsSpec(),
-        watcher=Watcher(),
-        stop=StopRequest(),
-    ).run()
+    with tempfile.TemporaryDirectory() as folder:
+        Sweep(
+            strategy,
+            MemoryStore(),
+            SlowExecutor(accuracy, epochs=EPOCHS, width=width),
+            folders=lambda number: Path(folder) / f"{number}",
+            limits=LimitsSpec(),
+            watcher=Watcher(),
+            stop=StopRequest(),
+        ).run()
     _, seconds, started = strategy.history[-1]
     before, begun = next((s, n) for _, s, n in reversed(strategy.history) if n <= 0.9 * started)
     return seconds / started, (seconds - before) / max(1, started - begun)

@@ -134,3 +134,15 @@ def test_our_types_are_offered_to_others() -> None:
 def test_the_command_and_the_module_answer_alike(door: list[str]) -> None:
     done = subprocess.run([*door, "--version"], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout == f"tuner, version {PROJECT['version']}\n"
+
+
+def test_the_top_of_the_repository_holds_what_a_reader_expects_there() -> None:
+    """What a run or a test leaves in the current folder is easily added by `git add --all`."""
+    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip("this is no checkout of git")
+    top = {name.split("/")[0] for name in found.stdout.split("\0") if name}
+    assert top == {
+        ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks",
+        "constraints.txt", "docs", "examples", "pyproject.toml", "results", "sweeps", "tests", "tuner",
+    }  # fmt: skip
