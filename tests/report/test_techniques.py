@@ -12,6 +12,7 @@ from tuner.paths import StudyPaths
 from tuner.records import Json
 from tuner.report.analysis import Analysis
 from tuner.report.techniques import techniques_in_words
+from tuner.spec.space import Dimension, Space
 from tuner.store.study_data import StudyData
 
 
@@ -58,3 +59,41 @@ def test_without_predictions_it_is_not_judged(mixed: SimulatedStudy, mixed_paths
 def test_what_was_not_asked_or_is_damaged_is_not_told(mixed: SimulatedStudy, facts: dict[str, Json]) -> None:
     records = tuple(replace(r, facts={**r.facts, **facts}) for r in mixed.study.records)
     assert list(techniques_in_words(Analysis(replace(mixed.study, records=records), None))) == []
+
+
+def with_augment(mixed: SimulatedStudy, *, on: int, fixed: float | None = None) -> StudyData:
+    """A study in which the trials with a number of at least `on` are augmented."""
+    sweep = {**mixed.study.facts["sweep"], "training": {"augment": fixed}}
+    facts = {**mixed.study.facts, "sweep": sweep}
+    if fixed is not None:
+        return replace(mixed.study, facts=facts)
+    augment = Dimension(name="augment", kind="float", tier=4, default=0.0, low=0.0, high=0.6)
+    records = tuple(replace(r, params={**r.params, "augment": 0.3 * (r.number >= on)}) for r in mixed.study.records)
+    assert mixed.study.space is not None
+    space = Space((*mixed.study.space.dimensions, augment))
+    return replace(mixed.study, records=records, facts=facts, space=space)
+
+
+def test_the_best_trial_with_augmentation_is_held_against_the_best_without(
+    mixed: SimulatedStudy, mixed_paths: StudyPaths
+) -> None:
+    study = with_augment(mixed, on=len(mixed.study.records) // 2)
+    analysis = Analysis(study, mixed_paths)
+    (text,) = techniques_in_words(analysis)
+    ranked = analysis.statistics.ranked
+    first, other = (next(r for r in ranked if (r.params["augment"] > 0) is kind) for kind in (True, False))
+    assert text.startswith("Augmentation (augment): the best of ")
+    assert f"trial {first.number}, has dev accuracy {first.value:.4f}" in text
+    assert f"without, trial {other.number}, {other.value:.4f}, " in text
+    assert "95 % interval of the gain" in text
+    assert text.endswith(". They may differ in more than that.")
+
+
+def test_a_technique_that_all_trials_have_or_none_cannot_be_judged(mixed: SimulatedStudy) -> None:
+    for study, why in (
+        (with_augment(mixed, on=0), "since every finished trial has it."),
+        (with_augment(mixed, on=10_000), "since no finished trial has it."),
+        (with_augment(mixed, on=0, fixed=0.5), "since every trial has it, at 0.5; search it from 0 on."),
+    ):
+        (text,) = techniques_in_words(Analysis(study, None))
+        assert text == f"Augmentation (augment): what it gains cannot be told, {why}"

@@ -7,14 +7,28 @@ from collections.abc import Iterator
 from tuner.diagnose.intervals import Interval
 from tuner.records import Direction
 from tuner.report.analysis import Analysis
-from tuner.report.words.numbers import difference_text, duration_text, metric_text
+from tuner.report.certainty.monte_carlo import gain_interval
+from tuner.report.facts import sweep_value
+from tuner.report.words.numbers import difference_text, duration_text, metric_text, number_of
 from tuner.store.study_data import StudyData
+
+_SWITCHED = {
+    "augment": "Augmentation (augment)",
+    "mixup": "Mixup (mixup)",
+    "label_smoothing": "Label smoothing (label_smoothing)",
+    "input_dropout": "Dropout of inputs (input_dropout)",
+    "weight_noise": "Noise on weights (weight_noise)",
+}
+"""What is off at 0, by its name, with what it is called."""
 
 
 def techniques_in_words(analysis: Analysis) -> Iterator[str]:
     """What each technique that was asked for gains, and what it costs."""
     if (said := _passes(analysis)) is not None:
         yield said
+    for name, what in _SWITCHED.items():
+        if (said := _with_and_without(name, what, analysis)) is not None:
+            yield said
 
 
 def _passes(analysis: Analysis) -> str | None:
@@ -29,6 +43,31 @@ def _passes(analysis: Analysis) -> str | None:
         f"Monte Carlo dropout: the mean of {found.passes} passes of trial {found.trial} with dropout on has dev "
         f"{study.metric} {value} against {usual} without{_judged(gain, found.gain, study)}{more}. It takes "
         f"{duration_text(found.seconds)} for the dev set, and one pass {duration_text(found.seconds_once)}."
+    )
+
+
+def _with_and_without(name: str, what: str, analysis: Analysis) -> str | None:
+    """What the best trial with a technique has over the best one without; None where it was not asked for."""
+    study, ranked = analysis.study, analysis.statistics.ranked
+    fixed = sweep_value(study, "training", name)
+    if name not in analysis.space.names:
+        if not isinstance(fixed, int | float) or fixed <= 0 or not ranked:
+            return None
+        return f"{what}: what it gains cannot be told, since every trial has it, at {fixed:g}; search it from 0 on."
+    having = [record for record in ranked if name in record.params]
+    with_it, without = ([r for r in having if (float(r.params[name]) > 0) is kind] for kind in (True, False))
+    if not with_it or not without:
+        if not having:
+            return None
+        every = "every finished trial has it" if with_it else "no finished trial has it"
+        return f"{what}: what it gains cannot be told, since {every}."
+    on, off = with_it[0], without[0]
+    first, second = (metric_text(r.value, metric=study.metric) for r in (on, off))
+    gain = study.direction.sign * ((on.value or 0.0) - (off.value or 0.0))
+    return (
+        f"{what}: the best of {number_of(len(with_it), 'trial')} with it, trial {on.number}, has dev {study.metric} "
+        f"{first}, and the best of {len(without)} without, trial {off.number}, {second}"
+        f"{_judged(gain, gain_interval(study, analysis.paths, on, off), study)}. They may differ in more than that."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
@@ -53,15 +54,34 @@ def passes_gain(study: StudyData, paths: StudyPaths | None, best: TrialRecord | 
     )
 
 
+def gain_interval(
+    study: StudyData, paths: StudyPaths | None, better: TrialRecord, other: TrialRecord
+) -> Interval | None:
+    """What other dev sets of this size would make of the lead of one trial over another; None if that is not known."""
+    if paths is None or better.value is None or other.value is None:
+        return None
+    first, second = (paths.trial(record.number).predictions for record in (better, other))
+    return _paired(study, paths, (better.value, first), (other.value, second))
+
+
 def _gain(study: StudyData, paths: StudyPaths | None, best: TrialRecord, value: float) -> Interval | None:
-    targets = None if paths is None else load_array(paths.dev_targets)
-    if paths is None or targets is None or len(targets) < 2 or best.value is None:
+    if paths is None or best.value is None:
         return None
     own = paths.trial(best.number)
-    candidates = [(0, best.value, own.predictions), (1, value, own.monte_carlo_predictions)]
+    return _paired(study, paths, (value, own.monte_carlo_predictions), (best.value, own.predictions))
+
+
+def _paired(
+    study: StudyData, paths: StudyPaths, first: tuple[float, Path], second: tuple[float, Path]
+) -> Interval | None:
+    """By how much the first is better than the second on resamples of the dev set; of each a metric and predictions."""
+    targets = load_array(paths.dev_targets)
+    if targets is None or len(targets) < 2:
+        return None
+    candidates = [(0, *second), (1, *first)]
     scores = scores_of(candidates, metric=study.metric, targets=targets)
     if scores is None or len(scores.trials) < len(candidates):
         return None
     half = _QUANTILE * float((scores.samples[:, 1] - scores.samples[:, 0]).std())
-    gain = study.direction.sign * (value - best.value)
+    gain = study.direction.sign * (first[0] - second[0])
     return Interval(gain - half, gain + half)
