@@ -20,5 +20,5 @@ def test_a_line_of_a_table_is_a_value_of_the_option(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(FORMATS, "latex", to_csv)
     assert "|latex]" in CliRunner().invoke(report, ["--help"]).output
     assert "no study" in str(CliRunner().invoke(report, ["digits", "--format", "latex"]).exception)
-    refused = CliRunner().invoke(run, ["digits.yaml", "--engine", "ray"]).output
+    refused = CliRunner().invoke(run, ["digits.yaml", "--engine", "spark"]).output
     assert all(f"'{name}'" in refused for name in ENGINES)

@@ -8,10 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tuner.errors import DataError, TunerError, UsageError
@@ -32,6 +35,10 @@ _LOOK_SECONDS = 1.0
 """So often it is looked at what the cluster has."""
 _PATIENCE_SECONDS = 10.0
 """After so long without a worker it is said what is waited for."""
+_ANSWER_SECONDS = 5.0
+"""For a machine of the cluster to take a connection."""
+_STARTED_HERE = Path("/tmp/ray/ray_current_cluster")
+"""Where `ray start` writes its address, and leaves it when it is killed."""
 _RESOURCES = {"cpu": "CPU", "cuda": "GPU"}
 """What Ray calls one device of a kind."""
 
@@ -49,6 +56,7 @@ def _join(address: str | None) -> tuple[Any, bool]:
     # A cluster of our own tells nobody of its use.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # and trains as `local` does, not behind all else
     ray: Any = require("ray", extra="ray")
     if address is not None and address.startswith("ray://"):
         raise UsageError(
@@ -57,6 +65,12 @@ def _join(address: str | None) -> tuple[Any, bool]:
         )
     if ray.is_initialized():
         return ray, False
+    address = address or os.environ.get("RAY_ADDRESS") or _running_here()
+    if address not in (None, "auto", "local") and not _answers(address):
+        raise UsageError(
+            f"nothing answers at {address}, where a Ray cluster was looked for; `ray start --head` says its address, "
+            "and without --address and RAY_ADDRESS it is the one that runs here, else one of this machine alone"
+        )
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -68,6 +82,24 @@ def _join(address: str | None) -> tuple[Any, bool]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's own would end a run without its checkpoints
     return ray, True
+
+
+def _running_here() -> str | None:
+    """The address of the cluster that was started on this machine last; None if it does not run."""
+    with suppress(OSError):
+        address = _STARTED_HERE.read_text(encoding="utf-8").strip()
+        return address if _answers(address) else "local"
+    return None
+
+
+def _answers(address: str) -> bool:
+    """Whether something listens there: Ray itself asks for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), _ANSWER_SECONDS):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass(slots=True)
@@ -163,7 +195,9 @@ class RayExecutor(WorkerPool):
             self._began, self._patient = now, True
         elif self._patient and now - self._began > _PATIENCE_SECONDS:
             self._patient = False
-            log.warning("no worker yet: waiting for a free %s on the Ray cluster", _RESOURCES[self._kind])
+            free = int(self._ray.available_resources().get(_RESOURCES[self._kind], 0))
+            what = "a host to start" if free else f"a free {_RESOURCES[self._kind]}"
+            log.warning("no worker yet: waiting for %s on the Ray cluster", what)
 
     def _capacity(self) -> int:
         """How many workers the nodes have place for that are there now, whoever uses them."""
