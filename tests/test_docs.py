@@ -228,10 +228,8 @@ def console_pages() -> list[str]:
     return [str(page.relative_to(ROOT)) for page in PAGES if "```console\n$ tuner" in page.read_text(encoding="utf-8")]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=() if page == "README.md" else pytest.mark.deep) for page in console_pages()]
-)
+@pytest.mark.deep
+@pytest.mark.parametrize("page", console_pages())
 def test_commands_of_a_page_run_and_print_what_is_shown(page: str, tmp_path: Path) -> None:
     """A page's console blocks are one session, in a folder with the sweeps and examples of the repository."""
     for name in ("sweeps", "examples"):

@@ -24,7 +24,7 @@ def test_the_notebook_is_kept_without_its_outputs() -> None:
     assert [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell.get("outputs")] == []
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_the_notebook_runs_and_shows_progress_a_table_a_curve_and_predictions(tmp_path: Path) -> None:
     pytest.importorskip("nbclient", reason="nbclient, which executes notebooks, is not installed")
     pytest.importorskip("ipykernel", reason="ipykernel, which notebooks run in, is not installed")

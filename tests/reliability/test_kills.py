@@ -99,6 +99,7 @@ def test_killed_at_every_moment_of_a_checkpoint_long_trials_go_on_from_the_one_b
     rig.audit(like=calm)
 
 
+@pytest.mark.deep
 def test_killed_at_every_moment_of_a_checkpoint_in_mid_epoch_a_trial_goes_on_at_its_step(
     quick_rigs: Callable[[str], Rig], tmp_path: Path
 ) -> None:
