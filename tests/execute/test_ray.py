@@ -75,7 +75,7 @@ def test_a_node_that_joins_gets_work_and_what_a_lost_one_trained_waits_for_anoth
         new = [worker for worker in executor.workers if worker not in old]
         jobs = [make_job(folder, trial, to_epoch=10**6) for trial in range(6)]
         executor.submit(jobs)
-        events = drain(executor, jobs, until=lambda: all(worker.seconds for worker in new))
+        events = drain(executor, jobs, until=lambda: all(worker.seconds for worker in executor.workers))
         held = {trial for worker in new for trial in worker.jobs}
         cluster.remove_node(node)
         drain(executor, jobs, until=lambda: not any(worker in executor.workers for worker in new))
