@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,11 @@ _MAX_EARLY_DEATHS = 3
 """So many workers may die in a row before one of them has loaded the data."""
 
 
-class WorkerPool:
+class WorkerPool(ABC):
     """See `execute.executor.Executor`. A worker that dies is replaced, and its trials go on from their checkpoints.
 
-    An executor of this kind says where processes come from: `_another`, and `_look_for_more` where some come later.
+    An executor of this kind says where processes come from: `_another`, how it hears of them: `_wait`, and
+    `_look_for_more` where some come later.
     """
 
     def __init__(self, spec: SweepSpec, paths: StudyPaths) -> None:
@@ -64,15 +66,15 @@ class WorkerPool:
         self.workers: list[Worker] = []
         atexit.register(self.close)  # or else Python would wait for the workers before it ends
 
+    @abstractmethod
     def _another(self, lost: Worker) -> Worker | None:
         """A worker in the place of one that has died; None if that place is gone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _wait(self, timeout_seconds: float) -> None:
         """Wait until a worker has sent something, or has died."""
-        raise NotImplementedError
 
-    def _look_for_more(self) -> None:
+    def _look_for_more(self) -> None:  # noqa: B027  # most have all their workers from the start
         """Take in workers that have come since the last call."""
 
     @property
