@@ -30,14 +30,18 @@ def test_what_lies_within_the_noise_of_both_sets_was_promised(
 ) -> None:
     test = {"value": value, "interval": [value - 0.02, value + 0.02], "trial": 0}
     dev = Interval(0.917, 0.957)
-    assert against_dev(mixed.study, test, dev_value=0.937, dev_interval=dev, luck=luck).startswith(said)
+    found = against_dev(mixed.study, test, dev_value=0.937, dev_interval=dev, luck=luck)
+    assert found is not None
+    assert found.text.startswith(said)
+    assert found.is_worse == said.startswith("That is worse")
 
 
 def test_of_an_error_the_larger_value_is_the_worse(mixed: SimulatedStudy) -> None:
     study = replace(mixed.study, metric="rmse", direction=Direction.MINIMIZE)
     test = {"value": 9.0, "interval": [8.5, 9.5], "trial": 0}
-    said = against_dev(study, test, dev_value=5.0, dev_interval=Interval(4.5, 5.5), luck=0.5)
-    assert said.startswith("That is worse by 3.5 than the dev set promised, 5.5, its luck taken off")
+    found = against_dev(study, test, dev_value=5.0, dev_interval=Interval(4.5, 5.5), luck=0.5)
+    assert found is not None
+    assert found.text.startswith("That is worse by 3.5 than the dev set promised, 5.5, its luck taken off")
 
 
 def test_the_inputs_say_why_where_they_can_be_told_apart(mixed: SimulatedStudy) -> None:
@@ -45,7 +49,9 @@ def test_the_inputs_say_why_where_they_can_be_told_apart(mixed: SimulatedStudy) 
 
     def said(*notes: str) -> str:
         study = replace(mixed.study, facts={**mixed.study.facts, "data": {"num_dev": 200, "notes": list(notes)}})
-        return against_dev(study, test, dev_value=0.9, dev_interval=Interval(0.86, 0.94), luck=0.0)
+        found = against_dev(study, test, dev_value=0.9, dev_interval=Interval(0.86, 0.94), luck=0.0)
+        assert found is not None
+        return found.text
 
     assert "or the search has fitted the 200 dev examples" in said("3 rows were dropped")
     assert "as its inputs show, too" in said("a classifier tells test from dev examples with AUROC 0.90 (...)")

@@ -10,7 +10,8 @@ from tuner.paths import StudyPaths
 from tuner.records import TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.choice import current_test, final_choice
-from tuner.report.summary import _verdict_text, summarise
+from tuner.report.summary import summarise
+from tuner.report.verdict import _verdict_text
 from tuner.store.study_data import StudyData
 
 

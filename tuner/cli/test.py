@@ -40,7 +40,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
     """
     from tuner.cli.command_line import outdated_test_of
     from tuner.report.analysis import Analysis
-    from tuner.report.summary import on_test_and_dev
+    from tuner.report.verdict import on_test_and_dev
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import metric_text, moment_text
     from tuner.report.worth import baselines_on_test
@@ -67,7 +67,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
             f"{found['examples']} examples, trial {found['trial']}, {moment_text(found['at'])}{use}"
         )
         if said := on_test_and_dev(analysis, found):
-            click.echo(said)
+            click.echo(said.text)
     for line in baselines_on_test(analysis):
         click.echo(visible(line))
     if len(tests) > 1:

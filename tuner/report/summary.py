@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.importance import Finding
 from tuner.diagnose.resolution import folds_instead
-from tuner.records import FailureReason, Json, TrialRecord, TrialState
+from tuner.records import FailureReason, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.certainty.against_dev import against_dev
 from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores, sparsity_in_words, sweep_value
 from tuner.report.techniques import techniques_in_words
+from tuner.report.verdict import diagnosis_in_words, four_steps_in_words, on_test_and_dev
 from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
 from tuner.report.worth import baselines_in_words, baselines_on_test
 from tuner.store.standing import state_of, what_is_left
@@ -39,6 +38,8 @@ class Summary:
     """Whether a simple model is as good, and what each of them reaches."""
     diagnosis: str
     """Bias, variance, both or neither; empty if that is not known."""
+    four_steps: str
+    """Which of the course's steps are taken: fit the training, dev and test set, work in the world; or empty."""
     next_step: str
     """The one thing to do next."""
     certainty: tuple[str, ...]
@@ -53,7 +54,7 @@ class Summary:
     @property
     def lines(self) -> tuple[str, ...]:
         """All sentences, the most important first."""
-        first = (self.headline, self.standing, *self.baselines, self.diagnosis, self.next_step)
+        first = (self.headline, self.standing, *self.baselines, self.diagnosis, self.four_steps, self.next_step)
         return tuple(line for line in (*first, *self.certainty, *self.test, *self.advice, *self.warnings) if line)
 
 
@@ -65,7 +66,8 @@ def summarise(analysis: Analysis) -> Summary:
         headline=_headline(analysis),
         standing=_standing(analysis.study),
         baselines=tuple(baselines_in_words(analysis)),
-        diagnosis=_diagnosis(analysis),
+        diagnosis=diagnosis_in_words(analysis),
+        four_steps=four_steps_in_words(analysis),
         next_step=f"Next: {change} ({step.why}).",
         certainty=tuple(_certainty(analysis)),
         advice=tuple(_advice(analysis)),
@@ -101,63 +103,6 @@ def _standing(study: StudyData) -> str:
     if state == "running" or not reason:
         return ""
     return f"Not finished ({reason}): the next run {what_is_left(study)}."
-
-
-def _diagnosis(analysis: Analysis) -> str:
-    best = analysis.best
-    parts = analysis.best_parts
-    if best is None or parts is None:
-        return ""
-    said = _verdict_text(parts, luck=analysis.luck)
-    flags = analysis.flags.get(best.number, ())
-    return f"{said}{''.join(f' The best trial: {flag.text}.' for flag in flags)}"
-
-
-def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
-    train, dev, target = parts.text(parts.train_error), parts.text(parts.dev_error), parts.text(parts.target_error)
-    taken_off = f" ({difference_text(luck, metric=parts.metric)} of luck taken off)" if luck > 0 else ""
-    reached = f"train {train}"
-    if parts.own_train_error > parts.train_error:
-        own = parts.text(parts.own_train_error)
-        reached += f", which networks of this size reach; its own is {own} at its best epoch"
-    bias = f"bias {parts.text(parts.bias)} ({reached}; target {target})"
-    variance = f"variance {parts.text(parts.variance)} (dev {dev} against train {train})"
-    mismatch = ""
-    if parts.train_dev_error is not None:
-        train_dev = parts.text(parts.train_dev_error)
-        variance = f"variance {parts.text(parts.variance)} (held-out train {train_dev} against train {train})"
-        apart = f"(dev {dev} against held-out train {train_dev})"
-        mismatch = f"mismatch of train and dev {parts.text(parts.mismatch)} {apart}"
-        variance = variance if parts.verdict is Verdict.MISMATCH else f"{variance}; {mismatch}"
-    if parts.reached_error is not None:
-        bias = (
-            f"bias at least {parts.text(parts.train_error - parts.reached_error)} ({reached}; {parts.reached_by} shows "
-            f"that {parts.text(parts.reached_error)} is possible on the dev set)"
-        )
-    elif not parts.target_given:
-        bias = f"bias at most {parts.text(parts.bias)} ({reached}; how much of it is noise only a target_error tells)"
-    match parts.verdict:
-        case Verdict.AT_TARGET:
-            reached = "is no worse than" if parts.dev_error <= parts.target_error else "all but reaches"
-            return f"The dev error {dev}{taken_off} {reached} the target {target}."
-        case Verdict.MISMATCH:
-            return f"Mostly a {mismatch}{taken_off}; {variance}; {bias}."
-        case Verdict.BIAS:
-            return f"Mostly bias: {bias}; {variance}{taken_off}."
-        case Verdict.VARIANCE:
-            return f"Mostly variance: {variance}{taken_off}; {bias}."
-        case Verdict.BOTH:
-            return f"Bias and variance: {bias}; {variance}{taken_off}."
-        case Verdict.BIAS_OR_NOISE:
-            return f"Mostly bias, or noise that no network can fit: {bias}; {variance}{taken_off}."
-        case Verdict.NO_BETTER_THAN_A_GUESS:
-            guess = parts.text(parts.guess_error or 0.0)
-            return (
-                f"Bias and variance cannot be told: the dev error {dev}{taken_off} is no better than the {guess} of "
-                f"one answer for all examples, within its interval (train {train})."
-            )
-        case _:
-            return f"Neither bias nor variance stands out from the noise: {bias}; {variance}{taken_off}."
 
 
 def _front(analysis: Analysis) -> Iterator[str]:
@@ -295,23 +240,12 @@ def _tests(analysis: Analysis) -> Iterator[str]:
         moment = moment_text(test.get("at", ""))
         yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {moment}."
         if said := on_test_and_dev(analysis, test):
-            yield f"{said}."
+            yield f"{said.text}."
     if len(tests) > 1:
         yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
     yield from baselines_on_test(analysis)
     if outdated := outdated_test(analysis.study):
         yield f"{outdated[0].upper()}{outdated[1:]}."
-
-
-def on_test_and_dev(analysis: Analysis, test: Mapping[str, Json]) -> str:
-    """Whether a test figure is what the dev set promised of the same trial; empty where that cannot be said."""
-    record = next((r for r in analysis.study.records if r.number == test.get("trial")), None)
-    interval = None if record is None else analysis.statistics.intervals.get(record.number)
-    if record is None or record.value is None or interval is None:
-        return ""
-    is_best = analysis.best is not None and record.number == analysis.best.number
-    luck = analysis.luck if is_best else 0.0
-    return against_dev(analysis.study, test, dev_value=record.value, dev_interval=interval, luck=luck)
 
 
 def _warnings(analysis: Analysis) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tuner.diagnose.intervals import Interval
 from tuner.records import Json
@@ -12,10 +13,20 @@ from tuner.report.words.numbers import difference_text, metric_text
 from tuner.store.study_data import StudyData
 
 
+@dataclass(frozen=True, slots=True)
+class AgainstDev:
+    """A test figure beside the dev metric of the same trial."""
+
+    is_worse: bool
+    """By more than noise."""
+    text: str
+    """One sentence without a full stop."""
+
+
 def against_dev(
     study: StudyData, test: Mapping[str, Json], *, dev_value: float, dev_interval: Interval, luck: float
-) -> str:
-    """A test figure beside the dev metric of the same trial, in one sentence without a full stop.
+) -> AgainstDev | None:
+    """Hold a test figure against the dev metric of the same trial.
 
     Args:
         study: The study.
@@ -25,11 +36,11 @@ def against_dev(
         luck: By how much the dev metric is taken to be too good, since it is the best of many.
 
     Returns:
-        Nothing where the evaluation holds no figures.
+        None where the evaluation holds no figures.
     """
     value, interval = test.get("value"), test.get("interval")
     if not isinstance(value, int | float) or not isinstance(interval, list) or len(interval) != 2:
-        return ""
+        return None
     sign, metric = study.direction.sign, study.metric
     honest = dev_value - sign * luck
     behind = sign * (honest - value)
@@ -38,11 +49,12 @@ def against_dev(
     taken_off = ", its luck taken off" if luck > 0 else ""
     dev = f"{metric_text(honest, metric=metric)}{taken_off} (95 % interval {low} to {high})"
     if not abs(behind) > noise:
-        return f"That is what the dev set promised: {dev}"
+        return AgainstDev(False, f"That is what the dev set promised: {dev}")
     by = difference_text(abs(behind), metric=metric)
     if behind < 0:
-        return f"That is better by {by} than the dev set promised, {dev}: the test examples are easier ones"
-    return f"That is worse by {by} than the dev set promised, {dev}: {_why(study)}"
+        easier = f"That is better by {by} than the dev set promised, {dev}: the test examples are easier ones"
+        return AgainstDev(False, easier)
+    return AgainstDev(True, f"That is worse by {by} than the dev set promised, {dev}: {_why(study)}")
 
 
 def _why(study: StudyData) -> str:
