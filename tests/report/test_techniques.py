@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from tests.report.simulate import SimulatedStudy
+from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
 from tuner.records import Json
 from tuner.report.analysis import Analysis
-from tuner.report.techniques import techniques_in_words
+from tuner.report.techniques import _judged, techniques_in_words
 from tuner.spec.space import Dimension, Space
 from tuner.store.study_data import StudyData
 
@@ -86,7 +87,22 @@ def test_the_best_trial_with_augmentation_is_held_against_the_best_without(
     assert f"trial {first.number}, has dev accuracy {first.value:.4f}" in text
     assert f"without, trial {other.number}, {other.value:.4f}, " in text
     assert "95 % interval of the gain" in text
-    assert text.endswith(". They may differ in more than that.")
+    assert text.endswith("cannot be told.") or text.endswith(" too.")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((), ": it gains"),
+        (("dropout",), ": more than chance, which need not be its doing, since they differ in dropout too"),
+        (("a", "b", "c", "d"), "since they differ in 4 other hyperparameters too"),
+    ],
+)
+def test_what_differs_in_more_than_a_technique_is_not_its_gain(
+    others: tuple[str, ...], said: str, mixed: SimulatedStudy
+) -> None:
+    assert _judged(0.03, Interval(0.01, 0.05), mixed.study, others=others).endswith(said)
+    assert _judged(0.03, Interval(-0.01, 0.05), mixed.study, others=others).endswith("cannot be told")
 
 
 def test_a_technique_that_all_trials_have_or_none_cannot_be_judged(mixed: SimulatedStudy) -> None:

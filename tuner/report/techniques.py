@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tuner.diagnose.intervals import Interval
 from tuner.records import Direction
@@ -20,6 +20,8 @@ _SWITCHED = {
     "weight_noise": "Noise on weights (weight_noise)",
 }
 """What is off at 0, by its name, with what it is called."""
+_MOST_NAMED = 3
+"""More hyperparameters than these are counted."""
 
 
 def techniques_in_words(analysis: Analysis) -> Iterator[str]:
@@ -64,21 +66,25 @@ def _with_and_without(name: str, what: str, analysis: Analysis) -> str | None:
     on, off = with_it[0], without[0]
     first, second = (metric_text(r.value, metric=study.metric) for r in (on, off))
     gain = study.direction.sign * ((on.value or 0.0) - (off.value or 0.0))
+    others = [n for n in analysis.space.names if n != name and on.params.get(n) != off.params.get(n)]
+    judged = _judged(gain, gain_interval(study, analysis.paths, on, off), study, others=others)
     return (
         f"{what}: the best of {number_of(len(with_it), 'trial')} with it, trial {on.number}, has dev {study.metric} "
-        f"{first}, and the best of {len(without)} without, trial {off.number}, {second}"
-        f"{_judged(gain, gain_interval(study, analysis.paths, on, off), study)}. They may differ in more than that."
+        f"{first}, and the best of {len(without)} without, trial {off.number}, {second}{judged}."
     )
 
 
-def _judged(gain: float, interval: Interval | None, study: StudyData) -> str:
-    """By how much something is better, how sure that is, and what it comes to."""
+def _judged(gain: float, interval: Interval | None, study: StudyData, *, others: Sequence[str] = ()) -> str:
+    """By how much something is better, how sure that is, and what it comes to; `others` may have done it as well."""
     if interval is None:
         return ", which cannot be told from chance without dev predictions"
     amount, low, high = (difference_text(v, metric=study.metric) for v in (abs(gain), interval.low, interval.high))
     better, worse = ("more", "less") if study.direction is Direction.MAXIMIZE else ("less", "more")
     said = f", {amount} {better if gain >= 0 else worse} (95 % interval of the gain "
     said += f"{low.removesuffix(' points')} to {high})"
-    if interval.low > 0:
-        return f"{said}: it gains"
-    return f"{said}: it loses" if interval.high < 0 else f"{said}: whether it gains cannot be told"
+    if interval.low <= 0 <= interval.high:
+        return f"{said}: whether it gains cannot be told"
+    if not others:
+        return f"{said}: it {'gains' if interval.low > 0 else 'loses'}"
+    which = ", ".join(others) if len(others) <= _MOST_NAMED else f"{len(others)} other hyperparameters"
+    return f"{said}: more than chance, which need not be its doing, since they differ in {which} too"
