@@ -57,6 +57,7 @@ ROOMS = {
         {"tables", "best"},
         {"analysis"},
         {"worth", "techniques"},
+        {"verdict"},
         {"summary", "compare"},
         {"page", "figures", "terminal"},
         {"write"},

@@ -86,3 +86,24 @@ def test_the_winner_is_trained_again_on_train_and_dev_once(folder: Path, capsys:
         f"not trial {other}; that trains this one: tuner best points --refit --trial {other}\n"
         in capsys.readouterr().err
     )
+
+
+def test_passes_with_dropout_on_are_averaged_if_the_network_has_some(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("sweep.yaml").write_text(SWEEP + "space: {dropout: {choices: [0.0, 0.4]}}\n")
+    assert run_command_line(["run", "sweep.yaml", "--engine", "inline", "-q", "--trials", "6"]) == 0
+    capsys.readouterr()
+    assert run_command_line(["report", "points", "--format", "csv", "--columns", "trial,dropout"]) == 0
+    rates = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("trial")["dropout"]
+    without, having = (str(rates.index[rates == rate][0]) for rate in (0.0, 0.4))
+    arguments = ["predict", "points", "table.csv", "--monte-carlo-passes", "3", "--trial"]
+    assert run_command_line([*arguments, without]) == 2
+    assert "the trial's network has no dropout, so that all passes are alike" in capsys.readouterr().err
+    assert run_command_line([*arguments, having]) == 0
+    printed = capsys.readouterr()
+    assert "without Monte Carlo dropout; the predictions are the mean of 3 passes with it" in printed.err
+    assert run_command_line(["predict", "points", "table.csv", "--trial", having]) == 0
+    mean, usual = (pd.read_csv(io.StringIO(text))["up"] for text in (printed.out, capsys.readouterr().out))
+    assert not mean.equals(usual)
+    assert np.corrcoef(mean, usual)[0, 1] > 0.5

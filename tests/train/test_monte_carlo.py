@@ -13,11 +13,13 @@ from torch import nn
 from tests.train.cohorts import diabetes, digits, jobs, labelled_digits, make_task, run_cohort
 from tests.train.test_folds import folded
 from tuner.data.dataset import TrainingData
+from tuner.errors import UsageError
 from tuner.models.generators import seed_generators
 from tuner.models.keyed import key
 from tuner.models.layers.dropout import keyed_dropouts
 from tuner.paths import TrialPaths
 from tuner.records import TrialFinished, TrialJob
+from tuner.train.after.predictor import MonteCarloPredictor, Predictor
 from tuner.train.loop.monte_carlo import dropping, monte_carlo
 from tuner.train.program import Member
 from tuner.train.task import Task
@@ -42,6 +44,10 @@ def test_what_is_averaged_are_predictions_and_each_pass_has_masks_of_its_own(dat
     module = member.make_module()
     module.eval()
     inputs = task.data.dev.inputs
+    predictor = MonteCarloPredictor(Predictor(module, task.info), passes=5, seed=7)
+    with torch.no_grad():
+        predicted = [predictor(inputs).numpy() for _ in range(2)]
+    assert not np.array_equal(*predicted)
     layers = keyed_dropouts(module)
     passes = []
     for number in range(5):
@@ -65,6 +71,10 @@ def test_what_is_averaged_are_predictions_and_each_pass_has_masks_of_its_own(dat
         case _:
             ours = outputs
     np.testing.assert_allclose(ours.numpy(), np.mean(each, axis=0), rtol=1e-5, atol=1e-6)
+    own_units = np.mean(each, axis=0)
+    if data.info.task == "regression":
+        own_units = own_units * task.info.target_std + task.info.target_mean
+    np.testing.assert_allclose(predicted[0], own_units, rtol=1e-5, atol=1e-4)
     (scores,) = task.dev_scores(found.outputs)
     assert found.facts["metric"] == float(scores.metric[0])
     assert found.facts["loss"] == float(scores.loss[0])
@@ -105,11 +115,14 @@ def test_norms_stay_in_evaluation_and_the_generators_where_they_were() -> None:
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm1d)]
     assert [layer.num_batches_tracked.item() for layer in norms] == [0, 0]
     assert not any(layer.training for layer in norms)
-    assert all(layer.training for layer in keyed_dropouts(module))
+    assert not any(layer.training for layer in keyed_dropouts(module))
 
 
 def test_a_network_that_drops_nothing_has_no_passes() -> None:
-    assert monte_carlo(*trial_of(dropout=0.0), passes=3) is None
+    task, member, weights = trial_of(dropout=0.0)
+    assert monte_carlo(task, member, weights, passes=3) is None
+    with pytest.raises(UsageError, match="has no dropout, so that all passes are alike"):
+        MonteCarloPredictor(Predictor(member.make_module().eval(), task.info), passes=3, seed=7)
 
 
 @pytest.mark.slow

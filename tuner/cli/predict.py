@@ -30,6 +30,8 @@ if TYPE_CHECKING:
               help="A column of the examples to have before the predictions, such as an id; repeatable.")  # fmt: skip
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="By this trial instead of the winner.")
 @click.option("--refit", is_flag=True, help="By the weights of `tuner best --refit`, trained on train and dev.")
+@click.option("--monte-carlo-passes", "passes", type=click.IntRange(min=2), metavar="N",
+              help="The mean of N predictions with dropout left on (Monte Carlo dropout).")  # fmt: skip
 @click.option("--force", is_flag=True, help="With --output: overwrite what is there.")
 @allow_code_option
 @location_options
@@ -40,6 +42,7 @@ def predict(
     keep: tuple[str, ...],
     trial: int | None,
     refit: bool,
+    passes: int | None,
     force: bool,
     allow_code: bool,
     results: Path,
@@ -75,13 +78,15 @@ def predict(
         found = Path(folder, "predictions.csv")
         notes = run_apart(
             _predicted, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, info, examples,
-            found, record.seed or 0, keep,
+            found, record.seed or 0, keep, passes or 0,
         )  # fmt: skip
         content = found.read_bytes()
     for note in notes:
         click.echo(f"{click.style('warning:', fg='yellow')} {visible(note)}", err=True)
     value = f"dev {data.metric} {metric_text(record.value, metric=data.metric)}"
     said = value if again is None else again.in_words(data, record)
+    if passes:
+        said = f"{said}, without Monte Carlo dropout; the predictions are the mean of {passes} passes with it"
     click.echo(f"predicted by trial {record.number} ({why}): {said}", err=True)
     if output is None:
         sys.stdout.write(content.decode())
@@ -92,9 +97,9 @@ def predict(
 
 def _predicted(
     spec: SweepSpec, params: Params, weights: Path, info: DataInfo, examples: Path, out: Path, seed: int,
-    keep: Sequence[str],
+    keep: Sequence[str], passes: int,
 ) -> list[str]:  # fmt: skip
     """In a process of its own, since it imports the user's code."""
     from tuner.train.after.predict import predict_file
 
-    return predict_file(spec, params, weights, info, examples, out, seed=seed, keep=keep)
+    return predict_file(spec, params, weights, info, examples, out, seed=seed, keep=keep, passes=passes)

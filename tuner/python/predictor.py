@@ -33,20 +33,29 @@ class RowPredictor:
 
         self.trial = record.number
         self._known = preparation_of(spec, info)
-        self._network = predictor_of(spec, record.params, weights, info, seed=record.seed or 0)
+        self._seed = record.seed or 0
+        self._network = predictor_of(spec, record.params, weights, info, seed=self._seed)
 
-    def __call__(self, examples: pd.DataFrame | Sequence[Mapping[str, object]] | npt.NDArray[Any]) -> pd.DataFrame:
+    def __call__(
+        self,
+        examples: pd.DataFrame | Sequence[Mapping[str, object]] | npt.NDArray[Any],
+        *,
+        monte_carlo_passes: int = 0,
+    ) -> pd.DataFrame:
         """A row for each example: the class and each class's probability, each label's, or targets in their own units.
 
         Args:
             examples: Rows with the columns of the training table (others are refused), or an array of inputs.
+            monte_carlo_passes: Answer with the mean of so many passes with dropout on; 0 for the usual prediction.
 
         Raises:
             DataError: they are not as the training examples were.
+            UsageError: passes are asked of a network without dropout.
         """
         import pandas as pd
 
         from tuner.data.new_examples import as_texts
+        from tuner.train.after.predictor import MonteCarloPredictor
         from tuner.train.after.standalone import write_predictions
         from tuner.train.after.standalone_files import array_blocks, row_blocks
         from tuner.train.after.standalone_inputs import InputError
@@ -56,9 +65,11 @@ class RowPredictor:
         else:
             frame = examples if isinstance(examples, pd.DataFrame) else pd.DataFrame(list(examples))
             blocks = row_blocks(as_texts(frame), "the table", self._known)
+        network, passes = self._network, monte_carlo_passes
+        answers = MonteCarloPredictor(network, passes=passes, seed=self._seed) if passes else network
         out = StringIO()
         try:
-            write_predictions(blocks, self._known, self._network, out)
+            write_predictions(blocks, self._known, answers, out)
         except InputError as error:
             raise DataError(str(error)) from error
         found = pd.read_csv(StringIO(out.getvalue()), dtype={"class": str}, keep_default_na=False)

@@ -12,7 +12,7 @@ from tuner.errors import DataError
 from tuner.models.generators import seed_generators
 from tuner.records import DataInfo, Params
 from tuner.spec.model import SweepSpec
-from tuner.train.after.predictor import predictor_of, preparation_of
+from tuner.train.after.predictor import MonteCarloPredictor, predictor_of, preparation_of
 from tuner.train.after.standalone import write_predictions
 from tuner.train.after.standalone_files import array_blocks, read_blocks, row_blocks
 from tuner.train.after.standalone_inputs import InputError
@@ -20,7 +20,7 @@ from tuner.train.after.standalone_inputs import InputError
 
 def predict_file(
     spec: SweepSpec, params: Params, weights: Path, info: DataInfo, given: Path, out: Path, *, seed: int,
-    keep: Sequence[str] = (),
+    keep: Sequence[str] = (), passes: int = 0,
 ) -> list[str]:  # fmt: skip
     """Write the predictions of a file's examples, or of a folder of images, as CSV.
 
@@ -33,6 +33,7 @@ def predict_file(
         out: The file to write.
         seed: Of the trial.
         keep: Columns of the file that come before the predictions.
+        passes: With dropout on, of which the predictions are the mean; 0 for the usual ones.
 
     Returns:
         What to know of the examples.
@@ -41,10 +42,12 @@ def predict_file(
         DataError: the examples, or the training data, whose preparation is measured again, cannot be read or used.
         StudyMismatchError: the data are not those that the network was trained on.
         StorageError: the weights are damaged.
+        UsageError: passes are asked of a network without dropout.
     """
     torch.set_num_threads(1)
     known = preparation_of(spec, info)
-    network = predictor_of(spec, params, weights, info, seed=seed)
+    usual = predictor_of(spec, params, weights, info, seed=seed)
+    network = MonteCarloPredictor(usual, passes=passes, seed=seed) if passes else usual
     seed_generators(seed, "evaluation", device=torch.device("cpu"))
     try:
         if (array := read_array(given)) is not None:

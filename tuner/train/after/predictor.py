@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from tuner.data.column_kinds import DATE_PARTS
 from tuner.data.load import measure_training_part
+from tuner.errors import UsageError
 from tuner.models.ensemble import load_network
+from tuner.models.generators import generators_kept
 from tuner.models.packed import trained_weights
 from tuner.records import DataInfo, Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
+from tuner.train.loop.monte_carlo import dropout_passes, dropping
 from tuner.train.measure.predictions import predictions_of
 
 
@@ -36,6 +39,37 @@ class Predictor(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.network(inputs).reshape(-1, self.num_outputs)
         return predictions_of(outputs, task=self.task, mean=self.mean, std=self.std)
+
+
+class MonteCarloPredictor(nn.Module):
+    """The mean of a predictor's answers over passes with dropout on (Gal and Ghahramani, arXiv 1506.02142)."""
+
+    def __init__(self, predictor: Predictor, *, passes: int, seed: int) -> None:
+        """Find the layers that drop units.
+
+        Args:
+            predictor: Of a trial.
+            passes: To average over; other masks in each, and other ones for each chunk of examples.
+            seed: Of the trial.
+
+        Raises:
+            UsageError: the network drops nothing.
+        """
+        super().__init__()
+        self.predictor, self._layers = predictor, dropping(predictor)
+        self._passes, self._seed, self._done = passes, seed, 0
+        if not self._layers:
+            raise UsageError(
+                "the trial's network has no dropout, so that all passes are alike; leave --monte-carlo-passes out, or "
+                "choose a trial with dropout (--trial)"
+            )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        numbers = range(self._done, self._done + self._passes)
+        self._done = numbers.stop
+        with generators_kept():
+            passes = dropout_passes(self._layers, seed=self._seed, numbers=numbers, device=inputs.device)
+            return torch.stack([self.predictor(inputs).double() for _ in passes]).mean(0)
 
 
 def predictor_of(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, *, seed: int) -> Predictor:

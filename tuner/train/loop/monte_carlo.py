@@ -96,16 +96,27 @@ def _rate_is_set(layer: nn.Module) -> bool:
 def _passes(
     module: nn.Module, layers: Sequence[nn.Module], inputs: Tensor, seed: int, task: Task, *, passes: int
 ) -> Iterator[Tensor]:
-    """The outputs of each pass, whose masks are keyed by the trial's seed and the pass."""
+    """The outputs of each pass."""
+    for _ in dropout_passes(layers, seed=seed, numbers=range(passes), device=task.device):
+        yield _outputs(module, inputs, task.info.num_outputs)
+
+
+def dropout_passes(layers: Sequence[nn.Module], *, seed: int, numbers: range, device: torch.device) -> Iterator[int]:
+    """Let these layers of `dropping` drop units, in each pass others, which the seed and the pass's number choose."""
+    keyed = [layer for layer in layers if isinstance(layer, KeyedDropout)]
+    places = np.arange(numbers.start * len(keyed), numbers.stop * len(keyed)).reshape(len(numbers), len(keyed))
+    keys = step_keys([seed], _PURPOSE, places)
     for layer in layers:
         layer.training = True  # itself alone: a norm within it stays in evaluation
-    keyed = [layer for layer in layers if isinstance(layer, KeyedDropout)]
-    keys = step_keys([seed], _PURPOSE, np.arange(passes * len(keyed)).reshape(passes, len(keyed)))
-    for number in range(passes):
-        for layer, key in zip(keyed, keys[number].tolist(), strict=True):
-            layer.start_step(key)
-        seed_generators(seed, _PURPOSE, number, device=task.device)
-        yield _outputs(module, inputs, task.info.num_outputs)
+    try:
+        for number, own in zip(numbers, keys.tolist(), strict=True):
+            for layer, key in zip(keyed, own, strict=True):
+                layer.start_step(key)
+            seed_generators(seed, _PURPOSE, number, device=device)
+            yield number
+    finally:
+        for layer in layers:
+            layer.training = False
 
 
 def _outputs(module: nn.Module, inputs: Tensor, num_outputs: int) -> Tensor:
