@@ -282,6 +282,11 @@ class StudyPaths:
         return self.folder / "given"
 
     @property
+    def token(self) -> Path:
+        """What other machines look for, to tell whether they see the folder; see `execute.shared_folder`."""
+        return self.folder / "token"
+
+    @property
     def pending(self) -> Path:
         """Events that the database could not take yet."""
         return self.folder / "pending"
@@ -302,7 +307,7 @@ class StudyPaths:
         dev = (self.dev_targets, self.dev_rows, self.dev_images)
         refit = (self.refit.folder, *self.refit.places, self.refit_facts)
         own = (*self.database_files, self.log, *dev, *reports, *best, *trials, *refit)
-        return (*own, self.tables, self.given, self.pending)
+        return (*own, self.tables, self.given, self.token, self.pending)
 
     def check_places(self) -> None:
         """Make sure that all that will be written lies in the folder itself, before anything is.

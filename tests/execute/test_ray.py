@@ -18,12 +18,15 @@ from tests.execute.sweeps import make_job, small_sweep
 from tests.execute.test_contract import RealContract
 from tuner.errors import MissingExtraError, UsageError
 from tuner.execute import on_ray
+from tuner.execute.devices import WorkerPlace
 from tuner.execute.executor import Executor
+from tuner.execute.host import Host
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.on_ray import RayExecutor
 from tuner.execute.open import Where, open_executor
+from tuner.execute.scarcity import KernelKills
 from tuner.paths import StudyPaths
-from tuner.records import TrialInterrupted
+from tuner.records import FailureReason, TrialInterrupted
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,28 @@ def test_a_node_that_joins_gets_work_and_what_a_lost_one_trained_waits_for_anoth
     assert caplog.text.count("was lost with 1 trials in training (its node is gone") == 2
 
 
+@pytest.mark.slow
+def test_a_host_tells_of_its_own_machine_when_its_worker_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.execute.host._forget_main", lambda: None)
+    spec, paths = small_sweep(epochs=10**6), StudyPaths(tmp_path / "small")
+    host = Host(spec, paths, number=0, place=WorkerPlace("cpu", 1, None))
+    host.start()
+    heard = host.hear()
+    host.tell("train", [make_job(paths.folder, 0, to_epoch=10**6)])
+    while not any(message[0] == "events" for message in heard):
+        heard = host.hear()
+    monkeypatch.setattr(KernelKills, "came", lambda self: True)
+    host.kill()
+    while not any(message[0] == "died" for message in heard):
+        heard = host.hear()
+    _, reason, _, from_outside, was_killed, _, scarcity = heard[-1]
+    assert (reason, from_outside, was_killed) == (FailureReason.KILLED, True, True)
+    assert scarcity.by_kernel is True
+    assert scarcity.limit is not None
+
+
 def test_without_ray_the_line_that_installs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r'pip install "tuner\[ray\]"'):
@@ -113,7 +138,7 @@ def test_the_address_that_a_killed_cluster_left_behind_is_not_waited_for(
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         (tmp_path / "ray_current_cluster").write_text(address)
-        assert on_ray._running_here() == address
+        assert on_ray._running_here() == "auto"
 
 
 def test_an_address_without_the_engine_that_it_is_for_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tuner.execute.preflight import preflight
 from tuner.execute.scarcity import (
     KernelKills,
     MemoryLimit,
+    Scarcity,
     first_line,
     killed_in_training,
     memory_limit,
@@ -93,7 +94,7 @@ def sweep(folder: Path, **data: Any) -> SweepSpec:
 
 
 def test_one_line_tells_the_size_the_workers_the_limit_and_what_takes_less(tmp_path: Path) -> None:
-    several = no_memory_to_load(sweep(tmp_path), num_workers=4, cause="MemoryError")
+    several = no_memory_to_load(sweep(tmp_path), num_workers=4, limit=memory_limit(), cause="MemoryError")
     for part in (
         "load images.npz, 3 MB on disk, in each of 4 workers (MemoryError)",
         "--workers 1",
@@ -102,7 +103,7 @@ def test_one_line_tells_the_size_the_workers_the_limit_and_what_takes_less(tmp_p
         assert part in several
     assert "image_size" in several
     assert "\n" not in several
-    alone = no_memory_to_load(sweep(tmp_path, stream=True), num_workers=1)
+    alone = no_memory_to_load(sweep(tmp_path, stream=True), num_workers=1, limit=None)
     assert "--workers" not in alone
     assert "data.stream" not in alone
     trained = no_memory_to_train(sweep(tmp_path), said="MemoryError")
@@ -127,10 +128,16 @@ def test_what_the_kernel_kills_is_counted(tmp_path: Path) -> None:
 
 def test_a_killed_worker_says_what_takes_less_only_where_it_may_have_been_memory(tmp_path: Path) -> None:
     def said(by_kernel: bool | None, workers: int = 4) -> str:
-        return killed_in_training(sweep(tmp_path), num_workers=workers, said="SIGKILL (9)", by_kernel=by_kernel)
+        there = Scarcity(by_kernel, MemoryLimit(4e9, "that node has 4 GB"))
+        return killed_in_training(sweep(tmp_path), num_workers=workers, said="SIGKILL (9)", scarcity=there)
 
     assert said(False) == "SIGKILL (9)"
-    for part in ("by the kernel", "images.npz, 3 MB on disk, with 4 workers: ", "a smaller batch_size", "--workers 1"):
+    for part in (
+        "by the kernel",
+        "images.npz, 3 MB on disk, with 4 workers: that node",
+        "a smaller batch_size",
+        "--workers 1",
+    ):
         assert part in said(True)
     assert "as the kernel does where memory ends" in said(None)
     assert "with 1 worker: " in said(True, workers=1)

@@ -18,6 +18,8 @@ from typing import Any
 from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.fork_server import fork_server
 from tuner.execute.process import WorkerProcess
+from tuner.execute.scarcity import KernelKills
+from tuner.execute.shared_folder import is_seen
 from tuner.paths import StudyPaths
 from tuner.spec.model import SweepSpec
 
@@ -30,8 +32,10 @@ class Surroundings:
     """Name of the machine."""
     versions: Mapping[str, str]
     """Of what must be the same on all machines."""
-    missing: tuple[str, ...]
-    """Of the files that it was to look for, those that are not there."""
+    sees_study: bool
+    """Whether what is written in the study's folder here is seen where the study is."""
+    sees_code: bool
+    """Whether the sweep file's folder is here."""
 
 
 def versions() -> dict[str, str]:
@@ -51,16 +55,17 @@ class Host:
         self._spec = spec
         self._paths = paths
         self._place = place
-        self._name = f"worker {number}"
+        self._name = f"worker {number} on {platform.node()}"
+        self._kernel_kills = KernelKills()
         self._process: WorkerProcess | None = None
         self._started = threading.Event()
         self._looking = threading.Lock()
         """The exit code of a process can be read once."""
 
-    def look(self, files: tuple[str, ...]) -> Surroundings:
-        """Say where this is, and which of these files are not there."""
-        missing = tuple(file for file in files if not Path(file).exists())
-        return Surroundings(platform.node(), versions(), missing)
+    def look(self, token: str, said: str) -> Surroundings:
+        """Say where this is, and what of the run is seen here: the sweep file's folder, and a file that says this."""
+        sees_code = Path(self._spec.root).is_dir()
+        return Surroundings(platform.node(), versions(), is_seen(Path(token), said=said), sees_code)
 
     def start(self) -> None:
         """Start a worker; the one before has died."""
@@ -68,7 +73,12 @@ class Host:
         prepare_environment(self._place)
         with self._looking:
             self._process = WorkerProcess(
-                fork_server(self._spec), self._spec, self._paths, name=self._name, place=self._place
+                fork_server(self._spec),
+                self._spec,
+                self._paths,
+                name=self._name,
+                place=self._place,
+                kernel_kills=self._kernel_kills,
             )
         self._started.set()
 
@@ -80,7 +90,8 @@ class Host:
     def hear(self) -> list[tuple[Any, ...]]:
         """The worker's next messages; waits for them.
 
-        The last is ("died", reason, cause, whether it came from outside, whether by SIGKILL, what it printed last).
+        The last is ("died", reason, cause, whether it came from outside, whether by SIGKILL, what it printed last,
+        scarcity of memory).
         """
         self._started.wait()
         assert self._process is not None
@@ -93,10 +104,12 @@ class Host:
             except EOFError:
                 death = self._process.bury()
                 words = self._process.printed.take()
-                found.append(("died", *death, self._process.was_killed, words))
+                found.append(("died", *death, self._process.was_killed, words, self._process.scarcity))
                 self._process.printed.close()
                 self._process = None
                 self._started.clear()
+                return found
+        self._kernel_kills.came()  # what was before now killed another's worker
         return found
 
     def kill(self) -> None:

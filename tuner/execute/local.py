@@ -9,6 +9,7 @@ from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.fork_server import fork_server
 from tuner.execute.pool import WorkerPool
 from tuner.execute.process import WorkerProcess
+from tuner.execute.scarcity import KernelKills
 from tuner.execute.watched import Worker
 from tuner.paths import StudyPaths
 from tuner.spec.model import SweepSpec
@@ -22,6 +23,7 @@ class LocalExecutor(WorkerPool):
         super().__init__(spec, paths)
         prepare_environment(places[0])
         self._context = fork_server(spec)
+        self._kernel_kills = KernelKills()
         self._processes: dict[int, WorkerProcess] = {}
         """Of each worker, by its number."""
         self.workers = [self._start(number, place) for number, place in enumerate(places)]
@@ -35,6 +37,13 @@ class LocalExecutor(WorkerPool):
         return self._start(lost.number, lost.place)
 
     def _start(self, number: int, place: WorkerPlace) -> Worker:
-        process = WorkerProcess(self._context, self.spec, self.paths, name=f"worker {number}", place=place)
+        process = WorkerProcess(
+            self._context,
+            self.spec,
+            self.paths,
+            name=f"worker {number}",
+            place=place,
+            kernel_kills=self._kernel_kills,
+        )
         self._processes[number] = process
         return Worker(number, place, process)

@@ -76,7 +76,8 @@ def _join(address: str | None) -> tuple[Any, bool]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"no Ray cluster could be joined{f' at {address}' if address else ''} ({first_line(error)}); start one "
-            "with `ray start --head`, or leave --address and RAY_ADDRESS out for one on this machine alone"
+            "with `ray start --head`, or leave --address and RAY_ADDRESS out for one on this machine alone. One that "
+            "asks for a token wants RAY_AUTH_MODE=token, and the ~/.ray/auth_token of its first machine, here too"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -85,10 +86,12 @@ def _join(address: str | None) -> tuple[Any, bool]:
 
 
 def _running_here() -> str | None:
-    """The address of the cluster that was started on this machine last; None if it does not run."""
+    """What Ray calls the cluster that was started on this machine last, or a new one if that does not run.
+
+    By its address it would be joined without the token that it may want.
+    """
     with suppress(OSError):
-        address = _STARTED_HERE.read_text(encoding="utf-8").strip()
-        return address if _answers(address) else "local"
+        return "auto" if _answers(_STARTED_HERE.read_text(encoding="utf-8").strip()) else "local"
     return None
 
 
@@ -132,7 +135,7 @@ class RayExecutor(WorkerPool):
                 f"the Ray cluster has no {_RESOURCES[self._kind]} to train on; "
                 "add a node to it with `ray start --address=...`"
             )
-        self._token = Token(paths.folder)
+        self._token = Token(paths)
         super().__init__(spec, paths)
         self._recruits: list[_Recruit] = []
         self._hosts: dict[int, Any] = {}
@@ -170,7 +173,7 @@ class RayExecutor(WorkerPool):
             self._give_up(lost)
             log.warning("worker %d is lost: %s", lost.number, lost.process.cause)
             return None
-        return Worker(lost.number, lost.place, RemoteProcess(self._ray, host, self._bell))
+        return Worker(lost.number, lost.place, RemoteProcess(self._ray, host, self._bell), lost.node)
 
     def _go_on_without(self, worker: Worker) -> None:
         self._given_up += 1
@@ -218,7 +221,7 @@ class RayExecutor(WorkerPool):
         self._numbers += 1
         needs = {"num_cpus": 1, "num_gpus": 1 if self._kind == "cuda" else 0}
         host = self._actor.options(**needs).remote(self.spec, self.paths, number=number, place=self._place())
-        surroundings = host.look.remote((self.spec.root, str(self._token.path)))
+        surroundings = host.look.remote(str(self._token.path), self._token.said)
         surroundings.future().add_done_callback(lambda _: self._bell.set())
         return _Recruit(number, host, surroundings)
 
@@ -247,7 +250,7 @@ class RayExecutor(WorkerPool):
                 continue
             self._hosts[recruit.number] = recruit.host
             process = RemoteProcess(self._ray, recruit.host, self._bell)
-            self.workers.append(Worker(recruit.number, self._place(), process))
+            self.workers.append(Worker(recruit.number, self._place(), process, found.node))
 
     def _check(self, found: Surroundings) -> None:
         """Make sure that a host can do what is asked of it.
@@ -265,9 +268,8 @@ class RayExecutor(WorkerPool):
                 f"node {found.node} has other versions than this machine: {', '.join(other)}; results would differ, so "
                 "install the same on all nodes"
             )
-        if found.missing:
-            seen_as = {str(self._token.path): str(self._token.folder)}
-            folders = " and ".join(sorted({seen_as.get(file, file) for file in found.missing}))
+        seen = {str(self.paths.folder): found.sees_study, self.spec.root: found.sees_code}
+        if folders := " and ".join(folder for folder, is_seen in seen.items() if not is_seen):
             raise DataError(
                 f"node {found.node} does not see {folders}; put the sweep file's folder and --results on a file system "
                 "that all nodes share, at the same path"

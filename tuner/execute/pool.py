@@ -15,7 +15,7 @@ from tuner.execute.facts import TaskFacts, agreed
 from tuner.execute.planner import PlannedJob, Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS
-from tuner.execute.scarcity import KernelKills, killed_in_training, no_memory_to_load
+from tuner.execute.scarcity import MemoryLimit, killed_in_training, no_memory_to_load
 from tuner.execute.suspects import Suspects
 from tuner.execute.watched import Worker, loading_failed, loading_stalled
 from tuner.execute.widths import Footprint
@@ -62,7 +62,6 @@ class WorkerPool(ABC):
         self._failure: TunerError | None = None
         self._facts: TaskFacts | None = None
         self._planner: Planner | None = None
-        self._kernel_kills = KernelKills()
         self.workers: list[Worker] = []
         atexit.register(self.close)  # or else Python would wait for the workers before it ends
 
@@ -228,8 +227,9 @@ class WorkerPool(ABC):
                     worker.process.send("found", what)
             case ("refused", TunerError() as error):
                 self._failure = self._failure or error
-            case ("no memory", str(said)):
-                told = no_memory_to_load(self.spec, num_workers=len(self.workers), cause=said)
+            case ("no memory", str(said), limit):
+                assert limit is None or isinstance(limit, MemoryLimit)
+                told = no_memory_to_load(self.spec, num_workers=self._beside(worker), limit=limit, cause=said)
                 self._failure = self._failure or DataError(told)
             case ("checked",):
                 worker.is_checking = False
@@ -277,8 +277,9 @@ class WorkerPool(ABC):
         """Put another worker in the place of one that has died; say or see to what becomes of its trials."""
         reason, cause, from_outside = worker.process.bury()
         if worker.process.was_killed and worker.jobs and not worker.stalled and not worker.overtime:
-            others, came = len(self.workers), self._kernel_kills.came()
-            cause = killed_in_training(self.spec, num_workers=others, said=cause, by_kernel=came)
+            cause = killed_in_training(
+                self.spec, num_workers=self._beside(worker), said=cause, scarcity=worker.process.scarcity
+            )
         killed_in_loading = not worker.ready and not worker.stalled and worker.process.was_killed
         words = worker.process.printed.take()
         for planned in worker.jobs.values():
@@ -323,12 +324,17 @@ class WorkerPool(ABC):
 
     def _go_on_without(self, worker: Worker) -> None:
         """Start no other in the place of one that was killed while it loaded, as it is where memory runs out."""
-        told = no_memory_to_load(self.spec, num_workers=len(self.workers), cause="a worker was killed by SIGKILL")
+        limit, cause = worker.process.scarcity.limit, "a worker was killed by SIGKILL"
+        told = no_memory_to_load(self.spec, num_workers=self._beside(worker), limit=limit, cause=cause)
         self.workers.remove(worker)
         if not self.workers:
             self._failure = DataError(told)
             return
         log.warning("%s; going on with %d of them", told, len(self.workers))
+
+    def _beside(self, worker: Worker) -> int:
+        """How many workers there are on the machine of one, itself included."""
+        return sum(other.node == worker.node for other in self.workers)
 
     def _send_on(self, worker: Worker, cause: str, *, from_outside: bool) -> None:
         """The trials of a cohort whose worker has died go on: together, or if one of them may be to blame, alone."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.helpers import without_main
 from tuner.execute.printed import Printed
+from tuner.execute.scarcity import KernelKills, Scarcity, memory_limit
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason
 from tuner.spec.model import SweepSpec
@@ -39,6 +40,11 @@ class Process(Protocol):
     @property
     def was_killed(self) -> bool:
         """Whether SIGKILL has ended it."""
+        ...
+
+    @property
+    def scarcity(self) -> Scarcity:
+        """Of memory on its machine, once it has died."""
         ...
 
     @property
@@ -91,8 +97,16 @@ class WorkerProcess:
     went_with_its_machine = False
 
     def __init__(
-        self, context: ForkServerContext, spec: SweepSpec, paths: StudyPaths, *, name: str, place: WorkerPlace
+        self,
+        context: ForkServerContext,
+        spec: SweepSpec,
+        paths: StudyPaths,
+        *,
+        name: str,
+        place: WorkerPlace,
+        kernel_kills: KernelKills,
     ) -> None:
+        self._kernel_kills = kernel_kills
         self.printed = Printed()
         self.connection, theirs = context.Pipe()
         # Not a daemon in multiprocessing's sense: those may have no children, and users' code may want some.
@@ -131,6 +145,10 @@ class WorkerProcess:
     def was_killed(self) -> bool:
         """Whether SIGKILL has ended it."""
         return self._process.exitcode == -signal.SIGKILL
+
+    @property
+    def scarcity(self) -> Scarcity:
+        return Scarcity(self._kernel_kills.came(), memory_limit())
 
     def send(self, *message: Any) -> None:
         """Send a message; a worker that has died gets none, which `received` will tell."""

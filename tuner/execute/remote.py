@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from tuner.execute.process import LastWords
-from tuner.execute.scarcity import first_line
+from tuner.execute.scarcity import Scarcity, first_line
 from tuner.records import FailureReason
 
 
@@ -26,6 +26,7 @@ class RemoteProcess:
         self._words = _Words()
         self.printed: LastWords = self._words
         self.was_killed = False
+        self.scarcity = Scarcity()
         self.went_with_its_machine = False
         host.start.options(concurrency_group="down").remote().future().add_done_callback(self._has_started)
         self._listen()
@@ -85,9 +86,10 @@ class RemoteProcess:
                     bool(from_outside),
                     bool(was_killed),
                     bytes(words),
+                    Scarcity() as scarcity,
                 ):
                     self._death = reason, cause, from_outside
-                    self.was_killed = was_killed
+                    self.was_killed, self.scarcity = was_killed, scarcity
                     self._words.words = words
                 case _:
                     yield message

@@ -90,12 +90,22 @@ def _killed(file: Path) -> int | None:
     return None
 
 
-def no_memory_to_load(spec: SweepSpec, *, num_workers: int, cause: str = "") -> str:
+@dataclass(frozen=True, slots=True)
+class Scarcity:
+    """What a machine tells of its memory once a process there has been killed."""
+
+    by_kernel: bool | None = None
+    """Whether its kernel has killed any for want of memory; None where that is not known."""
+    limit: MemoryLimit | None = None
+
+
+def no_memory_to_load(spec: SweepSpec, *, num_workers: int, limit: MemoryLimit | None, cause: str = "") -> str:
     """What is said where the data do not fit.
 
     Args:
         spec: The sweep file.
-        num_workers: That each load them.
+        num_workers: That each load them, on the machine.
+        limit: Of the memory there.
         cause: How it was noticed, if that is not plain.
     """
     workers = f" in each of {num_workers} workers" if num_workers > 1 else ""
@@ -107,6 +117,7 @@ def no_memory_to_load(spec: SweepSpec, *, num_workers: int, cause: str = "") -> 
             *([] if spec.data.stream else ["data.stream: true, which leaves the examples on disk"]),
             "smaller images, if they are images (data.image_size)",
         ],
+        limit,
     )
 
 
@@ -118,24 +129,30 @@ def no_memory_to_train(spec: SweepSpec, *, said: str) -> str:
         said: The error.
     """
     return _line(
-        f"there is not enough memory to train it on {spec.data.source}{_size(spec)} ({said})", _TRAIN_WITH_LESS
+        f"there is not enough memory to train it on {spec.data.source}{_size(spec)} ({said})",
+        _TRAIN_WITH_LESS,
+        memory_limit(),
     )
 
 
-def killed_in_training(spec: SweepSpec, *, num_workers: int, said: str, by_kernel: bool | None) -> str:
+def killed_in_training(spec: SweepSpec, *, num_workers: int, said: str, scarcity: Scarcity) -> str:
     """What is said of a worker that was killed while it trained.
 
     Args:
         spec: The sweep file.
-        num_workers: That train beside each other.
+        num_workers: That train beside each other, on its machine.
         said: How it ended.
-        by_kernel: Whether the kernel did it for want of memory; None where that is not known.
+        scarcity: Of memory on its machine.
     """
-    if by_kernel is False:
+    if scarcity.by_kernel is False:
         return said
-    how = "by the kernel, since memory had come to its end" if by_kernel else "as the kernel does where memory ends"
+    how = (
+        "by the kernel, since memory had come to its end"
+        if scarcity.by_kernel
+        else "as the kernel does where memory ends"
+    )
     what = f"{said}, {how}, on {spec.data.source}{_size(spec)} with {num_workers} worker{'s' * (num_workers > 1)}"
-    return _line(what, _TRAIN_WITH_LESS if num_workers > 1 else _TRAIN_WITH_LESS[:-1])
+    return _line(what, _TRAIN_WITH_LESS if num_workers > 1 else _TRAIN_WITH_LESS[:-1], scarcity.limit)
 
 
 def first_line(error: BaseException) -> str:
@@ -148,8 +165,7 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
 
 
-def _line(what: str, remedies: Sequence[str]) -> str:
-    limit = memory_limit()
+def _line(what: str, remedies: Sequence[str], limit: MemoryLimit | None) -> str:
     said = "" if limit is None else f": {limit.words}"
     return f"{what}{said}; what takes less: {'; '.join(remedies)}"
 

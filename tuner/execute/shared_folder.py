@@ -2,47 +2,50 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
 from tuner.errors import StorageError
+from tuner.paths import StudyPaths, beside
 
 
 class Token:
-    """A file with a name that no other has, in the folder of a study, or where that will be made."""
+    """A file in the folder of a study that says what no other file says; that of a run that was killed is swept up."""
 
-    def __init__(self, folder: Path) -> None:
-        """Write it, and remove those of runs of this machine that were killed.
+    def __init__(self, paths: StudyPaths) -> None:
+        """Write it.
 
         Raises:
             StorageError: nothing can be written there.
         """
-        self.folder = folder
-        place = next(path for path in (folder, *folder.parents) if path.is_dir())
-        ours = f".tuner-on-{platform.node()}"
-        for left in place.glob(f"{ours}.*.tmp"):
-            if not _lives(left.name.removeprefix(f"{ours}.").partition(".")[0]):
-                left.unlink(missing_ok=True)
-        self.path = place / f"{ours}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
+        self.path = beside(paths.token)
+        self.said = uuid.uuid4().hex
+        folders = (paths.folder, *paths.folder.parents)
+        self._made = [folder for folder in folders if not folder.is_dir()]
         try:
-            self.path.touch()
+            paths.folder.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(self.said, encoding="ascii")
         except OSError as error:
-            raise StorageError(f"nothing can be written in {place}, where the study is to be: {error}") from error
+            self._remove_folders()
+            raise StorageError(
+                f"nothing can be written in {paths.folder}, where the study is to be: {error}"
+            ) from error
 
     def remove(self) -> None:
+        """Remove it, and of the folders that were made for it those in which nothing else has come to be."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+        self._remove_folders()
+
+    def _remove_folders(self) -> None:
+        with suppress(OSError):  # of the first that holds something, or is not there
+            for folder in self._made:
+                folder.rmdir()
 
 
-def _lives(pid: str) -> bool:
-    """Whether a process of this machine has this number."""
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        pass
-    return True
+def is_seen(path: Path, *, said: str) -> bool:
+    """Whether the file is seen from here, on whatever machine this is."""
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="ascii") == said
+    return False

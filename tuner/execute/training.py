@@ -19,7 +19,7 @@ from tuner.errors import DataError, is_out_of_memory, memory_error_in
 from tuner.execute.devices import WorkerPlace, see_alone
 from tuner.execute.facts import TaskFacts
 from tuner.execute.memory import held_by_others, limit_share, room_bytes
-from tuner.execute.scarcity import first_line, no_memory_to_load
+from tuner.execute.scarcity import first_line, memory_limit, no_memory_to_load
 from tuner.imports import load_object
 from tuner.models.weights_file import read_weights, weights_sha256
 from tuner.paths import StudyPaths
@@ -85,7 +85,9 @@ def open_task(
         if device.type == "cuda" and data is not None and is_out_of_memory(error):
             raise DataError(_no_room(data, device, place.device)) from error
         if (asked := memory_error_in(error)) is not None:
-            raise DataError(no_memory_to_load(spec, num_workers=1, cause=first_line(asked))) from error
+            raise DataError(
+                no_memory_to_load(spec, num_workers=1, limit=memory_limit(), cause=first_line(asked))
+            ) from error
         raise
     if device.type == "cuda":
         _tell_of_others(device, place.device)

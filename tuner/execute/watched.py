@@ -25,6 +25,8 @@ class Worker:
     number: int
     place: WorkerPlace
     process: Process
+    node: str = ""
+    """The machine that it is on, where there are several."""
     ready: bool = False
     """It has loaded the data."""
     key: Hashable = None

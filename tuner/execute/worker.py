@@ -28,7 +28,7 @@ from tuner.execute.devices import WorkerPlace
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.printed import Printed
 from tuner.execute.runner import CohortRunner, ProcessSpentError
-from tuner.execute.scarcity import first_line
+from tuner.execute.scarcity import first_line, memory_limit
 from tuner.execute.signals import leave_to_coordinator
 from tuner.execute.training import facts_of, open_task, write_dev_targets
 from tuner.paths import StudyPaths, TrialPaths
@@ -70,7 +70,7 @@ def _open(link: _Link, spec: SweepSpec, paths: StudyPaths, place: WorkerPlace) -
         return task
     except Exception as error:
         if (asked := memory_error_in(error)) is not None:
-            link.send("no memory", first_line(asked))
+            link.send("no memory", first_line(asked), memory_limit())
             return None
         if isinstance(error, TunerError):
             link.send("refused", error)

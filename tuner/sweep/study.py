@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from tuner.diagnose.noise import standard_error
 from tuner.errors import StudyMismatchError
 from tuner.execute.facts import TaskFacts
-from tuner.paths import StudyPaths, left_beside, own_place
+from tuner.paths import StudyPaths, beside, left_beside, own_place
 from tuner.ranking import best_trial, finite_value
 from tuner.records import FailureReason, Json, TrialRecord, TrialState
 from tuner.report.words.numbers import metric_text
@@ -137,7 +137,7 @@ def set_aside(paths: StudyPaths) -> None:
 
 
 def sweep_up(paths: StudyPaths) -> None:
-    """Remove the files of reports that an earlier run was killed over."""
+    """Remove the files that an earlier run was killed over: halves of reports, and what other machines looked for."""
     ours = {path.name for path in paths.places}
     half_written = [
         *left_beside(own_place(paths.folder), named=ours.__contains__),
@@ -145,7 +145,8 @@ def sweep_up(paths: StudyPaths) -> None:
         *left_beside(own_place(paths.plots), named=lambda name: name.endswith(".png")),
     ]
     for path in half_written:
-        path.unlink(missing_ok=True)
+        if path != beside(paths.token):
+            path.unlink(missing_ok=True)
 
 
 def failed_trials(store: StudyStore) -> list[TrialRecord]:
