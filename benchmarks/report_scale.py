@@ -1,4 +1,4 @@
-"""Time and memory of `tuner report` on a large study.
+"""Time and memory of `tuner status` and `tuner report` on a large study.
 
     python benchmarks/report_scale.py [--trials 10000] [--rungs 20] [--keep FOLDER]
 
@@ -9,6 +9,7 @@ times each format in a process of its own. The targets are 5 s and 600 MB for 10
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -38,7 +39,12 @@ SPACE = Space(
 )
 NUM_DEV = 1000
 BATCH = 500
-COMMANDS = (["--top", "20"], ["--format", "csv"], ["--format", "json"], ["--format", "html"], ["--write"])
+COMMANDS = (
+    ["status"],
+    ["report", "--top", "20"],
+    *(["report", "--format", name] for name in ("csv", "json", "html")),
+    ["report", "--write"],
+)
 
 
 def main() -> None:
@@ -55,7 +61,8 @@ def main() -> None:
             make_study(paths, trials=options.trials, rungs=options.rungs)
             print(f"made {options.trials} trials x {options.rungs} rungs in {time.monotonic() - began:.0f} s")
         for arguments in COMMANDS:
-            measure(["report", "large", "--results", str(results), *arguments])
+            command, *more = arguments
+            measure([command, "large", "--results", str(results), *more])
 
 
 def measure(arguments: list[str]) -> None:
@@ -63,13 +70,15 @@ def measure(arguments: list[str]) -> None:
     code = "import resource, sys; from tuner.cli.main import run_command_line; rc = run_command_line(sys.argv[1:]); "
     code += "print(rc, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True, text=True)
+    # As installed: with its modules compiled.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True, text=True, env=env)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     exit_code, kilobytes = done.stderr.split()[-2:]
     assert exit_code == "0", done.stderr
-    shown = " ".join(arguments[4:])
-    print(f"{shown:16} {time.monotonic() - began:5.1f} s  cpu {cpu:5.1f} s  {int(kilobytes) / 1024:5.0f} MB")
+    shown = " ".join([arguments[0], *arguments[4:]])
+    print(f"{shown:20} {time.monotonic() - began:5.1f} s  cpu {cpu:5.1f} s  {int(kilobytes) / 1024:5.0f} MB")
 
 
 def make_study(paths: StudyPaths, *, trials: int, rungs: int) -> None:

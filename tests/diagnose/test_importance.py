@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.depth import at_depth
 from tests.report.simulate import SPACE, simulate
-from tuner.diagnose.importance import Finding, _blocks, _share_and_floor, importances
+from tuner.diagnose.importance import FALSE_ALARM, Finding, _blocks, _Left, importances
 from tuner.records import Direction, TrialRecord
 from tuner.spec.space import Dimension, Space
 
@@ -138,8 +139,26 @@ def test_the_last_trials_of_a_long_study_count_as_the_first_do() -> None:
 def test_the_more_hyperparameters_compete_the_higher_lies_the_floor() -> None:
     rng = np.random.default_rng(0)
     block, ranks = rng.standard_normal((60, 2)), rng.standard_normal(60)
-    floors = [_share_and_floor(np.ones((60, 1)), block, ranks, rivals=n, seed=0)[1] for n in (1, 6, 30)]
+    left = _Left.of(np.ones((60, 1)), ranks, seed=0)
+    floors = [left.share_and_floor(block, rivals=n)[1] for n in (1, 6, 30)]
     assert floors == sorted(set(floors))
+
+
+def test_what_luck_explains_is_what_regressions_on_shuffled_ranks_say() -> None:
+    rng = np.random.default_rng(1)
+    before = np.c_[np.ones(40), rng.standard_normal((40, 2))]
+    block, ranks = rng.standard_normal((40, 3)), rng.standard_normal(40)
+
+    def unexplained(columns: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        return ((targets - columns @ np.linalg.lstsq(columns, targets, rcond=None)[0]) ** 2).sum(axis=0)
+
+    left = _Left.of(before, ranks, seed=0)
+    assert left.sizes == pytest.approx(unexplained(before, left.shuffled))
+    both = unexplained(np.c_[before, block], left.shuffled)
+    parts = np.sort(1 - both / left.sizes)
+    of_luck = parts[int(np.ceil((1 - FALSE_ALARM) * 2000)) - 1]
+    size = (left.left**2).sum() / ((ranks - ranks.mean()) ** 2).sum()
+    assert left.share_and_floor(block, rivals=1)[1] == pytest.approx((of_luck - (1 - of_luck) * 3 / 34) * size)
 
 
 def test_a_curve_bends_twice_only_where_there_are_trials_for_it() -> None:

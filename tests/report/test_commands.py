@@ -22,7 +22,7 @@ def results(
     """Options for a results folder whose study reads as the simulated one."""
     mixed_paths.database.touch()
 
-    def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> StudyData:
+    def read_study(paths: StudyPaths, *, study: str, url: str | None = None, with_rungs: bool = True) -> StudyData:
         return mixed.study
 
     monkeypatch.setattr("tuner.store.reader.read_study", read_study)

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from sklearn import metrics
 
 from tuner.report.certainty.resampling import (
-    WEIGHTED,
-    WEIGHTED_OF_LABELS,
+    _EACH,
+    _EACH_OF_LABELS,
+    _WEIGHTED,
+    _WEIGHTED_OF_LABELS,
     bootstrap_interval,
     resample_weights,
     resampled_metric,
@@ -72,7 +74,7 @@ def test_weights_count_examples_twice() -> None:
 def test_a_resample_without_one_of_the_classes_is_no_error() -> None:
     shares, targets = classes(np.random.default_rng(2), 6)
     weights = np.array([[6.0 * (t == targets[0]) for t in targets]])
-    for name in WEIGHTED:
+    for name in (*_WEIGHTED, *_EACH):
         assert resampled_metric(name, shares, targets, weights).shape == (1,) or name in ("rmse", "r2")
 
 
@@ -94,8 +96,8 @@ def test_a_metric_that_is_not_weighted_here_is_resampled_as_training_measures_it
 ) -> None:
     drawn, weights = draw(np.random.default_rng(6), 60), resample_weights(60, resamples=5)
     weighted = resampled_metric(metric, *drawn, weights)
-    table = WEIGHTED_OF_LABELS if draw is labels else WEIGHTED
-    monkeypatch.delitem(table, metric, raising=False)
+    for table in (_WEIGHTED_OF_LABELS, _EACH_OF_LABELS) if draw is labels else (_WEIGHTED, _EACH):
+        monkeypatch.delitem(table, metric, raising=False)
     assert resampled_metric(metric, *drawn, weights) == pytest.approx(weighted, rel=1e-5)
 
 

@@ -25,7 +25,7 @@ from tuner.store.locations import find_database
 from tuner.store.memory import MemoryStore
 from tuner.store.pending import newer_records
 from tuner.store.rows import TrialRows, records_from_rows
-from tuner.store.shapes import shown_name
+from tuner.store.shapes import StoredValueError, shown_name
 from tuner.store.writer import patiently
 
 
@@ -102,6 +102,12 @@ def test_json_survives_and_is_strict(value: object) -> None:
     json.loads(text, parse_constant=pytest.fail)
     assert text.isascii()
     assert repr(decode(text)) == repr(value)
+
+
+def test_white_space_around_json_is_no_fault_and_more_behind_it_is_one() -> None:
+    assert decode(' {"a": 1}\n') == {"a": 1}
+    with pytest.raises(StoredValueError, match="it is not JSON"):
+        decode("1 2")
 
 
 def test_numbers_of_other_libraries_become_plain() -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -53,6 +54,14 @@ def test_mistyped_name_suggests_the_nearest(paths: StudyPaths) -> None:
         read_study(paths, study="digit")
     with pytest.raises(StudyNotFoundError, match="It holds: digits"):
         read_study(paths, study="unlike")
+
+
+def test_rungs_that_nobody_asks_for_are_left_in_the_file(paths: StudyPaths) -> None:
+    make_study(paths)
+    with_rungs = read_study(paths, study="digits")
+    assert all(record.rungs for record in with_rungs.records)
+    bare = read_study(paths, study="digits", with_rungs=False)
+    assert same(bare.records, tuple(replace(record, rungs=()) for record in with_rungs.records))
 
 
 def test_running_study_is_read_as_of_its_last_write(paths: StudyPaths) -> None:

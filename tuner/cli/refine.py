@@ -102,7 +102,7 @@ def _changes(data: StudyData, location: Location, winners: list[Params]) -> tupl
     """By the same judgement as the report's: what was never moved stays, and bounds move out that it would move."""
     from tuner.report.analysis import Analysis
     from tuner.search.wrap.zoom import zoom
-    from tuner.spec.model import MODEL
+    from tuner.spec.known.networks import MODEL
     from tuner.store.study_data import sweep_of
 
     analysis = Analysis(data, location.paths)

@@ -52,14 +52,15 @@ def report(
     Example: tuner report digits --top 5 --columns rank,trial,dev_accuracy,learning_rate --format markdown
     """
     from tuner.report.analysis import Analysis
-    from tuner.report.write import write_reports
     from tuner.store.reader import read_study
 
     if excel and format_name != "csv":
         raise UsageError("--excel shapes CSV only; add --format csv")
     location = locate(study, results=results, store=store)
-    data = read_study(location.paths, study=location.study, url=location.store_url)
+    data = read_study(location.paths, study=location.study, url=location.store_url, with_rungs=False)
     if write:
+        from tuner.report.write import write_reports
+
         write_reports(data, location.paths)
         click.echo(str(location.paths.report_html), err=True)
         return

@@ -32,7 +32,8 @@ def status(study: str, as_json: bool, results: Path, store: str | None) -> None:
     from tuner.store.reader import read_study
 
     location = locate(study, results=results, store=store)
-    summary = summarise(read_study(location.paths, study=location.study, url=location.store_url), location)
+    data = read_study(location.paths, study=location.study, url=location.store_url, with_rungs=False)
+    summary = summarise(data, location)
     click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(_lines(summary)))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,8 +123,9 @@ def _taken_up(blocks: Mapping[str, Array], ranks: Array, stages: Array, *, seed:
     waiting = dict(blocks)
     while waiting:
         room = len(ranks) - before.shape[1] - _FREEDOM
+        left = _Left.of(before, ranks, seed=seed)
         candidates = [
-            _Candidate(name, *_share_and_floor(before, block, ranks, rivals=len(waiting), seed=seed))
+            _Candidate(name, *left.share_and_floor(block, rivals=len(waiting)))
             for name, block in waiting.items()
             if block.shape[1] <= room
         ]
@@ -165,20 +167,38 @@ def _unknown(name: str, num_trials: int) -> Importance:
     )
 
 
-def _share_and_floor(before: Array, block: Array, ranks: Array, *, rivals: int, seed: int) -> tuple[float, float]:
-    """The share that a block of columns explains beyond those before it, and its noise floor."""
-    others, own, free = _split(before, block)
-    if _new_part(others, block) < _NEW_PART:
-        return 0.0, 1.0
-    total = float(((ranks - ranks.mean()) ** 2).sum())
-    left = ranks - others @ (others.T @ ranks)
-    shuffled = left[_orders(len(left), seed)]
-    shuffled -= others @ (others.T @ shuffled)
-    # Ranked by the part of what was left, since shuffling changes how much that is.
-    luck = np.sort(((own.T @ shuffled) ** 2).sum(axis=0) / (shuffled**2).sum(axis=0))
-    place = int(np.ceil((1 - FALSE_ALARM / rivals) * (_PERMUTATIONS + 1))) - 1
-    floor = _share(luck[min(place, len(luck) - 1)], left, own.shape[1], free, total)
-    return _explained_share(own, left, free, total), max(0.0, floor)
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What the columns that were taken up leave of the ranks, and of their shuffles: the same for all that wait."""
+
+    others: Array
+    """Orthonormal, of the columns taken up."""
+    left: Array
+    total: float
+    shuffled: Array
+    """What is left, in random orders, shape (trials, permutations)."""
+    sizes: Array
+    """Sum of squares of what the columns leave of each shuffle."""
+
+    @classmethod
+    def of(cls, before: Array, ranks: Array, *, seed: int) -> Self:
+        others = _basis(before)
+        left = ranks - others @ (others.T @ ranks)
+        shuffled = left[_orders(len(left), seed)]
+        size = (left**2).sum()
+        sizes = np.maximum(size - ((others.T @ shuffled) ** 2).sum(axis=0), 1e-12 * size + np.finfo(np.float64).tiny)
+        return cls(others, left, float(((ranks - ranks.mean()) ** 2).sum()), shuffled, sizes)
+
+    def share_and_floor(self, block: Array, *, rivals: int) -> tuple[float, float]:
+        """The share that a block of columns explains beyond those taken up, and its noise floor."""
+        own, free = _beyond(self.others, block)
+        if _new_part(self.others, block) < _NEW_PART:
+            return 0.0, 1.0
+        # Ranked by the part of what was left, since shuffling changes how much that is.
+        luck = np.sort(((own.T @ self.shuffled) ** 2).sum(axis=0) / self.sizes)
+        place = int(np.ceil((1 - FALSE_ALARM / rivals) * (_PERMUTATIONS + 1))) - 1
+        floor = _share(luck[min(place, len(luck) - 1)], self.left, own.shape[1], free, self.total)
+        return _explained_share(own, self.left, free, self.total), max(0.0, floor)
 
 
 @lru_cache(maxsize=1)
@@ -206,11 +226,10 @@ def _share(part: float, left: Array, coefficients: int, free: int, total: float)
     return float((part - by_chance) * (left**2).sum() / total)
 
 
-def _split(before: Array, block: Array) -> tuple[Array, Array, int]:
-    """Orthonormal bases of the columns before and of what the block adds to them, and the degrees of freedom left."""
-    others = _basis(before)
+def _beyond(others: Array, block: Array) -> tuple[Array, int]:
+    """An orthonormal basis of what a block adds to the columns of another, and the degrees of freedom left."""
     own = _basis(block - others @ (others.T @ block))
-    return others, own, max(1, len(block) - others.shape[1] - own.shape[1])
+    return own, max(1, len(block) - others.shape[1] - own.shape[1])
 
 
 def _basis(columns: Array) -> Array:
@@ -226,7 +245,8 @@ def _jackknife(before: Array, block: Array, ranks: Array, share: float, *, seed:
     without = []
     for fold in range(folds.max() + 1):
         kept = folds != fold
-        others, own, free = _split(before[kept], block[kept])
+        others = _basis(before[kept])
+        own, free = _beyond(others, block[kept])
         left = ranks[kept] - others @ (others.T @ ranks[kept])
         total = ((ranks[kept] - ranks[kept].mean()) ** 2).sum()
         without.append(_explained_share(own, left, free, max(float(total), 1e-12)))
@@ -244,7 +264,7 @@ def _blocks(trials: Sequence[TrialRecord], searched: Sequence[Dimension]) -> lis
 
 def _block(values: Sequence[ParamValue | None], dimension: Dimension, degree: int) -> Array:
     if dimension.ordered:
-        places = np.array([np.nan if v is None else _place(dimension, v) for v in values])
+        places = np.array(dimension.units(values), dtype=np.float64)
         levels = len(np.unique(places[~np.isnan(places)]))
         powers = np.polynomial.legendre.legvander(2 * places - 1, min(degree, levels - 1))[:, 1:]
     else:
@@ -254,10 +274,3 @@ def _block(values: Sequence[ParamValue | None], dimension: Dimension, degree: in
     centred = np.zeros_like(powers)
     centred[active] = powers[active] - powers[active].mean(axis=0)
     return centred
-
-
-def _place(dimension: Dimension, value: ParamValue) -> float:
-    try:
-        return dimension.to_unit(value)
-    except ValueError:  # a choice that is no longer in the space
-        return float("nan")

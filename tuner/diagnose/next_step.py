@@ -12,8 +12,8 @@ from tuner.diagnose.feasibility import HIGH_SHARE, Feasibility
 from tuner.diagnose.importance import Finding, Importance
 from tuner.records import Json, Params
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.networks import MODEL
 from tuner.spec.known.strategies import STRATEGIES
-from tuner.spec.model import MODEL
 from tuner.spec.space import Space
 
 _SIZE = ("hidden_units", "hidden_layers", "channels")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +36,8 @@ def locate(study: str, *, results: Path, store: str | None = None) -> Location:
     name, folder = _name_and_folder(study, results)
     if store is None and not StudyPaths(folder).database.exists():
         known = [p.parent.name for p in results.glob("*/study.db")]
+        import difflib
+
         near = difflib.get_close_matches(name, known, n=3)
         hint = (
             f" Did you mean {' or '.join(near)}?" if near else f" Known studies: {', '.join(sorted(known)) or 'none'}."

@@ -15,7 +15,7 @@ from tuner.report.space import completed, study_space
 from tuner.report.words.escape import visible
 from tuner.spec.edit.moving import move_paths, stated_sweep
 from tuner.spec.known.hyperparameters import hyperparameters_of
-from tuner.spec.model import MODEL
+from tuner.spec.known.networks import MODEL
 from tuner.spec.space import REGULARISATION_TIER
 from tuner.spec.text.dump import to_yaml
 from tuner.store.study_data import StudyData

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from markupsafe import Markup
-
 from tuner.paths import StudyPaths, own_place
 from tuner.report.analysis import Analysis
-from tuner.report.best import write_best
 from tuner.report.files import write_atomically
-from tuner.report.page.html import PagePlot, render_page
 from tuner.report.summary import summarise
 from tuner.report.tables.formats import to_csv, to_json, to_markdown
 from tuner.store.study_data import StudyData
@@ -33,6 +29,8 @@ def _write_mistakes(analysis: Analysis, paths: StudyPaths) -> None:
 
 def write_tables(study: StudyData, paths: StudyPaths) -> Analysis:
     """Write the leaderboard and `best/`, and return what they are made from."""
+    from tuner.report.best import write_best
+
     analysis = Analysis(study, paths)
     lines = summarise(analysis).lines
     baselines = [one.to_json() for one in analysis.baselines]
@@ -56,8 +54,11 @@ def html_report(analysis: Analysis, *, plots: Path | None = None) -> str:
         plots: A folder to write its figures to as well, as PNG files; those of an earlier report are replaced, and what
             bears no mark of ours stays.
     """
+    from markupsafe import Markup
+
     from tuner.report.figures.style import is_ours, to_png, to_svg
     from tuner.report.figures.table import drawn
+    from tuner.report.page.html import PagePlot, render_page
 
     page_plots: list[PagePlot] = []
     written: set[str] = set()

@@ -10,7 +10,8 @@ from tuner.records import Params, ParamValue
 from tuner.spec.by_layer import by_layer
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.known.knowledge import Hyperparameter
-from tuner.spec.model import MODEL, DimensionSpec, SweepSpec
+from tuner.spec.known.networks import MODEL
+from tuner.spec.model import DimensionSpec, SweepSpec
 from tuner.spec.space import ARCHITECTURE_TIER, REGULARISATION_TIER, Dimension, Kind, Scale, Space
 
 OWN_TIER = 2

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tuner.spec.blocks.data import NO_DATA, DataSpec, SplitSpec
-from tuner.spec.blocks.network import MODEL, ModelSpec
+from tuner.spec.blocks.network import ModelSpec
 from tuner.spec.blocks.objective import ConstraintSpec, FurtherObjectiveSpec, ObjectiveSpec
 from tuner.spec.blocks.reports import ReportsSpec
 from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec
@@ -24,7 +24,7 @@ from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME
 from tuner.spec.values import Baselines, Part
 
 __all__ = [
-    "MODEL", "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
+    "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
     "FinalistsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec", "PrunerName",
     "ReportsSpec", "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
 ]  # fmt: skip

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tuner.records import Direction, TrialRecord
 from tuner.spec.known.metrics import COSTS, known_direction
-from tuner.spec.model import ConstraintSpec, SweepSpec
+
+if TYPE_CHECKING:
+    from tuner.spec.model import ConstraintSpec, SweepSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,21 @@ class Dimension:
         unit = (self._warp(min(self.high, max(self.low, float(value)))) - low) / (high - low)
         return min(1.0, max(0.0, unit))
 
+    def units(self, values: Iterable[ParamValue | None]) -> list[float]:
+        """The places of many values, as `to_unit` has them; NaN of one that is missing, or none of the choices."""
+        if self.kind == "categorical":
+            at = {choice: self.to_unit(choice) for choice in reversed(self.choices)}
+            return [math.nan if v is None else at.get(v, math.nan) for v in values]
+        if self.fixed:
+            return [math.nan if v is None else 0.5 for v in values]
+        low, high = self._edges()
+        return [
+            min(1.0, max(0.0, (self._warp(min(self.high, max(self.low, float(v)))) - low) / (high - low)))
+            if isinstance(v, int | float)
+            else math.nan
+            for v in values
+        ]
+
     def from_unit(self, unit: float) -> ParamValue:
         """The value at a place in [0, 1]; the inverse of `to_unit` up to rounding to the grid."""
         unit = min(1.0, max(0.0, unit))

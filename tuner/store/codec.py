@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -52,6 +52,7 @@ MAX_DEPTH = 100
 """No value of ours is nested nearly so deeply, and many a program is lost at some ten times that."""
 
 _NOT_A_JSON_NUMBER = "$float"
+_DECODER = json.JSONDecoder()
 _ENDLESS = 10**300
 _MANY_DIGITS = re.compile(r"\d{300}")
 _EPOCH_FIELDS = tuple(field.name for field in fields(EpochResult))
@@ -86,7 +87,7 @@ _PENDING = whole(
 
 def study_mark(metric: str) -> dict[str, Json]:
     """What marks a study as ours, and tells it from others that bear its name before or after it."""
-    return {"format": _FORMAT, "metric": metric, "identity": secrets.token_hex(8)}
+    return {"format": _FORMAT, "metric": metric, "identity": os.urandom(8).hex()}
 
 
 def identity_of(mark: Json) -> str:
@@ -114,16 +115,25 @@ def decode(stored: object) -> Json:
     """
     if not isinstance(stored, str):
         raise StoredValueError(f"it must be JSON text, got {shown(stored)}")
-    hook = _special_float if _NOT_A_JSON_NUMBER in stored else None
     try:
-        value = json.loads(stored, object_hook=hook)
+        value = json.loads(stored, object_hook=_special_float) if _NOT_A_JSON_NUMBER in stored else _plain_json(stored)
     except RecursionError:
         raise StoredValueError("it is nested too deeply") from None
     except ValueError as error:
         raise StoredValueError(f"it is not JSON ({str(error)[:100]}): {shown(stored)}") from None
-    if stored.count("[") + stored.count("{") > MAX_DEPTH or _MANY_DIGITS.search(stored):
+    is_long = len(stored) > 2 * MAX_DEPTH  # nearly all are too short to be too deep, or to hold so many digits
+    if is_long and (stored.count("[") + stored.count("{") > MAX_DEPTH or _MANY_DIGITS.search(stored)):
         _check_extent(value)
     return value
+
+
+def _plain_json(stored: str) -> Json:
+    """`json.loads`, which takes longer to look for white space than to read a short text."""
+    try:
+        value, end = _DECODER.raw_decode(stored)
+    except ValueError:
+        return json.loads(stored)
+    return value if end == len(stored) else json.loads(stored)
 
 
 def _check_extent(value: Json) -> None:

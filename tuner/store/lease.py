@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import socket
-import subprocess
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,8 +41,8 @@ class Lease:
         """A lease for this process, from now."""
         now = _now().isoformat(timespec="seconds")
         return cls(
-            token=secrets.token_hex(8),
-            host=socket.gethostname(),
+            token=os.urandom(8).hex(),
+            host=_host(),
             boot=_boot_id(),
             pid=os.getpid(),
             process_started=_process_started(os.getpid()),
@@ -73,7 +70,7 @@ class Lease:
     @property
     def alive(self) -> bool:
         """Whether its owner still runs, as far as can be known from here."""
-        if (self.host, self.boot) == (socket.gethostname(), _boot_id()):
+        if (self.host, self.boot) == (_host(), _boot_id()):
             return self.process_started != "" and _process_started(self.pid) == self.process_started
         return abs((_now() - datetime.fromisoformat(self.beat)).total_seconds()) < _EXPIRY_SECONDS
 
@@ -83,6 +80,12 @@ class Lease:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _host() -> str:
+    import socket  # takes longer than all else that a look at a study's lease needs
+
+    return socket.gethostname()
 
 
 def _boot_id() -> str:
@@ -104,5 +107,7 @@ def _process_started(pid: int) -> str:
 
 
 def _process_started_by_ps(pid: int) -> str:
+    import subprocess
+
     shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return shown.stdout.strip()

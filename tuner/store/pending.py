@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ class PendingFolder:
     study: str
     identity: str = ""
     """Of the study; a name may be given again, and another study must not get these results. Empty if not known."""
-    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    token: str = field(default_factory=lambda: os.urandom(8).hex())
     """Names this process's file."""
 
     def keep(self, records: Mapping[int, TrialRecord], facts: Mapping[str, str]) -> str:

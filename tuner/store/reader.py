@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
-from tuner.store.codec import LEASE_ATTRIBUTE, STUDY_ATTRIBUTE
+from tuner.store.codec import LEASE_ATTRIBUTE, STATE_ATTRIBUTE, STUDY_ATTRIBUTE
 from tuner.store.facts import read_facts
 from tuner.store.lease import Lease
 from tuner.store.locations import DatabaseLocation, find_database
@@ -19,8 +19,13 @@ from tuner.store.shapes import StoredValueError
 from tuner.store.sqlite_file import check_header, check_schema, read_file
 from tuner.store.study_data import FINALISTS, StudyData, study_data, study_not_found
 
+_NOT_OURS = (
+    " AND NOT EXISTS (SELECT 1 FROM trial_user_attributes AS a"
+    f" WHERE a.trial_id = trials.trial_id AND a.key = '{STATE_ATTRIBUTE}')"
+)
 
-def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> StudyData:
+
+def read_study(paths: StudyPaths, *, study: str, url: str | None = None, with_rungs: bool = True) -> StudyData:
     """Read a study, whoever made it; nothing is created or changed.
 
     Facts that its last run could not write any more (why it ended, on a full disk) are read from beside the database.
@@ -29,12 +34,14 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> Stud
         paths: The study's folder.
         study: Its name.
         url: Its database, if that is not `study.db` in the folder.
+        with_rungs: False where nobody asks for them, who are most of a large study's rows: a file is read without those
+            of trials that tuner made.
 
     Raises:
         StudyNotFoundError: there is no such database, or no such study in it (the message names those there are).
         StorageError: the database cannot be read, or what it holds is damaged.
     """
-    found = replace(_read_database(find_database(paths, url=url), study=study), store_url=url)
+    found = replace(_read_database(find_database(paths, url=url), study=study, with_rungs=with_rungs), store_url=url)
     with suppress(StorageError, StoredValueError):  # such a file is for the next run to tell of
         _, _, waiting = PendingFolder(paths.pending, study, found.identity).read()
         waiting.pop(STUDY_ATTRIBUTE, None)
@@ -43,7 +50,7 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None) -> Stud
     return found
 
 
-def _read_database(location: DatabaseLocation, *, study: str) -> StudyData:
+def _read_database(location: DatabaseLocation, *, study: str, with_rungs: bool) -> StudyData:
     if location.kind == "server":
         from tuner.store.server import read_server_study
 
@@ -51,7 +58,10 @@ def _read_database(location: DatabaseLocation, *, study: str) -> StudyData:
     if not location.path.exists():
         raise StudyNotFoundError(f'no study "{study}": there is no database {location.path}')
     check_header(location.path)
-    return read_file(location.path, lambda connection: read_connection(connection, study, shown=str(location)))
+    shown = str(location)
+    return read_file(
+        location.path, lambda connection: read_connection(connection, study, shown=shown, with_rungs=with_rungs)
+    )
 
 
 def read_lease(path: Path, *, study: str) -> Lease | None:
@@ -68,7 +78,7 @@ def read_lease(path: Path, *, study: str) -> Lease | None:
     return Lease.from_json(read_file(path, read))
 
 
-def read_connection(connection: sqlite3.Connection, study: str, *, shown: str) -> StudyData:
+def read_connection(connection: sqlite3.Connection, study: str, *, shown: str, with_rungs: bool = True) -> StudyData:
     """Read a study from an open SQLite file; see `read_study`."""
     check_schema(connection, shown=shown)
     connection.execute("BEGIN")  # one moment for all tables, while a sweep goes on writing
@@ -87,8 +97,8 @@ def read_connection(connection: sqlite3.Connection, study: str, *, shown: str) -
         ],
         user_attributes=_study_attributes(connection, "study_user_attributes", identity),
         system_attributes=_study_attributes(connection, "study_system_attributes", identity),
-        rows=_rows(connection, identity),
-        finalists=_rows(connection, finalists) if finalists is not None else None,
+        rows=_rows(connection, identity, with_rungs=with_rungs),
+        finalists=_rows(connection, finalists, with_rungs=with_rungs) if finalists is not None else None,
         shown=shown,
     )
 
@@ -97,9 +107,9 @@ def _study_attributes(connection: sqlite3.Connection, table: str, study_id: int)
     return dict(connection.execute(f"SELECT key, value_json FROM {table} WHERE study_id = ?", (study_id,)))
 
 
-def _rows(connection: sqlite3.Connection, study_id: int) -> TrialRows:
-    def select(columns: str, table: str, order: str) -> sqlite3.Cursor:
-        where = "trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)"
+def _rows(connection: sqlite3.Connection, study_id: int, *, with_rungs: bool) -> TrialRows:
+    def select(columns: str, table: str, order: str, which: str = "") -> sqlite3.Cursor:
+        where = f"trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?{which})"
         return connection.execute(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY {order}", (study_id,))
 
     return TrialRows(
@@ -111,7 +121,10 @@ def _rows(connection: sqlite3.Connection, study_id: int) -> TrialRows:
         params=select("trial_id, param_name, param_value, distribution_json", "trial_params", "param_id"),
         attributes=select("trial_id, key, value_json", "trial_user_attributes", "trial_id"),
         intermediate_values=select(
-            "trial_id, step, intermediate_value, intermediate_value_type", "trial_intermediate_values", "trial_id, step"
+            "trial_id, step, intermediate_value, intermediate_value_type",
+            "trial_intermediate_values",
+            "trial_id, step",
+            "" if with_rungs else _NOT_OURS,
         ),
         values=select("trial_id, value, value_type", "trial_values", "trial_id"),
     )

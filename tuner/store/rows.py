@@ -66,7 +66,7 @@ def records_from_rows(rows: TrialRows, *, direction: Direction, noun: str = "tri
     params: dict[int, dict[str, ParamValue]] = defaultdict(dict)
     with _Reading(names) as at:
         for at.trial_id, name, value, distribution in rows.params:
-            at.part = f'parameter "{name}"'
+            at.param = name
             text(name, "its name")
             params[at.trial_id][name] = _reader_of(distribution)(value)
     attributes: dict[int, dict[str, str]] = defaultdict(dict)
@@ -131,11 +131,11 @@ def _check_numbers(trials: Sequence[_Trial]) -> None:
 class _Reading:
     """Names the trial and the row in the error of reading some."""
 
-    __slots__ = ("_names", "part", "trial_id")
+    __slots__ = ("_names", "_part", "param", "trial_id")
 
     def __init__(self, names: Mapping[int, str], part: str = "") -> None:
-        self._names, self.part = names, part
-        self.trial_id = -1
+        self._names, self._part = names, part
+        self.trial_id, self.param = -1, ""
 
     def __enter__(self) -> Self:
         return self
@@ -144,7 +144,8 @@ class _Reading:
         if isinstance(error, _UNREADABLE):
             why = str(error) if isinstance(error, StoredValueError) else f"it cannot be read ({_brief(error)})"
             trial = self._names.get(self.trial_id, f"the trial with id {shown(self.trial_id)}")
-            part = f", {self.part}" if self.part else ""
+            said = f'parameter "{self.param}"' if self.param else self._part
+            part = f", {said}" if said else ""
             raise StoredValueError(f"{trial}{part}: {why}", trial_id=self.trial_id) from error
 
 

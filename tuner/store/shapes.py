@@ -170,9 +170,12 @@ def parts(**shapes: Shape) -> Shape:
 
     def check(value: Json, name: str) -> None:
         mapping(value, name)
-        for key, shape in shapes.items():
-            if key in value:
-                shape(value[key], f"{name}.{key}")
+        try:
+            for key, shape in shapes.items():
+                if key in value:
+                    shape(value[key], "")
+        except StoredValueError:  # again, with the name that the message needs
+            shape(value[key], f"{name}.{key}")
 
     return check
 
@@ -183,9 +186,9 @@ def whole(*, exact: bool = False, **shapes: Shape) -> Shape:
 
     def check(value: Json, name: str) -> None:
         known(value, name)
-        if missing := shapes.keys() - value.keys():
-            raise StoredValueError(f"{name} has no {min(missing)}")
-        if exact and (unknown := value.keys() - shapes.keys()):
-            raise StoredValueError(f"{name} has an unknown part {shown(min(unknown))}")
+        if not shapes.keys() <= value.keys():
+            raise StoredValueError(f"{name} has no {min(shapes.keys() - value.keys())}")
+        if exact and len(value) > len(shapes):
+            raise StoredValueError(f"{name} has an unknown part {shown(min(value.keys() - shapes.keys()))}")
 
     return check

@@ -7,9 +7,7 @@ at here first, and what is refused is left as it was, byte for byte.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -201,12 +199,16 @@ def _query_live(path: Path, work: Callable[[sqlite3.Connection], Result]) -> Res
                 raise
     # The log must be read too, and SQLite wants to put its shared-memory file beside it, perhaps on a read-only disk;
     # or a transaction that was cut short must be taken back, with what its rollback journal has kept.
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
         return _query(copy_with_journals(path, Path(folder)), work, mode="rw")
 
 
 def copy_with_journals(path: Path, folder: Path) -> Path:
     """Copy a file with what its last transaction may need; SQLite mends the copy when it opens it."""
+    import shutil
+
     copy = folder / "study.db"
     for suffix in ("-journal", "", "-wal"):  # the journal first: it takes back whatever is written meanwhile
         if not suffix or Path(f"{path}{suffix}").exists():

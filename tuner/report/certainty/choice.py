@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from tuner.ranking import best_trial, finite_value, rank_key
 from tuner.records import Direction, Json, TrialRecord
@@ -129,6 +128,6 @@ def pooled_sd(groups: Sequence[Sequence[float]]) -> tuple[float | None, int]:
 def mean_of(values: Sequence[float]) -> float:
     """The mean, of values whose sum no number can hold too."""
     try:
-        return fmean(values)
+        return math.fsum(values) / len(values)
     except OverflowError:
         return math.fsum(value / len(values) for value in values)

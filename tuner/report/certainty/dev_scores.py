@@ -16,7 +16,9 @@ from tuner.report.certainty.resampling import (
     Array,
     bootstrap_interval,
     example_losses,
+    example_values,
     resample_weights,
+    resampled_means,
     resampled_metric,
 )
 from tuner.spec.known.metrics import METRICS
@@ -32,6 +34,8 @@ _MIN_RESAMPLES = 200
 _ROUNDING = 1e-4
 _MOST_UNKNOWN = 0.2
 """Of the resamples, on which the user's metric is no number."""
+_LATER: Array = np.empty(0)
+"""Stands for resamples that are worked out with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +107,12 @@ def scores_of(
     fitting = min(_WORK // (len(targets) * max(1, len(candidates))), _WEIGHTS // len(targets))
     resamples = int(np.clip(fitting, _MIN_RESAMPLES, _MAX_RESAMPLES))
     weights = resample_weights(len(targets), resamples=resamples)
-    found: list[tuple[int, float, Path]] = []
-    columns: list[Array] = []
-    for number, value, path in candidates:
-        column = (
-            _resampled(value, path, metric, targets, weights) if metric in METRICS else _stored_samples(value, path)
-        )
-        if column is not None:
-            found.append((number, value, path))
-            columns.append(column)
+    if metric in METRICS:
+        columns = _resampled(candidates, metric, targets, weights)
+    else:
+        columns = [_stored_samples(value, path) for _, value, path in candidates]
+    found = [candidate for candidate, column in zip(candidates, columns, strict=True) if column is not None]
+    columns = [column for column in columns if column is not None]
     if not found:
         return None
     shortest = min(map(len, columns))  # of a metric of the user's there are as many as there was time for
@@ -136,13 +137,32 @@ def _half_of_loss(path: Path, metric: str, targets: NDArray[np.generic]) -> int:
     return int(np.searchsorted(np.cumsum(losses), losses.sum() / 2)) + 1
 
 
-def _resampled(value: float, path: Path, metric: str, targets: NDArray[np.generic], weights: Array) -> Array | None:
-    predictions = load_array(path)
-    if predictions is None or predictions.shape[:1] != targets.shape[:1]:
-        return None
-    if predictions.ndim == 1:
-        predictions = predictions[:, None]
-    samples = resampled_metric(metric, predictions, targets, weights)
+def _resampled(
+    candidates: Sequence[tuple[int, float, Path]], metric: str, targets: NDArray[np.generic], weights: Array
+) -> list[Array | None]:
+    """The metric of each on the resamples, in the trainer's units; None of predictions that are of no use."""
+    each: list[Array] = []  # of a metric that is a mean, whose resamples are one product for all
+    samples: list[Array | None] = []
+    for _, _, path in candidates:
+        predictions = load_array(path)
+        if predictions is None or predictions.shape[:1] != targets.shape[:1]:
+            samples.append(None)
+            continue
+        columns = predictions if predictions.ndim == 2 else predictions[:, None]
+        values = example_values(metric, columns, targets)
+        if values is not None:
+            each.append(values)
+        samples.append(_LATER if values is not None else resampled_metric(metric, columns, targets, weights))
+    if each:
+        means = iter(resampled_means(metric, np.stack(each, axis=1), weights).T)
+        samples = [next(means) if one is _LATER else one for one in samples]
+    return [
+        None if one is None else _in_its_units(value, one, metric)
+        for one, (_, value, _) in zip(samples, candidates, strict=True)
+    ]
+
+
+def _in_its_units(value: float, samples: Array, metric: str) -> Array | None:
     known = samples[~np.isnan(samples)]
     if len(known) == 0 or np.isnan(samples[0]):
         return None
@@ -150,8 +170,8 @@ def _resampled(value: float, path: Path, metric: str, targets: NDArray[np.generi
     # The first row is the dev set itself, where the trainer's own figure holds: it may be in other units.
     own, rest = filled[0], filled[1:]
     is_error = METRICS[metric].direction is Direction.MINIMIZE
-    in_its_units: Array = rest * (value / own) if is_error and own > 0 else rest - own + value
-    return in_its_units
+    scaled: Array = rest * (value / own) if is_error and own > 0 else rest - own + value
+    return scaled
 
 
 def _stored_samples(value: float, path: Path) -> Array | None:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import stdtrit
 
-from tuner.diagnose.intervals import CONFIDENCE, Interval
+from tuner.diagnose.intervals import CONFIDENCE, Interval, student_quantile
 from tuner.ranking import rank_key
 from tuner.records import TrialRecord
 from tuner.report.certainty.choice import chosen_finalist, eligible, fresh_values, mean_of, pooled_sd
@@ -84,7 +83,7 @@ def finals(study: StudyData) -> Finals | None:
 
 def _half_width_of_mean(sd: float, count: int, freedom: int) -> float:
     """Half the width of the interval of a mean over `count` seeds."""
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(count)
+    return student_quantile(freedom) * sd / math.sqrt(count)
 
 
 @cache

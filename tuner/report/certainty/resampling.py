@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit, stdtrit
 
-from tuner.diagnose.intervals import CONFIDENCE, Interval
+from tuner.diagnose.intervals import Interval, student_quantile
 from tuner.records import Direction
 from tuner.spec.known import metrics as known
 from tuner.train.measure import multi_label, scoring
 
 Array = NDArray[np.float64]
-Metric = Callable[[Array, NDArray[np.generic], Array], Array]
+_Metric = Callable[[Array, NDArray[np.generic], Array], Array]
+_Each = Callable[[Array, NDArray[np.generic]], Array]
 _TINY = 1e-12
 """Probability that stands for 0."""
 
@@ -46,14 +46,38 @@ def resampled_metric(
     Raises:
         KeyError: no such metric.
     """
+    each = example_values(metric, predictions, targets)
+    if each is not None:
+        return resampled_means(metric, each[:, None], weights)[:, 0]
     shares = np.asarray(predictions, dtype=np.float64)
-    weighted = (WEIGHTED_OF_LABELS if _are_labels(targets) else WEIGHTED).get(metric)
+    weighted = (_WEIGHTED_OF_LABELS if _are_labels(targets) else _WEIGHTED).get(metric)
     with np.errstate(divide="ignore", invalid="ignore"):
         return (weighted or partial(_by_repetition, metric))(shares, targets, weights)
 
 
+def example_values(metric: str, predictions: NDArray[np.generic], targets: NDArray[np.generic]) -> Array | None:
+    """What a metric is the mean of, for each example, shape (n,); None of one that is no mean. Of RMSE the squares."""
+    each = (_EACH_OF_LABELS if _are_labels(targets) else _EACH).get(metric)
+    return None if each is None else each(np.asarray(predictions, dtype=np.float64), targets)
+
+
+def resampled_means(metric: str, values: Array, weights: Array) -> Array:
+    """A metric of several networks on each resample, shape (B, networks): one product for all of them.
+
+    Args:
+        metric: One for which there are `example_values`.
+        values: These, shape (n, networks).
+        weights: Shape (B, n), from `resample_weights`.
+    """
+    with np.errstate(invalid="ignore"):  # what a network that diverged has said
+        means: Array = weights @ values / weights.sum(axis=1, keepdims=True)
+    return np.sqrt(means) if metric == "rmse" else means
+
+
 def _by_repetition(metric: str, predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
     """The metric as training measures it, on each resample in turn: for those that no function here weights."""
+    from scipy.special import logit  # here and below: takes a fifth of a second to load, which most reports can save
+
     outputs = predictions
     if _are_labels(targets):
         compute: Callable[..., Array] = multi_label.METRICS[metric]
@@ -79,7 +103,7 @@ def bootstrap_interval(metric: str, value: float, samples: Array, num_examples: 
     there, back = _scale_of(known.METRICS[metric], samples) if metric in known.METRICS else plain
     # The bootstrap's spread is too small by this factor, and known from as many examples only.
     spread = there(samples).std() * math.sqrt(num_examples / (num_examples - 1))
-    half = float(stdtrit(num_examples - 1, (1 + CONFIDENCE) / 2) * spread)
+    half = float(student_quantile(num_examples - 1) * spread)
     centre = float(there(np.array(value)))
     ends = sorted((float(back(np.array(centre - half))), float(back(np.array(centre + half)))))
     return Interval(ends[0], ends[1])
@@ -97,6 +121,8 @@ def _log_odds(x: Array) -> Array:
 def _scale_of(metric: known.Metric, samples: Array) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """To the scale of a metric, and back."""
     if metric.is_share:
+        from scipy.special import expit
+
         return _log_odds, expit
     rises = metric.direction is Direction.MAXIMIZE
     if ((1 - samples if rises else samples) < _TINY).any():  # without an error in some resample there is no logarithm
@@ -115,9 +141,41 @@ def example_losses(predictions: Array, targets: NDArray[np.generic]) -> Array:
     return np.asarray(((predictions - targets.reshape(len(targets), -1).astype(np.float64)) ** 2).mean(axis=1))
 
 
-def _accuracy(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
-    right = (predictions.argmax(axis=1) == targets).astype(np.float64)
-    return np.asarray(weights @ right / weights.sum(axis=1))
+def _is_right(predictions: Array, targets: NDArray[np.generic]) -> Array:
+    return np.asarray((predictions.argmax(axis=1) == targets).astype(np.float64))
+
+
+def _is_in_top5(predictions: Array, targets: NDArray[np.generic]) -> Array:
+    own = predictions[np.arange(len(targets)), targets.astype(np.int64)]
+    return np.asarray(((predictions > own[:, None]).sum(axis=1) < 5).astype(np.float64))
+
+
+def _brier(predictions: Array, targets: NDArray[np.generic]) -> Array:
+    squared = (predictions - _one_hot(targets, predictions.shape[1])) ** 2
+    return np.asarray(squared[:, 1] if predictions.shape[1] == 2 else squared.sum(axis=1))
+
+
+def _squared_error(predictions: Array, targets: NDArray[np.generic]) -> Array:
+    return np.asarray(((predictions - _columns(targets)) ** 2).mean(axis=1))
+
+
+def _absolute_error(predictions: Array, targets: NDArray[np.generic]) -> Array:
+    return np.asarray(np.abs(predictions - _columns(targets)).mean(axis=1))
+
+
+def _is_wholly_right(predictions: Array, targets: NDArray[np.generic]) -> Array:
+    return np.asarray(((predictions > 0.5) == (np.asarray(targets) > 0)).all(axis=1).astype(np.float64))
+
+
+_EACH: dict[str, _Each] = {
+    "accuracy": _is_right,
+    "top5_accuracy": _is_in_top5,
+    "brier": _brier,
+    "rmse": _squared_error,
+    "mae": _absolute_error,
+    "loss": example_losses,
+}
+_EACH_OF_LABELS: dict[str, _Each] = {"subset_accuracy": _is_wholly_right, "loss": example_losses}
 
 
 def _balanced_accuracy(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
@@ -154,18 +212,6 @@ def _share_of_hits(predictions: Array, targets: NDArray[np.generic], weights: Ar
     return np.asarray((share * occurs).sum(axis=1) / occurs.sum(axis=1))
 
 
-def _top5_accuracy(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
-    own = predictions[np.arange(len(targets)), targets.astype(np.int64)]
-    right = ((predictions > own[:, None]).sum(axis=1) < 5).astype(np.float64)
-    return np.asarray(weights @ right / weights.sum(axis=1))
-
-
-def _brier(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
-    squared = (predictions - _one_hot(targets, predictions.shape[1])) ** 2
-    each = squared[:, 1] if predictions.shape[1] == 2 else squared.sum(axis=1)
-    return np.asarray(weights @ each / weights.sum(axis=1))
-
-
 def _auroc(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
     classes = predictions.shape[1]
     truth = _one_hot(targets, classes)
@@ -186,15 +232,6 @@ def _binary_auroc(scores: Array, positive: Array, weights: Array) -> Array:
     return np.where(pairs > 0, (positives * (below + negatives / 2)).sum(axis=1) / pairs, np.nan)
 
 
-def _rmse(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
-    squared = ((predictions - _columns(targets)) ** 2).mean(axis=1)
-    return np.asarray(np.sqrt(weights @ squared / weights.sum(axis=1)))
-
-
-def _mae(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
-    return np.asarray(weights @ np.abs(predictions - _columns(targets)).mean(axis=1) / weights.sum(axis=1))
-
-
 def _r2(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
     truth = _columns(targets)
     total = weights.sum(axis=1, keepdims=True)
@@ -203,23 +240,13 @@ def _r2(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Arr
     return _mean_of_known(np.where(spread > 0, 1 - residual / spread, np.nan))
 
 
-def _loss(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
-    return np.asarray(weights @ example_losses(predictions, targets) / weights.sum(axis=1))
-
-
-WEIGHTED: dict[str, Metric] = {
-    "accuracy": _accuracy,
+_WEIGHTED: dict[str, _Metric] = {
     "balanced_accuracy": _balanced_accuracy,
     "f1": _f1,
     "precision": _precision,
     "recall": _recall,
     "auroc": _auroc,
-    "top5_accuracy": _top5_accuracy,
-    "brier": _brier,
-    "rmse": _rmse,
-    "mae": _mae,
     "r2": _r2,
-    "loss": _loss,
 }
 
 
@@ -245,17 +272,10 @@ def _label_auroc(predictions: Array, targets: NDArray[np.generic], weights: Arra
     return _mean_of_known(np.stack(each, axis=1))
 
 
-def _subset_accuracy(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
-    right = ((predictions > 0.5) == (np.asarray(targets) > 0)).all(axis=1).astype(np.float64)
-    return np.asarray(weights @ right / weights.sum(axis=1))
-
-
-WEIGHTED_OF_LABELS: dict[str, Metric] = {
+_WEIGHTED_OF_LABELS: dict[str, _Metric] = {
     "f1": _label_f1,
     "micro_f1": _label_micro_f1,
     "auroc": _label_auroc,
-    "subset_accuracy": _subset_accuracy,
-    "loss": _loss,
 }
 """Of multi-label data."""
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtri
 
-from tuner.diagnose.intervals import CONFIDENCE, Interval, cross_validated_interval, wilson_interval
+from tuner.diagnose.intervals import Interval, cross_validated_interval, wilson_interval
 from tuner.diagnose.noise import standard_error
 from tuner.paths import StudyPaths
 from tuner.ranking import rank_trials
@@ -18,7 +17,7 @@ from tuner.records import TrialRecord
 from tuner.report.certainty.dev_scores import DevScores, load_dev_scores
 from tuner.report.certainty.overstatement import expected_overstatement, own_noise
 from tuner.report.certainty.resampling import Array
-from tuner.report.certainty.ties import tie_group, unpaired_tie_group
+from tuner.report.certainty.ties import largest_of, tie_group, unpaired_tie_group
 from tuner.report.facts import data_count, fold_scores
 from tuner.spec.known.metrics import SHARES
 from tuner.store.study_data import StudyData
@@ -176,7 +175,7 @@ def _paired_ties(ranked: Sequence[TrialRecord], values: Array, scores: DevScores
     # Trials too far down to have been compared by their predictions, or without any: by the usual noise of a lead.
     compared = set(scores.trials)
     noise = math.sqrt(2) * own_noise(sign * scores.values, sign * scores.samples)
-    lead = ndtri(1 - (1 - CONFIDENCE) / max(1, len(ranked) - 1)) * noise
+    lead = largest_of(len(ranked) - 1) * noise
     tied |= {
         r.number for r, v in zip(ranked, values, strict=True) if r.number not in compared and values[0] - v <= lead
     }

@@ -8,9 +8,10 @@ doi 10.3982/ECTA5771). The group then holds the truly best trial in at least 95 
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from tuner.diagnose.intervals import CONFIDENCE
 from tuner.report.certainty.resampling import Array
@@ -37,7 +38,7 @@ def may_be_best(index: int, values: Array, luck: Array) -> bool:
     """
     lead = values - values[index]
     lead_luck = luck - luck[:, [index]]
-    sd = lead_luck.std(axis=0)
+    sd = np.sqrt(np.einsum("bt,bt->t", lead_luck, lead_luck) / len(luck))
     differs = sd > 1e-12
     if not differs.any():
         return bool(lead.max() <= 0)
@@ -60,12 +61,17 @@ def leads_by_luck(index: int, over: int, values: Array, luck: Array) -> bool:
     return bool((values[index] - values[over]) / sd[index] <= np.quantile(largest_luck, CONFIDENCE))
 
 
+def largest_of(count: int) -> float:
+    """What the largest of so many standard normal numbers hardly ever exceeds."""
+    return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / max(1, count))
+
+
 def unpaired_tie_group(values: Array, sd: Array) -> NDArray[np.bool_]:
     """The same without predictions: each metric with its own standard deviation, as if each had its own dev set.
 
     Wider than the paired group, since two networks on one dev set share most of their luck.
     """
     best = int(values.argmax())
-    threshold = ndtri(1 - (1 - CONFIDENCE) / max(1, len(values) - 1))
+    threshold = largest_of(len(values) - 1)
     group: NDArray[np.bool_] = values[best] - values <= threshold * np.hypot(sd, sd[best])
     return group

@@ -17,20 +17,15 @@ from tuner.spec.space import Dimension
 Array = NDArray[np.float64]
 
 
-def place(dimension: Dimension, value: ParamValue | None) -> float:
-    """Where a value lies on its own scale, 0 to 1; NaN if it is not there or no longer in the space."""
-    if value is None:
-        return math.nan
-    try:
-        return dimension.to_unit(value)
-    except (ValueError, TypeError):
-        return math.nan
+def places(dimension: Dimension, values: Sequence[ParamValue | None]) -> Array:
+    """Where values lie on their own scale, 0 to 1; NaN for one that is not there or no longer in the space."""
+    return np.array(dimension.units(values), dtype=np.float64)
 
 
 def unit_ticks(dimension: Dimension) -> tuple[list[float], list[str]]:
     """Places and labels of the ticks of a hyperparameter's axis."""
     values = _tick_values(dimension)
-    return [place(dimension, v) for v in values], [_label(v) for v in values]
+    return dimension.units(values), [_label(v) for v in values]
 
 
 def _tick_values(dimension: Dimension) -> Sequence[ParamValue]:
@@ -66,7 +61,7 @@ def _label(value: ParamValue) -> str:
 
 
 def set_unit_axis(axes: Axes, dimension: Dimension) -> None:
-    """Make the x axis that of a hyperparameter, whose values are drawn at their `place`."""
+    """Make the x axis that of a hyperparameter, whose values are drawn at their `places`."""
     places, labels = unit_ticks(dimension)
     axes.set_xticks(places, labels)
     axes.set_xlim(-0.04, 1.04)

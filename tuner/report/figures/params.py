@@ -16,7 +16,7 @@ from tuner.report.figures.axes import (
     Array,
     clip_to,
     metric_limits,
-    place,
+    places,
     scatter_by_tier,
     set_unit_axis,
     unit_ticks,
@@ -33,7 +33,7 @@ def against_metric(analysis: Analysis, dimension: Dimension) -> Figure | None:
     """One hyperparameter against the dev metric, the best of each bucket over all else, and what diverged."""
     study = analysis.study
     shown = [r for r in study.records if r.value is not None and math.isfinite(r.value) and dimension.name in r.params]
-    x = np.array([place(dimension, r.params[dimension.name]) for r in shown])
+    x = places(dimension, [r.params[dimension.name] for r in shown])
     shown, x = [r for r, p in zip(shown, x, strict=True) if not math.isnan(p)], x[~np.isnan(x)]
     if len(shown) < 2:
         return None
@@ -44,8 +44,8 @@ def against_metric(analysis: Analysis, dimension: Dimension) -> Figure | None:
     shift = _jitter(dimension, [r.number for r in shown])
     scatter_by_tier(axes, shown, x + shift, clip_to(y, limits))
     _draw_best_of_buckets(axes, analysis, dimension, shown, x, limits)
-    bad = [place(dimension, r.params.get(dimension.name)) for r in study.records if diverged(r)]
-    if bad:
+    bad = places(dimension, [r.params.get(dimension.name) for r in study.records if diverged(r)])
+    if len(bad):
         worst = limits[0] if study.direction is Direction.MAXIMIZE else limits[1]
         axes.plot(bad, [worst] * len(bad), "x", color=RED, markersize=5, clip_on=False, label="diverged")
     axes.set_ylim(limits)
@@ -127,8 +127,9 @@ def parallel_coordinates(analysis: Analysis) -> Figure | None:
     rows = np.arange(len(dimensions))[::-1]
     best = ranked[:5]
     step = max(1, len(ranked) // _LINES)
-    for record in [*ranked[5::step][::-1], *best[::-1]]:
-        x = [place(d, record.params[d.name]) for d in dimensions]
+    drawn = [*ranked[5::step][::-1], *best[::-1]]
+    lines = np.stack([places(d, [record.params[d.name] for record in drawn]) for d in dimensions], axis=1)
+    for record, x in zip(drawn, lines, strict=True):
         first, top = record is ranked[0], record in best
         colour = ORANGE if first else BLUE if top else GREY
         axes.plot(
@@ -136,10 +137,10 @@ def parallel_coordinates(analysis: Analysis) -> Figure | None:
             marker="o" if top else None, markersize=3.5,
         )  # fmt: skip
     for row, dimension in zip(rows, dimensions, strict=True):
-        places, labels = unit_ticks(dimension)
+        ticks, labels = unit_ticks(dimension)
         axes.plot([0, 1], [row, row], color=INK, linewidth=0.5)
-        keep = max(1, math.ceil(len(places) / 5))
-        for at, label in list(zip(places, labels, strict=True))[::keep]:
+        keep = max(1, math.ceil(len(ticks) / 5))
+        for at, label in list(zip(ticks, labels, strict=True))[::keep]:
             axes.annotate(label, (at, row), (0, -8), textcoords="offset points", ha="center", va="center", fontsize=7)
     axes.set_yticks(rows, [short(d.name, 18) for d in dimensions])
     axes.set_xticks([])

@@ -16,7 +16,7 @@ from tuner.search.observe import Noise
 from tuner.search.priority.diagnosis import Diagnosis, diagnose, still_learns
 from tuner.search.priority.opening import POINTS, Opening
 from tuner.search.strategy import Start
-from tuner.spec.model import MODEL
+from tuner.spec.known.networks import MODEL
 from tuner.spec.space import ARCHITECTURE_TIER, REGULARISATION_TIER, tier_label
 from tuner.trials import trials_of
 

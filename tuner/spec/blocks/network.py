@@ -9,10 +9,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tuner.records import ParamValue
+from tuner.spec.known.networks import MODEL
 from tuner.spec.values import Part, Value
-
-MODEL = "model"
-"""Name of the hyperparameter that says which of several models a trial's is."""
 
 
 class ModelSpec(Part):

@@ -8,7 +8,8 @@ from tuner.records import ParamValue
 from tuner.spec.checks.space import rule_of
 from tuner.spec.defaults import fixed_values, models_with
 from tuner.spec.known.names import did_you_mean
-from tuner.spec.model import MODEL, DimensionSpec, SweepSpec
+from tuner.spec.known.networks import MODEL
+from tuner.spec.model import DimensionSpec, SweepSpec
 from tuner.spec.space import Dimension, Space
 from tuner.spec.text.findings import Findings
 from tuner.spec.text.problems import KeyPath, show_value

@@ -11,8 +11,8 @@ from tuner.spec.defaults import OWN_TIER, models_with, resolve_dimension, search
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS, hyperparameters_of, is_builtin
 from tuner.spec.known.knowledge import Hyperparameter
 from tuner.spec.known.names import PARAMETER_NAME, RESERVED_NAMES, RESERVED_PREFIXES, did_you_mean, nearest
+from tuner.spec.known.networks import MODEL as MODEL_NAME
 from tuner.spec.known.optimizers import OPTIMIZERS
-from tuner.spec.model import MODEL as MODEL_NAME
 from tuner.spec.model import DimensionSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Dimension
 from tuner.spec.text.findings import Findings

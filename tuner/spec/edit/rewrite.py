@@ -14,7 +14,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from tuner.records import Params, ParamValue
 from tuner.spec.by_layer import as_text
 from tuner.spec.edit.moving import move_paths
-from tuner.spec.model import MODEL
+from tuner.spec.known.networks import MODEL
 from tuner.spec.space import ARCHITECTURE_TIER, REGULARISATION_TIER, Dimension, Refinement, Space
 
 _NEVER_WRAPPED = 10_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # pydantic searches, so it needs its ends
@@ -93,6 +92,8 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     synonyms = _SYNONYMS.get(name.lower().replace("-", "_"), "").split()
     if synonym := next((s for s in synonyms if s in options), None):
         return synonym
+    import difflib
+
     near = difflib.get_close_matches(name.lower(), options, n=1, cutoff=cutoff)
     return near[0] if near else None
 

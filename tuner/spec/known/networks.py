@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 from tuner.spec.known.knowledge import Bounds, Hyperparameter
 
+MODEL = "model"
+"""Name of the hyperparameter that says which of several models a trial's is."""
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu")
 
 
