@@ -108,11 +108,11 @@ def scores_of(
     resamples = int(np.clip(fitting, _MIN_RESAMPLES, _MAX_RESAMPLES))
     weights = resample_weights(len(targets), resamples=resamples)
     if metric in METRICS:
-        columns = _resampled(candidates, metric, targets, weights)
+        resampled = _resampled(candidates, metric, targets, weights)
     else:
-        columns = [_stored_samples(value, path) for _, value, path in candidates]
-    found = [candidate for candidate, column in zip(candidates, columns, strict=True) if column is not None]
-    columns = [column for column in columns if column is not None]
+        resampled = [_stored_samples(value, path) for _, value, path in candidates]
+    found = [candidate for candidate, column in zip(candidates, resampled, strict=True) if column is not None]
+    columns = [column for column in resampled if column is not None]
     if not found:
         return None
     shortest = min(map(len, columns))  # of a metric of the user's there are as many as there was time for
