@@ -266,7 +266,8 @@ def _block(values: Sequence[ParamValue | None], dimension: Dimension, degree: in
     if dimension.ordered:
         places = np.array(dimension.units(values), dtype=np.float64)
         levels = len(np.unique(places[~np.isnan(places)]))
-        powers: Array = np.polynomial.legendre.legvander(2 * places - 1, min(degree, levels - 1))[:, 1:]
+        columns = np.polynomial.legendre.legvander(2 * places - 1, min(degree, levels - 1))[:, 1:]
+        powers = np.asarray(columns, dtype=np.float64)
     else:
         seen = sorted({repr(v) for v in values if v is not None})[1:]
         powers = np.array([[float(repr(v) == s) if v is not None else np.nan for s in seen] for v in values])
