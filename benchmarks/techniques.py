@@ -122,8 +122,15 @@ CASES: Mapping[str, Case] = {
         rates=(0.01, 0.03, 0.1, 0.3, 1.0),
     ),
 }
-SEARCHED = {"learning_rate": {}, "momentum": {}}
 DAMPENINGS: Mapping[str, Mapping[str, Any]] = {"0": {}, "auto": {"dampening": "auto"}}
+ARCHITECTURES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+    "mlp alone": ({"kind": "mlp"}, {}),
+    "cnn alone": ({"kind": "cnn"}, {}),
+    "mlp, then cnn": ({"choices": ["mlp", "cnn"]}, {}),
+    "cnn, then mlp": ({"choices": ["cnn", "mlp"]}, {}),
+    "both from the start": ({"choices": ["mlp", "cnn"]}, {"regularisation": "always"}),
+}
+"""The model and keys of the search."""
 
 
 def measure(case: Case, way: Mapping[str, Any], rate: float, *, seeds: range, folder: Path) -> np.ndarray:
@@ -155,22 +162,13 @@ def best_of_rates(case: Case, way: Mapping[str, Any], *, seeds: int, folder: Pat
     return rate, measure(case, way, rate, seeds=range(seeds), folder=folder)
 
 
-def searched(strategy: str, keys: Mapping[str, Any], *, seed: int, folder: Path) -> float:
-    """The dev accuracy of the best of twelve trials that a search of rate and momentum finds."""
-    spec = SweepSpec.model_validate(
-        {
-            "study": f"{strategy}-{seed}",
-            "data": DIGITS,
-            "space": SEARCHED,
-            "training": {"epochs": 15, **keys},
-            "search": {"strategy": strategy, "trials": 12, "seed": seed, "trial_seed": seed},
-        }
-    )
+def searched(spec: SweepSpec, *, folder: Path) -> float:
+    """The dev accuracy of the best trial that a search finds."""
     strategy_of = open_strategy(spec, build_space(spec), Direction.MAXIMIZE)
     executor, store = InlineExecutor(spec, StudyPaths(folder)), MemoryStore()
     Sweep(
-        strategy_of, store, executor, folders=lambda number: folder / f"{seed}-{number}", limits=LimitsSpec(),
-        watcher=Watcher(), stop=StopRequest(), trial_seed=seed,
+        strategy_of, store, executor, folders=lambda number: folder / f"{spec.search.seed}-{number}",
+        limits=LimitsSpec(), watcher=Watcher(), stop=StopRequest(), trial_seed=spec.search.seed,
     ).run()  # fmt: skip
     return max(record.value for record in store.records() if record.value is not None)
 
@@ -180,14 +178,45 @@ def compare_dampenings(seeds: int) -> None:
     print("\n### dampening\n\n| strategy | `dampening` | dev accuracy | difference | 95 % interval |")
     print("| --- | --- | --- | --- | --- |")
     for strategy in ("priority", "staged"):
-        first: np.ndarray | None = None
-        for way, keys in DAMPENINGS.items():
+        ways = {
+            way: {
+                "data": DIGITS,
+                "space": {"learning_rate": {}, "momentum": {}},
+                "training": {"epochs": 15, **keys},
+                "search": {"strategy": strategy, "trials": 12},
+            }
+            for way, keys in DAMPENINGS.items()
+        }
+        _compare(ways, seeds=seeds, before=f"| {strategy} ")
+
+
+def compare_architectures(seeds: int) -> None:
+    """Whether a search gains by other models, and whether the recipe's order, the last remedy last, costs anything."""
+    for name, data in (("few digits", FEW), ("digits", DIGITS)):
+        print(
+            f"\n### architectures, {name}\n\n| | dev accuracy | difference | 95 % interval |\n| --- | --- | --- | --- |"
+        )
+        ways = {
+            way: {"data": data, "model": model, "training": {"epochs": 15}, "search": {"trials": 16, **keys}}
+            for way, (model, keys) in ARCHITECTURES.items()
+        }
+        _compare(ways, seeds=seeds)
+
+
+def _compare(ways: Mapping[str, Mapping[str, Any]], *, seeds: int, before: str = "") -> None:
+    """Print the best dev accuracy of searches by each way, and the paired difference from the first."""
+    first: np.ndarray | None = None
+    for way, blocks in ways.items():
+        scores = np.zeros(seeds)
+        for seed in range(seeds):
+            search = {**blocks["search"], "seed": seed, "trial_seed": seed}
+            spec = SweepSpec.model_validate({"study": "benchmark", **blocks, "search": search})
             with tempfile.TemporaryDirectory() as folder:
-                scores = np.array([searched(strategy, keys, seed=s, folder=Path(folder)) for s in range(seeds)])
-            first = scores if first is None else first
-            difference = "| |" if first is scores else paired(scores - first)
-            print(f"| {strategy} | {way} | {scores.mean():.4f} | {difference}")
-            sys.stdout.flush()
+                scores[seed] = searched(spec, folder=Path(folder))
+        first = scores if first is None else first
+        difference = "| |" if first is scores else paired(scores - first)
+        print(f"{before}| {way} | {scores.mean():.4f} | {difference}")
+        sys.stdout.flush()
 
 
 def paired(apart: np.ndarray) -> str:
@@ -198,13 +227,16 @@ def paired(apart: np.ndarray) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of dampening, {', '.join(CASES)}; all if left out")
+    searches = {"dampening": compare_dampenings, "architectures": compare_architectures}
+    names = ", ".join([*searches, *CASES])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {names}; all if left out")
     parser.add_argument("--seeds", type=int, default=20)
     arguments = parser.parse_args()
     set_numeric_environment(1)
     torch.set_num_threads(1)
-    if not arguments.cases or "dampening" in arguments.cases:
-        compare_dampenings(arguments.seeds)
+    for name, compare in searches.items():
+        if not arguments.cases or name in arguments.cases:
+            compare(arguments.seeds)
     for name in [name for name in arguments.cases if name in CASES] or ([] if arguments.cases else CASES):
         print(f"\n### {name}\n\n| | learning rate | dev accuracy | train - dev | difference | 95 % interval |")
         print("| --- | --- | --- | --- | --- | --- |")
