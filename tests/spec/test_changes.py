@@ -36,7 +36,7 @@ def changes(*overrides: str) -> list[Change]:
         (
             "training.early_stopping={}",
             "training.early_stopping: was left out, is {patience: 5, min_delta: 0, monitor: metric, "
-            "restore_best: true}",
+            "mode: auto, restore_best: true}",
         ),
         ("training.weight_decay=0.01", "training.weight_decay: was 0, is 0.01"),
         ("training.clip_norm=1", "training.clip_norm: was left out, is 1"),

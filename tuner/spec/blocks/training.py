@@ -30,6 +30,8 @@ class EarlyStoppingSpec(Part):
     monitor: Literal["metric", "dev_loss", "train_loss"] = "metric"
     """What has to improve: the dev metric, or a loss, which moves before an accuracy does and of which less is
     better. Trials rank by the dev metric whatever is monitored."""
+    mode: Literal["auto", "min", "max"] = "auto"
+    """Which way it is better, as other tools ask. It is known here: the other one is an error."""
     restore_best: Literal[True, False, "monitor"] = True
     """Which epoch's weights are kept, and rank the trial by their dev metric: that of the best dev metric, the last
     (`false`), or the best of what is monitored (`monitor`)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tuner.spec.blocks.training import EarlyStoppingSpec
 from tuner.spec.checks.choices import check_value
 from tuner.spec.checks.loop import check_metric
 from tuner.spec.checks.places import check_local
@@ -14,6 +15,7 @@ from tuner.spec.known.metrics import METRICS, SHARES
 from tuner.spec.known.names import did_you_mean, nearest
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SplitSpec, SweepSpec
+from tuner.spec.objectives import direction_of
 from tuner.spec.text.findings import Findings
 from tuner.spec.text.problems import KeyPath
 from tuner.spec.text.translate import REQUIRED
@@ -237,9 +239,28 @@ def _check_early_stopping(spec: SweepSpec, findings: Findings) -> None:
     if stopping.patience >= spec.training.epochs:
         rule = f"never stops a trial of {spec.training.epochs} epochs"
         findings.warn((*path, "patience"), rule, remedy="write a smaller number")
+    _check_mode(spec, stopping, findings)
     if spec.objective.metric in SHARES and stopping.monitor == "metric" and stopping.min_delta >= 1:
         findings.error(
             (*path, "min_delta"),
             f"must be less than 1 in units of {spec.objective.metric}",
             remedy=f"write {stopping.min_delta / 100:g} for {stopping.min_delta:g} %",
         )
+
+
+def _check_mode(spec: SweepSpec, stopping: EarlyStoppingSpec, findings: Findings) -> None:
+    """Which way is better is known of what is monitored: the other way would stop what still improves."""
+    metric, path = spec.objective.metric, ("training", "early_stopping", "mode")
+    if stopping.mode == "auto":
+        return
+    if stopping.monitor != "metric":
+        if stopping.mode == "max":
+            findings.error(path, f"must be min: less {stopping.monitor} is better", remedy="write min, or remove it")
+    elif metric == "auto":
+        rule = "needs to know the metric, and objective.metric is auto"
+        findings.error(path, rule, remedy="remove it, or write objective.metric")
+    else:
+        direction = spec.objective.direction or direction_of(metric)
+        if not direction.startswith(stopping.mode):
+            other = "min" if stopping.mode == "max" else "max"
+            findings.error(path, f"must be {other}: {metric} is better that way", remedy=f"write {other}, or remove it")
