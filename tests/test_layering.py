@@ -56,7 +56,7 @@ ROOMS = {
         {"certainty", "code"},
         {"tables", "best"},
         {"analysis"},
-        {"worth", "techniques"},
+        {"worth", "techniques", "more_data"},
         {"verdict"},
         {"summary", "compare"},
         {"page", "figures", "terminal"},

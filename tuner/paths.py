@@ -247,6 +247,11 @@ class StudyPaths:
         return self.folder / "finalists"
 
     @property
+    def on_parts(self) -> Path:
+        """The winner's trainings on parts of the training examples, for its learning curve."""
+        return self.folder / "learning-curve"
+
+    @property
     def refit(self) -> TrialPaths:
         """The winner's training on train and dev together, and what is known of it."""
         return TrialPaths(self.folder / "refit")
@@ -265,6 +270,11 @@ class StudyPaths:
     def finalists_told(self) -> Path:
         """The same of the finalists' re-trainings."""
         return self.folder / "finalists.told"
+
+    @property
+    def on_parts_told(self) -> Path:
+        """The same of the trainings on parts of the training examples."""
+        return self.folder / "learning-curve.told"
 
     @property
     def tables(self) -> Path:
@@ -303,7 +313,8 @@ class StudyPaths:
             self.mistakes,
         )
         best = (self.best / name for name in ("", "params.yaml", "sweep.yaml", "weights.pt", "predict.py"))
-        trials = (self.trials, self.finalists, self.told, self.finalists_told, self.baselines, self.test, self.mistakes)
+        again = (self.finalists, self.finalists_told, self.on_parts, self.on_parts_told)
+        trials = (self.trials, self.told, *again, self.baselines, self.test, self.mistakes)
         dev = (self.dev_targets, self.dev_rows, self.dev_images)
         refit = (self.refit.folder, *self.refit.places, self.refit_facts)
         own = (*self.database_files, self.log, *dev, *reports, *best, *trials, *refit)
@@ -317,7 +328,7 @@ class StudyPaths:
         """
         for place in self.places:
             own_place(place)
-        for trials in (self.trials, self.finalists):
+        for trials in (self.trials, self.finalists, self.on_parts):
             for folder in trials.iterdir() if trials.is_dir() else ():
                 own_place(folder)
                 for place in TrialPaths(folder).places:
@@ -330,3 +341,7 @@ class StudyPaths:
     def finalist(self, number: int) -> TrialPaths:
         """A finalist's re-training, numbered within the study's finalists."""
         return TrialPaths(self.finalists / f"{number:04d}")
+
+    def on_part(self, number: int) -> TrialPaths:
+        """A training on a part of the training examples, numbered within these."""
+        return TrialPaths(self.on_parts / f"{number:04d}")

@@ -22,6 +22,8 @@ TaskKind: TypeAlias = Literal["classification", "multi_label", "regression"]
 
 FINALIST = "finalist"
 """The tier of a finalist's re-training."""
+ON_A_PART = "part of the training examples"
+"""The tier of a training on a part of the training examples, of which a learning curve is made."""
 
 
 class Direction(StrEnum):
@@ -70,6 +72,8 @@ SPENT_SECONDS = "spent_seconds"
 
 TRAIN_DEV_METRIC = "train_dev_metric"
 """The fact of a finished trial that holds its metric on the train-dev part."""
+PART_METRIC = "part_metric"
+"""The fact of a training on a part of the training examples that holds its metric on these."""
 
 
 class FailureReason(StrEnum):
@@ -164,6 +168,16 @@ class EpochResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A part of the training examples to train on."""
+
+    share: float
+    """Of the examples, above 0 up to 1; all parts of a draw hold the smaller ones."""
+    draw: int
+    """Which of the ways to draw them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialJob:
     """Advance one trial to an epoch, from its last checkpoint if it has one."""
 
@@ -179,6 +193,8 @@ class TrialJob:
     """How people are told of it; `trial 3` unless given."""
     is_whole: bool = False
     """Whether the trial is done at that epoch, though its schedule is laid out over more."""
+    part: Part | None = None
+    """Of the training examples that it sees, over and over in as many steps as all would take; None: all of them."""
 
     @property
     def shown(self) -> str:
@@ -292,10 +308,21 @@ class TrialRecord:
     @property
     def name(self) -> str:
         """How people are told of it: `trial 3`, or `finalist 35, seed 2 of 3` for a re-training of trial 35."""
-        if self.tier != FINALIST:
+        if self.tier not in (FINALIST, ON_A_PART):
             return f"trial {self.number}"
         seed, seeds = self.facts.get("repeat"), self.facts.get("repeats")
-        return f"finalist {self.facts.get('repeat_of')}" + (f", seed {seed} of {seeds}" if seed and seeds else "")
+        of_seeds = f", seed {seed} of {seeds}" if seed and seeds else ""
+        if self.part is not None:
+            return f"{100 * self.part.share:g} % of the training examples{of_seeds}"
+        return f"finalist {self.facts.get('repeat_of')}{of_seeds}"
+
+    @property
+    def part(self) -> Part | None:
+        """The part of the training examples that it is trained on; None: all of them."""
+        share, draw = self.facts.get("train_share"), self.facts.get("repeat")
+        if self.tier != ON_A_PART or not isinstance(share, int | float) or not isinstance(draw, int):
+            return None
+        return Part(share=float(share), draw=draw)
 
     @property
     def is_ours(self) -> bool:

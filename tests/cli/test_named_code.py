@@ -46,7 +46,7 @@ KEYS: dict[str, dict[str, Any]] = {
 RUNNING = (
     ["test", "sent"], ["best", "sent", "--verify"], ["best", "sent", "--export", "out"], ["confirm", "sent"],
     ["best", "sent", "--export", "out.onnx"], ["best", "results/sent", "--verify"], ["best", "sent", "--refit"],
-    ["predict", "sent", "new.csv"],
+    ["predict", "sent", "new.csv"], ["learning-curve", "sent"],
 )  # fmt: skip
 READING = (
     ["status", "sent"], ["show", "sent", "0"], ["logs", "sent", "0"], ["report", "sent", "--write"], ["best", "sent"],

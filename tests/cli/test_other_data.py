@@ -29,6 +29,7 @@ READING = {
     "verify": ["best", "coins", "--verify"],
     "export": ["best", "coins", "--export", "exported"],
     "confirm": ["confirm", "coins", "--workers", "1"],
+    "learning-curve": ["learning-curve", "coins", "--workers", "1"],
     "run": ["run", "coins.yaml", "--engine", "inline", "-q", "--trials", "4"],
 }
 

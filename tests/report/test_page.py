@@ -152,7 +152,7 @@ def test_a_metric_that_is_minimised_and_large_is_drawn_too() -> None:
 @pytest.mark.slow
 def test_every_kind_of_plot_is_drawn_for_a_full_study(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> None:
     names = {plot.name for plot, _ in drawn(Analysis(mixed.study, mixed_paths))}
-    expected = {"ranking", "error_parts", "learning_curves", "loss_curves", "finalists", "best_so_far", "more_trials"}
+    expected = {"ranking", "error_parts", "training_curves", "loss_curves", "finalists", "best_so_far", "more_trials"}
     expected |= {"confusion_dev", "calibration_dev", "train_dev_gap", "importance", "parallel_coordinates"}
     expected |= {*(f"param_{n}" for n in SPACE.names)}
     assert names == expected

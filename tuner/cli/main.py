@@ -30,6 +30,7 @@ COMMANDS = {
     "predict": "tuner.cli.predict:predict",
     "test": "tuner.cli.test:test",
     "confirm": "tuner.cli.confirm:confirm",
+    "learning-curve": "tuner.cli.learning_curve:learning_curve",
     "refine": "tuner.cli.refine:refine",
     "compare": "tuner.cli.compare:compare",
     "dashboard": "tuner.cli.dashboard:dashboard",

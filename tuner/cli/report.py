@@ -96,8 +96,7 @@ def _formatted(analysis: Analysis, frame: pd.DataFrame, format_name: str, *, exc
         case "html":
             return html_report(analysis)
         case "json":
-            baselines = [one.to_json() for one in analysis.baselines]
-            return to_json(frame, analysis.study, lines=summarise(analysis).lines, baselines=baselines)
+            return to_json(frame, analysis.study, lines=summarise(analysis).lines, more=analysis.more)
         case "markdown":
             return to_markdown(frame, analysis.study, lines=summarise(analysis).lines)
         case "csv" if excel:

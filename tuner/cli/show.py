@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tuner.store.study_data import StudyData
 
 _MAX_ROWS = 12
-"""Rows of a learning curve that are shown; the first, the best and the last are always among them."""
+"""Rows of a curve that are shown; the first, the best and the last are always among them."""
 
 _finalist = click.option("--finalist", is_flag=True, help="N is a re-training of a finalist, not a trial.")
 
@@ -34,7 +34,7 @@ _finalist = click.option("--finalist", is_flag=True, help="N is a re-training of
 @_finalist
 @location_options
 def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, store: str | None) -> None:
-    """Show trial N of STUDY: its hyperparameters, its learning curve, why it ended.
+    """Show trial N of STUDY: its hyperparameters, its curve over epochs, why it ended.
 
     Example: tuner show digits 17
     """
@@ -179,7 +179,7 @@ def _training(record: TrialRecord, *, study: StudyData) -> Iterator[str]:
 
 
 def _course(record: TrialRecord, curve: Sequence[EpochResult], *, metric: str) -> Iterator[str]:
-    """Its learning curve, drawn and as a table of some epochs."""
+    """Its curve, drawn and as a table of some epochs."""
     yield _line(f"dev {metric}", sparkline([result.dev_metric for result in curve]))
     if any(math.isfinite(result.train_loss) for result in curve):
         yield _line("train loss", sparkline([result.train_loss for result in curve]))

@@ -1,4 +1,4 @@
-"""What a learning curve and the network's own signals say went wrong, or could go better, in one trial."""
+"""What a curve over epochs and the network's own signals say went wrong, or could go better, in one trial."""
 
 from __future__ import annotations
 

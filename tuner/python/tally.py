@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from tuner.ranking import best_trial
-from tuner.records import FINALIST, Direction, TrialRecord, TrialState
+from tuner.records import FINALIST, ON_A_PART, Direction, TrialRecord, TrialState
 from tuner.report.words.numbers import metric_text
 from tuner.spec.model import SweepSpec
 
@@ -23,7 +23,7 @@ class Tally:
         self.metric = spec.objective.metric
         self._direction = Direction.MAXIMIZE
         self._ended: dict[bool, set[int]] = {False: set(), True: set()}
-        """The numbers of trials, and of finalists."""
+        """The numbers of trials, and of configurations that are trained again."""
         self._epochs: dict[tuple[bool, int], int] = {}
         """Of each, as far as it is known."""
         self._trained = self._trained_here = 0
@@ -40,27 +40,29 @@ class Tally:
         self.metric, self._direction = metric, direction
         for record in records:
             if record.state.final:
-                self._ended[_is_finalist(record)].add(record.number)
+                self._ended[_is_again(record)].add(record.number)
             self._count(record, here=False)
             self.better(record)
 
     def update(self, records: Sequence[TrialRecord]) -> None:
         for record in records:
             self.running[record.number] = record
-            self._ended[_is_finalist(record)].discard(record.number)  # a failed trial that is tried again
+            self._ended[_is_again(record)].discard(record.number)  # a failed trial that is tried again
             self._count(record)
-            self.confirming = _is_finalist(record)
+            self.confirming = _is_again(record)
+            if record.tier == ON_A_PART:
+                self.finalists = 0
 
     def end(self, record: TrialRecord) -> None:
         self.running.pop(record.number, None)
         self._count(record)
-        self._ended[_is_finalist(record)].add(record.number)
+        self._ended[_is_again(record)].add(record.number)
         if record.state is TrialState.COMPLETE:
             self._num_complete += 1
             self._complete_epochs += record.epochs
 
     def _count(self, record: TrialRecord, *, here: bool = True) -> None:
-        key = (_is_finalist(record), record.number)
+        key = (_is_again(record), record.number)
         more = max(0, record.epochs - self._epochs.get(key, 0))
         self._epochs[key] = self._epochs.get(key, 0) + more
         self._trained += more
@@ -68,18 +70,19 @@ class Tally:
 
     @property
     def ended(self) -> int:
-        """Trials, or while finalists are trained these, that have ended in any run."""
+        """Trials, or while some are trained again these, that have ended in any run."""
         return len(self._ended[self.confirming])
 
     @property
     def due(self) -> int:
-        """Trials, or finalists, that there are to be."""
-        return max(self.finalists, self.ended) if self.confirming else self.total
+        """Trials, or finalists, that there are to be; of a learning curve those that are known of."""
+        known = self.ended + len(self.running)
+        return max(self.finalists, known) if self.confirming else self.total
 
     def better(self, record: TrialRecord) -> bool:
         """Whether this is the best finished trial so far; remembered if so."""
         before = [] if self.best is None else [self.best]
-        if record.tier == FINALIST or best_trial([*before, record], direction=self._direction) is not record:
+        if _is_again(record) or best_trial([*before, record], direction=self._direction) is not record:
             return False
         self.best = record
         return True
@@ -103,8 +106,8 @@ class Tally:
         return expected_epochs(self._spec)
 
 
-def _is_finalist(record: TrialRecord) -> bool:
-    return record.tier == FINALIST
+def _is_again(record: TrialRecord) -> bool:
+    return record.tier in (FINALIST, ON_A_PART)
 
 
 def trial_line(record: TrialRecord, *, metric: str) -> str:

@@ -20,12 +20,13 @@ from tuner.diagnose.intervals import Interval
 from tuner.diagnose.next_step import Evidence, Step, bounds_worth_moving, next_step
 from tuner.paths import StudyPaths
 from tuner.ranking import num_winners, trials_apart
-from tuner.records import EpochResult, TrialRecord
+from tuner.records import EpochResult, Json, TrialRecord
 from tuner.report.certainty.baselines import Baseline, baselines_of, tested_baselines
 from tuner.report.certainty.choice import Choice, final_choice, outdated_test, stored_tests
 from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of
+from tuner.report.certainty.learning_curve import LearningCurve, learning_curve
 from tuner.report.certainty.mistakes import PARTS, Mistakes, mistakes_on
 from tuner.report.certainty.monte_carlo import PassesGain, passes_gain
 from tuner.report.certainty.more_trials import BestOfK, best_of_k
@@ -86,7 +87,7 @@ class Analysis:
 
     @cached_property
     def curves(self) -> Mapping[int, tuple[EpochResult, ...]]:
-        """Learning curves of the best trials, by number."""
+        """Curves of the best trials over their epochs, by number."""
         return read_curves(self.statistics.ranked[:_CURVES_READ], paths=self.paths)
 
     @cached_property
@@ -167,6 +168,21 @@ class Analysis:
     @cached_property
     def more_trials(self) -> BestOfK | None:
         return best_of_k(self.study.records, direction=self.study.direction, noise=self.statistics.noise_sd)
+
+    @cached_property
+    def learning_curve(self) -> LearningCurve | None:
+        """The winner's dev metric by the number of training examples; None before that was asked."""
+        return learning_curve(self.study, self.paths, best=self.best)
+
+    @property
+    def more(self) -> Mapping[str, Json]:
+        """What a program reads beside the trials: baselines and the learning curve, as far as there are any."""
+        found: dict[str, Json] = {}
+        if self.baselines:
+            found["baselines"] = [one.to_json() for one in self.baselines]
+        if self.learning_curve is not None:
+            found["learning_curve"] = self.learning_curve.to_json()
+        return found
 
     @cached_property
     def cost(self) -> Cost:

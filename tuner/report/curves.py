@@ -1,4 +1,4 @@
-"""Reading learning curves, also of a trial that is being trained."""
+"""Reading the curves of trials over their epochs, also of a trial that is being trained."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from tuner.report.analysis import Analysis
 from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores, sparsity_in_words, sweep_value
+from tuner.report.more_data import more_data_in_words
 from tuner.report.techniques import techniques_in_words
 from tuner.report.verdict import diagnosis_in_words, four_steps_in_words, on_test_and_dev
 from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
@@ -164,6 +165,7 @@ def _certainty(analysis: Analysis) -> Iterator[str]:
     yield from _finals(analysis)
     if analysis.more_trials is not None:
         yield analysis.more_trials.text(study.metric)
+    yield from more_data_in_words(analysis)
 
 
 def _finals(analysis: Analysis) -> Iterator[str]:

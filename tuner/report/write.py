@@ -33,9 +33,8 @@ def write_tables(study: StudyData, paths: StudyPaths) -> Analysis:
 
     analysis = Analysis(study, paths)
     lines = summarise(analysis).lines
-    baselines = [one.to_json() for one in analysis.baselines]
     write_atomically(paths.leaderboard_csv, to_csv(analysis.frame, study))
-    write_atomically(paths.leaderboard_json, to_json(analysis.frame, study, lines=lines, baselines=baselines))
+    write_atomically(paths.leaderboard_json, to_json(analysis.frame, study, lines=lines, more=analysis.more))
     write_atomically(paths.leaderboard_md, to_markdown(analysis.frame, study, lines=lines))
     write_best(study, paths)
     return analysis

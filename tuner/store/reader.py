@@ -17,7 +17,7 @@ from tuner.store.pending import PendingFolder
 from tuner.store.rows import TrialRows
 from tuner.store.shapes import StoredValueError
 from tuner.store.sqlite_file import check_header, check_schema, read_file
-from tuner.store.study_data import FINALISTS, StudyData, study_data, study_not_found
+from tuner.store.study_data import FINALISTS, ON_PARTS, StudyData, study_data, study_not_found
 
 _NOT_OURS = (
     " AND NOT EXISTS (SELECT 1 FROM trial_user_attributes AS a"
@@ -86,7 +86,7 @@ def read_connection(connection: sqlite3.Connection, study: str, *, shown: str, w
     if study not in ids:
         raise study_not_found(study, list(ids), shown=shown)
     identity = ids[study]
-    finalists = ids.get(f"{study}/{FINALISTS}")
+    finalists, on_parts = (ids.get(f"{study}/{beside}") for beside in (FINALISTS, ON_PARTS))
     return study_data(
         name=study,
         directions=[
@@ -99,6 +99,7 @@ def read_connection(connection: sqlite3.Connection, study: str, *, shown: str, w
         system_attributes=_study_attributes(connection, "study_system_attributes", identity),
         rows=_rows(connection, identity, with_rungs=with_rungs),
         finalists=_rows(connection, finalists, with_rungs=with_rungs) if finalists is not None else None,
+        on_parts=_rows(connection, on_parts, with_rungs=with_rungs) if on_parts is not None else None,
         shown=shown,
     )
 

@@ -6,7 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.store.engines import find_study, server_engine, study_names
 from tuner.store.locations import DatabaseLocation
-from tuner.store.study_data import FINALISTS, StudyData, study_data, study_not_found
+from tuner.store.study_data import FINALISTS, ON_PARTS, StudyData, study_data, study_not_found
 from tuner.store.tables import FACTS, SYSTEM, read_directions, read_rows, read_study_attributes
 from tuner.store.writer import as_storage_error
 
@@ -18,7 +18,9 @@ def read_server_study(location: DatabaseLocation, *, study: str) -> StudyData:
         study_id = find_study(engine, study, shown=str(location))
         if study_id is None:
             raise study_not_found(study, study_names(engine), shown=str(location))
-        finalists = find_study(engine, f"{study}/{FINALISTS}", shown=str(location))
+        finalists, on_parts = (
+            find_study(engine, f"{study}/{beside}", shown=str(location)) for beside in (FINALISTS, ON_PARTS)
+        )
         with engine.connect() as connection:
             return study_data(
                 name=study,
@@ -27,6 +29,7 @@ def read_server_study(location: DatabaseLocation, *, study: str) -> StudyData:
                 system_attributes=read_study_attributes(connection, SYSTEM, study_id),
                 rows=read_rows(connection, study_id),
                 finalists=read_rows(connection, finalists) if finalists is not None else None,
+                on_parts=read_rows(connection, on_parts) if on_parts is not None else None,
                 shown=str(location),
             )
     except SQLAlchemyError as error:

@@ -23,7 +23,8 @@ from tuner.store.sqlite_file import MEND
 if TYPE_CHECKING:
     from tuner.spec.model import SweepSpec
 
-FINALISTS = "finalists"
+FINALISTS, ON_PARTS = "finalists", "learning-curve"
+"""The studies beside one, whose names are its own with these behind it."""
 _MOST_LISTED = 10
 
 
@@ -42,6 +43,8 @@ class StudyData:
     facts: Mapping[str, Json]
     """The study's facts by key: `sweep` (the sweep file's values), `versions`, `data`, `tests`, ...; checked, see
     `tuner.store.facts`."""
+    on_parts: tuple[TrialRecord, ...] = ()
+    """Trainings of one trial on parts of the training examples, from the sibling study `<name>/learning-curve`."""
     space: Space | None = None
     """What was searched; None for a study that tuner did not make, or has only begun."""
     database: str = ""
@@ -62,6 +65,7 @@ def study_data(
     system_attributes: Mapping[str, str],
     rows: TrialRows,
     finalists: TrialRows | None,
+    on_parts: TrialRows | None,
     shown: str,
 ) -> StudyData:
     """A study from what its database holds; attributes are JSON texts by key.
@@ -81,6 +85,7 @@ def study_data(
             metric=mark.get("metric") or _metric_name(system_attributes),
             records=tuple(records_from_rows(rows, direction=direction)),
             finalists=tuple(records_from_rows(finalists, direction=direction, noun="finalist")) if finalists else (),
+            on_parts=tuple(records_from_rows(on_parts, direction=direction, noun="training")) if on_parts else (),
             facts=facts,
             space=space,
             database=shown,
@@ -130,7 +135,7 @@ def study_not_found(study: str, known: list[str], *, shown: str) -> StudyNotFoun
 
     known = sorted(name for name in known if isinstance(name, str))  # in a damaged database, anything
     near = difflib.get_close_matches(study, known, n=1)
-    main = [name for name in known if not name.endswith("/finalists")]
+    main = [name for name in known if not name.endswith((f"/{FINALISTS}", f"/{ON_PARTS}"))]
     in_its_folder = Path(shown).name == "study.db" and Path(shown).parent.name == study
     if in_its_folder and len(main) == 1 and shown_name(main[0]) == main[0] and re.match(STUDY_NAME, main[0]):
         folder = Path(shown).parent

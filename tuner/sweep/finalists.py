@@ -27,9 +27,10 @@ class FinalistStrategy:
             before: The re-trainings that there are.
         """
         self.seeds = seeds
-        self.epochs = epochs
-        self.num_before = len(before)
+        self._epochs = epochs
+        self._num_before = len(before)
         trained = Counter(record.facts.get("repeat_of") for record in before)
+        self._num_finalists = len(finalists)
         self._left = [
             (finalist, seed)
             for seed in range(1, seeds + 1)
@@ -38,19 +39,27 @@ class FinalistStrategy:
         ]
 
     @property
-    def total(self) -> int:
-        """Re-trainings, those before included."""
-        return self.num_before + len(self._left)
+    def what_is_left(self) -> str:
+        """What there is to do, in words; empty if nothing is."""
+        if not self._left:
+            return ""
+        known = f"; {len(self._left)} trainings are missing to that" if self._num_before else ""
+        return f"training the best {self._num_finalists} trials again on {self.seeds} fresh seeds each{known}"
+
+    @property
+    def num_weights(self) -> int:
+        """Of so many re-trainings weights are kept: of all, those before included."""
+        return self._num_before + len(self._left)
 
     def facts(self, number: int) -> Mapping[str, Json]:
         """What is remembered of a re-training: the trial that it repeats, and which of its seeds it is."""
-        finalist, seed = self._left[number - self.num_before]
+        finalist, seed = self._left[number - self._num_before]
         return {"repeat_of": finalist.number, "repeat": seed, "repeats": self.seeds}
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
-        begun = len(records) - self.num_before
+        begun = len(records) - self._num_before
         return [
-            Start(params=finalist.params, to_epoch=self.epochs, tier=FINALIST)
+            Start(params=finalist.params, to_epoch=self._epochs, tier=FINALIST)
             for finalist, _ in self._left[begun : begun + room]
         ]
 

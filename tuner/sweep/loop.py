@@ -179,6 +179,7 @@ class Sweep:
             to_epoch=record.to_epoch,
             folder=str(self.folders(record.number)),
             name=record.name,
+            part=record.part,
         )
 
     def _handle(self, events: Sequence[TrialEvent]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +16,14 @@ from tuner.errors import StorageError, StudyNotFoundError
 from tuner.execute.facts import TaskFacts
 from tuner.execute.open import Where, begin_to_load, open_executor
 from tuner.faults import fault_point
-from tuner.paths import LinkInStudyError, StudyPaths
+from tuner.paths import LinkInStudyError, StudyPaths, TrialPaths
 from tuner.ranking import best_trial, rank_trials
 from tuner.records import Json, TrialRecord
 from tuner.spec.defaults import build_space
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import further_objectives
+from tuner.store.study_data import FINALISTS, ON_PARTS
 from tuner.sweep.baselines import Baselines
 from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.ending import why_ended, write_all
@@ -30,6 +31,7 @@ from tuner.sweep.finalists import FinalistStrategy
 from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
+from tuner.sweep.on_parts import PartsPlan, PartsStrategy
 from tuner.sweep.standing import StandingNotes
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.study import (
@@ -71,8 +73,14 @@ class RunOptions:
     retry_failed: bool = False
     confirm_only: bool = False
     """Search no further: only train the finalists again."""
+    parts: PartsPlan | None = None
+    """Search no further: only train on these parts of the training examples."""
     command: str = ""
     """What goes on with this run in a shell, without passwords; kept in the study for `tuner status`."""
+
+    @property
+    def searches(self) -> bool:
+        return not self.confirm_only and self.parts is None
 
     @property
     def where(self) -> Where:
@@ -132,7 +140,7 @@ class StudyRun:
             if self._is_new_model(facts):
                 executor.check_model()
             # What keeps the search from being set up is said before there is a study.
-            strategy = None if options.confirm_only else self._strategy(facts)
+            strategy = self._strategy(facts) if options.searches else None
             with self._open(executor, self.spec.study, fresh=options.fresh) as store:
                 fault_point("after_claim")
                 check_matches(store, self.spec, facts)
@@ -153,18 +161,15 @@ class StudyRun:
                 fault_point("after_describe")
                 self.watcher.opened(store.records(), metric=facts.metric, direction=facts.direction)
                 self.code = CodeVersions(store)
-                notes = StandingNotes(store, self.stop, search_only_before=options.confirm_only)
+                notes = StandingNotes(store, self.stop, search_only_before=not options.searches)
                 self.baselines = Baselines(
                     self.spec, self.paths, store, facts, say=self.watcher.said, again=options.retry_failed
                 )
                 with closing(self.baselines), notes.of_stops():
-                    complete = strategy is None or self._search(strategy, store, executor, notes)
-                    if complete and self.spec.finalists is not None:
-                        notes.come_to("finalists")
-                        complete = self._confirm(store, executor)
-                    if complete:
-                        notes.come_to("done")
-                        self.baselines.conclude(self.stop)
+                    if options.parts is not None:
+                        complete = self._train_on_parts(executor, options.parts)
+                    else:
+                        complete = self._search_and_confirm(strategy, store, executor, notes)
                 any_complete = best_trial(store.records(), direction=facts.direction) is not None
         fault_point("before_reports")
         write_all(self.paths, study=self.spec.study, url=options.store_url, in_full=self.stop.signal is None)
@@ -202,10 +207,24 @@ class StudyRun:
             return True
         return bool(study.facts.get("code_files") != facts.code)
 
+    def _search_and_confirm(
+        self, strategy: Strategy | None, store: OptunaStore, executor: Executor, notes: StandingNotes
+    ) -> bool:
+        """Whether all is done that the sweep file asks for, when this has done its part."""
+        complete = strategy is None or self._search(strategy, store, executor, notes)
+        if complete and self.spec.finalists is not None:
+            notes.come_to("finalists")
+            complete = self._confirm(store, executor)
+        if complete:
+            notes.come_to("done")
+            assert self.baselines is not None
+            self.baselines.conclude(self.stop)
+        return complete
+
     @property
     def finalists(self) -> str:
         """The study of the finalists' re-trainings."""
-        return f"{self.spec.study}/finalists"
+        return f"{self.spec.study}/{FINALISTS}"
 
     def _open(self, executor: Executor, study: str, *, fresh: bool = False) -> OptunaStore:
         from tuner.store.optuna_store import open_store
@@ -280,22 +299,38 @@ class StudyRun:
         chosen = rank_trials(store.records(), direction=store.direction)[: rule.count]
         if not chosen:
             return True
-        with self._open(executor, self.finalists) as finals:
-            self.watcher.opened(finals.records(), metric=executor.facts.metric, direction=executor.facts.direction)
-            strategy = FinalistStrategy(
-                chosen, seeds=rule.seeds, epochs=self.spec.training.epochs, before=finals.records()
-            )
-            if missing := strategy.total - strategy.num_before:
-                known = f"; {missing} trainings are missing to that" if strategy.num_before else ""
-                self.watcher.said(
-                    f"training the best {len(chosen)} trials again on {rule.seeds} fresh seeds each{known}"
-                )
-            keeper = Keeper(self.paths.finalist, direction=store.direction, keep=strategy.total)
-            keeper.tidy(finals.records())
-            with closing(Told(self.paths.finalists_told)) as told:
-                sweep = self._sweep(strategy, finals, executor, keeper)(
-                    folders=lambda n: self.paths.finalist(n).folder,
-                    told=told,
+        plan = partial(FinalistStrategy, chosen, seeds=rule.seeds, epochs=self.spec.training.epochs)
+        return self._train_again(executor, FINALISTS, plan, files=self.paths.finalist, told=self.paths.finalists_told)
+
+    def _train_on_parts(self, executor: Executor, wanted: PartsPlan) -> bool:
+        """Train on parts of the training examples, as far as that has not been done; returns whether it is done."""
+        plan = partial(PartsStrategy, wanted, epochs=self.spec.training.epochs)
+        return self._train_again(executor, ON_PARTS, plan, files=self.paths.on_part, told=self.paths.on_parts_told)
+
+    def _train_again(
+        self, executor: Executor, beside: str, plan: Callable[..., FinalistStrategy | PartsStrategy], *,
+        files: Callable[[int], TrialPaths], told: Path,
+    ) -> bool:  # fmt: skip
+        """Train configurations of the search once more, in a study beside it; returns whether all is done.
+
+        Args:
+            executor: Trains.
+            beside: The study's name, behind that of the search.
+            plan: Makes the strategy of the trainings that there are, `before`.
+            files: Where those of a training go.
+            told: See `Told`.
+        """
+        with self._open(executor, f"{self.spec.study}/{beside}", fresh=False) as store:
+            self.watcher.opened(store.records(), metric=executor.facts.metric, direction=executor.facts.direction)
+            strategy = plan(before=store.records())
+            if strategy.what_is_left:
+                self.watcher.said(strategy.what_is_left)
+            keeper = Keeper(files, direction=store.direction, keep=strategy.num_weights)
+            keeper.tidy(store.records())
+            with closing(Told(told)) as own_told:
+                sweep = self._sweep(strategy, store, executor, keeper)(
+                    folders=lambda n: files(n).folder,
+                    told=own_told,
                     facts=strategy.facts,
                 )
                 return sweep.run()

@@ -128,6 +128,8 @@ def set_aside(paths: StudyPaths) -> None:
         paths.finalists,
         paths.told,
         paths.finalists_told,
+        paths.on_parts,
+        paths.on_parts_told,
         paths.baselines,
         paths.test,
         paths.pending,

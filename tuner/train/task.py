@@ -20,13 +20,14 @@ from tuner.models.build import Maker, build_module, check_inputs, network_of, pa
 from tuner.models.ensemble import fold_seed, parted_weights
 from tuner.models.generators import seed_generators
 from tuner.models.unpacked import load_trained
-from tuner.records import DataInfo, Direction, EpochResult, TrialJob
+from tuner.records import DataInfo, Direction, EpochResult, Part, TrialJob
 from tuner.spec.defaults import fixed_values
-from tuner.spec.known.metrics import METRICS
+from tuner.spec.known.metrics import METRICS, num_train_measured
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
 from tuner.train.batch.class_weights import resolve_class_weights
 from tuner.train.batch.order import epoch_order
+from tuner.train.batch.part import examples_of, order_of_part
 from tuner.train.device.ahead import Ahead
 from tuner.train.device.gpus import allow_tf32
 from tuner.train.measure.evaluated import inputs_side_by_side, train_sample
@@ -118,6 +119,8 @@ class Task:
             self.data = replace(self.data, dev=replace(self.data.dev, inputs=dev))
         self.ahead = Ahead()
         self._said: set[str] = set()
+        self._parts: dict[Part, list[Tensor]] = {}
+        """The examples of parts of the training examples, once they were asked for."""
         self.ways = Ways(spec, self.data, self.parts, self.problem)
 
     @cached_property
@@ -158,11 +161,28 @@ class Task:
             transfer=transfer_for(self.spec, settings.model, self.info, network),
         )
 
-    def orders(self, seed: int, epoch: int, batch_size: int) -> list[Tensor]:
+    def orders(self, seed: int, epoch: int, batch_size: int, part: Part | None = None) -> list[Tensor]:
         """The order in which the networks of a trial visit the training examples in an epoch: one, or one a fold."""
+        part = None if part is None or part.share >= 1 else part
         if self.folds:
-            return fold_orders(seed, epoch, self._fold_examples, self.num_train)
-        return [epoch_order(self.data.train.inputs, seed=seed, epoch=epoch, batch_size=batch_size)]
+            train = self._fold_examples if part is None else self._examples_of(part)
+            return fold_orders(seed, epoch, train, self.num_train)
+        inputs = self.data.train.inputs
+        if part is None:
+            return [epoch_order(inputs, seed=seed, epoch=epoch, batch_size=batch_size)]
+        (chosen,) = self._examples_of(part)
+        return [order_of_part(chosen, inputs, seed=seed, epoch=epoch, batch_size=batch_size)]
+
+    def _examples_of(self, part: Part) -> list[Tensor]:
+        """Those that a part of the training examples holds, on the host; for each fold of its own."""
+        if part not in self._parts:
+            targets = self.data.train.targets.cpu()
+            self._parts[part] = (
+                [own[examples_of(part, targets[own])] for own in self._fold_examples]
+                if self.folds
+                else [examples_of(part, targets)]
+            )
+        return self._parts[part]
 
     def program(self, members: Sequence[Member]) -> Program:
         """The way to train these members, which share a fusion key.
@@ -256,6 +276,21 @@ class Task:
             return None
         outputs = self._outputs(member, weights, part.inputs)
         return float(self.scorer(part.targets)(outputs.unsqueeze(0)).metric[0])
+
+    @torch.no_grad()
+    def part_metric(self, member: Member, weights: Mapping[str, Tensor], part: Part) -> float:
+        """The metric of the member's module with these weights on the part of the training examples that it has seen.
+
+        As that of all training examples, it is measured on about as many as there are dev examples.
+        """
+        networks = member.folds or (member,)
+        own = parted_weights(weights, folds=len(networks)) if member.folds else [weights]
+        found = []
+        for network, state, chosen in zip(networks, own, self._examples_of(part), strict=True):
+            some = chosen[: num_train_measured(len(chosen), self._num_dev // len(networks))].to(self.device)
+            outputs = self._outputs(network, state, self.data.train.inputs[some])
+            found.append(float(self.scorer(self.data.train.targets[some])(outputs.unsqueeze(0)).metric[0]))
+        return sum(found) / len(found)
 
     def _outputs(self, member: Member, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         module = member.make_module().to(self.device)

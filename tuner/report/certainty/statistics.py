@@ -126,7 +126,7 @@ def _intervals(study: StudyData, scores: DevScores | None, num_dev: int | None) 
         if study.metric == "accuracy" and num_dev is not None:
             known[record.number] = wilson_interval(value, num_dev)
         elif half_width is not None:
-            known[record.number] = _attainable(study, Interval(value - half_width, value + half_width))
+            known[record.number] = attainable(study, Interval(value - half_width, value + half_width))
     return known
 
 
@@ -142,11 +142,11 @@ def _with_folds(study: StudyData, intervals: dict[int, Interval]) -> dict[int, I
             of_folds = cross_validated_interval(scores, num_train=num_train, num_dev=num_dev // folds)
             own = found.get(record.number, of_folds)
             both = Interval(min(own.low, of_folds.low), max(own.high, of_folds.high))
-            found[record.number] = _attainable(study, both)
+            found[record.number] = attainable(study, both)
     return found
 
 
-def _attainable(study: StudyData, interval: Interval) -> Interval:
+def attainable(study: StudyData, interval: Interval) -> Interval:
     """The part of an interval that the metric can reach."""
     least, most = (0.0, 1.0) if study.metric in SHARES else (-math.inf, math.inf)
     return Interval(max(least, interval.low), min(most, interval.high))

@@ -1,4 +1,4 @@
-"""The figure of `tuner compare`: two studies' best against the epochs spent, or two trials' learning curves."""
+"""The figure of `tuner compare`: two studies' best against the epochs spent, or two trials' curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of the search as it went: best so far, learning curves, would more trials help."""
+"""Figures of the search as it went: best so far, curves over epochs, would more trials or examples help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tuner.report.figures.axes import clip_to, metric_limits, scatter_by_tier
 from tuner.report.figures.style import INK, SERIES, new_figure
 
 _CURVES = 4
-"""Learning curves in one figure."""
+"""Trials in one figure of curves."""
 
 
 def best_so_far(analysis: Analysis) -> Figure | None:
@@ -41,7 +41,7 @@ def best_so_far(analysis: Analysis) -> Figure | None:
     return figure
 
 
-def learning_curves(analysis: Analysis) -> Figure | None:
+def training_curves(analysis: Analysis) -> Figure | None:
     """Training and dev metric of the best trials over their epochs."""
     return _curves(analysis, of="metric")
 
@@ -106,4 +106,34 @@ def more_trials(analysis: Analysis) -> Figure | None:
     axes.set_xlabel("trials")
     axes.set_ylabel(f"best dev {analysis.study.metric}")
     axes.legend(loc="lower right" if analysis.study.direction is Direction.MAXIMIZE else "upper right")
+    return figure
+
+
+def learning_curve(analysis: Analysis) -> Figure | None:
+    """The winner's dev and training metric by the number of examples that it was trained on."""
+    found = analysis.learning_curve
+    if found is None or len(found.points) < 2:
+        return None
+    figure = new_figure(height_inches=2.8)
+    axes = figure.add_subplot()
+    examples, shown = [point.examples for point in found.points], [v for point in found.points for v in point.values]
+    for point in found.points:
+        axes.plot([point.examples] * len(point.values), point.values, "o", color=SERIES[0], alpha=0.35, markersize=4)
+        if point.interval is not None:
+            ends = [point.interval.low, point.interval.high]
+            axes.plot([point.examples] * 2, ends, color=SERIES[0], linewidth=1.4)
+            shown += ends
+    axes.plot(examples, [point.mean for point in found.points], "o-", color=SERIES[0], label="dev, mean of seeds")
+    trained = [(point.examples, point.train) for point in found.points if point.train is not None]
+    if trained:
+        axes.plot(*zip(*trained, strict=True), "s", color=SERIES[1], linestyle=(0, (3, 2)), label="train")
+        shown += [value for _, value in trained]
+    pad = 0.06 * (max(shown) - min(shown)) or 1e-3 * abs(max(shown)) or 1e-3
+    axes.set_ylim(min(shown) - pad, max(shown) + pad)
+    axes.set_xscale("log")
+    axes.set_xticks(examples, [f"{count:,}" for count in examples])
+    axes.minorticks_off()
+    axes.set_xlabel("training examples")
+    axes.set_ylabel(analysis.study.metric)
+    axes.legend(loc="best", handletextpad=0.4)
     return figure

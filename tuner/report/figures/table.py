@@ -48,11 +48,11 @@ PLOTS: tuple[_Plot, ...] = (
         quality.error_parts,
     ),
     _Plot(
-        "learning_curves",
+        "training_curves",
         "best",
-        "Learning curves of the best",
+        "Curves of the best",
         "Dev (solid) and train (dashed); the dot is the best epoch.",
-        progress.learning_curves,
+        progress.training_curves,
     ),
     _Plot("loss_curves", "best", "Loss of the best", "Dev (solid) and train (dashed).", progress.loss_curves),
     _Plot(
@@ -61,6 +61,13 @@ PLOTS: tuple[_Plot, ...] = (
         "Finalists on fresh seeds",
         "The search's own score is partly luck; the mean of fresh seeds is not.",
         quality.finalists,
+    ),
+    _Plot(
+        "learning_curve",
+        "best",
+        "Learning curve: would more data help?",
+        "The best configuration trained on parts of the training examples; bars: 95 % intervals.",
+        progress.learning_curve,
     ),
     _Plot(
         "best_so_far",

@@ -76,6 +76,20 @@ def baseline_rows(analysis: Analysis) -> Iterable[dict[str, str]]:
         }  # fmt: skip
 
 
+def learning_curve_rows(analysis: Analysis) -> Iterable[dict[str, object]]:
+    """The points of the learning curve, as texts by column."""
+    found, metric = analysis.learning_curve, analysis.study.metric
+    for point in found.points if found is not None else ():
+        yield {
+            "share": f"{100 * point.share:g} %",
+            "examples": f"{point.examples:,}",
+            "mean": metric_text(point.mean, metric=metric),
+            "interval": _range_text(point.interval, metric),
+            "train": metric_text(point.train, metric=metric),
+            "each_seed": ", ".join(metric_text(v, metric=metric) for v in point.values),
+        }
+
+
 def _range_text(interval: Interval | None, metric: str) -> str:
     if interval is None:
         return "–"

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from tuner.records import Direction, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.best import best_params
-from tuner.report.page.best import baseline_rows, finalist_rows, front_table, mistake_tables
+from tuner.report.page.best import baseline_rows, finalist_rows, front_table, learning_curve_rows, mistake_tables
 from tuner.report.page.table import page_table
 from tuner.report.summary import Summary, summarise
 from tuner.report.words.escape import visible
@@ -105,6 +105,7 @@ def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
         "finalists": list(finalist_rows(analysis)),
         "front": front_table(analysis),
         "baselines": list(baseline_rows(analysis)),
+        "learning_curve": list(learning_curve_rows(analysis)),
         "failures": _failures(analysis),
         "cost": list(_cost(analysis)),
         "choice": _choice(analysis),
@@ -197,6 +198,8 @@ def _cost(analysis: Analysis) -> Iterable[tuple[str, str]]:
         yield "Trained together with others", f"{cost.fused} trials, usually {cost.cohort_width} at a time"
     if cost.finalist_seconds:
         yield "Training of the finalists", duration_text(cost.finalist_seconds)
+    if on_parts := sum(record.seconds for record in analysis.study.on_parts):
+        yield "Training for the learning curve", duration_text(on_parts)
 
 
 def _choice(analysis: Analysis) -> dict[str, str] | None:

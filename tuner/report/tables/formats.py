@@ -42,11 +42,11 @@ def to_tsv(frame: pd.DataFrame, study: StudyData) -> str:
 
 
 def to_json(
-    frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] = (), baselines: Sequence[Mapping[str, Json]] = ()
+    frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] = (), more: Mapping[str, Json] | None = None
 ) -> str:
     """An object with the study's name and objective, `best`, and `trials`: one object for each row; null for missing.
 
-    With `lines` it has a `summary` too, and with baselines these.
+    With `lines` it has a `summary` too, and what is given as `more`.
     """
     choice, (state, reason) = final_choice(study), state_of(study)
     rows = [{str(name): _plain(cell) for name, cell in row.items()} for row in frame.to_dict(orient="records")]
@@ -58,7 +58,7 @@ def to_json(
         "reason": reason,
         "best": None if choice is None else {"trial": choice.record.number, "why": choice.why},
         **({"summary": list(lines)} if lines else {}),
-        **({"baselines": list(baselines)} if baselines else {}),
+        **(more or {}),
         "trials": rows,
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

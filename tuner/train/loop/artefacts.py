@@ -64,7 +64,7 @@ def storing(path: Path, *, shown: str = "", remedy: str = _REMEDY) -> Iterator[N
 
 
 def write_curve(paths: TrialPaths, curve: Sequence[EpochResult]) -> None:
-    """The learning curve as CSV."""
+    """The curve over epochs as CSV."""
     with replacing(paths.curve) as path, path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)

@@ -13,7 +13,7 @@ from tuner.errors import StudyMismatchError
 from tuner.faults import fault_point
 from tuner.models.unpacked import MARK
 from tuner.paths import TrialPaths
-from tuner.records import TRAIN_DEV_METRIC, EpochResult, Json, TrialJob
+from tuner.records import PART_METRIC, TRAIN_DEV_METRIC, EpochResult, Json, TrialJob
 from tuner.train.loop.artefacts import write_curve, write_predictions, write_samples, write_weights
 from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tuner.train.loop.course import Course
@@ -193,6 +193,8 @@ class Run(Course):
         if passes is not None and (mean := monte_carlo(self.task, self.member, weights, passes=passes)) is not None:
             write_predictions(self.task.predictions(mean.outputs), self.paths.monte_carlo_predictions)
             found |= {"monte_carlo": dict(mean.facts)}
+        if self.job.part is not None:
+            found[PART_METRIC] = self.task.part_metric(self.member, weights, self.job.part)
         if self.task.folds:
             scores = self.task.dev_scores(self.kept_outputs)
             return found | {"fold_scores": [float(own.metric[0]) for own in scores]}

@@ -135,10 +135,10 @@ def epoch_plan(task: Task, runs: Sequence[Run]) -> EpochPlan:
     rates = [learning_rates(r.member.settings, epoch=r.epoch, steps_per_epoch=steps) for r in runs]
     numbers = np.arange(steps)[:, None] + np.array([r.epoch * steps for r in runs])
     batch_size = runs[0].member.settings.batch_size
-    orders = [order for r in runs for order in task.ahead.take(task.orders, r.job.seed, r.epoch, batch_size)]
+    orders = [o for r in runs for o in task.ahead.take(task.orders, r.job.seed, r.epoch, batch_size, r.job.part)]
     if task.device.type == "cuda":  # while it trains these, the host has nothing else to do
         going_on = [r for r in runs if r.epoch + 1 < r.job.to_epoch]
-        task.ahead.begin(task.orders, [(r.job.seed, r.epoch + 1, batch_size) for r in going_on])
+        task.ahead.begin(task.orders, [(r.job.seed, r.epoch + 1, batch_size, r.job.part) for r in going_on])
     networks = len(orders) // len(runs)
     return EpochPlan(
         order_KN=stacked_on(orders, task.device),

@@ -20,6 +20,7 @@ from tuner.data.dataset import Fold
 from tuner.models.ensemble import fold_seed, joined_weights, parted_weights
 from tuner.models.keyed import batch_order
 from tuner.spec.known.metrics import num_train_measured
+from tuner.train.batch.part import order_of_part
 from tuner.train.measure.metrics import Scores
 from tuner.train.program import EpochPlan, Member, Program, RowState
 from tuner.train.way import Way
@@ -29,11 +30,16 @@ def fold_orders(seed: int, epoch: int, train_folds: Sequence[Tensor], num_train:
     """The order in which each fold's network visits its training examples in an epoch, as positions in the pool.
 
     Every fold takes `num_train` examples, as many as the smallest has: what a fold has more is left out at random, anew
-    in each epoch.
+    in each epoch, and one that has fewer shows them again.
     """
-    return [
-        own[batch_order(fold_seed(seed, fold), epoch, len(own))[:num_train]] for fold, own in enumerate(train_folds)
-    ]
+    seeds = [fold_seed(seed, fold) for fold in range(len(train_folds))]
+    return [_order(own, num_train, seed=key, epoch=epoch) for key, own in zip(seeds, train_folds, strict=True)]
+
+
+def _order(own: Tensor, num_train: int, *, seed: int, epoch: int) -> Tensor:
+    if len(own) < num_train:
+        return order_of_part(own, num_train, seed=seed, epoch=epoch)
+    return own[batch_order(seed, epoch, len(own))[:num_train]]
 
 
 class FoldedProgram:
