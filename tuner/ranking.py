@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 
 from tuner.records import Direction, FailureReason, TrialRecord, TrialState
 
+KEEP_WEIGHTS = 5
+"""Weights are kept of so many of the best trials."""
 _APART = (TrialState.RUNNING, TrialState.PAUSED, TrialState.PRUNED, TrialState.FAILED, TrialState.COMPLETE)
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 ParamValue: TypeAlias = bool | int | float | str
@@ -89,6 +90,16 @@ class FailureReason(StrEnum):
     TIMEOUT = "timeout"
     STALLED = "stalled"
     NO_REPORT = "no report"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedTrial:
+    """A trial's trained network, as any process can load it."""
+
+    trial: int
+    params: Params
+    weights: Path
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -50,6 +50,29 @@ def test_new_rows_are_predicted_by_the_winner_or_another_trial(
     assert "predicted by trial 0 (asked for by its number)" in capsys.readouterr().err
     assert len(pd.read_csv("out.csv")) == 200
     assert run_command_line(["predict", "points", "table.csv", "-o", "out.csv"]) == 2
+    assert run_command_line(["predict", "points", "table.csv", "--trial", "1", "-o", "1.csv"]) == 0
+    capsys.readouterr()
+    assert run_command_line(["predict", "points", "table.csv", "--average", "2", "-o", "mean.csv"]) == 0
+    assert ", the 2 best: the first alone has dev accuracy " in capsys.readouterr().err
+    one, other, mean = (pd.read_csv(file) for file in ("out.csv", "1.csv", "mean.csv"))
+    assert not np.allclose(one["up"], other["up"], atol=1e-4)
+    np.testing.assert_allclose(mean["up"], (one["up"] + other["up"]) / 2, atol=1e-6)
+    for wrong, said in (
+        (["--average", "3"], "points has 2 finished trials that may be averaged"),
+        (["--average", "2", "--trial", "0"], "leave --trial out"),
+    ):
+        assert run_command_line(["predict", "points", "table.csv", *wrong]) == 2
+        assert said in capsys.readouterr().err
+    kept = Path("results", "points", "trials", "0001", "weights.pt")
+    kept.rename("elsewhere")
+    assert run_command_line(["predict", "points", "table.csv", "--average", "2"]) == 1
+    assert "the weights of trial 1 are not stored" in capsys.readouterr().err
+    Path("elsewhere").rename(kept)
+    assert run_command_line(["test", "points", "--average", "2"]) == 0
+    opened = capsys.readouterr().out
+    assert "On the test set: the mean of the predictions of trials " in opened
+    assert run_command_line(["test", "points", "--average", "2"]) == 0
+    assert capsys.readouterr().out == opened
     Path("new.csv").write_text("a,b\n1,2\n")
     assert run_command_line(["predict", "points", "new.csv", "-o", "other.csv"]) == 3
     assert "error: new.csv has no column c, which the network was trained with" in capsys.readouterr().err

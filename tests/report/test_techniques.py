@@ -43,7 +43,7 @@ def test_monte_carlo_dropout_is_judged_on_the_dev_set(
     mixed: SimulatedStudy, mixed_paths: StudyPaths, right: float | None, said: str
 ) -> None:
     analysis = Analysis(with_passes(mixed, mixed_paths, right=right), mixed_paths)
-    (text,) = techniques_in_words(analysis)
+    (_, text) = techniques_in_words(analysis)
     assert analysis.passes_gain is not None
     assert text.startswith(f"Monte Carlo dropout: the mean of 20 passes of trial {analysis.passes_gain.trial} ")
     assert f": {said}; loss 0.5 against " in text
@@ -80,7 +80,7 @@ def test_the_best_trial_with_augmentation_is_held_against_the_best_without(
 ) -> None:
     study = with_augment(mixed, on=len(mixed.study.records) // 2)
     analysis = Analysis(study, mixed_paths)
-    (text,) = techniques_in_words(analysis)
+    (_, text) = techniques_in_words(analysis)
     ranked = analysis.statistics.ranked
     first, other = (next(r for r in ranked if (r.params["augment"] > 0) is kind) for kind in (True, False))
     assert text.startswith("Augmentation (augment): the best of ")

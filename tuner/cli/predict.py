@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from tuner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tuner.records import DataInfo, Params
+    from tuner.records import DataInfo, TrainedTrial
     from tuner.spec.model import SweepSpec
 
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 @click.option("--keep", multiple=True, metavar="COLUMN",
               help="A column of the examples to have before the predictions, such as an id; repeatable.")  # fmt: skip
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="By this trial instead of the winner.")
+@click.option("--average", type=click.IntRange(min=2), metavar="N",
+              help="By the mean of the predictions of the N best trials, of those whose weights are kept.")  # fmt: skip
 @click.option("--refit", is_flag=True, help="By the weights of `tuner best --refit`, trained on train and dev.")
 @click.option("--monte-carlo-passes", "passes", type=click.IntRange(min=2), metavar="N",
               help="The mean of N predictions with dropout left on (Monte Carlo dropout).")  # fmt: skip
@@ -41,6 +44,7 @@ def predict(
     output: Path | None,
     keep: tuple[str, ...],
     trial: int | None,
+    average: int | None,
     refit: bool,
     passes: int | None,
     force: bool,
@@ -52,10 +56,11 @@ def predict(
 
     EXAMPLES are raw, as the training examples were, with or without their targets: a CSV or Parquet file, an NPY or NPZ
     file, or a folder of images. There is a line for each: the most probable class and the probability of each class,
-    the probability of each label, or the targets in their own units.
+    the probability of each label, or the targets in their own units. What an average gains on dev, the report says.
 
     Example: tuner predict digits new.csv -o predictions.csv
     """
+    from tuner.cli.averaging import averaged_trials, trained_trial
     from tuner.cli.refitting import stored_refit
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
@@ -63,23 +68,27 @@ def predict(
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import metric_text
     from tuner.store.reader import read_study
-    from tuner.store.weights import data_info_of, weights_of
+    from tuner.store.weights import data_info_of
 
     if output is not None and not force and (output.is_file() or output.is_symlink()):
         raise UsageError(f"{output} exists; give another name, or --force to overwrite it")
     location = locate(study, results=results, store=store)
     data = read_study(location.paths, study=location.study, url=location.store_url)
+    others = {"trial": trial is not None, "refit": refit, "monte-carlo-passes": passes is not None}
+    if average is not None and (other := next((name for name, is_given in others.items() if is_given), None)):
+        raise UsageError(f"--average is of the best trials, as they were trained: leave --{other} out")
     record, why = chosen_trial(data, trial, location)
-    weights = weights_of(record, location.paths.trial(record.number))
     again = stored_refit(data, record, location, trial=trial) if refit else None
-    weights, info = (weights, data_info_of(data.facts["data"])) if again is None else (again.weights, again.info)
+    info = data_info_of(data.facts["data"]) if again is None else again.info
+    trials = [trained_trial(record, location)] if average is None else averaged_trials(data, average, location)
+    if again is not None:
+        trials = [replace(trials[0], weights=again.weights)]
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=record)
     with TemporaryDirectory(prefix="tuner-") as folder:
         found = Path(folder, "predictions.csv")
         notes = run_apart(
-            _predicted, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, info, examples,
-            found, record.seed or 0, keep, passes or 0,
-        )  # fmt: skip
+            _predicted, WorkerPlace("cpu", 1, None), spec, trials, info, examples, found, keep, passes or 0
+        )
         content = found.read_bytes()
     for note in notes:
         click.echo(f"{click.style('warning:', fg='yellow')} {visible(note)}", err=True)
@@ -87,7 +96,13 @@ def predict(
     said = value if again is None else again.in_words(data, record)
     if passes:
         said = f"{said}, without Monte Carlo dropout; the predictions are the mean of {passes} passes with it"
-    click.echo(f"predicted by trial {record.number} ({why}): {said}", err=True)
+    if average is not None:
+        numbers = ", ".join(str(one.trial) for one in trials)
+        click.echo(
+            f"predicted by the mean of trials {numbers}, the {average} best: the first alone has {value}", err=True
+        )
+    else:
+        click.echo(f"predicted by trial {record.number} ({why}): {said}", err=True)
     if output is None:
         sys.stdout.write(content.decode())
     else:
@@ -96,10 +111,10 @@ def predict(
 
 
 def _predicted(
-    spec: SweepSpec, params: Params, weights: Path, info: DataInfo, examples: Path, out: Path, seed: int,
-    keep: Sequence[str], passes: int,
+    spec: SweepSpec, trials: Sequence[TrainedTrial], info: DataInfo, examples: Path, out: Path, keep: Sequence[str],
+    passes: int,
 ) -> list[str]:  # fmt: skip
     """In a process of its own, since it imports the user's code."""
     from tuner.train.after.predict import predict_file
 
-    return predict_file(spec, params, weights, info, examples, out, seed=seed, keep=keep, passes=passes)
+    return predict_file(spec, trials, info, examples, out, keep=keep, passes=passes)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tuner.paths import StudyPaths
-    from tuner.records import Json, Params
+    from tuner.records import Json, TrainedTrial
     from tuner.spec.known.baselines import BaselineName
     from tuner.spec.model import SweepSpec
     from tuner.store.study_data import StudyData
@@ -28,11 +28,15 @@ _RESAMPLES = 1000
 
 @click.command()
 @click.argument("study")
+@click.option("--average", type=click.IntRange(min=2), metavar="N",
+              help="Also the mean of the predictions of the N best trials, by the same use.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Use the test set once more; that is recorded, and shown for good.")
 @click.option("--json", "as_json", is_flag=True, help="Print the stored evaluations as JSON.")
 @allow_code_option
 @location_options
-def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path, store: str | None) -> None:
+def test(
+    study: str, average: int | None, again: bool, as_json: bool, allow_code: bool, results: Path, store: str | None
+) -> None:
     """Evaluate the final choice of STUDY on the test set, once.
 
     The figure, its interval, the time and the configuration are stored in the study and shown in its reports. A
@@ -40,6 +44,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
     """
     from tuner.cli.command_line import outdated_test_of
     from tuner.report.analysis import Analysis
+    from tuner.report.techniques import average_on_test
     from tuner.report.verdict import on_test_and_dev
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import metric_text, moment_text
@@ -50,10 +55,12 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
     data = read_study(location.paths, study=location.study, url=location.store_url)
     tests: list[dict[str, Any]] = list(data.facts.get("tests", []))
     if not tests or again:
-        tests.append(_touch(study, data, location, allow_code=allow_code))
+        tests.append(_touch(study, data, location, average=average, allow_code=allow_code))
         _remember(data, location, tests)
     elif not as_json:
-        click.echo("the test set has been used; this is what was found then (--again uses it once more)", err=True)
+        without = ", without an average" if average and "average" not in tests[-1] else ""
+        found_then = f"the test set has been used{without}; this is what was found then"
+        click.echo(f"{found_then} (--again uses it once more)", err=True)
     if as_json:
         json.dump(tests, sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -68,7 +75,7 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
         )
         if said := on_test_and_dev(analysis, found):
             click.echo(said.text)
-    for line in baselines_on_test(analysis):
+    for line in (*average_on_test(analysis), *baselines_on_test(analysis)):
         click.echo(visible(line))
     if len(tests) > 1:
         click.echo(f"the test set was used {len(tests)} times: only the first figure is unbiased", err=True)
@@ -76,8 +83,9 @@ def test(study: str, again: bool, as_json: bool, allow_code: bool, results: Path
         click.echo(outdated, err=True)
 
 
-def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool) -> dict[str, Any]:
+def _touch(study: str, data: StudyData, location: Location, *, average: int | None, allow_code: bool) -> dict[str, Any]:
     """Evaluate the final choice in a process of its own, since that imports the user's code."""
+    from tuner.cli.averaging import averaged_trials, trained_trial
     from tuner.cli.command_line import study_command
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
@@ -85,7 +93,6 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
     from tuner.report.certainty.choice import final_choice
     from tuner.store.book import utc_now
     from tuner.store.study_data import sweep_of
-    from tuner.store.weights import whole
 
     choice = final_choice(data)
     if choice is None:
@@ -100,31 +107,25 @@ def _touch(study: str, data: StudyData, location: Location, *, allow_code: bool)
         )
     if not int((data.facts.get("data") or {}).get("num_test", 0)):
         raise DataError("there are no test examples; give data.test a file, or data.split a share, before the search")
-    record = whole(choice.record)
-    weights = location.paths.trial(record.number).weights
-    if not weights.is_file():
-        raise TunerError(
-            f"the weights of trial {record.number} are not at {weights}; train it again from best/sweep.yaml"
-        )
+    record = choice.record
+    trials = [trained_trial(record, location)] if average is None else averaged_trials(data, average, location)
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=choice.record)
-    known, seed = data.facts["data"], record.seed or 0
+    known = data.facts["data"]
     names = [one.name for one in baselines_of(data, None, best=None, luck=0.0)]
-    found = run_apart(
-        _evaluate, WorkerPlace("cpu", 1, None), spec, dict(record.params), weights, known, seed, names, location.paths
-    )
+    found = run_apart(_evaluate, WorkerPlace("cpu", 1, None), spec, trials, known, names, location.paths)
     return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
 
 
 def _evaluate(
-    spec: SweepSpec, params: Params, weights_path: Path, known: Mapping[str, Json], seed: int,
-    names: Sequence[BaselineName], paths: StudyPaths,
+    spec: SweepSpec, trials: Sequence[TrainedTrial], known: Mapping[str, Json], names: Sequence[BaselineName],
+    paths: StudyPaths,
 ) -> dict[str, Any]:  # fmt: skip
-    """Value, interval and seconds of stored weights, and of baselines, on the test set, if the data are those known.
+    """Value, interval and seconds of the first trial, of baselines and of the mean of all trials, on the test set.
 
     What they predict is left in the study's folder.
 
     Raises:
-        StudyMismatchError: they are not.
+        StudyMismatchError: the data are not those that the study was trained on.
     """
     import time
 
@@ -134,6 +135,7 @@ def _evaluate(
     from tuner.data.test_set import load_test_split
     from tuner.execute.baselines import outputs_on
     from tuner.execute.training import write_array, write_examples, write_targets
+    from tuner.models.ensemble import mean_outputs
     from tuner.models.packed import trained_weights
     from tuner.train.after.evaluate import outputs_of, resampled_interval, score
     from tuner.train.task import Task
@@ -142,8 +144,10 @@ def _evaluate(
     began = time.perf_counter()
     task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
     split = load_test_split(spec, known=known)
-    with trained_weights(weights_path) as weights:
-        outputs = outputs_of(task, params, weights, split, seed=seed)
+    outputs = []
+    for trial in trials:
+        with trained_weights(trial.weights) as weights:
+            outputs.append(outputs_of(task, trial.params, weights, split, seed=trial.seed))
 
     def scored(outputs: torch.Tensor, name: str) -> dict[str, Any]:
         value = float(score(task, outputs, split).metric[0])
@@ -153,7 +157,11 @@ def _evaluate(
 
     write_targets(task, split.targets, paths.tested("targets"))
     write_examples(split, rows=paths.tested("rows"), images=paths.tested("images"))
-    found = scored(outputs, "predictions") | {"examples": len(split)}
+    found = scored(outputs[0], "predictions") | {"examples": len(split)}
+    paths.tested("average").unlink(missing_ok=True)
+    if len(trials) > 1:
+        mean = mean_outputs(torch.stack(outputs), task.info.task)
+        found["average"] = scored(mean, "average") | {"trials": [trial.trial for trial in trials]}
     baselines: dict[str, Any] = {}
     for name in names:
         try:

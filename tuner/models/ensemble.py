@@ -25,12 +25,16 @@ class FoldEnsemble(nn.Module):
         self.task = task
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs = torch.stack([network(inputs).flatten(1) for network in self.networks])
-        if self.task == "classification":
-            return torch.logsumexp(outputs.log_softmax(dim=-1), dim=0)  # softmax of these is the mean probability
-        if self.task == "multi_label":
-            return torch.logit(outputs.sigmoid().mean(dim=0), eps=1e-7)
-        return outputs.mean(dim=0)
+        return mean_outputs(torch.stack([network(inputs).flatten(1) for network in self.networks]), self.task)
+
+
+def mean_outputs(outputs: Tensor, task: str) -> Tensor:
+    """The outputs (networks, examples, outputs) of several networks as those of one, whose answer is the mean."""
+    if task == "classification":
+        return torch.logsumexp(outputs.log_softmax(dim=-1), dim=0)  # softmax of these is the mean probability
+    if task == "multi_label":
+        return torch.logit(outputs.sigmoid().mean(dim=0), eps=1e-7)
+    return outputs.mean(dim=0)
 
 
 def joined_weights(of_folds: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

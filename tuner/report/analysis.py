@@ -19,10 +19,11 @@ from tuner.diagnose.importance import Importance, importances
 from tuner.diagnose.intervals import Interval
 from tuner.diagnose.next_step import Evidence, Step, bounds_worth_moving, next_step
 from tuner.paths import StudyPaths
-from tuner.ranking import num_winners, trials_apart
+from tuner.ranking import KEEP_WEIGHTS, num_winners, trials_apart
 from tuner.records import EpochResult, Json, TrialRecord
+from tuner.report.certainty.average import AverageGain, average_as_tested, average_gain
 from tuner.report.certainty.baselines import Baseline, baselines_of, tested_baselines
-from tuner.report.certainty.choice import Choice, final_choice, outdated_test, stored_tests
+from tuner.report.certainty.choice import Choice, best_few, final_choice, outdated_test, stored_tests
 from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of
@@ -129,6 +130,16 @@ class Analysis:
     def passes_gain(self) -> PassesGain | None:
         """What Monte Carlo dropout makes of the best trial."""
         return passes_gain(self.study, self.paths, self.best)
+
+    @cached_property
+    def average_gain(self) -> AverageGain | None:
+        """What the mean of the best trials' predictions gains over the best trial alone."""
+        return average_gain(self.study, self.paths, best_few(self.study, KEEP_WEIGHTS), self.statistics.ranked)
+
+    @cached_property
+    def tested_average(self) -> AverageGain | None:
+        """The same on the test examples, if an average was asked for when these were opened last."""
+        return average_as_tested(self.study, self.paths)
 
     @cached_property
     def tested_baselines(self) -> tuple[Baseline, ...]:

@@ -14,7 +14,7 @@ from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores, sparsity_in_words, sweep_value
 from tuner.report.more_data import more_data_in_words
-from tuner.report.techniques import techniques_in_words
+from tuner.report.techniques import average_on_test, techniques_in_words
 from tuner.report.verdict import diagnosis_in_words, four_steps_in_words, on_test_and_dev
 from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
 from tuner.report.worth import baselines_in_words, baselines_on_test
@@ -245,6 +245,7 @@ def _tests(analysis: Analysis) -> Iterator[str]:
             yield f"{said.text}."
     if len(tests) > 1:
         yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
+    yield from average_on_test(analysis)
     yield from baselines_on_test(analysis)
     if outdated := outdated_test(analysis.study):
         yield f"{outdated[0].upper()}{outdated[1:]}."

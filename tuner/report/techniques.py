@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from tuner.diagnose.intervals import Interval
 from tuner.records import Direction
 from tuner.report.analysis import Analysis
+from tuner.report.certainty.average import AverageGain
 from tuner.report.certainty.monte_carlo import gain_interval
 from tuner.report.facts import sweep_value
 from tuner.report.words.numbers import difference_text, duration_text, metric_text, number_of
@@ -25,7 +26,9 @@ _MOST_NAMED = 3
 
 
 def techniques_in_words(analysis: Analysis) -> Iterator[str]:
-    """What each technique that was asked for gains, and what it costs."""
+    """What each technique that was asked for gains, and what it costs; and what an average of trials would."""
+    if (said := _average(analysis)) is not None:
+        yield said
     if (said := _passes(analysis)) is not None:
         yield said
     for name, what in _SWITCHED.items():
@@ -46,6 +49,47 @@ def _passes(analysis: Analysis) -> str | None:
         f"{study.metric} {value} against {usual} without{_judged(gain, found.gain, study)}{more}. It takes "
         f"{duration_text(found.seconds)} for the dev set, and one pass {duration_text(found.seconds_once)}."
     )
+
+
+def _average(analysis: Analysis) -> str | None:
+    """What the mean of the best trials' predictions gains over the winner's alone."""
+    found, study = analysis.average_gain, analysis.study
+    if found is None:
+        return None
+    value, usual = (metric_text(v, metric=study.metric) for v in (found.value, found.usual))
+    said = (
+        f"Average: the mean of the predictions of {_numbers(found)} has dev {study.metric} {value} against {usual} of "
+        f"trial {found.trials[0]} alone"
+    )
+    predicts = f"; to predict by it: --average {len(found.trials)}"
+    if found.chosen_apart is None:
+        gain = study.direction.sign * (found.value - found.usual)
+        return f"{said}{_judged(gain, found.gain, study)}, on the examples that chose them{predicts}."
+    half = found.gain.half_width
+    honest = Interval(found.chosen_apart - half, found.chosen_apart + half)
+    return (
+        f"{said}, but these examples chose the trials. Where half of them choose and the other half score, the average "
+        f"of {len(found.trials)} has{_judged(found.chosen_apart, honest, study).removeprefix(',')}{predicts}."
+    )
+
+
+def average_on_test(analysis: Analysis) -> Iterator[str]:
+    """What an average had on the test set when that was opened last; nothing where none was asked."""
+    found, study = analysis.tested_average, analysis.study
+    if found is None:
+        return
+    value, usual = (metric_text(v, metric=study.metric) for v in (found.value, found.usual))
+    gain = study.direction.sign * (found.value - found.usual)
+    yield (
+        f"On the test set: the mean of the predictions of {_numbers(found)} has {study.metric} {value} against {usual} "
+        f"of trial {found.trials[0]} alone{_judged(gain, found.gain, study)}. To choose between the two by this makes "
+        "the test set a dev set."
+    )
+
+
+def _numbers(found: AverageGain) -> str:
+    *most, last = map(str, found.trials)
+    return f"trials {', '.join(most)} and {last}"
 
 
 def _with_and_without(name: str, what: str, analysis: Analysis) -> str | None:

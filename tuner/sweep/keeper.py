@@ -6,13 +6,10 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 
 from tuner.paths import TrialPaths, left_beside, own_place
-from tuner.ranking import rank_trials
+from tuner.ranking import KEEP_WEIGHTS, rank_trials
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.spec.objectives import Objective, pareto_front
 from tuner.sweep.watcher import Watcher
-
-KEEP_WEIGHTS = 5
-"""Weights are kept of so many of the best trials."""
 
 
 class Keeper(Watcher):

@@ -17,7 +17,7 @@ from tuner.execute.facts import TaskFacts
 from tuner.execute.open import Where, begin_to_load, open_executor
 from tuner.faults import fault_point
 from tuner.paths import LinkInStudyError, StudyPaths, TrialPaths
-from tuner.ranking import best_trial, rank_trials
+from tuner.ranking import KEEP_WEIGHTS, best_trial, rank_trials
 from tuner.records import Json, TrialRecord
 from tuner.spec.defaults import build_space
 from tuner.spec.known.networks import MODELS
@@ -28,7 +28,7 @@ from tuner.sweep.baselines import Baselines
 from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.ending import why_ended, write_all
 from tuner.sweep.finalists import FinalistStrategy
-from tuner.sweep.keeper import KEEP_WEIGHTS, Keeper
+from tuner.sweep.keeper import Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
 from tuner.sweep.on_parts import PartsPlan, PartsStrategy

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tuner.ranking import best_trial, finite_value, rank_key
+from tuner.ranking import best_trial, finite_value, rank_key, rank_trials
 from tuner.records import Direction, Json, TrialRecord
 from tuner.report.words.numbers import metric_text
 from tuner.report.words.shell import shell_command
@@ -34,6 +34,16 @@ def final_choice(study: StudyData) -> Choice | None:
         return Choice(record, why, on_fresh_seeds=True)
     best = best_trial(study.records, direction=study.direction)
     return None if best is None else Choice(best, f"best dev {study.metric} of the finished trials")
+
+
+def best_few(study: StudyData, count: int) -> tuple[TrialRecord, ...]:
+    """The final choice, and the best of the other finished trials that keep the constraints as it does."""
+    choice = final_choice(study)
+    if choice is None:
+        return ()
+    own = choice.record
+    others = (r for r in rank_trials(study.records, direction=study.direction) if r.number != own.number)
+    return (own, *[r for r in others if r.violation <= own.violation][: count - 1])
 
 
 def stored_tests(study: StudyData) -> list[Mapping[str, Json]]:

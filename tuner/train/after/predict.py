@@ -10,28 +10,26 @@ import torch
 from tuner.data.new_examples import read_array, read_rows
 from tuner.errors import DataError
 from tuner.models.generators import seed_generators
-from tuner.records import DataInfo, Params
+from tuner.records import DataInfo, TrainedTrial
 from tuner.spec.model import SweepSpec
-from tuner.train.after.predictor import MonteCarloPredictor, predictor_of, preparation_of
+from tuner.train.after.predictor import mean_predictor, preparation_of
 from tuner.train.after.standalone import write_predictions
 from tuner.train.after.standalone_files import array_blocks, read_blocks, row_blocks
 from tuner.train.after.standalone_inputs import InputError
 
 
 def predict_file(
-    spec: SweepSpec, params: Params, weights: Path, info: DataInfo, given: Path, out: Path, *, seed: int,
+    spec: SweepSpec, trials: Sequence[TrainedTrial], info: DataInfo, given: Path, out: Path, *,
     keep: Sequence[str] = (), passes: int = 0,
 ) -> list[str]:  # fmt: skip
     """Write the predictions of a file's examples, or of a folder of images, as CSV.
 
     Args:
         spec: The sweep.
-        params: Of the trial.
-        weights: Its weights.
-        info: The data that it was trained on.
+        trials: What predicts; of several, the mean of their predictions.
+        info: The data that they were trained on.
         given: The new examples.
         out: The file to write.
-        seed: Of the trial.
         keep: Columns of the file that come before the predictions.
         passes: With dropout on, of which the predictions are the mean; 0 for the usual ones.
 
@@ -46,9 +44,8 @@ def predict_file(
     """
     torch.set_num_threads(1)
     known = preparation_of(spec, info)
-    usual = predictor_of(spec, params, weights, info, seed=seed)
-    network = MonteCarloPredictor(usual, passes=passes, seed=seed) if passes else usual
-    seed_generators(seed, "evaluation", device=torch.device("cpu"))
+    network = mean_predictor(spec, trials, info, passes=passes)
+    seed_generators(trials[0].seed, "evaluation", device=torch.device("cpu"))
     try:
         if (array := read_array(given)) is not None:
             if keep:

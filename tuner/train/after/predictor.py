@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +17,7 @@ from tuner.errors import UsageError
 from tuner.models.ensemble import load_network
 from tuner.models.generators import generators_kept
 from tuner.models.packed import trained_weights
-from tuner.records import DataInfo, Params
+from tuner.records import DataInfo, Params, TrainedTrial
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.loop.monte_carlo import dropout_passes, dropping
@@ -70,6 +71,36 @@ class MonteCarloPredictor(nn.Module):
         with generators_kept():
             passes = dropout_passes(self._layers, seed=self._seed, numbers=numbers, device=inputs.device)
             return torch.stack([self.predictor(inputs).double() for _ in passes]).mean(0)
+
+
+class _Average(nn.Module):
+    """The mean of what several predictors say."""
+
+    def __init__(self, predictors: Sequence[Predictor]) -> None:
+        super().__init__()
+        self.predictors = nn.ModuleList(predictors)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.stack([predictor(inputs) for predictor in self.predictors]).mean(dim=0)
+
+
+def mean_predictor(spec: SweepSpec, trials: Sequence[TrainedTrial], info: DataInfo, *, passes: int = 0) -> nn.Module:
+    """What predicts by one trial, or by the mean of the predictions of several.
+
+    Args:
+        spec: The sweep.
+        trials: One or more.
+        info: The data that they were trained on.
+        passes: With dropout on, that a single trial's predictions are the mean of; 0 for the usual ones.
+
+    Raises:
+        StorageError: weights are damaged, or are not those of the network.
+        UsageError: passes are asked for, and the network drops nothing.
+    """
+    found = [predictor_of(spec, trial.params, trial.weights, info, seed=trial.seed) for trial in trials]
+    if len(found) > 1:
+        return _Average(found).eval()
+    return MonteCarloPredictor(found[0], passes=passes, seed=trials[0].seed) if passes else found[0]
 
 
 def predictor_of(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, *, seed: int) -> Predictor:

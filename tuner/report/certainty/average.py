@@ -1,0 +1,174 @@
+"""The mean of the best trials' predictions on the dev set, beside the winner's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.diagnose.intervals import Interval
+from tuner.paths import StudyPaths
+from tuner.records import Direction, TrialRecord
+from tuner.report.certainty.choice import stored_tests
+from tuner.report.certainty.dev_scores import load_array
+from tuner.report.certainty.resampling import Array, resample_weights, resampled_metric
+from tuner.spec.known.metrics import METRICS
+from tuner.store.study_data import StudyData
+
+_RESAMPLES = 400
+_HALVINGS = 25
+"""Each gives two halves, one to choose by and one to score on."""
+_CANDIDATES = 20
+"""So many of the best trials may be chosen anew by a half."""
+_WORK = 40_000_000
+"""Bound of resamples x numbers predicted: what is larger is not resampled."""
+_QUANTILE = 1.96
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AverageGain:
+    """The mean of several trials' predictions, beside those of the first of them."""
+
+    trials: tuple[int, ...]
+    """Which are averaged; the winner first."""
+    value: float
+    """The metric of the mean."""
+    usual: float
+    """The winner's own."""
+    gain: Interval
+    """By how much the mean is better; what other examples, as many, would make of it."""
+    chosen_apart: float | None = None
+    """The gain where one half of the dev examples has chosen the trials and the other has scored them: the mean over
+    halvings. None where that is not known."""
+
+
+def average_gain(
+    study: StudyData, paths: StudyPaths | None, trials: Sequence[TrialRecord], ranked: Sequence[TrialRecord]
+) -> AverageGain | None:
+    """What an average gains on the dev set; None where that is not known, or there is nothing to average.
+
+    Args:
+        study: The study.
+        paths: Where dev predictions lie.
+        trials: Those to average, the winner first.
+        ranked: All finished trials, best first: those that another dev set might have chosen.
+    """
+    if paths is None or len(trials) < 2 or trials[0].value is None or study.metric not in METRICS:
+        return None
+    targets = load_array(paths.dev_targets)
+    predictions = [_predictions(paths.trial(record.number).predictions, targets) for record in trials]
+    if targets is None or any(one is None for one in predictions):
+        return None
+    loaded = [one for one in predictions if one is not None]
+    found = _compared(study, targets, loaded[0], _mean(loaded), usual=trials[0].value)
+    if found is None:
+        return None
+    value, gain = found
+    return AverageGain(
+        trials=tuple(record.number for record in trials),
+        value=value,
+        usual=trials[0].value,
+        gain=gain,
+        chosen_apart=_chosen_apart(study, paths, targets, ranked, count=len(trials)),
+    )
+
+
+def average_as_tested(study: StudyData, paths: StudyPaths | None) -> AverageGain | None:
+    """What an average gained on the test examples, as they were opened last; None where none was asked."""
+    tests = stored_tests(study)
+    facts = tests[-1].get("average") if tests else None
+    if paths is None or not isinstance(facts, dict) or not isinstance(facts.get("trials"), list):
+        return None
+    targets, usual = load_array(paths.tested("targets")), tests[-1].get("value")
+    own, mean = (_predictions(paths.tested(name), targets) for name in ("predictions", "average"))
+    if targets is None or own is None or mean is None or not isinstance(usual, int | float):
+        return None
+    found = _compared(study, targets, own, mean, usual=usual)
+    return (
+        None
+        if found is None
+        else AverageGain(trials=tuple(facts["trials"]), value=found[0], usual=usual, gain=found[1])
+    )
+
+
+def _compared(
+    study: StudyData, targets: NDArray[np.generic], own: Array, mean: Array, *, usual: float
+) -> tuple[float, Interval] | None:
+    """The metric of averaged predictions, and the interval of its gain over one trial's; None if it is not known.
+
+    Args:
+        study: Says the metric.
+        targets: What was to be predicted.
+        own: Predictions of the one trial, shape (examples, outputs).
+        mean: The averaged ones.
+        usual: The one trial's metric, in the units in which it is reported.
+    """
+    if len(targets) < 2 or _RESAMPLES * len(targets) > _WORK:
+        return None
+    weights = resample_weights(len(targets), resamples=_RESAMPLES)
+    one, mean = (resampled_metric(study.metric, each, targets, weights) for each in (own, mean))
+    known = ~(np.isnan(one) | np.isnan(mean))
+    if not known[0] or known.sum() < 2:
+        return None
+    differences = _in_units((mean - one)[known], usual=usual, computed=float(one[0]), metric=study.metric)
+    half = _QUANTILE * float(differences[1:].std())
+    gain = study.direction.sign * float(differences[0])
+    return usual + float(differences[0]), Interval(gain - half, gain + half)
+
+
+def _chosen_apart(
+    study: StudyData, paths: StudyPaths, targets: NDArray[np.generic], ranked: Sequence[TrialRecord], *, count: int
+) -> float | None:
+    """The mean gain of an average of so many over the best one, both chosen by one half and scored on the other."""
+    candidates = [r for r in ranked if r.violation <= ranked[0].violation and r.value is not None][:_CANDIDATES]
+    found = [(r, _predictions(paths.trial(r.number).predictions, targets)) for r in candidates]
+    loaded = [(record, own) for record, own in found if own is not None]
+    if len(loaded) <= count or 2 * _HALVINGS * sum(own.size for _, own in loaded) > _WORK:
+        return None
+    first = _half_weights(len(targets))
+    halves = np.stack([first, 1 - first], axis=1)  # (halvings, 2, examples)
+    flat = halves.reshape(-1, len(targets))
+    each = np.stack([resampled_metric(study.metric, own, targets, flat) for _, own in loaded])
+    sign = study.direction.sign
+    gains = []
+    for chosen_by, scored_on in ((0, 1), (1, 0)):
+        scores = each.reshape(len(loaded), len(first), 2)
+        for halving in range(len(first)):
+            order = np.argsort(-sign * scores[:, halving, chosen_by], kind="stable")[:count]
+            mean = _mean([loaded[index][1] for index in order])
+            own = resampled_metric(study.metric, mean, targets, halves[halving, scored_on][None])
+            gains.append(sign * float(own[0] - scores[order[0], halving, scored_on]))
+    record, own = loaded[0]
+    whole = float(resampled_metric(study.metric, own, targets, np.ones((1, len(targets))))[0])
+    in_units = _in_units(np.array(gains), usual=record.value or 0.0, computed=whole, metric=study.metric)
+    return float(np.nanmean(in_units)) if np.isfinite(in_units).any() else None
+
+
+def _half_weights(num_examples: int) -> Array:
+    """Which examples are in the first half of each halving, shape (halvings, examples)."""
+    rng = np.random.default_rng(0)
+    halves = np.zeros((_HALVINGS, num_examples))
+    for row in halves:
+        row[rng.permutation(num_examples)[: num_examples // 2]] = 1
+    return halves
+
+
+def _in_units(differences: Array, *, usual: float, computed: float, metric: str) -> Array:
+    """Differences of a metric in the units in which the trainer's own figure is reported."""
+    is_error = METRICS[metric].direction is Direction.MINIMIZE
+    return differences * (usual / computed) if is_error and computed > 0 else differences
+
+
+def _mean(predictions: Sequence[Array]) -> Array:
+    return np.asarray(sum(predictions[1:], start=predictions[0]) / len(predictions), dtype=np.float64)
+
+
+def _predictions(path: Path, targets: NDArray[np.generic] | None) -> Array | None:
+    """Stored predictions as columns; None where there are none of these examples."""
+    found = load_array(path)
+    if found is None or targets is None or len(found) != len(targets):
+        return None
+    return found.reshape(len(found), -1).astype(np.float64)
