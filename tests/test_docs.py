@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -24,6 +25,8 @@ from tests.contracts.strategy_contract import Make, StrategyContract
 from tests.report.simulate import simulate
 from tests.sweep.parts import EPOCHS, strategy, sweep
 from tests.test_layering import LATE, LAYERS, OWNERS
+from tests.track.parts import record as tracked
+from tests.track.parts import result, study_in
 from tests.train.cohorts import digits, make_task
 from tests.train.test_stacked import check_gradients
 from tuner.cli.main import COMMANDS, cli
@@ -47,6 +50,7 @@ from tuner.spec.space import Space
 from tuner.spec.text.document import parse_yaml
 from tuner.spec.text.findings import Findings
 from tuner.spec.text.problems import Place
+from tuner.track.told import TellTracker
 from tuner.train.measure import scoring
 from tuner.train.measure.metrics import Evaluation
 from tuner.train.programs.torch_optimizers import make_optimizer
@@ -438,6 +442,22 @@ def test_the_listener_of_the_page_hears_every_epoch(tmp_path: Path) -> None:
     tracker = namespace_of("listener")["Tracker"](lambda name, epoch, m: sent.append((name, epoch, m["dev metric"])))
     sweep(tmp_path, strategy(trials=3), watcher=tracker).run()
     assert [entry[:2] for entry in sent] == [(f"trial {n}", e) for n in range(3) for e in range(1, EPOCHS + 1)]
+
+
+def test_the_tracker_of_the_page_keeps_a_run_in_one_file_over_several(tmp_path: Path) -> None:
+    (text,) = (b for b in blocks("docs/trackers.md", "python") if b.startswith("# tracker\n"))
+    namespace: dict[str, Any] = {}
+    exec(compile(text, "docs/trackers.md: tracker", "exec"), namespace)
+    paths = study_in(tmp_path)
+    for epoch in (1, 2):
+        tell = TellTracker(namespace["LinesTracker"]("mine", paths, folder=paths.tracker("notes")))
+        tell.opened((), metric="accuracy", direction=Direction.MAXIMIZE)
+        tell.epochs(tracked(0, epoch), [result(epoch)])
+        tell.close()
+    tell.ended(tracked(0, 2, TrialState.COMPLETE))
+    lines = [json.loads(line) for line in (paths.tracker("notes") / "trial-0000.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines if "epoch" in line] == [1, 2]
+    assert lines[-1]["state"] == "complete"
 
 
 def test_the_format_of_the_page_disarms_what_it_prints() -> None:

@@ -21,6 +21,7 @@ LAYERS = (
     {"train", "store"},
     {"execute", "report"},
     {"sweep"},
+    {"track"},
     {"python"},
     {"cli"},
 )

@@ -47,6 +47,16 @@ def require(module: str, *, extra: str) -> ModuleType:
         ) from error
 
 
+def require_installed(module: str, *, extra: str) -> None:
+    """Look whether an optional package is there, without importing it: another process will.
+
+    Raises:
+        MissingExtraError: it is not installed; the message holds the `pip install` line.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtraError(f'{module} is needed for this and is not installed; run: pip install "tuner[{extra}]"')
+
+
 def load_object(target: str, *, root: Path | None = None) -> object:
     """Import the object that `package.module:name` or `path/to/file.py:name` names.
 

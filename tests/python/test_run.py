@@ -206,3 +206,23 @@ def test_a_script_without_a_guard_gives_its_own_functions_and_is_interrupted_cle
     assert "interrupted: mine is interrupted, with everything kept" in said
     assert first.returncode == -signal.SIGINT
     assert tuner.open_study("mine", results=tmp_path / "results").trial(0).state == "paused"
+
+
+@pytest.mark.slow
+def test_a_sweep_is_tracked_while_it_runs_and_when_it_is_gone_on_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    sweep = {"study": "mine", "data": {"target": "kind", "task": "classification"}, "training": {"epochs": 2}}
+    for trials in (1, 2):
+        study = tuner.run(
+            sweep, data=frame(), trials=trials, track=["tensorboard"], engine="inline", results=tmp_path, quiet=True
+        )
+    assert caplog.messages == []
+    runs = tmp_path / "mine" / "trackers" / "tensorboard"
+    for trial in (0, 1):
+        found = EventAccumulator(str(runs / f"trial-{trial:04d}")).Reload()
+        curve = study.trial(trial).curve()
+        metric = next(tag for tag in found.Tags()["scalars"] if tag.startswith("dev/") and tag != "dev/loss")
+        assert [e.value for e in found.Scalars(metric)] == pytest.approx(list(curve["dev_metric"]))

@@ -48,6 +48,9 @@ class _Duration(click.ParamType[float]):
     help="Folder of all studies.",
 )  # fmt: skip
 @click.option("--seed", type=int, help="Seed of the search, instead of the sweep file's.")
+@click.option(
+    "--track", metavar="NAMES", help="Trackers, instead of the sweep file's: tensorboard,mlflow,wandb; or none."
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the sweep file; repeatable.")
 @click.option("--fresh", is_flag=True, help="Set an existing study of this name aside and start anew.")
 @click.option("--retry-failed", is_flag=True, help="Try failed trials again (not those that diverged).")
@@ -67,6 +70,7 @@ def run(
     store: str | None,
     results: Path,
     seed: int | None,
+    track: str | None,
     overrides: tuple[str, ...],
     fresh: bool,
     retry_failed: bool,
@@ -84,7 +88,8 @@ def run(
     from tuner.spec.reader import read_sweep
     from tuner.sweep.run import RunOptions
 
-    file = read_sweep(sweep, overrides=[*overrides, *overrides_of(trials=trials, seed=seed)])
+    named = None if track is None else [name.strip() for name in track.split(",") if name.strip() not in ("", "none")]
+    file = read_sweep(sweep, overrides=[*overrides, *overrides_of(trials=trials, seed=seed, track=named)])
     for warning in file.warnings:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
     options = RunOptions(

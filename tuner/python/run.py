@@ -28,6 +28,7 @@ def run(
     model: str | Callable[..., object] | None = None,
     trials: int | None = None,
     seed: int | None = None,
+    track: Sequence[str] | None = None,
     seconds: float | None = None,
     workers: int | None = None,
     devices: Sequence[str] = (),
@@ -48,6 +49,7 @@ def run(
         model: A function `(params, data) -> nn.Module`, a LightningModule's class, or a built-in model's name.
         trials: How many there are to be in all, instead of `search.trials`.
         seed: Of the search, instead of `search.seed`.
+        track: Trackers, instead of those of the sweep: `tensorboard`, `mlflow`, `wandb`, or `package.module:Class`.
         seconds: End after so long, to be continued later.
         workers: Worker processes; one for each core or accelerator by default.
         devices: Where to train: `cpu`, `cuda`, `cuda:1`, `mps`; the best there is by default.
@@ -67,11 +69,18 @@ def run(
     if fresh and retry_failed:
         raise UsageError(f"fresh=True {_FRESH_AND_RETRY}")
     results = Path(results)
-    spec, found = _read(sweep, data=data, model=model, results=results, trials=trials, seed=seed)
+    overrides = overrides_of(trials=trials, seed=seed, track=track)
+    spec, found = _read(sweep, data=data, model=model, results=results, overrides=overrides)
     for line in found:
         warnings.warn(line, stacklevel=2)
     is_file = data is None and model is None and not isinstance(sweep, Mapping)
-    command = _command(sweep, trials, seed, results, store) if is_file else ""
+    command = (
+        _command(
+            sweep, results, store, trials=trials, seed=seed, track=None if track is None else ",".join(track) or "none"
+        )
+        if is_file
+        else ""
+    )
     options = RunOptions(
         results=results, store_url=store, engine=engine, devices=tuple(devices), workers=workers, seconds=seconds,
         fresh=fresh, retry_failed=retry_failed, command=command,
@@ -98,33 +107,44 @@ def start(spec: SweepSpec, options: RunOptions, *, quiet: bool = False, log_leve
         TunerError: see `tuner.errors`.
     """
     from tuner.python.progress import open_progress
+    from tuner.sweep.watcher import Watchers
+    from tuner.track.beside import open_trackers
 
     if options.fresh and options.retry_failed:
         raise UsageError(f"--fresh {_FRESH_AND_RETRY}")
-    with open_progress(spec, quiet=quiet, log_level=log_level) as progress:
-        return run_sweep(spec, options, progress)
+    paths = StudyPaths((options.results / spec.study).resolve())
+    with (
+        open_progress(spec, quiet=quiet, log_level=log_level) as progress,
+        open_trackers(spec, paths, say=progress.said) as trackers,
+    ):
+        try:
+            outcome = run_sweep(spec, options, Watchers([progress, trackers]))
+        except BaseException:
+            trackers.conclude(complete=False, at_once=True)
+            raise
+        trackers.conclude(complete=outcome.complete, at_once=outcome.signal is not None)
+        return outcome
 
 
-def overrides_of(*, trials: int | None, seed: int | None) -> list[str]:
+def overrides_of(*, trials: int | None, seed: int | None, track: Sequence[str] | None = None) -> list[str]:
     """What these arguments replace in a sweep file."""
-    given = [f"search.trials={trials}"] if trials is not None else []
-    return given + ([f"search.seed={seed}"] if seed is not None else [])
+    given = {"search.trials": trials, "search.seed": seed, "track": None if track is None else json.dumps(list(track))}
+    return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
 def _read(
     sweep: str | PathLike[str] | Mapping[str, object], *, data: object, model: object, results: Path,
-    trials: int | None, seed: int | None,
+    overrides: list[str],
 ) -> tuple[SweepSpec, tuple[str, ...]]:  # fmt: skip
     """The sweep, with what was given in the place of what it names, and its warnings."""
     from tuner.python.given import Given
     from tuner.spec.reader import parse_values, read_study_name, read_sweep
 
-    overrides = overrides_of(trials=trials, seed=seed)
     if not isinstance(sweep, Mapping):
         path = Path(sweep)
         given = Given(_given_folder(read_study_name(path), results), root=path.resolve().parent)
         named = {"data.source": given.plain(data, ("data", "source")), "model": given.plain(model, ("model",))}
-        overrides += [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
+        overrides = overrides + [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
         file = read_sweep(path, overrides=overrides)
         return file.spec, file.warnings
     values: dict[str, Any] = dict(sweep)
@@ -147,10 +167,9 @@ def _given_folder(study: object, results: Path) -> Path:
     return StudyPaths((results / str(study)).resolve()).given
 
 
-def _command(sweep: object, trials: int | None, seed: int | None, results: Path, store: str | None) -> str:
+def _command(sweep: object, results: Path, store: str | None, **given: int | str | None) -> str:
     """What goes on with the run in a shell."""
     from tuner.report.words.shell import shell_command
 
-    options = {"--trials": trials, "--seed": seed}
-    words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    words = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     return shell_command("run", str(sweep), *words, results=results, store=store)

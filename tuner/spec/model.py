@@ -21,7 +21,7 @@ from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
 from tuner.spec.by_layer import with_texts
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME
-from tuner.spec.values import Baselines, Part
+from tuner.spec.values import Baselines, Part, Trackers
 
 __all__ = [
     "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
@@ -64,6 +64,9 @@ class SweepSpec(Part):
     """Simple models, trained beside the sweep on the same examples, that
     [reports](reports.md#is-a-network-worth-it) hold the networks against: `guess`, `linear`, `boosting` and `forest`.
     `auto`: those that suit the data."""
+    track: Trackers = Field(default_factory=list)
+    """Where curves and results are kept beside the study, for tools that you look at: `tensorboard`, `mlflow`, `wandb`,
+    or a [tracker of yours](trackers.md#a-tracker-of-your-own). See [trackers](trackers.md)."""
     limits: LimitsSpec = LimitsSpec()
     root: str = Field(default=".", exclude=True)
     """Folder of the sweep file, absolute; set by the reader, not written in the file."""

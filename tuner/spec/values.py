@@ -13,6 +13,7 @@ from tuner.records import ParamValue
 from tuner.spec.known.baselines import BASELINES, BaselineName
 from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.known.strategies import STRATEGIES
+from tuner.spec.known.trackers import TRACKERS
 
 
 class Part(BaseModel):
@@ -126,6 +127,15 @@ def _require_baselines(value: object) -> object:
     raise PydanticCustomError("baselines", "{rule}", {"rule": rule + (f"; {wrong} is none of them" if wrong else "")})
 
 
+def _require_trackers(value: object) -> object:
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list) and all(isinstance(n, str) and (n in TRACKERS or is_own(n)) for n in names):
+        return list(dict.fromkeys(names))
+    wrong = next((n for n in names if n not in TRACKERS), None) if isinstance(names, list) else None
+    rule = f"must be a list out of [{', '.join(TRACKERS)}], or of trackers of yours as `package.module:Class`"
+    raise PydanticCustomError("trackers", "{rule}", {"rule": rule + (f"; {wrong} is none of them" if wrong else "")})
+
+
 def _require_weight(name: str, value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _HIGHEST_WEIGHT:
         return value
@@ -177,6 +187,13 @@ Baselines = Annotated[
                 {"type": "array", "minItems": 1, "items": {"enum": list(BASELINES), "type": "string"}},
             ]
         }
+    ),
+]
+Trackers = Annotated[
+    list[str],
+    BeforeValidator(_require_trackers),
+    WithJsonSchema(
+        {"type": "array", "items": {"anyOf": [{"enum": list(TRACKERS)}, {"pattern": ".:.", "type": "string"}]}}
     ),
 ]
 Seed = Annotated[int, Field(ge=0)]

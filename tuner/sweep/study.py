@@ -132,6 +132,7 @@ def set_aside(paths: StudyPaths) -> None:
         paths.on_parts_told,
         paths.baselines,
         paths.test,
+        paths.trackers,
         paths.pending,
     ):
         if path.exists():
