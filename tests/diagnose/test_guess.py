@@ -24,6 +24,9 @@ def test_of_numbers_it_is_their_mean_or_their_median() -> None:
     assert guess_error("r2", targets) == 1.0
     assert guess_error("mae", targets) == pytest.approx(float(np.abs(targets - np.median(targets)).mean()), rel=1e-6)
     assert guess_error("loss", targets) is None
+    prices, answers = np.exp(targets), np.linspace(0.0, 60.0, 5000)
+    by_percent = np.abs((prices - answers) / prices).mean(axis=0)
+    assert guess_error("mape", prices) == pytest.approx(float(by_percent.min()), rel=1e-3)
 
 
 def test_of_labels_and_of_nothing_it_is_not_known() -> None:

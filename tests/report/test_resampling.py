@@ -87,7 +87,7 @@ def labels(rng: np.random.Generator, count: int) -> Drawn:
     ("metric", "draw"),
     [
         *((name, numbers if name == "r2" else classes) for name in scoring.METRICS),
-        *((name, numbers) for name in scoring.METRICS_IN_UNITS),
+        *((name, numbers) for name in (*scoring.METRICS_IN_UNITS, *scoring.METRICS_OF_VALUES)),
         *((name, labels) for name in multi_label.METRICS),
     ],
 )

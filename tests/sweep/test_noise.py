@@ -13,7 +13,9 @@ from tuner.sweep.study import dev_noise
 RECORDS = [record(0, 0.5), record(1, 0.2), record(2, 0.9), record(3, math.nan)]
 
 
-@pytest.mark.parametrize(("metric", "best"), [("accuracy", 0.9), ("auroc", 0.9), ("r2", 0.9), ("rmse", 0.2)])
+@pytest.mark.parametrize(
+    ("metric", "best"), [("accuracy", 0.9), ("auroc", 0.9), ("r2", 0.9), ("rmse", 0.2), ("mape", 0.2)]
+)
 def test_it_is_that_of_the_best_trial_the_greatest_share_and_the_least_error(metric: str, best: float) -> None:
     wanted = standard_error(metric, best, num_examples=300)
     assert 0 < dev_noise(metric, {"num_dev": 300}, RECORDS) == wanted

@@ -52,7 +52,8 @@ def score_classes(logits: torch.Tensor, targets: torch.Tensor, metric: str) -> n
 
 def score_numbers(predictions: torch.Tensor, targets: torch.Tensor, metric: str) -> np.ndarray:
     std = [2.0 + t for t in range(targets.shape[1])]
-    return Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=std)(predictions).metric
+    evaluation = Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=std, target_mean=[0.5] * len(std))
+    return evaluation(predictions).metric
 
 
 @pytest.mark.slow
@@ -183,12 +184,38 @@ def test_a_regression_trial_scores_the_same_alone_and_in_any_cohort(
     metric: str, seed: int, trials: int, examples: int, outputs: int
 ) -> None:
     predictions, targets = regression_case(seed, trials, examples, outputs)
-    evaluation = Evaluation(targets, loss="mse", metric=METRICS[metric], target_std=[3.0] * outputs)
+    evaluation = Evaluation(
+        targets, loss="mse", metric=METRICS[metric], target_std=[3.0] * outputs, target_mean=[0.5] * outputs
+    )
     together = evaluation(predictions)
     for k in {0, trials // 2, trials - 1}:
         alone = evaluation(predictions[k : k + 1])
         assert alone.loss[0] == together.loss[k]
         np.testing.assert_array_equal(alone.metric[0], together.metric[k])
+
+
+def test_a_percentage_error_is_scikit_learns_and_leaves_zeros_out() -> None:
+    random = np.random.default_rng(3)
+    truth = random.normal(40.0, 15.0, size=(200, 2))
+    truth[:20, 0] = 0.0
+    mean, std = truth.mean(axis=0), truth.std(axis=0)
+    said = truth + random.normal(size=truth.shape)
+    evaluation = Evaluation(
+        torch.from_numpy(((truth - mean) / std).astype(np.float32)),
+        loss="mse", metric=METRICS["mape"], target_std=std.tolist(), target_mean=mean.tolist(),
+    )  # fmt: skip
+    found = evaluation(torch.from_numpy(((said - mean) / std).astype(np.float32)).unsqueeze(0)).metric[0]
+    expected = [
+        sk.mean_absolute_percentage_error(truth[known, t], said[known, t])
+        for t, known in enumerate((truth != 0).T)
+    ]  # fmt: skip
+    assert found == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_targets_that_are_all_zero_have_no_percentage_error() -> None:
+    nothing = torch.full((5, 1), -1.0)
+    evaluation = Evaluation(nothing, loss="mse", metric=METRICS["mape"], target_std=[2.0], target_mean=[2.0])
+    assert np.isnan(evaluation(torch.zeros(1, 5, 1)).metric[0])
 
 
 @pytest.mark.parametrize("metric", CLASSIFICATION)
@@ -229,7 +256,9 @@ def case_of(metric: Metric, task: str, *, ties: bool) -> tuple[torch.Tensor, Eva
         outputs = outputs.round()
     outputs[3, 4, 1] = float("nan")
     outputs[5, 2, 0] = float("inf")
-    return outputs, Evaluation(targets, loss=loss, metric=metric, target_std=[1.0, 2.0, 3.0])
+    return outputs, Evaluation(
+        targets, loss=loss, metric=metric, target_std=[1.0, 2.0, 3.0], target_mean=[0.5, 1.0, 2.0]
+    )
 
 
 @pytest.mark.gpu

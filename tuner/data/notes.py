@@ -54,6 +54,7 @@ def notes_on_parts(train: Examples, dev: Examples, preparation: Preparation, *, 
         *_constant(train, preparation),
         *_unknown_categories(train, dev, preparation),
         *_constant_targets(train),
+        *(_zero_targets(dev) if metric == "mape" else ()),
     ]
 
 
@@ -139,3 +140,12 @@ def _constant_targets(train: Examples) -> list[str]:
         return []
     constant = [n for n, y in zip(train.target_names, train.targets.T, strict=True) if (y == y[0]).all()]
     return [f"the target {name} is the same in all training examples" for name in constant]
+
+
+def _zero_targets(dev: Examples) -> list[str]:
+    if dev.task != "regression" or not (zeros := int((dev.targets == 0).any(axis=1).sum())):
+        return []
+    return [
+        f"{zeros:,} of {len(dev):,} dev examples have a target of 0, of which no error is a share: mape leaves them "
+        "out, and counts small targets most; see mae"
+    ]

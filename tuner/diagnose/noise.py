@@ -11,8 +11,8 @@ def standard_error(metric: str, value: float, *, num_examples: int) -> float:
     """The usual standard error of a metric; 0 where none is known.
 
     That of a share of the examples is binomial, and F1 is taken for one; no Brier score varies more. That of the RMSE,
-    of the MAE and of R2 is for normal errors, that of kappa as of a correlation; that of the AUROC (Hanley and McNeil
-    1982) for two classes of one size, where it is smallest.
+    of the MAE (and MAPE) and of R2 is for normal errors, that of kappa as of a correlation; that of the AUROC (Hanley
+    and McNeil 1982) for two classes of one size, where it is smallest.
 
     Args:
         metric: Its name in a sweep file.
@@ -28,7 +28,7 @@ def standard_error(metric: str, value: float, *, num_examples: int) -> float:
         return math.sqrt(max(value * (1.0 - value), 1e-12) / n)
     if metric == "rmse":
         return abs(value) / math.sqrt(2.0 * n)
-    if metric == "mae":
+    if metric in ("mae", "mape"):
         return abs(value) * math.sqrt((math.pi / 2.0 - 1.0) / n)
     if metric == "quadratic_kappa":
         return max(1.0 - value**2, 0.0) / math.sqrt(n)

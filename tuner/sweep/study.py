@@ -12,9 +12,10 @@ from tuner.errors import StudyMismatchError
 from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths, beside, left_beside, own_place
 from tuner.ranking import best_trial, finite_value
-from tuner.records import FailureReason, Json, TrialRecord, TrialState
+from tuner.records import Direction, FailureReason, Json, TrialRecord, TrialState
 from tuner.report.words.numbers import metric_text
 from tuner.spec.kept.code_versions import VERSION_PREFIX, changed_files, version_of
+from tuner.spec.known.metrics import known_direction
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.store.store import StudyStore
@@ -163,7 +164,7 @@ def dev_noise(metric: str, data: Mapping[str, Json], records: Sequence[TrialReco
     by_value = trials_of(records).ordered(_lowest_value_first)
     if not by_value or "num_dev" not in data:
         return 0.0
-    best = by_value[0 if metric == "rmse" else -1].value
+    best = by_value[0 if known_direction(metric) is Direction.MINIMIZE else -1].value
     assert best is not None
     return standard_error(metric, best, num_examples=int(data["num_dev"]))
 

@@ -108,6 +108,8 @@ class Task:
         sample = train_sample(self.data)
         self._num_dev = len(self.data.dev)
         self.score_dev = self.scorer(self.data.dev.targets)
+        if self.metric.name == "mape" and np.isnan(self.score_dev(self.data.dev.targets.unsqueeze(0)).metric[0]):
+            raise DataError("objective.metric: mape is a share of the target, and all dev targets are 0; choose mae")
         self._score_train = self.scorer(self.data.train.targets[sample])
         self._fold_scores = FoldScores(self.folds, self.data.train.targets, self.scorer) if self.folds else None
         self._sample = self.data.train.inputs[sample] if self.streams else None
@@ -131,7 +133,8 @@ class Task:
     def scorer(self, targets: Tensor) -> Callable[[Tensor], Scores]:
         """What scores outputs for examples with these targets."""
         metric = METRICS["loss"] if self.parts.metric is not None else self.metric
-        usual = Evaluation(targets, loss=self.problem.loss, metric=metric, target_std=self.info.target_std)
+        std, mean = self.info.target_std, self.info.target_mean
+        usual = Evaluation(targets, loss=self.problem.loss, metric=metric, target_std=std, target_mean=mean)
         if self.parts.metric is None and self.parts.loss is None:
             return usual
         return UserEvaluation(self.parts, usual, targets)

@@ -89,6 +89,7 @@ class Mistakes:
                     "mae": np.abs(residuals).mean(axis=0),
                     "r2": 1 - _share(squares, total),
                     "mean_residual": residuals.mean(axis=0),
+                    "mape": _mean_of_known(_share(np.abs(residuals), np.abs(truth))),
                 }
             )
         labels = np.arange(len(self.names))
@@ -191,6 +192,12 @@ class Mistakes:
     def _with_rows(self, order: NDArray[np.intp], told: Mapping[str, object]) -> pd.DataFrame:
         number = order + 1 if self.rows is None else np.asarray(self.rows)[order]
         return pd.DataFrame({f"{self.part}_example" if self.rows is None else "row": number, **told})
+
+
+def _mean_of_known(values: Array) -> Array:
+    """The mean of each column without its NaNs; NaN where there is nothing else."""
+    known = ~np.isnan(values)
+    return _share(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def _share(part: Array, of: Array) -> Array:

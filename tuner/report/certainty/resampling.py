@@ -84,6 +84,9 @@ def _by_repetition(metric: str, predictions: Array, targets: NDArray[np.generic]
         outputs = np.asarray(logit(np.clip(predictions, _TINY, 1 - _TINY)))
     elif metric in scoring.METRICS_IN_UNITS:
         compute = partial(scoring.METRICS_IN_UNITS[metric], std_T=np.ones(predictions.shape[1]))
+    elif metric in scoring.METRICS_OF_VALUES:
+        ones = np.ones(predictions.shape[1])
+        compute = partial(scoring.METRICS_OF_VALUES[metric], std_T=ones, mean_T=0 * ones)
     else:
         compute = scoring.METRICS[metric]
     if _are_classes(predictions, targets):
@@ -240,12 +243,21 @@ def _r2(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Arr
     return _mean_of_known(np.where(spread > 0, 1 - residual / spread, np.nan))
 
 
+def _mape(predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    truth = _columns(targets)
+    known = np.abs(truth) > scoring.ZERO * np.abs(truth).mean(axis=0)
+    share = np.abs(predictions - truth) / np.where(known, np.abs(truth), 1.0)
+    total = weights @ known
+    return _mean_of_known(np.where(total > 0, weights @ (share * known) / total, np.nan))
+
+
 _WEIGHTED: dict[str, _Metric] = {
     "balanced_accuracy": _balanced_accuracy,
     "f1": _f1,
     "precision": _precision,
     "recall": _recall,
     "auroc": _auroc,
+    "mape": _mape,
     "r2": _r2,
 }
 

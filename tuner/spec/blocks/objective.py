@@ -40,9 +40,9 @@ class ObjectiveSpec(Part):
     metric: Annotated[str, Field(min_length=1)] = "auto"
     """`auto` (accuracy for classification, f1 averaged over labels for multi-label data, rmse for regression),
     `accuracy`, `balanced_accuracy`, `f1`, `precision`, `recall`, `auroc`, `average_precision`, `quadratic_kappa` (of
-    ordered classes), `top5_accuracy`, `brier`, `micro_f1`, `subset_accuracy`, `rmse`, `mae`, `r2`, `loss` (the log loss
-    of classes); with `command:` or `trainer:` any name that your code reports; or
-    [yours](your-code.md#a-loss-a-metric-an-optimiser): `file.py:function`."""
+    ordered classes), `top5_accuracy`, `brier`, `micro_f1`, `subset_accuracy`, `rmse`, `mae`, `mape` (the mean error as
+    a share of the target), `r2`, `loss` (the log loss of classes); with `command:` or `trainer:` any name that your
+    code reports; or [yours](your-code.md#a-loss-a-metric-an-optimiser): `file.py:function`."""
     direction: Literal["maximize", "minimize"] | None = None
     """Whether larger or smaller is better; needed for a metric of yours, the others have theirs."""
     target_error: Annotated[float, Field(ge=0)] | None = None

@@ -13,7 +13,7 @@ from tuner.records import Direction
 
 MetricName = Literal[
     "accuracy", "balanced_accuracy", "f1", "precision", "recall", "auroc", "average_precision", "quadratic_kappa",
-    "top5_accuracy", "brier", "micro_f1", "subset_accuracy", "rmse", "mae", "r2", "loss",
+    "top5_accuracy", "brier", "micro_f1", "subset_accuracy", "rmse", "mae", "mape", "r2", "loss",
 ]  # fmt: skip
 CostName = Literal["parameters", "flops", "latency_ms"]
 """What a network costs to use; smaller is better."""
@@ -52,6 +52,7 @@ METRICS: dict[str, Metric] = {
         Metric("subset_accuracy", Direction.MAXIMIZE, ("multi_label",), is_share=True),
         Metric("rmse", Direction.MINIMIZE, ("regression",)),
         Metric("mae", Direction.MINIMIZE, ("regression",)),
+        Metric("mape", Direction.MINIMIZE, ("regression",)),
         Metric("r2", Direction.MAXIMIZE, ("regression",)),
         Metric("loss", Direction.MINIMIZE, ("classification", "multi_label", "regression")),
     )

@@ -37,8 +37,9 @@ def trade_offs(task: Task, run: Run) -> dict[str, Json]:
         if name in COSTS:
             values[name] = float(_cost(name, module, task))
     for name in (name for name in names if name not in values):
-        loss, std = task.problem.loss, task.info.target_std
-        score = Evaluation(task.data.dev.targets, loss=loss, metric=METRICS[name], target_std=std)
+        loss, std, mean = task.problem.loss, task.info.target_std, task.info.target_mean
+        targets = task.data.dev.targets
+        score = Evaluation(targets, loss=loss, metric=METRICS[name], target_std=std, target_mean=mean)
         values[name] = float(score(run.kept_outputs.unsqueeze(0)).metric[0])
     return {"objectives": {name: values[name] for name in names}, "violation": violation(task.spec.constraints, values)}
 

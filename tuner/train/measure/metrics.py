@@ -84,7 +84,10 @@ class Scores(NamedTuple):
 class Evaluation:
     """Scores the outputs of any number of trials on one split; made once, called after each epoch."""
 
-    def __init__(self, targets: Tensor, *, loss: Loss, metric: Metric, target_std: Sequence[float] = ()) -> None:
+    def __init__(
+        self, targets: Tensor, *, loss: Loss, metric: Metric, target_std: Sequence[float] = (),
+        target_mean: Sequence[float] = (),
+    ) -> None:  # fmt: skip
         """Keep the targets at hand.
 
         Args:
@@ -92,6 +95,7 @@ class Evaluation:
             loss: What networks are trained on.
             metric: What they are compared by.
             target_std: `DataInfo.target_std`, which gives an RMSE its units; needed for regression.
+            target_mean: `DataInfo.target_mean`; needed for errors in percent.
         """
         assert len(targets), "a split has at least one example"
         self.loss = loss
@@ -99,6 +103,7 @@ class Evaluation:
         self._targets = targets
         self._targets_array = targets.cpu().numpy()
         self._std_T = np.asarray(target_std, dtype=np.float64)
+        self._mean_T = np.asarray(target_mean, dtype=np.float64)
         self._std: Tensor | None = None
         """The same on the device."""
         assert loss != "mse" or len(self._std_T) == targets.shape[1]
@@ -138,6 +143,8 @@ class Evaluation:
                 metric = loss.copy()
             case name if name in scoring.METRICS_IN_UNITS:
                 metric = scoring.METRICS_IN_UNITS[name](z, y, std_T=self._std_T)
+            case name if name in scoring.METRICS_OF_VALUES:
+                metric = scoring.METRICS_OF_VALUES[name](z, y, std_T=self._std_T, mean_T=self._mean_T)
             case name:
                 metric = (multi_label if self.loss == "binary_cross_entropy" else scoring).METRICS[name](z, y)
         return Scores(loss, np.where(np.isnan(loss), np.nan, metric))

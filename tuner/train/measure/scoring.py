@@ -20,6 +20,8 @@ Classes = npt.NDArray[np.int64]
 
 BLOCK_ELEMENTS = 1 << 16
 """Logits that are worked on at once: 256 KiB, which stays in a core's second-level cache."""
+ZERO = 2.0**-21
+"""A target that is less than this share of their mean is a zero that was rounded to float32 on the way."""
 
 
 def cross_entropy_and_hits(z_KNC: Outputs, y_N: Classes) -> tuple[Floats, Floats]:
@@ -242,6 +244,30 @@ def mean_absolute_error(z_KNT: Outputs, y_NT: npt.NDArray[np.floating], std_T: F
     return row_means(row_means(error_KNT.swapaxes(1, 2)) * std_T)
 
 
+def mean_absolute_percentage_error(
+    z_KNT: Outputs, y_NT: npt.NDArray[np.floating], std_T: Floats, mean_T: Floats
+) -> Floats:
+    """The mean of |error / target| as a share, averaged over targets; shape (K,).
+
+    Where a target is zero (up to what rounding leaves of it) there is no such share, and the example is left out.
+
+    Args:
+        z_KNT: Predictions of standardised targets.
+        y_NT: Standardised targets.
+        std_T: Units of a target in one standardised unit.
+        mean_T: What a standardised target of 0 is.
+    """
+    size_NT = np.abs(y_NT.astype(np.float64) * std_T + mean_T)
+    size_NT[size_NT <= ZERO * np.abs(mean_T)] = np.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        error_KNT = np.abs(z_KNT.astype(np.float64) - y_NT) * std_T / size_NT
+    is_known_NT = ~np.isnan(size_NT)
+    each = [
+        row_means(np.ascontiguousarray(error_KNT[:, known, t])) for t, known in enumerate(is_known_NT.T) if known.any()
+    ]
+    return np.full(len(z_KNT), np.nan) if not each else row_means(np.stack(each, axis=1))
+
+
 METRICS: dict[str, Callable[[Outputs, npt.NDArray[Any]], Floats]] = {
     "balanced_accuracy": balanced_accuracy,
     "f1": f1,
@@ -257,3 +283,5 @@ METRICS: dict[str, Callable[[Outputs, npt.NDArray[Any]], Floats]] = {
 """Of classes and of numbers; the accuracy comes with the loss."""
 METRICS_IN_UNITS: dict[str, Callable[..., Floats]] = {"rmse": root_mean_squared_error, "mae": mean_absolute_error}
 """Those that take `std_T`, the targets' units, besides."""
+METRICS_OF_VALUES: dict[str, Callable[..., Floats]] = {"mape": mean_absolute_percentage_error}
+"""Those that take `std_T` and `mean_T`, what the targets are, besides."""
