@@ -143,6 +143,7 @@ def _trained_again(root: Path, analysis: Analysis, split: int) -> Analysis:
         document = YAML(typ="safe").load(place.read_text())
         document["study"], document["data"]["seed"], document["baselines"] = name, split, "off"
         document["search"]["trial_seed"] = split
+        document["data"].pop("folds", None)  # judged on one dev set each, whatever the search ranked by
         file = place.with_name(f"{name}.yaml")
         with file.open("w") as stream:
             YAML(typ="safe").dump(document, stream)

@@ -31,7 +31,7 @@ from tuner.cli.status import status
 from tuner.cli.test import test as evaluate
 from tuner.data import kept
 from tuner.data.kept import made_for_all
-from tuner.diagnose.next_step import Evidence
+from tuner.diagnose.evidence import Evidence
 from tuner.errors import StorageError, StudyNotFoundError, TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import EpochResult, FailureReason, TrialFailed, TrialFinished, TrialPaused, TrialState

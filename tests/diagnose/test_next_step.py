@@ -8,11 +8,12 @@ from tests.diagnose.curves import curve
 from tests.report.simulate import SPACE
 from tuner.diagnose.bounds import winners_on_bounds
 from tuner.diagnose.curves import Flag, FlagKind
-from tuner.diagnose.error_parts import ErrorParts, error_parts
+from tuner.diagnose.error_parts import ErrorParts, Verdict, error_parts
+from tuner.diagnose.evidence import Evidence
 from tuner.diagnose.feasibility import Feasibility, feasibility
 from tuner.diagnose.importance import Finding, Importance
 from tuner.diagnose.intervals import Interval
-from tuner.diagnose.next_step import Evidence, bounds_worth_moving, next_step
+from tuner.diagnose.next_step import bounds_worth_moving, next_step
 from tuner.records import TrialRecord, TrialState
 from tuner.spec.space import Dimension, Space
 
@@ -255,3 +256,56 @@ def test_of_a_handful_of_trials_no_divergence_is_a_pattern() -> None:
     few = Feasibility(trials=4, diverged=3, failed=0, learning_rate_bound=0.3)
     assert next_step(replace(EVIDENCE, feasibility=few)).key == "space.weight_decay"
     assert next_step(replace(EVIDENCE, feasibility=replace(few, trials=5))).key == "space.learning_rate.high"
+
+
+def bias_or_noise(**evidence: object) -> Evidence:
+    """A training error that nothing says to be too large, on a dev set where no variance shows."""
+    result = curve(1, lambda _: 0.84, train=lambda _: 0.85)[0]
+    found = error_parts(result, metric="accuracy", num_train=5000, num_dev=5000)
+    assert found is not None
+    assert found.verdict is Verdict.BIAS_OR_NOISE
+    values: dict[str, object] = {"parts": found, "best": {"hidden_units": 16}, "training": {"optimizer": "adamw"}}
+    return replace(EVIDENCE, **{**values, **evidence})  # type: ignore[arg-type]
+
+
+def test_bias_that_nothing_shows_to_be_some_is_no_reason_to_go_on() -> None:
+    assert next_step(bias_or_noise(best={"hidden_units": 250})).key == "space.hidden_units.high"
+    left = next_step(bias_or_noise())
+    assert left.change == "evaluate the final choice once with `tuner test`"
+    assert "bias, or noise; larger networks have not shown which, further inputs or a target_error may" in left.why
+    layers = Dimension(name="hidden_layers", kind="int", tier=3, default=2, low=1, high=4)
+    small = {"hidden_units": 16, "hidden_layers": 1}
+    space = Space((*EVIDENCE.space.dimensions, layers))
+    images = next_step(bias_or_noise(images=True, model="mlp", best=small, space=space))
+    assert images.change == "set it to {choices: [mlp, cnn, resnet]}, which searches among architectures"
+
+
+def test_what_a_small_dev_set_cannot_tell_asks_for_folds_first() -> None:
+    few = "the dev set has 60 examples"
+    result = curve(1, lambda _: 0.51, train=lambda _: 0.99)[0]
+    guessed = error_parts(result, metric="accuracy", num_train=900, num_dev=900, guess_error=0.5)
+    cases = (bias_or_noise(folds=few), replace(EVIDENCE, folds=few, parts=UNDECIDED))
+    for evidence in (*cases, replace(EVIDENCE, folds=few, parts=guessed)):
+        step = next_step(evidence)
+        assert (step.key, step.change) == ("data.folds", "set it to 5")
+        assert step.why.endswith(f"; {few}")
+    longer = bias_or_noise(folds=few, flags=(Flag(FlagKind.STILL_IMPROVING, "still improving"),))
+    assert next_step(longer).key == "training.epochs"
+    assert next_step(replace(EVIDENCE, folds=few)).key == "space.weight_decay"  # variance shows without them
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "larger"), [("hidden_units", (64, 128, 256), 512), ("hidden_layers", (1, 2, 3), 5)]
+)
+def test_sizes_that_are_choices_grow_too(name: str, choices: tuple[int, ...], larger: int) -> None:
+    size = Dimension(name=name, kind="categorical", tier=2, default=choices[1], choices=choices)
+    biased = replace(EVIDENCE, parts=parts(0.85, 0.84), space=Space((SPACE["learning_rate"], size)))
+    step = next_step(replace(biased, best={name: choices[-1]}))
+    assert (step.key, step.change) == (f"space.{name}.choices", f"add {larger}: a bigger network")
+    assert next_step(replace(biased, best={name: choices[1]})).key == "training.optimizer"
+
+
+def test_where_regularisation_was_searched_an_average_that_gains_is_named_beside_more_data() -> None:
+    step = next_step(replace(EVIDENCE, space=REGULARISED, average=5))
+    assert step.change.endswith("more training data; until then `tuner predict --average 5` predicts better than the "
+                                "winner alone")  # fmt: skip

@@ -3,77 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from tuner.diagnose.bounds import BoundFinding
 from tuner.diagnose.curves import Flag, FlagKind
 from tuner.diagnose.error_parts import ErrorParts, Verdict
-from tuner.diagnose.feasibility import HIGH_SHARE, Feasibility
+from tuner.diagnose.evidence import Evidence, Step
+from tuner.diagnose.feasibility import HIGH_SHARE
 from tuner.diagnose.importance import Finding, Importance
-from tuner.records import Json, Params
+from tuner.records import Json
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.networks import MODEL
 from tuner.spec.known.strategies import STRATEGIES
-from tuner.spec.space import Space
+from tuner.spec.space import Dimension
 
 _SIZE = ("hidden_units", "hidden_layers", "channels")
 _FOR_IMAGES = ("mlp", "cnn", "resnet")
 _REGULARISERS = ("weight_decay", "dropout", "l1")
 _UPPER_HALF = 0.5
 """Where the best trial's size lies lower in its range, the search has tried larger networks, and left them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A change to make."""
-
-    key: str
-    """Where in the sweep file; empty if the next thing to do is a command or lies outside it."""
-    change: str
-    """What to write there, or to do, in the imperative."""
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
-    """What the advice rests on."""
-
-    best: Params | None
-    """Of the best finished trial."""
-    parts: ErrorParts | None
-    """Of the best finished trial."""
-    flags: Sequence[Flag]
-    """Of the best finished trial."""
-    bounds: Sequence[BoundFinding]
-    importances: Sequence[Importance]
-    feasibility: Feasibility
-    space: Space
-    kept: Collection[str] = ()
-    """Hyperparameters of the space that had one value in all trials."""
-    training: Mapping[str, Json]
-    """The `training` block of the sweep file."""
-    strategy: str = ""
-    """`search.strategy` of the sweep file."""
-    images: bool = False
-    """Whether the examples are images, which can be augmented."""
-    told_apart: bool = False
-    """Whether a classifier tells train from dev examples."""
-    num_ties: int
-    """Trials that cannot be told from the best, itself included; 0 if that is not known."""
-    model: str = ""
-    """`model.kind` of the sweep file."""
-    confirmed: bool
-    """Whether the best trials were trained again on fresh seeds."""
-    own_code: bool = False
-    """Whether the user's own code trains, whose keys are not ours to name."""
-    testable: bool = True
-    """Whether there are test examples set aside."""
-    ended: bool = False
-    """Whether the search has ended."""
-    tested: bool = False
-    """Whether the best trial was evaluated on the test set."""
-    other_tested: bool = False
-    """Whether another trial was, which is no longer the best."""
 
 
 def next_step(evidence: Evidence) -> Step:
@@ -93,13 +40,15 @@ def next_step(evidence: Evidence) -> Step:
             return _against_mismatch(parts)
         case Verdict.NO_BETTER_THAN_A_GUESS:
             return _against_a_guess(evidence, parts)
-        case Verdict.BIAS | Verdict.BOTH | Verdict.BIAS_OR_NOISE:
+        case Verdict.BIAS | Verdict.BOTH:
             return _against_bias(evidence, parts)
+        case Verdict.BIAS_OR_NOISE:
+            return _against_bias_or_noise(evidence, parts)
         case Verdict.VARIANCE:
             return _against_variance(evidence, parts)
         case _:
             why = "neither bias nor variance stands out from the noise of the dev set"
-            return _room(evidence, against=None) or _settle(evidence, why)
+            return _cross_validated(evidence, why) or _room(evidence, against=None) or _settle(evidence, why)
 
 
 def _first_trials(evidence: Evidence) -> Step:
@@ -197,8 +146,15 @@ def _against_a_guess(evidence: Evidence, parts: ErrorParts) -> Step:
     why = f"the dev error {parts.text(parts.dev_error)} is no better than a guess that looks at no input"
     if _has(evidence.flags, FlagKind.STILL_IMPROVING):
         return _longer(evidence, why)
+    if (step := _cross_validated(evidence, why)) is not None:
+        return step
     step = _named(evidence, ("learning_rate", "low"), ("learning_rate", "high"))
     return step or Step("data", "look at the inputs and the target with `tuner check`", why)
+
+
+def _cross_validated(evidence: Evidence, why: str) -> Step | None:
+    """Folds, where the dev set is too small for what it could not tell."""
+    return Step("data.folds", "set it to 5", f"{why}; {evidence.folds}") if evidence.folds else None
 
 
 def _longer(evidence: Evidence, why: str) -> Step:
@@ -214,11 +170,23 @@ def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
     if parts.reached_error is not None:
         why = f"high bias: the training error {parts.text(parts.train_error)} is above the dev error "
         why += f"{parts.text(parts.reached_error)} of {parts.reached_by}"
-    elif not parts.target_given:
-        why = (
-            f"no network of this size has a training error below {parts.text(parts.train_error)}: bias, or noise, "
-            "which objective.target_error would tell apart"
-        )
+    return _room_to_fit(evidence, why) or Step("model", _another(evidence), why)
+
+
+def _against_bias_or_noise(evidence: Evidence, parts: ErrorParts) -> Step:
+    """What would show bias to be some, on a dev set that can tell; and where nothing did, an end."""
+    why = f"no network of this size has a training error below {parts.text(parts.train_error)}: bias, or noise"
+    if not _has(evidence.flags, FlagKind.STILL_IMPROVING) and (step := _cross_validated(evidence, why)) is not None:
+        return step
+    if (step := _room_to_fit(evidence, f"{why}, which objective.target_error would tell apart")) is not None:
+        return step
+    if (choices := _another(evidence)).startswith("set it"):
+        return Step("model", choices, why)
+    return _settle(evidence, f"{why}; larger networks have not shown which, further inputs or a target_error may")
+
+
+def _room_to_fit(evidence: Evidence, why: str) -> Step | None:
+    """The recipe's remedies for bias, but its last."""
     if _has(evidence.flags, FlagKind.STILL_IMPROVING):
         return _longer(evidence, why)
     if evidence.own_code:
@@ -232,7 +200,7 @@ def _against_bias(evidence: Evidence, parts: ErrorParts) -> Step:
         return step
     if evidence.training.get("optimizer") == "sgd" and "optimizer" not in evidence.space.names:
         return Step("training.optimizer", "try adam", why)
-    return _room(evidence, against=Verdict.BIAS) or Step("model", _another(evidence), why)
+    return _room(evidence, against=Verdict.BIAS)
 
 
 def _another(evidence: Evidence) -> str:
@@ -254,14 +222,23 @@ def _larger(evidence: Evidence, why: str) -> Step | None:
                 return Step(f"space.{name}", "search it: a bigger network", why)
             continue
         dimension = evidence.space[name]
-        if dimension.kind != "int" or name in _idle(evidence) or evidence.best is None:
+        if dimension.fixed or name in _idle(evidence) or evidence.best is None:
             continue
-        if dimension.to_unit(evidence.best.get(name, dimension.high)) < _UPPER_HALF:
+        own, highest = evidence.best.get(name), dimension.choices[-1] if dimension.choices else dimension.high
+        if not isinstance(highest, int | float) or (isinstance(own, int | float) and _is_left(dimension, own)):
             continue
-        high = int(dimension.high)
-        larger = high + 2 if name == "hidden_layers" else 2 * high
+        larger = int(highest) + 2 if name == "hidden_layers" else 2 * int(highest)
+        if dimension.choices:
+            return Step(f"space.{name}.choices", f"add {larger}: a bigger network", why)
         return Step(f"space.{name}.high", f"raise it to {larger}: a bigger network", why)
     return None
+
+
+def _is_left(dimension: Dimension, value: float) -> bool:
+    """Whether the search has tried larger values than the best trial's, and left them."""
+    if dimension.choices:
+        return value != max(dimension.choices)
+    return dimension.to_unit(value) < _UPPER_HALF
 
 
 def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
@@ -288,7 +265,10 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
             f"{why}, regularisation was searched already, and a classifier tells the two parts apart",
         )
     step = _room(evidence, against=Verdict.VARIANCE)
-    return step or Step("", "get more training data, or augment it", f"{why}, and regularisation was searched already")
+    change = "get more training data, or augment it" if evidence.images else "get more training data"
+    if evidence.average:
+        change += f"; until then `tuner predict --average {evidence.average}` predicts better than the winner alone"
+    return step or Step("", change, f"{why}, and regularisation was searched already")
 
 
 def _against_mismatch(parts: ErrorParts) -> Step:

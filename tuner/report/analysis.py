@@ -13,11 +13,13 @@ from tuner.capacity import train_metric_by_size
 from tuner.diagnose.bounds import BoundFinding, winners_on_bounds
 from tuner.diagnose.curves import Flag, curve_flags
 from tuner.diagnose.error_parts import ErrorParts, Reached, error_parts
+from tuner.diagnose.evidence import Evidence, Step
 from tuner.diagnose.feasibility import Feasibility, feasibility
 from tuner.diagnose.guess import guess_error
 from tuner.diagnose.importance import Importance, importances
 from tuner.diagnose.intervals import Interval
-from tuner.diagnose.next_step import Evidence, Step, bounds_worth_moving, next_step
+from tuner.diagnose.next_step import bounds_worth_moving, next_step
+from tuner.diagnose.resolution import folds_instead
 from tuner.paths import StudyPaths
 from tuner.ranking import KEEP_WEIGHTS, num_winners, trials_apart
 from tuner.records import EpochResult, Json, TrialRecord
@@ -216,6 +218,8 @@ class Analysis:
                 strategy=sweep_value(self.study, "search", "strategy") or "",
                 images=self._has_images,
                 told_apart=self._told_apart,
+                folds=self._folds_instead,
+                average=self._average_that_gains,
                 num_ties=len(self.statistics.ties),
                 model=self._model,
                 confirmed=self.finals is not None,
@@ -242,6 +246,20 @@ class Analysis:
     def _has_images(self) -> bool:
         data = self.study.facts.get("data")
         return isinstance(data, Mapping) and len(data.get("input_shape") or ()) == 3
+
+    @property
+    def _folds_instead(self) -> str:
+        data, sweep = (self.study.facts.get(name) for name in ("data", "sweep"))
+        if not isinstance(data, Mapping) or not isinstance(sweep, Mapping):
+            return ""
+        return folds_instead(self.study.metric, data, sweep)
+
+    @property
+    def _average_that_gains(self) -> int:
+        found = self.average_gain
+        if found is None or found.chosen_apart is None or found.chosen_apart <= found.gain.half_width:
+            return 0
+        return len(found.trials)
 
     @property
     def _told_apart(self) -> bool:
