@@ -297,6 +297,11 @@ class StudyPaths:
         return self.folder / "token"
 
     @property
+    def notes(self) -> Path:
+        """What people noted of the study and its trials, a JSON value in each line."""
+        return self.folder / "notes.jsonl"
+
+    @property
     def trackers(self) -> Path:
         """Folder of what trackers keep of the study, each in a folder of its own."""
         return self.folder / "trackers"
@@ -326,7 +331,7 @@ class StudyPaths:
         dev = (self.dev_targets, self.dev_rows, self.dev_images)
         refit = (self.refit.folder, *self.refit.places, self.refit_facts)
         own = (*self.database_files, self.log, *dev, *reports, *best, *trials, *refit)
-        return (*own, self.tables, self.given, self.trackers, self.token, self.pending)
+        return (*own, self.tables, self.given, self.notes, self.trackers, self.token, self.pending)
 
     def check_places(self) -> None:
         """Make sure that all that will be written lies in the folder itself, before anything is.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import Location, locate, location_options
 from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import TunerError, UsageError
@@ -27,7 +28,7 @@ _TOLERANCE = 1e-6
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="This trial instead of the winner.")
 @click.option("--objective", metavar="NAME", help="The best by this objective, of several, instead of the first.")
 @click.option("--within", multiple=True, metavar="NAME=VALUE",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import locate, location_options
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=studies)
+@click.argument("b", shell_complete=studies)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw it: .png or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @location_options

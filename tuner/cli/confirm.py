@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import locate, location_options
 from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import TunerError
@@ -15,7 +16,7 @@ from tuner.records import TrialState
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.option("--top", "count", type=click.IntRange(1), help="How many of the best trials; 5 unless the sweep says.")
 @click.option("--seeds", type=click.IntRange(1), help="Fresh seeds for each; 3 unless the sweep says.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import locate, location_options
 from tuner.errors import UsageError
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port to listen on.")
 @location_options
 def dashboard(study: str, port: int, results: Path, store: str | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import StorageError, TunerError, UsageError
 from tuner.paths import prepared_data
@@ -20,7 +21,7 @@ _EXTRAS = ("psycopg", "optuna-dashboard", "pyarrow", "cmaes")
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=studies)
 @click.option(
     "--backup", type=click.Path(path_type=Path), metavar="FILE", help="Copy the study's database, also during a run."
 )

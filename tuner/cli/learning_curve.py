@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import Location, locate, location_options
 from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import TunerError, UsageError
@@ -23,7 +24,7 @@ _FEWEST = 10
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.option("--shares", default="25,50,100", show_default=True, metavar="PERCENT,...",
               help="Parts of the training examples, in percent.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings on each part.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.best import chosen_trial
+from tuner.cli.completion import studies
 from tuner.cli.locate import locate, location_options
 from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import UsageError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.argument("examples", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the predictions to this file instead of the standard output.")  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import StorageError, StudyMismatchError, SweepFileError, TunerError, UsageError
 
@@ -22,7 +23,7 @@ _LEAST_FINISHED = 6
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Where to write it; beside the sweep file, with the new study's name, unless given.",

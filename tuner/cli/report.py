@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import locate, location_options
 from tuner.cli.names import NameIn
 from tuner.errors import UsageError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N rows (table: 20 unless given).")
 @click.option("--sort", metavar="COLUMN", help="Order by a column instead of the rank.")
 @click.option("--reverse", is_flag=True, help="With --sort: largest first.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuner.cli.completion import studies, trials
 from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import UsageError
 from tuner.paths import TrialPaths
@@ -28,8 +29,8 @@ _finalist = click.option("--finalist", is_flag=True, help="N is a re-training of
 
 
 @click.command()
-@click.argument("study")
-@click.argument("number", metavar="N", type=click.IntRange(min=0))
+@click.argument("study", shell_complete=studies)
+@click.argument("number", metavar="N", type=click.IntRange(min=0), shell_complete=trials)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, with the whole curve.")
 @_finalist
 @location_options
@@ -45,6 +46,7 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
     if as_json:
         from tuner.report.certainty.choice import choice_so_far
         from tuner.report.code import versions_of
+        from tuner.store.notes import notes_in_words
 
         choice = choice_so_far(data)
         values = {
@@ -52,6 +54,7 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
             "name": record.name,
             "best_of_study": {"trial": choice.record.number, "why": choice.why} if choice else None,
             "code": versions_of(data, record),
+            "note": "" if finalist else notes_in_words(data.notes).get(number, ""),
             "curve": [asdict(result) for result in curve],
             "folder": str(files.folder),
         }
@@ -62,8 +65,8 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
 
 
 @click.command()
-@click.argument("study")
-@click.argument("number", metavar="N", type=click.IntRange(min=0))
+@click.argument("study", shell_complete=studies)
+@click.argument("number", metavar="N", type=click.IntRange(min=0), shell_complete=trials)
 @click.option("--tail", type=click.IntRange(min=1), metavar="LINES", help="Only the last lines.")
 @_finalist
 @location_options
@@ -151,7 +154,10 @@ def _training(record: TrialRecord, *, study: StudyData) -> Iterator[str]:
     from tuner.report.code import versions_of
     from tuner.report.words.numbers import count_text, duration_text, metric_text, moment_text, value_text
     from tuner.spec.kept.code_versions import CODE_FACT
+    from tuner.store.notes import notes_in_words
 
+    if record.name == f"trial {record.number}" and (note := notes_in_words(study.notes).get(record.number)):
+        yield _line("note", note)
     if record.tier:
         yield _line("tier", record.tier)
     for name, value in record.params.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import Location, locate, location_options
 from tuner.records import TrialRecord, TrialState
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @location_options
 def status(study: str, as_json: bool, results: Path, store: str | None) -> None:
@@ -40,6 +41,7 @@ def status(study: str, as_json: bool, results: Path, store: str | None) -> None:
 def summarise(data: StudyData, location: Location) -> dict[str, Any]:
     """The state of a study as one JSON value."""
     from tuner.report.certainty.choice import choice_so_far
+    from tuner.store.notes import notes_in_words
     from tuner.store.standing import state_of, total_finalists, total_trials
 
     counts = Counter(record.state for record in data.records)
@@ -68,6 +70,7 @@ def summarise(data: StudyData, location: Location) -> dict[str, Any]:
         "test": _test(data, location),
         "running": [_shown(record) for record in data.records if record.state is TrialState.RUNNING],
         "running_finalists": [_shown(record) for record in data.finalists if record.state is TrialState.RUNNING],
+        "note": notes_in_words(data.notes).get(None, ""),
         "next": _next(state, data, location),
     }
 
@@ -160,6 +163,8 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         figure = f"{metric_text(test['value'], metric=summary['metric'])} {summary['metric']}, trial {test['trial']}"
         lines.append(line("test", figure))
         lines += [line("", test["outdated"])] if test["outdated"] else []
+    if summary["note"]:
+        lines.append(line("note", summary["note"]))
     running = [*summary["running"], *summary["running_finalists"]]
     lines += [line("" if i else "running", progress(trial)) for i, trial in enumerate(running[:12])]
     if len(running) > 12:

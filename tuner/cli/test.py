@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuner.cli.completion import studies
 from tuner.cli.locate import Location, locate, location_options
 from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import DataError, TunerError, UsageError
@@ -27,7 +28,7 @@ _RESAMPLES = 1000
 
 
 @click.command()
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.option("--average", type=click.IntRange(min=2), metavar="N",
               help="Also the mean of the predictions of the N best trials, by the same use.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Use the test set once more; that is recorded, and shown for good.")

@@ -91,6 +91,8 @@ _STUDY: Mapping[str, Shape] = {
     "root": text,
     "data": _DATA,
     "versions": mapping_of(text),
+    "packages": mapping_of(text),
+    "origin": mapping_of(text),
     "code_files": mapping_of(text),
     "weights": text,
     "command": text,

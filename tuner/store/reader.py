@@ -13,6 +13,7 @@ from tuner.store.codec import LEASE_ATTRIBUTE, STATE_ATTRIBUTE, STUDY_ATTRIBUTE
 from tuner.store.facts import read_facts
 from tuner.store.lease import Lease
 from tuner.store.locations import DatabaseLocation, find_database
+from tuner.store.notes import read_notes
 from tuner.store.pending import PendingFolder
 from tuner.store.rows import TrialRows
 from tuner.store.shapes import StoredValueError
@@ -42,6 +43,7 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None, with_ru
         StorageError: the database cannot be read, or what it holds is damaged.
     """
     found = replace(_read_database(find_database(paths, url=url), study=study, with_rungs=with_rungs), store_url=url)
+    found = replace(found, notes=read_notes(paths.notes))
     with suppress(StorageError, StoredValueError):  # such a file is for the next run to tell of
         _, _, waiting = PendingFolder(paths.pending, study, found.identity).read()
         waiting.pop(STUDY_ATTRIBUTE, None)

@@ -16,6 +16,7 @@ from tuner.spec.space import Space
 from tuner.store.codec import LEASE_ATTRIBUTE, METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, decode, identity_of
 from tuner.store.facts import read_facts
 from tuner.store.lease import Lease
+from tuner.store.notes import Note
 from tuner.store.rows import TrialRows, direction_of, records_from_rows
 from tuner.store.shapes import StoredValueError, shown_name
 from tuner.store.sqlite_file import MEND
@@ -53,6 +54,8 @@ class StudyData:
     """Its database, if that was given; None for `study.db` in its folder."""
     identity: str = ""
     """What no other study of its name has; empty for one that plain Optuna made."""
+    notes: tuple[Note, ...] = ()
+    """What people noted of it and its trials."""
     lease: Lease | None = None
     """Who runs it, or ran it last without a word of goodbye: see `Lease.alive`."""
 

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from tuner.diagnose.noise import standard_error
 from tuner.errors import StudyMismatchError
@@ -20,6 +21,7 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.store.store import StudyStore
 from tuner.sweep.earlier import breaking_changes
+from tuner.sweep.origin import origin, packages
 from tuner.trials import trials_of
 
 
@@ -61,6 +63,8 @@ def describe(store: StudyStore, spec: SweepSpec, space: Space, facts: TaskFacts,
     store.set("space", space_to_json(space))
     store.set("data", dict(facts.data))
     store.set("versions", versions())
+    store.set("packages", packages())
+    store.set("origin", origin(Path(spec.root)))
     store.set("code_files", dict(facts.code))
     store.set("weights", facts.weights)
     if command:
@@ -133,6 +137,7 @@ def set_aside(paths: StudyPaths) -> None:
         paths.on_parts_told,
         paths.baselines,
         paths.test,
+        paths.notes,
         paths.trackers,
         paths.pending,
     ):

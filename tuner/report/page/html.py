@@ -32,6 +32,7 @@ from tuner.report.words.numbers import (
 from tuner.report.words.shell import shell_command
 from tuner.spec.kept.snapshot import sweep_from_snapshot
 from tuner.spec.own_code import named_code
+from tuner.store.notes import notes_in_words
 
 SECTIONS = (
     ("best", "The best trials"),
@@ -111,6 +112,8 @@ def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
         "choice": _choice(analysis),
         "commands": _commands(analysis),
         "versions": list(_versions(analysis)),
+        "packages": ", ".join(f"{k} {v}" for k, v in (study.facts.get("packages") or {}).items()),
+        "note": notes_in_words(study.notes).get(None, ""),
         "sweep": _pretty(study.facts.get("sweep")),
     }
 
@@ -240,6 +243,9 @@ def _versions(analysis: Analysis) -> Iterable[tuple[str, str]]:
     versions = facts.get("versions")
     if isinstance(versions, Mapping):
         yield from ((str(k), str(v)) for k, v in versions.items())
+    origin = facts.get("origin")
+    if isinstance(origin, Mapping):
+        yield from ((str(k), str(v)) for k, v in origin.items())
     data = facts.get("data")
     if isinstance(data, Mapping):
         counts = [

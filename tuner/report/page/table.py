@@ -71,7 +71,8 @@ def page_table(analysis: Analysis) -> Table:
 
 def _grouped_columns(analysis: Analysis, names: Sequence[str]) -> list[tuple[str, list[str]]]:
     metric = analysis.study.metric
-    result = ["rank", "trial", f"dev_{metric}", "ci_low", "ci_high", f"train_{metric}", "gap"]
+    noted = [n for n in names if n == "note"]
+    result = ["rank", "trial", *noted, f"dev_{metric}", "ci_low", "ci_high", f"train_{metric}", "gap"]
     cost = ["parameters", "best_epoch", "epochs", "seconds"]
     diagnosis = ["verdict", "flags"]
     trade = [n for n in names if n in ("front", "violation", *map(column_of, _measured(analysis)))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ from tuner.report.facts import sweep_value
 from tuner.report.space import shown_params
 from tuner.report.words.escape import characters
 from tuner.spec.known.metrics import COSTS
+from tuner.store.notes import notes_in_words
 from tuner.store.study_data import StudyData
 
 
@@ -38,7 +39,8 @@ def leaderboard(study: StudyData, *, notes: Mapping[int, TrialNote] | None = Non
     Columns: `rank, trial, state, dev_<metric>, train_<metric>, gap`, the hyperparameters in tier order,
     `parameters, best_epoch, epochs, seconds, reason`, then `tier, seed, last_dev_<metric>` and, with `notes`,
     `ci_low, ci_high, tie, verdict, flags`; then what was measured for further objectives and constraints, and with
-    several objectives `front`, with constraints `violation`. A hyperparameter that has the name of another column is
+    several objectives `front`, with constraints `violation`; then
+    `note`, if there are any of trials. A hyperparameter that has the name of another column is
     called `params.<name>`. `gap` is by how much the dev metric is worse than the training metric.
     """
     ranked = rank_trials(study.records, direction=study.direction)
@@ -73,6 +75,8 @@ class _Columns:
     several: bool = False
     """Whether there are several objectives."""
     constrained: bool = False
+    notes: Mapping[int, str] = field(default_factory=dict)
+    """What people noted, by trial."""
 
     @classmethod
     def of(cls, study: StudyData) -> _Columns:
@@ -80,7 +84,8 @@ class _Columns:
         constrained = bool(sweep_value(study, "constraints"))
         seen = dict.fromkeys(name for r in study.records for name in r.objectives)
         measured = tuple(name for name in seen if name not in ("parameters", study.metric))
-        bare = cls(study.metric, study.direction, {}, measured, several, constrained)
+        noted = {n: text for n, text in notes_in_words(study.notes).items() if n is not None}
+        bare = cls(study.metric, study.direction, {}, measured, several, constrained, noted)
         taken = set(bare.names(with_notes=True))
         params = {name: f"params.{name}" if name in taken else name for name in shown_params(study)}
         return replace(bare, params=params)
@@ -95,6 +100,7 @@ class _Columns:
             *(column_of(name) for name in self.measured),
             *(("front",) if self.several and with_notes else ()),
             *(("violation",) if self.constrained else ()),
+            *(("note",) if self.notes else ()),
         ]
 
     def row(self, record: TrialRecord, *, rank: int | None, note: TrialNote | None) -> dict[str, Any]:
@@ -124,6 +130,7 @@ class _Columns:
             **{column_of(name): record.objectives.get(name, math.nan) for name in self.measured},
             "front": note.front,
             "violation": record.violation,
+            "note": self.notes.get(record.number, ""),
         }
 
 
