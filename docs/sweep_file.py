@@ -28,6 +28,7 @@ from tuner.spec.model import (
     ModelSpec,
     ObjectiveSpec,
     ReportsSpec,
+    ResourcesSpec,
     SearchSpec,
     SplitSpec,
     StopSpec,
@@ -53,6 +54,7 @@ _BLOCKS: tuple[tuple[str, type[Part]], ...] = (
     ("search.stop", StopSpec),
     ("finalists", FinalistsSpec),
     ("limits", LimitsSpec),
+    ("resources", ResourcesSpec),
 )
 _HEAD = """\
 # The sweep file

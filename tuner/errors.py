@@ -9,7 +9,8 @@ TunerError                  1   no usable trial, or an unforeseen error
 ├── StudyMismatchError      4   the sweep file does not match its study
 ├── StorageError            5   the database cannot be read or written
 ├── UserCodeError           6   the user's model, data or training code failed to import
-└── FailureLimitError       7   too many trials failed in a row
+├── FailureLimitError       7   too many trials failed in a row
+└── ClusterLostError        8   the cluster that trained is gone
 """
 
 from __future__ import annotations
@@ -83,6 +84,12 @@ class FailureLimitError(TunerError):
     """The sweep was stopped because trials kept failing in the same way."""
 
     exit_code = 7
+
+
+class ClusterLostError(TunerError):
+    """The cluster that trials were trained on is gone; what it had written is kept."""
+
+    exit_code = 8
 
 
 NO_MEMORY = "there is not enough memory; where it is limited (`ulimit -v`, a container), raise the limit"

@@ -32,8 +32,8 @@ def test_what_is_done_once_is_not_done_over_again(flag: str) -> None:
 def test_a_password_is_not_said_but_that_there_is_one(url: str) -> None:
     command = command_to_go_on(["run", "s.yaml", "--store", url])
     assert shlex.split(command)[-1] == url.replace("hu/sh", "***")
-    assert say_how_to_go_on(command, signal=2).endswith(f"{command}   (with the password in the place of ***)")
-    assert "***" not in say_how_to_go_on("tuner run s.yaml", signal=None)
+    assert say_how_to_go_on(command, why="interrupted").endswith(f"{command}   (with the password in the place of ***)")
+    assert "***" not in say_how_to_go_on("tuner run s.yaml", why="out of time")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ImportError("x.so: failed to map segment from shared object")])

@@ -38,6 +38,15 @@ def at_home(folder: Path) -> list[int]:
     return [pid for pid, (state, _, _) in _all().items() if state != "Z" and _current_folder(pid) == str(folder)]
 
 
+def descendants(ancestor: int) -> list[int]:
+    """The processes that are alive and that a process started, or one of those that it started."""
+    parents = {pid: parent for pid, (state, parent, _) in _all().items() if state != "Z"}
+    found, more = [], [ancestor]
+    while more := [pid for pid, parent in parents.items() if parent in more]:
+        found += more
+    return found
+
+
 def is_fork_server(pid: int) -> bool:
     """Whether it is the process that workers are forked from, by its command line, or its name if it is a fork."""
     try:

@@ -43,33 +43,33 @@ def test_a_worker_is_shown_its_own_gpu_which_is_the_first_there(
 ) -> None:
     if visible is not None:
         clean.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert see_alone(device) == "cuda:0"
+    assert see_alone(device) == ("cuda:0",)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == own
 
 
 def test_amds_own_variable_is_obeyed_where_it_is_set(clean: pytest.MonkeyPatch) -> None:
     clean.setenv("HIP_VISIBLE_DEVICES", "1,3")
-    assert see_alone("cuda:1") == "cuda:0"
+    assert see_alone("cuda:1") == ("cuda:0",)
     assert (os.environ["HIP_VISIBLE_DEVICES"], os.environ.get("CUDA_VISIBLE_DEVICES")) == ("3", None)
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_nothing_is_hidden_from_a_worker_on_another_device(clean: pytest.MonkeyPatch, device: str) -> None:
-    assert see_alone(device) == device
+    assert see_alone(device) == (device,)
     assert not set(VARIABLES) & set(os.environ)
 
 
-def surroundings(place: WorkerPlace) -> tuple[str, str | None, bool]:
+def surroundings(place: WorkerPlace) -> tuple[tuple[str, ...], str | None, bool]:
     """In a process of its own: what its device is called, what is visible, and whether CUDA had started before."""
     started = torch.cuda.is_initialized()
-    return see_alone(place.device), os.environ.get("CUDA_VISIBLE_DEVICES"), started
+    return see_alone(place.device, *place.more), os.environ.get("CUDA_VISIBLE_DEVICES"), started
 
 
 @pytest.mark.slow
 def test_another_process_is_shown_its_own_too_and_this_one_keeps_all(clean: pytest.MonkeyPatch) -> None:
     clean.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
     place = WorkerPlace("cuda:2", 1, None)
-    assert run_apart(surroundings, place, place) == ("cuda:0", "6", False)
+    assert run_apart(surroundings, place, place) == (("cuda:0",), "6", False)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,5,6"
 
 

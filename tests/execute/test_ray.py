@@ -17,7 +17,7 @@ from tests.execute.clusters import NODE, three_nodes
 from tests.execute.sweeps import make_job, small_sweep
 from tests.execute.test_contract import RealContract
 from tuner.errors import MissingExtraError, UsageError
-from tuner.execute import on_ray
+from tuner.execute import cluster as joining
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.executor import Executor
 from tuner.execute.host import Host
@@ -122,23 +122,23 @@ def test_without_ray_the_line_that_installs_it_is_said(tmp_path: Path, monkeypat
 
 
 def test_an_address_where_nothing_answers_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_ray, "require", lambda *_, **__: SimpleNamespace(is_initialized=lambda: False))
+    monkeypatch.setattr(joining, "require", lambda *_, **__: SimpleNamespace(is_initialized=lambda: False))
     with pytest.raises(UsageError, match=r"nothing answers at 127\.0\.0\.1:1, where a Ray cluster was looked for"):
-        on_ray._join("127.0.0.1:1")
+        joining.join("127.0.0.1:1")
 
 
 def test_the_address_that_a_killed_cluster_left_behind_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(on_ray, "_STARTED_HERE", tmp_path / "ray_current_cluster")
-    assert on_ray._running_here() is None
+    monkeypatch.setattr(joining, "_STARTED_HERE", tmp_path / "ray_current_cluster")
+    assert joining._running_here() is None
     (tmp_path / "ray_current_cluster").write_text("127.0.0.1:1")
-    assert on_ray._running_here() == "local"
+    assert joining._running_here() == "local"
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         (tmp_path / "ray_current_cluster").write_text(address)
-        assert on_ray._running_here() == "auto"
+        assert joining._running_here() == "auto"
 
 
 def test_an_address_without_the_engine_that_it_is_for_is_refused(tmp_path: Path) -> None:

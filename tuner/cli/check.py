@@ -79,7 +79,7 @@ def _rehearse(
 
     assert isinstance(spec, SweepSpec)
     chosen = [d.strip() for d in devices.split(",")] if devices else []
-    places = worker_places(chosen, workers=workers, own_code=spec.loop is not None)
+    places = worker_places(chosen, workers=workers, own_code=spec.loop is not None, resources=spec.resources)
     found = preflight(spec, places[0], gradients=gradients, sheet=sheet is not None)
     if spec.loop is not None:
         if spec.has_data:

@@ -58,8 +58,7 @@ def run_command(sweep: Path, location: Location) -> str:
     return shell_command("run", shown, results=location.results, store=location.store_url)
 
 
-def say_how_to_go_on(command: str, *, signal: int | None) -> str:
+def say_how_to_go_on(command: str, *, why: str) -> str:
     """The last line of a run that was ended early."""
-    why = "interrupted" if signal else "out of time"
     password = "   (with the password in the place of ***)" if "***" in command else ""
     return f"{why}; everything is kept. To go on: {command}{password}"

@@ -70,5 +70,5 @@ def confirm(
         click.echo(outdated, err=True)
     if outcome.signal is None:
         return 0
-    click.echo(say_how_to_go_on(command_to_go_on(arguments), signal=outcome.signal), err=True)
+    click.echo(say_how_to_go_on(command_to_go_on(arguments), why="interrupted"), err=True)
     return 128 + outcome.signal

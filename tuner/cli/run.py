@@ -11,7 +11,7 @@ import click
 
 from tuner.cli.locate import ResultsFolder
 from tuner.cli.names import NameIn
-from tuner.errors import TunerError
+from tuner.errors import ClusterLostError, TunerError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -83,7 +83,7 @@ def run(
     The number of trials is a total: the same command goes on until the study has so many. Ctrl-C once ends
     cleanly, with everything kept; twice at once.
     """
-    from tuner.cli.command_line import command_to_go_on
+    from tuner.cli.command_line import command_to_go_on, say_how_to_go_on
     from tuner.python.run import overrides_of, start
     from tuner.spec.reader import read_sweep
     from tuner.sweep.run import RunOptions
@@ -105,7 +105,10 @@ def run(
         command=command_to_go_on(arguments),
     )
     level = logging.INFO if verbose else logging.WARNING
-    outcome = start(file.spec, options, quiet=quiet or as_json, log_level=level)
+    try:
+        outcome = start(file.spec, options, quiet=quiet or as_json, log_level=level)
+    except ClusterLostError as error:
+        raise ClusterLostError(f"{error}\n{say_how_to_go_on(options.command, why='interrupted')}") from error
     return _conclude(file.spec.study, options, outcome, as_json=as_json)
 
 
@@ -145,7 +148,7 @@ def _conclude(study: str, options: object, outcome: object, *, as_json: bool) ->
                 click.echo(f"finished: {visible(outcome.search_end)}", err=True)
             click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
     if not outcome.complete:
-        click.echo(say_how_to_go_on(options.command, signal=outcome.signal), err=True)
+        click.echo(say_how_to_go_on(options.command, why="interrupted" if outcome.signal else "out of time"), err=True)
         return 128 + outcome.signal if outcome.signal else 0
     if not outcome.any_complete:
         raise TunerError(f"no trial was trained to its end; see the reasons with: {study_command('report', where)}")

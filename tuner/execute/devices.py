@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from tuner.errors import UsageError
 from tuner.execute.cores import cores_to_pin, num_cores
 from tuner.execute.numeric import limit_threads, set_numeric_environment, threads_wanted
-from tuner.train.device.gpus import named_gpus, only_gpu
+from tuner.spec.model import ResourcesSpec
+from tuner.train.device.gpus import named_gpus, only_gpus
 
 WORKERS_PER_CORE = 16
 """More are refused: each holds a copy of the libraries, and a program's start costs more than its training."""
@@ -30,18 +31,33 @@ class WorkerPlace:
     """Whether training code of the user's own runs there: its environment is the user's."""
     sharers: int = 1
     """Workers on the device, this one included, which have equal shares of its memory."""
+    more: tuple[str, ...] = ()
+    """Further devices of the worker's, beside the first."""
+
+    @property
+    def shown(self) -> str:
+        """What its devices are called in records."""
+        return "+".join((self.device, *self.more))
 
 
-def worker_places(devices: Sequence[str], *, workers: int | None = None, own_code: bool = False) -> list[WorkerPlace]:
+def worker_places(
+    devices: Sequence[str],
+    *,
+    workers: int | None = None,
+    own_code: bool = False,
+    resources: ResourcesSpec | None = None,
+) -> list[WorkerPlace]:
     """Places for the workers.
 
     Args:
         devices: From `--devices`; empty for the best that is there: CUDA, then MPS, then the CPU.
         workers: How many in all; by default one for each accelerator, or one for each core.
         own_code: Whether training code of the user's own runs there, which shares the cores.
+        resources: What each worker has, from the sweep file; of several devices each has some that follow each other.
 
     Raises:
-        UsageError: a device that is not there, devices of several kinds, or far more workers than cores.
+        UsageError: a device that is not there, devices of several kinds, or more workers than there is place for.
+        SweepFileError: a worker's resources are more than there is.
     """
     chosen = list(devices) or _best_devices()
     for device in chosen:
@@ -58,15 +74,50 @@ def worker_places(devices: Sequence[str], *, workers: int | None = None, own_cod
             f"{WORKERS_PER_CORE * cores} in all"
         )
     on_cpu = chosen == ["cpu"]
-    count = workers or (cores if on_cpu else len(chosen))
-    threads = (threads_wanted() or max(1, cores // count)) if own_code else 1
+    asked = resources or ResourcesSpec()
+    groups = _groups(chosen, asked)
+    count = _how_many(workers, groups, on_cpu=on_cpu, cores=cores, asked=asked)
+    threads = (asked.cpus or threads_wanted() or max(1, cores // count)) if own_code else 1
     pinned = cores_to_pin(count) if on_cpu and threads == 1 else None
-    names = [chosen[i % len(chosen)] for i in range(count)]
-    at = Counter(_indexed(name) for name in names)
+    names = [groups[i % len(groups)] for i in range(count)]
+    at = Counter(_indexed(first) for first, *_ in names)
     return [
-        WorkerPlace(name, threads, pinned[i] if pinned else None, own_code, 1 if on_cpu else at[_indexed(name)])
-        for i, name in enumerate(names)
+        WorkerPlace(
+            first, threads, pinned[i] if pinned else None, own_code, 1 if on_cpu else at[_indexed(first)], tuple(more)
+        )
+        for i, (first, *more) in enumerate(names)
     ]
+
+
+def _groups(chosen: Sequence[str], asked: ResourcesSpec) -> list[Sequence[str]]:
+    """The devices of each worker that has its own; one after the other where workers share them."""
+    if asked.gpus is None:
+        return [[device] for device in chosen]
+    if not chosen[0].startswith("cuda"):
+        raise asked.refusal("gpus", f"there is no GPU to train on here ({','.join(chosen)}); leave it out")
+    size = asked.num_gpus
+    groups = [chosen[i : i + size] for i in range(0, len(chosen) - size + 1, size)]
+    if not groups:
+        raise asked.refusal("gpus", f"must be at most {len(chosen)}: there are no more GPUs ({','.join(chosen)})")
+    return groups
+
+
+def _how_many(
+    workers: int | None, groups: Sequence[Sequence[str]], *, on_cpu: bool, cores: int, asked: ResourcesSpec
+) -> int:
+    """How many workers there are: as many as are wanted, or for which there is place."""
+    if asked.cpus is not None and asked.cpus > cores:
+        raise asked.refusal("cpus", f"must be at most {cores}: there are no more cores")
+    by_cores = cores // (asked.cpus or 1)
+    places = by_cores if on_cpu else len(groups) * asked.num_sharers
+    if asked.cpus is not None:
+        places = min(places, by_cores)
+    if workers is not None and workers > places and asked != ResourcesSpec():
+        raise UsageError(
+            f"--workers {workers} is more than the {places} that there is place for, each with the `resources` of the "
+            "sweep file"
+        )
+    return workers or places
 
 
 def prepare_environment(place: WorkerPlace) -> None:
@@ -77,16 +128,15 @@ def prepare_environment(place: WorkerPlace) -> None:
         limit_threads(place.threads)
 
 
-def see_alone(device: str) -> str:
-    """Hide all GPUs but the device from this process, in which CUDA has not started; what the device is called then.
+def see_alone(*devices: str) -> tuple[str, ...]:
+    """Hide all GPUs but these devices from this process, in which CUDA has not started; what they are called then.
 
-    Whatever has the first GPU for its default has this one now: threads, users' code, and processes that it starts.
+    Whatever has the first GPU for its default has one of these now: threads, users' code, and processes that it starts.
     """
-    kind, _, index = device.partition(":")
-    if kind != "cuda":
-        return device
-    os.environ.update(only_gpu(int(index or 0)))
-    return "cuda:0"
+    if not devices[0].startswith("cuda"):
+        return devices
+    os.environ.update(only_gpus(int(device.partition(":")[2] or 0) for device in devices))
+    return tuple(f"cuda:{index}" for index in range(len(devices)))
 
 
 def _indexed(device: str) -> str:

@@ -48,6 +48,7 @@ class Executor(Protocol):
         Raises:
             StorageError: the trials' files cannot be written.
             DataError, UserCodeError: a worker that died cannot be replaced, since what it loads is no longer there.
+            ClusterLostError: the machines that train are gone.
         """
         ...
 

@@ -26,10 +26,12 @@ class InlineExecutor:
     What users' code prints goes to standard error, where it cannot be taken for this program's results.
     """
 
-    def __init__(self, spec: SweepSpec, paths: StudyPaths, *, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self, spec: SweepSpec, paths: StudyPaths, *, device: str = "cpu", threads: int = 1, more: tuple[str, ...] = ()
+    ) -> None:
         self._paths = paths
         with redirect_stdout(sys.stderr):
-            self._task = open_task(spec, WorkerPlace(device, threads, None), paths=paths, alone=False)
+            self._task = open_task(spec, WorkerPlace(device, threads, None, more=more), paths=paths, alone=False)
         self.facts: TaskFacts = facts_of(self._task)
         self.planner = Planner(spec, self.facts, num_workers=1)
         self._runner = CohortRunner(self._task, worker="inline", too_wide=self._too_wide, measured=self._measured)

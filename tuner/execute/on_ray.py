@@ -6,28 +6,22 @@ Ray places the hosts, says when one is lost and what the cluster has; it trains 
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import socket
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from tuner.errors import DataError, TunerError, UsageError
+from tuner.errors import ClusterLostError, DataError, TunerError, UsageError
+from tuner.execute.cluster import answers, join
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.host import Host, Surroundings, versions
 from tuner.execute.pool import WorkerPool
 from tuner.execute.remote import RemoteProcess
-from tuner.execute.scarcity import first_line
 from tuner.execute.shared_folder import Token
 from tuner.execute.watched import Worker
-from tuner.imports import require
 from tuner.paths import StudyPaths
-from tuner.spec.model import SweepSpec
+from tuner.spec.model import ResourcesSpec, SweepSpec
 
 log = logging.getLogger(__name__)
 
@@ -35,74 +29,12 @@ _LOOK_SECONDS = 1.0
 """So often it is looked at what the cluster has."""
 _PATIENCE_SECONDS = 10.0
 """After so long without a worker it is said what is waited for."""
-_ANSWER_SECONDS = 5.0
-"""For a machine of the cluster to take a connection."""
-_STARTED_HERE = Path("/tmp/ray/ray_current_cluster")
-"""Where `ray start` writes its address, and leaves it when it is killed."""
+_LOST_SECONDS = 10.0
+"""After so long without an answer the cluster's head is lost. Ray itself ends this process after 60."""
 _RESOURCES = {"cpu": "CPU", "cuda": "GPU"}
 """What Ray calls one device of a kind."""
-
-
-def _join(address: str | None) -> tuple[Any, bool]:
-    """The library, joined to the cluster at an address, and whether it had not been before.
-
-    Without an address it is the cluster that runs here, else one of this machine alone.
-
-    Raises:
-        MissingExtraError: Ray is not installed.
-        UsageError: there is no cluster at the address.
-    """
-    handler = signal.getsignal(signal.SIGTERM)
-    # A cluster of our own tells nobody of its use.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # and trains as `local` does, not behind all else
-    ray: Any = require("ray", extra="ray")
-    if address is not None and address.startswith("ray://"):
-        raise UsageError(
-            f"{address} is for clients outside of a cluster, and what a run needs of Ray is inside; run tuner on a "
-            "machine of the cluster, with the address that `ray start --head` has printed, or none"
-        )
-    if ray.is_initialized():
-        return ray, False
-    address = address or os.environ.get("RAY_ADDRESS") or _running_here()
-    if address not in (None, "auto", "local") and not _answers(address):
-        raise UsageError(
-            f"nothing answers at {address}, where a Ray cluster was looked for; `ray start --head` says its address, "
-            "and without --address and RAY_ADDRESS it is the one that runs here, else one of this machine alone"
-        )
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"no Ray cluster could be joined{f' at {address}' if address else ''} ({first_line(error)}); start one "
-            "with `ray start --head`, or leave --address and RAY_ADDRESS out for one on this machine alone. One that "
-            "asks for a token wants RAY_AUTH_MODE=token, and the ~/.ray/auth_token of its first machine, here too"
-        ) from error
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray's own would end a run without its checkpoints
-    return ray, True
-
-
-def _running_here() -> str | None:
-    """What Ray calls the cluster that was started on this machine last, or a new one if that does not run.
-
-    By its address it would be joined without the token that it may want.
-    """
-    with suppress(OSError):
-        return "auto" if _answers(_STARTED_HERE.read_text(encoding="utf-8").strip()) else "local"
-    return None
-
-
-def _answers(address: str) -> bool:
-    """Whether something listens there: Ray itself asks for minutes."""
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), _ANSWER_SECONDS):
-            return True
-    except (OSError, ValueError):
-        return False
+_IN_RAY = {"num_cpus": "CPU", "num_gpus": "GPU"}
+"""What an actor asks for, and what a node has of it."""
 
 
 @dataclass(slots=True)
@@ -128,13 +60,11 @@ class RayExecutor(WorkerPool):
         workers: int | None = None,
     ) -> None:
         """Ask for the hosts; their workers load the data while the caller goes on."""
-        self._ray, self._joined = _join(address)  # before there is anything to take back
-        self._kind = self._choose_kind(devices)
+        self._ray, self._joined = join(address)  # before there is anything to take back
+        self._asked = spec.resources or ResourcesSpec()
+        self._kind = self._choose_kind(tuple(devices))
         if workers is None and not self._capacity():
-            raise UsageError(
-                f"the Ray cluster has no {_RESOURCES[self._kind]} to train on; "
-                "add a node to it with `ray start --address=...`"
-            )
+            raise self._no_place()
         self._token = Token(paths)
         super().__init__(spec, paths)
         self._recruits: list[_Recruit] = []
@@ -145,6 +75,9 @@ class RayExecutor(WorkerPool):
         self._given_up = 0
         """Places where workers were killed while they loaded."""
         self._numbers = 0
+        self._head = str(self._ray.get_runtime_context().gcs_address)
+        self._answered = time.monotonic()
+        """When the head of the cluster answered last."""
         self._looked = self._began = time.monotonic() - _LOOK_SECONDS
         self._patient = True
         self._actor = self._ray.remote(concurrency_groups={"up": 1, "down": 1})(Host)
@@ -189,6 +122,8 @@ class RayExecutor(WorkerPool):
         if self._interrupted or self._failure is not None or now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
+        if not self._has_head(now):
+            return
         wanted = max(0, (self._wanted or self._capacity()) - self._given_up)
         while len(self.workers) + len(self._recruits) < wanted:
             self._recruits.append(self._recruit())
@@ -202,13 +137,54 @@ class RayExecutor(WorkerPool):
             what = "a host to start" if free else f"a free {_RESOURCES[self._kind]}"
             log.warning("no worker yet: waiting for %s on the Ray cluster", what)
 
+    def _has_head(self, now: float) -> bool:
+        """Whether the head of the cluster is there, without which Ray answers no question."""
+        if answers(self._head, seconds=_LOOK_SECONDS):
+            self._answered = now
+            return True
+        if now - self._answered > _LOST_SECONDS:
+            self._failure = ClusterLostError(
+                f"the head of the Ray cluster, {self._head}, has not answered for {_LOST_SECONDS:g} s: it is lost, and "
+                "the cluster with it"
+            )
+        return False
+
     def _capacity(self) -> int:
         """How many workers the nodes have place for that are there now, whoever uses them."""
-        return int(self._ray.cluster_resources().get(_RESOURCES[self._kind], 0))
+        needs = {_IN_RAY[name]: number for name, number in self._needs().items() if number}
+        return sum(
+            min(int(has.get(name, 0) / number + 1e-9) for name, number in needs.items()) for has in self._nodes()
+        )
+
+    def _nodes(self) -> list[dict[str, float]]:
+        """What each node has that is there."""
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _needs(self) -> dict[str, float]:
+        """What a host has of its node, in the words of Ray."""
+        gpus = (self._asked.gpus or 1) if self._kind == "cuda" else 0
+        return {"num_cpus": self._asked.cpus or 1, "num_gpus": gpus}
+
+    def _no_place(self) -> TunerError:
+        """The error of a cluster no node of which has place for a worker."""
+        for key, name in (("gpus", "GPU"), ("cpus", "CPU")):
+            most = max((node.get(name, 0) for node in self._nodes()), default=0)
+            if (getattr(self._asked, key) or 0) > most:
+                return self._asked.refusal(
+                    key, f"must be at most {most:g}: no node of the Ray cluster has more {name}s"
+                )
+        return UsageError(
+            f"the Ray cluster has no {_RESOURCES[self._kind]} to train on; add a node to it with "
+            "`ray start --address=...`"
+        )
 
     def _choose_kind(self, devices: Sequence[str]) -> str:
+        if self._asked.gpus is not None and devices in ((), ("cuda",)):
+            return "cuda"
         if not devices:
             return "cuda" if self._ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
+        if devices == ("cpu",) and self._asked.gpus is not None:
+            raise self._asked.refusal("gpus", "has no meaning with --devices cpu; leave one of the two out")
         if len(devices) == 1 and devices[0] in _RESOURCES:
             return devices[0]
         raise UsageError(
@@ -219,15 +195,18 @@ class RayExecutor(WorkerPool):
     def _recruit(self) -> _Recruit:
         number = self._numbers
         self._numbers += 1
-        needs = {"num_cpus": 1, "num_gpus": 1 if self._kind == "cuda" else 0}
-        host = self._actor.options(**needs).remote(self.spec, self.paths, number=number, place=self._place())
+        host = self._actor.options(**self._needs()).remote(self.spec, self.paths, number=number, place=self._place())
         surroundings = host.look.remote(str(self._token.path), self._token.said)
         surroundings.future().add_done_callback(lambda _: self._bell.set())
         return _Recruit(number, host, surroundings)
 
     def _place(self) -> WorkerPlace:
-        device = "cuda:0" if self._kind == "cuda" else "cpu"  # the one that Ray lets the host see
-        return WorkerPlace(device, 1, None, own_code=self.spec.loop is not None)
+        own_code, threads = self.spec.loop is not None, self._asked.cpus or 1
+        if self._kind == "cpu":
+            return WorkerPlace("cpu", threads, None, own_code)
+        # Those that Ray lets the host see.
+        more = tuple(f"cuda:{index}" for index in range(1, self._asked.num_gpus))
+        return WorkerPlace("cuda:0", threads, None, own_code, self._asked.num_sharers, more)
 
     def _take_in(self) -> None:
         """Start a worker in each host that has come to be."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuner.errors import UsageError
 from tuner.execute.devices import WorkerPlace, prepare_environment, worker_places
@@ -24,15 +24,15 @@ class Where:
 
 
 def _places(spec: SweepSpec, where: Where) -> list[WorkerPlace]:
-    return worker_places(where.devices, workers=where.workers, own_code=spec.loop is not None)
+    return worker_places(where.devices, workers=where.workers, own_code=spec.loop is not None, resources=spec.resources)
 
 
 def _inline(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:
-    place = worker_places(where.devices, workers=1, own_code=spec.loop is not None)[0]
+    place = _places(spec, replace(where, workers=1))[0]
     prepare_environment(place)
     from tuner.execute.inline import InlineExecutor
 
-    return InlineExecutor(spec, paths, device=place.device, threads=place.threads)
+    return InlineExecutor(spec, paths, device=place.device, threads=place.threads, more=place.more)
 
 
 def _local(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:

@@ -120,7 +120,7 @@ class WorkerPool(ABC):
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         found, self._ready_events = self._ready_events, []
         found += self._receive_all(0.0 if found else timeout_seconds)
-        if self._failure is not None and not found:
+        if self._failure is not None and not found and not self._interrupted:
             raise self._failure
         self._watch_all()
         self._look_for_more()
@@ -297,10 +297,11 @@ class WorkerPool(ABC):
             self._count_early_death(cause, words)
         if worker.is_checking:  # one configuration may be to blame, and its trial will tell
             log.warning("the first look at %s killed its worker: %s", self.spec.model.kind, cause)
-        if self._failure is not None:
-            return []  # the run is over, and what became of its trials is for the next one to see
         if self._interrupted:
             return [TrialInterrupted(trial=trial) for trial in worker.jobs]
+        if self._failure is not None:
+            self._pending += worker.jobs.values()  # the run is over: they are told of when it is interrupted
+            return []
         if worker.is_spent:
             self._pending += worker.jobs.values()
             return []

@@ -66,9 +66,11 @@ def open_task(
         StudyMismatchError: the data are not those that are known.
     """
     torch.set_num_threads(place.threads)
-    device = torch.device(see_alone(place.device) if alone else place.device)
+    seen = see_alone(place.device, *place.more) if alone else (place.device, *place.more)
+    device = torch.device(seen[0])
     if spec.loop is not None:
-        return open_own_task(spec, device, device_name=place.device)
+        gpus = [torch.device(name).index or 0 for name in seen]
+        return open_own_task(spec, device, device_name=place.shown, gpus=gpus)
     make_current(device)
     if device.type == "cuda" and place.sharers > 1:
         limit_share(device, 1 / place.sharers)

@@ -15,6 +15,7 @@ from tuner.spec.blocks.data import NO_DATA, DataSpec, SplitSpec
 from tuner.spec.blocks.network import ModelSpec
 from tuner.spec.blocks.objective import ConstraintSpec, FurtherObjectiveSpec, ObjectiveSpec
 from tuner.spec.blocks.reports import ReportsSpec
+from tuner.spec.blocks.resources import ResourcesSpec
 from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec
 from tuner.spec.blocks.space import DimensionSpec
 from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
@@ -26,7 +27,7 @@ from tuner.spec.values import Baselines, Part, Trackers
 __all__ = [
     "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
     "FinalistsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec", "PrunerName",
-    "ReportsSpec", "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
+    "ReportsSpec", "ResourcesSpec", "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
 ]  # fmt: skip
 
 OWN_MODEL = "own training code"
@@ -68,6 +69,7 @@ class SweepSpec(Part):
     """Where curves and results are kept beside the study, for tools that you look at: `tensorboard`, `mlflow`, `wandb`,
     or a [tracker of yours](trackers.md#a-tracker-of-your-own). See [trackers](trackers.md)."""
     limits: LimitsSpec = LimitsSpec()
+    resources: ResourcesSpec | None = None
     root: str = Field(default=".", exclude=True)
     """Folder of the sweep file, absolute; set by the reader, not written in the file."""
 

@@ -92,7 +92,12 @@ def _checked(document: Document, *, root: Path, overrides: Sequence[str]) -> tup
     spec = check_document(document, findings) if document.is_whole else None
     if spec is None:
         raise SweepFileError(findings.errors)
-    return spec.model_copy(update={"root": str(root)}), findings.warnings
+    known: dict[str, object] = {"root": str(root)}
+    if spec.resources is not None:
+        known["resources"] = spec.resources.at(
+            {str(path[1]): place.label for path, place in document.values.items() if path[:1] == ("resources",) != path}
+        )
+    return spec.model_copy(update=known), findings.warnings
 
 
 def read_study_name(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tuner.errors import DataError, FailureLimitError, UserCodeError
+from tuner.errors import ClusterLostError, DataError, FailureLimitError, UserCodeError
 from tuner.execute.executor import Executor
 from tuner.execute.printed import append
 from tuner.faults import fault_point
@@ -107,12 +107,13 @@ class Sweep:
             FailureLimitError: trials kept failing in the same way.
             StorageError: the disk or the database cannot take results.
             DataError, UserCodeError: a worker could not be replaced.
+            ClusterLostError: the cluster is gone.
         """
         self.told.trust(self.store.records())
         with self.stop.training():
             try:
                 complete = self._train(again)
-            except (FailureLimitError, DataError, UserCodeError):
+            except (FailureLimitError, DataError, UserCodeError, ClusterLostError):
                 self._interrupt()  # the other trials are in order; they go on with the next run
                 raise
             if complete:

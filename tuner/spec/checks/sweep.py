@@ -20,6 +20,7 @@ from tuner.spec.checks.layers import check_layers
 from tuner.spec.checks.loop import check_loop
 from tuner.spec.checks.objectives import check_trade_offs
 from tuner.spec.checks.reading import check_readings
+from tuner.spec.checks.resources import check_resources
 from tuner.spec.checks.search import check_search
 from tuner.spec.checks.space import check_dimensions
 from tuner.spec.defaults import build_space
@@ -71,6 +72,7 @@ def check_sweep(spec: SweepSpec, findings: Findings) -> None:
     check_readings(spec, findings)
     check_starts(spec, sound if spec.space else {d.name: d for d in space or ()}, space, findings)
     check_search(spec, space, findings)
+    check_resources(spec, findings)
 
 
 def _validate(values: dict[str, Json], findings: Findings) -> SweepSpec | None:

@@ -103,6 +103,7 @@ _HOMES: tuple[tuple[str, ...], ...] = (
     ("objective",),
     ("finalists",),
     ("limits",),
+    ("resources",),
     ("training", "early_stopping"),
     ("search", "stop"),
 )

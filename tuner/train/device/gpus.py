@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,10 @@ def named_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     return [name.strip() for name in environment.get(_variable(environment), "").split(",") if name.strip()]
 
 
-def only_gpu(index: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What to set so that a process sees the GPU alone which has this index here; it is index 0 there."""
+def only_gpus(indices: Iterable[int], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What to set so that a process sees the GPUs alone which have these indices here; they count from 0 there."""
     named = named_gpus(environment)
-    return {_variable(environment): named[index] if index < len(named) else str(index)}
+    return {_variable(environment): ",".join(named[i] if i < len(named) else str(i) for i in indices)}
 
 
 def make_current(device: torch.device) -> None:

@@ -19,7 +19,7 @@ from tuner.records import FailureReason, ParamValue
 from tuner.spec.command import Command, parse_command, parse_text
 from tuner.spec.defaults import loop_values
 from tuner.spec.model import SweepSpec
-from tuner.train.device.gpus import only_gpu
+from tuner.train.device.gpus import only_gpus
 from tuner.train.loop.artefacts import storing
 from tuner.train.own.course import OwnCourse
 from tuner.train.own.loop import Why
@@ -150,7 +150,7 @@ def _environment_of(course: OwnCourse) -> dict[str, str]:
     if course.can_resume:
         variables["TUNER_RESUME"] = "1"
     if device.type == "cuda" and device.index is not None:
-        variables |= only_gpu(device.index)
+        variables |= only_gpus(course.task.gpus)
     inherited = {name: value for name, value in os.environ.items() if name != "TUNER_RESUME"}
     return inherited | variables | {"PATH": _search_path()}
 

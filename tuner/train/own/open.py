@@ -22,8 +22,14 @@ SESSIONS: Mapping[LoopKind, Callable[[OwnCourse], Session]] = {
 """How each kind of own training code is started."""
 
 
-def open_own_task(spec: SweepSpec, device: torch.device, *, device_name: str) -> OwnTask:
+def open_own_task(spec: SweepSpec, device: torch.device, *, device_name: str, gpus: Sequence[int] = ()) -> OwnTask:
     """The task of a sweep with own training code.
+
+    Args:
+        spec: The sweep file.
+        device: The first device that a trial has, as this process calls it.
+        device_name: What it is called in records.
+        gpus: Of several, the indices of all.
 
     Raises:
         UserCodeError: the code is not there.
@@ -34,7 +40,7 @@ def open_own_task(spec: SweepSpec, device: torch.device, *, device_name: str) ->
     else:
         load_trainer(spec)
     data = load_training_data(spec) if spec.has_data else None
-    return OwnTask(spec, device, data, device_name=device_name)
+    return OwnTask(spec, device, data, device_name=device_name, gpus=gpus)
 
 
 def open_loop(task: OwnTask, jobs: Sequence[TrialJob], *, worker: str) -> OwnLoop:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 
@@ -23,13 +23,21 @@ class OwnTask:
     """A sweep's task on one device, as far as it is ours."""
 
     def __init__(
-        self, spec: SweepSpec, device: torch.device, data: TrainingData | None = None, *, device_name: str | None = None
+        self,
+        spec: SweepSpec,
+        device: torch.device,
+        data: TrainingData | None = None,
+        *,
+        device_name: str | None = None,
+        gpus: Sequence[int] = (),
     ) -> None:
         assert spec.loop is not None
         self.spec = spec
         self.device = device
         self.device_name = device_name or str(device)
         """What it is called among all that train: a worker may see its own alone."""
+        self.gpus = tuple(gpus) or (device.index or 0,)
+        """Those that a trial has, as this process numbers them, where the device is one."""
         self.path = Way(spec.loop)
         """How trials are trained, and what messages call it."""
         self.metric_name = spec.objective.metric
