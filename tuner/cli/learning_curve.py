@@ -87,7 +87,7 @@ def learning_curve(
     _print(Analysis(data, where.paths), where, as_json=as_json)
     if outcome.signal is None:
         return 0
-    click.echo(say_how_to_go_on(command_to_go_on(arguments), signal=outcome.signal), err=True)
+    click.echo(say_how_to_go_on(command_to_go_on(arguments), why="interrupted"), err=True)
     return 128 + outcome.signal
 
 
