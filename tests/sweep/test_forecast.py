@@ -48,6 +48,12 @@ def test_the_parts_are_said_and_add_up(load: float, seconds: float, said: str) -
     assert found.text == said
 
 
+def test_what_others_take_of_the_machine_is_said_where_it_is_much() -> None:
+    idle, busy = (forecast(sweep(), replace(FOUND, waited_share=share), PLAN).text for share in (0.1, 0.75))
+    assert "busy" not in idle
+    assert busy == f"{idle}; on a machine that is as busy as now, where others have the cores for 75% of it: alone 10 s"
+
+
 def test_half_of_the_epochs_take_half_of_the_time() -> None:
     whole, half = (forecast(sweep(stop=StopSpec(epochs=epochs)), FOUND, PLAN) for epochs in (200, 100))
     assert whole.training - half.training == pytest.approx(15.0)
@@ -87,6 +93,12 @@ def test_a_long_search_is_played_through_in_part() -> None:
 def test_memory_is_that_of_all_processes(workers: int, free: int | None, said: str) -> None:
     assert memory_text(FOUND, num_workers=workers, free_bytes=free) == said
     assert memory_text(replace(FOUND, shared_bytes=0), num_workers=workers, free_bytes=free) == ""
+
+
+def test_data_that_workers_map_count_once() -> None:
+    mapped = replace(FOUND, worker_bytes=100_000_000, mapped_bytes=400_000_000)
+    one, four = (memory_text(mapped, num_workers=n, free_bytes=None) for n in (1, 4))
+    assert (one, four) == ("needs about 1.2 GB with 1 worker", "needs about 1.5 GB with 4 workers")
 
 
 def test_what_is_free_is_what_the_machine_and_the_group_allow(tmp_path: Path) -> None:

@@ -67,9 +67,13 @@ class Preflight:
     """Until its process was ready to load the data."""
     load_seconds: float = 0.0
     worker_bytes: int = 0
-    """What the data and some epochs added to the memory of a process."""
+    """What the data and some epochs added to the memory of a process, as its own."""
+    mapped_bytes: int = 0
+    """What they added of files that it maps: the prepared data, which workers share."""
     shared_bytes: int = 0
     """What the process had taken before, which workers share."""
+    waited_share: float = 0.0
+    """Of its time, that the process waited for a core which others had."""
     epoch_seconds: Mapping[str, float] = field(default_factory=dict)
     """Of the default configuration, for each trial of a cohort as wide as usual: on an accelerator, and on a core."""
     sheet: ContactSheet | None = None
@@ -123,7 +127,7 @@ def _spread_jobs(spec: SweepSpec, count: int) -> list[TrialJob]:
 def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began: float, sheet: bool) -> Preflight:
     import torch
 
-    from tuner.execute.memory import in_use
+    from tuner.execute.memory import in_use, mapped, waited_seconds
     from tuner.execute.training import facts_of, open_task
     from tuner.train.before.checks import baseline, run_checks
     from tuner.train.before.contact_sheet import contact_sheet
@@ -131,7 +135,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
     from tuner.train.own.task import OwnTask
 
     ready, cpu = time.monotonic(), torch.device("cpu")
-    before = in_use(cpu)
+    before, mapped_before = in_use(cpu), mapped()
     task = open_task(spec, place)
     start, load = max(0.0, ready - began), time.monotonic() - ready
     default = build_space(spec).default()
@@ -149,6 +153,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
         if not is_out_of_memory(error):
             raise
         raise TunerError(no_memory_to_train(spec, said=first_line(error))) from error
+    added, of_files = max(0, in_use(cpu) - before), max(0, mapped() - mapped_before)
     return Preflight(
         facts=facts,
         default=default,
@@ -159,8 +164,10 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
         epoch_seconds=_epoch_seconds(spec, task, job),
         start_seconds=start,
         load_seconds=load,
-        worker_bytes=max(0, in_use(cpu) - before),
+        worker_bytes=max(0, added - of_files),
+        mapped_bytes=of_files,
         shared_bytes=before,
+        waited_share=min(1.0, waited_seconds() / (time.monotonic() - began)) if task.device == cpu else 0.0,
         sheet=contact_sheet(task, job) if sheet else None,
     )
 

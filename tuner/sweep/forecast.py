@@ -24,6 +24,8 @@ _REPORT_TRIAL_SECONDS = 0.003
 _REPORT_STARTS = 4.0
 """What reports take at least, in starts of a worker, by which the machine's pace at importing and drawing is known."""
 _COORDINATOR_BYTES = 2**28
+_MUCH_WAITING = 0.2
+"""Such a share of the time is worth a word."""
 _MOST_PLAYED = 200
 """Trials of a search that is played through to see how many epochs it trains."""
 
@@ -38,6 +40,8 @@ class Forecast:
     report: float
     epochs: int
     """Of all trials and finalists, as far as trials are not stopped early by themselves."""
+    waited_share: float = 0.0
+    """Of these seconds, in which others have the cores, if they leave as much as they did just now."""
 
     @property
     def seconds(self) -> float:
@@ -50,7 +54,14 @@ class Forecast:
                  "report": self.report}  # fmt: skip
         whole = shown_seconds(self.seconds)
         each = ", ".join(f"{k} {shown_seconds(v)}" for k, v in parts.items())
-        return f"{whole if whole.startswith('under') else f'about {whole}'}: {each}"
+        said = f"{whole if whole.startswith('under') else f'about {whole}'}: {each}"
+        if self.waited_share < _MUCH_WAITING:
+            return said
+        alone = shown_seconds(self.seconds * (1 - self.waited_share))
+        return (
+            f"{said}; on a machine that is as busy as now, where others have the cores for {self.waited_share:.0%} "
+            f"of it: alone {alone}"
+        )
 
 
 def forecast(spec: SweepSpec, found: Preflight, planned: Plan) -> Forecast:
@@ -69,6 +80,7 @@ def forecast(spec: SweepSpec, found: Preflight, planned: Plan) -> Forecast:
         training=planned.seconds * share + planned.begin_seconds + _TRIAL_SECONDS * planned.trials,
         report=_REPORT_STARTS * found.start_seconds + _REPORT_TRIAL_SECONDS * planned.trials,
         epochs=epochs,
+        waited_share=found.waited_share,
     )
 
 
@@ -119,7 +131,8 @@ def memory_text(found: Preflight, *, num_workers: int, free_bytes: int | None) -
     """What memory the sweep needs, and what there is; empty where nothing was measured."""
     if not found.shared_bytes:
         return ""
-    needed = _COORDINATOR_BYTES + found.shared_bytes + num_workers * found.worker_bytes
+    shared = found.shared_bytes + found.mapped_bytes
+    needed = _COORDINATOR_BYTES + shared + num_workers * found.worker_bytes
     workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
     free = "" if free_bytes is None else f", {free_bytes / 1e9:.1f} GB are free"
     text = f"needs about {needed / 1e9:.1f} GB with {workers}{free}"
