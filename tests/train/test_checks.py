@@ -389,6 +389,21 @@ def test_the_scales_of_a_layer_are_those_of_its_outputs_and_gradients() -> None:
     assert found.alike == []
 
 
+def test_a_draw_of_initial_weights_that_is_far_off_by_chance_is_no_fault_of_the_network() -> None:
+    def drawn(factor: float) -> nn.Module:
+        return scaled(good(), factor)
+
+    chance = check_initial_loss(TASK, drawn(300.0), BATCH, again=map(drawn, (1.0, 300.0, 1.0, 1.0)))
+    assert chance.passed
+    assert "in the median of 5 draws of the initial weights" in chance.finding
+    assert not check_initial_loss(TASK, drawn(300.0), BATCH, again=map(drawn, (300.0, 1.0, 300.0, 300.0))).passed
+    asked: list[nn.Module] = []
+    assert check_initial_loss(
+        TASK, drawn(1.0), BATCH, again=(asked.append(drawn(1.0)) or asked[0] for _ in range(4))
+    ).passed
+    assert not asked
+
+
 @pytest.mark.slow
 def test_zero_and_normal_initial_weights_are_seen_to_fail(tmp_path: Path) -> None:
     failed = {}
