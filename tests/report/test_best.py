@@ -59,6 +59,18 @@ def test_of_several_models_the_file_has_the_trials_own(mixed: SimulatedStudy, tm
     assert SweepSpec.model_validate(written).model.kinds == ("cnn",)
 
 
+@pytest.mark.parametrize(("augment", "is_kept"), [(None, False), (0.5, True)])
+def test_the_winners_sweep_is_read_without_a_warning(
+    mixed: SimulatedStudy, mixed_paths: StudyPaths, augment: float | None, is_kept: bool
+) -> None:
+    spec = SweepSpec.model_validate({**mixed.study.facts["sweep"], "training": {"augment": augment}})
+    facts = {**mixed.study.facts, "sweep": spec.model_dump(mode="json")}
+    write_best(replace(mixed.study, facts=facts), mixed_paths)
+    read = read_sweep(mixed_paths.best / "sweep.yaml")
+    assert read.warnings == ()
+    assert ("augment_flip" in read.spec.training.model_fields_set) is is_kept
+
+
 def test_no_finished_trial_writes_nothing(tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path / "s")
     write_best(simulate(trials=0, seed=0).study, paths)

@@ -72,6 +72,10 @@ def stated_sweep(sweep: Mapping[str, Json]) -> dict[str, Json]:
     for block in ("training", "model"):
         if isinstance(stated.get(block), Mapping):
             stated[block] = {key: value for key, value in stated[block].items() if key not in searched}
+    training = stated.get("training")
+    if isinstance(training, Mapping) and not training.get("augment") and "augment" not in searched:
+        # Kinds of it without its strength are nothing that a file would state, and a reader would warn of.
+        stated["training"] = {key: value for key, value in training.items() if not key.startswith("augment_")}
     return stated
 
 
