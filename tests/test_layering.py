@@ -57,7 +57,7 @@ ROOMS = {
         {"certainty", "code"},
         {"tables", "best"},
         {"analysis"},
-        {"worth", "techniques", "more_data"},
+        {"worth", "techniques", "more_data", "groups"},
         {"verdict"},
         {"summary", "compare"},
         {"page", "figures", "terminal"},

@@ -190,6 +190,11 @@ class StudyPaths:
         return self.folder / "dev_images.npy"
 
     @property
+    def dev_groups(self) -> Path:
+        """The groups of the dev examples that scores are reported by, CSV with a column for each way; where asked."""
+        return self.folder / "dev_groups.csv"
+
+    @property
     def mistakes(self) -> Path:
         """Tables of what the winner gets wrong, a folder for dev and one for test."""
         return self.folder / "mistakes"
@@ -211,6 +216,11 @@ class StudyPaths:
     def tested(self, name: str) -> Path:
         """`targets`, like those of the dev examples; `predictions` of the final choice, and of baselines by name."""
         return self.test / f"{name}.npy"
+
+    @property
+    def tested_groups(self) -> Path:
+        """Like those of the dev examples."""
+        return self.test / "groups.csv"
 
     @property
     def leaderboard_csv(self) -> Path:
@@ -328,7 +338,7 @@ class StudyPaths:
         best = (self.best / name for name in ("", "params.yaml", "sweep.yaml", "weights.pt", "predict.py"))
         again = (self.finalists, self.finalists_told, self.on_parts, self.on_parts_told)
         trials = (self.trials, self.told, *again, self.baselines, self.test, self.mistakes)
-        dev = (self.dev_targets, self.dev_rows, self.dev_images)
+        dev = (self.dev_targets, self.dev_rows, self.dev_images, self.dev_groups)
         refit = (self.refit.folder, *self.refit.places, self.refit_facts)
         own = (*self.database_files, self.log, *dev, *reports, *best, *trials, *refit)
         return (*own, self.tables, self.given, self.notes, self.trackers, self.token, self.pending)

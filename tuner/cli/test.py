@@ -157,7 +157,7 @@ def _evaluate(
         return {"value": value, "interval": [low, high]}
 
     write_targets(task, split.targets, paths.tested("targets"))
-    write_examples(split, rows=paths.tested("rows"), images=paths.tested("images"))
+    write_examples(split, rows=paths.tested("rows"), images=paths.tested("images"), groups=paths.tested_groups)
     found = scored(outputs[0], "predictions") | {"examples": len(split)}
     paths.tested("average").unlink(missing_ok=True)
     if len(trials) > 1:

@@ -55,6 +55,8 @@ def examples_from_arrays(contents: Sequence[Arrays], *, parts: Sequence[int], da
         class_names=first.class_names,
         origin=origin,
     )
+    if data.report_by:
+        raise DataError(f"data.report_by names columns of a table, and {first.where} holds arrays: remove it")
     names = first.feature_names or tuple(f"input_{i + 1}" for i in range(inputs.shape[1]))
     return Examples(
         numbers=inputs,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tuner.data.groupings import Grouping
 from tuner.records import DataInfo
 
 __all__ = ["DataInfo", "Split", "TrainingData"]
@@ -28,12 +29,14 @@ class Split:
     targets: Tensor
     rows: npt.NDArray[np.int64] | None = None
     """Of each example the row that it was read from, from 1; None where that is not known."""
+    groupings: tuple[Grouping, ...] = ()
+    """The columns that scores are reported by."""
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
 
     def to(self, device: torch.device | str) -> Split:
-        return Split(self.inputs.to(device), self.targets.to(device), self.rows)
+        return Split(self.inputs.to(device), self.targets.to(device), self.rows, self.groupings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.groupings import Grouping
 from tuner.data.stored import BLOCK_BYTES, StoredRows
 from tuner.records import TaskKind
 
@@ -58,6 +59,8 @@ class Examples:
     notes: tuple[str, ...]
     rows: npt.NDArray[np.int64] | None = None
     """Of each example the row that it was read from, from 1 in its file or array; None where that is not kept."""
+    groupings: tuple[Grouping, ...] = ()
+    """The columns that scores are reported by."""
     left_out: tuple[str, ...] = ()
     """Columns of a table that are no inputs: targets, groups, what is ignored, empty or only counts the rows."""
     takes_last: bool = False
@@ -77,6 +80,7 @@ class Examples:
             times=None if self.times is None else self.times[index],
             parts=None if self.parts is None else self.parts[index],
             rows=None if self.rows is None else self.rows[index],
+            groupings=tuple(grouping.take(index) for grouping in self.groupings),
         )
 
     def count_codes(self) -> list[npt.NDArray[np.int64]]:

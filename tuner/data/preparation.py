@@ -61,7 +61,7 @@ class Preparation:
         targets = self._targets(examples)
         stored, codes = examples.numbers, examples.codes
         if not isinstance(stored, StoredRows):
-            return Split(torch.from_numpy(self._inputs(examples)), targets, examples.rows)
+            return Split(torch.from_numpy(self._inputs(examples)), targets, examples.rows, examples.groupings)
 
         def prepare(rows: Indices) -> npt.NDArray[np.float32]:
             return self._inputs(dataclasses.replace(examples.take(rows), numbers=stored[rows], codes=codes[rows]))

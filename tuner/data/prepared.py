@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tuner.data.dataset import DataInfo, Fold, Split, TrainingData
 from tuner.data.file_hashes import FileHashes, stamp_of
+from tuner.data.groupings import Grouping
 from tuner.data.kept import made_for_all
 from tuner.data.sources import files_of
 from tuner.errors import DataError
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 _SMALLEST_BYTES = 8 << 20
 """Of files; what is smaller is read as quickly as a copy would be."""
+_BY = "groupings"
+"""Beside the facts: the columns that scores are reported by, with their groups."""
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "pillow")
 """What values may depend on, besides our code."""
 
@@ -109,7 +112,8 @@ def _version(library: str) -> str:
 def _write(data: TrainingData, folder: Path) -> None:
     for name, tensor in _tensors(data):
         np.save(folder / f"{name}.npy", tensor.numpy())
-    (folder / "info.json").write_text(json.dumps(asdict(data.info)))
+    by = [(grouping.name, grouping.values) for grouping in data.train.groupings]
+    (folder / "info.json").write_text(json.dumps({**asdict(data.info), _BY: by}))
 
 
 def _tensors(data: TrainingData) -> Iterator[tuple[str, Tensor]]:
@@ -119,6 +123,8 @@ def _tensors(data: TrainingData) -> Iterator[tuple[str, Tensor]]:
             yield f"{name}.targets", split.targets
             if split.rows is not None:
                 yield f"{name}.rows", torch.from_numpy(split.rows)
+            for number, grouping in enumerate(split.groupings):
+                yield f"{name}.by.{number}", torch.from_numpy(grouping.codes)
     for number, fold in enumerate(data.folds):
         yield f"{number}.train", fold.train
         yield f"{number}.dev", fold.dev
@@ -132,9 +138,16 @@ def _opened(folder: Path) -> TrainingData:
 
     def split(name: str) -> Split:
         rows = folder / f"{name}.rows.npy"
-        return Split(tensor(f"{name}.inputs"), tensor(f"{name}.targets"), np.load(rows) if rows.exists() else None)
+        groupings = tuple(
+            Grouping(column, tuple(values), np.load(folder / f"{name}.by.{number}.npy"))
+            for number, (column, values) in enumerate(by)
+        )
+        return Split(
+            tensor(f"{name}.inputs"), tensor(f"{name}.targets"), np.load(rows) if rows.exists() else None, groupings
+        )
 
-    found: Mapping[str, Any] = json.loads((folder / "info.json").read_text())
+    found: dict[str, Any] = json.loads((folder / "info.json").read_text())
+    by = found.pop(_BY)
     info: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
     folds = tuple(Fold(tensor(f"{n}.train"), tensor(f"{n}.dev")) for n in range(info["folds"]))

@@ -15,6 +15,7 @@ from tuner.data.column_kinds import UnusableColumns, kinds_of, matching, nearest
 from tuner.data.columns import ColumnSurvey, NumberColumn, as_codes, as_numbers, group_codes, order_times
 from tuner.data.content import Table
 from tuner.data.examples import TRAIN, Examples, Indices, Origin, TextColumn
+from tuner.data.groupings import groupings_of
 from tuner.data.preparation import MOST_CATEGORIES, too_many_categories
 from tuner.data.targets import encode_targets
 from tuner.data.text import clean, quoted
@@ -59,6 +60,7 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
     """
     frames = [_with_columns_of(table, tables[0]) for table in tables]
     roles = roles_of(_facts(frames[0]), data, where=tables[0].where)
+    by = matching("report_by", data.report_by, tuple(frames[0].columns), where=tables[0].where)
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     starts = np.cumsum([0, *(len(f) for f in frames[:-1])])
     origin = Origin(tuple(t.where for t in tables), tuple(int(s) for s in starts))
@@ -100,6 +102,7 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
         times=None if data.order is None else order_times(frame[data.order], origin),
         parts=part_of_row if len(tables) > 1 else None,
         rows=origin.numbers(len(frame)),
+        groupings=groupings_of(frame, by),
         left_out=tuple(name for name in frames[0].columns if name not in roles.inputs),
         notes=(
             *(note for table in tables for note in table.notes),

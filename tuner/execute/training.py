@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import time
 from collections.abc import Mapping
@@ -148,11 +149,12 @@ def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:
     if isinstance(task, OwnTask):
         return  # nor does own code leave predictions
     write_targets(task, task.data.dev.targets, paths.dev_targets)
-    write_examples(task.data.dev, rows=paths.dev_rows, images=paths.dev_images)
+    write_examples(task.data.dev, rows=paths.dev_rows, images=paths.dev_images, groups=paths.dev_groups)
 
 
-def write_examples(split: Split, *, rows: Path, images: Path) -> None:
-    """Write where examples were read, and of images what they show, for the worst of them in a report."""
+def write_examples(split: Split, *, rows: Path, images: Path, groups: Path) -> None:
+    """Write where examples were read, of images what they show, and the groups that they are in, for a report."""
+    _write_groups(split, groups)
     if split.rows is not None:
         write_array(torch.from_numpy(split.rows), rows)
     shape = split.inputs.shape
@@ -160,6 +162,16 @@ def write_examples(split: Split, *, rows: Path, images: Path) -> None:
         least, most = split.inputs.amin(dim=(0, 2, 3), keepdim=True), split.inputs.amax(dim=(0, 2, 3), keepdim=True)
         pixels = 255 * (split.inputs - least) / (most - least).clamp(min=1e-12)
         write_array(pixels.round().to(torch.uint8).flatten(1), images)
+
+
+def _write_groups(split: Split, to: Path) -> None:
+    if not split.groupings:
+        to.unlink(missing_ok=True)  # of a sweep that asked for some
+        return
+    with replacing(to) as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([grouping.name for grouping in split.groupings])
+        writer.writerows(zip(*([g.values[code] for code in g.codes] for g in split.groupings), strict=True))
 
 
 def write_targets(task: Task, targets: torch.Tensor, to: Path) -> None:

@@ -29,6 +29,7 @@ from tuner.report.certainty.choice import Choice, best_few, final_choice, outdat
 from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of
+from tuner.report.certainty.groups import GroupScores, group_scores
 from tuner.report.certainty.learning_curve import LearningCurve, learning_curve
 from tuner.report.certainty.mistakes import PARTS, Mistakes, mistakes_on
 from tuner.report.certainty.monte_carlo import PassesGain, passes_gain
@@ -153,6 +154,13 @@ class Analysis:
         """What the best trial gets wrong on the dev set, and on the test set what the one that was tested does."""
         found = (mistakes_on(part, self.study, self.paths, self.best) for part in PARTS)
         return tuple(one for one in found if one is not None)
+
+    @cached_property
+    def groups(self) -> tuple[GroupScores, ...]:
+        """The scores of groups on the same parts, where the sweep file asks for them."""
+        assert self.paths is not None or not self.mistakes
+        of_parts = (group_scores(one, self.paths, metric=self.study.metric) for one in self.mistakes if self.paths)
+        return tuple(one for one in of_parts if one is not None)
 
     @cached_property
     def _reached(self) -> Reached | None:

@@ -13,6 +13,7 @@ from tuner.report.analysis import Analysis
 from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import fold_scores, sparsity_in_words, sweep_value
+from tuner.report.groups import groups_in_words
 from tuner.report.more_data import more_data_in_words
 from tuner.report.techniques import average_on_test, techniques_in_words
 from tuner.report.verdict import diagnosis_in_words, four_steps_in_words, on_test_and_dev
@@ -166,6 +167,7 @@ def _certainty(analysis: Analysis) -> Iterator[str]:
     if analysis.more_trials is not None:
         yield analysis.more_trials.text(study.metric)
     yield from more_data_in_words(analysis)
+    yield from groups_in_words(analysis, part="dev")
 
 
 def _finals(analysis: Analysis) -> Iterator[str]:
@@ -247,6 +249,7 @@ def _tests(analysis: Analysis) -> Iterator[str]:
         yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
     yield from average_on_test(analysis)
     yield from baselines_on_test(analysis)
+    yield from groups_in_words(analysis, part="test")
     if outdated := outdated_test(analysis.study):
         yield f"{outdated[0].upper()}{outdated[1:]}."
 

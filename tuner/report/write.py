@@ -20,7 +20,10 @@ def write_reports(study: StudyData, paths: StudyPaths) -> None:
 
 
 def _write_mistakes(analysis: Analysis, paths: StudyPaths) -> None:
-    """Write tables of what the best trial gets wrong."""
+    """Write tables of what the best trial gets wrong, and of its scores by groups."""
+    for groups in analysis.groups:
+        path = paths.mistakes / groups.mistakes.part / "groups.csv"
+        write_atomically(path, groups.table().to_csv(index=False, lineterminator="\n"), sync=False)
     for found in analysis.mistakes:
         for name, table in found.tables().items():
             path = paths.mistakes / found.part / f"{name}.csv"

@@ -57,12 +57,27 @@ class DevScores:
 
     def interval(self, index: int) -> Interval:
         """Of the dev metric of the trial at this index: by how much other dev sets of this size would change it."""
-        value = float(self.values[index])
-        if self.metric in ("accuracy", "subset_accuracy"):
-            return wilson_interval(value, self.num_examples)
-        if self.metric == "auroc" and self.class_counts:
-            return auroc_interval(value, class_counts=self.class_counts, variance=float(self.samples[:, index].var()))
-        return bootstrap_interval(self.metric, value, self.samples[:, index], self.num_examples)
+        value, samples = float(self.values[index]), self.samples[:, index]
+        return interval_of(self.metric, value, samples, self.num_examples, class_counts=self.class_counts)
+
+
+def interval_of(
+    metric: str, value: float, samples: Array, num_examples: int, *, class_counts: tuple[int, ...]
+) -> Interval:
+    """By how much as many other examples would change a metric, by its own formula or else resampled.
+
+    Args:
+        metric: Its name.
+        value: On these examples.
+        samples: On resamples of them.
+        num_examples: How many they are.
+        class_counts: How many of each class; empty for other targets.
+    """
+    if metric in ("accuracy", "subset_accuracy"):
+        return wilson_interval(value, num_examples)
+    if metric == "auroc" and class_counts:
+        return auroc_interval(value, class_counts=class_counts, variance=float(samples.var()))
+    return bootstrap_interval(metric, value, samples, num_examples)
 
 
 def load_dev_scores(

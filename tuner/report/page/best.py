@@ -9,6 +9,7 @@ import pandas as pd
 
 from tuner.diagnose.intervals import Interval
 from tuner.report.analysis import Analysis
+from tuner.report.certainty.groups import FEWEST
 from tuner.report.words.numbers import difference_text, duration_text, metric_text, objective_text, value_text
 
 _MOST_CLASSES = 30
@@ -97,7 +98,10 @@ def _range_text(interval: Interval | None, metric: str) -> str:
 
 
 def mistake_tables(analysis: Analysis) -> Iterable[dict[str, Any]]:
-    """What the best trial gets wrong: tables of classes and of the worst examples."""
+    """What the best trial gets wrong: tables of groups, of classes and of the worst examples."""
+    for groups in analysis.groups:
+        of = f"trial {groups.mistakes.trial}, {groups.mistakes.part} set"
+        yield _table(f"Scores by group: {of}", groups.table(), note=f"A group of under {FEWEST} examples has no score.")
     for found in analysis.mistakes:
         kind = "classes" if found.is_classes else "labels" if found.is_labels else "targets"
         of = f"trial {found.trial}, {found.part} set"

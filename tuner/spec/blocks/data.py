@@ -112,6 +112,9 @@ class DataSpec(Part):
     dates: Literal["refuse", "expand"] = "refuse"
     """Columns of dates: refuse them, or `expand` each to four numbers, its year, month, weekday (0 is Monday) and days
     since 1970; not with `stream`."""
+    report_by: list[str] = Field(default_factory=list)
+    """Columns, inputs or not, by whose values reports give scores too, such as a region; numbers are cut at their
+    quartiles. Not with `stream`."""
     image_size: Annotated[int, Field(ge=1)] | None = None
     """Resize the images of a folder to this many pixels in height and width; needed when they differ in size."""
 

@@ -55,7 +55,7 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
         if spec.data.stream and getattr(spec.data, name) is not None:
             remedy = f"remove {name}, or stream"
             findings.error(("data", "stream"), f"cannot be combined with {name}", remedy=remedy, got="", at_key=True)
-    for name in ("categorical", "numeric", "dates"):
+    for name in ("categorical", "numeric", "dates", "report_by"):
         if spec.data.stream and getattr(spec.data, name) not in ([], "refuse"):
             remedy = f"remove {name}, or stream"
             findings.error(("data", "stream"), f"cannot be combined with {name}", remedy=remedy, got="", at_key=True)

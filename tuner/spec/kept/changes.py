@@ -12,8 +12,9 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.space import Dimension, Space
 from tuner.spec.values import Part
 
-_HARMLESS = frozenset({"fuse", "target_error"})
-"""Keys of `training` and `objective` that change what is said of trials or how fast they train, not their results."""
+_HARMLESS = frozenset({"fuse", "target_error", "report_by"})
+"""Keys of `data`, `training` and `objective` that change what is said of trials or how fast they train, and not their
+results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def diff_sweeps(snapshot: Json, spec: SweepSpec) -> list[Change]:
     except ValueError:
         return [Change("the study was made by another version of tuner, with other keys in its sweep file", True)]
     return [
-        *_part_changes("data", old.data, spec.data, breaks=lambda _: True),
+        *_part_changes("data", old.data, spec.data, breaks=lambda key: key not in _HARMLESS),
         *_value_changes("model", old.model.kind, spec.model.kind, breaks=True),
         *_value_changes("command", old.command, spec.command, breaks=True),
         *_value_changes("trainer", old.trainer, spec.trainer, breaks=True),
