@@ -9,7 +9,7 @@ many data sets and seeds, and prints the normalised regret: 0 is the best known 
 A budget counts epochs, in full trainings of 52. `--noise 0.05` adds to each trial's values a normal error of 5 % of
 the distance between a median random and the best known configuration, and scores the true value of the configuration
 that looks best. `--shuffle-tiers` deals the tiers out to the hyperparameters by chance. `--workers 8` trains eight
-trials at once, each epoch taking equally long.
+trials at once, each epoch taking equally long. `--portfolio` begins with what `benchmarks/portfolio.py` has learned.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from surrogate import EPOCHS, SPACE, Instance, Surrogate, SurrogateExecutor, rea
 from timed import Timed
 
 from tuner.records import Direction
+from tuner.search.portfolio import learned_starts
 from tuner.search.registry import open_strategy
 from tuner.search.seeding import derived_seed
 from tuner.spec.known.strategies import STRATEGIES
@@ -61,6 +62,8 @@ class Run:
     shuffle_tiers: bool
     workers: int
     surrogate: Path
+    portfolio: Path | None = None
+    """Of `benchmarks/portfolio.py`: what the search begins with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +93,13 @@ def play(run: Run) -> dict[int, Score]:
         seed=chance,
         regularisation="always",
         stop=StopSpec(epochs=max(run.budgets) * EPOCHS),
+        portfolio=None if run.portfolio is None else str(run.portfolio.resolve()),
     )
     spec = SweepSpec(
         study="benchmark", data=DataSpec(source="surrogate"), training=TrainingSpec(epochs=EPOCHS), search=search
     )
-    strategy = Timed(open_strategy(spec, space, Direction.MAXIMIZE))
+    learned = learned_starts(spec, space)
+    strategy = Timed(open_strategy(spec, space, Direction.MAXIMIZE, learned=learned.starts if learned else ()))
     executor = SurrogateExecutor(load(run.surrogate), run.instance, workers=run.workers, noise=run.noise, seed=chance)
     Sweep(
         strategy,
@@ -181,7 +186,17 @@ def play_all(runs: Sequence[Run], *, jobs: int, kept: Path | None = None) -> lis
 
 def key_of(run: Run) -> tuple[object, ...]:
     """What tells a search from others in a file of kept scores."""
-    return (run.strategy, run.instance.name, run.seed, *run.budgets, run.noise, run.shuffle_tiers, run.workers)
+    portfolio = () if run.portfolio is None else (run.portfolio.name,)
+    return (
+        run.strategy,
+        run.instance.name,
+        run.seed,
+        *run.budgets,
+        run.noise,
+        run.shuffle_tiers,
+        run.workers,
+        *portfolio,
+    )
 
 
 def line_of(run: Run, score: dict[int, Score]) -> dict[str, object]:
@@ -219,6 +234,11 @@ def strategy_list(text: str) -> list[str]:
     return names
 
 
+def portfolio_for(instance: Instance, given: Path | None) -> Path | None:
+    """The portfolio of a data set: of a folder the one that has its name."""
+    return given / f"{instance.name}.json" if given is not None and given.is_dir() else given
+
+
 def main() -> None:
     """Parse the command line, run all searches on all cores, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -234,6 +254,9 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.0, help="of each trial, as a share of a regret of 1")
     parser.add_argument("--shuffle-tiers", action="store_true")
     parser.add_argument("--workers", type=int, default=1, help="trials trained at once")
+    parser.add_argument(
+        "--portfolio", type=Path, help="what searches begin with; or a folder, one NAME.json for each data set"
+    )
     parser.add_argument("--json", type=Path, help="write the summary here")
     parser.add_argument("--keep", type=Path, help="file of each search's scores: those in it are not run again")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="searches run at once")
@@ -248,6 +271,7 @@ def main() -> None:
             shuffle_tiers=given.shuffle_tiers,
             workers=given.workers,
             surrogate=given.surrogate,
+            portfolio=portfolio_for(instance, given.portfolio),
         )
         for strategy in given.strategies
         for instance in read_instances(given.instances, given.reference)

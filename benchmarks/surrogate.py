@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from tuner.records import (
     EpochResult,
@@ -112,11 +113,7 @@ class Surrogate:
 
     def curve(self, instance: Instance, params: Params) -> tuple[EpochResult, ...]:
         """The results of all epochs; metrics are accuracies in 0..1."""
-        x_cont = np.empty((EPOCHS, 1 + len(_COLUMNS)), dtype=np.float32)
-        x_cont[:, 0] = np.arange(1, EPOCHS + 1)
-        x_cont[:, 1:] = [float(params[name]) for name in _COLUMNS]
-        x_cat = np.full((EPOCHS, 1), instance.code, dtype=np.int32)
-        predicted = self._session.run(None, {"x_cat": x_cat, "x_cont": x_cont})[0]
+        (predicted,) = self.predicted(instance.code, [params])
         return tuple(
             EpochResult(
                 epoch=epoch,
@@ -129,6 +126,16 @@ class Surrogate:
             )
             for epoch, row in enumerate(predicted, start=1)
         )
+
+    def predicted(self, code: int, configurations: Sequence[Params]) -> NDArray[np.float32]:
+        """What the surrogate says of each epoch, shape (configurations, epochs, outputs)."""
+        x_cont = np.empty((len(configurations), EPOCHS, 1 + len(_COLUMNS)), dtype=np.float32)
+        x_cont[:, :, 0] = np.arange(1, EPOCHS + 1)
+        x_cont[:, :, 1:] = np.array([[float(p[name]) for name in _COLUMNS] for p in configurations])[:, None]
+        flat = x_cont.reshape(-1, 1 + len(_COLUMNS))
+        x_cat = np.full((len(flat), 1), code, dtype=np.int32)
+        found: NDArray[np.float32] = self._session.run(None, {"x_cat": x_cat, "x_cont": flat})[0]
+        return found.reshape(len(configurations), EPOCHS, -1)
 
 
 class SurrogateExecutor:

@@ -66,6 +66,7 @@ ROOMS = {
     "search": (
         {"strategy", "observe", "distinct", "seeding", "rungs"},
         {"cube", "designs"},
+        {"portfolio"},
         {"optuna", "wrap"},
         {"request"},
         {"staged", "stock", "priority"},
@@ -77,7 +78,7 @@ ROOMS = {
         {"values", "by_layer"},
         {"blocks"},
         {"model"},
-        {"defaults", "objectives", "schema", "own_code", "text"},
+        {"defaults", "objectives", "portfolio", "schema", "own_code", "text"},
         {"checks", "edit", "kept"},
         {"reader"},
     ),

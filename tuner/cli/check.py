@@ -46,6 +46,7 @@ def check(
     """
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import number_of
+    from tuner.search.portfolio import learned_starts
     from tuner.spec.defaults import build_space
     from tuner.spec.reader import read_sweep
     from tuner.spec.space import tier_label
@@ -57,10 +58,13 @@ def check(
     click.echo(f"{sweep}: study {spec.study}, {number_of(spec.search.trials, 'trial')} of "
                f"{number_of(spec.training.epochs, 'epoch')}, "
                f"strategy {spec.search.strategy}")  # fmt: skip
-    for tier in build_space(spec).tiers:
+    space = build_space(spec)
+    for tier in space.tiers:
         click.echo(f"  {tier_label(tier)}")
-        for dimension in build_space(spec).in_tier(tier):
+        for dimension in space.in_tier(tier):
             click.echo(f"    {visible(_dimension(dimension))}")
+    if (learned := learned_starts(spec, space)) is not None:
+        click.echo(f"  {visible(learned.line)}")
     if not no_import:
         _rehearse(spec, gradients=gradients, workers=workers, devices=devices, sheet=contact_sheet)
 

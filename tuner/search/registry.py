@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 
-from tuner.records import Direction, TrialRecord
+from tuner.records import Direction, Params, ParamValue, TrialRecord
+from tuner.search.cube import Cube
 from tuner.search.observe import Noise, no_noise
+from tuner.search.portfolio import known_columns, learned_points
 from tuner.search.request import Maker, Request
 from tuner.search.seeding import derived_seed
 from tuner.search.strategy import Strategy
@@ -29,6 +31,7 @@ def open_strategy(
     noise: Noise = no_noise,
     elapsed_seconds: Callable[[], float] = lambda: 0.0,
     earlier: Sequence[TrialRecord] = (),
+    learned: Sequence[Params] = (),
 ) -> Strategy:
     """The strategy that a sweep file asks for, with its start configurations and its stopping rules.
 
@@ -40,6 +43,7 @@ def open_strategy(
         elapsed_seconds: Wall-clock seconds of the study so far, over all its runs, for `stop.seconds`.
         earlier: Trials of an earlier study to learn from, as far as they lie in this space: by `priority`, TPE, GP and
             Optuna's pruners.
+        learned: Configurations of a portfolio (`tuner/search/portfolio.py`), to begin with.
 
     Raises:
         SweepFileError: a start configuration outside the space.
@@ -49,6 +53,9 @@ def open_strategy(
     maker = maker_of(search.strategy)
     others = further_objectives(spec)
     starts = start_configurations(search.start, space)
+    if search.strategy != "priority":  # which has a pass for them
+        starts += _mapped(learned, space)
+        learned = ()
 
     def make(space: Space, index: int, trials: int, before: Sequence[TrialRecord]) -> Strategy:
         request = Request(
@@ -64,6 +71,7 @@ def open_strategy(
             noise=noise,
             target_error=spec.objective.target_error or 0.0,
             earlier=tuple(r for r in (*earlier, *before) if space.contains(r.params)),
+            learned=() if index else tuple(learned),
         )
         strategy, first_epoch = maker(request)
         if others or spec.constraints:
@@ -89,6 +97,12 @@ def open_strategy(
             elapsed_seconds=elapsed_seconds,
         )
     return strategy
+
+
+def _mapped(learned: Sequence[Params], space: Space) -> list[dict[str, ParamValue]]:
+    """Configurations of a portfolio in the ranges of this space."""
+    cube = Cube(space)
+    return [cube.params(point) for point in learned_points(cube, learned, known=known_columns(cube, learned))]
 
 
 def maker_of(name: str) -> Maker:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tuner.records import Direction, TrialRecord
+from tuner.records import Direction, Params, TrialRecord
 from tuner.search.observe import Noise
 from tuner.search.optuna.proposer import Proposer, ProposerStrategy
 from tuner.search.optuna.samplers import SamplerName, make_pruner, make_sampler
@@ -39,6 +39,8 @@ class Request:
     target_error: float
     earlier: tuple[TrialRecord, ...]
     """Trials of an earlier study to learn from; they do not count."""
+    learned: tuple[Params, ...]
+    """Configurations of a portfolio, to begin with."""
 
 
 Maker: TypeAlias = Callable[[Request], tuple[Strategy, int]]

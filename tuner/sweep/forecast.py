@@ -8,6 +8,7 @@ from pathlib import Path
 from tuner.execute.preflight import Plan, Preflight
 from tuner.execute.scripted import ScriptedExecutor
 from tuner.records import Direction, Params
+from tuner.search.portfolio import learned_starts
 from tuner.search.registry import open_strategy
 from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
@@ -108,8 +109,9 @@ def _played(spec: SweepSpec) -> int:
     played = spec.model_copy(update={"search": spec.search.model_copy(update=changes), "constraints": ()})
     space = build_space(spec)
     store = MemoryStore()
+    learned = learned_starts(spec, space)
     Sweep(
-        open_strategy(played, space, Direction.MAXIMIZE),
+        open_strategy(played, space, Direction.MAXIMIZE, learned=learned.starts if learned else ()),
         store,
         ScriptedExecutor(lambda p, epoch: _course(p, epoch, space, spec.training.epochs), epochs=spec.training.epochs),
         folders=lambda number: Path(f"{number}"),

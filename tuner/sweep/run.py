@@ -241,8 +241,12 @@ class StudyRun:
         )
 
     def _strategy(self, facts: TaskFacts) -> Strategy:
+        from tuner.search.portfolio import learned_starts
         from tuner.search.registry import open_strategy
 
+        learned = learned_starts(self.spec, self.space)
+        if learned is not None:
+            self._first_lines.append(learned.line)
         return open_strategy(
             self.spec,
             self.space,
@@ -250,6 +254,7 @@ class StudyRun:
             noise=partial(dev_noise, facts.metric, facts.data),
             elapsed_seconds=lambda: time.monotonic() - self._began,
             earlier=self._earlier(facts.data),
+            learned=learned.starts if learned else (),
         )
 
     def _search(self, strategy: Strategy, store: OptunaStore, executor: Executor, notes: StandingNotes) -> bool:

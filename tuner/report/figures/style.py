@@ -37,6 +37,7 @@ _PAD_INCHES = 0.04
 _TIERS = {
     "default": (GREY, "D"),
     "start": (GREY, "P"),
+    "portfolio": (GREY, "*"),
     "tier 1": (BLUE, "o"),
     "tier 2": (ORANGE, "s"),
     "tier 3": (GREEN, "^"),

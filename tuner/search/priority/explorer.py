@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.records import Direction, TrialRecord, TrialState
+from tuner.records import Direction, Params, TrialRecord, TrialState
 from tuner.search.cube import Array, Cube, Mask
 from tuner.search.designs import sobol
 from tuner.search.distinct import Distinct, Taken, key_of, taken_by
@@ -48,6 +48,7 @@ class Explorer:
         noise: Noise,
         target_error: float,
         earlier: Sequence[TrialRecord] = (),
+        learned: Sequence[Params] = (),
     ) -> None:
         """
         Args:
@@ -60,6 +61,7 @@ class Explorer:
             noise: Of the dev metric.
             target_error: The error that is as good as it gets.
             earlier: Trials of an earlier study to learn from.
+            learned: Configurations of a portfolio, to begin with.
         """
         self.cube = Cube(space)
         self.direction = direction
@@ -84,6 +86,7 @@ class Explorer:
             seed=seed,
             with_regularisation=self.regularisation.always,
             skip_passes=len(self.earlier) >= _ENOUGH_EARLIER,
+            learned=learned,
         )
 
         self.earlier_points = np.array([self.cube.units(r.params) for r in self.earlier]).reshape(-1, self.cube.columns)

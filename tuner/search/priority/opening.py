@@ -12,10 +12,11 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.records import Direction, TrialRecord, TrialState
-from tuner.search.cube import Cube
+from tuner.records import Direction, Params, TrialRecord, TrialState
+from tuner.search.cube import Cube, Mask
 from tuner.search.designs import sobol
 from tuner.search.observe import best_of, in_state, rank_for_search
+from tuner.search.portfolio import known_columns, learned_points
 from tuner.search.seeding import derived_seed
 from tuner.search.strategy import Advance, Start
 from tuner.spec.space import ARCHITECTURE_TIER, REGULARISATION_TIER, tier_label
@@ -30,12 +31,19 @@ _SHARE_OF_TRIALS = 0.5
 """A short search opens with fewer points, at most so large a part of its trials."""
 _SENT_ON = (3, 1)
 """How many of the best go on to the second rung, and then to the full training."""
+_LEARNED_SENT_ON = (5, 3)
+"""The same where there are learned configurations: each is good somewhere, and where shows late. On LCBench regret at
+5, 10, 20 and 40 full trainings was .160, .081, .039, .020; with all eight and then three .172, .095, .044 (not measured
+at 40), with four and then two .156, .088, .052, .029 (`benchmarks/search_quality.py --portfolio`)."""
 
 _TELLING_SHARE = 0.5
 """Of the opening, so much must be measured before more is started: to wait for all would leave workers idle for the
 slowest."""
 
 DEFAULT = "default"
+PORTFOLIO = "portfolio"
+_PORTFOLIO_TIER = 0
+"""Before the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +76,7 @@ class Opening:
         seed: int,
         with_regularisation: bool,
         skip_passes: bool = False,
+        learned: Sequence[Params] = (),
     ) -> None:
         """
         Args:
@@ -78,15 +87,21 @@ class Opening:
             seed: The search seed.
             with_regularisation: Whether the regularisation tier is opened with the others.
             skip_passes: Start the default only: the model knows enough from an earlier study.
+            learned: Configurations of a portfolio. They are the first after the default, and take the place of the
+                passes through the columns that they know.
         """
         self._cube = cube
         self._direction = direction
         self._first_rung = rungs[0]
         self._seed = seed
-        self._promotions = list(zip(reversed(rungs[1:]), reversed(_SENT_ON), strict=False))[::-1]
         apart = () if with_regularisation else (REGULARISATION_TIER, ARCHITECTURE_TIER)
         self._num_done = _num_outside(frozenset({"start", *map(tier_label, apart)}))
-        self.passes = [] if skip_passes else _plan(cube, trials=trials, with_regularisation=with_regularisation)
+        known = known_columns(cube, learned) & ~np.isin(cube.tiers, apart)
+        self._learned = learned_points(cube, learned, known=known)
+        plan = _plan(cube, trials=trials, with_regularisation=with_regularisation, known=known, num=len(self._learned))
+        self.passes = [] if skip_passes else plan
+        sent_on = _LEARNED_SENT_ON if any(p.label == PORTFOLIO for p in self.passes) else _SENT_ON
+        self._promotions = list(zip(reversed(rungs[1:]), reversed(sent_on), strict=False))[::-1]
 
     @property
     def size(self) -> int:
@@ -100,7 +115,10 @@ class Opening:
             return self._start(self._cube.default, DEFAULT)
         for step in self.passes:
             if done < step.first + step.count:
-                return self.point(step.label, step.columns, done - step.first, step.count, records=records)
+                index = done - step.first
+                if step.label == PORTFOLIO:
+                    return self._start(self._learned[index], PORTFOLIO)
+                return self.point(step.label, step.columns, index, step.count, records=records)
         return None
 
     def columns_of(self, start: Start) -> NDArray[np.bool_] | None:
@@ -196,8 +214,10 @@ def _best_paused_before(rung: int, direction: Direction) -> OrderKey:
     return lambda r: rank(r) if r.state is TrialState.PAUSED and r.epochs < rung else None
 
 
-def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[_Pass]:
-    columns = {int(tier): np.flatnonzero(cube.tiers == tier) for tier in np.unique(cube.tiers)}
+def _plan(cube: Cube, *, trials: int, with_regularisation: bool, known: Mask, num: int) -> list[_Pass]:
+    """The passes of the opening: that of the portfolio's `num` points, and those of the tiers' other columns."""
+    others = {int(tier): np.flatnonzero((cube.tiers == tier) & ~known) for tier in np.unique(cube.tiers)}
+    columns = {tier: own for tier, own in others.items() if len(own)}
     late = {tier: columns.pop(tier) for tier in (REGULARISATION_TIER, ARCHITECTURE_TIER) if tier in columns}
     for tier, own in late.items() if with_regularisation else ():
         # Opened with the others, it is part of the last of them.
@@ -205,11 +225,14 @@ def _plan(cube: Cube, *, trials: int, with_regularisation: bool) -> list[_Pass]:
         key = last if last == 3 else tier
         columns[key] = np.concatenate([columns.get(key, own[:0]), own])
     counts = {tier: min(POINTS[tier], _num_others(cube, own)) for tier, own in columns.items()}
+    if num:
+        columns[_PORTFOLIO_TIER], counts[_PORTFOLIO_TIER] = np.flatnonzero(known), num
     affordable = _SHARE_OF_TRIALS * trials / max(1, sum(counts.values()))
     passes, first = [], 1
     for tier, of_tier in sorted(columns.items()):
         count = max(1, round(counts[tier] * min(1.0, affordable)))
-        passes.append(_Pass(label=tier_label(tier), columns=of_tier, first=first, count=count))
+        label = PORTFOLIO if tier == _PORTFOLIO_TIER else tier_label(tier)
+        passes.append(_Pass(label=label, columns=of_tier, first=first, count=count))
         first += count
     return passes
 

@@ -219,6 +219,7 @@ def make_strategy(request: Request) -> tuple[Strategy, int]:
         noise=request.noise,
         target_error=request.target_error,
         earlier=request.earlier,
+        learned=request.learned,
     )
     if request.pruner is None:
         return PriorityStrategy(explorer), rungs[0]

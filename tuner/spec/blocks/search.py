@@ -52,6 +52,9 @@ class SearchSpec(Part):
     """An earlier study to learn from: its name, or its folder from the sweep file's. Its trials are not counted (nor
     repeated by `priority`); its data and training must be the same, its space may be another. For the strategies
     `priority`, `tpe` and `gp`."""
+    portfolio: str | None = None
+    """A file of configurations that were learned on other data, from the sweep file's folder, to begin with: see
+    docs/search.md. They are brought into the ranges of the space, and take the place of the opening pass."""
     stop: StopSpec | None = None
     """When to end the search early."""
     refine: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = 0

@@ -6,6 +6,7 @@ import math
 
 from tuner.paths import is_url
 from tuner.spec.blocks.search import LEARNING_TRIALS
+from tuner.spec.checks.places import check_local
 from tuner.spec.known.metrics import SHARES
 from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import SweepSpec
@@ -27,6 +28,7 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
     elif search.warm_start is not None and not strategy.learns_from_earlier:
         rule = f"has no effect with strategy {search.strategy}"
         findings.warn(("search", "warm_start"), rule, remedy="write `strategy: priority`", at_key=True)
+    check_local(("search", "portfolio"), search.portfolio, findings)
     if "regularisation" in search.model_fields_set and (not strategy.opens_regularisation or spec.loop is not None):
         rule = f"has no effect with {spec.loop or f'strategy {search.strategy}'}"
         findings.warn(("search", "regularisation"), rule, remedy="remove it", at_key=True)
