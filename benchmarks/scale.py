@@ -149,7 +149,7 @@ def commands(trials: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_study(StudyPaths(Path(folder) / "large"), trials=trials, rungs=20)
         for command, *options in COMMANDS:
-            print(f"{trials:6} trials, {command:6} ", end="", flush=True)
+            print(f"{trials:6} trials, ", end="", flush=True)
             measure([command, "large", "--results", folder, *options])
 
 

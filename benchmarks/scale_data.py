@@ -35,6 +35,8 @@ class Case:
     make: Callable[[Path], Spec]
     """Writes the data into a folder; gives the sweep file."""
     command: tuple[str, ...] = ("run", "sweep.yaml", "--workers", "1")
+    before: tuple[str, ...] = ()
+    """A command that is run first, and not measured."""
     loop: Callable[[Path], None] | None = None
     """The same work without tuner, run in a process of its own."""
 
@@ -169,6 +171,17 @@ CASES: Mapping[str, Case] = {
         aim="500 MB + 1.5 x 234 MB + 200 MB",
         make=lambda folder: sweep(write_table(folder, count=10**6), SMALL, trials=1, epochs=1, batch_size=256),
     ),
+    "a million rows, two workers": Case(
+        aim="500 MB + 1.5 x 234 MB + 400 MB",
+        make=lambda folder: sweep(write_table(folder, count=10**6), SMALL, trials=2, epochs=1, batch_size=256),
+        command=("run", "sweep.yaml", "--workers", "2"),
+    ),
+    "a million rows, two workers, second start": Case(
+        aim="2 s of loading",
+        make=lambda folder: sweep(write_table(folder, count=10**6), SMALL, trials=2, epochs=1, batch_size=256),
+        command=("run", "sweep.yaml", "--workers", "2", "--fresh"),
+        before=("run", "sweep.yaml", "--workers", "1"),
+    ),
     "a million rows, four workers": Case(
         aim="500 MB + 1.5 x 234 MB + 800 MB",
         make=lambda folder: sweep(write_table(folder, count=10**6), SMALL, trials=4, epochs=1, batch_size=256),
@@ -236,6 +249,7 @@ def watched(command: list[str], folder: Path) -> Cost:
         SystemExit: it failed.
     """
     env = os.environ | {"OMP_NUM_THREADS": "1"}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed: with its modules compiled
     ticks: dict[int, int] = {}
     peak = 0
     with (folder / "output.txt").open("wb") as output:
@@ -254,6 +268,8 @@ def measured(name: str, folder: Path) -> Iterator[tuple[str, Cost]]:
     """What the command and the loop of a case take."""
     case = CASES[name]
     (folder / "sweep.yaml").write_text(json.dumps(case.make(folder), indent=2))
+    if case.before:
+        watched([sys.executable, "-m", "tuner", *case.before], folder)
     yield "tuner", watched([sys.executable, "-m", "tuner", *case.command], folder)
     if case.loop is not None:
         yield "loop", watched([sys.executable, __file__, "--loop", name, str(folder)], folder)
