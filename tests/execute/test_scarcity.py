@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,7 @@ def test_an_error_of_memory_is_found_below_others() -> None:
     assert first_line(RuntimeError(f"{said}allocate 481689600 bytes.")) == "0.482 GB more were asked for in vain"
 
 
+HERE = Path(__file__).parent
 Open = Callable[..., LocalExecutor]
 
 KILLED = """
@@ -255,3 +258,54 @@ def test_a_trial_that_fits_nowhere_says_what_takes_less(tmp_path: Path) -> None:
     assert isinstance(failed, TrialFailed)
     assert "not enough memory to train it" in failed.message
     assert "a smaller batch_size or network" in failed.message
+
+
+UNDER_A_LIMIT = """
+import json, re, resource, sys
+from pathlib import Path
+import numpy as np
+from tests.contracts.executor_contract import drain, ends
+from tests.execute.sweeps import make_job, small_sweep
+from tuner.errors import DataError
+from tuner.execute.inline import InlineExecutor
+from tuner.paths import StudyPaths
+
+folder = Path(sys.argv[1])
+more, rows, batch_size = map(int, sys.argv[2:])
+np.savez(folder / "rows.npz", x=np.random.default_rng(0).normal(size=(rows, 16)), y=np.arange(rows) % 2)
+spec = small_sweep(source=str(folder / "rows.npz"), epochs=1, hidden_units=768, hidden_layers=2)
+in_use = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+resource.setrlimit(resource.RLIMIT_AS, (in_use + more, in_use + more))
+training = spec.training.model_copy(update={"batch_size": batch_size})
+try:
+    executor = InlineExecutor(spec.model_copy(update={"training": training}), StudyPaths(folder))
+    job = make_job(folder, 0, to_epoch=1)
+    executor.submit([job])
+    ended = ends(drain(executor, [job]))[0]
+    print(type(ended).__name__, getattr(ended, "message", ""))
+except DataError as error:
+    print(error)
+"""
+"""A trial in so much more address space than imports take."""
+
+
+def said_under_a_limit(folder: Path, *, more_bytes: int, rows: int, batch_size: int) -> str:
+    command = [sys.executable, "-c", UNDER_A_LIMIT, str(folder), *map(str, (more_bytes, rows, batch_size))]
+    return subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the address space is told by Linux")
+def test_under_a_ulimit_a_trial_names_it_and_a_smaller_batch_size_which_then_fits(tmp_path: Path) -> None:
+    said = said_under_a_limit(tmp_path, more_bytes=250_000_000, rows=40_000, batch_size=20_000)
+    for part in ("TrialFailed", "not enough memory to train it", "`ulimit -v` allows", "a smaller batch_size"):
+        assert part in said
+    assert said_under_a_limit(tmp_path, more_bytes=250_000_000, rows=40_000, batch_size=64) == "TrialFinished"
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the address space is told by Linux")
+def test_under_a_ulimit_data_that_do_not_fit_name_it_and_what_takes_less(tmp_path: Path) -> None:
+    said = said_under_a_limit(tmp_path, more_bytes=20_000_000, rows=200_000, batch_size=64)
+    for part in ("not enough memory to load", "`ulimit -v` allows", "data.stream: true"):
+        assert part in said
