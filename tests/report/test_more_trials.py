@@ -25,6 +25,18 @@ def test_expected_best_of_k_agrees_with_drawing(direction: Direction) -> None:
     assert found.mean[-1] == pytest.approx(best(values))
 
 
+def test_of_many_trials_some_counts_stand_for_all() -> None:
+    values = np.random.default_rng(0).random(1000)
+    found = best_of_k([record(i, v) for i, v in enumerate(values)], direction=Direction.MAXIMIZE)
+    assert found is not None
+    assert (found.counts[0], found.counts[-1]) == (1, 1000)
+    assert 500 in found.counts
+    assert len(found.counts) <= 201
+    for k, mean in zip(found.counts, found.mean, strict=True):  # of uniform numbers, the largest of k
+        assert mean == pytest.approx(k / (k + 1), abs=0.02)
+    assert found.gain == found.mean[-1] - found.mean[found.counts.index(500)]
+
+
 def test_a_study_that_has_found_its_best_early_says_so() -> None:
     values = [0.9] * 20 + [0.5] * 20
     found = best_of_k([record(i, v) for i, v in enumerate(values)], direction=Direction.MAXIMIZE, noise=0.005)

@@ -13,6 +13,8 @@ from tuner.report.certainty.resampling import Array
 from tuner.report.words.numbers import difference_text
 
 _MIN_TRIALS = 8
+_MOST_COUNTS = 200
+"""Each takes a look at all trials."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +22,7 @@ class BestOfK:
     """Expected best dev metric of k trials, drawn from the study's own without putting back."""
 
     counts: tuple[int, ...]
-    """Each k, from 1 to the number of trials."""
+    """Each k, from 1 to the number of trials; of many trials some, evenly spaced on a log scale."""
     mean: Array
     low: Array
     """Of the middle 80 % of draws."""
@@ -53,18 +55,21 @@ def best_of_k(records: Sequence[TrialRecord], *, direction: Direction, noise: fl
     total = len(values)
     if total < _MIN_TRIALS:
         return None
-    counts = tuple(range(1, total + 1))
-    # P(best of k is among the i smallest) = C(i, k) / C(total, k), built up one k at a time.
-    within = np.arange(1, total + 1, dtype=np.float64) / total
-    mean, low, high = np.empty(total), np.empty(total), np.empty(total)
-    for k in counts:
-        mean[k - 1] = float(np.diff(within, prepend=0.0) @ values)
-        low[k - 1] = values[np.searchsorted(within, 0.1)]
-        high[k - 1] = values[min(total - 1, int(np.searchsorted(within, 0.9)))]
-        within *= np.maximum(np.arange(1, total + 1) - k, 0) / max(1, total - k)
-        within[-1] = 1.0
-    gain = float(mean[-1] - mean[total // 2 - 1])
+    some = np.geomspace(1, total, _MOST_COUNTS).round().astype(int)
+    counts = np.arange(1, total + 1) if total <= _MOST_COUNTS else np.union1d(some, [total // 2])
+    mean, low, high = np.empty(len(counts)), np.empty(len(counts)), np.empty(len(counts))
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1)))])
+    for place, k in enumerate(counts.tolist()):
+        # P(best of k is among the i smallest) = C(i, k) / C(total, k), nothing for i < k.
+        chosen = log_factorial[k:] - log_factorial[: total - k + 1]
+        within = np.exp(chosen - chosen[-1])
+        best = values[k - 1 :]
+        mean[place] = float(np.diff(within, prepend=0.0) @ best)
+        low[place] = best[np.searchsorted(within, 0.1)]
+        high[place] = best[min(len(best) - 1, int(np.searchsorted(within, 0.9)))]
+    gain = float(mean[-1] - mean[np.searchsorted(counts, total // 2)])
     ends = (sign * low, sign * high)
     return BestOfK(
-        counts=counts, mean=sign * mean, low=np.minimum(*ends), high=np.maximum(*ends), gain=max(0.0, gain), noise=noise
-    )
+        counts=tuple(counts.tolist()), mean=sign * mean, low=np.minimum(*ends), high=np.maximum(*ends),
+        gain=max(0.0, gain), noise=noise,
+    )  # fmt: skip

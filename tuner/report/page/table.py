@@ -75,7 +75,8 @@ def _grouped_columns(analysis: Analysis, names: Sequence[str]) -> list[tuple[str
     result = ["rank", "trial", *noted, f"dev_{metric}", "ci_low", "ci_high", f"train_{metric}", "gap"]
     cost = ["parameters", "best_epoch", "epochs", "seconds"]
     diagnosis = ["verdict", "flags"]
-    trade = [n for n in names if n in ("front", "violation", *map(column_of, _measured(analysis)))]
+    traded = {"front", "violation", *map(column_of, _measured(analysis))}
+    trade = [n for n in names if n in traded]
     more = ["state", "tier", "seed", f"last_dev_{metric}", "reason"]
     fixed = {*trade, *result, *cost, *diagnosis, *more, "tie"}
     tiers = {d.name: d.tier for d in analysis.space}
@@ -85,8 +86,8 @@ def _grouped_columns(analysis: Analysis, names: Sequence[str]) -> list[tuple[str
             tier = tiers.get(name.removeprefix("params."))
             title = "Others" if tier is None else tier_label(tier).capitalize()
             by_tier.setdefault(title, []).append(name)
-    traded = [("Trade-off", trade)] if trade else []
-    return [("Result", result), *traded, *by_tier.items(), ("Cost", cost), ("Diagnosis", diagnosis), ("More", more)]
+    trade_off = [("Trade-off", trade)] if trade else []
+    return [("Result", result), *trade_off, *by_tier.items(), ("Cost", cost), ("Diagnosis", diagnosis), ("More", more)]
 
 
 def _measured(analysis: Analysis) -> set[str]:

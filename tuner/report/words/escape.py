@@ -12,7 +12,7 @@ _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 
 def visible(text: str) -> str:
     """The text on one line: control characters, escape codes and direction marks become `\\x..` or a space."""
-    return "".join(_visible_character(c) for c in text)
+    return text if text.isprintable() else "".join(_visible_character(c) for c in text)
 
 
 def visible_lines(text: str) -> str:
@@ -31,7 +31,7 @@ def _visible_character(character: str) -> str:
 
 def characters(text: str) -> str:
     """The text with escapes for what is no character: half of a pair of UTF-16, as damaged JSON may hold it."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def spreadsheet_cell(text: str) -> str:
