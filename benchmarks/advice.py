@@ -36,6 +36,7 @@ from tuner.cli.main import run_command_line
 from tuner.paths import StudyPaths
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.dev_scores import load_array, scores_of
+from tuner.report.figures import table
 from tuner.store.reader import read_study
 
 ROUNDS = 3
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="only print what has been measured")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    table.drawn = lambda analysis: iter(())  # figures are most of what so small a run costs, and nobody looks at them
     found: dict[str, Any] = json.loads(asked.found.read_text()) if asked.found.exists() else {}
     for name in () if asked.show else asked.tables:
         key = f"{name} {asked.seed}"
@@ -64,13 +66,13 @@ def main() -> None:
     print_found(found)
 
 
-def follow_advice(table: RealTable, *, seed: int) -> list[dict[str, Any]]:
+def follow_advice(of: RealTable, *, seed: int) -> list[dict[str, Any]]:
     """The rounds of a table: what the report said, what was made of it, and what that did."""
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        frame_of(table).to_csv(root / "table.csv", index=False)
-        target = ["--target", table.target]
+        frame_of(of).to_csv(root / "table.csv", index=False)
+        target = ["--target", of.target]
         assert run_command_line(["init", str(root / "s0.yaml"), "--data", str(root / "table.csv"), *target]) == 0
         document = YAML(typ="safe").load((root / "s0.yaml").read_text())
         document["data"]["seed"] = document["search"]["seed"] = seed

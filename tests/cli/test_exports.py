@@ -16,6 +16,7 @@ from tests.depth import but_deep
 from tuner.cli.main import run_command_line
 from tuner.errors import TunerError
 from tuner.paths import StudyPaths
+from tuner.records import TrainedTrial
 from tuner.spec.reader import read_sweep
 from tuner.store.reader import read_study
 from tuner.train.after.exported import check_export
@@ -151,7 +152,8 @@ def test_an_export_that_answers_otherwise_is_found_out(folder: Path) -> None:
     assert record.seed is not None
 
     def checked() -> float | None:
-        return check_export(spec, record.params, weights, Path("winner").resolve(), seed=record.seed or 0, known=None)
+        one = TrainedTrial(trial=0, params=record.params, weights=weights, seed=record.seed or 0)
+        return check_export(spec, [one], Path("winner").resolve(), known=None)
 
     assert checked() == pytest.approx(record.value)
     preparation = json.loads(Path("winner/preparation.json").read_text())
@@ -178,8 +180,9 @@ def test_verify_checks_safetensors(folds: str, folder: Path, capsys: pytest.Capt
     others = {name: tensor * 1.5 + 1.0 for name, tensor in safetensors.load_file(str(target)).items()}
     safetensors.save_file(others, str(target))
     spec, weights = read_sweep(Path("sweep.yaml")).spec, paths.trial(0).weights
+    one = TrainedTrial(trial=0, params=record.params, weights=weights, seed=record.seed or 0)
     with pytest.raises(TunerError, match="does not answer as its network does: dev predictions are off by "):
-        check_export(spec, record.params, weights, target, seed=record.seed or 0, known=None)
+        check_export(spec, [one], target, known=None)
 
 
 @pytest.mark.slow

@@ -57,6 +57,13 @@ def test_new_rows_are_predicted_by_the_winner_or_another_trial(
     one, other, mean = (pd.read_csv(file) for file in ("out.csv", "1.csv", "mean.csv"))
     assert not np.allclose(one["up"], other["up"], atol=1e-4)
     np.testing.assert_allclose(mean["up"], (one["up"] + other["up"]) / 2, atol=1e-6)
+    assert run_command_line(["best", "points", "--export", "winners", "--average", "2", "--verify"]) == 0
+    said_of_export = capsys.readouterr().err
+    assert "it predicts by the mean of trials " in said_of_export
+    assert "verified: winners scores dev accuracy " in said_of_export
+    for arguments in (["--average", "2"], ["--average", "2", "--export", "w.safetensors"]):
+        assert run_command_line(["best", "points", *arguments]) == 2
+        assert "--average is for an export that predicts" in capsys.readouterr().err
     for wrong, said in (
         (["--average", "3"], "points has 2 finished trials that may be averaged"),
         (["--average", "2", "--trial", "0"], "leave --trial out"),

@@ -19,7 +19,7 @@ from tuner.data.load import load_training_data
 from tuner.data.parts import read_parts
 from tuner.imports import load_object
 from tuner.models.build import build_module
-from tuner.records import Params
+from tuner.records import Params, TrainedTrial
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.model import SweepSpec
 from tuner.train.after.evaluate import outputs_of
@@ -39,13 +39,14 @@ class Trained:
         self.weights = folder / "weights.pt"
         module = build_module(self.spec, settings_for(self.spec, self.params), self.data.info, seed=1)
         torch.save(module.state_dict(), self.weights)
+        self.trials = [TrainedTrial(trial=0, params=self.params, weights=self.weights, seed=0)]
         task = Task(self.spec, self.data, torch.device("cpu"))
         outputs = outputs_of(task, self.params, torch.load(self.weights), self.data.dev, seed=1)
         self.expected: NDArray[np.float32] = task.predictions(outputs).numpy()
 
     def export(self, target: Path) -> Path:
         write = export_onnx if target.suffix else export_folder
-        write(self.spec, self.params, self.weights, self.data.info, target)
+        write(self.spec, self.trials, self.data.info, target)
         return target
 
 
@@ -170,7 +171,7 @@ def make(params, data):
         space={"learning_rate": {"low": 0.01, "high": 0.1}},
     )  # fmt: skip
     folder = tmp_path / "predictor"
-    cause = export_folder(trained.spec, trained.params, trained.weights, trained.data.info, folder)
+    cause = export_folder(trained.spec, trained.trials, trained.data.info, folder)
     assert cause is not None
     assert cause.startswith("the network cannot be exported by torch.export: ")
     assert "float(x.sum())" in cause  # the line of the user's code, which is not in the first of the cause
@@ -220,7 +221,7 @@ def test_inputs_in_groups_leave_as_code(factory: str, groups: dict[str, list[str
         space={"learning_rate": {"low": 0.01, "high": 0.1}},
     )  # fmt: skip
     folder = tmp_path / "predictor"
-    assert export_folder(trained.spec, trained.params, trained.weights, trained.data.info, folder) is not None
+    assert export_folder(trained.spec, trained.trials, trained.data.info, folder) is not None
     found = load_object("predict.py:predict", root=folder)(read_parts(trained.spec.data, root=tmp_path).dev.numbers)
     np.testing.assert_allclose(found, trained.expected, rtol=1e-4)
 
@@ -253,7 +254,7 @@ class Odd(pl.LightningModule):
         space={"width": {"low": 5, "high": 9, "type": "int"}},
     )  # fmt: skip
     folder = tmp_path / "predictor"
-    cause = export_folder(trained.spec, trained.params, trained.weights, trained.data.info, folder)
+    cause = export_folder(trained.spec, trained.trials, trained.data.info, folder)
     assert cause is not None
     assert "float(x.sum())" in cause
     found = load_object("predict.py:predict", root=folder)(read_parts(trained.spec.data, root=tmp_path).dev.numbers)

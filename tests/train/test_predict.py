@@ -15,7 +15,6 @@ from tests.train.test_export import Trained
 from tuner.data.parts import read_parts
 from tuner.errors import DataError
 from tuner.imports import load_object
-from tuner.records import TrainedTrial
 from tuner.train.after.predict import predict_file
 from tuner.train.after.predictor import preparation_of
 from tuner.train.after.source import standalone_source
@@ -26,8 +25,7 @@ from tuner.train.after.standalone_inputs import InputError
 
 def predicted(trained: Trained, given: Path, *keep: str) -> tuple[pd.DataFrame, list[str]]:
     out = given.parent / "out.csv"
-    trials = [TrainedTrial(trial=0, params=trained.params, weights=trained.weights, seed=0)]
-    notes = predict_file(trained.spec, trials, trained.data.info, given, out, keep=keep)
+    notes = predict_file(trained.spec, trained.trials, trained.data.info, given, out, keep=keep)
     return pd.read_csv(out), notes
 
 

@@ -25,7 +25,7 @@ from tuner.data.parts import read_parts
 from tuner.imports import load_object
 from tuner.models.unpacked import read_trained
 from tuner.paths import TrialPaths
-from tuner.records import EpochResult, Params, TrialFinished, TrialPaused, TrialStarted
+from tuner.records import EpochResult, Params, TrainedTrial, TrialFinished, TrialPaused, TrialStarted
 from tuner.spec.model import DataSpec, ModelSpec, SweepSpec, TrainingSpec
 from tuner.train.after.export import export_folder
 from tuner.train.loop.cohort import Cohort
@@ -200,7 +200,8 @@ def test_it_leaves_as_it_was_scored(entry: Entry, root: Path, tmp_path: Path) ->
     outputs = task.dev_outputs(task.member(job), read_trained(paths.weights))
     np.testing.assert_allclose(task.predictions(outputs), ranked, atol=1e-6)
     folder = tmp_path / "predictor"
-    cause = export_folder(animal.spec, animal.params, paths.weights, animal.data.info, folder, seed=SEED)
+    trained = TrainedTrial(trial=0, params=animal.params, weights=paths.weights, seed=SEED)
+    cause = export_folder(animal.spec, [trained], animal.data.info, folder)
     assert (cause is not None) == entry.leaves_as_code, cause
     predict: Any = load_object("predict.py:predict", root=folder)
     dev = read_parts(animal.spec.data, root=root).dev

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,8 @@ _TOLERANCE = 1e-6
     help="Write the network: FILE.onnx and FILE.safetensors need the extra of that name; any other name is a folder "
     "that predicts by itself.",
 )  # fmt: skip
+@click.option("--average", type=click.IntRange(min=2), metavar="N",
+              help="With --export: the mean of the predictions of the N best trials.")  # fmt: skip
 @allow_code_option
 @click.option("--force", is_flag=True, help="With --export: overwrite what is there.")
 @location_options
@@ -62,6 +66,7 @@ def best(
     device: str | None,
     verify: bool,
     export: Path | None,
+    average: int | None,
     allow_code: bool,
     force: bool,
     results: Path,
@@ -83,6 +88,9 @@ def best(
         raise UsageError(f"{export} exists; give another name, or --force to overwrite it")
     if export is not None and export.suffix not in _EXPORTS:
         raise UsageError(f'"{export}": end the name in .onnx or .safetensors, or name a folder')
+    if average is not None:
+        _check_average(export, others={"trial": trial is not None, "refit": refit, "objective": bool(objective),
+                                       "within": bool(within)})  # fmt: skip
     if refit and verify and export is None:
         raise UsageError("--verify scores weights on the dev set, which those of --refit were trained on: leave it out")
     location = locate(study, results=results, store=store)
@@ -107,11 +115,25 @@ def best(
     if verify and spec is not None and again is None:
         _verify(spec, data, whole(record), weights)
     if export is not None:
+        from tuner.cli.averaging import averaged_trials, trained_trial
         from tuner.cli.exporting import write_export
 
-        existing_weights(weights, record)
-        own = weights if again is None else again.weights
-        write_export(spec, data, whole(record), own, export, verify=verify, refit=again)
+        trials = [trained_trial(record, location)] if average is None else averaged_trials(data, average, location)
+        if again is not None:
+            trials = [replace(trials[0], weights=again.weights)]
+        write_export(spec, data, record, trials, export, verify=verify, refit=again)
+
+
+def _check_average(export: Path | None, *, others: Mapping[str, bool]) -> None:
+    """Refuse an average of what is not the best trials as they were trained, and where one network is written.
+
+    Raises:
+        UsageError: it cannot be had.
+    """
+    if other := next((name for name, is_given in others.items() if is_given), None):
+        raise UsageError(f"--average is of the best trials, as they were trained: leave --{other} out")
+    if export is None or export.suffix == ".safetensors":
+        raise UsageError("--average is for an export that predicts: --export FOLDER, or FILE.onnx")
 
 
 def chosen_trial(data: StudyData, trial: int | None, location: Location) -> tuple[TrialRecord, str]:

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from tuner.imports import require
 from tuner.models.generators import generators_kept
 from tuner.models.packed import trained_weights
 from tuner.models.unpacked import MARK
-from tuner.records import DataInfo, Params
+from tuner.records import DataInfo, TrainedTrial
 from tuner.spec.model import SweepSpec
 from tuner.train.after.export_code import is_own_factory, storing_export, write_code
-from tuner.train.after.predictor import Predictor, predictor_of, preparation_of
+from tuner.train.after.predictor import mean_predictor, preparation_of
 from tuner.train.after.source import standalone_source
 from tuner.train.programs.module_state import leaving_no_trace
 
@@ -49,8 +49,10 @@ def export_safetensors(weights: Path, target: Path) -> None:
         target.write_bytes(content)
 
 
-def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, target: Path, *, seed: int = 0) -> None:
+def export_onnx(spec: SweepSpec, trials: Sequence[TrainedTrial], info: DataInfo, target: Path) -> None:
     """Write an ONNX model from `inputs`, prepared as in training, to `probabilities` or `predictions`.
+
+    Of several trials it gives the mean of their predictions.
 
     Raises:
         MissingExtraError: the extra `onnx` is not installed.
@@ -59,7 +61,7 @@ def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, 
     """
     require("onnxscript", extra="onnx")
     output = "predictions" if info.task == "regression" else "probabilities"
-    predictor = predictor_of(spec, params, weights, info, seed=seed)
+    predictor = mean_predictor(spec, trials, info)
     with _quietly("ONNX"):
         # Traced here: left to itself the exporter fixes the number of examples where it cannot be free.
         program = torch.onnx.export(
@@ -70,20 +72,17 @@ def export_onnx(spec: SweepSpec, params: Params, weights: Path, info: DataInfo, 
             program.save(str(target), external_data=False)
 
 
-def export_folder(
-    spec: SweepSpec, params: Params, weights: Path, info: DataInfo, folder: Path, *, seed: int = 0
-) -> str | None:
+def export_folder(spec: SweepSpec, trials: Sequence[TrainedTrial], info: DataInfo, folder: Path) -> str | None:
     """Write predict.py and what it needs: network.pt2 and preparation.json, which together need torch and numpy alone.
 
-    A user's network that cannot be traced for any number of examples is written as their own code with the weights.
+    A user's network that cannot be traced for any number of examples is written as their own code with the weights;
+    an average of several is not.
 
     Args:
         spec: The sweep.
-        params: Of the trial.
-        weights: Its weights.
-        info: The data that it was trained on.
+        trials: What predicts; of several, the mean of their predictions.
+        info: The data that they were trained on.
         folder: A new one.
-        seed: Of the trial.
 
     Returns:
         Why it is the user's own code, or None.
@@ -96,13 +95,13 @@ def export_folder(
     """
     preparation = preparation_of(spec, info)
     cause = None
-    predictor = predictor_of(spec, params, weights, info, seed=seed)
+    predictor = mean_predictor(spec, trials, info)
     try:
         with _quietly("torch.export"):
             program = io.BytesIO()  # PyTorch's own writer ends the process where a disk is full
             torch.export.save(_traced(predictor, info), program)
     except TunerError as error:
-        if not is_own_factory(spec):
+        if not is_own_factory(spec) or len(trials) > 1:
             raise
         program, cause = None, str(error)
     with storing_export(folder):
@@ -112,11 +111,12 @@ def export_folder(
         (folder / "preparation.json").write_text(json.dumps(preparation, indent=1), encoding="utf-8")
         (folder / "predict.py").write_text(standalone_source(), encoding="utf-8")
     if program is None:
-        write_code(spec, params, weights, info, folder, seed=seed)
+        (trial,) = trials
+        write_code(spec, trial.params, trial.weights, info, folder, seed=trial.seed)
     return cause
 
 
-def _traced(predictor: Predictor, info: DataInfo) -> torch.export.ExportedProgram:
+def _traced(predictor: nn.Module, info: DataInfo) -> torch.export.ExportedProgram:
     """A program that answers as the network does, also for other numbers of examples than it was traced with.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,21 @@ from tuner.errors import TunerError
 from tuner.imports import load_object, require
 from tuner.models.generators import seed_generators
 from tuner.models.packed import trained_weights
-from tuner.records import Json, Params
+from tuner.records import Json, TrainedTrial
 from tuner.spec.model import SweepSpec
 from tuner.train.after.evaluate import PREDICTION_TOLERANCE, outputs_of
 from tuner.train.task import Task
 
 
 def check_export(
-    spec: SweepSpec, params: Params, weights: Path, target: Path, *, seed: int, known: Mapping[str, Json] | None
+    spec: SweepSpec, trials: Sequence[TrainedTrial], target: Path, *, known: Mapping[str, Json] | None
 ) -> float | None:
     """Predict the dev examples by an export, and compare with the network that it is of.
 
     Args:
         spec: The sweep file.
-        params: Of the trial.
-        weights: As the trial left them.
+        trials: What it is of: one, or several whose predictions are averaged.
         target: The export: a folder, or a file of ONNX or safetensors.
-        seed: Of the trial.
         known: The facts of the data that the study was trained on.
 
     Returns:
@@ -46,12 +44,15 @@ def check_export(
     torch.set_num_threads(1)
     task = Task(spec, load_training_data(spec, known=known), torch.device("cpu"))
     dev = task.data.dev
-    with trained_weights(weights) as found:
-        expected = task.predictions(outputs_of(task, params, found, dev, seed=seed)).numpy()
-    seed_generators(seed, "evaluation", device=task.device)
+    each = []
+    for trial in trials:
+        with trained_weights(trial.weights) as found:
+            each.append(task.predictions(outputs_of(task, trial.params, found, dev, seed=trial.seed)))
+    expected, first = torch.stack(each).mean(dim=0).numpy(), trials[0]
+    seed_generators(first.seed, "evaluation", device=task.device)
     if target.suffix == ".safetensors":
         tensors = require("safetensors.torch", extra="safetensors").load_file(str(target))
-        outputs = outputs_of(task, params, tensors, dev, seed=seed)
+        outputs = outputs_of(task, first.params, tensors, dev, seed=first.seed)
         predictions = task.predictions(outputs).numpy()
     else:
         predictions = _of_onnx(target, dev.inputs[:]) if target.suffix == ".onnx" else _of_folder(spec, target)
