@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 
@@ -41,4 +40,6 @@ def spreadsheet_cell(text: str) -> str:
 
 def markdown_cell(text: str) -> str:
     """The text as the content of a cell of a Markdown table."""
+    import html  # which brings all of HTML's entities
+
     return html.escape(_MARKDOWN_SPECIAL.sub(r"\\\1", visible(text)), quote=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 from tuner.records import Json
@@ -24,4 +23,6 @@ def version_of(files: Mapping[str, str]) -> str:
     """A short name for these contents of these files; empty for none."""
     if not files:
         return ""
+    import hashlib  # which a look at a study's state does not need
+
     return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:8]
