@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.report.simulate import SimulatedStudy
 from tuner.paths import StudyPaths
 from tuner.report.analysis import Analysis
-from tuner.report.certainty.mistakes import Mistakes
+from tuner.report.certainty.mistakes import Mistakes, _with_zeros
 from tuner.report.figures.mistakes import binary_curves, calibration, confusion, residuals, worst_images
 from tuner.report.page.html import render_page
 from tuner.report.write import write_reports
@@ -49,6 +49,24 @@ def test_a_binary_answer(binary: Mistakes) -> None:
     assert at["false_positive_rate"] == pytest.approx(above[IS_YES == 0].mean())
     curve = binary.precision_recall()
     assert curve.loc[curve["threshold"] == 0.3, "precision"].tolist() == pytest.approx([3 / 5])
+
+
+def test_its_probabilities_are_scored_as_by_scikit_learn(binary: Mistakes) -> None:
+    from sklearn import metrics
+
+    assert binary.scores() == pytest.approx(
+        {
+            "loss": metrics.log_loss(IS_YES, YES), "brier": metrics.brier_score_loss(IS_YES, YES),
+            "auroc": metrics.roc_auc_score(IS_YES, YES),
+            "average_precision": metrics.average_precision_score(IS_YES, YES),
+        }
+    )  # fmt: skip
+
+
+def test_a_zero_that_was_rounded_is_one() -> None:
+    said = np.array([[10.0, 9.537e-07, 20.0], [5.0, 3.0, 0.0]]).T.astype(np.float32)
+    found = of(said + 1.0, _with_zeros(said), "a", "b").classes()
+    assert found["mape"].tolist() == pytest.approx([(1 / 10 + 1 / 20) / 2, (1 / 5 + 1 / 3) / 2])
 
 
 def test_probabilities_are_held_against_shares(binary: Mistakes) -> None:

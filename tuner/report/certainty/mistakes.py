@@ -14,8 +14,9 @@ from tuner.paths import StudyPaths
 from tuner.records import TrialRecord
 from tuner.report.certainty.choice import stored_tests
 from tuner.report.certainty.dev_scores import load_array
-from tuner.report.certainty.resampling import Array, example_losses
+from tuner.report.certainty.resampling import Array, example_losses, resampled_metric
 from tuner.store.study_data import StudyData
+from tuner.train.measure.scoring import ZERO
 
 _Part = Literal["dev", "test"]
 PARTS: tuple[_Part, ...] = get_args(_Part)
@@ -152,6 +153,14 @@ class Mistakes:
         apart = (table["probability"] - table["share_right"]).abs()
         return float((apart * table["examples"]).sum() / table["examples"].sum())
 
+    def scores(self) -> dict[str, float]:
+        """What the usual measures of probabilities say, whichever trials are ranked by; NaN where one cannot."""
+        if not self.is_classes:
+            return {}
+        names = ("loss", "brier", "auroc", "average_precision") if self.is_binary else ("loss", "brier", "auroc")
+        once = np.ones((1, len(self.targets)))
+        return {name: float(resampled_metric(name, self.predictions, self.targets, once)[0]) for name in names}
+
     def residuals(self) -> pd.DataFrame:
         """Of each example its targets, predictions and residuals, prediction less target."""
         truth = np.asarray(self.targets, dtype=np.float64).reshape(len(self.targets), -1)
@@ -236,11 +245,19 @@ def mistakes_on(part: _Part, study: StudyData, paths: StudyPaths | None, best: T
     names = _names(study, targets, values.shape[1])
     if not np.isfinite(values).all() or (targets.ndim == 1 and int(np.max(targets)) >= values.shape[1]):
         return None
+    if targets.dtype.kind == "f":
+        targets = _with_zeros(targets)
     return Mistakes(
         part=part, trial=trial, predictions=values, targets=targets, names=names,
         rows=rows if rows is not None and rows.shape == targets.shape[:1] else None,
         images=_as_images(study, images, len(targets)),
     )  # fmt: skip
+
+
+def _with_zeros(targets: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Numbers, of which a zero was rounded on its way from standardised targets."""
+    size = np.abs(targets)
+    return np.where(size <= ZERO * size.mean(axis=0), 0.0, targets)
 
 
 def _names(study: StudyData, targets: NDArray[np.generic], count: int) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from tuner.report.analysis import Analysis
 from tuner.report.certainty.groups import FEWEST
 from tuner.report.words.numbers import difference_text, duration_text, metric_text, objective_text, value_text
 
+_SPOKEN = {"loss": "Log loss", "brier": "Brier score", "auroc": "AUROC", "average_precision": "Average precision"}
 _MOST_CLASSES = 30
 _MOST_WORST = 10
 """Rows of the tables of mistakes; the files have more."""
@@ -108,6 +109,9 @@ def mistake_tables(analysis: Analysis) -> Iterable[dict[str, Any]]:
         said = ""
         if found.is_classes or found.is_labels:
             said = f"Expected calibration error: {100 * found.calibration_error():.1f} %."
+            said += "".join(
+                f" {_SPOKEN[name]}: {metric_text(value, metric=name)}." for name, value in found.scores().items()
+            )
         yield _table(f"The {kind}: {of}", found.classes().head(_MOST_CLASSES), note=said)
         yield _table(f"The worst examples: {of}", found.worst().head(_MOST_WORST), note=f"All: mistakes/{found.part}/.")
 
