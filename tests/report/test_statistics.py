@@ -12,7 +12,7 @@ from tests.report.simulate import SimulatedStudy, simulate
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialState
 from tuner.report.certainty.finalists import finals
-from tuner.report.certainty.overstatement import expected_overstatement, own_noise
+from tuner.report.certainty.overstatement import expected_overstatement, fold_noise, own_noise
 from tuner.report.certainty.resampling import Array, resample_weights
 from tuner.report.certainty.statistics import study_statistics
 from tuner.report.certainty.ties import tie_group, unpaired_tie_group
@@ -62,6 +62,37 @@ def test_without_predictions_the_group_is_wider() -> None:
         sd = np.sqrt(values * (1 - values) / 360)
         wider += unpaired_tie_group(values, sd).sum() >= tie_group(values, samples).sum()
     assert wider >= 9
+
+
+@pytest.mark.parametrize(("trials", "spread", "folds"), [(20, 0.02, 5), (60, 0.0, 5), (60, 0.02, 10)])
+def test_the_overstatement_of_a_cross_validated_winner_counts_the_luck_of_its_trainings(
+    trials: int, spread: float, folds: int
+) -> None:
+    """What nested cross-validation would show; resamples of the dev examples alone know a part of the luck."""
+    estimates, of_examples, truths = [], [], []
+    example_sd, training_sd = 0.006, 0.01  # of the mean over folds
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        truth = 0.9 - spread * draw.random(trials)
+        luck = np.sqrt(folds) * np.hypot(example_sd, training_sd) * draw.standard_normal((trials, folds))
+        scores = truth[:, None] + luck + 0.02 * draw.standard_normal(folds)  # some folds are easier, to all alike
+        scores -= scores.mean() - truth.mean()
+        values = scores.mean(axis=1)
+        order = np.argsort(-values)
+        samples = values[order] + example_sd * draw.standard_normal((300, trials))
+        of_examples.append(expected_overstatement(values[order], samples))
+        known = fold_noise(scores[order[:20]])
+        estimates.append(expected_overstatement(values[order], samples, least_noise=known))
+        truths.append(values[order[0]] - truth[order[0]])
+    assert np.mean(estimates) == pytest.approx(np.mean(truths), rel=0.25)
+    assert np.mean(of_examples) < 0.75 * np.mean(truths)
+
+
+def test_the_luck_of_folds_is_what_neither_trial_nor_fold_explains() -> None:
+    assert fold_noise(np.array([[0.9, 0.8, 0.7], [0.8, 0.7, 0.6]])) == pytest.approx(0.0, abs=1e-12)
+    draw = np.random.default_rng(0)
+    assert fold_noise(0.01 * draw.standard_normal((2000, 5))) == pytest.approx(0.01 / np.sqrt(5), rel=0.05)
+    assert fold_noise(np.empty((1, 0))) == 0.0
 
 
 @pytest.mark.slow

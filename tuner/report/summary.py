@@ -159,9 +159,14 @@ def _certainty(analysis: Analysis) -> Iterator[str]:
         )
     if statistics.overstatement is not None:
         amount = difference_text(statistics.overstatement, metric=study.metric)
+        noise = (
+            "noise of the folds; nested cross-validation would take off about as much"
+            if folds
+            else "noise of the dev set"
+        )
         yield (
             f"As the best of {len(statistics.ranked)}, it probably overstates its network by {amount} "
-            "(estimate from the noise of the dev set)."
+            f"(estimate from the {noise})."
         )
     yield from _finals(analysis)
     if analysis.more_trials is not None:

@@ -11,17 +11,18 @@ _REACH = 8.0
 """A trial that lies more standard deviations of noise behind the best never wins."""
 
 
-def expected_overstatement(values: Array, samples: Array) -> float:
+def expected_overstatement(values: Array, samples: Array, *, least_noise: float = 0.0) -> float:
     """How much the largest of the values exceeds the true metric of its trial, on average.
 
     Args:
         values: Metrics of all finished trials, larger is better, shape (trials,).
         samples: Of the best of them on B paired resamples, shape (B, compared trials).
+        least_noise: What is known besides of the luck of a trial (`fold_noise`).
 
     The true metrics are taken to be spread like the upper half of the values, less the noise; studies drawn from them
     show how lucky a winner is. The luck that all trials share (an easy dev set) has mean zero and is left out.
     """
-    sd = own_noise(np.sort(values)[::-1][: samples.shape[1]], samples)
+    sd = max(least_noise, own_noise(np.sort(values)[::-1][: samples.shape[1]], samples))
     if len(values) < 2 or sd == 0.0:
         return 0.0
     truth = _less_noise(values, sd)
@@ -39,6 +40,22 @@ def own_noise(values: Array, samples: Array) -> float:
     rough = _residual_sd(samples[:, first])
     near = order[: max(len(first), int((values > values[order[0]] - 4 * rough).sum()))]
     return _residual_sd(samples[:, near])
+
+
+def fold_noise(scores: Array) -> float:
+    """Standard deviation of the luck that a cross-validated trial does not share with others, as its folds show it.
+
+    A fold's network has luck with its examples, its initial weights and its batches. What is left of a score without
+    the mean of its trial and of its fold is that luck; resamples of the dev examples show the first part alone.
+
+    Args:
+        scores: Of the best trials, larger is better, shape (trials, folds).
+    """
+    trials, folds = scores.shape
+    if trials < 2 or folds < 2:
+        return 0.0
+    own = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
+    return float(np.sqrt((own**2).sum() / ((trials - 1) * (folds - 1)) / folds))
 
 
 def _residual_sd(samples: Array) -> float:

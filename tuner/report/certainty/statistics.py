@@ -15,13 +15,15 @@ from tuner.paths import StudyPaths
 from tuner.ranking import rank_trials
 from tuner.records import TrialRecord
 from tuner.report.certainty.dev_scores import DevScores, load_dev_scores
-from tuner.report.certainty.overstatement import expected_overstatement, own_noise
+from tuner.report.certainty.overstatement import expected_overstatement, fold_noise, own_noise
 from tuner.report.certainty.resampling import Array
 from tuner.report.certainty.ties import largest_of, tie_group, unpaired_tie_group
 from tuner.report.facts import data_count, fold_scores
 from tuner.spec.known.metrics import SHARES
 from tuner.store.study_data import StudyData
 
+_MOST_BY_FOLD = 30
+"""Trials whose scores by fold are looked at."""
 _HEAVY_TAIL = 0.06
 """When so small a share of the dev examples makes up half of the loss, intervals cover 80 to 90 % in simulation."""
 _Basis = Literal["paired", "unpaired", "none"]
@@ -72,7 +74,8 @@ def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatist
     overstatement = noise = None
     if scores is not None and len(scores.trials) > 1:
         values = sign * np.array([r.value for r in ranked], dtype=np.float64)
-        overstatement = max(0.0, expected_overstatement(values, sign * scores.samples))
+        by_fold = fold_noise(_fold_scores(tied or ranked))
+        overstatement = max(0.0, expected_overstatement(values, sign * scores.samples, least_noise=by_fold))
         noise = own_noise(sign * scores.values, sign * scores.samples)
     return StudyStatistics(
         ranked=tuple(ranked),
@@ -85,6 +88,13 @@ def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatist
         scores=scores,
         rests_on_few=_few(scores),
     )
+
+
+def _fold_scores(tied: Sequence[TrialRecord]) -> Array:
+    """Those of the trials that tie with the best, shape (trials, folds); empty without folds."""
+    found = [scores for record in tied[:_MOST_BY_FOLD] if (scores := fold_scores(record))]
+    alike = [scores for scores in found if len(scores) == len(found[0])]
+    return np.array(alike, dtype=np.float64) if alike else np.empty((0, 0))
 
 
 def _few(scores: DevScores | None) -> tuple[int, int] | None:
