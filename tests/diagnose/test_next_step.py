@@ -307,5 +307,5 @@ def test_sizes_that_are_choices_grow_too(name: str, choices: tuple[int, ...], la
 
 def test_where_regularisation_was_searched_an_average_that_gains_is_named_beside_more_data() -> None:
     step = next_step(replace(EVIDENCE, space=REGULARISED, average=5))
-    assert step.change.endswith("more training data; until then `tuner predict --average 5` predicts better than the "
+    assert step.change.endswith("would help); until then `tuner predict --average 5` predicts better than the "
                                 "winner alone")  # fmt: skip

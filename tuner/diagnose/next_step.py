@@ -266,6 +266,7 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
         )
     step = _room(evidence, against=Verdict.VARIANCE)
     change = "get more training data, or augment it" if evidence.images else "get more training data"
+    change += " (`tuner learning-curve` says whether they would help)"
     if evidence.average:
         change += f"; until then `tuner predict --average {evidence.average}` predicts better than the winner alone"
     return step or Step("", change, f"{why}, and regularisation was searched already")
