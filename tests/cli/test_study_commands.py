@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from tuner.data.kept import made_for_all
 from tuner.diagnose.evidence import Evidence
 from tuner.errors import StorageError, StudyNotFoundError, TunerError, UsageError
 from tuner.paths import StudyPaths
-from tuner.records import EpochResult, FailureReason, TrialFailed, TrialFinished, TrialPaused, TrialState
+from tuner.records import EpochResult, FailureReason, TrialFailed, TrialFinished, TrialPaused, TrialStarted, TrialState
 from tuner.report.analysis import Analysis
 from tuner.store.pending import PendingFolder
 from tuner.store.reader import read_study
@@ -107,6 +108,32 @@ def test_status_as_json(study: StudyPaths, results: Path) -> None:
     assert summary["best"]["params"] == SPACE.default()
     assert [trial["trial"] for trial in summary["running"]] == [4]
     assert summary["epochs"] == 10
+
+
+def test_status_says_which_machine_trains_what_by_how_many_workers(paths: StudyPaths, results: Path) -> None:
+    with closing(reopen(paths)) as store:
+        records = store.start([(SPACE.default() | {"momentum": 0.5 + i / 1000}, 3, "tier 1") for i in range(66)])
+        for record in records:
+            node = f"node-{record.number // 4:02}" if record.number < 64 else "vm"
+            worker = f"worker {record.number // 2} on {node}"
+            store.record(
+                TrialStarted(
+                    trial=record.number, worker=worker, device=f"cuda:{record.number // 2 % 2}", path="vmap",
+                    cohort_width=2, from_epoch=0, num_parameters=9,
+                )
+            )  # fmt: skip
+        store.flush()
+        said = call(status, "digits", "--results", results).stdout.splitlines()
+        summary = json.loads(call(status, "digits", "--json", "--results", results).stdout)
+    first = next(i for i, line in enumerate(said) if line.startswith("workers"))
+    assert said[first].split(maxsplit=1)[1] == "node-00: 2 workers (cuda:0, cuda:1), 4 trials in training: 0, 1, 2, 3"
+    assert said[first + 12].strip() == "and 5 more machines"
+    assert len(said) < 45
+    assert summary["workers"][0] == {
+        "node": "node-00", "worker": "worker 0", "device": "cuda:0", "trials": ["trial 0", "trial 1"],
+    }  # fmt: skip
+    assert len(summary["workers"]) == 33
+    assert json.loads(call(status, "digits", "--json", "--results", results).stdout)["workers"] == []
 
 
 @pytest.mark.slow

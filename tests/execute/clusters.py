@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.execute.processes import descendants
 
 NODE = {"num_cpus": 2, "object_store_memory": 80_000_000}
 """What a node has, whatever the machine has."""
@@ -15,8 +22,30 @@ _HEAD = NODE | {"num_cpus": 0, "include_dashboard": False}
 
 
 @contextmanager
-def three_nodes() -> Iterator[Any]:
-    """A head that trains nothing, and two nodes; this process has not joined them."""
+def blind_node(address: str, *, to: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A node of the cluster for which a folder is empty, as on a machine without a shared file system."""
+    join = f"{sys.executable} -m ray.scripts.scripts start --address={address} --num-cpus=2 --block"
+    shell = f'mount -t tmpfs tmpfs "{to}" && exec {join} --object-store-memory={NODE["object_store_memory"]}'
+    if os.geteuid() or shutil.which("unshare") is None:
+        pytest.skip("only root can take a folder from a process's sight")
+    node = subprocess.Popen(["unshare", "--mount", "sh", "-c", shell], cwd="/", stdout=subprocess.DEVNULL)
+    try:
+        yield node
+    finally:
+        lose(node)
+
+
+def lose(node: subprocess.Popen[bytes]) -> None:
+    """End a node as a power cut does."""
+    for pid in (node.pid, *descendants(node.pid)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    node.wait()
+
+
+@contextmanager
+def three_nodes(*, others: int = 2) -> Iterator[Any]:
+    """A head that trains nothing, and two nodes, or so many; this process has not joined them."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'tuner[ray]'")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # else what the machine does beside them comes first
@@ -24,7 +53,7 @@ def three_nodes() -> Iterator[Any]:
 
     cluster = Cluster(initialize_head=True, head_node_args=_HEAD)
     try:
-        for _ in range(2):
+        for _ in range(others):
             cluster.add_node(**NODE)
         yield cluster
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.execute.clusters import NODE, three_nodes
+from tests.execute.clusters import NODE, blind_node, lose, three_nodes
 from tests.execute.processes import descendants, eventually
 from tests.reliability.rig import Rig, states
 from tests.reliability.test_kills import KILLS_PER_STUDY, SOAK
@@ -114,6 +114,57 @@ def test_the_loss_of_the_head_ends_the_run_with_the_command_to_go_on(rig: Rig) -
     rig.hurry()
     rig.resume("--workers", "2", engine="local")
     rig.audit(complete=True)
+
+
+MODEL = """
+import time
+from pathlib import Path
+
+from torch import nn
+
+from helper import width
+
+
+class Slow(nn.Module):
+    def forward(self, inputs):
+        if not Path("HURRY").exists():
+            time.sleep(0.05)
+        return inputs
+
+
+def build(params, data):
+    return nn.Sequential(Slow(), nn.Flatten(), nn.Linear(64, width), nn.Linear(width, data.num_outputs))
+"""
+"""Slow as long as a file is not there, which all nodes see."""
+
+
+def test_where_the_folder_is_not_seen_code_and_checkpoints_travel_and_another_node_goes_on(rig: Rig) -> None:
+    hurry = rig.folder.with_name("hurry")
+    (rig.folder / "model.py").write_text(MODEL.replace("HURRY", str(hurry)))
+    (rig.folder / "helper.py").write_text("width = 16\n")
+    rig.sweep(
+        model="model.py:build",
+        space={"learning_rate": {"low": 1e-3, "high": 0.1}},
+        training={"epochs": 200, "batch_size": 256},
+        search={"trials": 4, "strategy": "random"},
+    )
+    with three_nodes(others=0) as cluster:
+        with blind_node(cluster.address, to=rig.folder) as node:
+            run = rig.start("--address", cluster.address, "--workers", "2", engine="ray")
+            rig.wait_until(lambda: len(rig.checkpoints()) >= 2, seconds=PATIENCE_SECONDS)
+            lose(node)
+            rig.wait_until("was lost with")
+        reached = rig.checkpoints()
+        hurry.touch()
+        with blind_node(cluster.address, to=rig.folder):
+            assert run.wait(seconds=PATIENCE_SECONDS) == 0, run.err[-3000:]
+    assert all(epoch > 0 for epoch, _ in reached.values())
+    rig.audit(complete=True)
+    assert all(record.attempts <= 2 for record in rig.records())
+    for number in range(4):
+        assert len(rig.paths.trial(number).curve.read_text().splitlines()) == 201
+    code, _, err = rig.command("best", "sweep.yaml", "--verify")
+    assert code == 0, err
 
 
 @pytest.mark.parametrize("seed", range(max(1, SOAK // 4 // KILLS_PER_STUDY)))

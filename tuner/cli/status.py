@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ from tuner.records import TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from tuner.store.study_data import StudyData
+
+
+_MOST_LINES = 12
+"""Of running trials, and of machines."""
 
 
 @click.command()
@@ -71,8 +76,27 @@ def summarise(data: StudyData, location: Location) -> dict[str, Any]:
         "running": [_shown(record) for record in data.records if record.state is TrialState.RUNNING],
         "running_finalists": [_shown(record) for record in data.finalists if record.state is TrialState.RUNNING],
         "note": notes_in_words(data.notes).get(None, ""),
+        "workers": _workers(data) if state == "running" else [],
         "next": _next(state, data, location),
     }
+
+
+def _workers(data: StudyData) -> list[dict[str, Any]]:
+    """Each worker that trains: the machine it is on, its device, and its trials by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in (*data.records, *data.finalists):
+        name = record.facts.get("worker")
+        if record.state is TrialState.RUNNING and isinstance(name, str):
+            worker, _, node = name.partition(" on ")
+            host = data.lease.host if data.lease is not None else ""
+            new: dict[str, Any] = {
+                "node": node or host,
+                "worker": worker,
+                "device": record.facts.get("device"),
+                "trials": [],
+            }
+            found.setdefault(name, new)["trials"].append(record.name)
+    return sorted(found.values(), key=lambda worker: (worker["node"], len(worker["worker"]), worker["worker"]))
 
 
 def _test(data: StudyData, location: Location) -> dict[str, Any] | None:
@@ -165,11 +189,32 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         lines += [line("", test["outdated"])] if test["outdated"] else []
     if summary["note"]:
         lines.append(line("note", summary["note"]))
+    lines += [line("" if i else "workers", text) for i, text in enumerate(_nodes(summary["workers"]))]
     running = [*summary["running"], *summary["running_finalists"]]
-    lines += [line("" if i else "running", progress(trial)) for i, trial in enumerate(running[:12])]
-    if len(running) > 12:
-        lines.append(line("", f"and {len(running) - 12} more"))
+    lines += [line("" if i else "running", progress(trial)) for i, trial in enumerate(running[:_MOST_LINES])]
+    if len(running) > _MOST_LINES:
+        lines.append(line("", f"and {len(running) - _MOST_LINES} more"))
     return [*lines, line("next", summary["next"])]
+
+
+def _nodes(workers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each machine that trains."""
+    from tuner.report.words.numbers import number_of
+
+    lines = []
+    for node, there in groupby(workers, key=lambda worker: worker["node"]):
+        on_it = list(there)
+        devices = Counter(str(worker["device"]) for worker in on_it)
+        kinds = [name if count == 1 else f"{count} x {name}" for name, count in devices.items()]
+        trials = [name.removeprefix("trial ") for worker in on_it for name in worker["trials"]]
+        on = f"{number_of(len(on_it), 'worker')} ({_first(kinds)})"
+        lines.append(f"{node}: {on}, {number_of(len(trials), 'trial')} in training: {_first(trials)}")
+    more = len(lines) - _MOST_LINES
+    return lines if more <= 0 else [*lines[:_MOST_LINES], f"and {more} more machines"]
+
+
+def _first(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join((*names[:most], *([f"and {len(names) - most} more"] if len(names) > most else [])))
 
 
 def _state_text(summary: Mapping[str, Any]) -> str:

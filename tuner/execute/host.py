@@ -17,6 +17,7 @@ from typing import Any
 
 from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.fork_server import fork_server
+from tuner.execute.luggage import Scratch
 from tuner.execute.process import WorkerProcess
 from tuner.execute.scarcity import KernelKills
 from tuner.execute.shared_folder import is_seen
@@ -35,7 +36,7 @@ class Surroundings:
     sees_study: bool
     """Whether what is written in the study's folder here is seen where the study is."""
     sees_code: bool
-    """Whether the sweep file's folder is here."""
+    """Whether the sweep file's folder is here, and not another one of the same path."""
 
 
 def versions() -> dict[str, str]:
@@ -61,14 +62,31 @@ class Host:
         self._started = threading.Event()
         self._looking = threading.Lock()
         """The exit code of a process can be read once."""
+        self._scratch: Scratch | None = None
+        """Where this machine does not see the study's folder."""
 
     def look(self, token: str, said: str) -> Surroundings:
         """Say where this is, and what of the run is seen here: the sweep file's folder, and a file that says this."""
-        sees_code = Path(self._spec.root).is_dir()
-        return Surroundings(platform.node(), versions(), is_seen(Path(token), said=said), sees_code)
+        sees_study = is_seen(Path(token), said=said)
+        return Surroundings(platform.node(), versions(), sees_study, sees_study and Path(self._spec.root).is_dir())
 
-    def start(self) -> None:
-        """Start a worker; the one before has died."""
+    def leave(self) -> None:
+        """Leave nothing on this machine."""
+        if self._scratch is not None:
+            self._scratch.leave()
+
+    def start(self, apart: str = "", code: bytes | None = None) -> None:
+        """Start a worker; the one before has died.
+
+        Args:
+            apart: The name of the run, if what is written here is not seen where the study is: it is sent along.
+            code: The sweep file's folder, packed, if that is not seen here.
+        """
+        if apart and self._scratch is None:
+            self._scratch = Scratch(apart, self._paths.folder)
+            self._paths = self._scratch.paths
+            if code is not None:
+                self._spec = self._spec.model_copy(update={"root": str(self._scratch.unpack_code(code))})
         _forget_main()
         prepare_environment(self._place)
         with self._looking:
@@ -83,7 +101,10 @@ class Host:
         self._started.set()
 
     def tell(self, *message: Any) -> None:
-        """Hand a message to the worker."""
+        """Hand a message to the worker; jobs come with the files that they go on from, if this machine works apart."""
+        match message:
+            case (str(verb), jobs, files) if self._scratch is not None:
+                message = (verb, self._scratch.take(jobs, files))
         if self._process is not None:
             self._process.send(*message)
 
@@ -108,9 +129,9 @@ class Host:
                 self._process.printed.close()
                 self._process = None
                 self._started.clear()
-                return found
-        self._kernel_kills.came()  # what was before now killed another's worker
-        return found
+            else:
+                self._kernel_kills.came()  # what was before now killed another's worker
+        return found if self._scratch is None else self._scratch.pack(found)
 
     def kill(self) -> None:
         """End the worker, and everything that it started."""

@@ -10,14 +10,16 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tuner.errors import ClusterLostError, DataError, TunerError, UsageError
+from tuner.errors import ClusterLostError, TunerError, UsageError
 from tuner.execute.cluster import answers, join
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.host import Host, Surroundings, versions
+from tuner.execute.luggage import code_beside
 from tuner.execute.pool import WorkerPool
-from tuner.execute.remote import RemoteProcess
+from tuner.execute.remote import Apart, RemoteProcess
 from tuner.execute.shared_folder import Token
 from tuner.execute.watched import Worker
 from tuner.paths import StudyPaths
@@ -31,6 +33,8 @@ _PATIENCE_SECONDS = 10.0
 """After so long without a worker it is said what is waited for."""
 _LOST_SECONDS = 10.0
 """After so long without an answer the cluster's head is lost. Ray itself ends this process after 60."""
+_LEAVE_SECONDS = 5.0
+"""For hosts to remove what they have written on their machines."""
 _RESOURCES = {"cpu": "CPU", "cuda": "GPU"}
 """What Ray calls one device of a kind."""
 _IN_RAY = {"num_cpus": "CPU", "num_gpus": "GPU"}
@@ -75,6 +79,10 @@ class RayExecutor(WorkerPool):
         self._given_up = 0
         """Places where workers were killed while they loaded."""
         self._numbers = 0
+        self._apart_ones: set[int] = set()
+        """Those that do not see the study's folder."""
+        self._code: Any = None
+        """The reference to the sweep file's folder, once a node has been found that does not see it."""
         self._head = str(self._ray.get_runtime_context().gcs_address)
         self._answered = time.monotonic()
         """When the head of the cluster answered last."""
@@ -85,6 +93,9 @@ class RayExecutor(WorkerPool):
 
     def close(self) -> None:
         super().close()
+        if self._failure is None and self._apart_ones & self._hosts.keys():
+            left = [self._hosts[number].leave.remote() for number in self._apart_ones & self._hosts.keys()]
+            self._ray.wait(left, num_returns=len(left), timeout=_LEAVE_SECONDS)
         for host in (*self._hosts.values(), *(recruit.host for recruit in self._recruits)):
             self._ray.kill(host)
         self._hosts, self._recruits = {}, []
@@ -104,9 +115,11 @@ class RayExecutor(WorkerPool):
         host = self._hosts[lost.number]
         if lost.process.went_with_its_machine:
             self._give_up(lost)
-            log.warning("worker %d is lost: %s", lost.number, lost.process.cause)
+            if not lost.jobs:  # else what becomes of them is said
+                log.warning("%s is lost: %s", lost.shown, lost.process.cause)
             return None
-        return Worker(lost.number, lost.place, RemoteProcess(self._ray, host, self._bell), lost.node)
+        process = RemoteProcess(self._ray, host, self._bell, apart=lost.process.apart)
+        return Worker(lost.number, lost.place, process, lost.node)
 
     def _go_on_without(self, worker: Worker) -> None:
         self._given_up += 1
@@ -219,6 +232,7 @@ class RayExecutor(WorkerPool):
             try:
                 found: Surroundings = self._ray.get(recruit.surroundings)
                 self._check(found)
+                apart = self._apart(found)
             except self._ray.exceptions.ActorDiedError as error:
                 if "ModuleNotFoundError" in str(error) or "ImportError" in str(error):
                     self._failure = self._failure or TunerError(_not_installed(str(error)))
@@ -228,7 +242,9 @@ class RayExecutor(WorkerPool):
                 self._ray.kill(recruit.host)
                 continue
             self._hosts[recruit.number] = recruit.host
-            process = RemoteProcess(self._ray, recruit.host, self._bell)
+            if apart is not None:
+                self._apart_ones.add(recruit.number)
+            process = RemoteProcess(self._ray, recruit.host, self._bell, apart=apart)
             self.workers.append(Worker(recruit.number, self._place(), process, found.node))
 
     def _check(self, found: Surroundings) -> None:
@@ -247,12 +263,18 @@ class RayExecutor(WorkerPool):
                 f"node {found.node} has other versions than this machine: {', '.join(other)}; results would differ, so "
                 "install the same on all nodes"
             )
-        seen = {str(self.paths.folder): found.sees_study, self.spec.root: found.sees_code}
-        if folders := " and ".join(folder for folder, is_seen in seen.items() if not is_seen):
-            raise DataError(
-                f"node {found.node} does not see {folders}; put the sweep file's folder and --results on a file system "
-                "that all nodes share, at the same path"
-            )
+
+    def _apart(self, found: Surroundings) -> Apart | None:
+        """What a host is given that does not see the study's folder, and works in one of its own.
+
+        Raises:
+            DataError: there is too much beside the sweep file to be sent.
+        """
+        if found.sees_study and found.sees_code:
+            return None
+        if not found.sees_code and self._code is None:
+            self._code = self._ray.put(code_beside(Path(self.spec.root), but=self.paths.folder.parent))
+        return Apart(self.paths, self._token.said, None if found.sees_code else self._code)
 
 
 def _not_installed(said: str) -> str:

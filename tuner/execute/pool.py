@@ -347,8 +347,8 @@ class WorkerPool(ABC):
         )
         self._pending += worker.jobs.values()
         log.warning(
-            "worker %d was lost with %d trials in training (%s); they go on from their checkpoints%s",
-            worker.number, len(worker.jobs), cause, ", one by one" if one_by_one else "",
+            "%s was lost with %d trials in training (%s); they go on from their checkpoints%s",
+            worker.shown, len(worker.jobs), cause, ", one by one" if one_by_one else "",
         )  # fmt: skip
 
     def _count_early_death(self, cause: str, words: bytes) -> None:

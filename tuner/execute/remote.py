@@ -7,17 +7,43 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+from tuner.errors import StorageError
+from tuner.execute.luggage import files_of_jobs, put
 from tuner.execute.process import LastWords
 from tuner.execute.scarcity import Scarcity, first_line
+from tuner.paths import StudyPaths
 from tuner.records import FailureReason
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What a host is given that does not see the study's folder."""
+
+    paths: StudyPaths
+    """The study's, here."""
+    run: str
+    """A name that no other run has."""
+    code: Any
+    """The reference to the sweep file's folder; None if that is seen there."""
 
 
 class RemoteProcess:
     """A worker's process in a host elsewhere: see `execute.process.Process`."""
 
-    def __init__(self, ray: Any, host: Any, bell: threading.Event) -> None:
+    def __init__(self, ray: Any, host: Any, bell: threading.Event, *, apart: Apart | None = None) -> None:
+        """Start it.
+
+        Args:
+            ray: The library.
+            host: Where it is to be.
+            bell: Rung when something has come.
+            apart: If what is written there is not seen here.
+        """
+        self.apart = apart
+        """See above."""
         self._ray = ray
         self._host = host
         self._bell = bell
@@ -28,7 +54,8 @@ class RemoteProcess:
         self.was_killed = False
         self.scarcity = Scarcity()
         self.went_with_its_machine = False
-        host.start.options(concurrency_group="down").remote().future().add_done_callback(self._has_started)
+        how = () if apart is None else (apart.run, apart.code)
+        host.start.options(concurrency_group="down").remote(*how).future().add_done_callback(self._has_started)
         self._listen()
 
     @property
@@ -37,6 +64,9 @@ class RemoteProcess:
         return self._death[1] if self._death is not None else ""
 
     def send(self, *message: Any) -> None:
+        match message:
+            case ("train" | "join", jobs) if self.apart is not None:
+                message = (*message, files_of_jobs(self.apart.paths, jobs))
         self._host.tell.options(concurrency_group="down").remote(*message)
 
     def received(self) -> Iterator[tuple[Any, ...]]:
@@ -91,6 +121,12 @@ class RemoteProcess:
                     self._death = reason, cause, from_outside
                     self.was_killed, self.scarcity = was_killed, scarcity
                     self._words.words = words
+                case ("files", files):
+                    assert self.apart is not None
+                    try:
+                        put(self.apart.paths, files)
+                    except OSError as error:
+                        yield "refused", StorageError(f"what a worker elsewhere has sent cannot be written: {error}")
                 case _:
                     yield message
         if self._death is None:

@@ -48,6 +48,11 @@ class Worker:
     overtime: frozenset[int] = frozenset()
     """We killed it because of these trials, which have trained for too long."""
 
+    @property
+    def shown(self) -> str:
+        """What people are told of it."""
+        return f"worker {self.number} on {self.node}" if self.node else f"worker {self.number}"
+
     def watch(self, limits: LimitsSpec) -> None:
         """Kill it if one of its trials has trained for longer than it may, or it has long been silent; note why."""
         if self.ready and not self.jobs:
