@@ -1,13 +1,14 @@
 """What a study of many trials costs the coordinator: the loop, the search, the store, and then its reports.
 
-    python benchmarks/scale.py [--trials 2000,10000,50000] [--workers 8] [--only loop,decision,commands]
+    python benchmarks/scale.py [--trials 2000,10000,50000] [--workers 8,1000] [--only loop,decision,commands]
 
 No network is trained: trials follow a script, which says at once what ten epochs measure. Processor seconds, since the
 machine may be busy, and memory:
 
 - `loop`: for each trial of a whole study, in its first thousand and its last, with `random` and `priority`, the
   records in memory and in SQLite; trials that take no time, for which `priority` uses no model;
-- `decision`: of `priority` with its full model, as for trials that take minutes, after so many trials;
+- `decision`: of `priority` with its full model, as for trials that take minutes, after so many trials, one at a time
+  and in batches of 100, as for many workers;
 - `commands`: `tuner status`, `tuner report` and its page for so many trials of 20 epochs.
 """
 
@@ -23,6 +24,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy
@@ -106,26 +108,30 @@ def loop(name: str, *, trials: int, workers: int, in_sqlite: bool) -> None:
     store = "SQLite" if in_sqlite else "memory"
     each = f"{clock.per_trial(1):5.2f} ms each at first, {clock.per_trial(-1):5.2f} at last"
     print(
-        f"{name:9} {trials:6} trials, {store}: {each}; {epochs / (ended - began):6.0f} epochs a second, "
-        f"{peak_mb():5.0f} MB",
+        f"{name:9} {trials:6} trials, {workers:4} workers, {store}: {each}; "
+        f"{epochs / (ended - began):6.0f} epochs a second, {peak_mb():5.0f} MB",
         flush=True,
     )
 
 
-def decision(trials: int) -> None:
-    """Of `priority`, a batch of one, where trials are worth a full model."""
+def decision(trials: int, *, batch: int) -> None:
+    """Of `priority`, for so many new trials at once, where trials are worth a full model."""
     rng = np.random.default_rng(0)
     records = Trials([ended(n, rng) for n in range(trials)])
-    strategy = strategy_of("priority", trials=2 * trials)
+    strategy = strategy_of("priority", trials=2 * trials + DECISIONS * batch)
     seconds = []
-    for number in range(trials, trials + DECISIONS):
+    number = trials
+    for _ in range(DECISIONS):
         began = time.process_time()
-        assert strategy.decide(records, 1)
+        assert strategy.decide(records, batch)
         seconds.append(time.process_time() - began)
-        records.put(ended(number, rng))
+        for _ in range(batch):
+            records.put(ended(number, rng))
+            number += 1
     first, others = 1e3 * seconds[0], 1e3 * float(np.median(seconds[1:]))
     print(
-        f"priority, one decision after {trials:6} trials: {others:6.1f} ms; the first of a run {first:6.1f} ms",
+        f"priority, {batch:3} decided at once after {trials:6} trials: {others:7.1f} ms; "
+        f"the first of a run {first:7.1f} ms",
         flush=True,
     )
 
@@ -162,23 +168,25 @@ def main() -> None:
     """Measure and print; each loop in a process of its own, whose memory is its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", default="2000,10000,50000")
-    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--workers", default="8")
     parser.add_argument("--only", default="loop,decision,commands")
+    parser.add_argument("--store", default="", help="memory or sqlite; both by default")
     parser.add_argument("--loop", help=argparse.SUPPRESS)
     options = parser.parse_args()
     sizes = [int(size) for size in options.trials.split(",")]
     if options.loop:
         name, store = options.loop.split("/")
-        loop(name, trials=sizes[0], workers=options.workers, in_sqlite=store == "sqlite")
+        loop(name, trials=sizes[0], workers=int(options.workers), in_sqlite=store == "sqlite")
         return
     if "loop" in options.only:
-        for size in sizes:
-            for kind in ("random/memory", "priority/memory", "random/sqlite", "priority/sqlite"):
-                arguments = ["--loop", kind, "--trials", str(size), "--workers", str(options.workers)]
+        kinds = ("random/memory", "priority/memory", "random/sqlite", "priority/sqlite")
+        for size, workers, kind in product(sizes, options.workers.split(","), kinds):
+            if options.store in kind:
+                arguments = ["--loop", kind, "--trials", str(size), "--workers", workers]
                 subprocess.run([sys.executable, __file__, *arguments], check=True)
     if "decision" in options.only:
-        for size in (100, 1000, 10_000, 50_000):
-            decision(size)
+        for size, batch in product((100, 1000, 10_000, 50_000), (1, 100)):
+            decision(size, batch=batch)
     if "commands" in options.only:
         for size in sizes:
             commands(size)
