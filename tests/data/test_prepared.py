@@ -253,8 +253,17 @@ def test_small_files_code_and_streams_have_no_copy(root: Path, within: Path, mon
     read(root, within, source="sklearn/wine")
     read(root, within, stream=True)
     monkeypatch.setattr(prepared, "_SMALLEST_BYTES", 1 << 20)
-    read(root, within)
+    data = read(root, within)
     assert kept_folders(within) == []
+    assert prepared.mapped_bytes(sweep(root, source="t.csv"), data) == 0
+
+
+def test_what_workers_map_together_is_as_large_as_the_copy(root: Path, within: Path) -> None:
+    data = read(root, within)
+    (folder,) = kept_folders(within)
+    arrays = [np.load(file) for file in folder.folder.glob("*.npy")]
+    assert prepared.mapped_bytes(sweep(root, source="t.csv"), data) == sum(array.nbytes for array in arrays) > 0
+    assert prepared.mapped_bytes(sweep(root, source="t.csv", stream=True), data) == 0
 
 
 def test_files_that_lie_in_other_folders_are_another_source(tmp_path: Path, within: Path) -> None:

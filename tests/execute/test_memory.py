@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,7 +18,7 @@ from tests.execute.sweeps import local_executor, make_job, small_sweep, user_swe
 from tuner.errors import is_out_of_memory
 from tuner.execute import memory as module
 from tuner.execute.inline import InlineExecutor
-from tuner.execute.memory import GROWTH_BYTES, Memory, in_use, mapped
+from tuner.execute.memory import GROWTH_BYTES, Memory, in_use
 from tuner.imports import load_object
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason, TrialFailed, TrialFinished
@@ -28,17 +27,6 @@ pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
-
-
-def test_a_file_that_is_mapped_is_told_from_memory_of_ones_own(tmp_path: Path) -> None:
-    np.save(tmp_path / "data.npy", np.ones(2**23, dtype=np.float32))
-    in_files, all_in_use = mapped(), in_use(CPU)
-    data = np.load(tmp_path / "data.npy", mmap_mode="r")
-    assert data.sum() == 2**23
-    assert mapped() - in_files >= 2**25
-    own = np.ones(2**23, dtype=np.float32)
-    assert in_use(CPU) - all_in_use >= 2**26 > mapped() - in_files
-    assert own.sum() == 2**23
 
 
 @pytest.fixture(autouse=True)

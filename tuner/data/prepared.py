@@ -51,11 +51,9 @@ def kept_data(spec: SweepSpec, make: Callable[[], TrainingData], *, within: Path
     Raises:
         TunerError: as `make`.
     """
-    files = None if spec.data.stream else files_of(spec.data, root=Path(spec.root))
-    if not files:
-        return make()
     try:
-        if sum(file.stat().st_size for _, file in files) < _SMALLEST_BYTES:
+        files = _files_to_keep(spec)
+        if not files:
             return make()
         return _opened(_kept(spec, files, make, within=within))
     except OSError as error:
@@ -64,6 +62,21 @@ def kept_data(spec: SweepSpec, make: Callable[[], TrainingData], *, within: Path
             spec.data.source, within, error.strerror or error,
         )  # fmt: skip
     return make()
+
+
+def mapped_bytes(spec: SweepSpec, data: TrainingData) -> int:
+    """Bytes of the prepared data of a sweep that its workers map together; 0 where each has its own."""
+    try:
+        kept = _files_to_keep(spec)
+    except OSError:
+        return 0
+    return sum(tensor.numel() * tensor.element_size() for _, tensor in _tensors(data)) if kept else 0
+
+
+def _files_to_keep(spec: SweepSpec) -> Sequence[tuple[str, Path]]:
+    """The files whose contents are worth a copy."""
+    files = None if spec.data.stream else files_of(spec.data, root=Path(spec.root))
+    return files if files and sum(file.stat().st_size for _, file in files) >= _SMALLEST_BYTES else ()
 
 
 def _kept(

@@ -7,6 +7,7 @@ milliseconds. The server never imports users' code.
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import signal
@@ -52,6 +53,7 @@ def _shield() -> None:
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)  # a worker is born so, and never without a handler
     become_ordinary()
+    os.register_at_fork(before=gc.freeze)  # what a child looks through for garbage is its own copy from then on
     atexit.register(os._exit, 0)  # it has nothing to clean up, and whoever waits for its end need not wait for that
     server, usual = os.getpid(), sys.excepthook
 

@@ -101,12 +101,6 @@ def in_use(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def mapped() -> int:
-    """Bytes that this process has read of files that it maps (Linux; else 0): they are there once for all processes."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[2]) * resource.getpagesize() if statm.exists() else 0
-
-
 def waited_seconds() -> float:
     """How long this process could have gone on while others had the cores (Linux; else 0)."""
     try:

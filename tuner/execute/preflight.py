@@ -69,7 +69,7 @@ class Preflight:
     worker_bytes: int = 0
     """What the data and some epochs added to the memory of a process, as its own."""
     mapped_bytes: int = 0
-    """What they added of files that it maps: the prepared data, which workers share."""
+    """Of the prepared data that workers map together."""
     shared_bytes: int = 0
     """What the process had taken before, which workers share."""
     waited_share: float = 0.0
@@ -127,7 +127,8 @@ def _spread_jobs(spec: SweepSpec, count: int) -> list[TrialJob]:
 def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began: float, sheet: bool) -> Preflight:
     import torch
 
-    from tuner.execute.memory import in_use, mapped, waited_seconds
+    from tuner.data.prepared import mapped_bytes
+    from tuner.execute.memory import in_use, waited_seconds
     from tuner.execute.training import facts_of, open_task
     from tuner.train.before.checks import baseline, run_checks
     from tuner.train.before.contact_sheet import contact_sheet
@@ -135,7 +136,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
     from tuner.train.own.task import OwnTask
 
     ready, cpu = time.monotonic(), torch.device("cpu")
-    before, mapped_before = in_use(cpu), mapped()
+    before = in_use(cpu)
     task = open_task(spec, place)
     start, load = max(0.0, ready - began), time.monotonic() - ready
     default = build_space(spec).default()
@@ -153,7 +154,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
         if not is_out_of_memory(error):
             raise
         raise TunerError(no_memory_to_train(spec, said=first_line(error))) from error
-    added, of_files = max(0, in_use(cpu) - before), max(0, mapped() - mapped_before)
+    shared = mapped_bytes(spec, task.data)
     return Preflight(
         facts=facts,
         default=default,
@@ -164,8 +165,8 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
         epoch_seconds=_epoch_seconds(spec, task, job),
         start_seconds=start,
         load_seconds=load,
-        worker_bytes=max(0, added - of_files),
-        mapped_bytes=of_files,
+        worker_bytes=max(0, in_use(cpu) - before - shared),
+        mapped_bytes=shared,
         shared_bytes=before,
         waited_share=min(1.0, waited_seconds() / (time.monotonic() - began)) if task.device == cpu else 0.0,
         sheet=contact_sheet(task, job) if sheet else None,
