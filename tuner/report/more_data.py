@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tuner.diagnose.more_data import MoreData
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.learning_curve import LearningCurve
+from tuner.report.facts import data_count
 from tuner.report.words.numbers import difference_text, number_of
 
 _ROUNDING = 1e-9
@@ -50,5 +51,6 @@ def _answer(found: LearningCurve, analysis: Analysis) -> str:
         case MoreData.HARDLY:
             return f"More data of this kind would hardly help: {brought}, which is less than a tenth of the dev error."
         case MoreData.CANNOT_TELL:
-            remedy = "a larger dev set would tell" if found.dev_set_is_the_limit else "more seeds may tell"
+            larger = "more examples" if data_count(study, "folds") else "a larger dev set"
+            remedy = f"{larger} would tell" if found.dev_set_is_the_limit else "more seeds may tell"
             return f"Whether more data would help cannot be told: {brought}; {remedy}."
