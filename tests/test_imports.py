@@ -118,3 +118,9 @@ def test_a_module_that_is_not_there_or_breaks(tmp_path: Path) -> None:
         for _ in range(2):
             with pytest.raises(UserCodeError, match=said):
                 load_object(target, root=root)
+
+
+def test_caches_of_finders_can_be_dropped_once_a_file_of_the_users_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "dropped_caches.py").write_text("NUMBER = 3\n")
+    assert load_object("dropped_caches.py:NUMBER", root=tmp_path) == 3
+    importlib.invalidate_caches()

@@ -15,7 +15,7 @@ from tests.public_names import SOURCE, count, unused
 from tuner.cli.main import COMMANDS
 
 LAYERS = (
-    {"errors", "faults", "records", "paths"},
+    {"errors", "faults", "records", "paths", "plugins"},
     {"spec", "imports", "ranking", "trials", "capacity"},
     {"models", "data", "search", "diagnose", "baselines"},
     {"train", "store"},
@@ -69,7 +69,7 @@ ROOMS = {
         {"portfolio"},
         {"optuna", "wrap"},
         {"request"},
-        {"staged", "stock", "priority"},
+        {"staged", "stock", "priority", "by_path"},
         {"registry", "as_optuna"},
     ),
     "spec": (

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tuner.errors import MissingExtraError, UserCodeError
+from tuner.plugins import Plugin
 
 _EXTRAS_OF_USERS: Mapping[str, str] = {"lightning": "lightning", "pytorch_lightning": "lightning"}
 """Packages that users' code imports, by the extra that brings them."""
@@ -78,6 +79,25 @@ def load_object(target: str, *, root: Path | None = None) -> object:
         hint = f' Did you mean "{near[0]}"?' if near else ""
         raise UserCodeError(f'{module_name} has no "{name}".{hint}')
     return getattr(module, name)
+
+
+def load_plugin(plugin: Plugin) -> object:
+    """Import what another package adds.
+
+    Raises:
+        UserCodeError: that failed, or there is no such object.
+    """
+    module, _, name = plugin.place.partition(":")
+    try:
+        found: object = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:
+        raise UserCodeError(
+            f"the plug-in {plugin.name} (tuner.{plugin.kind}, of {plugin.package}) cannot be used: importing "
+            f"{plugin.place} failed: {type(error).__name__}: {error}"
+        ) from error
+    return found
 
 
 def _load_module(module_name: str, *, root: Path) -> ModuleType:
@@ -202,6 +222,10 @@ def _same_file(one: str | None, other: str | None) -> bool:
 
 class _Finder(MetaPathFinder):
     """Finds the modules of `_owners`."""
+
+    @classmethod
+    def invalidate_caches(cls) -> None:
+        """It has none; the inherited one is for instances, and `importlib.invalidate_caches` would raise."""
 
     @classmethod
     def find_spec(

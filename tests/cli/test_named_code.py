@@ -40,6 +40,8 @@ KEYS: dict[str, dict[str, Any]] = {
     "objective.metric": {"objective": {"metric": FUNCTION, "direction": "maximize"}},
     "training.loss": {"training": {"epochs": 1, "loss": FUNCTION}},
     "training.optimizer": {"training": {"epochs": 1, "optimizer": FUNCTION}},
+    "search.strategy": {"search": {"trials": 3, "strategy": FUNCTION}},
+    "search.pruner": {"search": {"trials": 3, "strategy": "random", "pruner": FUNCTION}},
     "trainer": {"trainer": FUNCTION, "objective": {"metric": "accuracy"}},
     "command": {"command": f"python {FILE}", "objective": {"metric": "accuracy"}},
 }
@@ -51,7 +53,7 @@ RUNNING = (
 READING = (
     ["status", "sent"], ["show", "sent", "0"], ["logs", "sent", "0"], ["report", "sent", "--write"], ["best", "sent"],
     ["refine", "sent", "--force"], ["compare", "sent", "sent:0"], ["doctor", "sent"], ["dashboard", "sent"],
-    ["best", "sent", "--export", "out.safetensors"],
+    ["best", "sent", "--export", "out.safetensors"], ["note", "sent", "0", "odd"], ["ls"],
 )  # fmt: skip
 WITHOUT_A_STUDY = {"init", "check", "lr-find", "run", "schema"}
 """Commands that take a sweep file, which is the user's word, or nothing."""

@@ -210,8 +210,10 @@ def test_a_script_without_a_guard_gives_its_own_functions_and_is_interrupted_cle
 
 @pytest.mark.slow
 def test_a_sweep_is_tracked_while_it_runs_and_when_it_is_gone_on_with(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tuner.track.beside._LAST_SECONDS", 600.0)  # however busy the machine is
+    monkeypatch.setattr("tuner.track.beside._LAST_SILENT_SECONDS", 600.0)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     sweep = {"study": "mine", "data": {"target": "kind", "task": "classification"}, "training": {"epochs": 2}}

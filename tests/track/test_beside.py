@@ -19,6 +19,13 @@ from tuner.track.beside import TrackerBeside, open_trackers
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def time_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is."""
+    monkeypatch.setattr(beside, "_LAST_SECONDS", 600.0)
+    monkeypatch.setattr(beside, "_LAST_SILENT_SECONDS", 600.0)
+
+
 class Run:
     """What a run does with the tracker `Notes`."""
 

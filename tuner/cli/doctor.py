@@ -11,7 +11,7 @@ import click
 
 from tuner.cli.completion import studies
 from tuner.cli.locate import Location, locate, location_options
-from tuner.errors import StorageError, TunerError, UsageError
+from tuner.errors import StorageError, TunerError, UsageError, UserCodeError
 from tuner.paths import prepared_data
 from tuner.records import TrialState
 
@@ -50,8 +50,10 @@ def doctor(
 ) -> int:
     """Check this machine: versions, devices, free disk; and STUDY, if given: its database, its interrupted trials.
 
-    Exit code 5 if the database is damaged. Nothing is changed; --backup, --repair and --convert write new files, and
-    --clear-data removes what the next run that needs it makes anew.
+    Plug-ins of other packages are imported, each in turn.
+
+    Exit code 5 if the database is damaged, 6 if a plug-in is broken. Nothing is changed: --backup, --repair and
+    --convert write new files, and --clear-data removes what the next run that needs it makes anew.
 
     Example: tuner doctor digits --repair results/digits/mended.db
     """
@@ -65,14 +67,15 @@ def doctor(
         if backup or repair:
             raise UsageError("name the study whose database is meant: tuner doctor STUDY --backup FILE")
         _print(_machine(results))
-        return 0
+        return _check_plugins()
     location = locate(study, results=results, store=store)
     if backup is not None:
         return _back_up(location, backup)
     if repair is not None:
         return _repair(location, repair)
     _print(_machine(results))
-    return _check(location)
+    broken = _check_plugins()
+    return _check(location) or broken
 
 
 def _print(facts: Iterator[tuple[str, str]]) -> None:
@@ -100,6 +103,25 @@ def _machine(results: Path) -> Iterator[tuple[str, str]]:
     free = shutil.disk_usage(folder).free
     yield "free disk", f"{free / 1e9:.1f} GB at {folder}{' (low)' if free < _LOW_DISK_BYTES else ''}"
     yield from _prepared_data(results)
+
+
+def _check_plugins() -> int:
+    """Print what other packages add, and what of it cannot be imported; returns the exit code."""
+    from typing import get_args
+
+    from tuner.imports import load_plugin
+    from tuner.plugins import Kind, plugins
+
+    code = 0
+    for kind in get_args(Kind):
+        for plugin in plugins(kind).values():
+            try:
+                load_plugin(plugin)
+                text = f"{plugin.name}: {plugin.place}, of {plugin.package}"
+            except UserCodeError as error:
+                code, text = error.exit_code, f"PROBLEM: {error}"
+            _print(iter([(kind, text)]))
+    return code
 
 
 def _prepared_data(results: Path) -> Iterator[tuple[str, str]]:

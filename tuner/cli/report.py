@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 @click.option("--reverse", is_flag=True, help="With --sort: largest first.")
 @click.option("--columns", metavar="A,B,..", help="Only these columns, in this order.")
 @click.option(
-    "--format", "format_name", type=NameIn("tuner.report.tables.formats:FORMATS", also=("table", "html")),
+    "--format", "format_name",
+    type=NameIn("tuner.report.tables.formats:FORMATS", also=("table", "html"), plugins="formats"),
     default="table", show_default=True, help="`html` is the whole report with its figures, as one file.",
 )  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
@@ -89,6 +90,8 @@ def _print_table(analysis: Analysis, *, top: int, sort: str | None, reverse: boo
 
 
 def _formatted(analysis: Analysis, frame: pd.DataFrame, format_name: str, *, excel: bool) -> str | bytes:
+    from tuner.imports import load_plugin
+    from tuner.plugins import plugins
     from tuner.report.summary import summarise
     from tuner.report.tables.formats import FORMATS, to_excel_csv, to_json, to_markdown, to_tsv
     from tuner.report.write import html_report
@@ -105,7 +108,9 @@ def _formatted(analysis: Analysis, frame: pd.DataFrame, format_name: str, *, exc
         case "table":
             return to_tsv(frame, analysis.study)
         case _:
-            return FORMATS[format_name](frame, analysis.study)
+            form: Any = FORMATS.get(format_name) or load_plugin(plugins("formats")[format_name])
+            written: str | bytes = form(frame, analysis.study)
+            return written
 
 
 def _put_out(content: str | bytes, format_name: str, output: Path | None) -> None:

@@ -38,7 +38,7 @@ class _Duration(click.ParamType[float]):
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
 @click.option("--devices", help="Where to train: cpu, cuda, cuda:0,cuda:1, mps; the best there is by default.")
 @click.option(
-    "--engine", type=NameIn("tuner.execute.open:ENGINES"), default="local", show_default=True,
+    "--engine", type=NameIn("tuner.execute.open:ENGINES", plugins="executors"), default="local", show_default=True,
     help="Worker processes on this machine, on a Ray cluster, or this process (for debugging).",
 )  # fmt: skip
 @click.option("--address", help="Of the Ray cluster; the one that runs here by default, else one of this machine.")

@@ -6,7 +6,7 @@ names; a sweep file that is given to the command is the user's word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,16 +51,21 @@ def trained_sweep(
     """
     from tuner.spec.kept.code_versions import changed_files
     from tuner.spec.own_code import code_files, named_code
+    from tuner.spec.values import is_own
     from tuner.store.study_data import sweep_of
 
     spec = sweep_of(data)
     path = Path(study)
     named: Mapping[str, str] = {}
+    trackers: Sequence[str] = ()
     if path.suffix in SWEEP_FILES:
         from tuner.spec.reader import read_sweep
 
         file = read_sweep(path).spec
+        trackers = file.track
         named, spec = named_code(file), spec.model_copy(update={"root": file.root})
+    tracked = [name for name in spec.track if name in trackers or not is_own(name)]
+    spec = spec.model_copy(update={"track": tracked})
     needed = {key: name for key, name in named_code(spec).items() if named.get(key) != name}
     if needed and allow_code:
         click.echo("\n".join(["running the code that the study names:", *_listed(spec)]), err=True)

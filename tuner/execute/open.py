@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tuner.errors import UsageError
 from tuner.execute.devices import WorkerPlace, prepare_environment, worker_places
 from tuner.execute.executor import Executor
+from tuner.imports import load_plugin
 from tuner.paths import StudyPaths
+from tuner.plugins import plugins
 from tuner.spec.model import SweepSpec
 
 
@@ -73,8 +76,13 @@ def open_executor(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:
     """Start an executor for a sweep.
 
     Raises:
-        UsageError: no such device, or no such cluster.
+        UsageError: no such device, no such cluster, or no such engine.
+        UserCodeError: the engine is a plug-in, which cannot be imported.
     """
+    if where.engine not in (*ENGINES, *plugins("executors")):
+        raise UsageError(f"there is no engine {where.engine}; there are {', '.join((*ENGINES, *plugins('executors')))}")
     if where.address is not None and where.engine != "ray":
         raise UsageError(f"--address {where.address} is of a Ray cluster: it goes with --engine ray")
-    return ENGINES[where.engine](spec, paths, where)
+    open_it: Any = ENGINES.get(where.engine) or load_plugin(plugins("executors")[where.engine])
+    executor: Executor = open_it(spec, paths, where)
+    return executor

@@ -15,7 +15,7 @@ from tuner.records import ParamValue, TrialJob
 from tuner.spec.by_layer import hidden_widths
 from tuner.spec.defaults import settings_for
 from tuner.spec.known.networks import DESCRIBED
-from tuner.spec.known.strategies import STRATEGIES
+from tuner.spec.known.strategies import known_strategy
 from tuner.spec.model import SweepSpec
 from tuner.spec.values import is_own
 from tuner.train.measure.portions import evaluation_rows
@@ -134,7 +134,7 @@ class Planner:
         """Whether the search loses nothing by deciding before it has seen results."""
         search = self.spec.search
         rules = search.pruner not in (None, "none") or search.stop is not None or search.refine > 0
-        return STRATEGIES[search.strategy].is_blind and not rules
+        return known_strategy(search.strategy).is_blind and not rules
 
     @property
     def room_per_worker(self) -> int:

@@ -50,7 +50,7 @@ def open_strategy(
         MissingExtraError: the strategy needs a package that is not installed.
     """
     search = spec.search
-    maker = maker_of(search.strategy)
+    maker = maker_of(search.strategy, root=spec.root)
     others = further_objectives(spec)
     starts = start_configurations(search.start, space)
     if search.strategy != "priority":  # which has a pass for them
@@ -70,6 +70,7 @@ def open_strategy(
             regularisation_always=search.regularisation == "always" or spec.loop is not None,
             noise=noise,
             target_error=spec.objective.target_error or 0.0,
+            root=spec.root,
             earlier=tuple(r for r in (*earlier, *before) if space.contains(r.params)),
             learned=() if index else tuple(learned),
         )
@@ -105,7 +106,15 @@ def _mapped(learned: Sequence[Params], space: Space) -> list[dict[str, ParamValu
     return [cube.params(point) for point in learned_points(cube, learned, known=known_columns(cube, learned))]
 
 
-def maker_of(name: str) -> Maker:
-    """The function that makes the strategy of this name; imports it."""
+def maker_of(name: str, *, root: str = ".") -> Maker:
+    """The function that makes the strategy of this name, or of this path, which starts at `root`; imports it.
+
+    Raises:
+        UserCodeError: a path that leads to no strategy.
+    """
+    if name not in STRATEGIES:
+        from tuner.search.by_path import maker_by_path
+
+        return maker_by_path(name, root=root)
     maker: Maker = resolve_name(f"{STRATEGIES[name].module}:make_strategy")
     return maker

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from optuna.samplers import BaseSampler
+
 from tuner.records import Direction, Params, TrialRecord
 from tuner.search.observe import Noise
 from tuner.search.optuna.proposer import Proposer, ProposerStrategy
@@ -13,7 +15,6 @@ from tuner.search.optuna.samplers import SamplerName, make_pruner, make_sampler
 from tuner.search.optuna.study import StudyMirror
 from tuner.search.rungs import rungs_of
 from tuner.search.strategy import Strategy
-from tuner.spec.blocks.search import PrunerName
 from tuner.spec.space import Space
 
 
@@ -32,11 +33,13 @@ class Request:
     starts: int
     """How many of the trials the user's own start configurations take."""
     seed: int
-    pruner: PrunerName | None
+    pruner: str | None
     """None: the strategy's own rule."""
     regularisation_always: bool
     noise: Noise
     target_error: float
+    root: str = "."
+    """Folder that import paths of files start at."""
     earlier: tuple[TrialRecord, ...]
     """Trials of an earlier study to learn from; they do not count."""
     learned: tuple[Params, ...]
@@ -61,16 +64,27 @@ def with_rungs(
     return strategy, rungs[0]
 
 
-def mirror_of(request: Request, *, sampler: SamplerName) -> StudyMirror:
-    """Optuna's view of the trials, for a sampler or a pruner of Optuna's."""
+def mirror_of(request: Request, *, sampler: SamplerName | Callable[[int], BaseSampler]) -> StudyMirror:
+    """Optuna's view of the trials, for a sampler or a pruner of Optuna's.
+
+    Args:
+        request: What is asked for.
+        sampler: One of tuner's own names, or what makes any other for a trial's number: that one is asked for every
+            trial again where the mirror is made anew, since it may keep its state in the trials.
+    """
     pruner = request.pruner or "none"
+    is_ours = isinstance(sampler, str)
+    make = sampler
+    if isinstance(sampler, str):
+        make = make_sampler(sampler, request.space, trials=request.trials, seed=request.seed)
+    assert not isinstance(make, str)
     return StudyMirror(
         request.space,
         direction=request.direction,
         rungs=rungs_of(pruner, epochs=request.epochs),
-        sampler=make_sampler(sampler, request.space, trials=request.trials, seed=request.seed),
-        pruner=make_pruner(pruner, epochs=request.epochs),
+        sampler=make,
+        pruner=make_pruner(pruner, epochs=request.epochs, root=request.root),
         learns=sampler != "random",
-        replay_asks=sampler == "cmaes",
+        replay_asks=sampler == "cmaes" or not is_ours,
         earlier=request.earlier,
     )

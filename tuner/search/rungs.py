@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tuner.spec.blocks.search import PrunerName
-
 REDUCTION_FACTOR = 3
 """Of the trials at a rung, ASHA and Hyperband let one in so many go on (arXiv 1810.05934)."""
 _MEDIAN_CHECKS = 10
@@ -11,7 +9,7 @@ _PRIORITY_FRACTIONS = (0.115, 1 / 3)
 """Where the priority strategy pauses trials, as shares of a full training: measured best at 6 and 17 of 52 epochs."""
 
 
-def rungs_of(pruner: PrunerName, *, epochs: int) -> tuple[int, ...]:
+def rungs_of(pruner: str, *, epochs: int) -> tuple[int, ...]:
     """The epochs at which this pruner looks at a trial, ascending; the last is the full training."""
     match pruner:
         case "none":
@@ -22,6 +20,8 @@ def rungs_of(pruner: PrunerName, *, epochs: int) -> tuple[int, ...]:
             return _ladder(asha_first_rung(epochs), epochs)
         case "hyperband":
             return _ladder(1, epochs)
+        case _:  # by its path: it looks where the median is looked at
+            return rungs_of("median", epochs=epochs)
 
 
 def asha_first_rung(epochs: int) -> int:

@@ -6,33 +6,44 @@ fields below them; `docs/sweep-file.md` is generated from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import Field, model_validator
 
+from tuner.plugins import Kind, place_of
 from tuner.spec.blocks.data import NO_DATA, DataSpec, SplitSpec
 from tuner.spec.blocks.network import ModelSpec
 from tuner.spec.blocks.objective import ConstraintSpec, FurtherObjectiveSpec, ObjectiveSpec
 from tuner.spec.blocks.reports import ReportsSpec
 from tuner.spec.blocks.resources import ResourcesSpec
-from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec
+from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, SearchSpec, StopSpec
 from tuner.spec.blocks.space import DimensionSpec
 from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
 from tuner.spec.by_layer import with_texts
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
+from tuner.spec.known.metrics import METRICS
 from tuner.spec.known.names import MAX_STUDY_NAME, STUDY_NAME
+from tuner.spec.known.networks import MODELS
 from tuner.spec.values import Baselines, Part, Trackers
 
 __all__ = [
     "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
-    "FinalistsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec", "PrunerName",
+    "FinalistsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec",
     "ReportsSpec", "ResourcesSpec", "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
 ]  # fmt: skip
 
 OWN_MODEL = "own training code"
 """What stands for the model where `command:` or `trainer:` trains."""
 LoopKind = Literal["command", "trainer"]
+
+
+_SOURCES = ("source", "dev", "test")
+_NAMED: tuple[tuple[str, str, Kind, Collection[str]], ...] = (
+    ("model", "kind", "models", (*MODELS, OWN_MODEL)),
+    ("objective", "metric", "metrics", (*METRICS, "auto")),
+)
+"""A block, a key in it, the plug-ins that may be named there, and tuner's own names."""
 
 
 class SweepSpec(Part):
@@ -96,6 +107,26 @@ class SweepSpec(Part):
 
     @model_validator(mode="before")
     @classmethod
+    def _name_plugins(cls, values: Any) -> Any:
+        """A plug-in's name stands for its path; tuner's own names come first, and a script reports what it likes."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if isinstance(data := values.get("data"), dict):
+            named = {key: name for key, name in data.items() if key in _SOURCES and _is_text(name)}
+            values["data"] = {**data, **{key: place_of("sources", name) for key, name in named.items()}}
+        if values.get("command") is not None or values.get("trainer") is not None:
+            return values
+        for block, key, kind, own in _NAMED:
+            given = values.get(block)
+            if isinstance(given, dict) and _is_text(given.get(key)) and given[key] not in own:
+                values[block] = {**given, key: place_of(kind, given[key])}
+            elif block == "model" and isinstance(given, str) and given not in own:
+                values[block] = place_of(kind, given)
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
     def _name_model(cls, values: Any) -> Any:
         """Own training code takes the place of a model: then all hyperparameters are the user's."""
         values = with_texts(values) if isinstance(values, dict) else values
@@ -119,6 +150,10 @@ class SweepSpec(Part):
         if data is not None and not _given(data).get("stream"):
             filled["data"] = _filled(data, {"normalise": "quantile"})
         return filled
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str)
 
 
 def _kind(model: Any) -> Any:

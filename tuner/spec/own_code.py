@@ -29,13 +29,18 @@ FUNCTION = re.compile(r".*[\w.]:\w+")
 
 
 def named_code(spec: SweepSpec) -> dict[str, str]:
-    """What a sweep names that is imported or started, by key; empty where everything is built in."""
+    """What a sweep names that is imported or started, by key; empty where everything is built in.
+
+    Trackers of the user's are none of it: they are left out where only a database names them.
+    """
     sources = {"data.source": spec.data.source, "data.dev": spec.data.dev, "data.test": spec.data.test}
     found = {key: name for key, name in sources.items() if name is not None and FUNCTION.fullmatch(name)}
     parts = {
         "objective.metric": spec.objective.metric,
         "training.loss": spec.training.loss,
         "training.optimizer": spec.training.optimizer,
+        "search.strategy": spec.search.strategy,
+        "search.pruner": spec.search.pruner or "none",
     }
     found |= {key: name for key, name in parts.items() if is_own(name)}
     if spec.model.kind not in (*MODELS, OWN_MODEL):

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from tuner.plugins import Kind, place_of
 from tuner.records import ParamValue
 from tuner.spec.known.baselines import BASELINES, BaselineName
 from tuner.spec.known.optimizers import OPTIMIZERS
-from tuner.spec.known.strategies import STRATEGIES
+from tuner.spec.known.strategies import PRUNERS, STRATEGIES
 from tuner.spec.known.trackers import TRACKERS
 
 
@@ -91,6 +92,11 @@ def _one_of(names: Collection[str], *, or_own: bool = False) -> tuple[BeforeVali
     return BeforeValidator(_require_one_of(names, or_own=or_own)), WithJsonSchema(schema)
 
 
+def _named_by_plugin(kind: Kind, names: Collection[str]) -> Callable[[object], object]:
+    """What turns the name of a plug-in into its path, unless it is one of tuner's own."""
+    return lambda value: place_of(kind, value) if isinstance(value, str) and value not in names else value
+
+
 def _require_batch_size(value: object) -> object:
     if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
@@ -127,8 +133,12 @@ def _require_baselines(value: object) -> object:
     raise PydanticCustomError("baselines", "{rule}", {"rule": rule + (f"; {wrong} is none of them" if wrong else "")})
 
 
+_of_plugin = _named_by_plugin("trackers", TRACKERS)
+
+
 def _require_trackers(value: object) -> object:
     names = [value] if isinstance(value, str) else value
+    names = [_of_plugin(name) for name in names] if isinstance(names, list) else names
     if isinstance(names, list) and all(isinstance(n, str) and (n in TRACKERS or is_own(n)) for n in names):
         return list(dict.fromkeys(names))
     wrong = next((n for n in names if n not in TRACKERS), None) if isinstance(names, list) else None
@@ -216,4 +226,8 @@ Dampening = Annotated[
 ]
 Optimizer = Annotated[str, *_one_of(OPTIMIZERS, or_own=True)]
 Loss = Annotated[str, *_one_of(_LOSS_NAMES, or_own=True)]
-StrategyName = Annotated[str, *_one_of(STRATEGIES)]
+StrategyName = Annotated[
+    str, *_one_of(STRATEGIES, or_own=True), BeforeValidator(_named_by_plugin("strategies", STRATEGIES))
+]
+"""Of validators like these the last is the first to see a value."""
+PrunerName = Annotated[str, *_one_of(PRUNERS, or_own=True)]

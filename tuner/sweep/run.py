@@ -129,7 +129,7 @@ class StudyRun:
         import tuner.store.optuna_store  # noqa: F401
         from tuner.search.registry import maker_of
 
-        maker_of(self.spec.search.strategy)
+        maker_of(self.spec.search.strategy, root=self.spec.root)
         executor = open_executor(self.spec, self.paths, options.where)
         with closing(executor):
             facts = executor.facts

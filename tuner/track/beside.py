@@ -32,7 +32,7 @@ _MOST_WAITING = 100_000
 _SILENT_SECONDS = 60.0
 """A tracker that has not answered for so long is warned of."""
 _LAST_SECONDS = 60.0
-_LAST_SILENT_SECONDS = 15.0
+_LAST_SILENT_SECONDS = 30.0
 """At the end a tracker may take so long in all, and so long without an answer."""
 _AT_ONCE_SECONDS = 5.0
 """The same where a signal ends the run."""

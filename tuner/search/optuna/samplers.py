@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 
-from tuner.imports import require
+from tuner.errors import UserCodeError
+from tuner.imports import load_object, require
 from tuner.search.rungs import REDUCTION_FACTOR, asha_first_rung
 from tuner.search.seeding import derived_seed
-from tuner.spec.blocks.search import LEARNING_TRIALS, PrunerName
+from tuner.spec.blocks.search import LEARNING_TRIALS
 from tuner.spec.space import Space
 
 SamplerName = Literal["tpe", "gp", "cmaes", "random"]
@@ -68,8 +70,12 @@ def make_sampler(name: SamplerName, space: Space, *, trials: int, seed: int) -> 
     return sampler
 
 
-def make_pruner(name: PrunerName, *, epochs: int) -> BasePruner:
-    """The pruner of this name; it is asked at the epochs of `rungs_of(name)`."""
+def make_pruner(name: str, *, epochs: int, root: str = ".") -> BasePruner:
+    """The pruner of this name or path, which starts at `root`; it is asked at the epochs of `rungs_of(name)`.
+
+    Raises:
+        UserCodeError: a path that leads to no pruner, or to one that cannot be made without arguments.
+    """
     match name:
         case "none":
             return NopPruner()
@@ -79,3 +85,20 @@ def make_pruner(name: PrunerName, *, epochs: int) -> BasePruner:
             return SuccessiveHalvingPruner(min_resource=asha_first_rung(epochs), reduction_factor=REDUCTION_FACTOR)
         case "hyperband":
             return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=REDUCTION_FACTOR)
+        case _:
+            return _pruner_by_path(name, root=root)
+
+
+def _pruner_by_path(path: str, *, root: str) -> BasePruner:
+    found: Any = load_object(path, root=Path(root))
+    if not (isinstance(found, type) and issubclass(found, BasePruner)):
+        raise UserCodeError(f"search.pruner: {path} must be a class of Optuna's pruners")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return found()
+    except Exception as error:  # whatever the pruner's own code raises
+        raise UserCodeError(
+            f"search.pruner: {path} cannot be made without arguments ({type(error).__name__}: {error}); name a "
+            "subclass of yours that has them"
+        ) from error

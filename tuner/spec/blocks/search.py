@@ -6,15 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuner.spec.values import Part, Seed, StrategyName, Value
+from tuner.spec.values import Part, PrunerName, Seed, StrategyName, Value
 
 _MOST_TRIALS = 1_000_000
 LEARNING_TRIALS = 12
 """Of a search so short `tpe` and `gp` make no more than random draws: a model of fewer brings nothing (measured)."""
 _MOST_ROUNDS = 20
 """Each round keeps about a third of a range or more: after twenty, floats no longer tell its ends apart."""
-
-PrunerName = Literal["median", "asha", "hyperband", "none"]
 
 
 class StopSpec(Part):
@@ -37,9 +35,11 @@ class SearchSpec(Part):
     trials: Annotated[int, Field(ge=1, le=_MOST_TRIALS)] = 64
     """Total number of trials of the study, over all runs, whatever their end."""
     strategy: StrategyName = "priority"
-    """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`."""
+    """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`; or any other by its
+    path, such as `optuna.samplers:NSGAIISampler`; or a [plug-in](plugins.md)."""
     pruner: PrunerName | None = None
-    """`median`, `asha`, `hyperband` or `none`; left out: the strategy's own rule."""
+    """`median`, `asha`, `hyperband` or `none`, or a pruner of Optuna's by its path, such as
+    `optuna.pruners:PercentilePruner`; left out: the strategy's own rule."""
     seed: Seed = 0
     """Seed of the search and of every trial."""
     trial_seed: Seed | None = None

@@ -8,7 +8,7 @@ from tuner.paths import is_url
 from tuner.spec.blocks.search import LEARNING_TRIALS
 from tuner.spec.checks.places import check_local
 from tuner.spec.known.metrics import SHARES
-from tuner.spec.known.strategies import STRATEGIES
+from tuner.spec.known.strategies import known_strategy
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.spec.text.findings import Findings
@@ -16,7 +16,7 @@ from tuner.spec.text.findings import Findings
 
 def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> None:
     """Check that the strategy can search this space, and that totals make sense together."""
-    search, strategy = spec.search, STRATEGIES[spec.search.strategy]
+    search, strategy = spec.search, known_strategy(spec.search.strategy)
     if spec.finalists and spec.finalists.count > search.trials:
         rule = f"is more than search.trials ({search.trials})"
         findings.warn(("finalists", "count"), rule, remedy="raise trials, or lower count")

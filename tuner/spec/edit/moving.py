@@ -13,7 +13,7 @@ from tuner.spec.values import is_own
 
 PLACES = {"data": ("source", "dev", "test"), "model": ("kind", "init_from")}
 """The keys that may hold a path."""
-FUNCTIONS = {"objective": ("metric",), "training": ("loss", "optimizer")}
+FUNCTIONS = {"objective": ("metric",), "training": ("loss", "optimizer"), "search": ("strategy", "pruner")}
 """The keys that may name a function, by the path of its file."""
 
 
@@ -23,6 +23,8 @@ def move_paths(sweep: dict[str, Any], *, root: Path, folder: Path) -> None:
         sweep["folder"] = os.path.relpath(root / (sweep.get("folder") or "."), folder)
     if isinstance(trainer := sweep.get("trainer"), str):
         sweep["trainer"] = _moved_path(trainer, root=root, folder=folder)
+    if isinstance(trackers := sweep.get("track"), list):
+        sweep["track"] = [_moved_path(name, root=root, folder=folder) if is_own(name) else name for name in trackers]
     for block, keys in FUNCTIONS.items():
         part = sweep.get(block)
         if isinstance(part, dict):

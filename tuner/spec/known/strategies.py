@@ -40,3 +40,9 @@ STRATEGIES: Mapping[str, KnownStrategy] = {
     "grid": KnownStrategy(module=_STOCK, is_blind=True, takes_levels=True),
 }
 """In the order in which they are documented."""
+PRUNERS = ("median", "asha", "hyperband", "none")
+
+
+def known_strategy(name: str) -> KnownStrategy:
+    """What there is to know of one; of other packages' strategies and samplers, nothing."""
+    return STRATEGIES.get(name) or KnownStrategy(module="")
