@@ -25,7 +25,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import get_args
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: each process has one core
 
@@ -38,8 +37,8 @@ from tuner.records import Direction
 from tuner.search.portfolio import learned_starts
 from tuner.search.registry import open_strategy
 from tuner.search.seeding import derived_seed
-from tuner.spec.known.strategies import STRATEGIES
-from tuner.spec.model import DataSpec, LimitsSpec, PrunerName, SearchSpec, StopSpec, SweepSpec, TrainingSpec
+from tuner.spec.known.strategies import PRUNERS, STRATEGIES
+from tuner.spec.model import DataSpec, LimitsSpec, SearchSpec, StopSpec, SweepSpec, TrainingSpec
 from tuner.spec.space import Space
 from tuner.store.memory import MemoryStore
 from tuner.sweep.loop import StopRequest, Sweep
@@ -229,8 +228,8 @@ def strategy_list(text: str) -> list[str]:
         strategy, _, pruner = name.partition("+")
         if strategy not in STRATEGIES:
             raise argparse.ArgumentTypeError(f"{name!r}: the strategies are {', '.join(STRATEGIES)}")
-        if pruner and pruner not in get_args(PrunerName):
-            raise argparse.ArgumentTypeError(f"{name!r}: the pruners are {', '.join(get_args(PrunerName))}")
+        if pruner and pruner not in PRUNERS:
+            raise argparse.ArgumentTypeError(f"{name!r}: the pruners are {', '.join(PRUNERS)}")
     return names
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import get_args, get_type_hints
+from typing import get_type_hints
 
 import pytest
 from pydantic import ValidationError
@@ -23,8 +23,8 @@ from tuner.search.rungs import priority_rungs, rungs_of
 from tuner.search.strategy import Advance, Decision, Start, Strategy
 from tuner.search.wrap.starts import start_configurations
 from tuner.search.wrap.stop import StoppingStrategy, trials_since_improvement
-from tuner.spec.known.strategies import STRATEGIES
-from tuner.spec.model import PrunerName, StopSpec, SweepSpec
+from tuner.spec.known.strategies import PRUNERS, STRATEGIES
+from tuner.spec.model import StopSpec, SweepSpec
 from tuner.spec.space import Space
 
 
@@ -163,7 +163,7 @@ class TestNames:
 class TestRungs:
     @pytest.mark.parametrize("epochs", [1, 2, 3, 5, 10, 27, 52, 100, 1000])
     def test_rungs_rise_to_the_full_training(self, epochs: int) -> None:
-        for rungs in (priority_rungs(epochs), *(rungs_of(name, epochs=epochs) for name in get_args(PrunerName))):
+        for rungs in (priority_rungs(epochs), *(rungs_of(name, epochs=epochs) for name in PRUNERS)):
             assert rungs[-1] == epochs
             assert list(rungs) == sorted(set(rungs))
             assert rungs[0] >= 1

@@ -114,6 +114,8 @@ def _bound(dimension: Dimension, side: Literal["low", "high"]) -> ParamValue:
 def _distance(dimension: Dimension, value: ParamValue, bound: ParamValue) -> str:
     if value == bound or isinstance(value, str) or isinstance(bound, str):
         return "on it"
+    if dimension.kind != "categorical" and not dimension.low <= value <= dimension.high:
+        return "beyond it"  # of a study that was altered
     match dimension.scale:
         case "log":
             return f"{abs(math.log10(value / bound)):.2g} decades"

@@ -10,6 +10,7 @@ import io
 import logging
 import re
 import threading
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -195,6 +196,8 @@ class Fit:
             found = torch.load(io.BytesIO(self._kept), weights_only=True, map_location=device)
             self._memory.checkpoint = {**found, "state_dict": self.module.state_dict()}
         logging.getLogger(package.__name__).setLevel(logging.WARNING)  # it tells each Trainer's devices, and tips
+        # It is said wherever SLURM is installed, and a trial is one process everywhere.
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
         settings = member.settings
         self._trainer = package.Trainer(
             accelerator=_ACCELERATORS[device.type],
