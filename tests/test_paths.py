@@ -125,7 +125,7 @@ def test_forty_links_and_special_files_lead_nobody_outside(study: StudyPaths, ou
     assert count >= 40
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.usefixtures("drawings")
 def test_a_run_says_which_link_it_refuses_and_takes_a_folder_that_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], outside: Path

@@ -108,7 +108,7 @@ def test_a_name_that_is_none_of_them_is_refused_as_ever(example: Path) -> None:
         parse_values({"study": "s", "data": {"source": "spirals"}, "search": {"strategy": "edges"}}, root=example)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_sweep_of_plugins_alone(
     example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ def test_a_study_without_a_finished_trial_is_refused(tmp_path: Path) -> None:
     assert "has finished yet" in str(call(learning_curve, "digits", "--results", tmp_path, error=TunerError).exception)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_curve_is_trained_once_shown_in_the_report_and_added_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -192,7 +192,7 @@ except KeyboardInterrupt as interrupt:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_script_without_a_guard_gives_its_own_functions_and_is_interrupted_cleanly(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     first = subprocess.Popen(

@@ -147,6 +147,7 @@ class TestPostgres:
         assert server_rig.records() == whole
         server_rig.audit(complete=True)
 
+    @pytest.mark.deep
     def test_passwords_are_never_shown_nor_stored(self, server_rig: Rig, postgres: PostgresServer) -> None:
         server_rig.sweep(**SMALL)
         server_rig.resume("--verbose")

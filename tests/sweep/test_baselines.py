@@ -171,7 +171,7 @@ def test_own_training_code_and_off_have_none(process: type[FakeProcess]) -> None
     assert baselines.wanted(spec(["forest", "guess"]), FACTS) == ("guess", "forest")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize("folds", [None, 3])
 def test_a_sweep_of_a_table_is_held_against_them(
     tmp_path: Path, with_baselines: None, quick_apart: None, monkeypatch: pytest.MonkeyPatch, folds: int | None,
