@@ -66,8 +66,8 @@ def cli(debug: bool) -> None:
     Start with `tuner init`, then `tuner run SWEEP`. The same command continues a sweep that was interrupted.
 
     Exit codes: 0 done; 1 no usable trial, or an unforeseen error; 2 usage; 3 bad sweep file or data; 4 study not
-    found or does not match; 5 storage unusable; 6 user code failed to import; 7 failure limit; 128 and the
-    number of the signal that ended it: 129 SIGHUP, 130 Ctrl-C, 138 SIGUSR1, 143 SIGTERM.
+    found or does not match; 5 storage unusable; 6 user code failed to import; 7 failure limit; 8 head of the Ray
+    cluster lost; 128 and the number of the signal that ended it: 129 SIGHUP, 130 Ctrl-C, 138 SIGUSR1, 143 SIGTERM.
     """
 
 
