@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tuner.cli.completion import studies
-from tuner.cli.locate import locate, location_options
+from tuner.cli.locate import locate, location_options, training_options
 from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import TunerError
 from tuner.records import TrialState
@@ -19,8 +19,7 @@ from tuner.records import TrialState
 @click.argument("study", shell_complete=studies)
 @click.option("--top", "count", type=click.IntRange(1), help="How many of the best trials; 5 unless the sweep says.")
 @click.option("--seeds", type=click.IntRange(1), help="Fresh seeds for each; 3 unless the sweep says.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
-@click.option("--devices", help="Where to train: cpu, cuda, cuda:0, mps; the best there is by default.")
+@training_options
 @allow_code_option
 @location_options
 @click.pass_obj

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli.completion import studies
-from tuner.cli.locate import Location, locate, location_options
+from tuner.cli.locate import Location, locate, location_options, training_options
 from tuner.cli.trained import allow_code_option, trained_sweep
 from tuner.errors import TunerError, UsageError
 
@@ -30,8 +30,7 @@ _FEWEST = 10
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings on each part.")
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="This trial's configuration, not the winner's.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
-@click.option("--devices", help="Where to train: cpu, cuda, cuda:0, mps; the best there is by default.")
+@training_options
 @allow_code_option
 @location_options
 @click.pass_obj

@@ -48,3 +48,13 @@ def location_options(command: Command) -> Command:
         show_default=True,
         help="Folder of all studies.",
     )(command)
+
+
+def training_options(command: Command) -> Command:
+    """Add `--workers` and `--devices`, which say where trials are trained."""
+    command = click.option(
+        "--devices", help="Where to train: cpu, cuda, cuda:0,cuda:1, mps; the best there is by default."
+    )(command)
+    return click.option(
+        "--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default."
+    )(command)

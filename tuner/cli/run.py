@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tuner.cli.locate import ResultsFolder
+from tuner.cli.locate import ResultsFolder, training_options
 from tuner.cli.names import NameIn
 from tuner.errors import ClusterLostError, TunerError
 
@@ -35,8 +35,7 @@ class _Duration(click.ParamType[float]):
 @click.argument("sweep", type=click.Path(path_type=Path))
 @click.option("-n", "--trials", type=click.IntRange(1), help="Total number of trials, instead of the sweep file's.")
 @click.option("--time", "seconds", type=_Duration(), help="End this run after so long (30m, 2h); continue it later.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; one per core or accelerator by default.")
-@click.option("--devices", help="Where to train: cpu, cuda, cuda:0,cuda:1, mps; the best there is by default.")
+@training_options
 @click.option(
     "--engine", type=NameIn("tuner.execute.open:ENGINES", plugins="executors"), default="local", show_default=True,
     help="Worker processes on this machine, on a Ray cluster, or this process (for debugging).",
