@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,3 +127,23 @@ def test_what_goes_wrong_in_a_process_apart_is_one_message(
 def test_what_a_process_apart_prints_is_no_output_of_the_command(capfd: pytest.CaptureFixture[str]) -> None:
     run_apart(print, HERE, "loading")
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.deep
+def test_a_coordinator_that_ends_while_it_asks_for_a_worker_leaves_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text(
+        "import os, sys\n"
+        "from multiprocessing import forkserver\n"
+        "from tests.execute.sweeps import user_sweep\n"
+        "from tuner.execute.fork_server import fork_server\n"
+        "fork_server(user_sweep())\n"
+        "told, tell = forkserver.connect_to_new_process([])\n"
+        "os.close(tell)\n"
+        "os.read(told, 8)  # its pid\n"
+        "print(int.from_bytes(os.read(told, 8), sys.byteorder))  # its exit code\n"
+    )
+    rooted = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    script = [sys.executable, str(tmp_path / "ask.py")]
+    done = subprocess.run(script, env=rooted, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+    assert done.stderr == ""

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import traceback
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from types import TracebackType
@@ -55,14 +56,26 @@ def _shield() -> None:
     become_ordinary()
     os.register_at_fork(before=gc.freeze)  # what a child looks through for garbage is its own copy from then on
     atexit.register(os._exit, 0)  # it has nothing to clean up, and whoever waits for its end need not wait for that
-    server, usual = os.getpid(), sys.excepthook
+    usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        # A coordinator that ends while it asks for a worker is no reason for a traceback on its terminal.
-        if os.getpid() != server or not issubclass(kind, EOFError):
+        if not _was_left(error):
             usual(kind, error, trace)
 
     sys.excepthook = hook
+
+
+def _was_left(error: BaseException) -> bool:
+    """Whether the coordinator ended while it asked for a worker, which is no reason for a traceback on its terminal.
+
+    The server sees it where it takes the request, its child where it reads what it shall be: in multiprocessing's code.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return (
+        isinstance(error, EOFError)
+        and bool(frames)
+        and frames[-1][0].f_globals["__name__"].startswith("multiprocessing.")
+    )
 
 
 if multiprocessing.parent_process() is None and "multiprocessing.forkserver" in sys.orig_argv[-1]:
