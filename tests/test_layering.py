@@ -14,6 +14,8 @@ import pytest
 from tests.public_names import SOURCE, count, unused
 from tuner.cli.main import COMMANDS
 
+pytestmark = pytest.mark.deep  # `make check` runs them
+
 LAYERS = (
     {"errors", "faults", "records", "paths", "plugins"},
     {"spec", "imports", "ranking", "trials", "capacity"},

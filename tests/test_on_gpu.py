@@ -54,6 +54,7 @@ def test_a_phase_that_runs_too_long_is_recorded_and_the_next_one_runs(tmp_path: 
     assert [phase["figures"] for phase in record["phases"].values()] == [[], []]
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @pytest.mark.skipif(HAS_GPU, reason="there is one")
 def test_nothing_is_measured_where_there_is_no_gpu(tmp_path: Path) -> None:

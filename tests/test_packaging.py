@@ -72,6 +72,7 @@ def needed() -> set[str]:
     return {key.partition("[")[0] for key in found}
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_every_library_that_we_import_is_declared_and_none_besides() -> None:
     found = {i.module.split(".")[0] for i in all_imports() if not i.for_types and not i.module.startswith(".")}

@@ -89,6 +89,7 @@ def predictions_alone(folder: Path, csv: Path) -> pd.DataFrame:
     return pd.read_csv(csv.parent / "found.csv")
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_a_network_that_cannot_be_traced_leaves_as_code_and_weights(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]

@@ -11,6 +11,7 @@ from tuner.cli.main import run_command_line
 SWEEP = "study: d\ndata: {source: sklearn/digits}\nspace: {learning_rate: {}}\n"
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_it_suggests_a_rate_and_a_range_that_a_sweep_file_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

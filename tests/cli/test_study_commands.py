@@ -436,6 +436,7 @@ def test_sparkline() -> None:
     assert len(sparkline([float(n) for n in range(1000)])) <= 60
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_dashboard_answers_on_loopback_alone(study: StudyPaths, results: Path) -> None:
     pytest.importorskip("optuna_dashboard", reason="the dashboard is not installed (extra: dashboard)")

@@ -55,6 +55,7 @@ def test_digits_are_the_same_on_every_machine(tmp_path: Path) -> None:
     assert (info.num_train, info.num_dev, info.num_test) == (1078, 360, 359)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_digits_are_those_of_scikit_learn_and_loaded_without_importing_it() -> None:
     code = """

@@ -57,11 +57,13 @@ def test_only_the_test_command_imports_the_test_set() -> None:
     assert users_of(MODULE, "load_test_split") <= MAY_IMPORT | {"data/test_set.py"}
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_only_the_test_set_opens_the_sealed_examples() -> None:
     assert users_of(OPENING, "_SealedExamples__examples") <= MAY_OPEN
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_only_two_modules_read_the_parts() -> None:
     assert users_of("tuner.data.parts", "read_parts") <= MAY_READ_PARTS | {"data/parts.py"}

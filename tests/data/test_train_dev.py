@@ -70,6 +70,7 @@ def test_groups_are_held_out_whole(files: Path) -> None:
     assert np.bincount(np.unique(train.groups, return_inverse=True)[1]).min() == 5
 
 
+@pytest.mark.deep
 def test_every_reader_prepares_by_the_examples_that_are_trained_on(files: Path) -> None:
     spec = sweep(files, source="train.csv", dev="same.csv", test="warm.csv", ignore=["visit"])
     data = load_training_data(spec)
@@ -82,6 +83,7 @@ def test_every_reader_prepares_by_the_examples_that_are_trained_on(files: Path) 
     assert float(test.inputs[:, 0].mean()) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.deep
 def test_inputs_of_test_examples_that_are_given_apart_are_compared_without_their_targets(files: Path) -> None:
     def notes(test: str, *, dev: str = "same.csv") -> list[str]:
         info = load(files, source="train.csv", dev=dev, test=test, ignore=["visit"]).info

@@ -65,6 +65,7 @@ def surroundings(place: WorkerPlace) -> tuple[tuple[str, ...], str | None, bool]
     return see_alone(place.device, *place.more), os.environ.get("CUDA_VISIBLE_DEVICES"), started
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_another_process_is_shown_its_own_too_and_this_one_keeps_all(clean: pytest.MonkeyPatch) -> None:
     clean.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")

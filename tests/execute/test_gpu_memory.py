@@ -32,6 +32,7 @@ from tuner.train.task import Task
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.deep,
     pytest.mark.skipif(HAS_GPU, reason="limits the memory of the pretended machine"),
 ]
 

@@ -238,6 +238,7 @@ def _begun(executor: LocalExecutor) -> bool:
     return executor.workers[0].ready and len(executor.workers[0].jobs) == 2
 
 
+@pytest.mark.deep
 def test_the_fork_server_may_be_killed(start: Open, job: Callable[..., TrialJob], tmp_path: Path) -> None:
     executor = start(epochs=6, slow=SLOW)
     jobs = [job(trial, to_epoch=6) for trial in range(2)]

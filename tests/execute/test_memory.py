@@ -63,6 +63,7 @@ def test_the_networks_of_ended_trials_are_not_piled_up(tmp_path: Path) -> None:
     assert len(held) <= 1  # type: ignore[arg-type]
 
 
+@pytest.mark.deep
 def test_a_trial_that_garbage_left_too_little_memory_begins_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

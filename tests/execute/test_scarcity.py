@@ -219,6 +219,7 @@ def test_data_that_do_not_fit_end_a_run_in_one_line(start: Open, tmp_path: Path)
         InlineExecutor(small_sweep(source="trial_code.py:enormous_data"), StudyPaths(tmp_path))
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_a_check_says_the_same(tmp_path: Path) -> None:
     with pytest.raises(TunerError, match=r"not enough memory to load .*what takes less: data\.stream"):

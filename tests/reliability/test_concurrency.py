@@ -64,6 +64,7 @@ def test_sixteen_workers_lose_nothing_while_others_read(quick_rig: Rig) -> None:
     assert len(run.announced) == 20
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_the_dashboard_may_be_open_during_a_run(quick_rig: Rig) -> None:
     pytest.importorskip("optuna_dashboard", reason="the dashboard is not installed (extra: dashboard)")

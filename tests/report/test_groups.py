@@ -49,6 +49,7 @@ def test_a_group_that_is_worse_is_found_and_a_small_one_is_not_judged(tmp_path: 
     assert table["examples"].to_dict() == {"east": 10, "north": 200, "south": 200}
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_without_a_difference_one_is_found_in_few_of_100_dev_sets(tmp_path: Path) -> None:
     found = 0

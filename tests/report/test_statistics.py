@@ -111,6 +111,7 @@ def test_the_estimated_overstatement_is_within_a_quarter_of_the_truth_on_average
     assert np.mean(estimates) == pytest.approx(np.mean(truths), rel=0.25)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_finalists_measure_the_luck_of_the_best_score_within_a_quarter_of_the_truth() -> None:
     estimates, truths = [], []

@@ -150,6 +150,7 @@ def spaces() -> st.SearchStrategy[Space]:
     return st.tuples(*kinds).map(lambda dimensions: Space(dimensions))
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=at_depth(30))
 @given(space=spaces(), data=st.data())

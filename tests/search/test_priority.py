@@ -191,6 +191,7 @@ def measured(record: TrialRecord, train_metric: float) -> TrialRecord:
     return replace(record, best=best, last=last)
 
 
+@pytest.mark.deep
 def test_a_trial_that_does_not_fit_its_training_set_is_sent_on_more_readily() -> None:
     """All that differs is what the trial that has just paused measured on the training set."""
     game = GapGame(quality, direction=Direction.MAXIMIZE, gap=1.0)
@@ -267,6 +268,7 @@ def test_regularisation_always_opens_it_with_the_others() -> None:
     assert len({record.params["weight_decay"] for record in game.records[:12]}) > 2
 
 
+@pytest.mark.deep
 def test_diverging_configurations_are_avoided() -> None:
     def curve(params: Params, epoch: int) -> float:
         # The best is next to the cliff.

@@ -67,6 +67,7 @@ def patients(tmp_path: Path) -> Trained:
     return Trained(tmp_path, data={"source": "patients.csv", "target": "stay"})
 
 
+@pytest.mark.deep
 def test_onnxruntime_predicts_the_same(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

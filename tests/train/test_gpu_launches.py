@@ -26,6 +26,7 @@ from tuner.train.task import Task
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.deep,
     pytest.mark.skipif(HAS_GPU, reason="counts what the pretended machine is asked for"),
 ]
 

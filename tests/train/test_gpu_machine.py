@@ -24,6 +24,7 @@ from tuner.train.replay.cuda_graph import GraphedOperations
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.deep,
     pytest.mark.skipif(HAS_GPU, reason="asks the pretended machine"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning's
 ]

@@ -158,6 +158,7 @@ def test_interrupted_in_mid_epoch_and_resumed_the_bits_are_the_same(
     assert_same_files(members, whole)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=at_depth(12))
 @given(seed=st.integers(0, 2**32))
