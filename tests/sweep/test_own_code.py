@@ -62,6 +62,23 @@ def test_a_sweep_of_a_script(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert chosen["dev_accuracy"] == best["dev_accuracy"]
 
 
+@pytest.mark.deep
+@pytest.mark.parametrize("script", ["loop", "hugging_face", "with_lightning"])
+def test_a_sweep_of_an_example_that_reports_with_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], script: str
+) -> None:
+    package = {"loop": "torch", "hugging_face": "transformers", "with_lightning": "lightning"}[script]
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    text = (ROOT / "examples" / "scripts" / f"{script}.yaml").read_text()
+    text = text.replace("python ", f"python {ROOT}/examples/scripts/")
+    Path("s.yaml").write_text(re.sub(r"trials: \d+", "trials: 2", text) + "finalists: {count: 1, seeds: 1}\n")
+    assert run_command_line(["run", "s.yaml", "-q", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["trials"]
+    assert len(rows) == 2
+    assert all(row["dev_accuracy"] > 0 for row in rows)
+    assert rows[0]["epochs"] == int(re.findall(r"epochs: (\d+)", text)[0])
+
+
 @pytest.mark.slow
 def test_a_rehearsal_of_a_script(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = small("command", folder)

@@ -26,6 +26,7 @@ from tuner.train.own.loop import Why
 from tuner.train.own.program import Program
 from tuner.train.own.readers import check_reader, open_reader
 from tuner.train.own.reports import Report
+from tuner.train.own.script import METRIC, REPORT_FILE
 
 PATIENCE_SECONDS: Mapping[Why, float] = {"paused": 10.0, "trained": 60.0, "interrupted": 0.0}
 """So long a program may take to end by itself before it is sent SIGTERM."""
@@ -143,7 +144,8 @@ def _environment_of(course: OwnCourse) -> dict[str, str]:
         "TUNER_SEED": str(job.seed),
         "TUNER_TRIAL": str(job.trial),
         "TUNER_CHECKPOINT_DIR": str(paths.own_checkpoint),
-        "TUNER_REPORT": str(paths.report),
+        REPORT_FILE: str(paths.report),
+        METRIC: course.task.metric_name,
         "TUNER_DEVICE": device.type,
         "PYTHONUNBUFFERED": "1",  # or else what a Python program prints arrives when it ends
     }
