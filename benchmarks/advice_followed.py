@@ -45,6 +45,9 @@ def follow(document: dict[str, Any], key: str, change: str) -> Followed:
     value: Any = YAML(typ="safe").load(found[1])
     if key == "model" and value == "another":
         return Followed.OUTSIDE
+    if key == "data.ignore":
+        document["data"]["ignore"] = [*document["data"].get("ignore", ()), *value]
+        return Followed.CHANGED
     *outer, last = key.split(".")
     block: Any = document
     for name in outer:

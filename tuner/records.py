@@ -150,6 +150,8 @@ class DataInfo:
     """What the preparation did that a user should know: filled values, dropped rows, overlaps, imbalance."""
     columns: str = ""
     """What is predicted from what, in words; empty where the columns have no names."""
+    telling_columns: tuple[str, ...] = ()
+    """Inputs that tell the target of nearly every example by themselves, so that they may be known only with it."""
 
     if not TYPE_CHECKING:  # a name that is not there is mypy's to find in our own code
 

@@ -90,8 +90,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("x,y\n1,0.5\n2,0.1\n3,0.2\n4,0.3\n5,0.4\n", {"folds": 4}, "data.folds: 4 examples are too few for 4 folds; use at most 2"),
     (
         "x,y\n" + "".join(f"{i},{'a' if i > 3 else 'b'}\n" for i in range(40)),
-        {"folds": 5},
-        'data.folds: 5 folds need 5 examples of each class that are not for the test; "b" has 3; use fewer folds, or merge classes',
+        {"folds": 5, "target": "y"},
+        'data.folds: 5 folds need 5 examples of each class that are not for the test; of the target "y": "b" has 3; use fewer folds, or merge classes',
     ),
     (
         "x,g,y\n" + "".join(f"{i},{i % 4},{i / 7}\n" for i in range(40)),

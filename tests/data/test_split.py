@@ -194,13 +194,13 @@ def test_a_test_part_given_apart_leaves_train_and_dev_to_be_split() -> None:
         (
             "x,y\n" + rows("1,a", "2,b") + "3,c\n3,c\n",
             {},
-            'a split into train, dev and test needs at least 3 examples of each class; "c" has 2; merge or remove these '
-            "classes, or set task: regression if the target is an amount",
+            "a split into train, dev and test needs at least 3 examples of each class; "
+            'of the target "y": "c" has 2; merge or remove these classes, or set task: regression if the target is an amount',
         ),
         (
             "x,y\n" + "".join(f"{i},name{i}\n" for i in range(9)),
-            {"split": {"train": 0.8, "dev": 0.2}},
-            'a split into train and dev needs at least 2 examples of each class; "name0" has 1, "name1" has 1, "name2" '
+            {"split": {"train": 0.8, "dev": 0.2}, "target": "y"},
+            'a split into train and dev needs at least 2 examples of each class; of the target "y": "name0" has 1, "name1" has 1, "name2" '
             "has 1 and 6 more have too few; merge or remove these classes, or set task: regression if the target is an amount",
         ),
         ("x,y\n1,0.5\n2,0.7\n", {}, "too few examples (2) to split into train, dev and test; give more data"),
@@ -237,6 +237,16 @@ def test_a_split_that_cannot_be_made_says_why(text: str, data: dict, message: st
     with pytest.raises(DataError) as error:
         load_csv(tmp_path, text, **{"target": "y", **data})
     assert str(error.value) == message
+
+
+def test_where_the_sweep_file_names_no_target_the_column_that_was_taken_is_said(tmp_path: Path) -> None:
+    text = "id,grade,age\n" + "".join(f"{i},{i % 2},{20 + i // 2 if i < 9 else i % 3}\n" for i in range(60))
+    for data in ({}, {"folds": 5}):
+        with pytest.raises(DataError) as error:
+            load_csv(tmp_path, text, task="classification", **data)
+        said = str(error.value)
+        assert 'of the target "age", the last column, since data.target names none: "' in said
+        assert said.endswith(", or name the column that is meant as data.target")
 
 
 @pytest.mark.parametrize(

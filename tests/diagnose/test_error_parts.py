@@ -100,6 +100,21 @@ def test_of_an_error_no_better_than_a_guess_nothing_is_said() -> None:
         assert found.verdict is verdict
 
 
+def test_pairs_of_examples_tell_a_lead_over_a_guess_that_the_dev_interval_does_not() -> None:
+    result = curve(1, lambda _: 0.48, train=lambda _: 0.45)[0]
+    for margin, verdict in (
+        (None, Verdict.NO_BETTER_THAN_A_GUESS),
+        (0.3, Verdict.NO_BETTER_THAN_A_GUESS),
+        (0.15, None),
+    ):
+        found = error_parts(
+            result, metric="loss", num_train=200, num_dev=69, dev_interval=Interval(0.32, 0.71), guess_error=0.68,
+            guess_margin=margin,
+        )  # fmt: skip
+        assert found is not None
+        assert (found.verdict is Verdict.NO_BETTER_THAN_A_GUESS) == (verdict is not None)
+
+
 def test_an_error_metric_is_its_own_error() -> None:
     found = parts(1.0, 2.0, target=0.9, metric="rmse")
     assert found.variance == pytest.approx(1.0)

@@ -51,6 +51,14 @@ def test_variance_asks_for_regularisation_that_is_not_searched_yet() -> None:
     assert next_step(searched).key == "space.dropout"
 
 
+def test_columns_that_give_the_target_away_come_before_what_rests_on_them() -> None:
+    one = next_step(replace(EVIDENCE, telling=("price",)))
+    assert (one.key, one.change) == ("data.ignore", "add [price], unless it is known before the target is")
+    two = next_step(replace(EVIDENCE, telling=("price", "euros")))
+    assert two.change == "add [price, euros], unless they are known before the target is"
+    assert next_step(replace(EVIDENCE, telling=("price",), best=None)).key != "data.ignore"
+
+
 def test_a_mismatch_asks_for_other_data_and_for_no_regularisation() -> None:
     result = curve(1, lambda _: 0.9, train=lambda _: 0.99)[0]
     apart = error_parts(
@@ -185,6 +193,8 @@ def test_a_learning_rate_is_lowered_where_it_is_set() -> None:
     burst = Feasibility(trials=3, diverged=3, failed=0, learning_rate_bound=None)
     none = replace(EVIDENCE, best=None, parts=None, feasibility=burst, space=Space((narrow,)))
     assert next_step(none).change == "lower both bounds: {low: 0.01, high: 0.05}"
+    wild = replace(narrow, low=100.0, high=1000.0)  # a tenth of which diverges, too
+    assert next_step(replace(none, space=Space((wild,)))).change == "lower both bounds: {low: 0.0001, high: 1}"
     unstable = Feasibility(trials=40, diverged=15, failed=0, learning_rate_bound=0.1)
     fixed = replace(EVIDENCE, feasibility=unstable, space=Space(SPACE.dimensions[1:]))
     assert next_step(fixed).key == "training.clip_norm"  # there is no range whose bound could move

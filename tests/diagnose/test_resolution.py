@@ -40,6 +40,14 @@ def test_of_few_examples_folds_are_proposed() -> None:
     )
 
 
+@pytest.mark.parametrize("metric", ["loss", "my_own"])
+def test_of_a_metric_whose_noise_no_formula_tells_they_are_proposed_too(metric: str) -> None:
+    assert folds_instead(metric, DATA, SWEEP) == (
+        "the dev set has 36 examples, too few to rank networks by: data.folds: 5 makes a dev example of each of the "
+        "143, once, and takes about 5 times as long"
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "sweep"),
     [

@@ -46,6 +46,22 @@ def test_the_winners_luck_is_taken_off_before_the_verdict(mixed: SimulatedStudy,
     assert analysis.best_parts.dev_error == measured.dev_error + analysis.luck
 
 
+def test_that_there_was_no_luck_stays_possible(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> None:
+    analysis = Analysis(mixed.study, mixed_paths)
+    assert analysis.best is not None
+    interval = analysis.statistics.intervals[analysis.best.number]
+    vars(analysis)["luck"] = interval.half_width * 3  # more than other dev sets explain
+    measured, honest = analysis.parts[analysis.best.number], analysis.best_parts
+    assert honest is not None
+    assert honest.dev_error == pytest.approx(measured.dev_error + analysis.luck)
+    assert honest.variance_interval.low < measured.dev_error - measured.train_error
+
+
+def test_where_the_search_has_ended_nothing_is_still_to_come() -> None:
+    ended = replace(study(replace(record(0, 0.5), state=TrialState.FAILED)), facts={"search_end": "all 1 trials"})
+    assert "No trial was trained to its end, of 1." in text(ended)
+
+
 def test_a_study_with_no_finished_trial_says_so() -> None:
     running = replace(record(0, 0.5), state=TrialState.RUNNING)
     assert "No trial has finished yet (1 begun, 1 under way)." in text(study(running))

@@ -108,3 +108,16 @@ def test_an_error_that_a_simple_model_does_not_make_is_no_noise(
     assert parts.reached_by == "boosting"
     assert "boosting shows that" in summarise(analysis).diagnosis
     assert "of boosting" in analysis.next_step.why
+
+
+def test_two_that_are_right_on_the_same_examples_may_differ_on_others(
+    mixed: SimulatedStudy, mixed_paths: StudyPaths, study: StudyData
+) -> None:
+    best = Analysis(study, mixed_paths).best
+    assert best is not None
+    (mixed_paths.baselines).mkdir(exist_ok=True)
+    np.save(mixed_paths.baseline("linear"), mixed.predictions[best.number])
+    linear = {"value": best.value, "loss": 1.0, "examples": 10, "seconds": 0.5, "sha256": None}
+    (found,) = Analysis(with_baselines(study, linear=linear), mixed_paths).baselines
+    assert found.lead_interval is not None
+    assert found.lead_interval.half_width == pytest.approx(1.96**2 / (len(mixed.targets) + 1.96**2))

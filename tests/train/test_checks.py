@@ -326,7 +326,7 @@ def test_a_gradient_is_checked_in_training_mode_through_batch_norm_with_dropout_
 
 @pytest.mark.parametrize(
     ("rate", "optimizer", "falls"),
-    [(0.01, "sgd", True), (5.0, "sgd", False), (0.001, "adam", True), (1.0, "adam", False)],
+    [(0.01, "sgd", True), (5.0, "sgd", False), (800.0, "sgd", False), (0.001, "adam", True), (1.0, "adam", False)],
 )
 def test_without_noise_the_cost_falls_with_every_step_if_not_at_the_default_rate_then_at_a_lower_one(
     rate: float, optimizer: str, falls: bool

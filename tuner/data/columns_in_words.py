@@ -37,16 +37,24 @@ def columns_in_words(train: Examples) -> str:
     )
 
 
-def notes_on_columns(train: Examples) -> list[str]:
-    """Sentences on columns that tell the target by themselves."""
+def telling_columns(train: Examples) -> tuple[str, ...]:
+    """The inputs that tell the target of nearly every example by themselves."""
     names = [*train.number_names, *(column.name for column in train.texts)]
     if not train.target_names or not 2 <= len(names) <= _MOST_COLUMNS or train.task == "multi_label":
+        return ()
+    return tuple(name for name, values in zip(names, _each(train), strict=True) if _gives_away(values, train))
+
+
+def notes_on_telling(told: Sequence[str]) -> list[str]:
+    """A sentence on them all, with the line that leaves them out; nothing where there are none."""
+    if not told:
         return []
-    told = [name for name, values in zip(names, _each(train), strict=True) if _gives_away(values, train)]
+    one = len(told) == 1
+    which = f"column {told[0]} by itself tells" if one else f"columns {' and '.join(told)} each by themselves tell"
+    known, them = ("it is", "it") if one else ("they are", "them")
     return [
-        f"column {name} by itself tells the target of nearly every example; if it is not known before the target is, "
-        f"leave it out: data.ignore: [{name}]"
-        for name in told
+        f"{which} the target of nearly every example; if {known} not known before the target is, "
+        f"leave {them} out: data.ignore: [{', '.join(told)}]"
     ]
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tuner.data.examples import Examples, Indices
 from tuner.data.fingerprint import example_hashes, mix, shuffling_keys
-from tuner.data.split import by_group, rarest_labels
+from tuner.data.split import by_group, named_otherwise, of_the_target, rarest_labels
 from tuner.data.text import quoted
 from tuner.errors import DataError
 
@@ -53,7 +53,8 @@ def _fold_of_each(pool: Examples, folds: int, seed: int) -> npt.NDArray[np.int64
             if counts[rare := int(counts.argmin())] < folds:
                 raise DataError(
                     f"data.folds: {folds} folds need {folds} examples of each class that are not for the test; "
-                    f"{quoted(pool.class_names[rare])} has {counts[rare]}; use fewer folds, or merge classes"
+                    f"{of_the_target(pool)}{quoted(pool.class_names[rare])} has {counts[rare]}; use fewer folds, or "
+                    f"merge classes{named_otherwise(pool)}"
                 )
         case "multi_label":
             strata = rarest_labels(pool.targets, folds)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tuner.data.columns_in_words import columns_in_words, notes_on_columns
+from tuner.data.columns_in_words import columns_in_words, notes_on_telling, telling_columns
 from tuner.data.dataset import DataInfo, Fold, TrainingData
 from tuner.data.examples import TEST, Examples
 from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
@@ -187,6 +187,7 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...], 
     train = parts.train
     overlaps = _overlaps(parts)
     copies = {(overlap.part, overlap.other): overlap.copies for overlap in overlaps}
+    telling = telling_columns(train)
     return DataInfo(
         task=train.task,
         input_shape=input_shape,
@@ -202,10 +203,11 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...], 
         notes=(
             *parts.notes,
             *notes_on_parts(train, parts.dev, preparation, metric=metric),
-            *notes_on_columns(train),
+            *notes_on_telling(telling),
             *notes_on_overlaps(overlaps),
         ),
         columns=columns_in_words(train),
+        telling_columns=telling,
         **_identity(parts),
     )
 

@@ -123,9 +123,23 @@ def _check_class_sizes(examples: Examples, num_parts: int) -> None:
         f" and {len(tiny) - 3} more have too few" if len(tiny) > 3 else ""
     )
     raise DataError(
-        f"a split into {_named(num_parts)} needs at least {num_parts} examples of each class; {some}; "
-        "merge or remove these classes, or set task: regression if the target is an amount"
+        f"a split into {_named(num_parts)} needs at least {num_parts} examples of each class; "
+        f"{of_the_target(examples)}{some}; merge or remove these classes, or set task: regression if the target is an "
+        f"amount{named_otherwise(examples)}"
     )
+
+
+def of_the_target(examples: Examples) -> str:
+    """Before what is said of classes: whose they are, and why that column is the target; empty without a name."""
+    if len(examples.target_names) != 1:
+        return ""
+    default = ", the last column, since data.target names none" if examples.takes_last else ""
+    return f"of the target {quoted(examples.target_names[0])}{default}: "
+
+
+def named_otherwise(examples: Examples) -> str:
+    """What helps where another column is meant."""
+    return ", or name the column that is meant as data.target" if examples.takes_last else ""
 
 
 def _stratified(classes: npt.NDArray[np.int64], shares: Shares, keys: Hashes) -> Parts:

@@ -114,6 +114,7 @@ def error_parts(
     dev_interval: Interval | None = None,
     fitted: float | None = None,
     guess_error: float | None = None,
+    guess_margin: float | None = None,
     reached: Reached | None = None,
     train_dev: tuple[float, int] | None = None,
 ) -> ErrorParts | None:
@@ -128,6 +129,8 @@ def error_parts(
         dev_interval: Interval of the dev metric, if a better one than from `num_dev` is at hand.
         fitted: The training metric that networks of its size have reached (`tuner.capacity`); its own if None.
         guess_error: Of the best constant answer on the dev set, if it is known.
+        guess_margin: Half the width of the interval of what the network is better by, from pairs of examples; without
+            it the interval of the dev error is what must not reach that answer.
         reached: What a simple model shows to be possible. It bounds the Bayes error from above, so it can show that an
             error is bias, or that there is something to learn, and never that a target is reached.
         train_dev: The metric on held-out training examples and their number, if there are any.
@@ -156,6 +159,7 @@ def error_parts(
     if metric in SHARES:
         material = max(material, _MATERIAL_SHARE)
     can_be_learnt = is_surely_bias = False
+    highest = of_dev.high if guess_margin is None else dev_error + guess_margin
     if reached is not None:
         possible, of_possible = error_of(metric, reached.value), _as_error(metric, reached.interval)
         can_be_learnt = guess_error is not None and of_possible.high < guess_error
@@ -187,7 +191,7 @@ def error_parts(
             and mismatch >= max(variance, bias if target_error is not None else 0.0),
             at_target=dev_error <= target + (_TARGET_SLACK if metric in SHARES and target_error else 0.0),
             is_told_from_noise=target_error is not None or is_surely_bias,
-            is_guess=guess_error is not None and of_dev.high >= guess_error and not can_be_learnt,
+            is_guess=guess_error is not None and highest >= guess_error and not can_be_learnt,
         ),
     )
 

@@ -49,6 +49,8 @@ class Evidence:
     """Whether the examples are images, which can be augmented."""
     told_apart: bool = False
     """Whether a classifier tells train from dev examples."""
+    telling: Sequence[str] = ()
+    """Inputs that tell the target of nearly every example by themselves."""
     folds: str = ""
     """Why to cross-validate; empty where there is no reason to."""
     average: int = 0

@@ -30,6 +30,8 @@ def next_step(evidence: Evidence) -> Step:
         return trainable
     if evidence.best is None:
         return _first_trials(evidence)
+    if evidence.telling:
+        return _without_what_tells(evidence)
     parts = evidence.parts
     if parts is None:
         return _room(evidence, against=None) or _settle(evidence, "nothing in the records asks for a change")
@@ -49,6 +51,18 @@ def next_step(evidence: Evidence) -> Step:
         case _:
             why = "neither bias nor variance stands out from the noise of the dev set"
             return _cross_validated(evidence, why) or _room(evidence, against=None) or _settle(evidence, why)
+
+
+def _without_what_tells(evidence: Evidence) -> Step:
+    """All figures mean little where the target lies among the inputs."""
+    names = list(evidence.telling)
+    one = len(names) == 1
+    which = f"the column {names[0]} by itself tells" if one else f"the columns {' and '.join(names)} each tell"
+    return Step(
+        "data.ignore",
+        f"add [{', '.join(names)}], unless {'it is' if one else 'they are'} known before the target is",
+        f"{which} the target of nearly every example, so that the figures may hold for no new one",
+    )
 
 
 def _first_trials(evidence: Evidence) -> Step:
@@ -73,6 +87,10 @@ def _lower_rate(evidence: Evidence, why: str) -> Step:
     if "learning_rate" not in evidence.space.names or evidence.space["learning_rate"].kind != "float":
         return Step("training.learning_rate", "lower it to a tenth", why)
     rates = evidence.space["learning_rate"]
+    known = HYPERPARAMETERS["learning_rate"]
+    if rates.low >= known.high:
+        usual = f"{{low: {known.low:.2g}, high: {known.high:.2g}}}"
+        return Step("space.learning_rate", f"lower both bounds: {usual}", why)
     if rates.high / 10 > rates.low:
         return Step("space.learning_rate.high", f"lower it to {rates.high / 10:.2g}", why)
     lower = f"{{low: {rates.low / 10:.2g}, high: {rates.high / 10:.2g}}}"

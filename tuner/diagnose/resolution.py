@@ -63,12 +63,13 @@ def folds_instead(metric: str, data: Mapping[str, Json], sweep: Mapping[str, Jso
     error = (sweep.get("objective") or {}).get("target_error")
     target_error = float(error) if isinstance(error, int | float) else None
     now, then = (_resolution(metric, num_dev=n, target_error=target_error) for n in (num_dev, num_train + num_dev))
-    if now is None or then is None:
-        return ""
+    cannot, resolved = "too few to rank networks by", ""
+    if now is not None and then is not None:
+        cannot = f"which cannot tell networks apart whose {metric} differs by less than {_text(metric, now)}"
+        resolved = f" ({_text(metric, then)})"
     return (
-        f"the dev set has {num_dev} examples, which cannot tell networks apart whose {metric} differs by less than "
-        f"{_text(metric, now)}: data.folds: {_FOLDS} makes a dev example of each of the {num_train + num_dev}, once "
-        f"({_text(metric, then)}), and takes about {_FOLDS} times as long"
+        f"the dev set has {num_dev} examples, {cannot}: data.folds: {_FOLDS} makes a dev example of each of the "
+        f"{num_train + num_dev}, once{resolved}, and takes about {_FOLDS} times as long"
     )
 
 

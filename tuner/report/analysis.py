@@ -30,6 +30,7 @@ from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of
 from tuner.report.certainty.groups import GroupScores, group_scores
+from tuner.report.certainty.guess import guess_margins
 from tuner.report.certainty.learning_curve import LearningCurve, learning_curve
 from tuner.report.certainty.mistakes import PARTS, Mistakes, mistakes_on
 from tuner.report.certainty.monte_carlo import PassesGain, passes_gain
@@ -119,10 +120,13 @@ class Analysis:
         """Bias and variance of the best trial, its luck taken off: what the study's verdict rests on."""
         if self.best is None or self.best.best is None:
             return None
-        honest = replace(self.best.best, dev_metric=self.best.best.dev_metric - self.study.direction.sign * self.luck)
+        seen = self.best.best.dev_metric
+        honest = replace(self.best.best, dev_metric=seen - self.study.direction.sign * self.luck)
         interval = self.statistics.intervals.get(self.best.number)
-        shifted = interval.shifted(-self.study.direction.sign * self.luck) if interval else None
-        return self._error_parts(honest, shifted, record=self.best)
+        if interval is not None:  # the luck is an estimate: that there was none stays possible
+            shifted = interval.shifted(-self.study.direction.sign * self.luck)
+            interval = Interval(min(shifted.low, seen), max(shifted.high, seen))
+        return self._error_parts(honest, interval, record=self.best)
 
     @cached_property
     def baselines(self) -> tuple[Baseline, ...]:
@@ -226,6 +230,7 @@ class Analysis:
                 strategy=sweep_value(self.study, "search", "strategy") or "",
                 images=self._has_images,
                 told_apart=self._told_apart,
+                telling=self._telling_columns,
                 folds=self._folds_instead,
                 average=self._average_that_gains,
                 num_ties=len(self.statistics.ties),
@@ -254,6 +259,11 @@ class Analysis:
     def _has_images(self) -> bool:
         data = self.study.facts.get("data")
         return isinstance(data, Mapping) and len(data.get("input_shape") or ()) == 3
+
+    @property
+    def _telling_columns(self) -> tuple[str, ...]:
+        data = self.study.facts.get("data")
+        return tuple(data.get("telling_columns") or ()) if isinstance(data, Mapping) else ()
 
     @property
     def _folds_instead(self) -> str:
@@ -332,6 +342,7 @@ class Analysis:
             dev_interval=interval,
             fitted=self._fitted.get(record.num_parameters),
             guess_error=self._guess_error,
+            guess_margin=self._guess_margins.get(record.number),
             reached=self._reached,
             train_dev=None if on_train_dev is None or num_train_dev is None else (on_train_dev, num_train_dev),
         )
@@ -344,6 +355,12 @@ class Analysis:
     def _guess_error(self) -> float | None:
         targets = None if self.paths is None else load_array(self.paths.dev_targets)
         return None if targets is None else guess_error(self.study.metric, targets)
+
+    @cached_property
+    def _guess_margins(self) -> Mapping[int, float]:
+        targets = None if self.paths is None else load_array(self.paths.dev_targets)
+        scores = self.statistics.scores
+        return {} if targets is None or scores is None else guess_margins(scores, targets)
 
     @property
     def _model(self) -> str:

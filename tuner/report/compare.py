@@ -12,9 +12,9 @@ from tuner.diagnose.intervals import Interval
 from tuner.errors import UsageError
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.certainty.dev_scores import load_array, load_dev_scores
+from tuner.report.certainty.dev_scores import load_array, load_dev_scores, paired_half_width
 from tuner.report.certainty.resampling import Array
-from tuner.report.facts import sweep_value
+from tuner.report.facts import data_count, sweep_value
 from tuner.report.words.numbers import count_text, difference_text, duration_text, metric_text, value_text
 
 _RESAMPLES = 2000
@@ -148,7 +148,7 @@ def _difference(a: Side, b: Side) -> tuple[float, Interval | None, str]:
     difference = b.record.value - a.record.value
     samples = [_samples(s) for s in (a, b)]
     if samples[0] is not None and samples[1] is not None and _same_dev_set(a, b):
-        return difference, _around(difference, samples[1] - samples[0]), "on the same dev examples"
+        return difference, _around(difference, samples[1] - samples[0], a), "on the same dev examples"
     intervals = [s.analysis.statistics.intervals.get(s.record.number) for s in (a, b)]
     if intervals[0] is None or intervals[1] is None:
         return difference, None, "the noise of their dev sets is not known"
@@ -156,8 +156,10 @@ def _difference(a: Side, b: Side) -> tuple[float, Interval | None, str]:
     return difference, Interval(difference - half, difference + half), "as if on two different dev sets"
 
 
-def _around(difference: float, samples: Array) -> Interval:
-    half = 1.96 * float(samples.std())
+def _around(difference: float, samples: Array, one: Side) -> Interval:
+    count = data_count(one.analysis.study, "num_dev")
+    spread = float(samples.std())
+    half = 1.96 * spread if count is None else paired_half_width(one.analysis.study.metric, spread, count)
     return Interval(difference - half, difference + half)
 
 

@@ -82,6 +82,8 @@ def _headline(analysis: Analysis) -> str:
     study, choice = analysis.study, analysis.choice
     if choice is None:
         running = sum(not r.state.final for r in study.records)
+        if state_of(study)[0] == "finished":
+            return f"No trial was trained to its end, of {len(study.records)}."
         return f"No trial has finished yet ({len(study.records)} begun, {running} under way)."
     best, leader = choice.record, analysis.statistics.best
     if choice.on_fresh_seeds:

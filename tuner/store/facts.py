@@ -70,6 +70,7 @@ _DATA = parts(
     sha256=text,
     test_sha256=optional(text),
     notes=list_of(text),
+    telling_columns=list_of(text),
 )
 _TEST = whole(
     value=number, interval=list_of(number, length=2), examples=count, trial=count, at=moment, params=mapping_of(scalar)

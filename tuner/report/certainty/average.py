@@ -13,7 +13,7 @@ from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialRecord
 from tuner.report.certainty.choice import stored_tests
-from tuner.report.certainty.dev_scores import load_array
+from tuner.report.certainty.dev_scores import load_array, paired_half_width
 from tuner.report.certainty.resampling import Array, resample_weights, resampled_metric
 from tuner.spec.known.metrics import METRICS
 from tuner.store.study_data import StudyData
@@ -25,7 +25,6 @@ _CANDIDATES = 20
 """So many of the best trials may be chosen anew by a half."""
 _WORK = 40_000_000
 """Bound of resamples x numbers predicted: what is larger is not resampled."""
-_QUANTILE = 1.96
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +113,7 @@ def _compared(
     if not known[0] or known.sum() < 2:
         return None
     differences = _in_units((mean - one)[known], usual=usual, computed=float(one[0]), metric=study.metric)
-    half = _QUANTILE * float(differences[1:].std())
+    half = paired_half_width(study.metric, float(differences[1:].std()), len(targets))
     gain = study.direction.sign * float(differences[0])
     return usual + float(differences[0]), Interval(gain - half, gain + half)
 

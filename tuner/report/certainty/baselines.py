@@ -19,7 +19,6 @@ from tuner.spec.known.baselines import BASELINES
 from tuner.store.facts import BASELINES_KEY
 from tuner.store.study_data import StudyData
 
-_QUANTILE = 1.96
 _BEST = -1
 """What stands for the best trial among the baselines' numbers."""
 Standing = Literal["better", "as good", "worse", "not known"]
@@ -137,7 +136,7 @@ def _compared(one: Baseline, number: int, scores: DevScores, *, sign: float, luc
     if _BEST not in scores.trials:
         return one
     best = scores.trials.index(_BEST)
-    half = _QUANTILE * float((scores.samples[:, best] - scores.samples[:, own]).std())
+    half = scores.half_width(best, own)
     measured = sign * float(scores.values[best] - scores.values[own])
     lead = measured - luck
     standing: Standing = "worse" if lead - half > 0 else "as good"

@@ -21,8 +21,9 @@ from tuner.report.certainty.resampling import (
     resampled_means,
     resampled_metric,
 )
-from tuner.spec.known.metrics import METRICS
+from tuner.spec.known.metrics import METRICS, SHARES
 
+_QUANTILE = 1.96
 _MAX_TRIALS = 100
 """So many of the best trials are compared by their predictions; more would read too many files."""
 _WORK = 400_000_000
@@ -55,10 +56,26 @@ class DevScores:
     half_of_loss: int = 0
     """So few dev examples make up half of the best trial's squared error or loss; 0 for metrics without one."""
 
+    def half_width(self, one: int, other: int) -> float:
+        """Of the interval of the difference of the metrics of the trials at these two indices, pair by pair."""
+        spread = float((self.samples[:, one] - self.samples[:, other]).std())
+        return paired_half_width(self.metric, spread, self.num_examples)
+
     def interval(self, index: int) -> Interval:
         """Of the dev metric of the trial at this index: by how much other dev sets of this size would change it."""
         value, samples = float(self.values[index]), self.samples[:, index]
         return interval_of(self.metric, value, samples, self.num_examples, class_counts=self.class_counts)
+
+
+def paired_half_width(metric: str, spread: float, num_examples: int) -> float:
+    """Of the 95 % interval of a paired difference with so large a bootstrap spread.
+
+    Of two networks that are right and wrong on the same examples no resample shows a difference, which other examples
+    may: then it is that of the score interval without discordant pairs (Tango 1998).
+    """
+    if spread == 0 and metric in SHARES:
+        return _QUANTILE**2 / (num_examples + _QUANTILE**2)
+    return _QUANTILE * spread
 
 
 def interval_of(

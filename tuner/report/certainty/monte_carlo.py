@@ -11,8 +11,6 @@ from tuner.records import TrialRecord
 from tuner.report.certainty.dev_scores import load_array, scores_of
 from tuner.store.study_data import StudyData
 
-_QUANTILE = 1.96
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassesGain:
@@ -82,6 +80,6 @@ def _paired(
     scores = scores_of(candidates, metric=study.metric, targets=targets)
     if scores is None or len(scores.trials) < len(candidates):
         return None
-    half = _QUANTILE * float((scores.samples[:, 1] - scores.samples[:, 0]).std())
+    half = scores.half_width(1, 0)
     gain = study.direction.sign * (first[0] - second[0])
     return Interval(gain - half, gain + half)

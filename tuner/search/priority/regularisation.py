@@ -97,10 +97,16 @@ class Regularisation:
         larger = ", ".join(d.name for d, is_size in zip(self._cube.dimensions, self._capacity, strict=True) if is_size)
         remedy = f"larger networks are favoured ({larger})" if larger else "a larger network may help"
         self._say(
-            f"the best trials show bias (train error {diagnosis.bias:.2g} above the target, "
-            f"gap to dev {diagnosis.gap:.2g}): {remedy}; more training.epochs may help too"
+            f"the best trials show {self._bias_in_words(diagnosis)}, gap to dev {diagnosis.gap:.2g}): {remedy}; "
+            "more training.epochs may help too"
         )
         return self._capacity
+
+    def _bias_in_words(self, diagnosis: Diagnosis) -> str:
+        """Without a target error it may be noise, too; the bracket is left open."""
+        if self._target_error:
+            return f"bias (train error {diagnosis.bias:.2g} above the target"
+        return f"bias, or noise, which a target_error would tell apart (train error {diagnosis.bias:.2g}"
 
     def next_start(self, records: Sequence[TrialRecord], opening: Opening, diagnosis: Diagnosis | None) -> Start | None:
         """The next trial of a pass that is being opened: of the regularisation tier, or of other architectures."""
@@ -154,8 +160,7 @@ class Regularisation:
         if diagnosis is None or not diagnosis.in_full or len(records) < _TRIED_SHARE * self._trials:
             return None
         if diagnosis.shows_bias:
-            short = f"train error {diagnosis.bias:.2g} above the target"
-            return f"after {len(records)} trials the best still show bias ({short})"
+            return f"after {len(records)} trials the best still show {self._bias_in_words(diagnosis)})"
         has_regularised = not len(self._columns) or trials_of(records).total(_is_of_tier) > 0
         if diagnosis.shows_variance and has_regularised:
             done = "with regularisation" if len(self._columns) else "and there is no regularisation to search"

@@ -39,6 +39,8 @@ _LEARNT = 0.01
 """Of the first loss: what has come so far is learnt by heart."""
 _LOWER_FACTORS = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Shares of the default learning rate at which a cost that rises is tried again."""
+_LOW_RATE = 1e-3
+"""A rate at which it is tried at last, where all of these are higher."""
 _FALLEN = 0.25
 """Of the first cost: it falls, without doubt."""
 _ALLOWED_RISE = 5e-3
@@ -253,7 +255,10 @@ def check_falls(task: Task, member: Member, batch: Split) -> Check:
     """
     default = member.settings.learning_rate
     first = _Fall.at(default, task, member, batch)
-    lower = (_Fall.at(default * factor, task, member, batch) for factor in _LOWER_FACTORS)
+    rates = [default * factor for factor in _LOWER_FACTORS]
+    if rates[-1] > _LOW_RATE:
+        rates.append(_LOW_RATE)
+    lower = (_Fall.at(rate, task, member, batch) for rate in rates)
     falls = first if first.falls else next((fall for fall in lower if fall.falls), None)
     shown = falls or first
     rose = "" if first.falls else f"; at {default:.3g}, the default, it {first.fault}"
@@ -261,7 +266,7 @@ def check_falls(task: Task, member: Member, batch: Split) -> Check:
         "cost falls", falls is not None,
         f"{shown.costs[0]:.3f} to {shown.costs[-1]:.3f} in {len(shown.costs) - 1} steps at learning rate "
         f"{shown.rate:.3g} on the same {len(batch)} examples, momentum and dropout off{rose}",
-        f"nor does it fall at {default * _LOWER_FACTORS[-1]:.3g}: the loss or the gradient is wrong, or inputs have "
+        f"nor does it fall at {rates[-1]:.3g}: the loss or the gradient is wrong, or inputs have "
         "scales far apart",
     )  # fmt: skip
 
@@ -319,7 +324,9 @@ def check_overfits(task: Task, member: Member, batch: Split) -> Check:
     most = max(2, min(_OVERFIT_EXAMPLES, batch.inputs[0].numel() // 2)) if is_linear else _OVERFIT_EXAMPLES
     count = _count(task, most)
     inputs, targets = batch.inputs[:count], batch.targets[:count]
-    optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=0.01)
+    # Few weights near zero have far to go, and no layers in which a high rate would do harm.
+    rate = 0.1 if is_linear else 0.01
+    optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=rate)
     losses = []
     for _ in range(OVERFIT_STEPS):
         optimizer.zero_grad()
