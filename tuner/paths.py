@@ -239,6 +239,11 @@ class StudyPaths:
         return self.folder / "report.html"
 
     @property
+    def conclusion(self) -> Path:
+        """What was said at the end of a finished study, and what of, JSON; see `tuner.sweep.finished`."""
+        return self.folder / "conclusion.json"
+
+    @property
     def plots(self) -> Path:
         return self.folder / "plots"
 
@@ -332,6 +337,7 @@ class StudyPaths:
             self.leaderboard_md,
             self.leaderboard_json,
             self.report_html,
+            self.conclusion,
             self.plots,
             self.mistakes,
         )

@@ -16,8 +16,10 @@ import pytest
 import tuner
 from tuner.errors import StudyNotFoundError, SweepFileError, UsageError
 from tuner.paths import StudyPaths
+from tuner.report.terminal import Conclusion
 from tuner.sweep.run import Outcome, RunOptions
 
+NOTHING = Conclusion(study="mine", metric="accuracy", cells={}, footer="", lines=(), best="", baselines="", spared="")
 SWEEP = {"study": "mine", "data": {"source": "sklearn/digits"}}
 
 
@@ -33,7 +35,9 @@ class Ran:
         self.spec, self.options = spec, options
         if self.ends_by is not None:
             raise self.ends_by
-        return Outcome(paths=StudyPaths(options.results / spec.study), search_end="", **self.outcome)
+        return Outcome(
+            paths=StudyPaths(options.results / spec.study), search_end="", conclusion=NOTHING, **self.outcome
+        )
 
 
 @pytest.fixture

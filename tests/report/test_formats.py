@@ -12,9 +12,10 @@ import pytest
 from tests.report.simulate import SimulatedStudy
 from tests.report.test_leaderboard import record, study
 from tuner.records import TrialState
+from tuner.report.analysis import Analysis
 from tuner.report.tables.formats import FORMATS, to_csv, to_excel_csv, to_json, to_markdown, to_parquet
 from tuner.report.tables.leaderboard import leaderboard
-from tuner.report.terminal import print_leaderboard
+from tuner.report.terminal import Conclusion
 from tuner.store.study_data import StudyData
 
 HOSTILE = "=cmd()|<script>alert(1)</script>[red]\x1b[31m\nend"
@@ -86,7 +87,7 @@ def test_every_format_takes_a_study_without_trials(name: str) -> None:
 
 def test_a_pipe_gets_tab_separated_lines(mixed: SimulatedStudy) -> None:
     stream = io.StringIO()
-    print_leaderboard(mixed.study, top=5, stream=stream)
+    Conclusion.of(Analysis(mixed.study, None), top=5).print(stream=stream)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 6
     assert lines[0].split("\t")[:3] == ["rank", "trial", "state"]
@@ -98,9 +99,9 @@ def test_a_table_never_wraps_and_names_what_it_left_out(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     stream = Terminal()
-    print_leaderboard(mixed.study, top=5, stream=stream)
+    Conclusion.of(Analysis(mixed.study, None), top=5).print(stream=stream)
     plain = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue())
-    rows = [line for line in plain.splitlines() if re.match(r" +[1-5] +\d", line)]
+    rows = [line for line in plain.splitlines() if re.match(r" +=?[1-5] +\d", line)]
     assert len(rows) == 5
     assert all(len(line) <= columns for line in plain.splitlines())
     assert ("Not shown" in stream.getvalue()) == (columns < 200)
@@ -110,6 +111,6 @@ def test_a_table_never_wraps_and_names_what_it_left_out(
 def test_hostile_names_reach_a_terminal_as_plain_text(hostile: StudyData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     stream = Terminal()
-    print_leaderboard(hostile, stream=stream)
+    Conclusion.of(Analysis(hostile, None)).print(stream=stream)
     assert "\x1b[31m" not in stream.getvalue()
     assert "[red]" in stream.getvalue()

@@ -42,7 +42,7 @@ def confirm(
     from tuner.cli.command_line import command_to_go_on, outdated_test_of, say_how_to_go_on
     from tuner.python.run import start
     from tuner.report.analysis import Analysis
-    from tuner.report.terminal import print_report
+    from tuner.report.terminal import Conclusion
     from tuner.spec.model import FinalistsSpec
     from tuner.store.reader import read_study
     from tuner.sweep.run import RunOptions
@@ -64,7 +64,7 @@ def confirm(
     )
     outcome = start(spec, options, log_level=logging.WARNING)
     data = read_study(where.paths, study=where.study, url=store)
-    print_report(Analysis(data, where.paths), top=rule.count)
+    Conclusion.of(Analysis(data, where.paths), top=rule.count).print()
     if not sys.stdout.isatty() and (outdated := outdated_test_of(data, where)):  # else the report has said it
         click.echo(outdated, err=True)
     if outcome.signal is None:

@@ -76,15 +76,16 @@ def report(
 
 
 def _print_table(analysis: Analysis, *, top: int, sort: str | None, reverse: bool, columns: str | None) -> None:
-    from tuner.report.tables.formats import to_tsv
-    from tuner.report.terminal import print_report, print_table
+    from tuner.report.tables.formats import cells_of, to_tsv
+    from tuner.report.terminal import Conclusion, print_table
 
     if sort is None and columns is None and not reverse:
-        print_report(analysis, top=top)
+        Conclusion.of(analysis, top=top, in_words=sys.stdout.isatty()).print()
         return
     shown = _select(analysis.frame, sort=sort, reverse=reverse, columns=columns).head(top)
     if sys.stdout.isatty():
-        print_table(shown, analysis.study, stream=sys.stdout)
+        study = analysis.study
+        print_table(cells_of(shown), name=study.name, metric=study.metric, stream=sys.stdout)
     else:
         sys.stdout.write(to_tsv(shown, analysis.study))
 

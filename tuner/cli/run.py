@@ -6,12 +6,16 @@ import logging
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tuner.cli.locate import ResultsFolder, training_options
 from tuner.cli.names import NameIn
 from tuner.errors import ClusterLostError, TunerError
+
+if TYPE_CHECKING:
+    from tuner.sweep.run import Outcome, RunOptions
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -108,44 +112,35 @@ def run(
         outcome = start(file.spec, options, quiet=quiet or as_json, log_level=level)
     except ClusterLostError as error:
         raise ClusterLostError(f"{error}\n{say_how_to_go_on(options.command, why='interrupted')}") from error
-    return _conclude(file.spec.study, options, outcome, as_json=as_json)
+    return _conclude(file.spec.study, options, outcome, as_json=as_json, quiet=quiet or as_json)
 
 
-def _conclude(study: str, options: object, outcome: object, *, as_json: bool) -> int:
+def _conclude(study: str, options: RunOptions, outcome: Outcome, *, as_json: bool, quiet: bool) -> int:
     """Print the table and where everything lies; the exit code."""
     from tuner.cli.command_line import outdated_test_of, say_how_to_go_on, study_command
     from tuner.cli.locate import locate
-    from tuner.report.analysis import Analysis
-    from tuner.report.terminal import print_report
     from tuner.report.words.escape import visible
-    from tuner.report.worth import baseline_verdict
     from tuner.store.reader import read_study
-    from tuner.sweep.run import Outcome, RunOptions
 
-    assert isinstance(options, RunOptions)
-    assert isinstance(outcome, Outcome)
     where = locate(study, results=options.results, store=options.store_url)
-    data = read_study(where.paths, study=where.study, url=options.store_url)
+    conclusion = outcome.conclusion
+    if outcome.nothing_was_left and not quiet:
+        click.echo("nothing is left to train: this is the study as it was finished", err=True)
     if as_json:
         sys.stdout.write(where.paths.leaderboard_json.read_text())
     else:
-        analysis = Analysis(data, where.paths)
-        print_report(analysis, top=10)
-        if analysis.choice is not None:
-            click.echo(f"best: trial {analysis.choice.record.number}, {analysis.choice.why}", err=True)
-        if not sys.stdout.isatty():  # else the report has said it
-            if verdict := baseline_verdict(analysis):
-                click.echo(f"baselines: {visible(verdict)}", err=True)
-            if outdated := outdated_test_of(data, where):
-                click.echo(outdated, err=True)
-        cost = analysis.cost
-        if cost.epochs_spared:
-            total = cost.epochs + cost.epochs_spared
-            click.echo(f"pruning spared {cost.epochs_spared} of {total} epochs ({cost.share_spared:.0%})", err=True)
+        conclusion.print()
+        told = [conclusion.best]
+        if not sys.stdout.isatty():  # else the words below the table have said it
+            data = read_study(where.paths, study=where.study, url=options.store_url, with_rungs=False)
+            baselines = f"baselines: {visible(conclusion.baselines)}" if conclusion.baselines else ""
+            told += [baselines, outdated_test_of(data, where)]
+        told.append(conclusion.spared)
         if outcome.signal is None:
-            if outcome.complete and outcome.search_end:
-                click.echo(f"finished: {visible(outcome.search_end)}", err=True)
-            click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
+            told.append(f"finished: {visible(outcome.search_end)}" if outcome.complete and outcome.search_end else "")
+            told.append(f"report: {_shown(where.paths.report_html)}")
+        for line in filter(None, told):
+            click.echo(line, err=True)
     if not outcome.complete:
         click.echo(say_how_to_go_on(options.command, why="interrupted" if outcome.signal else "out of time"), err=True)
         return 128 + outcome.signal if outcome.signal else 0

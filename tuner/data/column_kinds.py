@@ -6,8 +6,7 @@ import datetime
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias
 
@@ -135,47 +134,3 @@ def _date_parts(column: pd.Series[Any], origin: Origin) -> dict[str, pd.Series[A
     days = (times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
     of_date = {"year": times.dt.year, "month": times.dt.month, "weekday": times.dt.day_of_week, "days": days}
     return {part: of_date[part].astype("float64") for part in DATE_PARTS}
-
-
-class UnusableColumns:
-    """Gathers what is wrong with columns, so that a user hears of all at once, with the line that leaves them out."""
-
-    def __init__(self, ignored: Sequence[str]) -> None:
-        self._ignored = list(ignored)
-        self._errors: dict[str, DataError] = {}
-        self._doubts: dict[str, DataError] = {}
-
-    @contextmanager
-    def looking_at(self, name: str) -> Iterator[None]:
-        """Note what is raised of a column, and go on."""
-        try:
-            yield
-        except DataError as error:
-            self._errors[name] = error
-
-    def doubt(self, name: str, error: DataError) -> None:
-        """Note what will most likely be wrong with a column: it is said if something surely is."""
-        self._doubts[name] = error
-
-    def refuse(self) -> None:
-        """Say what was found.
-
-        Raises:
-            DataError: something was.
-        """
-        if not self._errors:
-            return
-        found = self._errors | self._doubts
-        if len(found) == 1:
-            raise next(iter(found.values()))
-        listed = "\n".join(f"  {error}" for error in found.values())
-        names = ", ".join(_yaml(name) for name in [*self._ignored, *found])
-        raise DataError(
-            f"{len(found)} columns cannot be used as they are:\n{listed}\nmend them, or leave them out, which "
-            f"is all of data.ignore then:\n  ignore: [{names}]"
-        )
-
-
-def _yaml(name: str) -> str:
-    """A name in a list of YAML's flow style."""
-    return name if re.fullmatch(r"[A-Za-z_][\w.-]*", name) else quoted(name)

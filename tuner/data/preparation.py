@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tuner.data.column_kinds import UnusableColumns
 from tuner.data.dataset import Split
 from tuner.data.examples import Examples, Indices, TextColumn
 from tuner.data.quantiles import Curve, normal_curve
 from tuner.data.stored import StoredRows, StreamedInputs
+from tuner.data.unusable import UnusableColumns
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
 

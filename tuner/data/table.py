@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tuner.data.column_kinds import UnusableColumns, kinds_of, matching, nearest, with_categories, with_dates_expanded
+from tuner.data.column_kinds import kinds_of, matching, nearest, with_categories, with_dates_expanded
 from tuner.data.columns import ColumnSurvey, NumberColumn, as_codes, as_numbers, group_codes, order_times
 from tuner.data.content import Table
 from tuner.data.examples import TRAIN, Examples, Indices, Origin, TextColumn
@@ -19,6 +19,7 @@ from tuner.data.groupings import groupings_of
 from tuner.data.preparation import MOST_CATEGORIES, too_many_categories
 from tuner.data.targets import encode_targets
 from tuner.data.text import clean, quoted
+from tuner.data.unusable import UnusableColumns
 from tuner.errors import DataError
 from tuner.spec.model import DataSpec
 

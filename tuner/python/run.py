@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SweepFileError, UsageError
 from tuner.paths import StudyPaths
-from tuner.sweep.run import Outcome, RunOptions, run_sweep
+from tuner.sweep.run import Outcome, RunOptions, finished_before, run_sweep
 
 if TYPE_CHECKING:
     from tuner.python.study import Study
@@ -106,12 +106,14 @@ def start(spec: SweepSpec, options: RunOptions, *, quiet: bool = False, log_leve
     Raises:
         TunerError: see `tuner.errors`.
     """
+    if options.fresh and options.retry_failed:
+        raise UsageError(f"--fresh {_FRESH_AND_RETRY}")
+    if (outcome := finished_before(spec, options)) is not None:
+        return outcome
     from tuner.python.progress import open_progress
     from tuner.sweep.watcher import Watchers
     from tuner.track.beside import open_trackers
 
-    if options.fresh and options.retry_failed:
-        raise UsageError(f"--fresh {_FRESH_AND_RETRY}")
     paths = StudyPaths((options.results / spec.study).resolve())
     with (
         open_progress(spec, quiet=quiet, log_level=log_level) as progress,

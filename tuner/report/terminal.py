@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
-import pandas as pd
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
-from tuner.report.analysis import Analysis
-from tuner.report.summary import summarise
-from tuner.report.tables.formats import cell_text, to_tsv
-from tuner.report.tables.leaderboard import leaderboard
+from tuner.records import Json
+from tuner.report.tables.formats import cell_text, cells_of, tab_separated
 from tuner.report.words.escape import visible
 from tuner.report.words.numbers import number_of
-from tuner.store.study_data import StudyData
+
+if TYPE_CHECKING:  # a conclusion that was drawn earlier is shown without pandas
+    import pandas as pd
+
+    from tuner.report.analysis import Analysis
 
 _LATE_COLUMNS = ("seed", "tier", "ci_low", "ci_high", "verdict", "flags")
 """Columns that only a file shows, unless asked for by name."""
@@ -28,34 +30,80 @@ _FIRST_TO_GO = ("reason", "best_epoch", "seconds", "epochs", "parameters", "stat
 _NEVER_TO_GO = 2
 """`rank` and `trial` stay at any width."""
 
-
-def print_leaderboard(
-    study: StudyData, *, top: int | None = 10, stream: TextIO | None = None, frame: pd.DataFrame | None = None
-) -> None:
-    """Print the best `top` trials (None: all): a table on a terminal, tab-separated lines elsewhere.
-
-    Args:
-        study: The study to print.
-        top: How many rows.
-        stream: Where to; stdout if None.
-        frame: The leaderboard if it is at hand, with what the statistics say of each trial.
-    """
-    stream = sys.stdout if stream is None else stream
-    whole = leaderboard(study) if frame is None else frame
-    shown = whole if top is None else whole.head(top)
-    if not stream.isatty():
-        stream.write(to_tsv(shown, study))
-        return
-    hidden = {f"last_dev_{study.metric}", *_LATE_COLUMNS}
-    if set(shown["state"]) == {"complete"}:
-        hidden.add("state")
-    footer = _footer(whole, shown=len(shown))
-    print_table(shown[[c for c in shown.columns if c not in hidden]], study, stream=stream, footer=footer)
+Cells = Mapping[str, Sequence[object]]
+"""The cells of each column of a leaderboard, None where there is none."""
 
 
-def _print_lines(lines: Sequence[str], *, stream: TextIO | None = None) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conclusion:
+    """What a terminal shows of a study in the end: plain values, which can be kept and shown once more."""
+
+    study: str
+    metric: str
+    cells: Cells
+    """Of the best trials."""
+    footer: str
+    """How many trials there are."""
+    lines: tuple[str, ...]
+    """What the report says in words."""
+    best: str
+    """Which trial is the final choice, and why; empty without one."""
+    baselines: str
+    """The verdict on simple models; empty without one."""
+    spared: str
+    """What pruning has spared; empty if nothing."""
+
+    @classmethod
+    def of(cls, analysis: Analysis, *, top: int = 10, in_words: bool = True) -> Self:
+        """What is shown of an analysis, with the best `top` trials; in a pipe nobody reads what it says in words."""
+        from tuner.report.summary import summarise
+        from tuner.report.worth import baseline_verdict
+
+        frame, choice, cost = analysis.frame, analysis.choice, analysis.cost
+        shown = frame.head(top)
+        total = cost.epochs + cost.epochs_spared
+        return cls(
+            study=analysis.study.name,
+            metric=analysis.study.metric,
+            cells=cells_of(shown),
+            footer=_footer(frame, shown=len(shown)),
+            lines=tuple(summarise(analysis).lines) if in_words else (),
+            best="" if choice is None else f"best: trial {choice.record.number}, {choice.why}",
+            baselines=baseline_verdict(analysis) if in_words else "",
+            spared=f"pruning spared {cost.epochs_spared} of {total} epochs ({cost.share_spared:.0%})"
+            if cost.epochs_spared
+            else "",
+        )
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """What `to_json` has made.
+
+        Raises:
+            TypeError: it was another version of it.
+        """
+        return cls(**{**kept, "lines": tuple(kept["lines"])})
+
+    def print(self, *, stream: TextIO | None = None) -> None:
+        """Print the table and, on a terminal, the words below it; elsewhere its lines are separated by tabs."""
+        stream = sys.stdout if stream is None else stream
+        if not stream.isatty():
+            stream.write(tab_separated(self.cells, metric=self.metric))
+            return
+        hidden = {f"last_dev_{self.metric}", *_LATE_COLUMNS}
+        if set(self.cells["state"]) == {"complete"}:
+            hidden.add("state")
+        shown = {name: cells for name, cells in self.cells.items() if name not in hidden}
+        print_table(shown, name=self.study, metric=self.metric, stream=stream, footer=self.footer)
+        _print_lines(self.lines, stream=stream)
+
+
+def _print_lines(lines: Sequence[str], *, stream: TextIO) -> None:
     """Print the sentences of a summary below a table, the first ones set off."""
-    console = Console(file=stream or sys.stdout, width=_terminal_width(), highlight=False)
+    console = Console(file=stream, width=_terminal_width(), highlight=False)
     for line in lines:
         padded = Table.grid(padding=(0, 1))
         padded.add_row("•", escape(visible(line)))
@@ -66,18 +114,18 @@ def _terminal_width() -> int:
     return shutil.get_terminal_size((100, 24)).columns
 
 
-def print_report(analysis: Analysis, *, top: int | None = 10, stream: TextIO | None = None) -> None:
-    """Print the best trials with their ties and, on a terminal, what the report says in words below them."""
-    stream = sys.stdout if stream is None else stream
-    print_leaderboard(analysis.study, top=top, stream=stream, frame=analysis.frame)
-    if stream.isatty():
-        _print_lines(summarise(analysis).lines, stream=stream)
+def print_table(columns: Cells, *, name: str, metric: str, stream: TextIO, footer: str = "") -> None:
+    """Draw a study's columns as wide as the terminal allows, and name those left out.
 
-
-def print_table(frame: pd.DataFrame, study: StudyData, *, stream: TextIO, footer: str = "") -> None:
-    """Draw the frame as wide as the terminal allows, and name the columns left out."""
+    Args:
+        columns: What to draw.
+        name: The study's.
+        metric: The study's.
+        stream: Where to.
+        footer: A line below.
+    """
     width = _terminal_width()
-    cells = {str(n): [cell_text(c, column=str(n), metric=study.metric) for c in frame[n].tolist()] for n in frame}
+    cells = {n: [cell_text(c, column=n, metric=metric) for c in column] for n, column in columns.items()}
     if "rank" in cells and "tie" in cells:
         cells["rank"] = [
             f"={rank}" if tie and rank != "1" else rank
@@ -86,16 +134,16 @@ def print_table(frame: pd.DataFrame, study: StudyData, *, stream: TextIO, footer
         footer = f"{footer} = before a rank: cannot be told from the best.".strip()
     kept = _fitting(cells, width=width)
     table = Table(
-        title=escape(visible(study.name)),
+        title=escape(visible(name)),
         title_justify="left",
         header_style="bold",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for name in kept:
-        justify: JustifyMethod = "right" if pd.api.types.is_numeric_dtype(frame[name]) else "left"
-        table.add_column(escape(_heading(name)), justify=justify, vertical="bottom", no_wrap=True)
+    for column in kept:
+        justify: JustifyMethod = "right" if _is_numeric(columns[column]) else "left"
+        table.add_column(escape(_heading(column)), justify=justify, vertical="bottom", no_wrap=True)
     for row in zip(*(cells[n] for n in kept), strict=True):
         table.add_row(*(escape(cell) for cell in row), style="bold" if row[0] == "1" else "")
     console = Console(file=stream, width=width, highlight=False)
@@ -105,6 +153,10 @@ def print_table(frame: pd.DataFrame, study: StudyData, *, stream: TextIO, footer
         console.print(f"Not shown for lack of room: {', '.join(left_out)}.", style="dim", markup=False)
     if footer:
         console.print(footer, style="dim", markup=False)
+
+
+def _is_numeric(cells: Sequence[object]) -> bool:
+    return all(cell is None or isinstance(cell, int | float) for cell in cells)
 
 
 def _fitting(cells: dict[str, list[str]], *, width: int) -> list[str]:

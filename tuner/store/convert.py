@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from tuner.errors import StorageError
 from tuner.store.codec import LEASE_ATTRIBUTE, encode
 from tuner.store.distributions import internal
-from tuner.store.engines import new_sqlite_file, quiet_optuna
+from tuner.store.engines import new_storage, quiet_optuna
 from tuner.store.lease import Lease
 from tuner.store.salvage import new_file
 
@@ -34,7 +34,7 @@ def convert_journal(path: Path, target: Path) -> list[str]:
         if not studies:
             raise StorageError(f"{path} holds no study")
         with new_file(target) as part:
-            with new_sqlite_file(part) as storage, quiet_optuna():
+            with new_storage(part) as storage, quiet_optuna():
                 for study in studies:
                     _check_not_run(journal, study, shown=str(path))
                     optuna.copy_study(from_study_name=study, from_storage=journal, to_storage=storage)

@@ -8,14 +8,14 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
-from sqlalchemy import Engine, QueuePool, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, inspect, select, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tuner.errors import StorageError, UsageError
@@ -23,7 +23,9 @@ from tuner.records import Direction
 from tuner.store.causes import DatabaseGoneError, cause_of
 from tuner.store.codec import METRIC_NAMES_ATTRIBUTE, STUDY_ATTRIBUTE, study_mark
 from tuner.store.locations import DatabaseLocation, hide_password
-from tuner.store.sqlite_file import BUSY_SECONDS, SCHEMA_VERSION, check_version, on_network_drive, result_code
+from tuner.store.new_study import insert_study, make_schema
+from tuner.store.sqlite_file import BUSY_SECONDS, check_version, on_network_drive, result_code
+from tuner.store.tables import STUDIES
 
 _CONNECT_SECONDS = 5
 """How long a server may take to accept a connection."""
@@ -157,8 +159,8 @@ def create_sqlite_study(path: Path, study: str, *, direction: Direction, metric:
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with new_sqlite_file(part) as storage:
-            new_study(storage, study, direction=direction, metric=metric)
+        with _new_sqlite_file(part) as connection:
+            insert_study(connection, study, direction=direction, metric=metric)
         with suppress(FileExistsError):
             put_in_place(part, path)
     finally:
@@ -167,17 +169,26 @@ def create_sqlite_study(path: Path, study: str, *, direction: Direction, metric:
 
 def create_sqlite_schema(path: Path) -> None:
     """Create a SQLite file with Optuna's tables and no study."""
-    with new_sqlite_file(path):
+    with _new_sqlite_file(path):
         pass
 
 
 @contextmanager
-def new_sqlite_file(path: Path) -> Iterator[RDBStorage]:
+def _new_sqlite_file(path: Path) -> Iterator[Connection]:
+    """A connection to a new file that nobody else sees yet, and that has Optuna's tables."""
+    engine = create_engine("sqlite://", creator=lambda: _connect_hastily(path), poolclass=QueuePool)
+    try:
+        with engine.begin() as connection:
+            make_schema(connection)
+            yield connection
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def new_storage(path: Path) -> Iterator[RDBStorage]:
     """Optuna's storage of a new file that nobody else sees yet."""
-    # Optuna would import every migration that it has ever had to find out which is the last: most of the time it takes.
-    with closing(_connect_hastily(path)) as connection, connection:
-        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        connection.execute("INSERT INTO alembic_version VALUES (?)", (SCHEMA_VERSION,))
+    create_sqlite_schema(path)
     arguments = {"creator": lambda: _connect_hastily(path), "poolclass": QueuePool}
     with quiet_optuna():
         storage = RDBStorage("sqlite://", engine_kwargs=arguments, skip_compatibility_check=True)
@@ -190,13 +201,16 @@ def new_sqlite_file(path: Path) -> Iterator[RDBStorage]:
 def create_study(location: DatabaseLocation, study: str, *, direction: Direction, metric: str) -> None:
     """Create a study, and Optuna's schema where there is none, in an existing SQLite file or on a server.
 
-    Several processes may do so at once: Optuna's own creation is no match for that, so it is tried again.
+    Several processes may do so at once: Optuna's own creation, on a server, is no match for that, so it is tried again.
     """
+    if location.kind == "sqlite":
+        _create_in_file(location.path, study, direction=direction, metric=metric)
+        return
     for attempt in range(1, _CREATION_ATTEMPTS + 1):
         try:
             storage = rdb_storage(location)
             try:
-                new_study(storage, study, direction=direction, metric=metric)
+                _new_study(storage, study, direction=direction, metric=metric)
             finally:
                 storage.engine.dispose()
             return
@@ -208,6 +222,17 @@ def create_study(location: DatabaseLocation, study: str, *, direction: Direction
             time.sleep(random.uniform(0.05, 0.3))
 
 
+def _create_in_file(path: Path, study: str, *, direction: Direction, metric: str) -> None:
+    engine = sqlite_engine(path)
+    try:
+        with engine.begin() as connection:  # nobody else writes meanwhile
+            make_schema(connection)
+            if not connection.execute(select(STUDIES.c.study_id).where(STUDIES.c.study_name == study)).first():
+                insert_study(connection, study, direction=direction, metric=metric)
+    finally:
+        engine.dispose()
+
+
 def rdb_storage(location: DatabaseLocation) -> RDBStorage:
     """Optuna's own storage of a SQLite file or a server; creates the schema where there is none."""
     if location.kind == "sqlite":
@@ -217,7 +242,7 @@ def rdb_storage(location: DatabaseLocation) -> RDBStorage:
     return _rdb_storage(url, {"pool_pre_ping": True})
 
 
-def new_study(storage: BaseStorage, study: str, *, direction: Direction, metric: str) -> None:
+def _new_study(storage: BaseStorage, study: str, *, direction: Direction, metric: str) -> None:
     """Create a study through Optuna's storage interface, and mark it as ours."""
     with quiet_optuna():
         study_id = storage.create_new_study([StudyDirection[direction.name]], study)

@@ -56,6 +56,7 @@ TRIALS, PARAMS = _TABLES["trials"], _TABLES["trial_params"]
 ATTRIBUTES, RUNGS = _TABLES["trial_user_attributes"], _TABLES["trial_intermediate_values"]
 VALUES = _TABLES["trial_values"]
 FACTS, SYSTEM = _TABLES["study_user_attributes"], _TABLES["study_system_attributes"]
+STUDIES, DIRECTIONS, VERSION_INFO = _TABLES["studies"], _TABLES["study_directions"], _TABLES["version_info"]
 FINITE_VALUE = models.TrialValueModel.TrialValueType.FINITE
 FINITE_RUNG = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
 

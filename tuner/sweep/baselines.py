@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from tuner.baselines import Kind, suited
 from tuner.execute.beside import BaselinesBeside, room_for
 from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths
@@ -123,6 +122,8 @@ def wanted(spec: SweepSpec, facts: TaskFacts) -> tuple[str, ...]:
         return ()
     if spec.baselines != "auto":
         return tuple(name for name in BASELINES if name in spec.baselines)
+    from tuner.baselines import Kind, suited  # late: NumPy is not needed to say that a study is finished
+
     return suited(Kind.of(facts.data), num_train=facts.data["num_train"], folds=facts.data.get("folds") or 1)
 
 

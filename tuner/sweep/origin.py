@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _GIT_SECONDS = 5.0
@@ -22,6 +23,17 @@ def origin(root: Path) -> dict[str, str]:
         root: Folder of the sweep file.
     """
     return {**_git(root), **dict(_machine())}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the results depend on."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("tuner", "torch", "optuna", "numpy", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
 
 
 def packages() -> dict[str, str]:

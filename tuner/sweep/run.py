@@ -19,15 +19,18 @@ from tuner.faults import fault_point
 from tuner.paths import LinkInStudyError, StudyPaths, TrialPaths
 from tuner.ranking import KEEP_WEIGHTS, best_trial, rank_trials
 from tuner.records import Json, TrialRecord
+from tuner.report.terminal import Conclusion
 from tuner.spec.defaults import build_space
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import further_objectives
+from tuner.store.standing import Standing
 from tuner.store.study_data import FINALISTS, ON_PARTS
 from tuner.sweep.baselines import Baselines
 from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.ending import why_ended, write_all
 from tuner.sweep.finalists import FinalistStrategy
+from tuner.sweep.finished import Basis, keep_conclusion, nothing_left
 from tuner.sweep.keeper import Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
@@ -99,6 +102,10 @@ class Outcome:
     signal: int | None
     search_end: str
     """Why the search ended, in words; empty before."""
+    conclusion: Conclusion
+    """What the reports say."""
+    nothing_was_left: bool = False
+    """Whether the sweep was done before, so that nothing was started."""
 
 
 class StudyRun:
@@ -113,6 +120,7 @@ class StudyRun:
         self.space = build_space(spec)
         self._began = time.monotonic()
         """When the search began: all its seconds of earlier runs before now."""
+        self._basis = Basis.of(spec)  # before anything is read: what changes meanwhile is not what results stand on
         self._first_lines: list[str] = []
         """What to say once there is a study."""
         self.code: CodeVersions | None = None
@@ -123,10 +131,7 @@ class StudyRun:
         options = self.options
         self._check_places()
         begin_to_load(self.spec, options.where)
-        # Imported while the workers load torch; alembic, because Optuna imports it to make a database.
-        import alembic.command  # noqa: F401
-
-        import tuner.store.optuna_store  # noqa: F401
+        import tuner.store.optuna_store  # noqa: F401  # while the workers load torch
         from tuner.search.registry import maker_of
 
         maker_of(self.spec.search.strategy, root=self.spec.root)
@@ -172,7 +177,10 @@ class StudyRun:
                         complete = self._search_and_confirm(strategy, store, executor, notes)
                 any_complete = best_trial(store.records(), direction=facts.direction) is not None
         fault_point("before_reports")
-        write_all(self.paths, study=self.spec.study, url=options.store_url, in_full=self.stop.signal is None)
+        in_full = self.stop.signal is None
+        study, conclusion = write_all(self.paths, study=self.spec.study, url=options.store_url, in_full=in_full)
+        if complete and in_full and options.searches:
+            keep_conclusion(conclusion, self._basis, study, self.paths)
         fault_point("after_reports")
         return Outcome(
             paths=self.paths,
@@ -180,6 +188,7 @@ class StudyRun:
             any_complete=any_complete,
             signal=self.stop.signal,
             search_end=notes.now.search_end,
+            conclusion=conclusion,
         )
 
     def _check_places(self) -> None:
@@ -339,6 +348,38 @@ class StudyRun:
                     facts=strategy.facts,
                 )
                 return sweep.run()
+
+
+def finished_before(spec: SweepSpec, options: RunOptions) -> Outcome | None:
+    """How a sweep ended of which nothing is left to do, its reports as they would be written now; else None.
+
+    No worker is started, and no data are read. Where trackers are to be told, a run that does everything tells them.
+
+    Raises:
+        TunerError: the reports cannot be written.
+    """
+    paths = StudyPaths((options.results / spec.study).resolve())
+    if options.fresh or options.retry_failed or spec.track or not options.searches:
+        return None
+    found = nothing_left(spec, paths, url=options.store_url)
+    if found is None:
+        return None
+    study, conclusion = found
+    if conclusion is None:
+        paths.check_places()
+        basis = Basis.of(spec)
+        study, conclusion = write_all(paths, study=spec.study, url=options.store_url, in_full=True)
+        keep_conclusion(conclusion, basis, study, paths)
+    standing = Standing.of(study.facts)
+    return Outcome(
+        paths=paths,
+        complete=True,
+        any_complete=best_trial(study.records, direction=study.direction) is not None,
+        signal=None,
+        search_end=standing.search_end if standing else "",
+        conclusion=conclusion,
+        nothing_was_left=True,
+    )
 
 
 def run_sweep(spec: SweepSpec, options: RunOptions, watcher: Watcher) -> Outcome:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tuner.diagnose.noise import standard_error
@@ -21,7 +19,7 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.store.store import StudyStore
 from tuner.sweep.earlier import breaking_changes
-from tuner.sweep.origin import origin, packages
+from tuner.sweep.origin import origin, packages, versions
 from tuner.trials import trials_of
 
 
@@ -114,17 +112,6 @@ class CodeVersions:
             self._store.set(f"{VERSION_PREFIX}{version}", dict(files))
 
 
-def versions() -> dict[str, str]:
-    """Versions of what the results depend on."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("tuner", "torch", "optuna", "numpy", "scikit-learn"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
-
-
 def set_aside(paths: StudyPaths) -> None:
     """Move an earlier study's files, and results that wait for it, out of the way, under names with the time."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -140,6 +127,7 @@ def set_aside(paths: StudyPaths) -> None:
         paths.notes,
         paths.trackers,
         paths.pending,
+        paths.conclusion,
     ):
         if path.exists():
             path.rename(path.with_name(f"{path.name}.{stamp}"))

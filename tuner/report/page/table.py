@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tuner.report.analysis import Analysis
-from tuner.report.tables.formats import cell_text
+from tuner.report.tables.formats import cell_text, cells_of
 from tuner.report.tables.leaderboard import column_of
 from tuner.spec.space import tier_label
 
@@ -61,7 +61,8 @@ def page_table(analysis: Analysis) -> Table:
         for name in members
     ]
     metric = analysis.study.metric
-    cells = {n: [cell_text(c, column=n, metric=metric) for c in shown[n].tolist()] for n in names}
+    found = cells_of(shown[names])
+    cells = {n: [cell_text(c, column=n, metric=metric) for c in found[n]] for n in names}
     ties = shown["tie"].tolist()
     ranks = shown["rank"].tolist()
     rows = [Row(_kind(ranks[i], ties[i]), [cells[n][i] for n in names]) for i in range(len(shown))]

@@ -9,9 +9,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.imports import require
 from tuner.records import Json
@@ -21,7 +19,10 @@ from tuner.report.words.numbers import metric_text, value_text
 from tuner.store.standing import state_of
 from tuner.store.study_data import StudyData
 
-Formatter = Callable[[pd.DataFrame, StudyData], str | bytes]
+if TYPE_CHECKING:  # takes half a second to load, which a table that is printed once more does not need
+    import pandas as pd
+
+Formatter: TypeAlias = "Callable[[pd.DataFrame, StudyData], str | bytes]"
 
 
 def to_csv(frame: pd.DataFrame, study: StudyData) -> str:
@@ -37,7 +38,12 @@ def to_excel_csv(frame: pd.DataFrame, study: StudyData) -> str:
 
 def to_tsv(frame: pd.DataFrame, study: StudyData) -> str:
     """What `--format table` gives in a pipe: the cells of the table, separated by tabs."""
-    rows = [[visible(str(c)) for c in frame.columns], *_cells(frame, study)]
+    return tab_separated(cells_of(frame), metric=study.metric)
+
+
+def tab_separated(cells: Mapping[str, Sequence[object]], *, metric: str) -> str:
+    """The same of the cells of each column."""
+    rows = [[visible(name) for name in cells], *_texts(cells, metric=metric)]
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
@@ -49,7 +55,8 @@ def to_json(
     With `lines` it has a `summary` too, and what is given as `more`.
     """
     choice, (state, reason) = final_choice(study), state_of(study)
-    rows = [{str(name): _plain(cell) for name, cell in row.items()} for row in frame.to_dict(orient="records")]
+    cells = {name: [_plain(cell) for cell in column] for name, column in cells_of(frame).items()}
+    rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
     document = {
         "study": study.name,
         "metric": study.metric,
@@ -69,7 +76,7 @@ def to_markdown(frame: pd.DataFrame, study: StudyData, *, lines: Sequence[str] =
     above = f"# {markdown_cell(study.name)}\n\n" + "".join(f"- {markdown_cell(line)}\n" for line in lines) + "\n"
     header = [markdown_cell(str(c)) for c in frame.columns]
     rule = ["---:" if _numeric(frame[c]) else "---" for c in frame.columns]
-    rows = [[markdown_cell(cell) for cell in row] for row in _cells(frame, study)]
+    rows = [[markdown_cell(cell) for cell in row] for row in _texts(cells_of(frame), metric=study.metric)]
     return (above if lines else "") + "".join(f"| {' | '.join(row)} |\n" for row in [header, rule, *rows])
 
 
@@ -99,7 +106,7 @@ FORMATS: dict[str, Formatter] = {
 
 def cell_text(cell: object, *, column: str, metric: str) -> str:
     """One cell, rounded for people."""
-    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     if isinstance(cell, float) and (column.endswith(f"_{metric}") or column in ("gap", "ci_low", "ci_high")):
         return metric_text(cell, metric=metric)
@@ -108,19 +115,23 @@ def cell_text(cell: object, *, column: str, metric: str) -> str:
     return visible(value_text(cell))
 
 
-def _cells(frame: pd.DataFrame, study: StudyData) -> list[list[str]]:
-    columns = [str(c) for c in frame.columns]
-    texts = [[cell_text(c, column=n, metric=study.metric) for c in frame[n].tolist()] for n in columns]
+def cells_of(frame: pd.DataFrame) -> dict[str, list[object]]:
+    """The cells of each column, None where there is none."""
+    return {str(name): frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame.columns}
+
+
+def _texts(cells: Mapping[str, Sequence[object]], *, metric: str) -> list[list[str]]:
+    texts = [[cell_text(c, column=name, metric=metric) for c in column] for name, column in cells.items()]
     return [list(row) for row in zip(*texts, strict=True)]
 
 
 def _numeric(column: pd.Series[Any]) -> bool:
+    import pandas as pd
+
     return pd.api.types.is_numeric_dtype(column)
 
 
 def _plain(cell: object) -> object:
-    if cell is None or cell is pd.NA:
-        return None
     if isinstance(cell, float) and not math.isfinite(cell):
         return None if math.isnan(cell) else str(cell)
     return cell
