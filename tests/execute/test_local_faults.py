@@ -22,8 +22,8 @@ from tests.execute.sweeps import drain_stalled, local_executor, make_job, small_
 from tuner.errors import DataError, StudyMismatchError, TunerError, UserCodeError
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.local import LocalExecutor
-from tuner.execute.planner import PlannedJob
 from tuner.execute.suspects import Suspects
+from tuner.execute.waiting import PlannedJob
 from tuner.paths import StudyPaths, TrialPaths
 from tuner.records import (
     FailureReason,
@@ -228,7 +228,7 @@ def test_trials_whose_workers_are_killed_twice_go_on_one_by_one(start: Open, job
 def test_the_deaths_of_a_trial_are_not_those_of_the_finalist_that_has_its_number(tmp_path: Path) -> None:
     suspects, alone = Suspects(), []
     for folder in ("trials", "finalists", "trials"):
-        jobs = {trial: PlannedJob(make_job(tmp_path / folder, trial), None, {}) for trial in range(2)}
+        jobs = {trial: PlannedJob(make_job(tmp_path / folder, trial), None, {}, 1.0) for trial in range(2)}
         suspects.after_death(jobs, from_outside=True)
         alone.append([trial in suspects for trial in range(2)])
     assert alone == [[False, False], [False, False], [True, True]]

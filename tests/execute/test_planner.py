@@ -20,9 +20,9 @@ from tuner.execute.planner import (
     LEAST_ROOM,
     MAX_WIDTH_CPU,
     MAX_WIDTH_GPU,
-    PlannedJob,
     Planner,
 )
+from tuner.execute.waiting import PlannedJob, Waiting
 from tuner.execute.widths import COHORTS_AHEAD, FIRST_AHEAD, SHARE, Footprint
 from tuner.records import Direction, TrialJob
 from tuner.spec.model import DataSpec, SweepSpec
@@ -51,7 +51,7 @@ def trials(jobs: tuple[PlannedJob, ...]) -> list[int]:
 def test_jobs_that_differ_in_shape_do_not_train_together() -> None:
     plan = planner()
     pending = [plan.describe(job(i, hidden_units=width)) for i, width in enumerate((16, 200, 16, 200, 200))]
-    cohort = plan.next_cohort(pending, idle=1)
+    cohort = plan.next_cohort(Waiting(pending), idle=1)
     assert cohort is not None
     assert trials(cohort.jobs) == [1, 3, 4]  # the most work first
 
@@ -59,7 +59,7 @@ def test_jobs_that_differ_in_shape_do_not_train_together() -> None:
 def test_jobs_that_differ_in_what_is_a_vector_do() -> None:
     plan = planner()
     pending = [plan.describe(job(i, learning_rate=0.1**i, dropout=0.1 * i, weight_decay=1e-4 * i)) for i in range(4)]
-    cohort = plan.next_cohort(pending, idle=1)
+    cohort = plan.next_cohort(Waiting(pending), idle=1)
     assert cohort is not None
     assert trials(cohort.jobs) == [0, 1, 2, 3]
 
@@ -67,7 +67,7 @@ def test_jobs_that_differ_in_what_is_a_vector_do() -> None:
 @pytest.mark.parametrize(("idle", "share"), [(1, 10), (2, 5), (3, 4), (20, 1)])
 def test_one_group_is_shared_among_the_idle_workers(idle: int, share: int) -> None:
     plan = planner(workers=idle)
-    cohort = plan.next_cohort([plan.describe(job(i)) for i in range(10)], idle=idle)
+    cohort = plan.next_cohort(Waiting(plan.describe(job(i)) for i in range(10)), idle=idle)
     assert cohort is not None
     assert len(cohort.jobs) == share
 
@@ -75,7 +75,7 @@ def test_one_group_is_shared_among_the_idle_workers(idle: int, share: int) -> No
 def test_many_groups_are_given_whole() -> None:
     plan = planner(workers=2)
     pending = [plan.describe(job(i, batch_size=2 ** (3 + i % 4))) for i in range(16)]
-    cohort = plan.next_cohort(pending, idle=2)
+    cohort = plan.next_cohort(Waiting(pending), idle=2)
     assert cohort is not None
     assert len(cohort.jobs) == 4
 
@@ -83,13 +83,13 @@ def test_many_groups_are_given_whole() -> None:
 def test_jobs_with_the_longest_way_to_go_come_first() -> None:
     plan = planner(workers=2)
     pending = [plan.describe(job(i, to_epoch=epochs)) for i, epochs in enumerate((1, 9, 3, 27))]
-    cohort = plan.next_cohort(pending, idle=2)
+    cohort = plan.next_cohort(Waiting(pending), idle=2)
     assert cohort is not None
     assert trials(cohort.jobs) == [3, 1]
 
 
 def test_no_job_no_cohort() -> None:
-    assert planner().next_cohort([], idle=1) is None
+    assert planner().next_cohort(Waiting(), idle=1) is None
 
 
 def test_a_cohort_is_as_wide_as_its_state_fits_the_cache_on_a_cpu_and_wider_on_cuda() -> None:

@@ -8,9 +8,10 @@ from contextlib import redirect_stdout
 
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
-from tuner.execute.planner import PlannedJob, Planner
+from tuner.execute.planner import Planner
 from tuner.execute.runner import CohortRunner
 from tuner.execute.training import facts_of, open_task, write_dev_targets
+from tuner.execute.waiting import PlannedJob, Waiting
 from tuner.execute.widths import Footprint
 from tuner.paths import StudyPaths
 from tuner.records import TrialEvent, TrialInterrupted, TrialJob, TrialStarted
@@ -35,7 +36,7 @@ class InlineExecutor:
         self.facts: TaskFacts = facts_of(self._task)
         self.planner = Planner(spec, self.facts, num_workers=1)
         self._runner = CohortRunner(self._task, worker="inline", too_wide=self._too_wide, measured=self._measured)
-        self._pending: list[PlannedJob] = []
+        self._pending = Waiting()
         self._training: Iterator[list[TrialEvent]] | None = None
         self._cohort: tuple[PlannedJob, ...] = ()
         """The one that was begun last."""
@@ -47,7 +48,7 @@ class InlineExecutor:
             check_before_trials(self._task)
 
     def submit(self, jobs: Sequence[TrialJob]) -> None:
-        self._pending += [self.planner.describe(job) for job in jobs]
+        self._pending.add(self.planner.describe(job) for job in jobs)
 
     def room(self) -> int:
         if self._interrupted or self._training is not None or self._pending:
@@ -58,8 +59,7 @@ class InlineExecutor:
 
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         if self._interrupted and self._pending:
-            ended = [TrialInterrupted(trial=p.job.trial) for p in self._pending]
-            self._pending = []
+            ended = [TrialInterrupted(trial=p.job.trial) for p in self._pending.take_all()]
             return [*ended]
         training = self._training or self._begin()
         if training is None:
@@ -79,7 +79,7 @@ class InlineExecutor:
         self._runner.interrupt()
 
     def close(self) -> None:
-        self._pending = []
+        self._pending = Waiting()
         self._training = None
 
     def _begin(self) -> Iterator[list[TrialEvent]] | None:
@@ -91,7 +91,7 @@ class InlineExecutor:
             write_dev_targets(self._task, self._paths)
         self._cohort = cohort.jobs
         self.planner.widths.note_cohort(len(cohort.jobs))
-        self._pending = [p for p in self._pending if p not in cohort.jobs]
+        self._pending.take(cohort.jobs)
         self._training = self._runner.train([p.job for p in cohort.jobs])
         return self._training
 

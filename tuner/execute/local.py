@@ -28,10 +28,10 @@ class LocalExecutor(WorkerPool):
         """Of each worker, by its number."""
         self.workers = [self._start(number, place) for number, place in enumerate(places)]
 
-    def _wait(self, timeout_seconds: float) -> None:
-        wait(
-            [source for worker in self.workers for source in self._processes[worker.number].waitables], timeout_seconds
-        )
+    def _wait(self, timeout_seconds: float) -> list[Worker]:
+        sources = [source for worker in self.workers for source in self._processes[worker.number].waitables]
+        ready: set[object] = set(wait(sources, timeout_seconds))
+        return [w for w in self.workers if not ready.isdisjoint(self._processes[w.number].waitables)]
 
     def _another(self, lost: Worker) -> Worker:
         return self._start(lost.number, lost.place)

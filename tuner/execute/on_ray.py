@@ -6,7 +6,6 @@ Ray places the hosts, says when one is lost and what the cluster has; it trains 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tuner.execute.devices import WorkerPlace
 from tuner.execute.host import Host, Surroundings, versions
 from tuner.execute.luggage import code_beside
 from tuner.execute.pool import WorkerPool
-from tuner.execute.remote import Apart, RemoteProcess
+from tuner.execute.remote import Apart, Bell, RemoteProcess
 from tuner.execute.shared_folder import Token
 from tuner.execute.watched import Worker
 from tuner.paths import StudyPaths
@@ -74,7 +73,7 @@ class RayExecutor(WorkerPool):
         self._recruits: list[_Recruit] = []
         self._hosts: dict[int, Any] = {}
         """Of each worker, by its number."""
-        self._bell = threading.Event()
+        self._bell = Bell()
         self._wanted = workers
         self._given_up = 0
         """Places where workers were killed while they loaded."""
@@ -106,9 +105,9 @@ class RayExecutor(WorkerPool):
 
     # Workers
 
-    def _wait(self, timeout_seconds: float) -> None:
-        self._bell.wait(timeout_seconds)
-        self._bell.clear()
+    def _wait(self, timeout_seconds: float) -> list[Worker]:
+        rung = self._bell.wait(timeout_seconds)
+        return [worker for worker in self.workers if id(worker.process) in rung]
 
     def _another(self, lost: Worker) -> Worker | None:
         assert isinstance(lost.process, RemoteProcess)
@@ -210,7 +209,7 @@ class RayExecutor(WorkerPool):
         self._numbers += 1
         host = self._actor.options(**self._needs()).remote(self.spec, self.paths, number=number, place=self._place())
         surroundings = host.look.remote(str(self._token.path), self._token.said)
-        surroundings.future().add_done_callback(lambda _: self._bell.set())
+        surroundings.future().add_done_callback(lambda _: self._bell.ring())
         return _Recruit(number, host, surroundings)
 
     def _place(self) -> WorkerPlace:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import pairwise
 from math import prod
 from statistics import median
 
 from tuner.execute.facts import TaskFacts
+from tuner.execute.waiting import PlannedJob, Waiting
 from tuner.execute.widths import Footprint, Widths
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.by_layer import hidden_widths
@@ -49,15 +51,6 @@ rest what `tuner check` says and which group goes first, no more."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedJob:
-    """A job with what the planner needs of it."""
-
-    job: TrialJob
-    key: Hashable
-    values: Mapping[str, ParamValue]
-
-
-@dataclass(frozen=True, slots=True)
 class Cohort:
     """Jobs that are trained together."""
 
@@ -84,11 +77,12 @@ class Planner:
         """Networks of each trial."""
 
     def describe(self, job: TrialJob) -> PlannedJob:
-        """A job, with its fusion key."""
+        """A job, with its fusion key and what it will take."""
         if self.spec.loop is not None:
-            return PlannedJob(job, None, {})
+            return PlannedJob(job, None, {}, self._seconds({}, epochs=job.to_epoch, width=1))
         values = settings_for(self.spec, job.params)
-        return PlannedJob(job, fusion_key(self.spec, values), values)
+        seconds = self._seconds(values, epochs=job.to_epoch, width=1)
+        return PlannedJob(job, fusion_key(self.spec, values), values, seconds)
 
     @property
     def _is_alone(self) -> bool:
@@ -158,7 +152,7 @@ class Planner:
         """A trial has taken so long to where it was sent: its share of the wall time of its cohorts."""
         self._job_seconds.append(seconds)
 
-    def next_cohort(self, pending: Sequence[PlannedJob], *, idle: int) -> Cohort | None:
+    def next_cohort(self, pending: Waiting, *, idle: int) -> Cohort | None:
         """The jobs that an idle worker should take: of the group with the most work left, an even share.
 
         With few groups a group is shared among the idle workers; with many, groups go to workers whole.
@@ -169,32 +163,30 @@ class Planner:
         """
         if not pending:
             return None
-        groups: dict[Hashable, list[PlannedJob]] = {}
-        for planned in pending:
-            groups.setdefault(planned.key, []).append(planned)
-        group = max(groups.values(), key=lambda g: sum(self.seconds([p]) for p in g))
-        share = len(group) if len(groups) >= 2 * idle else -(-len(group) // idle)
+        group = pending.with_most_work()
+        share = len(group) if pending.num_groups >= 2 * idle else -(-len(group) // idle)
         # Trials with many epochs left first, so that the rest of the cohort is not held up by a late start.
-        chosen = sorted(group, key=lambda p: -p.job.to_epoch)[: min(share, self.max_width(group[0]))]
+        chosen = nsmallest(min(share, self.max_width(group[0])), group, key=lambda p: -p.job.to_epoch)
         return Cohort(tuple(chosen), self.seconds(chosen))
 
     def whole_plan(self, jobs: Sequence[TrialJob]) -> tuple[list[Cohort], float]:
         """All cohorts of these jobs, and the estimated wall seconds on all workers."""
-        pending = [self.describe(job) for job in jobs]
+        pending = Waiting(self.describe(job) for job in jobs)
         cohorts: list[Cohort] = []
         load = [0.0] * self.num_workers
         while (cohort := self.next_cohort(pending, idle=load.count(min(load)))) is not None:
             cohorts.append(cohort)
             load[load.index(min(load))] += cohort.seconds
-            gone = {p.job.trial for p in cohort.jobs}
-            pending = [p for p in pending if p.job.trial not in gone]
+            pending.take(cohort.jobs)
         return cohorts, max(load)
 
     def seconds(self, cohort: Sequence[PlannedJob]) -> float:
         """Estimated seconds of a cohort on one worker, from the calibration; rough for users' modules."""
-        values = cohort[0].values
+        return self._seconds(cohort[0].values, epochs=max(p.job.to_epoch for p in cohort), width=len(cohort))
+
+    def _seconds(self, values: Mapping[str, ParamValue], *, epochs: int, width: int) -> float:
         if self.spec.loop is not None:  # how long an epoch takes only a rehearsal can say
-            return self.facts.calibration.get("epoch_seconds", 1.0) * max(p.job.to_epoch for p in cohort)
+            return self.facts.calibration.get("epoch_seconds", 1.0) * epochs
         data, calibration = self.facts.data, self.facts.calibration
         num_train = int(data["num_train"])
         batch = values["batch_size"]
@@ -205,8 +197,7 @@ class Planner:
         overhead = calibration["overhead_seconds"] * (_OPERATIONS_PER_STEP + _OPERATIONS_PER_LAYER * layers) * steps
         examples = 3 * num_train + 2 * int(data["num_dev"])  # forward and backward, then evaluation
         flops = 2.0 * self.multiplications(values) * examples * self.folds
-        epochs = max(p.job.to_epoch for p in cohort)
-        estimated = epochs * (overhead + len(cohort) * flops / calibration["flops_per_second"])
+        estimated = epochs * (overhead + width * flops / calibration["flops_per_second"])
         return estimated * calibration.get("measured", 1.0)
 
     def num_parameters(self, values: Mapping[str, ParamValue]) -> int:

@@ -12,11 +12,12 @@ from typing import Any
 
 from tuner.errors import DataError, StudyMismatchError, TunerError
 from tuner.execute.facts import TaskFacts, agreed
-from tuner.execute.planner import PlannedJob, Planner
+from tuner.execute.planner import Planner
 from tuner.execute.printed import append
 from tuner.execute.process import JOIN_SECONDS
 from tuner.execute.scarcity import MemoryLimit, killed_in_training, no_memory_to_load
 from tuner.execute.suspects import Suspects
+from tuner.execute.waiting import PlannedJob, Waiting
 from tuner.execute.watched import Worker, loading_failed, loading_stalled
 from tuner.execute.widths import Footprint
 from tuner.paths import StudyPaths, TrialPaths
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 1.0
 """While workers load, it is looked so often whether one has stalled."""
+_BETWEEN_WATCHES_SECONDS = 0.1
+"""A look at each of very many workers takes longer than what most calls of `events` have to do."""
 _MAX_EARLY_DEATHS = 3
 """So many workers may die in a row before one of them has loaded the data."""
 
@@ -50,7 +53,7 @@ class WorkerPool(ABC):
     def __init__(self, spec: SweepSpec, paths: StudyPaths) -> None:
         self.spec = spec
         self.paths = paths
-        self._pending: list[PlannedJob] = []
+        self._pending = Waiting()
         self._suspects = Suspects()
         self._early_deaths = 0
         self._said: set[str] = set()
@@ -62,6 +65,7 @@ class WorkerPool(ABC):
         self._failure: TunerError | None = None
         self._facts: TaskFacts | None = None
         self._planner: Planner | None = None
+        self._watched = 0.0
         self.workers: list[Worker] = []
         atexit.register(self.close)  # or else Python would wait for the workers before it ends
 
@@ -70,8 +74,8 @@ class WorkerPool(ABC):
         """A worker in the place of one that has died; None if that place is gone."""
 
     @abstractmethod
-    def _wait(self, timeout_seconds: float) -> None:
-        """Wait until a worker has sent something, or has died."""
+    def _wait(self, timeout_seconds: float) -> list[Worker]:
+        """Wait until workers have sent something, or have died; returns them."""
 
     def _look_for_more(self) -> None:  # noqa: B027  # most have all their workers from the start
         """Take in workers that have come since the last call."""
@@ -107,7 +111,7 @@ class WorkerPool(ABC):
                 raise self._failure
 
     def submit(self, jobs: Sequence[TrialJob]) -> None:
-        self._pending += [self.planner.describe(job) for job in jobs]
+        self._pending.add(self.planner.describe(job) for job in jobs)
         self._dispatch()
 
     def room(self) -> int:
@@ -115,7 +119,9 @@ class WorkerPool(ABC):
             return 0
         capacity = len(self.workers) * self.planner.room_per_worker
         busy = len(self._pending) + sum(len(w.jobs) for w in self.workers)
-        return capacity - busy if busy <= capacity // 2 else 0
+        # Half of it at once, so that cohorts fill, but nobody waits for that who has nothing to do.
+        is_wanted = busy <= capacity // 2 or (not self._pending and any(w.is_idle for w in self.workers))
+        return max(0, capacity - busy) if is_wanted else 0
 
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         found, self._ready_events = self._ready_events, []
@@ -153,30 +159,36 @@ class WorkerPool(ABC):
     def _dispatch(self) -> None:
         """Give idle workers a cohort each, and let waiting jobs join cohorts of their kind."""
         if self._interrupted:
-            self._ready_events += [TrialInterrupted(trial=p.job.trial) for p in self._pending]
-            self._pending = []
+            self._ready_events += [TrialInterrupted(trial=p.job.trial) for p in self._pending.take_all()]
+        if not self._pending:
+            return
+        num_free = sum(not worker.jobs for worker in self.workers)
         for worker in self.workers:
-            if self._pending and worker.ready and not worker.jobs:
-                self._begin(worker)
-        if all(worker.jobs for worker in self.workers):  # or else leave them to those that will be ready soon
+            if self._pending and worker.is_idle:
+                self._begin(worker, num_free=num_free)
+                num_free -= 1
+        if self._pending and all(
+            worker.jobs for worker in self.workers
+        ):  # or else leave them to those that will be ready soon
             for worker in self.workers:
                 if worker.key is not None:
                     self._refill(worker)
 
-    def _begin(self, worker: Worker) -> None:
-        alone = next((p for p in self._pending if p.job.trial in self._suspects), None)
+    def _begin(self, worker: Worker, *, num_free: int) -> None:
+        """Give it a cohort; so many workers have none, those included that still load."""
+        alone = self._suspects.first_of(self._pending)
         if alone is not None:
             worker.key = None
             self._give(worker, [alone], "train")
             return
-        cohort = self.planner.next_cohort(self._pending, idle=sum(not w.jobs for w in self.workers))
+        cohort = self.planner.next_cohort(self._pending, idle=num_free)
         assert cohort is not None
         worker.key = cohort.jobs[0].key
         self._give(worker, cohort.jobs, "train")
         self.planner.widths.note_cohort(len(worker.jobs))
 
     def _refill(self, worker: Worker) -> None:
-        same = [p for p in self._pending if p.key == worker.key and p.job.trial not in self._suspects]
+        same = [p for p in self._pending.of(worker.key) if p.job.trial not in self._suspects]
         if same:
             free = self.planner.max_width(same[0]) - len(worker.jobs)
             if free > 0:
@@ -184,8 +196,7 @@ class WorkerPool(ABC):
                 self.planner.widths.note_cohort(len(worker.jobs))
 
     def _give(self, worker: Worker, chosen: Sequence[PlannedJob], verb: str) -> None:
-        trials = {p.job.trial for p in chosen}
-        self._pending = [p for p in self._pending if p.job.trial not in trials]
+        self._pending.take(chosen)
         worker.jobs |= {p.job.trial: p for p in chosen}
         worker.heard = worker.told = time.monotonic()
         worker.process.send(verb, [p.job for p in chosen])
@@ -193,12 +204,15 @@ class WorkerPool(ABC):
     # Workers
 
     def _watch_all(self) -> None:
+        now = time.monotonic()
+        if now - self._watched < _BETWEEN_WATCHES_SECONDS:
+            return
+        self._watched = now
         for worker in self.workers:
             worker.watch(self.spec.limits)
 
     def _receive_all(self, timeout_seconds: float) -> list[TrialEvent]:
-        self._wait(timeout_seconds)
-        return [event for worker in list(self.workers) for event in self._receive(worker)]
+        return [event for worker in self._wait(timeout_seconds) for event in self._receive(worker)]
 
     def _receive(self, worker: Worker) -> list[TrialEvent]:
         found: list[TrialEvent] = []
@@ -300,13 +314,13 @@ class WorkerPool(ABC):
         if self._interrupted:
             return [TrialInterrupted(trial=trial) for trial in worker.jobs]
         if self._failure is not None:
-            self._pending += worker.jobs.values()  # the run is over: they are told of when it is interrupted
+            self._pending.add(worker.jobs.values())  # the run is over: they are told of when it is interrupted
             return []
         if worker.is_spent:
-            self._pending += worker.jobs.values()
+            self._pending.add(worker.jobs.values())
             return []
         if worker.overtime:
-            self._pending += [p for trial, p in worker.jobs.items() if trial not in worker.overtime]
+            self._pending.add(p for trial, p in worker.jobs.items() if trial not in worker.overtime)
             cause = "it was still in an epoch when its time was over; limits.trial_seconds is "
             cause, reason = f"{cause}{self.spec.limits.trial_seconds:g}", FailureReason.TIMEOUT
             return [TrialFailed(trial=t, reason=reason, message=cause) for t in worker.jobs if t in worker.overtime]
@@ -345,7 +359,7 @@ class WorkerPool(ABC):
         one_by_one = not worker.process.went_with_its_machine and self._suspects.after_death(
             worker.jobs, from_outside=from_outside
         )
-        self._pending += worker.jobs.values()
+        self._pending.add(worker.jobs.values())
         log.warning(
             "%s was lost with %d trials in training (%s); they go on from their checkpoints%s",
             worker.shown, len(worker.jobs), cause, ", one by one" if one_by_one else "",

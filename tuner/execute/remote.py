@@ -18,6 +18,29 @@ from tuner.paths import StudyPaths
 from tuner.records import FailureReason
 
 
+class Bell:
+    """Wakes whoever waits for what comes from elsewhere."""
+
+    def __init__(self) -> None:
+        self._wake = threading.Event()
+        self._rung_by: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def ring(self, by: object = None) -> None:
+        """In any thread: something has come from this one."""
+        self._rung_by.put(id(by))
+        self._wake.set()
+
+    def wait(self, timeout_seconds: float) -> set[int]:
+        """Wait for the first ring; returns the identities of all who have rung since the last call."""
+        self._wake.wait(timeout_seconds)
+        self._wake.clear()
+        rung: set[int] = set()
+        with suppress(queue.Empty):
+            while True:
+                rung.add(self._rung_by.get_nowait())
+        return rung
+
+
 @dataclass(frozen=True, slots=True)
 class Apart:
     """What a host is given that does not see the study's folder."""
@@ -33,7 +56,7 @@ class Apart:
 class RemoteProcess:
     """A worker's process in a host elsewhere: see `execute.process.Process`."""
 
-    def __init__(self, ray: Any, host: Any, bell: threading.Event, *, apart: Apart | None = None) -> None:
+    def __init__(self, ray: Any, host: Any, bell: Bell, *, apart: Apart | None = None) -> None:
         """Start it.
 
         Args:
@@ -143,12 +166,12 @@ class RemoteProcess:
     def _has_started(self, future: Any) -> None:
         if (error := future.exception()) is not None:
             self._inbox.put(error)
-            self._bell.set()
+            self._bell.ring(self)
 
     def _has_come(self, future: Any) -> None:
         error = future.exception()
         self._inbox.put(future.result() if error is None else error)
-        self._bell.set()
+        self._bell.ring(self)
 
 
 class _Words:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from tuner.execute.planner import PlannedJob
+from tuner.execute.waiting import PlannedJob
 
 
 class Suspects:
@@ -22,6 +22,10 @@ class Suspects:
 
     def __contains__(self, trial: int) -> bool:
         return trial in self._trials
+
+    def first_of(self, waiting: Iterable[PlannedJob]) -> PlannedJob | None:
+        """The first of these jobs that is suspect."""
+        return next((p for p in waiting if p.job.trial in self._trials), None) if self._trials else None
 
     def add(self, trial: int) -> None:
         self._trials.add(trial)

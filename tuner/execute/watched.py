@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from tuner.errors import DataError, TunerError
 from tuner.execute.devices import WorkerPlace
-from tuner.execute.planner import PlannedJob
 from tuner.execute.process import Process
+from tuner.execute.waiting import PlannedJob
 from tuner.spec.model import LimitsSpec
 
 MAX_WORDS = 4000
@@ -47,6 +47,11 @@ class Worker:
     """We killed it, since it was silent for too long."""
     overtime: frozenset[int] = frozenset()
     """We killed it because of these trials, which have trained for too long."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it could train, and has nothing to."""
+        return self.ready and not self.jobs
 
     @property
     def shown(self) -> str:
