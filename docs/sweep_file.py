@@ -23,6 +23,7 @@ from tuner.spec.model import (
     DimensionSpec,
     EarlyStoppingSpec,
     FinalistsSpec,
+    FoldsSpec,
     FurtherObjectiveSpec,
     LimitsSpec,
     ModelSpec,
@@ -42,6 +43,7 @@ from tuner.spec.values import Part
 _BLOCKS: tuple[tuple[str, type[Part]], ...] = (
     ("data", DataSpec),
     ("data.split", SplitSpec),
+    ("data.folds", FoldsSpec),
     ("model", ModelSpec),
     ("reports", ReportsSpec),
     ("objective", ObjectiveSpec),

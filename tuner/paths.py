@@ -185,6 +185,11 @@ class StudyPaths:
         return self.folder / "dev_rows.npy"
 
     @property
+    def dev_examples(self) -> Path:
+        """With repeated folds, which example each of the dev targets is of, NPY: an example is there once a repeat."""
+        return self.folder / "dev_examples.npy"
+
+    @property
     def dev_images(self) -> Path:
         """The dev images as bytes, NPY of shape (examples, channels * height * width), where they are not too many."""
         return self.folder / "dev_images.npy"
@@ -344,7 +349,7 @@ class StudyPaths:
         best = (self.best / name for name in ("", "params.yaml", "sweep.yaml", "weights.pt", "predict.py"))
         again = (self.finalists, self.finalists_told, self.on_parts, self.on_parts_told)
         trials = (self.trials, self.told, *again, self.baselines, self.test, self.mistakes)
-        dev = (self.dev_targets, self.dev_rows, self.dev_images, self.dev_groups)
+        dev = (self.dev_targets, self.dev_examples, self.dev_rows, self.dev_images, self.dev_groups)
         refit = (self.refit.folder, *self.refit.places, self.refit_facts)
         own = (*self.database_files, self.log, *dev, *reports, *best, *trials, *refit)
         return (*own, self.tables, self.given, self.notes, self.trackers, self.token, self.pending)

@@ -120,7 +120,9 @@ class DataInfo:
     num_train_dev: int = 0
     """Training examples that nothing is trained on, to tell variance from a mismatch of train and dev; mostly 0."""
     folds: int = 0
-    """Of cross-validation; 0 if there is one dev set."""
+    """Networks of a cross-validated trial, those of all repeats; 0 if there is one dev set."""
+    repeats: int = 1
+    """So many times the examples are shared out to folds: each is a dev example as often."""
     pooled: bool = False
     """Whether the training examples are those of train and dev together, as where the winner is trained once more."""
     class_names: tuple[str, ...] = ()

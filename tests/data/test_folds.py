@@ -47,6 +47,17 @@ def test_folds_do_not_depend_on_the_order_of_the_rows() -> None:
     assert first != {frozenset(dev.tolist()) for _, dev in fold_positions(pool, folds=4, seed=4)}
 
 
+def test_repeats_share_the_same_examples_out_anew(tmp_path: Path) -> None:
+    once = load(tmp_path, source="sklearn/wine", folds=5)
+    often = load(tmp_path, source="sklearn/wine", folds={"count": 5, "repeats": 3})
+    assert (often.info.folds, often.info.repeats, often.info.num_dev, len(often.dev)) == (15, 3, 143, 3 * 143)
+    of_each = [sorted(torch.cat([fold.dev for fold in often.folds[5 * r : 5 * r + 5]]).tolist()) for r in range(3)]
+    assert of_each == [list(range(143))] * 3
+    assert all(torch.equal(own.dev, other.dev) for own, other in zip(once.folds, often.folds[:5], strict=True))
+    assert len({frozenset(fold.dev.tolist()) for fold in often.folds}) == 15
+    assert load(tmp_path, source="sklearn/wine", folds={"count": 5}).info == once.info
+
+
 def test_a_group_is_never_in_both_parts_of_a_fold() -> None:
     random = np.random.default_rng(0)
     groups = random.integers(0, 12, 90)

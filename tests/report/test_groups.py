@@ -18,7 +18,10 @@ from tuner.report.page.best import mistake_tables
 from tuner.report.summary import summarise
 
 
-def scores(folder: Path, right: np.ndarray, group: np.ndarray, *, metric: str = "accuracy") -> GroupScores:
+def scores(
+    folder: Path, right: np.ndarray, group: np.ndarray, *, metric: str = "accuracy",
+    examples: np.ndarray | None = None,
+) -> GroupScores:  # fmt: skip
     """Of two classes, of which so many are told right."""
     paths = StudyPaths(folder)
     folder.mkdir(exist_ok=True)
@@ -28,7 +31,7 @@ def scores(folder: Path, right: np.ndarray, group: np.ndarray, *, metric: str = 
     found = group_scores(
         Mistakes(
             part="dev", trial=1, predictions=np.stack([1 - yes, yes], axis=1), targets=targets, names=("n", "y"),
-            rows=None, images=None,
+            rows=None, images=None, examples=examples,
         ),
         paths,
         metric=metric,
@@ -91,3 +94,17 @@ def test_the_report_says_it_and_damaged_files_are_none(mixed: SimulatedStudy, mi
     assert line.startswith('By region, dev accuracy is worse than elsewhere, by more than chance, in "hard" (0.')
     assert line in summarise(analysis).certainty
     assert next(iter(mistake_tables(analysis)))["title"].startswith("Scores by group: trial")
+
+
+def test_with_repeated_folds_an_example_counts_once(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    right = draw.random(60) < 0.8
+    group = np.where(np.arange(60) < 12, "few", "many")
+    once = scores(tmp_path / "once", right, group).groups
+    often = scores(
+        tmp_path / "often", np.tile(right, 3), np.tile(group, 3), examples=np.tile(np.arange(60), 3)
+    ).groups  # fmt: skip
+    assert [one.examples for one in often] == [12, 48]
+    assert often[0].value is None
+    assert often[1].value == once[1].value
+    assert often[1].interval == once[1].interval

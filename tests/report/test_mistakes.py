@@ -51,6 +51,11 @@ def test_a_binary_answer(binary: Mistakes) -> None:
     assert curve.loc[curve["threshold"] == 0.3, "precision"].tolist() == pytest.approx([3 / 5])
 
 
+def test_of_an_example_that_folds_repeat_the_worst_prediction_is_shown() -> None:
+    found = of(np.stack([1 - YES, YES], axis=1), IS_YES, "no", "yes", examples=np.array([0, 1, 2, 0, 1, 2]))
+    assert found.worst()["dev_example"].tolist() == [3, 5, 4]  # of 1 and 4, 2 and 5, 3 and 6
+
+
 def test_its_probabilities_are_scored_as_by_scikit_learn(binary: Mistakes) -> None:
     from sklearn import metrics
 

@@ -168,3 +168,18 @@ def test_the_interval_of_r2_is_that_of_the_share_which_it_leaves_unexplained() -
     )
     assert 0.7 in of_r2
     assert (of_r2.low, of_r2.high) == pytest.approx((1 - of_left.high, 1 - of_left.low))
+
+
+def test_the_rows_of_an_example_are_drawn_together() -> None:
+    draw = np.random.default_rng(0)
+    examples = np.concatenate([draw.permutation(60) + 5 for _ in range(3)])
+    weights = resample_weights(180, resamples=300, examples=examples)
+    assert (weights.sum(axis=1) == 180).all()
+    assert all(np.ptp(weights[:, examples == one], axis=1).max() == 0 for one in range(5, 65))
+    right = draw.random(60) < 0.7
+    said = np.eye(2)[np.where(right[examples - 5], 1, 0)]
+    often = resampled_metric("accuracy", said, np.ones(180, dtype=np.int64), weights)
+    once = resampled_metric(
+        "accuracy", np.eye(2)[right.astype(int)], np.ones(60, dtype=np.int64), resample_weights(60, resamples=300)
+    )
+    assert np.allclose(often, once)  # three predictions that are alike tell no more than one

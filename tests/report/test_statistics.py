@@ -88,6 +88,21 @@ def test_the_overstatement_of_a_cross_validated_winner_counts_the_luck_of_its_tr
     assert np.mean(of_examples) < 0.75 * np.mean(truths)
 
 
+def test_repeats_average_the_luck_of_trainings_and_not_that_of_the_examples() -> None:
+    draw = np.random.default_rng(0)
+    trials, repeats, folds = 3000, 4, 5
+    of_examples = 0.03 * draw.standard_normal((trials, folds)).mean(axis=1)  # the same examples in each repeat
+    within = 0.03 * draw.standard_normal((trials, repeats, folds))  # which of them are in which fold
+    within -= within.mean(axis=2, keepdims=True)
+    of_trainings = 0.02 * draw.standard_normal((trials, repeats, folds))
+    easy = 0.05 * draw.standard_normal((repeats, folds))
+    scores = 0.9 + of_examples[:, None, None] + within + of_trainings + easy
+    truth = float(np.hypot(0.03 / np.sqrt(folds), 0.02 / np.sqrt(folds * repeats)))
+    assert fold_noise(scores.reshape(trials, -1), repeats=repeats) == pytest.approx(truth, rel=0.05)
+    assert scores.mean(axis=(1, 2)).std() == pytest.approx(truth, rel=0.05)
+    assert fold_noise(scores.reshape(trials, -1)) < 0.75 * truth  # as if each repeat had examples of its own
+
+
 def test_the_luck_of_folds_is_what_neither_trial_nor_fold_explains() -> None:
     assert fold_noise(np.array([[0.9, 0.8, 0.7], [0.8, 0.7, 0.6]])) == pytest.approx(0.0, abs=1e-12)
     draw = np.random.default_rng(0)

@@ -15,8 +15,9 @@ from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Json
 from tuner.report.analysis import Analysis
+from tuner.report.summary import summarise
 from tuner.report.worth import baseline_verdict
-from tuner.spec.model import DataSpec, ModelSpec, SearchSpec, SweepSpec, TrainingSpec
+from tuner.spec.model import DataSpec, FoldsSpec, ModelSpec, SearchSpec, SweepSpec, TrainingSpec
 from tuner.store.facts import BASELINES_KEY
 from tuner.store.memory import MemoryStore
 from tuner.store.reader import read_study
@@ -172,9 +173,9 @@ def test_own_training_code_and_off_have_none(process: type[FakeProcess]) -> None
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("folds", [None, 3])
+@pytest.mark.parametrize("folds", [None, FoldsSpec(count=3, repeats=2)])
 def test_a_sweep_of_a_table_is_held_against_them(
-    tmp_path: Path, with_baselines: None, quick_apart: None, monkeypatch: pytest.MonkeyPatch, folds: int | None,
+    tmp_path: Path, with_baselines: None, quick_apart: None, monkeypatch: pytest.MonkeyPatch, folds: FoldsSpec | None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(beside, "_NICENESS", 0)
@@ -198,6 +199,12 @@ def test_a_sweep_of_a_table_is_held_against_them(
     right = predicted.argmax(axis=1) == targets
     assert linear.value == pytest.approx(right.mean(), abs=0.02)  # of folds, which differ in size, the mean
     assert linear.value > guess.value
+    if folds is not None:
+        assert analysis.statistics.scores is not None
+        assert (len(targets), analysis.statistics.scores.num_examples) == (2 * 143, 143)
+        assert np.bincount(np.load(paths.dev_examples)).tolist() == [2] * 143
+        assert "A score is the mean of 3 folds, shared out 2 times" in " ".join(summarise(analysis).certainty)
+        assert len(set(analysis.mistakes[0].worst()["row"])) == 50
     assert linear.interval is not None
     assert linear.lead_interval is not None
     assert baseline_verdict(analysis)

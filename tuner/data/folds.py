@@ -14,9 +14,26 @@ from tuner.data.fingerprint import example_hashes, mix, shuffling_keys
 from tuner.data.split import by_group, named_otherwise, of_the_target, rarest_labels
 from tuner.data.text import quoted
 from tuner.errors import DataError
+from tuner.spec.model import FoldsSpec
 
 Positions = tuple[Indices, Indices]
 """Of the train and of the dev examples of a fold."""
+
+
+_NEXT_SEED = 1_000_003
+"""Between the seeds of two repeats."""
+
+
+def repeated_positions(pool: Examples, *, folds: FoldsSpec, seed: int) -> list[Positions]:
+    """The folds of each repeat behind those of the one before, whose first is what it would be alone.
+
+    Raises:
+        DataError: see `fold_positions`.
+    """
+    repeats = (
+        fold_positions(pool, folds=folds.count, seed=seed + _NEXT_SEED * repeat) for repeat in range(folds.repeats)
+    )
+    return [positions for repeat in repeats for positions in repeat]
 
 
 def fold_positions(pool: Examples, *, folds: int, seed: int) -> list[Positions]:

@@ -147,7 +147,7 @@ def _identity(parts: Parts) -> dict[str, Json]:
     """The facts that tell these data from others; fields of `DataInfo`."""
     return {
         "num_train": min((len(own) for own, _ in parts.folds), default=len(parts.train)),
-        "num_dev": len(parts.dev),
+        "num_dev": len(parts.dev) // parts.repeats,
         "num_test": len(parts.test) if parts.test else 0,
         "class_names": parts.train.class_names,
         "target_names": parts.train.target_names,
@@ -193,6 +193,7 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...], 
         input_shape=input_shape,
         num_outputs=len(train.class_names) or train.targets.shape[1],
         folds=len(parts.folds),
+        repeats=parts.repeats,
         feature_names=preparation.feature_names(train) if len(input_shape) == 1 else (),
         num_numbers=preparation.mean.size if len(input_shape) == 1 else 0,
         target_mean=tuple(preparation.target_mean.ravel().tolist()),
@@ -224,8 +225,9 @@ def _overlaps(parts: Parts) -> list[Overlap]:
 
 
 def _overlaps_of_folds(parts: Parts, pool: Hashes) -> list[Overlap]:
-    copies = sum(int(np.isin(pool[dev], pool[train]).sum()) for train, dev in parts.folds)
-    found = [Overlap("dev", "train", copies=copies, examples=len(parts.dev))]
+    once = parts.folds[: len(parts.folds) // parts.repeats]
+    copies = sum(int(np.isin(pool[dev], pool[train]).sum()) for train, dev in once)
+    found = [Overlap("dev", "train", copies=copies, examples=sum(len(dev) for _, dev in once))]
     if parts.test is not None:
         test = parts.test.input_hashes
         found.append(Overlap("test", "train", copies=int(np.isin(test, pool).sum()), examples=len(test)))

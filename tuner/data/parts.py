@@ -11,7 +11,7 @@ import numpy as np
 from tuner.data.content import Arrays, Content, Contents, StoredTable, Table
 from tuner.data.examples import DEV, TEST, TRAIN, Examples
 from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
-from tuner.data.folds import Positions, fold_positions
+from tuner.data.folds import Positions, repeated_positions
 from tuner.data.sources import read_contents
 from tuner.data.split import split_examples
 from tuner.errors import DataError
@@ -55,6 +55,8 @@ class Parts:
     folds: tuple[Positions, ...] = ()
     """Positions in `train`, which then holds all examples that are not for the test; `dev` repeats those of the
     folds' dev examples, one fold behind the other."""
+    repeats: int = 1
+    """So many times the examples are shared out to folds."""
 
 
 def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None, pooled: bool = False) -> Parts:
@@ -81,13 +83,14 @@ def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None, poole
         both = np.sort(both) if data.stream and data.order is None else both
         of_dev = examples.take(both if data.folds is not None else dev)
         return Parts(examples.take(both), of_dev, sealed, (*examples.notes, *notes))
-    if data.folds is not None:
+    if data.cross_validation is not None:
         if examples.parts is not None and (examples.parts == DEV).any():
             raise DataError("data.folds makes dev examples of the training examples, and dev examples are given apart")
         pool = examples.take(np.concatenate([train, dev]))
-        folds = fold_positions(pool, folds=data.folds, seed=data.seed)
+        folds = repeated_positions(pool, folds=data.cross_validation, seed=data.seed)
         of_folds = pool.take(np.concatenate([own for _, own in folds]))
-        return Parts(pool, of_folds, sealed, (*examples.notes, *notes), folds=tuple(folds))
+        said, repeats = (*examples.notes, *notes), data.cross_validation.repeats
+        return Parts(pool, of_folds, sealed, said, folds=tuple(folds), repeats=repeats)
     return Parts(examples.take(train), examples.take(dev), sealed, (*examples.notes, *notes))
 
 

@@ -196,8 +196,8 @@ class Scratch:
         return files
 
     def _of_the_study(self) -> Files:
-        own = (self.paths.dev_targets, self.paths.dev_rows, self.paths.dev_images, self.paths.log)
-        files = self._read(iter(own), self._study_stamps)
+        dev = (self.paths.dev_targets, self.paths.dev_examples, self.paths.dev_rows, self.paths.dev_images)
+        files = self._read(iter((*dev, self.paths.dev_groups, self.paths.log)), self._study_stamps)
         self.paths.log.unlink(missing_ok=True)
         return files
 

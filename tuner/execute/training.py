@@ -149,6 +149,10 @@ def write_dev_targets(task: Task | OwnTask, paths: StudyPaths) -> None:
     if isinstance(task, OwnTask):
         return  # nor does own code leave predictions
     write_targets(task, task.data.dev.targets, paths.dev_targets)
+    if task.info.repeats > 1:
+        write_array(torch.cat([fold.dev.cpu() for fold in task.folds]), paths.dev_examples)
+    else:
+        paths.dev_examples.unlink(missing_ok=True)  # of a study of that name before
     write_examples(task.data.dev, rows=paths.dev_rows, images=paths.dev_images, groups=paths.dev_groups)
 
 

@@ -12,7 +12,7 @@ from tuner.records import FailureReason, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
-from tuner.report.facts import fold_scores, sparsity_in_words, sweep_value
+from tuner.report.facts import data_count, fold_scores, sparsity_in_words, sweep_value
 from tuner.report.groups import groups_in_words
 from tuner.report.more_data import more_data_in_words
 from tuner.report.techniques import average_on_test, techniques_in_words
@@ -137,9 +137,12 @@ def _certainty(analysis: Analysis) -> Iterator[str]:
     folds = fold_scores(statistics.best) if statistics.best is not None else ()
     if folds:
         low, high = (metric_text(score, metric=study.metric) for score in (min(folds), max(folds)))
+        repeats = data_count(study, "repeats") or 1
+        each = f"{len(folds)} folds" if repeats == 1 else f"{len(folds) // repeats} folds, shared out {repeats} times"
         yield (
-            f"A score is the mean of {len(folds)} folds; those of the best trial range from {low} to {high}. Intervals "
-            "take account of the training examples that folds share (Nadeau and Bengio 2003)."
+            f"A score is the mean of {each}; those of the best trial range from {low} to {high}. Intervals take "
+            "account of the training examples that folds share (Nadeau and Bengio 2003)"
+            f"{'' if repeats == 1 else ', and of an example in all repeats as of one'}."
         )
     if len(statistics.ties) > 1 and smallest is not None:
         how = "" if statistics.basis == "paired" else " (judged without dev predictions, so widely)"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 from pydantic import Field, model_validator
 
 from tuner.plugins import Kind, place_of
-from tuner.spec.blocks.data import NO_DATA, DataSpec, SplitSpec
+from tuner.spec.blocks.data import NO_DATA, DataSpec, FoldsSpec, SplitSpec
 from tuner.spec.blocks.network import ModelSpec
 from tuner.spec.blocks.objective import ConstraintSpec, FurtherObjectiveSpec, ObjectiveSpec
 from tuner.spec.blocks.reports import ReportsSpec
@@ -29,7 +29,7 @@ from tuner.spec.values import Baselines, Part, Trackers
 
 __all__ = [
     "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
-    "FinalistsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec",
+    "FinalistsSpec", "FoldsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec",
     "ReportsSpec", "ResourcesSpec", "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
 ]  # fmt: skip
 

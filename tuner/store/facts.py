@@ -57,6 +57,7 @@ _DATA = parts(
     num_test=count,
     num_train_dev=count,
     folds=count,
+    repeats=count,
     class_names=list_of(text),
     feature_names=list_of(text),
     num_numbers=count,

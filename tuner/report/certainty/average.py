@@ -13,8 +13,8 @@ from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialRecord
 from tuner.report.certainty.choice import stored_tests
-from tuner.report.certainty.dev_scores import load_array, paired_half_width
-from tuner.report.certainty.resampling import Array, resample_weights, resampled_metric
+from tuner.report.certainty.dev_scores import dev_examples, load_array, paired_half_width
+from tuner.report.certainty.resampling import Array, distinct, resample_weights, resampled_metric
 from tuner.spec.known.metrics import METRICS
 from tuner.store.study_data import StudyData
 
@@ -62,7 +62,8 @@ def average_gain(
     if targets is None or any(one is None for one in predictions):
         return None
     loaded = [one for one in predictions if one is not None]
-    found = _compared(study, targets, loaded[0], _mean(loaded), usual=trials[0].value)
+    examples = dev_examples(paths, targets)
+    found = _compared(study, targets, loaded[0], _mean(loaded), usual=trials[0].value, examples=examples)
     if found is None:
         return None
     value, gain = found
@@ -94,7 +95,13 @@ def average_as_tested(study: StudyData, paths: StudyPaths | None) -> AverageGain
 
 
 def _compared(
-    study: StudyData, targets: NDArray[np.generic], own: Array, mean: Array, *, usual: float
+    study: StudyData,
+    targets: NDArray[np.generic],
+    own: Array,
+    mean: Array,
+    *,
+    usual: float,
+    examples: NDArray[np.generic] | None = None,
 ) -> tuple[float, Interval] | None:
     """The metric of averaged predictions, and the interval of its gain over one trial's; None if it is not known.
 
@@ -104,16 +111,18 @@ def _compared(
         own: Predictions of the one trial, shape (examples, outputs).
         mean: The averaged ones.
         usual: The one trial's metric, in the units in which it is reported.
+        examples: Which example each of the targets is of, where folds are repeated.
     """
     if len(targets) < 2 or _RESAMPLES * len(targets) > _WORK:
         return None
-    weights = resample_weights(len(targets), resamples=_RESAMPLES)
+    weights = resample_weights(len(targets), resamples=_RESAMPLES, examples=examples)
+    count = len(targets) if examples is None else int(distinct(examples).max()) + 1
     one, mean = (resampled_metric(study.metric, each, targets, weights) for each in (own, mean))
     known = ~(np.isnan(one) | np.isnan(mean))
     if not known[0] or known.sum() < 2:
         return None
     differences = _in_units((mean - one)[known], usual=usual, computed=float(one[0]), metric=study.metric)
-    half = paired_half_width(study.metric, float(differences[1:].std()), len(targets))
+    half = paired_half_width(study.metric, float(differences[1:].std()), count)
     gain = study.direction.sign * float(differences[0])
     return usual + float(differences[0]), Interval(gain - half, gain + half)
 
@@ -127,7 +136,9 @@ def _chosen_apart(
     loaded = [(record, own) for record, own in found if own is not None]
     if len(loaded) <= count or 2 * _HALVINGS * sum(own.size for _, own in loaded) > _WORK:
         return None
-    first = _half_weights(len(targets))
+    examples = dev_examples(paths, targets)
+    codes = np.arange(len(targets)) if examples is None else distinct(examples)
+    first = _half_weights(int(codes.max()) + 1)[:, codes]
     halves = np.stack([first, 1 - first], axis=1)  # (halvings, 2, examples)
     flat = halves.reshape(-1, len(targets))
     each = np.stack([resampled_metric(study.metric, own, targets, flat) for _, own in loaded])

@@ -14,7 +14,7 @@ from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
 from tuner.records import Json, TrialRecord
 from tuner.report.certainty.choice import stored_tests
-from tuner.report.certainty.dev_scores import DevScores, load_array, scores_of
+from tuner.report.certainty.dev_scores import DevScores, dev_examples, load_array, scores_of
 from tuner.spec.known.baselines import BASELINES
 from tuner.store.facts import BASELINES_KEY
 from tuner.store.study_data import StudyData
@@ -80,7 +80,9 @@ def baselines_of(
     known = {name: facts for name, facts in _stored(study).items() if "value" in facts}
     own = None if paths is None or best is None else (best.value, paths.trial(best.number).predictions)
     place = None if paths is None else paths.baseline
-    return _beside(study, known, own, place, None if paths is None else load_array(paths.dev_targets), luck=luck)
+    targets = None if paths is None else load_array(paths.dev_targets)
+    examples = None if paths is None or targets is None else dev_examples(paths, targets)
+    return _beside(study, known, own, place, targets, luck=luck, examples=examples)
 
 
 def tested_baselines(study: StudyData, paths: StudyPaths | None) -> tuple[Baseline, ...]:
@@ -97,6 +99,7 @@ def tested_baselines(study: StudyData, paths: StudyPaths | None) -> tuple[Baseli
 def _beside(
     study: StudyData, known: Mapping[str, Mapping[str, Json]], own: tuple[float | None, Path] | None,
     place: Callable[[str], Path] | None, targets: NDArray[np.generic] | None, *, luck: float,
+    examples: NDArray[np.generic] | None = None,
 ) -> tuple[Baseline, ...]:  # fmt: skip
     """Baselines with their intervals and the winner's leads, as far as predictions are there.
 
@@ -107,6 +110,7 @@ def _beside(
         place: Where those of a baseline lie.
         targets: What was to be predicted.
         luck: By how much the winner's metric is taken to be too good.
+        examples: Which example each of the targets is of, where folds are repeated.
     """
     plain = [
         Baseline(
@@ -119,7 +123,7 @@ def _beside(
     candidates = [(number, one.value, place(one.name)) for number, one in enumerate(plain)]
     if own is not None and own[0] is not None:
         candidates.insert(0, (_BEST, own[0], own[1]))
-    scores = scores_of(candidates, metric=study.metric, targets=targets)
+    scores = scores_of(candidates, metric=study.metric, targets=targets, examples=examples)
     if scores is None:
         return tuple(plain)
     return tuple(

@@ -15,6 +15,7 @@ from tuner.records import Direction, TrialRecord
 from tuner.report.certainty.resampling import (
     Array,
     bootstrap_interval,
+    distinct,
     example_losses,
     example_values,
     resample_weights,
@@ -53,6 +54,8 @@ class DevScores:
     num_examples: int
     class_counts: tuple[int, ...] = ()
     """Dev examples of each class; empty for regression."""
+    examples: NDArray[np.generic] | None = None
+    """Which example each row of predictions is of, where folds are repeated."""
     half_of_loss: int = 0
     """So few dev examples make up half of the best trial's squared error or loss; 0 for metrics without one."""
 
@@ -123,11 +126,22 @@ def load_dev_scores(
     fitting = max(10, _WORK // (_MIN_RESAMPLES * len(targets)))
     place = place or paths.trial
     candidates = [(r.number, r.value, place(r.number).predictions) for r in records if r.value is not None]
-    return scores_of(candidates[: min(num_trials, fitting)], metric=metric, targets=targets)
+    few = candidates[: min(num_trials, fitting)]
+    return scores_of(few, metric=metric, targets=targets, examples=dev_examples(paths, targets))
+
+
+def dev_examples(paths: StudyPaths, targets: NDArray[np.generic]) -> NDArray[np.generic] | None:
+    """Which example each row of dev predictions is of, where folds are repeated; None where each row is one."""
+    found = load_array(paths.dev_examples)
+    return found if found is not None and found.shape == targets.shape[:1] and found.dtype.kind == "i" else None
 
 
 def scores_of(
-    candidates: Sequence[tuple[int, float, Path]], *, metric: str, targets: NDArray[np.generic]
+    candidates: Sequence[tuple[int, float, Path]],
+    *,
+    metric: str,
+    targets: NDArray[np.generic],
+    examples: NDArray[np.generic] | None = None,
 ) -> DevScores | None:
     """Resample the metric of predictions, as far as they are usable.
 
@@ -135,10 +149,11 @@ def scores_of(
         candidates: Of each a number by which it is known, its metric, and where its predictions lie; best first.
         metric: One of `METRICS`, or the user's, of which what training has resampled is taken.
         targets: What was to be predicted.
+        examples: Which example each of these is of, where folds are repeated.
     """
     fitting = min(_WORK // (len(targets) * max(1, len(candidates))), _WEIGHTS // len(targets))
     resamples = int(np.clip(fitting, _MIN_RESAMPLES, _MAX_RESAMPLES))
-    weights = resample_weights(len(targets), resamples=resamples)
+    weights = resample_weights(len(targets), resamples=resamples, examples=examples)
     if metric in METRICS:
         resampled = _resampled(candidates, metric, targets, weights)
     else:
@@ -151,21 +166,22 @@ def scores_of(
     columns = [column[:shortest] for column in columns]
     values = np.array([value for _, value, _ in found], dtype=np.float64)
     numbers, samples = tuple(number for number, _, _ in found), np.stack(columns, axis=1)
-    counts = (
-        tuple(np.bincount(targets.astype(np.int64)).tolist())
-        if targets.ndim == 1 and targets.dtype.kind in "iu"
-        else ()
-    )
-    return DevScores(
-        numbers, metric, values, samples, len(targets), counts, _half_of_loss(found[0][2], metric, targets)
-    )
+    each_once = targets if examples is None else targets[np.unique(examples, return_index=True)[1]]
+    counts: tuple[int, ...] = ()
+    if targets.ndim == 1 and targets.dtype.kind in "iu":
+        counts = tuple(np.bincount(each_once.astype(np.int64)).tolist())
+    half_of_loss = _half_of_loss(found[0][2], metric, targets, examples)
+    return DevScores(numbers, metric, values, samples, len(each_once), counts, examples, half_of_loss)
 
 
-def _half_of_loss(path: Path, metric: str, targets: NDArray[np.generic]) -> int:
+def _half_of_loss(path: Path, metric: str, targets: NDArray[np.generic], examples: NDArray[np.generic] | None) -> int:
     predictions = load_array(path)
     if metric not in ("rmse", "r2", "loss") or predictions is None:
         return 0
-    losses = np.sort(example_losses(predictions.reshape(len(targets), -1).astype(np.float64), targets))[::-1]
+    losses = example_losses(predictions.reshape(len(targets), -1).astype(np.float64), targets)
+    if examples is not None:
+        losses = np.bincount(distinct(examples), weights=losses).astype(np.float64)
+    losses = np.sort(losses)[::-1]
     return int(np.searchsorted(np.cumsum(losses), losses.sum() / 2)) + 1
 
 

@@ -92,19 +92,23 @@ def _read(path: Path, *, count: int) -> pd.DataFrame | None:
 
 def _by(name: str, column: pd.Series[str], found: Mistakes, *, metric: str) -> Iterator[GroupScore]:
     codes, names = pd.factorize(column, sort=True)
-    large = sum(np.bincount(codes, minlength=len(names)) >= FEWEST)
+    large = sum(_num_examples(found, np.flatnonzero(codes == code)) >= FEWEST for code in range(len(names)))
     for code, group in sorted(enumerate(names), key=lambda one: _in_order(str(one[1]))):
         inside = np.flatnonzero(codes == code)
         value = interval = None
         is_worse = False
-        if len(inside) >= FEWEST:
+        count = _num_examples(found, inside)
+        if count >= FEWEST:
             value, samples = _resampled(found, inside, metric)
             if value is not None:
-                interval = interval_of(metric, value, samples, len(inside), class_counts=_counts(found, inside))
+                interval = interval_of(metric, value, samples, count, class_counts=_counts(found, inside))
                 is_worse = _is_worse(found, np.flatnonzero(codes != code), metric, value, samples, groups=int(large))
-        yield GroupScore(
-            by=name, group=str(group), examples=len(inside), value=value, interval=interval, is_worse=is_worse
-        )
+        yield GroupScore(by=name, group=str(group), examples=count, value=value, interval=interval, is_worse=is_worse)
+
+
+def _num_examples(found: Mistakes, chosen: NDArray[np.intp]) -> int:
+    """How many examples these rows are of: with repeated folds an example has several."""
+    return len(chosen) if found.examples is None else len(np.unique(found.examples[chosen]))
 
 
 def _in_order(group: str) -> tuple[int, float, str]:
@@ -121,7 +125,8 @@ def _in_order(group: str) -> tuple[int, float, str]:
 def _resampled(found: Mistakes, chosen: NDArray[np.intp], metric: str) -> tuple[float | None, Array]:
     """The metric of some examples, and on resamples of them; None where it has no value."""
     resamples = int(np.clip(_WORK // max(1, len(chosen)), 100, _RESAMPLES))
-    weights = resample_weights(len(chosen), resamples=resamples)
+    examples = None if found.examples is None else found.examples[chosen]
+    weights = resample_weights(len(chosen), resamples=resamples, examples=examples)
     samples = resampled_metric(metric, found.predictions[chosen], found.targets[chosen], weights)
     if not np.isfinite(samples[0]):
         return None, samples
@@ -129,14 +134,18 @@ def _resampled(found: Mistakes, chosen: NDArray[np.intp], metric: str) -> tuple[
 
 
 def _counts(found: Mistakes, chosen: NDArray[np.intp]) -> tuple[int, ...]:
-    return tuple(np.bincount(found.targets[chosen].astype(np.int64)).tolist()) if found.is_classes else ()
+    if not found.is_classes:
+        return ()
+    if found.examples is not None:
+        chosen = chosen[np.unique(found.examples[chosen], return_index=True)[1]]
+    return tuple(np.bincount(found.targets[chosen].astype(np.int64)).tolist())
 
 
 def _is_worse(
     found: Mistakes, others: NDArray[np.intp], metric: str, value: float, samples: Array, *, groups: int
 ) -> bool:
     """Whether the others are better by more than luck gives between so many groups (Bonferroni)."""
-    if len(others) < FEWEST:
+    if _num_examples(found, others) < FEWEST:
         return False
     theirs, their_samples = _resampled(found, others, metric)
     if theirs is None or not len(samples) or not len(their_samples):

@@ -21,7 +21,7 @@ def guess_margins(scores: DevScores, targets: NDArray[np.generic]) -> Mapping[in
     answer = _one_answer(scores.metric, targets)
     if answer is None:
         return {}
-    weights = resample_weights(len(targets), resamples=len(scores.samples) + 1)
+    weights = resample_weights(len(targets), resamples=len(scores.samples) + 1, examples=scores.examples)
     guess = resampled_metric(scores.metric, answer, targets, weights)[1:]
     if not np.isfinite(guess).all():
         return {}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tuner.paths import StudyPaths
 from tuner.records import TrialRecord
 from tuner.report.certainty.choice import stored_tests
-from tuner.report.certainty.dev_scores import load_array
+from tuner.report.certainty.dev_scores import dev_examples, load_array
 from tuner.report.certainty.resampling import Array, example_losses, resampled_metric
 from tuner.store.study_data import StudyData
 from tuner.train.measure.scoring import ZERO
@@ -45,6 +45,8 @@ class Mistakes:
     """Where each example was read, from 1; None where that is not known."""
     images: NDArray[np.generic] | None
     """Bytes of shape (n, channels, height, width), for images."""
+    examples: NDArray[np.generic] | None = None
+    """Which example each of these is of, where folds are repeated: there it is once a repeat."""
 
     @property
     def is_classes(self) -> bool:
@@ -189,7 +191,11 @@ class Mistakes:
 
     def worst_first(self) -> NDArray[np.intp]:
         """Positions of the examples by their loss, as `example_losses` has it."""
-        return np.argsort(-example_losses(self.predictions, self.targets), kind="stable")
+        order = np.argsort(-example_losses(self.predictions, self.targets), kind="stable")
+        if self.examples is None:
+            return order
+        first = np.sort(np.unique(self.examples[order], return_index=True)[1])  # where each example is worst
+        return np.asarray(order[first])
 
     def _told(self, truth: Array, order: NDArray[np.intp]) -> dict[str, object]:
         told: dict[str, object] = {}
@@ -250,6 +256,7 @@ def mistakes_on(part: _Part, study: StudyData, paths: StudyPaths | None, best: T
     return Mistakes(
         part=part, trial=trial, predictions=values, targets=targets, names=names,
         rows=rows if rows is not None and rows.shape == targets.shape[:1] else None,
+        examples=dev_examples(paths, targets) if part == "dev" else None,
         images=_as_images(study, images, len(targets)),
     )  # fmt: skip
 

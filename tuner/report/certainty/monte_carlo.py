@@ -8,7 +8,7 @@ from pathlib import Path
 from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
 from tuner.records import TrialRecord
-from tuner.report.certainty.dev_scores import load_array, scores_of
+from tuner.report.certainty.dev_scores import dev_examples, load_array, scores_of
 from tuner.store.study_data import StudyData
 
 
@@ -77,7 +77,8 @@ def _paired(
     if targets is None or len(targets) < 2:
         return None
     candidates = [(0, *second), (1, *first)]
-    scores = scores_of(candidates, metric=study.metric, targets=targets)
+    examples = dev_examples(paths, targets)
+    scores = scores_of(candidates, metric=study.metric, targets=targets, examples=examples)
     if scores is None or len(scores.trials) < len(candidates):
         return None
     half = scores.half_width(1, 0)

@@ -42,20 +42,31 @@ def own_noise(values: Array, samples: Array) -> float:
     return _residual_sd(samples[:, near])
 
 
-def fold_noise(scores: Array) -> float:
+def fold_noise(scores: Array, *, repeats: int = 1) -> float:
     """Standard deviation of the luck that a cross-validated trial does not share with others, as its folds show it.
 
     A fold's network has luck with its examples, its initial weights and its batches. What is left of a score without
     the mean of its trial and of its fold is that luck; resamples of the dev examples show the first part alone.
+    Repeats are of the same examples: of the luck of one of them, the part that differs between them (the trainings and
+    how the examples are shared out) is averaged over them, and what they have in common (the examples) is not.
 
     Args:
-        scores: Of the best trials, larger is better, shape (trials, folds).
+        scores: Of the best trials, larger is better, shape (trials, folds), those of a repeat behind each other.
+        repeats: How many.
     """
-    trials, folds = scores.shape
-    if trials < 2 or folds < 2:
+    trials, columns = scores.shape
+    folds = columns // repeats
+    if trials < 2 or folds < 2 or columns % repeats:
         return 0.0
-    own = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
-    return float(np.sqrt((own**2).sum() / ((trials - 1) * (folds - 1)) / folds))
+    each = scores.reshape(trials, repeats, folds)
+    own = each - each.mean(axis=2, keepdims=True) - each.mean(axis=0) + each.mean(axis=(0, 2))[None, :, None]
+    of_one = float((own**2).sum() / (repeats * (trials - 1) * (folds - 1)) / folds)
+    if repeats == 1:
+        return float(np.sqrt(of_one))
+    means = each.mean(axis=2)
+    left = means - means.mean(axis=1, keepdims=True) - means.mean(axis=0) + means.mean()
+    differs = min(of_one, float((left**2).sum() / ((trials - 1) * (repeats - 1))))
+    return float(np.sqrt(of_one - differs + differs / repeats))
 
 
 def _residual_sd(samples: Array) -> float:

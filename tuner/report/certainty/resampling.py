@@ -25,11 +25,30 @@ _TINY = 1e-12
 """Probability that stands for 0."""
 
 
-def resample_weights(num_examples: int, *, resamples: int, seed: int = 0) -> Array:
-    """How often each example occurs in each resample, shape (B, n); the first row is the dev set itself."""
+def resample_weights(
+    num_rows: int, *, resamples: int, seed: int = 0, examples: NDArray[np.generic] | None = None
+) -> Array:
+    """How often each row of predictions occurs in each resample, shape (B, rows); the first is the dev set itself.
+
+    Args:
+        num_rows: Of the predictions.
+        resamples: B.
+        seed: Of the draws.
+        examples: Which example each row is of, where folds are repeated: all rows of one are drawn together. Else each
+            row is one.
+    """
+    codes = None if examples is None else distinct(examples)
+    count = num_rows if codes is None else int(codes.max()) + 1
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(num_examples, np.full(num_examples, 1 / num_examples), size=resamples - 1)
-    return np.concatenate([np.ones((1, num_examples)), counts.astype(np.float64)])
+    counts = rng.multinomial(count, np.full(count, 1 / count), size=resamples - 1)
+    weights = np.concatenate([np.ones((1, count)), counts.astype(np.float64)])
+    return weights if codes is None else weights[:, codes]
+
+
+def distinct(examples: NDArray[np.generic]) -> NDArray[np.intp]:
+    """The examples of rows, numbered from 0 without gaps."""
+    codes: NDArray[np.intp] = np.unique(examples, return_inverse=True)[1].reshape(-1)
+    return codes
 
 
 def resampled_metric(

@@ -74,7 +74,7 @@ def study_statistics(study: StudyData, paths: StudyPaths | None) -> StudyStatist
     overstatement = noise = None
     if scores is not None and len(scores.trials) > 1:
         values = sign * np.array([r.value for r in ranked], dtype=np.float64)
-        by_fold = fold_noise(_fold_scores(tied or ranked))
+        by_fold = fold_noise(_fold_scores(tied or ranked), repeats=data_count(study, "repeats") or 1)
         overstatement = max(0.0, expected_overstatement(values, sign * scores.samples, least_noise=by_fold))
         noise = own_noise(sign * scores.values, sign * scores.samples)
     return StudyStatistics(
@@ -143,13 +143,14 @@ def _intervals(study: StudyData, scores: DevScores | None, num_dev: int | None) 
 def _with_folds(study: StudyData, intervals: dict[int, Interval]) -> dict[int, Interval]:
     """Intervals that hold what the dev examples leave open, and what the training examples do, where folds show it."""
     folds, num_train, num_dev = (data_count(study, name) for name in ("folds", "num_train", "num_dev"))
+    repeats = data_count(study, "repeats") or 1
     if folds is None or num_train is None or num_dev is None:
         return intervals
     found = dict(intervals)
     for record in study.records:
         scores = fold_scores(record)
         if len(scores) > 1:
-            of_folds = cross_validated_interval(scores, num_train=num_train, num_dev=num_dev // folds)
+            of_folds = cross_validated_interval(scores, num_train=num_train, num_dev=num_dev * repeats // folds)
             own = found.get(record.number, of_folds)
             both = Interval(min(own.low, of_folds.low), max(own.high, of_folds.high))
             found[record.number] = attainable(study, both)

@@ -62,6 +62,26 @@ Normalise = Annotated[
 ]
 
 
+class FoldsSpec(Part):
+    """Cross-validation, once or several times."""
+
+    count: Annotated[int, Field(ge=2, le=50)]
+    """Parts that the train and dev examples are shared out to."""
+    repeats: Annotated[int, Field(ge=1, le=20)] = 1
+    """So many times they are shared out, each time anew: a trial trains as many times `count` networks, and its score
+    depends less on which example is in which part. Not with `order`."""
+
+
+def _folds_form(value: object) -> str:
+    return "parts" if isinstance(value, dict | FoldsSpec) else "whole"
+
+
+Folds = Annotated[
+    Annotated[Annotated[int, Field(ge=2, le=50)], Tag("whole")] | Annotated[FoldsSpec, Tag("parts")],
+    Discriminator(_folds_form),
+]
+
+
 class DataSpec(Part):
     """Where the examples come from and how they are split and prepared."""
 
@@ -75,9 +95,10 @@ class DataSpec(Part):
     of 0 and 1 are labels (an example may have any number of them)."""
     split: Split = "auto"
     """Shares of train, dev and test; `auto` is 60/20/20 for small sets, down to 98/1/1 near a million examples."""
-    folds: Annotated[int, Field(ge=2, le=50)] | None = None
+    folds: Folds | None = None
     """Cross-validation: every trial trains so many networks, each without one of as many parts of the train and dev
-    examples, and is scored by the mean over these parts. Left out: one dev set."""
+    examples, and is scored by the mean over these parts. `{count: 5, repeats: 3}` shares the examples out three times.
+    Left out: one dev set."""
     stream: bool = False
     """Leave the inputs on disk and read them window by window, for data larger than memory: CSV and Parquet tables,
     NPY files in a folder, IDX files that are not packed, and functions."""
@@ -117,6 +138,11 @@ class DataSpec(Part):
     quartiles. Not with `stream`."""
     image_size: Annotated[int, Field(ge=1)] | None = None
     """Resize the images of a folder to this many pixels in height and width; needed when they differ in size."""
+
+    @property
+    def cross_validation(self) -> FoldsSpec | None:
+        """How the examples are shared out to folds; None with one dev set."""
+        return FoldsSpec(count=self.folds) if isinstance(self.folds, int) else self.folds
 
     @property
     def normalised(self) -> NormaliseSpec:

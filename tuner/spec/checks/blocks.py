@@ -51,6 +51,10 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
     if spec.data.folds is not None and spec.data.dev is not None:
         rule = "cannot be combined with dev: a fold's dev examples are taken from the training examples"
         findings.error(("data", "folds"), rule, remedy="remove one of them", got="", at_key=True)
+    folds = spec.data.cross_validation
+    if folds is not None and folds.repeats > 1 and spec.data.order is not None:
+        rule = "has no effect with order: examples in time are shared out in one way"
+        findings.error(("data", "folds", "repeats"), rule, remedy="remove it", got="", at_key=True)
     for name in ("folds", "dev", "test"):
         if spec.data.stream and getattr(spec.data, name) is not None:
             remedy = f"remove {name}, or stream"
