@@ -26,7 +26,7 @@ set_numeric_environment(1)
 import torch  # noqa: E402
 
 from tests.pretend_cuda import pretended  # noqa: E402
-from tuner.report.figures.table import drawn  # noqa: E402
+from tuner.report.figures.drawing import drawn  # noqa: E402
 from tuner.sweep.baselines import wanted  # noqa: E402
 from tuner.train.replay.native.library import library  # noqa: E402
 
@@ -55,7 +55,7 @@ def signals_are_heeded_by_what_is_tested() -> None:
 def pages_without_plots() -> Iterator[None]:
     """The plots of a small run's report are most of its work; who looks at them takes the fixture `drawings`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuner.report.figures.table.drawn", lambda analysis: iter(()))
+        patch.setattr("tuner.report.figures.drawing.drawn", lambda analysis: iter(()))
         yield
 
 
@@ -85,7 +85,7 @@ def with_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports with plots."""
-    monkeypatch.setattr("tuner.report.figures.table.drawn", drawn)
+    monkeypatch.setattr("tuner.report.figures.drawing.drawn", drawn)
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ ROOMS = {
         {"worth", "techniques", "more_data", "groups"},
         {"verdict"},
         {"summary", "compare"},
-        {"page", "figures", "terminal"},
+        {"figures", "terminal"},
+        {"page"},
         {"write"},
     ),
     "search": (

@@ -14,7 +14,7 @@ from tuner.paths import StudyPaths
 from tuner.records import Json
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.front import best_within
-from tuner.report.figures.table import drawn
+from tuner.report.figures.drawing import drawn
 from tuner.report.summary import summarise
 from tuner.report.write import html_report
 from tuner.spec.known.metrics import COSTS

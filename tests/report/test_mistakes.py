@@ -14,7 +14,14 @@ from tests.report.simulate import SimulatedStudy
 from tuner.paths import StudyPaths
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.mistakes import Mistakes, _with_zeros
-from tuner.report.figures.mistakes import binary_curves, calibration, confusion, residuals, worst_images
+from tuner.report.figures.mistakes import (
+    calibration,
+    confusion,
+    precision_recall,
+    residuals,
+    roc,
+    worst_images,
+)
 from tuner.report.page.html import render_page
 from tuner.report.write import write_reports
 
@@ -133,12 +140,13 @@ def test_numbers() -> None:
 
 
 def test_each_kind_is_drawn_as_far_as_it_has_something(binary: Mistakes) -> None:
-    for draw in (confusion, binary_curves, calibration):
+    for draw in (confusion, roc, precision_recall, calibration):
         assert draw(binary) is not None
-    assert residuals(binary) is worst_images(binary) is None
+    assert worst_images(binary) is None
+    assert list(residuals(binary)) == []
     numbers = of(np.zeros((3, 2)), np.ones((3, 2)), "a", "b")
-    assert residuals(numbers) is not None
-    assert confusion(numbers) is calibration(numbers) is binary_curves(numbers) is None
+    assert [name for name, _ in residuals(numbers)] == ["a", "b"]
+    assert confusion(numbers) is calibration(numbers) is roc(numbers) is precision_recall(numbers) is None
     pictures = replace(binary, images=np.zeros((6, 3, 4, 4), dtype=np.uint8))
     assert worst_images(pictures) is not None
 
@@ -156,7 +164,7 @@ def test_a_report_has_them_as_files_and_in_its_page(mixed: SimulatedStudy, mixed
     counts = pd.read_csv(folder / "confusion.csv").iloc[:, 1:].to_numpy()
     assert np.trace(counts) / counts.sum() == pytest.approx(analysis.best.value)
     assert (pd.read_csv(folder / "worst.csv")["row"] >= 1000).all()
-    assert f"The worst examples: trial {found.trial}, dev set" in render_page(analysis, [])
+    assert f"The worst examples: trial {found.trial}, dev set" in render_page(analysis)
 
 
 def test_without_predictions_there_are_none(mixed: SimulatedStudy, tmp_path: Path) -> None:

@@ -2,21 +2,37 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.report.simulate import SPACE, SimulatedStudy, simulate
 from tests.report.test_formats import HOSTILE
 from tests.report.test_leaderboard import record, study
 from tuner.paths import StudyPaths
-from tuner.records import TrialState
+from tuner.records import EpochResult, Json, TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.figures.table import drawn
+from tuner.report.figures.axes import even_ticks
+from tuner.report.figures.chart import Figure, Pictures
+from tuner.report.figures.drawing import drawn
+from tuner.report.page.data import curve_data, figure_data
 from tuner.report.write import html_report
 from tuner.store.study_data import StudyData
+
+
+def page_data_of(text: str) -> Json:
+    """What the script of a page reads."""
+    found = re.search('<script type="application/json" id="data">(.*?)</script>', text, flags=re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
 
 VOID = {"meta", "link", "input", "wbr", "br", "img", "hr"}
 
@@ -60,7 +76,7 @@ def page_text(mixed: SimulatedStudy, tmp_path_factory: pytest.TempPathFactory) -
     paths = StudyPaths(tmp_path_factory.mktemp("page") / "simulated")
     mixed.write_files(paths)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuner.report.figures.table.drawn", drawn)
+        patch.setattr("tuner.report.figures.drawing.drawn", drawn)
         return html_report(Analysis(mixed.study, paths))
 
 
@@ -87,7 +103,48 @@ def test_the_page_holds_what_it_promises(page_text: str) -> None:
     text = " ".join(page.words)
     for phrase in ("Next:", "Finalists", "Would more trials help?", "Train against dev", "Trials per hour", "hash"):
         assert phrase in text
-    assert all(f"<b>{name}</b>" in page_text for name in SPACE.names)
+    figures = {figure["title"]: figure for figure in page_data_of(page_text)["figures"]}
+    assert set(SPACE.names) <= set(figures)
+    assert {figure["section"] for figure in figures.values()} == {"best", "mistakes", "search", "params"}
+
+
+def test_the_table_is_whole_and_each_curve_is_there(page_text: str, mixed: SimulatedStudy) -> None:
+    data = page_data_of(page_text)
+    assert sorted(data["order"]) == data["trials"]["numbers"] == [r.number for r in mixed.study.records]
+    assert data["ranked"] == len([r for r in mixed.study.records if r.state is TrialState.COMPLETE])
+    assert {len(cells) for cells in data["trials"]["cells"]} == {len(data["columns"]) - 1}
+    assert set(data["curves"]) == {str(r.number) for r in mixed.study.records}
+    best = data["order"][0]
+    assert data["trials"]["cells"][data["trials"]["numbers"].index(best)][:2] == [str(best), "0.9750"]
+
+
+def test_a_long_curve_is_thinned_to_its_ends() -> None:
+    curve = [EpochResult(epoch=n, train_loss=1 / n, dev_loss=math.nan, train_metric=0.5, dev_metric=n / 7,
+                         learning_rate=0.1, seconds=1.0) for n in range(1, 1001)]  # fmt: skip
+    short = curve_data(curve, points=30)
+    assert len(short["epochs"]) <= 31
+    assert short["epochs"][0] == 1
+    assert short["epochs"][-1] == 1000
+    assert short["dev"][-1] == 142.857
+    assert set(short["dev_loss"]) == {None}
+    assert "epochs" not in curve_data(curve), "they can be counted"
+
+
+def test_pictures_are_put_into_the_page_as_they_are() -> None:
+    pixels = [np.arange(12, dtype=np.uint8).reshape(3, 4), np.arange(36, dtype=np.uint8).reshape(3, 4, 3)]
+    drawing = Pictures(pixels=pixels, titles=["a", "b\nrow 3"])
+    figure = figure_data(Figure(name="worst", section="mistakes", title="", caption="", drawing=drawing))
+    assert figure["drawing"]["titles"] == ["a", "b\nrow 3"]
+    for source, image in zip(figure["drawing"]["sources"], pixels, strict=True):
+        png = base64.b64decode(source.removeprefix("data:image/png;base64,"))
+        assert (np.asarray(Image.open(io.BytesIO(png))) == image).all()
+
+
+@pytest.mark.parametrize(("low", "high", "ticks"), [
+    (0.0, 0.3, [0.0, 0.1, 0.2, 0.3]), (1, 4, [1, 2, 3, 4]), (-1e6, 1e6, [-1e6, -5e5, 0, 5e5, 1e6]), (2, 2, [2]),
+])  # fmt: skip
+def test_ticks_are_round_numbers(low: float, high: float, ticks: list[float]) -> None:
+    assert even_ticks(low, high, integer=low == 1) == pytest.approx(ticks)
 
 
 @pytest.mark.slow
@@ -110,6 +167,7 @@ def test_hostile_text_stays_text() -> None:
 def test_a_browser_runs_the_one_script_of_ours_and_no_other(page_text: str) -> None:
     policy = re.search('<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page_text)
     script = re.search("<script>(.*)</script>", page_text, flags=re.DOTALL)
+    assert page_text.count("<script") == 2, "the other one holds data, which no browser runs"
     assert policy
     assert script
     rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))

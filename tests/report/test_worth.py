@@ -64,7 +64,7 @@ def test_a_simple_model_is_held_against_the_best_trial(
     assert baseline_verdict(analysis).startswith(said)
     lines = summarise(analysis).lines
     assert lines.index(baseline_verdict(analysis)) < next(i for i, line in enumerate(lines) if line.startswith("Next"))
-    assert standing in render_page(analysis, [])
+    assert standing in render_page(analysis)
 
 
 def test_a_baseline_without_predictions_keeps_its_figure_and_is_compared_with_nothing(

@@ -70,6 +70,11 @@ def report(
     if format_name == "table" and output is None:
         _print_table(analysis, top=20 if top is None else top, sort=sort, reverse=reverse, columns=columns)
         return
+    if format_name == "html" and sort is None and columns is None and not reverse:
+        from tuner.report.write import html_report
+
+        _put_out(html_report(analysis), format_name, output)
+        return
     frame = _select(analysis.frame, sort=sort, reverse=reverse, columns=columns)
     content = _formatted(analysis, frame if top is None else frame.head(top), format_name, excel=excel)
     _put_out(content, format_name, output)

@@ -287,7 +287,12 @@ class Analysis:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """The leaderboard with all its columns."""
-        return leaderboard(self.study, notes={r.number: self._note(r) for r in self.study.records})
+        return leaderboard(self.study, notes=self.notes)
+
+    @cached_property
+    def notes(self) -> Mapping[int, TrialNote]:
+        """What the statistics say of each trial, by number."""
+        return {r.number: self._note(r) for r in self.study.records}
 
     def _note(self, record: TrialRecord) -> TrialNote:
         interval = self.statistics.intervals.get(record.number)

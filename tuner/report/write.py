@@ -48,34 +48,28 @@ def write_tables(study: StudyData, paths: StudyPaths) -> Analysis:
 
 
 def write_page(analysis: Analysis, paths: StudyPaths) -> None:
-    """Write the HTML page and its plots."""
-    write_atomically(paths.report_html, html_report(analysis, plots=paths.plots))
+    """Write the HTML page and the folder plots."""
+    write_atomically(paths.report_html, html_report(analysis))
+    _write_plots(analysis, paths.plots)
 
 
-def html_report(analysis: Analysis, *, plots: Path | None = None) -> str:
-    """The HTML report.
+def html_report(analysis: Analysis) -> str:
+    """The HTML report."""
+    from tuner.report.page.html import render_page
 
-    Args:
-        analysis: What to report.
-        plots: A folder to write its figures to as well, as PNG files; those of an earlier report are replaced, and what
-            bears no mark of ours stays.
-    """
-    from markupsafe import Markup
+    return render_page(analysis)
 
-    from tuner.report.figures.style import is_ours, to_png, to_svg
-    from tuner.report.figures.table import drawn
-    from tuner.report.page.html import PagePlot, render_page
 
-    page_plots: list[PagePlot] = []
+def _write_plots(analysis: Analysis, folder: Path) -> None:
+    """Write the figures as PNG files; those of an earlier report are replaced, what bears no mark of ours stays."""
+    from tuner.report.figures.drawing import drawn
+    from tuner.report.figures.style import is_ours, to_png
+
     written: set[str] = set()
-    for plot, figure in drawn(analysis):
-        svg = Markup(to_svg(figure, prefix=plot.name))  # drawn by us; its texts are escaped by matplotlib
-        page_plots.append(PagePlot(plot.section, plot.title, plot.caption, svg))
-        if plots is not None:
-            write_atomically(plots / f"{plot.name}.png", to_png(figure), sync=False)
-            written.add(f"{plot.name}.png")
-    if plots is not None and plots.is_dir():
-        for old in own_place(plots).glob("*.png"):
+    for figure, canvas in drawn(analysis):
+        write_atomically(folder / f"{figure.name}.png", to_png(canvas), sync=False)
+        written.add(f"{figure.name}.png")
+    if folder.is_dir():
+        for old in own_place(folder).glob("*.png"):
             if old.name not in written and is_ours(old):
                 old.unlink(missing_ok=True)
-    return render_page(analysis, page_plots)

@@ -1,1 +1,1 @@
-"""The figures of a report, drawn with matplotlib; `PLOTS` in `tuner.report.figures.table` lists them."""
+"""The figures of a report; `tuner.report.figures.table` lists them."""

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from tuner.records import Direction, ParamValue, TrialRecord
-from tuner.report.figures.style import short, tier_order, tier_style
+from tuner.records import Direction, ParamValue
+from tuner.report.figures.chart import Axis
+from tuner.report.figures.palette import short
 from tuner.spec.space import Dimension
 
 Array = NDArray[np.float64]
@@ -22,10 +21,10 @@ def places(dimension: Dimension, values: Sequence[ParamValue | None]) -> Array:
     return np.array(dimension.units(values), dtype=np.float64)
 
 
-def unit_ticks(dimension: Dimension) -> tuple[list[float], list[str]]:
+def unit_ticks(dimension: Dimension) -> tuple[tuple[float, str], ...]:
     """Places and labels of the ticks of a hyperparameter's axis."""
     values = _tick_values(dimension)
-    return dimension.units(values), [_label(v) for v in values]
+    return tuple(zip(dimension.units(values), map(_label, values), strict=True))
 
 
 def _tick_values(dimension: Dimension) -> Sequence[ParamValue]:
@@ -40,9 +39,7 @@ def _tick_values(dimension: Dimension) -> Sequence[ParamValue]:
         case "log1m":
             candidates = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999]
         case _:
-            candidates = [
-                float(t) for t in MaxNLocator(nbins=5, integer=dimension.kind == "int").tick_values(low, high)
-            ]
+            candidates = even_ticks(low, high, integer=dimension.kind == "int")
     inside = [v for v in candidates if low <= v <= high] or [low, high]
     return [int(v) for v in inside] if dimension.kind == "int" else inside
 
@@ -60,12 +57,31 @@ def _label(value: ParamValue) -> str:
     return short(f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value), 12)
 
 
-def set_unit_axis(axes: Axes, dimension: Dimension) -> None:
-    """Make the x axis that of a hyperparameter, whose values are drawn at their `places`."""
-    places, labels = unit_ticks(dimension)
-    axes.set_xticks(places, labels)
-    axes.set_xlim(-0.04, 1.04)
-    axes.set_xlabel(short(dimension.name, 40))
+def even_ticks(low: float, high: float, *, integer: bool = False) -> list[float]:
+    """At most six round numbers, equally far apart, within the limits."""
+    rough = max((high - low) / 5, 1e-300)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * digit for digit in (1, 2, 2.5, 5, 10) if power * digit >= 0.999 * rough)
+    if integer:
+        step = max(1.0, math.ceil(step - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def unit_axis(dimension: Dimension) -> Axis:
+    """The axis of a hyperparameter, whose values are drawn at their `places`."""
+    return Axis(label=short(dimension.name, 40), limits=(-0.04, 1.04), ticks=unit_ticks(dimension))
+
+
+def row_axis(names: Sequence[str], *, room: float = 0.6) -> Axis:
+    """The axis of rows of bars or intervals, the first on top, at the places of `rows_of`."""
+    ticks = tuple(zip(rows_of(names), names, strict=True))
+    return Axis(limits=(-room, len(names) - 1 + room), ticks=ticks, grid=False)
+
+
+def rows_of(things: Sequence[object]) -> list[float]:
+    """The place of each thing that has a row."""
+    return [float(len(things) - 1 - row) for row in range(len(things))]
 
 
 def metric_limits(values: Sequence[float], *, direction: Direction) -> tuple[float, float]:
@@ -84,26 +100,14 @@ def metric_limits(values: Sequence[float], *, direction: Direction) -> tuple[flo
     return low, min(high, 1.0 + 0.02 * (1.0 - low)) if float((sign * ordered).max()) <= 1.0 else high
 
 
-def clip_to(values: Array, limits: tuple[float, float]) -> Array:
-    """The values, those outside drawn on the edge."""
-    low, high = limits
-    pad = 0.015 * (high - low)
-    return np.clip(values, low + pad, high - pad)
+def metric_axis(values: Sequence[float], *, direction: Direction, label: str) -> Axis:
+    """The axis of a metric that shows the good trials."""
+    return Axis(label=label, limits=metric_limits(values, direction=direction))
 
 
-def scatter_by_tier(axes: Axes, records: Sequence[TrialRecord], x: Array, y: Array) -> None:
-    """One series for each part of the search, with its colour and marker; many points become a picture."""
-    for tier in tier_order(r.tier for r in records):
-        chosen = np.array([r.tier == tier for r in records])
-        colour, marker = tier_style(tier)
-        axes.scatter(
-            x[chosen],
-            y[chosen],
-            s=16 if len(records) <= 200 else 7,
-            c=colour,
-            marker=marker,
-            alpha=0.8,
-            linewidths=0,
-            label=short(tier or "trials"),
-            rasterized=len(records) > 200,
-        )
+def span_axis(values: Sequence[float], *, label: str) -> Axis:
+    """An axis that shows all values."""
+    finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    pad = 0.05 * (high - low) or 1e-3 * abs(high) or 1e-3
+    return Axis(label=label, limits=(low - pad, high + pad))

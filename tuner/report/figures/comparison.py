@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from tuner.report.compare import Side, epochs_and_best
 from tuner.report.curves import read_curves
 from tuner.report.figures.axes import metric_limits
-from tuner.report.figures.style import BLUE, ORANGE, lay_out, new_figure, short, styled
+from tuner.report.figures.palette import BLUE, ORANGE, short
+from tuner.report.figures.style import lay_out, new_figure, styled
 
 
 def comparison(a: Side, b: Side) -> Figure:

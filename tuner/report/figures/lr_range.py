@@ -8,7 +8,8 @@ from pathlib import Path
 from matplotlib.ticker import NullFormatter
 
 from tuner.diagnose.lr_range import Suggestion, smoothed
-from tuner.report.figures.style import BLUE, GREEN, GREY, new_figure, styled, to_png
+from tuner.report.figures.palette import BLUE, GREEN, GREY
+from tuner.report.figures.style import new_figure, styled, to_png
 from tuner.report.files import write_output
 
 

@@ -2,121 +2,150 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from matplotlib.figure import Figure
 
 from tuner.report.certainty.mistakes import Mistakes
-from tuner.report.figures.style import BLUE, INK, ORANGE, RED, new_figure, short
+from tuner.report.figures.chart import Axis, Cells, Chart, Line, Pictures, Points
+from tuner.report.figures.palette import BLUE, INK, ORANGE, RED, short
 
 _MOST_NUMBERS = 14
 """Classes up to which a confusion matrix has its counts written in it."""
 _MOST_NAMES = 30
 _MOST_POINTS = 2000
-_COLUMNS, _ROWS = 6, 3
-"""Of images."""
+_MOST_IMAGES = 18
+_MOST_TARGETS = 4
+"""Figures of residuals."""
+_SHARE = (-0.02, 1.02)
 
 
-def confusion(found: Mistakes) -> Figure | None:
+def confusion(found: Mistakes) -> Chart | None:
     """How often each class is taken for each, as a share of its examples."""
     count = len(found.names)
     if not found.is_classes or count < 2:
         return None
     counts = found.confusion().iloc[:, 1:].to_numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = new_figure(height_inches=min(4.4, 1.6 + 0.26 * count))
-    axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
-    axes.grid(visible=False)
-    if count <= _MOST_NUMBERS:
-        for row in range(count):
-            for column in range(count):
-                if counts[row, column]:
-                    colour = "white" if shares[row, column] > 0.5 else "#303030"
-                    axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
-    if count <= _MOST_NAMES:
-        names = [short(name, 12) for name in found.names]
-        axes.set_xticks(range(count), names, rotation=0 if max(map(len, names)) <= 3 else 60)
-        axes.set_yticks(range(count), names)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("class")
-    return figure
+    written = count <= _MOST_NUMBERS
+    names = [short(name, 12) for name in found.names]
+    shown = names if count <= _MOST_NAMES else []
+    return Chart(
+        x=Axis(label="taken for", limits=(-0.5, count - 0.5), ticks=tuple(enumerate(shown)), grid=False),
+        y=Axis(
+            label="class", limits=(0.5 - count, 0.5), ticks=tuple((-row, name) for row, name in enumerate(shown)),
+            grid=False,
+        ),
+        marks=(
+            Cells(
+                shares=shares.tolist(),
+                texts=[[str(n) if n and written else "" for n in row] for row in counts.tolist()],
+                tips=[
+                    [f"{n} of class {names[row]} taken for {names[column]}" for column, n in enumerate(of_class)]
+                    for row, of_class in enumerate(counts.tolist())
+                ],
+            ),
+        ),
+        height=min(4.4, 1.6 + 0.26 * count),
+    )  # fmt: skip
 
 
-def binary_curves(found: Mistakes) -> Figure | None:
-    """ROC, and precision against recall, of a binary answer."""
+def roc(found: Mistakes) -> Chart | None:
+    """True against false positives of a binary answer."""
     if not found.is_binary or len(np.unique(found.targets)) < 2:
         return None
-    figure = new_figure(height_inches=2.6)
-    left, right = figure.subplots(1, 2)
-    roc, curve = found.roc(), found.precision_recall()
-    false = [0.0, *roc["false_positive_rate"], 1.0]
-    left.step(false, [0.0, *roc["true_positive_rate"], 1.0], where="post", color=BLUE)
-    left.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    left.set_xlabel("false positives")
-    left.set_ylabel("true positives")
-    right.step(curve["recall"], curve["precision"], where="post", color=ORANGE)
+    table = found.roc()
+    x, y = ([0.0, *table[name]] for name in ("false_positive_rate", "true_positive_rate"))
+    return Chart(
+        x=Axis(label="false positives", limits=_SHARE, form="percent"),
+        y=Axis(label="true positives", limits=_SHARE, form="percent"),
+        marks=(
+            Line(x=[*x, 1.0], y=[*y, 1.0], step="post", colour=BLUE),
+            Line(x=[0, 1], y=[0, 1], colour=INK, width=0.8, dashed=True),
+        ),
+    )
+
+
+def precision_recall(found: Mistakes) -> Chart | None:
+    """Precision against recall of a binary answer."""
+    if not found.is_binary or len(np.unique(found.targets)) < 2:
+        return None
+    table = found.precision_recall()
     share = float((np.asarray(found.targets) == 1).mean())
-    right.plot([0, 1], [share, share], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    right.set_xlabel("recall")
-    right.set_ylabel("precision")
-    for axes in (left, right):
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
-    return figure
+    return Chart(
+        x=Axis(label="recall", limits=_SHARE, form="percent"),
+        y=Axis(label="precision", limits=_SHARE, form="percent"),
+        marks=(
+            Line(x=[*table["recall"]], y=[*table["precision"]], step="post", colour=ORANGE),
+            Line(x=[0, 1], y=[share, share], colour=INK, width=0.8, dashed=True),
+        ),
+    )
 
 
-def calibration(found: Mistakes) -> Figure | None:
+def calibration(found: Mistakes) -> Chart | None:
     """The share of right answers against the probability that they were given with."""
     if not (found.is_classes or found.is_labels):
         return None
     table = found.calibration()
-    figure = new_figure(height_inches=2.8)
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="as good as its word")
-    axes.plot(table["probability"], table["share_right"], color=BLUE, linewidth=1.0)
-    sizes = 12 + 120 * table["examples"] / table["examples"].max()
-    axes.scatter(table["probability"], table["share_right"], s=sizes, color=BLUE, label="bins, by their examples")
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02, 1.02)
+    x, y = table["probability"].to_numpy(), table["share_right"].to_numpy()
+    sizes = np.sqrt(12 + 120 * table["examples"].to_numpy() / table["examples"].max())
+    tips = [
+        f"{count:,} examples: {probability:.0%} said, {share:.0%} right"
+        for count, probability, share in zip(table["examples"], x, y, strict=True)
+    ]
     positive = f"probability of {short(found.names[1])}" if found.is_binary else "probability of the answer"
-    axes.set_xlabel("probability of a label" if found.is_labels else positive)
-    axes.set_ylabel("share that is so")
-    axes.legend(loc="upper left", handletextpad=0.4)
-    return figure
+    return Chart(
+        x=Axis(label="probability of a label" if found.is_labels else positive, limits=_SHARE),
+        y=Axis(label="share that is so", limits=_SHARE),
+        marks=(
+            Line(x=[0, 1], y=[0, 1], colour=INK, width=0.8, dashed=True, label="as good as its word"),
+            Line(x=x, y=y, colour=BLUE, width=1.0),
+            Points(x=x, y=y, sizes=sizes, colour=BLUE, label="bins, by their examples", tips=tips),
+        ),
+        height=2.8,
+    )
 
 
-def residuals(found: Mistakes) -> Figure | None:
-    """Residuals against predictions; the worst examples are marked."""
+def residuals(found: Mistakes) -> Iterator[tuple[str, Chart]]:
+    """For each target its name, and residuals against predictions; the worst examples are marked."""
     if found.is_classes or found.is_labels:
-        return None
+        return
     truth = np.asarray(found.targets, dtype=np.float64).reshape(found.predictions.shape)
-    shown = min(len(found.names), 4)
-    figure = new_figure(height_inches=0.5 + 2.2 * shown)
     order = found.worst_first()
-    chosen = np.linspace(0, len(order) - 1, min(len(order), _MOST_POINTS)).astype(int)
-    for column, axes in enumerate(np.atleast_1d(figure.subplots(shown, 1))):
+    some = order[np.linspace(0, len(order) - 1, min(len(order), _MOST_POINTS)).astype(int)]
+    for column, name in enumerate(found.names[:_MOST_TARGETS]):
         said, apart = found.predictions[:, column], found.predictions[:, column] - truth[:, column]
-        axes.axhline(0.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.plot(said[order[chosen]], apart[order[chosen]], "o", color=BLUE, markersize=3, alpha=0.6)
-        axes.plot(said[order[:5]], apart[order[:5]], "o", color=RED, markersize=5, markerfacecolor="none")
-        axes.set_xlabel(f"predicted {short(found.names[column])}")
-        axes.set_ylabel("residual")
-    return figure
+        worst = [f"row {found.rows[i]}" if found.rows is not None else "one of the worst" for i in order[:5]]
+        yield (
+            name,
+            Chart(
+                x=Axis(label=f"predicted {short(name)}", limits=_around(said[some])),
+                y=Axis(label="residual", limits=_around(apart[some])),
+                marks=(
+                    Line(x=_around(said[some]), y=[0.0, 0.0], colour=INK, width=0.8, dashed=True),
+                    Points(x=said[some], y=apart[some], colour=BLUE, sizes=3.0, alpha=0.6),
+                    Points(x=said[order[:5]], y=apart[order[:5]], colour=RED, hollow=True, tips=worst),
+                ),
+            ),
+        )
 
 
-def worst_images(found: Mistakes) -> Figure | None:
+def _around(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    pad = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - pad, high + pad
+
+
+def worst_images(found: Mistakes) -> Pictures | None:
     """The images of the largest loss, with what they are taken for and what they are."""
     if found.images is None or not found.is_classes:
         return None
-    order = found.worst_first()[: _COLUMNS * _ROWS]
-    rows = -(-len(order) // _COLUMNS)
-    figure = new_figure(height_inches=0.1 + 0.95 * rows)
-    for axes in (panels := figure.subplots(rows, _COLUMNS, squeeze=False).ravel()):
-        axes.set_axis_off()
-    for axes, example in zip(panels, order, strict=False):
-        pixels = np.moveaxis(found.images[example], 0, -1)
-        axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", interpolation="nearest")
+    pixels, titles = [], []
+    for example in found.worst_first()[:_MOST_IMAGES]:
+        image = np.moveaxis(found.images[example], 0, -1)
+        pixels.append(np.asarray(image[..., 0] if image.shape[-1] == 1 else image, dtype=np.uint8))
         said, truth = found.predictions[example].argmax(), int(found.targets[example])
         where = "" if found.rows is None else f"\nrow {found.rows[example]}"
-        axes.set_title(f"{short(found.names[said], 8)}, is {short(found.names[truth], 8)}{where}", fontsize=6.0, pad=2)
-    return figure
+        titles.append(f"{short(found.names[said], 8)}, is {short(found.names[truth], 8)}{where}")
+    return Pictures(pixels=pixels, titles=titles)

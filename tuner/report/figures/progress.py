@@ -2,136 +2,167 @@
 
 from __future__ import annotations
 
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
-from tuner.records import Direction, TrialState
+import numpy as np
+
+from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.figures.axes import clip_to, metric_limits, scatter_by_tier
-from tuner.report.figures.style import INK, SERIES, new_figure
+from tuner.report.figures.axes import metric_axis, span_axis
+from tuner.report.figures.chart import Axis, Band, Chart, Line, Mark, Points, Segments, Trials
+from tuner.report.figures.columns import NUMBER, VALUE
+from tuner.report.figures.palette import INK, SERIES
+from tuner.report.words.numbers import metric_text
 
 _CURVES = 4
 """Trials in one figure of curves."""
+Curves = Mapping[int, Sequence[EpochResult]]
 
 
-def best_so_far(analysis: Analysis) -> Figure | None:
+def best_so_far(analysis: Analysis) -> Chart | None:
     """Each trial's dev metric in the order in which they were proposed, and the best until then."""
     study = analysis.study
     shown = [r for r in study.records if r.value is not None and np.isfinite(r.value)]
     if len(shown) < 2:
         return None
-    figure = new_figure()
-    axes = figure.add_subplot()
-    numbers = np.array([r.number for r in shown], dtype=np.float64)
-    values = np.array([r.value for r in shown], dtype=np.float64)
-    limits = metric_limits(values.tolist(), direction=study.direction)
-    scatter_by_tier(axes, shown, numbers, clip_to(values, limits))
+    values = [r.value for r in shown if r.value is not None]
+    marks: list[Mark] = [Trials(x=NUMBER, y=VALUE)]
     finished = [r for r in shown if r.state is TrialState.COMPLETE]
     if finished:
         running_best = np.maximum if study.direction is Direction.MAXIMIZE else np.minimum
         best = running_best.accumulate(np.array([r.value for r in finished], dtype=np.float64))
         better = np.flatnonzero(np.r_[True, np.diff(best) != 0])
-        places = [*(finished[i].number for i in better), shown[-1].number]
-        axes.step(places, [*best[better], best[-1]], where="post", color=INK, label="best finished")
-    axes.set_ylim(limits)
-    axes.set_xlabel("trial")
-    axes.set_ylabel(f"dev {study.metric}")
-    axes.legend(loc="best", ncols=2, handletextpad=0.3, columnspacing=0.8)
-    return figure
+        steps = [*(finished[i].number for i in better), shown[-1].number]
+        marks.append(Line(x=steps, y=[*best[better], best[-1]], step="post", colour=INK, label="best finished"))
+    last = shown[-1].number
+    return Chart(
+        x=Axis(label="trial", limits=(-0.03 * last - 0.5, 1.03 * last + 0.5), form="integer"),
+        y=metric_axis(values, direction=study.direction, label=f"dev {study.metric}"),
+        marks=tuple(marks),
+    )
 
 
-def training_curves(analysis: Analysis) -> Figure | None:
+def training_curves(analysis: Analysis) -> Chart | None:
     """Training and dev metric of the best trials over their epochs."""
-    return _curves(analysis, of="metric")
+    return curves_of(_best(analysis), analysis.curves, analysis=analysis, of="metric")
 
 
-def loss_curves(analysis: Analysis) -> Figure | None:
+def loss_curves(analysis: Analysis) -> Chart | None:
     """Training and dev loss of the best trials over their epochs."""
-    return _curves(analysis, of="loss")
+    return curves_of(_best(analysis), analysis.curves, analysis=analysis, of="loss")
 
 
-def _curves(analysis: Analysis, *, of: str) -> Figure | None:
-    ranked = [r for r in analysis.statistics.ranked[:_CURVES] if r.number in analysis.curves]
-    if not ranked:
-        return None
-    figure = new_figure()
-    axes = figure.add_subplot()
+def _best(analysis: Analysis) -> list[TrialRecord]:
+    return [r for r in analysis.statistics.ranked[:_CURVES] if r.number in analysis.curves]
+
+
+def curves_of(
+    records: Sequence[TrialRecord], curves: Curves, *, analysis: Analysis, of: Literal["metric", "loss"]
+) -> Chart | None:
+    """The metric or the loss of some trials over their epochs: dev solid, train dashed, the best epoch a dot."""
+    marks: list[Mark] = []
     late: list[float] = []
-    for record, colour in zip(ranked, SERIES, strict=False):
-        curve = analysis.curves[record.number]
+    longest = 1
+    for record, colour in zip(records, SERIES, strict=False):
+        curve = curves[record.number]
         epochs = [e.epoch for e in curve]
         dev = [e.dev_metric if of == "metric" else e.dev_loss for e in curve]
         train = [e.train_metric if of == "metric" else e.train_loss for e in curve]
-        axes.plot(epochs, dev, color=colour, label=f"trial {record.number}")
-        axes.plot(epochs, train, color=colour, linestyle=(0, (3, 2)), linewidth=1.0, alpha=0.9)
+        trial = record.number
+        marks.append(Line(x=epochs, y=dev, colour=colour, label=record.name, trial=trial, part="dev"))
+        marks.append(Line(x=epochs, y=train, colour=colour, dashed=True, width=1.0, trial=trial, part="train"))
         if record.best is not None and of == "metric":
-            axes.plot(record.best.epoch, record.best.dev_metric, "o", color=colour, markersize=5)
+            best = record.best
+            marks.append(
+                Points(x=[best.epoch], y=[best.dev_metric], colour=colour, trials=[trial], tips=["best epoch"])
+            )
         late += [*dev[len(dev) // 5 :], *train[len(train) // 5 :]]
+        longest = max(longest, *epochs)
     finite = [v for v in late if np.isfinite(v)]
-    if of == "metric" and finite:
-        axes.set_ylim(metric_limits(finite, direction=analysis.study.direction))
-    if of == "loss" and finite and min(finite) > 0 and max(finite) / min(finite) > 20:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # as text: figures know no mathematics
-    axes.plot([], [], color=INK, label="dev")
-    axes.plot([], [], color=INK, linestyle=(0, (3, 2)), linewidth=1.0, label="train")
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(analysis.study.metric if of == "metric" else "loss")
-    axes.legend(loc="best", ncols=2, handletextpad=0.4, columnspacing=0.8)
-    return figure
+    if not marks:
+        return None
+    marks.append(Line(x=[], y=[], colour=INK, label="dev"))
+    marks.append(Line(x=[], y=[], colour=INK, dashed=True, width=1.0, label="train"))
+    label = analysis.study.metric if of == "metric" else "loss"
+    is_metric = of == "metric" and bool(finite)
+    return Chart(
+        x=Axis(label="epoch", limits=(1 - 0.04 * longest, 1.03 * longest), form="integer"),
+        y=metric_axis(finite, direction=analysis.study.direction, label=label) if is_metric else _loss_axis(marks),
+        marks=tuple(marks),
+    )
 
 
-def more_trials(analysis: Analysis) -> Figure | None:
+def _loss_axis(marks: Iterable[Mark]) -> Axis:
+    """All losses, on a logarithmic scale where they are far apart."""
+    values = np.concatenate([np.asarray(m.y, dtype=np.float64) for m in marks if isinstance(m, Line)])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Axis(label="loss", limits=(0.0, 1.0))
+    low, high = float(values.min()), float(values.max())
+    if low > 0 and high / low > 20:
+        return Axis(label="loss", limits=(low / 1.1, high * 1.1), scale="log")
+    pad = 0.05 * (high - low) or abs(high) * 0.05 or 1.0
+    return Axis(label="loss", limits=(low - pad, high + pad))
+
+
+def more_trials(analysis: Analysis) -> Chart | None:
     """Expected best of k random trials of this study."""
     found = analysis.more_trials
     if found is None:
         return None
-    figure = new_figure(height_inches=2.5)
-    axes = figure.add_subplot()
-    total = found.counts[-1]
-    axes.fill_between(
-        found.counts, found.low, found.high, color=SERIES[0], alpha=0.2, linewidth=0, label="80 % of draws"
-    )
-    axes.plot(found.counts, found.mean, color=SERIES[0], label="mean")
-    axes.set_xscale("log", base=2)
+    study, total = analysis.study, found.counts[-1]
     powers = range(0, total.bit_length(), 1 + total.bit_length() // 8)
-    ticks = [2**i for i in powers if 2**i <= total]
-    axes.set_xticks(ticks, [str(t) for t in ticks])
-    axes.minorticks_off()
-    axes.set_ylim(metric_limits([*found.mean[1:], *found.high], direction=analysis.study.direction))
-    axes.set_xlabel("trials")
-    axes.set_ylabel(f"best dev {analysis.study.metric}")
-    axes.legend(loc="lower right" if analysis.study.direction is Direction.MAXIMIZE else "upper right")
-    return figure
+    ticks = tuple((float(2**i), str(2**i)) for i in powers if 2**i <= total)
+    blue = SERIES[0]
+    tips = [
+        f"{count} trials: {metric_text(mean, metric=study.metric)}"
+        for count, mean in zip(found.counts, found.mean, strict=True)
+    ]
+    return Chart(
+        x=Axis(label="trials", limits=(0.95, 1.05 * total), scale="log2", ticks=ticks),
+        y=span_axis([*found.mean[1:], *found.low[1:], *found.high], label=f"best dev {study.metric}"),
+        marks=(
+            Band(x=found.counts, low=found.low, high=found.high, colour=blue, label="80 % of draws"),
+            Line(x=found.counts, y=found.mean, colour=blue, label="mean"),
+            Points(x=found.counts, y=found.mean, colour=blue, sizes=2.5, tips=tips),
+        ),
+        height=2.5,
+    )
 
 
-def learning_curve(analysis: Analysis) -> Figure | None:
+def learning_curve(analysis: Analysis) -> Chart | None:
     """The winner's dev and training metric by the number of examples that it was trained on."""
     found = analysis.learning_curve
     if found is None or len(found.points) < 2:
         return None
-    figure = new_figure(height_inches=2.8)
-    axes = figure.add_subplot()
-    examples, shown = [point.examples for point in found.points], [v for point in found.points for v in point.values]
-    for point in found.points:
-        axes.plot([point.examples] * len(point.values), point.values, "o", color=SERIES[0], alpha=0.35, markersize=4)
-        if point.interval is not None:
-            ends = [point.interval.low, point.interval.high]
-            axes.plot([point.examples] * 2, ends, color=SERIES[0], linewidth=1.4)
-            shown += ends
-    axes.plot(examples, [point.mean for point in found.points], "o-", color=SERIES[0], label="dev, mean of seeds")
-    trained = [(point.examples, point.train) for point in found.points if point.train is not None]
+    metric, points = analysis.study.metric, found.points
+    examples = [float(point.examples) for point in points]
+    each = [(point.examples, value) for point in points for value in point.values]
+    known = [(point.examples, point.interval) for point in points if point.interval is not None]
+    trained = [(point.examples, point.train) for point in points if point.train is not None]
+    lows, highs = [interval.low for _, interval in known], [interval.high for _, interval in known]
+    at_known, means = [float(at) for at, _ in known], [point.mean for point in points]
+    blue, orange = SERIES[0], SERIES[1]
+    marks: list[Mark] = [
+        Points(x=[x for x, _ in each], y=[y for _, y in each], colour=blue, alpha=0.35, sizes=4.0),
+        Segments(x0=at_known, x1=at_known, y0=lows, y1=highs, colour=blue, width=1.4),
+        Line(x=examples, y=means, colour=blue, label="dev, mean of seeds"),
+        Points(x=examples, y=means, colour=blue, tips=[f"dev {metric_text(v, metric=metric)}" for v in means]),
+    ]
+    shown = [value for _, value in each] + lows + highs
     if trained:
-        axes.plot(*zip(*trained, strict=True), "s", color=SERIES[1], linestyle=(0, (3, 2)), label="train")
-        shown += [value for _, value in trained]
+        x, y = [float(at) for at, _ in trained], [value for _, value in trained]
+        marks.append(Line(x=x, y=y, colour=orange, dashed=True, label="train"))
+        tips = [f"train {metric_text(v, metric=metric)}" for v in y]
+        marks.append(Points(x=x, y=y, colour=orange, shape="s", tips=tips))
+        shown += y
     pad = 0.06 * (max(shown) - min(shown)) or 1e-3 * abs(max(shown)) or 1e-3
-    axes.set_ylim(min(shown) - pad, max(shown) + pad)
-    axes.set_xscale("log")
-    axes.set_xticks(examples, [f"{count:,}" for count in examples])
-    axes.minorticks_off()
-    axes.set_xlabel("training examples")
-    axes.set_ylabel(analysis.study.metric)
-    axes.legend(loc="best", handletextpad=0.4)
-    return figure
+    ticks = tuple((count, f"{count:,.0f}") for count in examples)
+    limits = (min(examples) / 1.1, max(examples) * 1.1)
+    return Chart(
+        x=Axis(label="training examples", limits=limits, scale="log", ticks=ticks),
+        y=Axis(label=metric, limits=(min(shown) - pad, max(shown) + pad)),
+        marks=tuple(marks),
+        height=2.8,
+    )

@@ -3,124 +3,149 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
+from tuner.records import TrialRecord
 from tuner.report.analysis import Analysis
-from tuner.report.figures.axes import clip_to, metric_limits, scatter_by_tier
-from tuner.report.figures.style import BLUE, GREY, INK, ORANGE, SKY, new_figure
+from tuner.report.figures.axes import metric_axis, row_axis, rows_of, span_axis
+from tuner.report.figures.chart import Axis, Bars, Chart, Line, Mark, Points, Segments, Trials
+from tuner.report.figures.columns import TRAIN, VALUE
+from tuner.report.figures.palette import BLUE, GREY, INK, ORANGE, SKY
+from tuner.report.words.numbers import metric_text
 from tuner.spec.known.metrics import SHARES
 
 _ROWS = 15
 
 
-def ranking(analysis: Analysis) -> Figure | None:
+def ranking(analysis: Analysis) -> Chart | None:
     """The dev metric of the best trials with intervals; those that may be the best are filled."""
-    statistics = analysis.statistics
+    statistics, metric = analysis.statistics, analysis.study.metric
     shown = [r for r in statistics.ranked[:_ROWS] if r.number in statistics.intervals and r.value is not None]
     if len(shown) < 2:
         return None
-    figure = new_figure(height_inches=0.8 + 0.2 * len(shown))
-    axes = figure.add_subplot()
-    rows = np.arange(len(shown))[::-1]
-    for row, record in zip(rows, shown, strict=True):
-        interval = statistics.intervals[record.number]
-        tied = record.number in statistics.ties
-        axes.plot([interval.low, interval.high], [row, row], color=BLUE if tied else GREY, linewidth=1.2)
-        assert record.value is not None
-        axes.plot(
-            record.value, row, "o", color=BLUE if tied else GREY, markerfacecolor=BLUE if tied else "none", markersize=5
+    place = dict(zip((r.number for r in shown), rows_of(shown), strict=True))
+    tied = [r for r in shown if r.number in statistics.ties]
+    others = [r for r in shown if r.number not in statistics.ties]
+    said = partial(metric_text, metric=metric)
+    marks: list[Mark] = []
+    for group, colour, label in ((tied, BLUE, "may be the best"), (others, GREY, "is not")):
+        if not group:
+            continue
+        ends = [statistics.intervals[r.number] for r in group]
+        numbers, rows, values = [r.number for r in group], [place[r.number] for r in group], _values(group)
+        tips = [f"{said(v)}, {said(e.low)} to {said(e.high)}" for v, e in zip(values, ends, strict=True)]
+        marks.append(Segments(x0=[e.low for e in ends], x1=[e.high for e in ends], y0=rows, y1=rows, colour=colour))
+        marks.append(
+            Points(x=values, y=rows, colour=colour, hollow=group is others, label=label, trials=numbers, tips=tips)
         )
     smallest = statistics.smallest
-    if smallest in shown and smallest is not None and smallest.value is not None:
-        axes.plot(smallest.value, rows[shown.index(smallest)], "o", color=ORANGE, markersize=10, markerfacecolor="none")
-        axes.plot([], [], "o", color=ORANGE, markersize=9, markerfacecolor="none", label="smallest network")
-    axes.plot([], [], "o", color=BLUE, label="may be the best")
-    if not all(r.number in statistics.ties for r in shown):
-        axes.plot([], [], "o", color=GREY, markerfacecolor="none", label="is not")
-    axes.set_yticks(rows, [f"trial {r.number}" for r in shown])
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"dev {analysis.study.metric}, 95 % interval")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, borderaxespad=0.2, handletextpad=0.2)
-    return figure
+    if smallest is not None and smallest.number in place:
+        x, y = _values([smallest]), [place[smallest.number]]
+        marks.append(Points(x=x, y=y, colour=ORANGE, sizes=10.0, hollow=True, label="smallest network"))
+    shown_values = [v for r in shown for e in [statistics.intervals[r.number]] for v in (e.low, e.high, *_values([r]))]
+    return Chart(
+        x=span_axis(shown_values, label=f"dev {metric}, 95 % interval"),
+        y=row_axis([f"trial {r.number}" for r in shown]),
+        marks=tuple(marks),
+        height=0.8 + 0.2 * len(shown),
+    )
 
 
-def error_parts(analysis: Analysis) -> Figure | None:
+def _values(records: Sequence[TrialRecord]) -> list[float]:
+    return [r.value for r in records if r.value is not None]
+
+
+def error_parts(analysis: Analysis) -> Chart | None:
     """The dev error of the best trials: the target, bias above it, variance above that."""
-    scale = 100.0 if analysis.study.metric in SHARES else 1.0
+    metric = analysis.study.metric
+    scale = 100.0 if metric in SHARES else 1.0
     errors = {number: scale * parts.dev_error for number, parts in analysis.parts.items()}
     shown = [r for r in analysis.statistics.ranked[:10] if math.isfinite(1.04 * errors.get(r.number, math.inf))]
     if not shown:
         return None
-    figure = new_figure(height_inches=0.9 + 0.24 * len(shown))
-    axes = figure.add_subplot()
-    rows = np.arange(len(shown))[::-1]
-    for row, record in zip(rows, shown, strict=True):
+    rows = rows_of(shown)
+    ends = []
+    for record in shown:
         parts = analysis.parts[record.number]
         target = min(parts.target_error, parts.dev_error)
         train = min(max(parts.train_error, target), parts.dev_error)
-        for left, right, colour in (
-            (0.0, target, GREY),
-            (target, train, ORANGE),
-            (train, parts.dev_error, BLUE),
-        ):
-            axes.barh(row, scale * (right - left), left=scale * left, height=0.7, color=colour)
-    axes.set_xlim(0.0, 1.04 * max(errors[r.number] for r in shown) or 1.0)
-    handles = [Patch(color=c, label=n) for c, n in ((GREY, "target"), (ORANGE, "bias"), (BLUE, "variance"))]
-    axes.set_yticks(rows, [f"trial {r.number}" for r in shown])
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel("dev error, %" if scale == 100.0 else f"dev error ({analysis.study.metric})")
-    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, borderaxespad=0.2)
-    return figure
+        ends.append([0.0, *(scale * end for end in (target, train, parts.dev_error))])
+    numbers, unit = [r.number for r in shown], " %" if scale == 100.0 else ""
+    marks: list[Mark] = []
+    for part, (label, colour) in enumerate((("target", GREY), ("bias", ORANGE), ("variance", BLUE))):
+        left, right = [end[part] for end in ends], [end[part + 1] for end in ends]
+        tips = [f"{label} {b - a:.3g}{unit}" for a, b in zip(left, right, strict=True)]
+        marks.append(Bars(rows=rows, left=left, right=right, colour=colour, label=label, trials=numbers, tips=tips))
+    label = "dev error, %" if scale == 100.0 else f"dev error ({metric})"
+    return Chart(
+        x=Axis(label=label, limits=(0.0, 1.04 * max(errors[r.number] for r in shown) or 1.0)),
+        y=row_axis([f"trial {number}" for number in numbers]),
+        marks=tuple(marks),
+        height=0.9 + 0.24 * len(shown),
+    )
 
 
-def train_dev_gap(analysis: Analysis) -> Figure | None:
+def train_dev_gap(analysis: Analysis) -> Chart | None:
     """Training against dev metric; trials far from the diagonal overfit."""
     study = analysis.study
     shown = [
-        r for r in study.records if r.best is not None and np.isfinite([r.best.dev_metric, r.best.train_metric]).all()
+        r.best
+        for r in study.records
+        if r.best is not None and np.isfinite([r.best.dev_metric, r.best.train_metric]).all()
     ]
     if len(shown) < 2:
         return None
-    figure = new_figure(height_inches=3.2)
-    axes = figure.add_subplot()
-    train = np.array([r.best.train_metric for r in shown if r.best])
-    dev = np.array([r.best.dev_metric for r in shown if r.best])
-    x_limits = metric_limits(train.tolist(), direction=study.direction)
-    y_limits = metric_limits(dev.tolist(), direction=study.direction)
-    both = (min(x_limits[0], y_limits[0]), max(x_limits[1], y_limits[1]))
-    axes.plot(both, both, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="train = dev")
-    scatter_by_tier(axes, shown, clip_to(train, x_limits), clip_to(dev, y_limits))
-    axes.set_xlim(x_limits)
-    axes.set_ylim(y_limits)
-    axes.set_xlabel(f"train {study.metric}")
-    axes.set_ylabel(f"dev {study.metric}")
-    axes.legend(loc="best", handletextpad=0.3)
-    return figure
+    direction, metric = study.direction, study.metric
+    x = metric_axis([best.train_metric for best in shown], direction=direction, label=f"train {metric}")
+    y = metric_axis([best.dev_metric for best in shown], direction=direction, label=f"dev {metric}")
+    both = (min(x.limits[0], y.limits[0]), max(x.limits[1], y.limits[1]))
+    # Cut to where it is seen: what lies outside the limits would be drawn on the edge.
+    ends = (max(x.limits[0], y.limits[0]), min(x.limits[1], y.limits[1]))
+    line = ends if ends[0] < ends[1] else both
+    return Chart(
+        x=x,
+        y=y,
+        marks=(Line(x=line, y=line, colour=INK, width=0.8, dashed=True, label="train = dev"), Trials(x=TRAIN, y=VALUE)),
+        height=3.2,
+    )
 
 
-def finalists(analysis: Analysis) -> Figure | None:
+def finalists(analysis: Analysis) -> Chart | None:
     """Each finalist's score in the search, its scores on fresh seeds, and their mean with its interval."""
-    finals = analysis.finals
+    finals, metric = analysis.finals, analysis.study.metric
     if finals is None:
         return None
-    figure = new_figure(height_inches=0.9 + 0.32 * len(finals.finalists))
-    axes = figure.add_subplot()
-    rows = np.arange(len(finals.finalists))[::-1]
-    for row, finalist in zip(rows, finals.finalists, strict=True):
-        if finalist.interval is not None:
-            axes.plot([finalist.interval.low, finalist.interval.high], [row, row], color=BLUE, linewidth=1.4)
-        axes.plot(finalist.values, [row] * len(finalist.values), "o", color=SKY, markersize=4)
-        axes.plot(finalist.mean, row, "D", color=BLUE, markersize=5.5)
-        axes.plot(finalist.search_value, row, "o", color=ORANGE, markerfacecolor="none", markersize=7)
-    for marker, colour, label in (("o", SKY, "fresh seeds"), ("D", BLUE, "their mean")):
-        axes.plot([], [], marker, color=colour, label=label)
-    axes.plot([], [], "o", color=ORANGE, markerfacecolor="none", markersize=7, label="in the search")
-    axes.set_yticks(rows, [f"trial {f.record.number}" for f in finals.finalists])
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"dev {analysis.study.metric}")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, borderaxespad=0.2, handletextpad=0.2)
-    return figure
+    shown = finals.finalists
+    rows, numbers = rows_of(shown), [f.record.number for f in shown]
+    known = [(row, f.interval) for row, f in zip(rows, shown, strict=True) if f.interval is not None]
+    seeds = [(value, row, f.record.number) for row, f in zip(rows, shown, strict=True) for value in f.values]
+
+    def tips(words: str, values: Sequence[float]) -> list[str]:
+        return [f"{words}: {metric_text(value, metric=metric)}" for value in values]
+
+    means, before = [f.mean for f in shown], [f.search_value for f in shown]
+    at, lows, highs = [row for row, _ in known], [i.low for _, i in known], [i.high for _, i in known]
+    fresh = [value for value, _, _ in seeds]
+    return Chart(
+        x=span_axis([*fresh, *means, *before, *lows, *highs], label=f"dev {metric}"),
+        y=row_axis([f"trial {number}" for number in numbers]),
+        marks=(
+            Segments(x0=lows, x1=highs, y0=at, y1=at, colour=BLUE, width=1.4),
+            Points(
+                x=fresh, y=[row for _, row, _ in seeds], colour=SKY, sizes=4.0, label="fresh seeds",
+                trials=[number for _, _, number in seeds], tips=tips("a fresh seed", fresh),
+            ),
+            Points(
+                x=means, y=rows, colour=BLUE, shape="D", sizes=5.5, label="their mean",
+                trials=numbers, tips=tips("mean of fresh seeds", means),
+            ),
+            Points(
+                x=before, y=rows, colour=ORANGE, sizes=7.0, hollow=True, label="in the search",
+                trials=numbers, tips=tips("in the search", before),
+            ),
+        ),
+        height=0.9 + 0.32 * len(shown),
+    )  # fmt: skip

@@ -1,13 +1,9 @@
-"""One look for all figures: small enough for a phone, readable on light and dark, told apart without colour.
-
-The palette is Okabe and Ito's, which colour-blind readers can tell apart; each tier also has its own marker.
-"""
+"""One look for what matplotlib draws: small enough for a phone, readable on light and dark."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,11 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-INK = "#010203"
-"""Text and axes; in an SVG it becomes the colour of the page's own text."""
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-GREY = "#8A8F98"
-SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY)
+from tuner.report.figures.palette import GREY, INK
 
 _MARK = "tuner"
 """In the PNG files of ours, as the software that wrote them."""
@@ -33,18 +25,6 @@ _WIDTH_INCHES = 4.4
 
 _PAD_INCHES = 0.04
 """Around a figure."""
-
-_TIERS = {
-    "default": (GREY, "D"),
-    "start": (GREY, "P"),
-    "portfolio": (GREY, "*"),
-    "tier 1": (BLUE, "o"),
-    "tier 2": (ORANGE, "s"),
-    "tier 3": (GREEN, "^"),
-    "regularisation": (PURPLE, "v"),
-    "all": (SKY, "o"),
-}
-_OTHER_TIER = (RED, "X")
 
 _STYLE: dict[str, Any] = {
     "font.size": 9.0,
@@ -80,17 +60,6 @@ _STYLE: dict[str, Any] = {
 }
 
 
-def tier_style(tier: str) -> tuple[str, str]:
-    """Colour and marker of a part of the search."""
-    return _TIERS.get(tier, _OTHER_TIER)
-
-
-def tier_order(tiers: Iterable[str]) -> list[str]:
-    """The parts of the search, in the order in which it goes through them."""
-    known = list(_TIERS)
-    return sorted(set(tiers), key=lambda t: (known.index(t) if t in known else len(known), t))
-
-
 def styled() -> AbstractContextManager[None]:
     """While it lasts, matplotlib draws in this look."""
     settings: Any = _STYLE
@@ -121,12 +90,6 @@ def lay_out(figure: Figure) -> None:
         bottom=(inner.y0 - outer.y0 + pad) / whole.height,
         top=1 - (outer.y1 - inner.y1 + pad) / whole.height,
     )
-
-
-def short(text: str, length: int = 22) -> str:
-    """The text, cut to a length that a label can have."""
-    flat = "".join(c if c.isprintable() else "?" for c in text)
-    return flat if len(flat) <= length else f"{flat[: length - 1]}…"
 
 
 def to_svg(figure: Figure, *, prefix: str) -> str:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from matplotlib.figure import Figure
-
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.mistakes import Mistakes
 from tuner.report.figures import mistakes, params, progress, quality, trade_off
-from tuner.report.figures.style import lay_out, styled
+from tuner.report.figures.chart import Drawing, Figure
 
 _MAX_PARAMS = 24
 """Figures of single hyperparameters, at most."""
@@ -28,11 +26,11 @@ class _Plot:
     """The part of the page that it belongs to."""
     title: str
     caption: str
-    draw: Callable[[Analysis], Figure | None]
+    make: Callable[[Analysis], Drawing | None]
     """None if the study does not have what it shows."""
 
 
-PLOTS: tuple[_Plot, ...] = (
+_PLOTS: tuple[_Plot, ...] = (
     _Plot(
         "ranking",
         "best",
@@ -100,56 +98,56 @@ PLOTS: tuple[_Plot, ...] = (
     _Plot(
         "parallel_coordinates",
         "params",
-        "The best trials, parameter by parameter",
-        "Each line is a trial; each row a hyperparameter on its own scale.",
+        "Trials, parameter by parameter",
+        "Each line is a trial; drag along a row of the page to choose trials.",
         params.parallel_coordinates,
     ),
 )
 
 
-_OF_MISTAKES: tuple[tuple[str, str, str, Callable[[Mistakes], Figure | None]], ...] = (
+_OF_MISTAKES: tuple[tuple[str, str, str, Callable[[Mistakes], Drawing | None]], ...] = (
     (
         "confusion", "Which class is taken for which",
         "Counts; the darker, the larger the share of a class.", mistakes.confusion,
     ),
+    ("roc", "ROC", "Of the second class, over all thresholds; dashed: a guess.", mistakes.roc),
     (
-        "curves", "ROC, and precision against recall",
-        "Of the second class, over all thresholds; dashed: a guess.", mistakes.binary_curves,
+        "precision_recall", "Precision against recall",
+        "Of the second class, over all thresholds; dashed: a guess.", mistakes.precision_recall,
     ),
     (
         "calibration", "Can its probabilities be believed?",
         "Below the dashed line it is surer than it should be.", mistakes.calibration,
     ),
-    ("residuals", "Residuals", "Prediction less target; circles: the worst.", mistakes.residuals),
     ("worst", "The worst examples", "What they are taken for, and what they are.", mistakes.worst_images),
 )  # fmt: skip
-"""Of the best trial on a part: name, title, caption, and what draws it."""
+"""Of the best trial on a part: name, title, caption, and what makes it."""
 
 
-def plots_of(analysis: Analysis) -> Iterator[_Plot]:
-    """All plots of a study, those of its hyperparameters at the end."""
+def figures_of(analysis: Analysis) -> Iterator[Figure]:
+    """Every figure that the study has something for, those of its hyperparameters at the end."""
+    for plot in _plots_of(analysis):
+        drawing = plot.make(analysis)
+        if drawing is not None:
+            yield Figure(name=plot.name, section=plot.section, title=plot.title, caption=plot.caption, drawing=drawing)
+
+
+def _plots_of(analysis: Analysis) -> Iterator[_Plot]:
     for objective in analysis.front.objectives if analysis.front else ():
         yield _Plot(
             f"pareto_{objective.name}",
             "best",
             f"Pareto front: {analysis.study.metric} against {objective.name}",
-            "Bars: 95 % intervals. Trials on the lower edge lie beyond it.",
+            "Bars: 95 % intervals. Trials on the edge lie beyond it.",
             partial(trade_off.pareto, objective=objective),
         )
-    yield from PLOTS
+    yield from _PLOTS
     for found in analysis.mistakes:
-        for name, title, caption, draw in _OF_MISTAKES:
-            yield _Plot(
-                f"{name}_{found.part}",
-                "mistakes",
-                f"{title} ({found.part} set)",
-                caption,
-                lambda _, draw=draw, found=found: draw(found),  # type: ignore[misc]
-            )
+        yield from _of_mistakes(found)
     moved = [d for d in analysis.space if not d.fixed and d.name not in analysis.kept]
     for dimension in moved[:_MAX_PARAMS]:
         yield _Plot(
-            f"param_{re.sub('[^A-Za-z0-9_.-]', '_', dimension.name)[:60]}",
+            f"param_{_file_name(dimension.name)}",
             "params",
             dimension.name,
             "Dots: trials by tier. Bars: the best of each bucket over all else, with its interval.",
@@ -157,12 +155,24 @@ def plots_of(analysis: Analysis) -> Iterator[_Plot]:
         )
 
 
-def drawn(analysis: Analysis) -> Iterator[tuple[_Plot, Figure]]:
-    """Every plot that the study has something for, with its figure."""
-    for plot in plots_of(analysis):
-        with styled():
-            figure = plot.draw(analysis)
-            if figure is not None:
-                lay_out(figure)
-        if figure is not None:
-            yield plot, figure
+def _of_mistakes(found: Mistakes) -> Iterator[_Plot]:
+    for name, title, caption, make in _OF_MISTAKES:
+        yield _Plot(
+            f"{name}_{found.part}",
+            "mistakes",
+            f"{title} ({found.part} set)",
+            caption,
+            lambda _, make=make: make(found),  # type: ignore[misc]
+        )
+    for number, (target, chart) in enumerate(mistakes.residuals(found)):
+        yield _Plot(
+            f"residuals_{found.part}" + (f"_{number + 1}" if number else ""),
+            "mistakes",
+            f"Residuals of {target} ({found.part} set)",
+            "Prediction less target; circles: the worst.",
+            lambda _, chart=chart: chart,  # type: ignore[misc]
+        )
+
+
+def _file_name(name: str) -> str:
+    return re.sub("[^A-Za-z0-9_.-]", "_", name)[:60]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tuner.records import Direction
+from tuner.records import Direction, TrialRecord
 from tuner.report.analysis import Analysis
-from tuner.report.figures.axes import clip_to, metric_limits
-from tuner.report.figures.style import BLUE, GREY, INK, ORANGE, RED, new_figure
+from tuner.report.figures.axes import metric_axis
+from tuner.report.figures.chart import Axis, Chart, Line, Mark, Points, Segments
+from tuner.report.figures.palette import BLUE, GREY, INK, ORANGE, RED
+from tuner.report.words.numbers import metric_text, objective_text
 from tuner.spec.objectives import Objective
 
 
-def pareto(analysis: Analysis, objective: Objective) -> Figure | None:
+def pareto(analysis: Analysis, objective: Objective) -> Chart | None:
     """Every trial by its dev metric and one further objective; the front with its intervals."""
     front, study = analysis.front, analysis.study
     if front is None:
@@ -20,41 +21,61 @@ def pareto(analysis: Analysis, objective: Objective) -> Figure | None:
     shown = [
         r for r in study.records if r.value is not None and np.isfinite(r.value) and objective.name in r.objectives
     ]
-    x = np.array([r.objectives[objective.name] for r in shown], dtype=np.float64)
-    y = np.array([r.value for r in shown], dtype=np.float64)
-    limits = metric_limits([r.value for r in analysis.statistics.ranked if r.value is not None] or y.tolist(),
-                           direction=study.direction)  # fmt: skip
-    figure = new_figure(height_inches=3.0)
-    axes = figure.add_subplot()
-    numbers = front.numbers
     possible = {r.number for r in front.may_belong}
-    kinds = np.array([_kind(r.number, r.violation, numbers, possible) for r in shown])
-    for kind, colour, marker, size in (
-        ("other trials", GREY, "o", 12), ("breaks a constraint", RED, "x", 18), ("may belong", ORANGE, "o", 20),
+    marks: list[Mark] = []
+    for kind, colour, shape, size in (
+        ("other trials", GREY, "o", 3.5), ("breaks a constraint", RED, "x", 4.2), ("may belong", ORANGE, "o", 4.5),
     ):  # fmt: skip
-        chosen = kinds == kind
-        if chosen.any():
-            axes.scatter(x[chosen], clip_to(y[chosen], limits), s=size, c=colour, marker=marker, label=kind, alpha=0.85)
+        chosen = [r for r in shown if _kind(r.number, r.violation, front.numbers, possible) == kind]
+        if chosen:
+            marks.append(_points(analysis, objective, chosen, colour, shape, size, kind, 0.85))
     members = sorted((m.record for m in front.members), key=lambda r: r.objectives[objective.name])
-    places = [r.objectives[objective.name] for r in members]
-    values = [r.value for r in members if r.value is not None]
+    x, y = [r.objectives[objective.name] for r in members], [r.value for r in members if r.value is not None]
     if len(front.objectives) == 1:
-        axes.step(places, values, where="post" if objective.direction is Direction.MINIMIZE else "pre", color=INK,
-                  linewidth=0.9)  # fmt: skip
-    for record, place in zip(members, places, strict=True):
-        interval = analysis.statistics.intervals.get(record.number)
-        if interval is not None:
-            axes.plot([place, place], [interval.low, interval.high], color=BLUE, linewidth=1.0, alpha=0.6)
-    axes.scatter(places, values, s=26, c=BLUE, label="front", zorder=3)
-    if objective.is_cost and len(x) and x.min() > 0:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.minorticks_off()
-    axes.set_ylim(limits)
-    axes.set_xlabel(objective.name)
-    axes.set_ylabel(f"dev {study.metric}")
-    axes.legend(loc="best", handletextpad=0.2)
-    return figure
+        falling = objective.direction is Direction.MINIMIZE
+        marks.append(Line(x=x, y=y, step="post" if falling else "pre", colour=INK, width=0.9))
+    known = [
+        (r.objectives[objective.name], i)
+        for r in members
+        if (i := analysis.statistics.intervals.get(r.number)) is not None
+    ]
+    at = [place for place, _ in known]
+    marks.append(Segments(x0=at, x1=at, y0=[i.low for _, i in known], y1=[i.high for _, i in known], colour=BLUE))
+    marks.append(_points(analysis, objective, members, BLUE, "o", 5.1, "front", 1.0))
+    good = [r.value for r in analysis.statistics.ranked if r.value is not None]
+    measured = [r.objectives[objective.name] for r in shown] or [0.0]
+    return Chart(
+        x=_axis(objective, measured),
+        y=metric_axis(good or [r.value for r in shown if r.value is not None], direction=study.direction,
+                      label=f"dev {study.metric}"),
+        marks=tuple(marks),
+        height=3.0,
+    )  # fmt: skip
+
+
+def _points(
+    analysis: Analysis, objective: Objective, records: list[TrialRecord], colour: str, shape: str, size: float,
+    label: str, alpha: float,
+) -> Points:  # fmt: skip
+    x, y = [r.objectives[objective.name] for r in records], [r.value for r in records if r.value is not None]
+    metric = analysis.study.metric
+    tips = [
+        f"{label}: {metric_text(value, metric=metric)}, {objective.name} {objective_text(objective.name, cost)}"
+        for cost, value in zip(x, y, strict=True)
+    ]
+    return Points(
+        x=x, y=y, colour=colour, shape="x" if shape == "x" else "o", sizes=size, label=label, alpha=alpha,
+        trials=[r.number for r in records], tips=tips,
+    )  # fmt: skip
+
+
+def _axis(objective: Objective, values: list[float]) -> Axis:
+    finite = [v for v in values if np.isfinite(v)] or [0.0]
+    low, high = min(finite), max(finite)
+    if objective.is_cost and low > 0:
+        return Axis(label=objective.name, limits=(low / 1.15, high * 1.15), scale="log")
+    pad = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return Axis(label=objective.name, limits=(low - pad, high + pad))
 
 
 def _kind(number: int, violation: float, front: frozenset[int], possible: set[int]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from markupsafe import Markup
 
 from tuner.records import Direction, TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.best import best_params
 from tuner.report.page.best import baseline_rows, finalist_rows, front_table, learning_curve_rows, mistake_tables
-from tuner.report.page.table import page_table
+from tuner.report.page.data import as_script, page_data
+from tuner.report.page.table import TABLE_NOTE
+from tuner.report.space import completed
 from tuner.report.summary import Summary, summarise
 from tuner.report.words.escape import visible
 from tuner.report.words.numbers import (
@@ -30,11 +31,9 @@ from tuner.report.words.numbers import (
     number_of,
 )
 from tuner.report.words.shell import shell_command
-from tuner.spec.kept.snapshot import sweep_from_snapshot
-from tuner.spec.own_code import named_code
 from tuner.store.notes import notes_in_words
 
-SECTIONS = (
+_SECTIONS = (
     ("best", "The best trials"),
     ("mistakes", "What the best trial gets wrong"),
     ("search", "The search"),
@@ -42,36 +41,45 @@ SECTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PagePlot:
-    """A figure in the page."""
-
-    section: str
-    title: str
-    caption: str
-    svg: Markup
+_SCRIPTS = ("charts.js", "parallel.js", "page.js", "table.js", "live.js")
 
 
-def render_page(analysis: Analysis, plots: Sequence[PagePlot]) -> str:
-    """The HTML document.
+def render_page(analysis: Analysis) -> str:
+    """The HTML document of a study, with everything that it shows."""
+    script = _script()
+    # Style and script are files of ours, put in as they are; the browser runs the one script that has this hash.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            page=_context(analysis),
+            data=Markup(as_script(page_data(analysis))),
+            script=Markup(script),
+            script_hash=Markup(f"sha256-{digest}"),
+        )
+    )
 
-    Args:
-        analysis: What to report.
-        plots: Its figures, drawn; they go into their sections in order.
-    """
-    environment = Environment(
+
+@cache
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("tuner.report"),
         autoescape=select_autoescape(enabled_extensions=("html", "j2"), default_for_string=True),
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_printable,
     )
-    # Style and script are files of ours, put in as they are; the browser runs the one script that has this hash.
-    script = environment.get_template("report.js").render()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html.j2").render(
-        page=_context(analysis, plots), script=Markup(script), script_hash=Markup(f"sha256-{digest}")
-    )
+
+
+@cache
+def _script() -> str:
+    """d3 with its licence, and our own."""
+    folder = files("tuner.report") / "templates"
+    licence = (folder / "d3" / "LICENSE.txt").read_text(encoding="utf-8")
+    library = (folder / "d3" / "d3.min.js").read_text(encoding="utf-8")
+    own = "".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    return f"/*\n{licence}*/\n{library}\n{own}start();\n"
 
 
 def _printable(value: Any) -> Any:
@@ -81,7 +89,7 @@ def _printable(value: Any) -> Any:
     return "\n".join(map(visible, value.split("\n")))
 
 
-def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
+def _context(analysis: Analysis) -> dict[str, Any]:
     study, summary = analysis.study, summarise(analysis)
     better = "larger is better" if study.direction is Direction.MAXIMIZE else "smaller is better"
     states = ", ".join(f"{count} {state}" for state, count in sorted(analysis.cost.states.items()))
@@ -93,14 +101,10 @@ def _context(analysis: Analysis, plots: Sequence[PagePlot]) -> dict[str, Any]:
         "summary": summary,
         "groups": _groups(summary),
         "tiles": list(_tiles(analysis)),
-        "table": page_table(analysis),
+        "table_note": TABLE_NOTE,
         "sections": [
-            {
-                "id": "hyperparameters" if key == "params" else key,
-                "title": title,
-                "plots": [p for p in plots if p.section == key],
-            }
-            for key, title in SECTIONS
+            {"id": "hyperparameters" if key == "params" else key, "key": key, "title": title}
+            for key, title in _SECTIONS
         ],
         "mistakes": list(mistake_tables(analysis)),
         "finalists": list(finalist_rows(analysis)),
@@ -210,7 +214,7 @@ def _choice(analysis: Analysis) -> dict[str, str] | None:
     choice = analysis.choice
     if choice is None:
         return None
-    params = best_params(analysis.study, choice.record)
+    params = completed(analysis.space, choice.record.params)
     return {
         "title": f"Trial {choice.record.number}, {choice.why}",
         "params": "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in params.items()),
@@ -232,6 +236,11 @@ def _commands(analysis: Analysis) -> str:
 
 def _names_code(analysis: Analysis) -> bool:
     """Whether the sweep names code of the user's, which commands run only where a sweep file names it too."""
+    if "sweep" not in analysis.study.facts:
+        return False
+    from tuner.spec.kept.snapshot import sweep_from_snapshot  # which brings pydantic
+    from tuner.spec.own_code import named_code
+
     try:
         return bool(named_code(sweep_from_snapshot(analysis.study.facts.get("sweep"))))
     except ValueError:

@@ -1,73 +1,76 @@
-"""The table of trials in the HTML report: which columns, in which groups, and each cell."""
+"""The table of trials in the page: which columns, in which groups, and each cell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
+from tuner.ranking import rank_trials, trials_apart
+from tuner.records import Json, TrialRecord
 from tuner.report.analysis import Analysis
-from tuner.report.tables.formats import cell_text, cells_of
-from tuner.report.tables.leaderboard import column_of
+from tuner.report.tables.formats import cell_text
+from tuner.report.tables.leaderboard import LeaderboardColumns, TrialNote, column_of
+from tuner.report.words.escape import visible
 from tuner.spec.space import tier_label
 
-_MAX_RANKED = 250
-_MAX_APART = 100
-"""More rows than this would make the page slow; the CSV has all."""
+_HIDDEN = ("Diagnosis", "More")
+"""Groups of columns that are not shown at first."""
+_NOT_BRIEF = ("Cost", "Diagnosis", "More")
+TABLE_NOTE = "A mark at the left: it cannot be told from the best. Trials without a rank did not finish."
+Notes = Mapping[int, TrialNote]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    name: str
-    group: int
-    numeric: bool
+class PageTable:
+    """The columns of the page's table, the rank first, which the page itself works out from the order."""
+
+    groups: Sequence[tuple[str, Sequence[str]]]
+    columns: LeaderboardColumns
+    metric: str
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> PageTable:
+        columns = LeaderboardColumns.of(analysis.study)
+        return cls(_grouped_columns(analysis, columns.names(with_notes=True)), columns, analysis.study.metric)
+
+    def cells(self, record: TrialRecord, note: TrialNote | None) -> list[str]:
+        """A trial's row, without its rank."""
+        row = self.columns.row(record, rank=None, note=note)
+        return [cell_text(row[name], column=name, metric=self.metric) for name in self._names[1:]]
+
+    def head(self, rows: Sequence[Sequence[str]]) -> dict[str, Json]:
+        """The columns as the page has them, numeric where all cells of these rows are numbers."""
+        numeric = [True, *(all(map(_is_number, column)) for column in zip(*rows, strict=True))]
+        group_of = {name: number for number, (_, names) in enumerate(self.groups) for name in names}
+        brief = {name for title, names in self.groups if title not in _NOT_BRIEF for name in names}
+        columns = [
+            {"name": visible(n), "group": group_of[n], "numeric": is_numeric, "brief": n in brief - {"rank", "trial"}}
+            for n, is_numeric in zip(self._names, numeric if rows else [False] * len(self._names), strict=True)
+        ]
+        groups = [{"name": visible(title), "shown": title not in _HIDDEN} for title, _ in self.groups]
+        return {"columns": columns, "groups": groups}
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for _, names in self.groups for name in names]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Columns that are shown or hidden together."""
-
-    name: str
-    shown: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    kind: str
-    """`best`, `tie`, `apart` or nothing."""
-    cells: Sequence[str]
+def order_of(analysis: Analysis) -> dict[str, Json]:
+    """The numbers of all trials, the ranked ones first, and how many these are."""
+    records, direction = analysis.study.records, analysis.study.direction
+    ranked = rank_trials(records, direction=direction)
+    apart = trials_apart(records, direction=direction)
+    return {"order": [r.number for r in (*ranked, *apart)], "ranked": len(ranked)}
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    columns: Sequence[Column]
-    groups: Sequence[Group]
-    rows: Sequence[Row]
-    note: str
-
-
-def page_table(analysis: Analysis) -> Table:
-    """The leaderboard for the page: at most `_MAX_RANKED` ranked trials, then `_MAX_APART` others."""
-    frame = analysis.frame
-    ranked = frame[frame["rank"].notna()].head(_MAX_RANKED)
-    apart = frame[frame["rank"].isna()].head(_MAX_APART)
-    shown = pd.concat([ranked, apart]) if len(apart) else ranked
-    grouped = _grouped_columns(analysis, [str(c) for c in frame.columns])
-    names = [name for _, members in grouped for name in members]
-    columns = [
-        Column(name, group, pd.api.types.is_numeric_dtype(frame[name]))
-        for group, (_, members) in enumerate(grouped)
-        for name in members
-    ]
-    metric = analysis.study.metric
-    found = cells_of(shown[names])
-    cells = {n: [cell_text(c, column=n, metric=metric) for c in found[n]] for n in names}
-    ties = shown["tie"].tolist()
-    ranks = shown["rank"].tolist()
-    rows = [Row(_kind(ranks[i], ties[i]), [cells[n][i] for n in names]) for i in range(len(shown))]
-    groups = [Group(name, shown=name not in ("Diagnosis", "More")) for name, _ in grouped]
-    return Table(columns, groups, rows, _note(len(shown), len(frame)))
+def _is_number(text: str) -> bool:
+    if not text:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return text == "–"
+    return True
 
 
 def _grouped_columns(analysis: Analysis, names: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -93,14 +96,3 @@ def _grouped_columns(analysis: Analysis, names: Sequence[str]) -> list[tuple[str
 
 def _measured(analysis: Analysis) -> set[str]:
     return {name for record in analysis.study.records for name in record.objectives}
-
-
-def _kind(rank: object, tie: str) -> str:
-    if rank is pd.NA or rank is None:
-        return "apart"
-    return "best" if rank == 1 else "tie" if tie else ""
-
-
-def _note(shown: int, total: int) -> str:
-    said = "A mark at the left: it cannot be told from the best. Trials without a rank did not finish."
-    return said if shown == total else f"{said} {shown} of {total} trials are shown; leaderboard.csv has all."

@@ -45,7 +45,7 @@ def leaderboard(study: StudyData, *, notes: Mapping[int, TrialNote] | None = Non
     """
     ranked = rank_trials(study.records, direction=study.direction)
     apart = trials_apart(study.records, direction=study.direction)
-    columns = _Columns.of(study)
+    columns = LeaderboardColumns.of(study)
     rows = [columns.row(r, rank=i, note=(notes or {}).get(r.number)) for i, r in enumerate(ranked, start=1)]
     rows += [columns.row(r, rank=None, note=(notes or {}).get(r.number)) for r in apart]
     names = [characters(name) for name in columns.names(with_notes=notes is not None)]
@@ -65,7 +65,9 @@ def gap(record: TrialRecord, *, direction: Direction) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class LeaderboardColumns:
+    """What the leaderboard has of each trial: its names, and a row of values."""
+
     metric: str
     direction: Direction
     params: Mapping[str, str]
@@ -79,7 +81,7 @@ class _Columns:
     """What people noted, by trial."""
 
     @classmethod
-    def of(cls, study: StudyData) -> _Columns:
+    def of(cls, study: StudyData) -> LeaderboardColumns:
         several = bool(sweep_value(study, "objective", "others"))
         constrained = bool(sweep_value(study, "constraints"))
         seen = dict.fromkeys(name for r in study.records for name in r.objectives)
