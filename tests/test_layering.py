@@ -72,7 +72,7 @@ ROOMS = {
         {"portfolio"},
         {"optuna", "wrap"},
         {"request"},
-        {"staged", "stock", "priority", "by_path"},
+        {"staged", "stock", "population", "priority", "by_path"},
         {"registry", "as_optuna"},
     ),
     "spec": (

@@ -70,7 +70,7 @@ def write_all(paths: StudyPaths, trial: TrialPaths, *, place: Path) -> Iterator[
     """Everything that writes into the folder of a study, or removes something; what is slow, only for its own place."""
     state = {"w": torch.zeros(2)}
     point = Checkpoint(
-        state=state, state_format="x", curve=(RESULT,), patience=Patience(), params={}, seed=0
+        state=state, state_format="x", curve=(RESULT,), patience=Patience(), past=((0, {}),), seed=0
     )  # fmt: skip
     yield partial(write_checkpoint, trial, point)
     yield partial(write_curve, trial, [RESULT])

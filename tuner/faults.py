@@ -13,6 +13,8 @@ POINTS = (
     "after_claim",  # the study is ours and open, nothing else has happened
     "after_describe",  # the study says what it is of
     "after_create",  # new trials are in the database, no executor knows them
+    "after_take_over",  # trials have the checkpoints of those that they are to go on from, no record says so
+    "after_copy",  # the records say so, no executor knows it
     "before_tell",  # an executor ended a job, the store does not know it
     "after_tell",  # the end of a trial is in the database, nobody was told
     "after_announce",  # the end of a trial was told

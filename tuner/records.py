@@ -8,7 +8,7 @@ read nothing but records.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -75,6 +75,10 @@ TRAIN_DEV_METRIC = "train_dev_metric"
 """The fact of a finished trial that holds its metric on the train-dev part."""
 PART_METRIC = "part_metric"
 """The fact of a training on a part of the training examples that holds its metric on these."""
+
+
+PHASES = "phases"
+"""The fact of a trial that holds its phases, each with those values alone that it changed."""
 
 
 class FailureReason(StrEnum):
@@ -193,6 +197,22 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """A part of a training, from an epoch on, with values of its own."""
+
+    from_epoch: int
+    """Finished epochs when it begins."""
+    params: Params
+    """The values that differ from those of the trial, or all of them."""
+    trial: int
+    """Which trial trained it: a trial that went on from where another was has that one's phases before its own."""
+
+
+Past: TypeAlias = tuple[tuple[int, Params], ...]
+"""What a training was trained with so far: the epochs after which values came to count, and these, in order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialJob:
     """Advance one trial to an epoch, from its last checkpoint if it has one."""
 
@@ -210,6 +230,20 @@ class TrialJob:
     """Whether the trial is done at that epoch, though its schedule is laid out over more."""
     part: Part | None = None
     """Of the training examples that it sees, over and over in as many steps as all would take; None: all of them."""
+    phases: tuple[Phase, ...] = ()
+    """Those of its training, from epoch 0 on, each with what differs from `params`; empty if these never change."""
+
+    def params_after(self, epoch: int) -> Params:
+        """The values that it goes on with after so many epochs."""
+        own = next((p.params for p in reversed(self.phases) if p.from_epoch <= epoch), {})
+        return {**self.params, **own}
+
+    def past(self, epoch: int, step: int = 0) -> Past:
+        """What it is trained with up to a step of the epoch after this one."""
+        if not self.phases:
+            return ((0, dict(self.params)),)
+        begun = (p for p in self.phases if p.from_epoch < max(1, epoch + (step > 0)))
+        return tuple((p.from_epoch, {**self.params, **p.params}) for p in begun)
 
     @property
     def shown(self) -> str:
@@ -340,6 +374,11 @@ class TrialRecord:
         return Part(share=float(share), draw=draw)
 
     @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Those of its training, from epoch 0 on; empty where its values never changed."""
+        return phases_of(self.facts.get(PHASES, ()))
+
+    @property
     def is_ours(self) -> bool:
         """Whether tuner trained it, and so knows its epochs, its size and its seed."""
         return self.seed is not None
@@ -389,3 +428,24 @@ class TrialRecord:
     def value(self) -> float | None:
         """The dev metric that ranks it, of `best`; None before the first epoch."""
         return self.best.dev_metric if self.best else None
+
+
+def phases_as_fact(phases: Sequence[Phase]) -> list[Json]:
+    """Phases as the fact `PHASES`."""
+    found: list[Json] = []
+    before: Params = {}
+    for phase in phases:
+        values = {name: value for name, value in phase.params.items() if before.get(name) != value}
+        found.append({"from_epoch": phase.from_epoch, "trial": phase.trial, "values": values})
+        before = phase.params
+    return found
+
+
+def phases_of(fact: Json) -> tuple[Phase, ...]:
+    """The inverse of `phases_as_fact`."""
+    found: list[Phase] = []
+    params: dict[str, ParamValue] = {}
+    for part in fact:
+        params = {**params, **part["values"]}
+        found.append(Phase(from_epoch=part["from_epoch"], params=params, trial=part["trial"]))
+    return tuple(found)

@@ -193,6 +193,29 @@ class StoreContract:
         assert record.ended >= record.started
         store.close()
 
+    def test_trials_go_on_from_where_another_is(self, home: StoreHome, study: str) -> None:
+        store = home.open(study)
+        store.start([({**SPACE.default(), "hidden_units": 20 + n, "learning_rate": 0.1 * n}, 2, "") for n in (1, 2, 3)])
+        for trial, metrics in enumerate(([0.8, 0.9], [0.5, 0.4], [0.3, 0.2])):
+            train(store, trial, metrics)
+            store.record(TrialPaused(trial=trial, epoch=2))
+        seeds = [record.seed for record in store.records()]
+        values = [{**SPACE.default(), "hidden_units": 21, "learning_rate": rate} for rate in (0.08, 0.12)]
+        store.copy([(1, 0, values[0]), (2, 0, values[1])])
+        first, second, third = store.records()
+        assert [record.params for record in (second, third)] == values
+        assert second.seed == third.seed == first.seed == seeds[0]
+        assert (second.best, second.last, second.state) == (first.best, first.last, TrialState.PAUSED)
+        assert second.rungs == ((2, 0.5),), "what it had reached by itself stays"
+        assert not first.phases
+        assert [(p.from_epoch, p.trial, p.params["learning_rate"]) for p in second.phases] == [
+            (0, 0, 0.1),
+            (2, 1, 0.08),
+        ]
+        store.close()
+        with closing(home.open(study)) as reopened:
+            assert same(reopened.records(), (first, second, third))
+
     def test_an_interruption_is_no_rung_and_the_trial_can_be_continued(self, home: StoreHome, study: str) -> None:
         store = home.open(study)
         store.start([(SPACE.default(), 9, ""), (SPACE.default(), 2, ""), (SPACE.default(), 3, "")])

@@ -22,8 +22,9 @@ from tuner.records import (
     TrialRecord,
     TrialState,
 )
-from tuner.search.strategy import Advance, Decision, Start, Stop, Strategy
+from tuner.search.strategy import Advance, Copy, Decision, Start, Stop, Strategy
 from tuner.spec.space import Dimension, Space
+from tuner.store.folding import copied
 from tuner.trials import Trials
 
 EPOCHS = 27
@@ -106,14 +107,16 @@ class Game:
         self.records: list[TrialRecord] = []
         self.decisions: list[list[Decision]] = []
         self._random = random.Random(seed)
+        self._at_the_time: tuple[TrialRecord, ...] = ()
 
     def step(self, strategy: Strategy, *, workers: int) -> bool:
         """One call of `decide` and the end of one job; False once the search is over."""
         running = [r.number for r in self.records if r.state is TrialState.RUNNING]
         made = strategy.decide(self._shown(), workers - len(running))
-        assert sum(not isinstance(d, Stop) for d in made) <= workers - len(running), "more jobs than room"
+        assert sum(not isinstance(d, Stop | Copy) for d in made) <= workers - len(running), "more jobs than room"
         self.decisions.append(made)
-        for decision in made:
+        self._at_the_time = tuple(self.records)
+        for decision in sorted(made, key=lambda decision: not isinstance(decision, Copy)):
             self._take(decision)
         running = [r.number for r in self.records if r.state is TrialState.RUNNING]
         if not running:
@@ -181,6 +184,8 @@ class Game:
                 assert self.records[trial].state is TrialState.PAUSED, "only paused trials are given up"
                 assert reason, "a trial that is given up is told why"
                 self.records[trial] = replace(self.records[trial], state=TrialState.PRUNED, reason=reason)
+            case Copy(trial=trial, source=source, params=params):
+                self.records[trial] = copied(self.records[trial], self._at_the_time[source], params)
 
     def _result(self, record: TrialRecord, epoch: int) -> EpochResult:
         value = self.curve(record.params, epoch)

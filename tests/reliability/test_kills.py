@@ -22,6 +22,7 @@ from tests.reliability.test_signals import SLOW, long_epochs
 from tuner.faults import POINTS
 from tuner.ranking import rank_trials
 from tuner.report.certainty.choice import stored_tests
+from tuner.report.curves import read_curve
 from tuner.store.reader import read_study
 
 pytestmark = pytest.mark.slow
@@ -65,7 +66,7 @@ on_each_drive = pytest.mark.parametrize("place", but_deep(["disk", *SHARED], *SH
 def test_killed_at_every_fault_point_a_study_ends_as_if_nothing_had_been(place: Rig, undisturbed: Rig) -> None:
     rig = place
     rig.sweep()
-    for index, point in enumerate(p for p in POINTS if p not in BETWEEN_CHECKPOINTS):
+    for index, point in enumerate(p for p in POINTS if p not in BETWEEN_CHECKPOINTS | OF_A_POPULATION):
         run = rig.start(fault=f"{point}:{1 + index % 3 if point in REPEATED else 1}")
         assert run.wait() == -9, f"{point} was not passed: {run.err[-1000:]}"
         rig.audit()
@@ -75,6 +76,8 @@ def test_killed_at_every_fault_point_a_study_ends_as_if_nothing_had_been(place: 
 
 REPEATED = {"before_commit", "after_commit", "checkpoint_written", "checkpoint_replaced", "weights_written"}
 """Points that a run of what is left passes often enough."""
+OF_A_POPULATION = {"after_take_over", "after_copy"}
+"""Points that only trials of a population pass."""
 BETWEEN_CHECKPOINTS = {"checkpoint_between"}
 """Points that only trials pass that are long enough for a second checkpoint."""
 
@@ -280,3 +283,30 @@ def test_a_listener_hears_of_each_epoch_once_over_kills_pauses_and_finalists(qui
     names = re.findall(r"^(finalist \d+, seed \d of \d) complete", "".join(r.err for r in rig.runs), re.MULTILINE)
     best = [r.number for r in rank_trials(study.records, direction=study.direction)[:2]]
     assert sorted(names) == sorted(f"finalist {n}, seed {seed} of 2" for n in best for seed in (1, 2))
+
+
+def test_a_population_that_is_killed_anywhere_has_the_curves_of_an_unbroken_one(quick_rig: Rig, zygote: Zygote) -> None:
+    parts = {
+        "training": {"epochs": 6, "batch_size": 128},
+        "search": {"trials": 6, "strategy": "population", "population": {"interval": 2}},
+    }
+    unbroken = Rig(quick_rig.folder / "unbroken", launcher=zygote)
+    for rig in (quick_rig, unbroken):
+        rig.sweep(**parts)
+    unbroken.resume()
+    for point in ("after_take_over", "after_copy", "checkpoint_replaced:3", "before_tell:2", "before_commit:3"):
+        run = quick_rig.start(fault=point)
+        assert run.wait() == -9, f"{point} was not passed: {run.err[-1000:]}"
+    quick_rig.resume()
+    broken, whole = (read_study(rig.paths, study="study").records for rig in (quick_rig, unbroken))
+    assert any(record.phases for record in whole)
+    assert [(r.params, r.seed, r.phases, r.value) for r in broken] == [
+        (r.params, r.seed, r.phases, r.value) for r in whole
+    ]
+    assert _losses(quick_rig) == _losses(unbroken)
+
+
+def _losses(rig: Rig) -> dict[int, list[float]]:
+    """The dev losses of all epochs of each trial."""
+    numbers = [record.number for record in read_study(rig.paths, study="study").records]
+    return {n: [result.dev_loss for result in read_curve(rig.paths.trial(n).curve)] for n in numbers}

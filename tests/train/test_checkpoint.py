@@ -41,7 +41,7 @@ def checkpoint(epochs: int = 2, *, seed: int = 3) -> Checkpoint:
         state_format="stacked",
         curve=tuple(epoch_result(e) for e in range(1, epochs + 1)),
         patience=Patience(0.25, 1),
-        params={"learning_rate": 0.1, "batch_size": 64, "activation": "relu", "norm": "batch"},
+        past=((0, {"learning_rate": 0.1, "batch_size": 64, "activation": "relu", "norm": "batch"}),),
         seed=seed,
     )
 
@@ -53,7 +53,7 @@ def paths(tmp_path: Path) -> TrialPaths:
 
 def same(found: Checkpoint | None, expected: Checkpoint) -> bool:
     assert found is not None
-    plain = ("state_format", "curve", "patience", "params", "seed", "epoch")
+    plain = ("state_format", "curve", "patience", "past", "seed", "epoch")
     return all(getattr(found, name) == getattr(expected, name) for name in plain) and all(
         torch.equal(found.state[name], value) and found.state[name].dtype == value.dtype
         for name, value in expected.state.items()
@@ -75,12 +75,12 @@ def test_any_parameters_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, params: dict[str, object]
 ) -> None:
     paths = TrialPaths(tmp_path_factory.mktemp("trial"))
-    written = Checkpoint(state={}, state_format="x", curve=(), patience=Patience(), params=params, seed=2**63)
+    written = Checkpoint(state={}, state_format="x", curve=(), patience=Patience(), past=((0, params),), seed=2**63)
     write_checkpoint(paths, written)
     found = read_checkpoint(paths)
     assert same(found, written)
     assert found is not None
-    assert {k: type(v) for k, v in found.params.items()} == {k: type(v) for k, v in params.items()}
+    assert {k: type(v) for k, v in found.past[0][1].items()} == {k: type(v) for k, v in params.items()}
 
 
 def test_it_is_synced_when_a_second_of_training_would_be_lost_with_it(
@@ -246,7 +246,7 @@ def test_everything_that_training_writes_loads_as_data_only(fuse: str, model: st
     torch.load(io.BytesIO(body), weights_only=True)
     found = read_checkpoint(paths)
     assert found is not None
-    assert (found.epoch, found.seed, dict(found.params)) == (2, job.seed, {"learning_rate": 0.01})
+    assert (found.epoch, found.seed, found.past) == (2, job.seed, ((0, {"learning_rate": 0.01}),))
 
 
 def test_a_trial_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ class TestWhatAProcessRemembers:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("state", {"parameters": [1.0]}), ("state", [torch.zeros(1)]), ("state_format", 7), ("params", "words"),
+        ("state", {"parameters": [1.0]}), ("state", [torch.zeros(1)]), ("state_format", 7), ("past", [[0, "words"]]),
         ("seed", "3"), ("seed", True), ("step", -1), ("step", 1.5), ("epoch_seconds", "1"), ("synced_seconds", None),
         ("epoch_seconds", float("nan")), ("best_outputs", [1.0]), ("patience", {"reference": "x", "stale_epochs": 0}),
         ("patience", {"words": 1}), ("curve", torch.zeros(2, 3)), ("curve", 7),

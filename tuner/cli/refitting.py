@@ -11,6 +11,7 @@ import click
 
 from tuner.cli.locate import Location
 from tuner.errors import StorageError, TunerError
+from tuner.records import PHASES
 
 if TYPE_CHECKING:
     from tuner.records import DataInfo, Json, TrialRecord
@@ -80,7 +81,10 @@ def make_refit(
     place = worker_places([device] if device else [], workers=1)[0]
     seed, epochs = record.seed or 0, record.best.epoch
     click.echo(f"training trial {record.number} again on train + dev, for {epochs} epochs", err=True)
-    info = refit(spec, place, paths.refit.folder, record.params, seed=seed, epochs=epochs, known=data.facts["data"])
+    info = refit(
+        spec, place, paths.refit.folder, record.params,
+        seed=seed, epochs=epochs, phases=record.phases, known=data.facts["data"],
+    )  # fmt: skip
     facts = {"of": _identity(data, record), "epochs": epochs, "data": asdict(info)}
     write_atomically(paths.refit_facts, json.dumps(facts, indent=1))
     return Refit(paths.refit.weights, info, epochs)
@@ -93,6 +97,7 @@ def _identity(data: StudyData, record: TrialRecord) -> dict[str, Json]:
         "trial": record.number,
         "seed": record.seed,
         "params": dict(record.params),
+        **({PHASES: record.facts[PHASES]} if PHASES in record.facts else {}),
         "started": record.started,
         "data": known.get("sha256"),
     }

@@ -16,7 +16,7 @@ from tuner.cli.completion import studies, trials
 from tuner.cli.locate import Location, locate, location_options
 from tuner.errors import UsageError
 from tuner.paths import TrialPaths
-from tuner.records import EpochResult, TrialRecord
+from tuner.records import PHASES, EpochResult, TrialRecord
 from tuner.report.curves import read_curve
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def _training(record: TrialRecord, *, study: StudyData) -> Iterator[str]:
     """What it was trained with, and what came of it."""
     from tuner.report.code import versions_of
     from tuner.report.words.numbers import count_text, duration_text, metric_text, moment_text, value_text
+    from tuner.report.words.phases import phase_lines
     from tuner.spec.kept.code_versions import CODE_FACT
     from tuner.store.notes import notes_in_words
 
@@ -162,6 +163,8 @@ def _training(record: TrialRecord, *, study: StudyData) -> Iterator[str]:
         yield _line("tier", record.tier)
     for name, value in record.params.items():
         yield _line(name, value_text(value))
+    for index, line in enumerate(phase_lines(record)):
+        yield _line("" if index else "changed", line)
     if record.best is not None:
         best = metric_text(record.best.dev_metric, metric=study.metric)
         train = metric_text(record.best.train_metric, metric=study.metric)
@@ -180,7 +183,7 @@ def _training(record: TrialRecord, *, study: StudyData) -> Iterator[str]:
     for version, code in versions_of(study, record).items():
         yield _line("code", f"{version}: {', '.join(f'{file} {digest[:12]}' for file, digest in code.items())}")
     for name, value in record.facts.items():
-        if name != CODE_FACT:
+        if name not in (CODE_FACT, PHASES):
             yield _line(name, _fact(value))
 
 

@@ -136,9 +136,10 @@ class Planner:
 
         On an accelerator enough to fill its cohorts as far as shapes are shared: a wide one takes hardly longer than a
         narrow one. A CPU gains by wide cohorts only where trials are so short that their start counts; where they are
-        longer, asking far ahead would only let the search decide before it has seen results.
+        longer, asking far ahead would only let the search decide before it has seen results. Members of a population
+        wait for one another anyway.
         """
-        if self._is_alone:
+        if self._is_alone or known_strategy(self.spec.search.strategy).changes_values:
             return self.most_room
         if self.on_accelerator:
             ahead = self.widths.ahead(first=FIRST_ROOM, least=LEAST_ROOM)

@@ -9,7 +9,7 @@ from tuner.errors import TunerError
 from tuner.execute.apart import run_apart
 from tuner.execute.devices import WorkerPlace
 from tuner.paths import TrialPaths
-from tuner.records import DataInfo, Json, Params, TrialFailed, TrialJob
+from tuner.records import DataInfo, Json, Params, Phase, TrialFailed, TrialJob
 from tuner.spec.blocks.training import EarlyStoppingSpec
 from tuner.spec.model import SweepSpec
 
@@ -19,7 +19,7 @@ _NEVER = 2**31
 
 def refit(
     spec: SweepSpec, place: WorkerPlace, folder: Path, params: Params, *, seed: int, epochs: int,
-    known: Mapping[str, Json],
+    phases: tuple[Phase, ...], known: Mapping[str, Json],
 ) -> DataInfo:  # fmt: skip
     """Train a configuration on train and dev, up to an epoch, and leave its last weights in a folder.
 
@@ -32,6 +32,7 @@ def refit(
         params: Of the trial.
         seed: Of the trial.
         epochs: How many.
+        phases: Of the trial.
         known: The facts of the data that the study was trained on.
 
     Returns:
@@ -42,12 +43,13 @@ def refit(
         StudyMismatchError: they are not those that are known.
         TunerError: the training failed.
     """
-    return run_apart(_refit, place, spec, place, folder, dict(params), seed, epochs, known)
+    return run_apart(_refit, place, spec, place, folder, dict(params), seed, epochs, phases, known)
 
 
 def _refit(
-    spec: SweepSpec, place: WorkerPlace, folder: Path, params: Params, seed: int, epochs: int, known: Mapping[str, Json]
-) -> DataInfo:
+    spec: SweepSpec, place: WorkerPlace, folder: Path, params: Params, seed: int, epochs: int,
+    phases: tuple[Phase, ...], known: Mapping[str, Json],
+) -> DataInfo:  # fmt: skip
     from tuner.execute.training import open_task
     from tuner.train.loop.cohort import Cohort
     from tuner.train.task import Task
@@ -59,7 +61,16 @@ def _refit(
     spec = spec.model_copy(update={"training": training, "limits": limits})
     task = open_task(spec, place, known=known, pooled=True)
     assert isinstance(task, Task)
-    job = TrialJob(trial=0, params=params, seed=seed, to_epoch=epochs, folder=str(folder), name="refit", is_whole=True)
+    job = TrialJob(
+        trial=0,
+        params=params,
+        seed=seed,
+        to_epoch=epochs,
+        folder=str(folder),
+        name="refit",
+        is_whole=True,
+        phases=phases,
+    )
     for events in Cohort(task, [job], worker="refit").epochs():
         for event in events:
             if isinstance(event, TrialFailed):

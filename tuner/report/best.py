@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tuner.paths import StudyPaths, beside, own_place
-from tuner.records import Json, ParamValue, TrialRecord
+from tuner.records import Json, ParamValue, TrialRecord, phases_as_fact
 from tuner.report.certainty.choice import final_choice
 from tuner.report.files import write_atomically
 from tuner.report.space import completed, study_space
@@ -71,7 +71,10 @@ def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> d
     root = study.facts.get("root")
     if isinstance(root, str):
         move_paths(kept, root=Path(root), folder=folder)
-    params = best_params(study, record)
+    phases = record.phases
+    params = completed(study_space(study), phases[0].params) if phases else best_params(study, record)
+    if phases and isinstance(training := kept.get("training"), Mapping):
+        kept["training"] = {**training, "changes": changes_of(record)}
     if isinstance(model := kept.get("model"), Mapping) and model.get("choices"):
         kept["model"] = _of_one_model(model, params.pop(MODEL, model.get("kind")))
     return {
@@ -80,6 +83,12 @@ def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> d
         "space": {name: _fixed(study, name, value) for name, value in params.items()},
         "search": {"trials": 1, "strategy": "random", "pruner": "none", "trial_seed": record.seed},
     }
+
+
+def changes_of(record: TrialRecord) -> list[dict[str, Json]]:
+    """How a trial's values changed while it trained, as `training.changes` says it."""
+    parts = phases_as_fact(record.phases)[1:]
+    return [{"after_epoch": part["from_epoch"], **part["values"]} for part in parts if part["values"]]
 
 
 def _of_one_model(model: Mapping[str, Json], kind: Json) -> dict[str, Json]:

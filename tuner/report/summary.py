@@ -18,6 +18,7 @@ from tuner.report.more_data import more_data_in_words
 from tuner.report.techniques import average_on_test, techniques_in_words
 from tuner.report.verdict import diagnosis_in_words, four_steps_in_words, on_test_and_dev
 from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
+from tuner.report.words.phases import phases_in_words
 from tuner.report.worth import baselines_in_words, baselines_on_test
 from tuner.store.standing import state_of, what_is_left
 from tuner.store.study_data import StudyData
@@ -133,6 +134,8 @@ def _front(analysis: Analysis) -> Iterator[str]:
 def _certainty(analysis: Analysis) -> Iterator[str]:
     statistics, study = analysis.statistics, analysis.study
     yield from _front(analysis)
+    if analysis.choice is not None and (changes := phases_in_words(analysis.choice.record)):
+        yield f"The values of trial {analysis.choice.record.number} changed while it trained: {changes}."
     smallest = statistics.smallest
     folds = fold_scores(statistics.best) if statistics.best is not None else ()
     if folds:

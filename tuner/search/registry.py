@@ -18,7 +18,7 @@ from tuner.search.wrap.scalarised import ScalarisedStrategy
 from tuner.search.wrap.starts import StartFirst, start_configurations
 from tuner.search.wrap.stop import StoppingStrategy
 from tuner.spec.known.strategies import STRATEGIES
-from tuner.spec.model import SweepSpec
+from tuner.spec.model import PopulationSpec, SweepSpec
 from tuner.spec.objectives import further_objectives
 from tuner.spec.space import Space
 
@@ -73,6 +73,7 @@ def open_strategy(
             root=spec.root,
             earlier=tuple(r for r in (*earlier, *before) if space.contains(r.params)),
             learned=() if index else tuple(learned),
+            population=search.population or PopulationSpec(),
         )
         strategy, first_epoch = maker(request)
         if others or spec.constraints:

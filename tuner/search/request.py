@@ -15,6 +15,7 @@ from tuner.search.optuna.samplers import SamplerName, make_pruner, make_sampler
 from tuner.search.optuna.study import StudyMirror
 from tuner.search.rungs import rungs_of
 from tuner.search.strategy import Strategy
+from tuner.spec.blocks.search import PopulationSpec
 from tuner.spec.space import Space
 
 
@@ -44,6 +45,8 @@ class Request:
     """Trials of an earlier study to learn from; they do not count."""
     learned: tuple[Params, ...]
     """Configurations of a portfolio, to begin with."""
+    population: PopulationSpec
+    """How the members of a population learn from one another."""
 
 
 Maker: TypeAlias = Callable[[Request], tuple[Strategy, int]]

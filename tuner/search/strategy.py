@@ -39,11 +39,23 @@ class Stop:
     reason: str
 
 
-Decision: TypeAlias = Start | Advance | Stop
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copy:
+    """A PAUSED trial goes on from where another one is, PAUSED at the same epoch, with other values; it stays PAUSED.
+
+    All copies of one answer are made before anything else of it, and all or none of them.
+    """
+
+    trial: int
+    source: int
+    params: Params
+
+
+Decision: TypeAlias = Start | Advance | Stop | Copy
 
 
 class Strategy(Protocol):
-    """Chooses which trials to start, to advance and to give up."""
+    """Chooses which trials to start, to advance, to give up and to copy."""
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         """The next decisions.
@@ -53,7 +65,8 @@ class Strategy(Protocol):
 
         Args:
             records: All trials of the study, by number; RUNNING ones are pending.
-            room: How many jobs (starts and advances) are wanted; at most so many are returned. Stops are free.
+            room: How many jobs (starts and advances) are wanted; at most so many are returned. Stops and copies are
+                free.
         """
         ...
 

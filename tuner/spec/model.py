@@ -17,7 +17,7 @@ from tuner.spec.blocks.network import ModelSpec
 from tuner.spec.blocks.objective import ConstraintSpec, FurtherObjectiveSpec, ObjectiveSpec
 from tuner.spec.blocks.reports import ReportsSpec
 from tuner.spec.blocks.resources import ResourcesSpec
-from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, SearchSpec, StopSpec
+from tuner.spec.blocks.search import FinalistsSpec, LimitsSpec, PopulationSpec, SearchSpec, StopSpec
 from tuner.spec.blocks.space import DimensionSpec
 from tuner.spec.blocks.training import EarlyStoppingSpec, TrainingSpec
 from tuner.spec.by_layer import with_texts
@@ -30,7 +30,8 @@ from tuner.spec.values import Baselines, Part, Trackers
 __all__ = [
     "NO_DATA", "OWN_MODEL", "ConstraintSpec", "DataSpec", "DimensionSpec", "EarlyStoppingSpec",
     "FinalistsSpec", "FoldsSpec", "FurtherObjectiveSpec", "LimitsSpec", "LoopKind", "ModelSpec", "ObjectiveSpec",
-    "ReportsSpec", "ResourcesSpec", "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec", "TrainingSpec",
+    "PopulationSpec", "ReportsSpec", "ResourcesSpec", "SearchSpec", "SplitSpec", "StopSpec", "SweepSpec",
+    "TrainingSpec",
 ]  # fmt: skip
 
 OWN_MODEL = "own training code"

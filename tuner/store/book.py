@@ -11,7 +11,7 @@ from typing import Self
 
 from tuner.records import Direction, EpochsFinished, Json, Params, TrialEvent, TrialRecord, TrialState
 from tuner.store.codec import decode, encode
-from tuner.store.folding import end, fold, merge_facts, trial_seed
+from tuner.store.folding import copied, end, fold, merge_facts, trial_seed
 from tuner.trials import Trials
 
 
@@ -47,8 +47,8 @@ class RecordBook(ABC):
         )
 
     @abstractmethod
-    def _changed(self, record: TrialRecord, *, progress_only: bool) -> None:
-        """Queue the write of a record; one that only has more epochs may wait longer."""
+    def _changed(self, *records: TrialRecord, progress_only: bool = False) -> None:
+        """Queue the write of records, all or none of them; one that only has more epochs may wait longer."""
 
     @abstractmethod
     def _fact_changed(self, key: str, text: str) -> None:
@@ -109,6 +109,16 @@ class RecordBook(ABC):
         assert record.state not in (TrialState.COMPLETE, TrialState.PRUNED), f"trial {trial} is {record.state.value}"
         seed = trial_seed(self._seed, trial, stream=self._stream) if record.seed is None else record.seed
         return self._put(replace(record, state=TrialState.RUNNING, to_epoch=to_epoch, seed=seed, reason="", ended=""))
+
+    def copy(self, copies: Sequence[tuple[int, int, Params]]) -> list[TrialRecord]:
+        of = self.trials.numbered
+        records = [copied(of(n), of(source), self._stored_params(params)) for n, source, params in copies]
+        for record in records:
+            self.trials.put(record)
+        self._snapshot = None
+        self._changed(*records)
+        self.flush()
+        return records
 
     def record(self, event: TrialEvent) -> TrialRecord:
         record = fold(self.trials.numbered(event.trial), event, direction=self.direction, now=utc_now())

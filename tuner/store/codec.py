@@ -66,7 +66,9 @@ _STATE = whole(
     ended=moment,
 )
 _BY_LAYER = either(number, mapping_of(number))
+_PHASES = list_of(whole(from_epoch=count, trial=count, values=mapping_of(scalar), exact=True))
 _TRIAL_FACTS = parts(
+    phases=_PHASES,
     objectives=mapping_of(number),
     violation=number,
     cohort_width=count,

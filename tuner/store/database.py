@@ -16,7 +16,7 @@ from typing import Any
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection, Engine, Insert, Table, Update, delete, insert
 
-from tuner.records import Direction, Json, TrialRecord, TrialState
+from tuner.records import Direction, Json, Params, TrialRecord, TrialState
 from tuner.store.claimed import ClaimedStudy
 from tuner.store.codec import attributes
 from tuner.store.distributions import StoredSpace
@@ -53,6 +53,7 @@ class _Written:
     epochs: frozenset[int]
     """The epochs that have a rung."""
     has_value: bool
+    params: Params
 
 
 class Database:
@@ -101,7 +102,12 @@ class Database:
         self._facts = set(facts)
         self._written = {
             record.number: _Written(
-                trial_id, record.state, texts[trial_id], frozenset(epochs[trial_id]), trial_id in valued
+                trial_id,
+                record.state,
+                texts[trial_id],
+                frozenset(epochs[trial_id]),
+                trial_id in valued,
+                record.params,
             )
             for record, (trial_id, *_) in zip(records, rows.trials, strict=True)
         }
@@ -118,6 +124,9 @@ class Database:
             self._claimed.keep(connection)
             ids = self._insert_trials(connection, [r for r in records if r.number not in self._written])
             changes = [_Change.of(r, self._written.get(r.number), ids.get(r.number)) for r in records]
+            self._write_params(
+                connection, [change for change in changes if change.before.params != change.after.params]
+            )
             self._write_attributes(connection, changes)
             self._write_measurements(connection, changes)
             self._write_states(connection, changes)
@@ -156,20 +165,23 @@ class Database:
         last = {"of_study": self._study_id, "last": self._last_id}
         ids = {row[0]: row[1] for row in connection.execute(SELECT_NEW_TRIALS, last)}
         assert len(ids) == len(records), "a trial's number was given twice"
-        params = []
-        for record in records:
-            for name, value in record.params.items():
-                number, distribution = self._space.stored(name, value)
-                params.append(
-                    {
-                        "trial_id": ids[record.number],
-                        "param_name": name,
-                        "param_value": number,
-                        "distribution_json": distribution,
-                    }
-                )
-        _insert(connection, PARAMS, params)
+        _insert(connection, PARAMS, [row for r in records for row in self._params_of(r, ids[r.number])])
         return ids
+
+    def _params_of(self, record: TrialRecord, trial_id: int) -> list[dict[str, Any]]:
+        stored = ((name, self._space.stored(name, value)) for name, value in record.params.items())
+        return [
+            {"trial_id": trial_id, "param_name": name, "param_value": number, "distribution_json": distribution}
+            for name, (number, distribution) in stored
+        ]
+
+    def _write_params(self, connection: Connection, changes: list[_Change]) -> None:
+        """Write the parameters of trials that have others now."""
+        if changes:
+            ids = [change.after.trial_id for change in changes]
+            connection.execute(delete(PARAMS).where(PARAMS.c.trial_id.in_(ids)))
+            rows = [row for change in changes for row in self._params_of(change.record, change.after.trial_id)]
+            _insert(connection, PARAMS, rows)
 
     def _write_attributes(self, connection: Connection, changes: list[_Change]) -> None:
         new: list[dict[str, Any]] = []
@@ -252,12 +264,14 @@ class _Change:
     def of(cls, record: TrialRecord, before: _Written | None, new_id: int | None) -> _Change:
         if before is None:
             assert new_id is not None
-            before = _Written(new_id, TrialState.RUNNING, {}, frozenset(), False)
+            before = _Written(new_id, TrialState.RUNNING, {}, frozenset(), False, record.params)
         texts = attributes(record)
         emptied = {key: '""' for key in before.attributes.keys() - texts.keys() if key == "reason"}
         valued = record.state in (TrialState.COMPLETE, TrialState.PRUNED) and record.best is not None
         epochs = before.epochs.union(epoch for epoch, _ in record.rungs)
-        after = _Written(before.trial_id, record.state, {**before.attributes, **texts, **emptied}, epochs, valued)
+        after = _Written(
+            before.trial_id, record.state, {**before.attributes, **texts, **emptied}, epochs, valued, record.params
+        )
         return cls(record, before, after)
 
 

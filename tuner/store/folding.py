@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tuner.records import (
+    PHASES,
     Direction,
     EpochsFinished,
     FailureReason,
     Json,
+    Params,
+    Phase,
     TrialEvent,
     TrialFailed,
     TrialFinished,
@@ -20,6 +23,7 @@ from tuner.records import (
     TrialRecord,
     TrialStarted,
     TrialState,
+    phases_as_fact,
 )
 from tuner.spec.kept.code_versions import CODE_FACT, version_of
 from tuner.store.codec import MAX_ATTRIBUTE_BYTES, decode, encode
@@ -112,6 +116,27 @@ def end(record: TrialRecord, state: TrialState, reason: str, now: str) -> TrialR
     if len(reason) > _MAX_REASON_CHARACTERS:
         reason = f"{reason[:_MAX_REASON_CHARACTERS]}..."
     return replace(record, state=state, reason=reason, ended=now)
+
+
+def copied(record: TrialRecord, source: TrialRecord, params: Params) -> TrialRecord:
+    """The record of a trial that goes on from where another one is, with other values.
+
+    It takes over all that the other's training has come to, the seed of its random numbers included. What was reached
+    at its own rungs stays.
+    """
+    assert record.state is source.state is TrialState.PAUSED
+    assert record.epochs == source.epochs
+    before = source.phases or (Phase(from_epoch=0, params=source.params, trial=source.number),)
+    phases = (*before, Phase(from_epoch=source.epochs, params=params, trial=record.number))
+    return replace(
+        record,
+        params=params,
+        seed=source.seed,
+        best=source.best,
+        last=source.last,
+        num_parameters=source.num_parameters,
+        facts=merge_facts(record.facts, {PHASES: phases_as_fact(phases)}),
+    )
 
 
 def merge_facts(facts: Mapping[str, Json], more: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -22,7 +22,7 @@ class MemoryStore(RecordBook):
     ) -> None:
         super().__init__(study=study, direction=direction, seed=seed, records=records, facts=facts)
 
-    def _changed(self, record: TrialRecord, *, progress_only: bool) -> None:
+    def _changed(self, *records: TrialRecord, progress_only: bool = False) -> None:
         pass
 
     def _fact_changed(self, key: str, text: str) -> None:

@@ -71,8 +71,8 @@ class OptunaStore(RecordBook):
             for file in files:
                 file.unlink(missing_ok=True)
 
-    def _changed(self, record: TrialRecord, *, progress_only: bool) -> None:
-        self._writer.put(record, progress_only=progress_only)
+    def _changed(self, *records: TrialRecord, progress_only: bool = False) -> None:
+        self._writer.put(*records, progress_only=progress_only)
 
     def _fact_changed(self, key: str, text: str) -> None:
         self._writer.put_fact(key, text)

@@ -49,6 +49,13 @@ class StudyStore(Protocol):
         """A PAUSED, interrupted or (to be tried again) FAILED trial is sent on: RUNNING again."""
         ...
 
+    def copy(self, copies: Sequence[tuple[int, int, Params]]) -> list[TrialRecord]:
+        """Let PAUSED trials stand where others are, with other values: (trial, source, params) each.
+
+        All of them are durable when it returns; after a crash, all or none.
+        """
+        ...
+
     def record(self, event: TrialEvent) -> TrialRecord:
         """Fold an executor's event into the trial's record."""
         ...

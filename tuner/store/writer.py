@@ -53,14 +53,14 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="tuner-store", daemon=True)
         self._thread.start()
 
-    def put(self, record: TrialRecord, *, progress_only: bool = False) -> None:
-        """Queue a record.
+    def put(self, *records: TrialRecord, progress_only: bool = False) -> None:
+        """Queue records, for one transaction.
 
         Raises:
             StorageError: an earlier one could not be written; the next `flush` keeps this one, too.
         """
         with self._wake:
-            self._records[record.number] = record
+            self._records |= {record.number: record for record in records}
             self._schedule(_PROGRESS_DELAY_SECONDS if progress_only else _DELAY_SECONDS)
             if self._failure is not None:
                 raise self._failure

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tuner.records import FINALIST, Json, TrialRecord
+from tuner.records import FINALIST, PHASES, Json, TrialRecord
 from tuner.search.strategy import Decision, Start
+
+
+def with_its_phases(record: TrialRecord) -> Mapping[str, Json]:
+    """The fact by which a training has the phases of the trial that it repeats, if that has some."""
+    return {PHASES: record.facts[PHASES]} if PHASES in record.facts else {}
 
 
 class FinalistStrategy:
@@ -54,7 +59,7 @@ class FinalistStrategy:
     def facts(self, number: int) -> Mapping[str, Json]:
         """What is remembered of a re-training: the trial that it repeats, and which of its seeds it is."""
         finalist, seed = self._left[number - self._num_before]
-        return {"repeat_of": finalist.number, "repeat": seed, "repeats": self.seeds}
+        return {"repeat_of": finalist.number, "repeat": seed, "repeats": self.seeds, **with_its_phases(finalist)}
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:
         begun = len(records) - self._num_before

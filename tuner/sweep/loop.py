@@ -24,11 +24,12 @@ from tuner.records import (
     TrialStarted,
     TrialState,
 )
-from tuner.search.strategy import Advance, Decision, Start, Stop, Strategy
+from tuner.search.strategy import Advance, Copy, Decision, Start, Stop, Strategy
 from tuner.spec.model import LimitsSpec
 from tuner.store.store import StudyStore
 from tuner.sweep.failures import FailureCount
 from tuner.sweep.stop import StopRequest
+from tuner.sweep.taken_over import take_over
 from tuner.sweep.told import Told
 from tuner.sweep.watcher import Watcher
 
@@ -144,6 +145,7 @@ class Sweep:
         self._submit(records)
 
     def _carry_out(self, decisions: Sequence[Decision]) -> None:
+        self._copy([decision for decision in decisions if isinstance(decision, Copy)])
         starts: list[Start] = []
         records: list[TrialRecord] = []
         stopped: list[TrialRecord] = []
@@ -164,6 +166,16 @@ class Sweep:
         self._submit(records)
         self._announce(stopped)
 
+    def _copy(self, copies: Sequence[Copy]) -> None:
+        """Give trials the checkpoints of others, and then the records: with neither, the same is decided again."""
+        if not copies:
+            return
+        for copy in copies:
+            take_over(TrialPaths(self.folders(copy.source)), TrialPaths(self.folders(copy.trial)))
+        fault_point("after_take_over")
+        self.store.copy([(copy.trial, copy.source, copy.params) for copy in copies])
+        fault_point("after_copy")
+
     def _submit(self, records: Sequence[TrialRecord]) -> None:
         if not records:
             return
@@ -181,6 +193,7 @@ class Sweep:
             folder=str(self.folders(record.number)),
             name=record.name,
             part=record.part,
+            phases=record.phases,
         )
 
     def _handle(self, events: Sequence[TrialEvent]) -> None:

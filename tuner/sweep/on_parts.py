@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tuner.records import ON_A_PART, Json, Part, TrialRecord
 from tuner.search.strategy import Decision, Start
+from tuner.sweep.finalists import with_its_phases
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +67,7 @@ class PartsStrategy:
             "repeat": part.draw,
             "repeats": self._plan.seeds,
             "train_share": part.share,
+            **with_its_phases(self._plan.record),
         }
 
     def decide(self, records: Sequence[TrialRecord], room: int) -> list[Decision]:

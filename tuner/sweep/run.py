@@ -18,7 +18,7 @@ from tuner.execute.open import Where, begin_to_load, open_executor
 from tuner.faults import fault_point
 from tuner.paths import LinkInStudyError, StudyPaths, TrialPaths
 from tuner.ranking import KEEP_WEIGHTS, best_trial, rank_trials
-from tuner.records import Json, TrialRecord
+from tuner.records import PHASES, Json, TrialRecord
 from tuner.report.terminal import Conclusion
 from tuner.spec.defaults import build_space
 from tuner.spec.known.networks import MODELS
@@ -278,8 +278,9 @@ class StudyRun:
         try:
             with closing(Told(self.paths.told)) as told:
                 sweep = self._sweep(strategy, store, executor, keeper)(
-                    folders=lambda n: self.paths.trial(n).folder, told=told, trial_seed=self.spec.search.trial_seed
-                )
+                    folders=lambda n: self.paths.trial(n).folder, told=told, trial_seed=self.spec.search.trial_seed,
+                    facts=self._changes_of if self.spec.training.changes else None,
+                )  # fmt: skip
                 complete = sweep.run(failed_trials(store) if self.options.retry_failed else ())
             if complete:
                 notes.come_to("finalists", search_end=why_ended(strategy, store, trials=self.spec.search.trials))
@@ -287,6 +288,14 @@ class StudyRun:
         finally:
             store.set("elapsed_seconds", time.monotonic() - self._began)
             store.flush()
+
+    def _changes_of(self, number: int) -> Mapping[str, Json]:
+        """The first facts of a trial whose values change as the sweep file says."""
+        changes = [{**change} for change in self.spec.training.changes]
+        after = [int(change.pop("after_epoch")) for change in changes]
+        values = [{name: float(value) for name, value in change.items()} for change in changes]
+        parts = zip([0, *after], [{}, *values], strict=True)
+        return {PHASES: [{"from_epoch": epoch, "trial": number, "values": own} for epoch, own in parts]}
 
     def _earlier(self, data: Mapping[str, Json]) -> tuple[TrialRecord, ...]:
         """Trials of the study that `search.warm_start` names."""

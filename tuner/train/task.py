@@ -143,9 +143,10 @@ class Task:
         """The mean loss of a batch, the user's own or tuner's."""
         return self.parts.mean_loss(outputs, targets, loss=self.problem.loss)
 
-    def member(self, job: TrialJob) -> Member:
-        """The trial of a job."""
-        settings = resolve_settings(self.spec, job.params, num_train=self.num_train, class_weights=self.class_weights)
+    def member(self, job: TrialJob, *, epoch: int = 0) -> Member:
+        """The trial of a job, with the values that it goes on with after so many epochs."""
+        params = job.params_after(epoch)
+        settings = resolve_settings(self.spec, params, num_train=self.num_train, class_weights=self.class_weights)
         folds = tuple(self._member(settings, fold_seed(job.seed, fold)) for fold in range(len(self.folds)))
         return replace(self._member(settings, job.seed), folds=folds)
 

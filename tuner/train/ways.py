@@ -9,6 +9,7 @@ from tuner.data.dataset import TrainingData
 from tuner.errors import TunerError, UserCodeError
 from tuner.models.lightning import is_lightning
 from tuner.spec.known.networks import MODELS
+from tuner.spec.known.strategies import known_strategy
 from tuner.spec.model import SweepSpec
 from tuner.spec.values import is_own
 from tuner.train.program import Member, Problem, Program, looked_at
@@ -109,6 +110,8 @@ def refuse_with_lightning(spec: SweepSpec, member: Member, *, folds: int) -> Non
         UserCodeError: the sweep asks for something of the kind.
     """
     asked = {
+        f"search.strategy: {spec.search.strategy}": known_strategy(spec.search.strategy).changes_values,
+        "training.changes": bool(spec.training.changes),
         "training.loss": is_own(spec.training.loss),
         "training.auxiliary_loss": spec.training.auxiliary_loss is not None,
         "training.optimizer": is_own(spec.training.optimizer),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuner.spec.values import Part, PrunerName, Seed, StrategyName, Value
+from tuner.spec.values import Part, PositiveNumber, PrunerName, Seed, StrategyName, Value
 
 _MOST_TRIALS = 1_000_000
 LEARNING_TRIALS = 12
@@ -29,14 +29,29 @@ class StopSpec(Part):
     """Stop after this many seconds of wall-clock time, over all runs of the study."""
 
 
+class PopulationSpec(Part):
+    """How the members of a population learn from one another, with `strategy: population`."""
+
+    interval: Annotated[int, Field(ge=1)] | None = None
+    """Epochs between two comparisons; a tenth of the training if left out."""
+    quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    """The share of the members that goes on from where one of the best, as many, is."""
+    factors: Annotated[list[PositiveNumber], Field(min_length=1)] = Field(default_factory=lambda: [0.8, 1.2])
+    """What each value that may change is multiplied by then, one of these at random; of a momentum its distance from 1,
+    and of a list of choices the next or the one before is taken. A value of 0 stays 0."""
+    resample: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """How probable it is that a value is drawn anew from its range instead."""
+
+
 class SearchSpec(Part):
     """How configurations are chosen."""
 
     trials: Annotated[int, Field(ge=1, le=_MOST_TRIALS)] = 64
     """Total number of trials of the study, over all runs, whatever their end."""
     strategy: StrategyName = "priority"
-    """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`; or any other by its
-    path, such as `optuna.samplers:NSGAIISampler`; or a [plug-in](plugins.md)."""
+    """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`; or
+    [`population`](search.md#a-population-that-learns-as-it-trains); or any other by its path, such as
+    `optuna.samplers:NSGAIISampler`; or a [plug-in](plugins.md)."""
     pruner: PrunerName | None = None
     """`median`, `asha`, `hyperband` or `none`, or a pruner of Optuna's by its path, such as
     `optuna.pruners:PercentilePruner`; left out: the strategy's own rule."""
@@ -57,6 +72,8 @@ class SearchSpec(Part):
     docs/search.md. They are brought into the ranges of the space, and take the place of the opening pass."""
     stop: StopSpec | None = None
     """When to end the search early."""
+    population: PopulationSpec | None = None
+    """With `strategy: population`: how its members, the trials, learn from one another."""
     refine: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = 0
     """So many times the space is zoomed around the best trials; each round has an equal share of the trials."""
 

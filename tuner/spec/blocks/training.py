@@ -105,6 +105,9 @@ class TrainingSpec(_Fixed):
     auxiliary_loss: Annotated[str, Field(min_length=1)] | None = None
     """Attribute of a module of yours that holds, after each forward in training, a further loss of one number, which is
     added to the loss: the balance of experts, a penalty. Dev losses are without it."""
+    changes: list[dict[str, int | float]] = Field(default_factory=list)
+    """Values that change in the course of a training: `{after_epoch: 20, learning_rate: 0.01}`, in order; those that a
+    [population](search.md#a-population-that-learns-as-it-trains) may change. The sweep file of its winner has them."""
     freeze: list[str] = Field(default_factory=list)
     """Parameters that are frozen: names, or patterns such as `layers.0.*`."""
     early_stopping: EarlyStoppingSpec | None = None

@@ -19,6 +19,7 @@ from tuner.spec.checks.conditions import check_conditions, check_starts
 from tuner.spec.checks.layers import check_layers
 from tuner.spec.checks.loop import check_loop
 from tuner.spec.checks.objectives import check_trade_offs
+from tuner.spec.checks.population import check_changes, check_population
 from tuner.spec.checks.reading import check_readings
 from tuner.spec.checks.resources import check_resources
 from tuner.spec.checks.search import check_search
@@ -72,6 +73,8 @@ def check_sweep(spec: SweepSpec, findings: Findings) -> None:
     check_readings(spec, findings)
     check_starts(spec, sound if spec.space else {d.name: d for d in space or ()}, space, findings)
     check_search(spec, space, findings)
+    check_population(spec, space, findings)
+    check_changes(spec, findings)
     check_resources(spec, findings)
 
 

@@ -10,6 +10,8 @@ from tuner.records import ParamValue
 from tuner.spec.known.optimizers import OPTIMIZERS, Own
 from tuner.spec.space import Kind, Scale
 
+_LAID_OUT = ("lr_decay", "warmup_epochs", "swa_start")
+"""What is laid out over a whole training."""
 HIGHEST_FLOAT = 1e30
 """Of a hyperparameter without bounds of its own: training is in float32, which ends at 3e38."""
 
@@ -86,6 +88,11 @@ class Hyperparameter:
     names; see `tuner.spec.by_layer`."""
     optional: bool = False
     """It has no value unless it is fixed or searched: there is none that would be without effect."""
+
+    @property
+    def may_change(self) -> bool:
+        """Whether a trial may go on with another value of it: it is a number of the trial's row, and shapes nothing."""
+        return self.kind == "float" and self.fused != "same" and not self.of_model and self.name not in _LAID_OUT
 
     @property
     def optimizers(self) -> frozenset[str]:

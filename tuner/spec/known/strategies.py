@@ -20,7 +20,9 @@ class KnownStrategy:
     starts_at_random: bool = False
     """Whether a search of fewer trials than `LEARNING_TRIALS` is no more than random draws."""
     is_blind: bool = False
-    """Whether what it proposes depends on no result."""
+    """Whether what it proposes depends on no result that may still come."""
+    changes_values: bool = False
+    """Whether trials take other values while they train, which `search.population` says more of."""
     takes_levels: bool = False
     """Whether it takes a few levels of a continuum."""
 
@@ -38,6 +40,8 @@ STRATEGIES: Mapping[str, KnownStrategy] = {
     "qmc": KnownStrategy(module=_STOCK, is_blind=True),
     "random": KnownStrategy(module=_STOCK, is_blind=True),
     "grid": KnownStrategy(module=_STOCK, is_blind=True, takes_levels=True),
+    # What comes next is decided for all members at once, and no more: to wait with some of it would gain nothing.
+    "population": KnownStrategy(module="tuner.search.population", is_blind=True, changes_values=True),
 }
 """In the order in which they are documented."""
 PRUNERS = ("median", "asha", "hyperband", "none")

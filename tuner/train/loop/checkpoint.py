@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tuner.faults import fault_point
 from tuner.paths import TrialPaths, own_place
-from tuner.records import EpochResult
+from tuner.records import EpochResult, Past
 from tuner.train.loop.artefacts import storing
 from tuner.train.loop.early_stopping import Patience
 
@@ -46,7 +46,8 @@ class Checkpoint:
     """`Program.state_format`."""
     curve: tuple[EpochResult, ...]
     patience: Patience
-    params: Mapping[str, Any]
+    past: Past
+    """`TrialJob.past` of what was trained."""
     seed: int
     best_outputs: Tensor | None = None
     """Dev outputs of the curve's best epoch, as they were scored: another way to compute them rounds otherwise."""
@@ -78,7 +79,7 @@ def write_checkpoint(paths: TrialPaths, checkpoint: Checkpoint) -> float:
         # One tensor: to pickle each number by itself would take longer than all the weights of a small network.
         "curve": torch.tensor([_in_columns(result) for result in checkpoint.curve], dtype=torch.float64),
         "patience": asdict(checkpoint.patience),
-        "params": dict(checkpoint.params),
+        "past": [[epoch, dict(params)] for epoch, params in checkpoint.past],
         "seed": checkpoint.seed,
         "best_outputs": None if checkpoint.best_outputs is None else checkpoint.best_outputs.cpu(),
         "step": checkpoint.step,
@@ -158,7 +159,7 @@ def _read(path: Path) -> Checkpoint:
         state_format=values["state_format"],
         curve=tuple(map(_result_of, values["curve"])),
         patience=Patience(**values["patience"]),
-        params=values["params"],
+        past=_past_of(values),
         seed=values["seed"],
         best_outputs=values.get("best_outputs"),  # earlier versions wrote none,
         step=values.get("step", 0),  # nor within an epoch
@@ -169,6 +170,12 @@ def _read(path: Path) -> Checkpoint:
     return found
 
 
+def _past_of(values: Mapping[str, Any]) -> Past:
+    if "past" not in values:  # of an earlier version, in which no value changed
+        return ((0, values["params"]),)
+    return tuple((epoch, params) for epoch, params in values["past"])
+
+
 def _check(found: Checkpoint) -> None:
     """Refuse what no training leaves, whose sum may be right all the same: whoever can write a file can sum it."""
     names = {
@@ -176,7 +183,7 @@ def _check(found: Checkpoint) -> None:
         "state_format": isinstance(found.state_format, str),
         "curve": [result.epoch for result in found.curve] == list(range(1, found.epoch + 1)),
         "patience": all(isinstance(value, int | float | None) for value in asdict(found.patience).values()),
-        "params": isinstance(found.params, dict),
+        "past": all(type(epoch) is int and isinstance(params, dict) for epoch, params in found.past),
         "seed": type(found.seed) is int,
         "best_outputs": isinstance(found.best_outputs, Tensor | None),
         "step": type(found.step) is int and found.step >= 0,
@@ -192,32 +199,35 @@ class _Remembered:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._found: dict[Path, tuple[_Stamp, Checkpoint, int]] = {}
+        self._found: dict[_Stamp, tuple[Checkpoint, int]] = {}
+        self._num_bytes = 0
 
     def keep(self, path: Path, checkpoint: Checkpoint, *, num_bytes: int) -> None:
         """Remember what has just been written, and forget what was written long ago."""
-        self._found.pop(path, None)
         if num_bytes > self._most_bytes:
             return
         state = {name: tensor.clone() for name, tensor in checkpoint.state.items()}
-        self._found[path] = (_stamp(path), replace(checkpoint, state=state), num_bytes)
-        while self._found and sum(size for *_, size in self._found.values()) > self._most_bytes:
-            del self._found[next(iter(self._found))]
+        self._found[_stamp(path)] = (replace(checkpoint, state=state), num_bytes)
+        self._num_bytes += num_bytes
+        while self._num_bytes > self._most_bytes:
+            _, size = self._found.pop(next(iter(self._found)))
+            self._num_bytes -= size
 
     def find(self, path: Path) -> Checkpoint | None:
         """A copy of what was written, if that is what the file still is."""
-        known = self._found.get(path)
-        if known is None or not path.exists() or known[0] != _stamp(path):
+        known = self._found.get(_stamp(path)) if self._found and path.exists() else None
+        if known is None:
             return None
-        return replace(known[1], state={name: tensor.clone() for name, tensor in known[1].state.items()})
+        return replace(known[0], state={name: tensor.clone() for name, tensor in known[0].state.items()})
 
 
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, int, int, int]
+"""Which file it is, whatever its name: a trial that goes on from where another is has that one's file."""
 
 
 def _stamp(path: Path) -> _Stamp:
     found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 _REMEMBERED = _Remembered(most_bytes=32 * 2**20)

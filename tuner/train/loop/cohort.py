@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+from tuner.errors import UserCodeError
 from tuner.records import (
     EpochResult,
     FailureReason,
@@ -220,7 +221,25 @@ class Cohort:
                 done.append(row)
         if improved:
             program.save_best(improved)
-        return events + self._leave(done, failed)
+        events += self._leave(done, failed)
+        self._take_new_values()
+        return events
+
+    def _take_new_values(self) -> None:
+        """Let members whose next epoch has other values go on with these, from the states that they have."""
+        changing = [row for row, run in enumerate(self._runs) if run.is_at_new_values]
+        if not changing:
+            return
+        before, runs = self._running, [self._runs[row] for row in changing]
+        states = [(before.state_format(row), before.state(row)) for row in changing]
+        for run in runs:
+            run.take_new_values()
+        self._resize([row for row in range(len(self._runs)) if row not in changing], runs)
+        for row, (state_format, state) in enumerate(states, start=len(self._runs) - len(runs)):
+            if self._running.state_format(row) != state_format:
+                name = self._runs[row].job.shown
+                raise UserCodeError(f"{name}: with the values of its next epoch it has to be trained in another way")
+            self._running.load_state(row, state)
 
     def _checkpoint_at_times(self) -> None:
         """Checkpoint all members now and then, so rarely that it costs little."""

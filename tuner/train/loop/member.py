@@ -55,12 +55,10 @@ class Run(Course):
     def of(cls, job: TrialJob, task: Task) -> Run:
         """A job's run, with the checkpoint that its trial left."""
         found = read_checkpoint(TrialPaths(Path(job.folder)))
-        if found is not None and (found.seed != job.seed or dict(found.params) != dict(job.params)):
+        if found is not None and (found.seed != job.seed or found.past != job.past(found.epoch, found.step)):
             found = None
-        member = task.member(job)
-        if found is not None and found.state_format.startswith(PlainTrial.state_format):
-            folds = tuple(replace(own, begun_as_written=True) for own in member.folds)
-            member = replace(member, begun_as_written=True, folds=folds)
+        as_written = found is not None and found.state_format.startswith(PlainTrial.state_format)
+        member = _member(task, job, epoch=found.epoch if found else 0, as_written=as_written)
         return cls(
             spec=task.spec,
             direction=task.direction,
@@ -70,6 +68,15 @@ class Run(Course):
             member=member,
             found=found,
         )
+
+    @property
+    def is_at_new_values(self) -> bool:
+        """Whether the epoch that comes next is the first with other values, and there is one."""
+        return self.end is None and any(phase.from_epoch == self.epoch for phase in self.job.phases)
+
+    def take_new_values(self) -> None:
+        """Become the member with the values of the next epoch; its state is the caller's to bring along."""
+        self.member = _member(self.task, self.job, epoch=self.epoch, as_written=self.member.begun_as_written)
 
     @property
     def is_fresh(self) -> bool:
@@ -172,7 +179,7 @@ class Run(Course):
                 step=self.step,
                 epoch_seconds=self.epoch_seconds,
                 patience=self.patience,
-                params=self.job.params,
+                past=self.job.past(self.epoch, self.step),
                 seed=self.job.seed,
                 best_outputs=self.kept_outputs,
                 synced_seconds=self.synced_seconds,
@@ -200,3 +207,19 @@ class Run(Course):
             return found | {"fold_scores": [float(own.metric[0]) for own in scores]}
         on_train_dev = self.task.train_dev_metric(self.member, weights)
         return found if on_train_dev is None else found | {TRAIN_DEV_METRIC: on_train_dev}
+
+
+def _member(task: Task, job: TrialJob, *, epoch: int, as_written: bool) -> Member:
+    """The member of a job after so many epochs.
+
+    Args:
+        task: Of the cohort.
+        job: What is trained.
+        epoch: Finished epochs.
+        as_written: Whether it was begun in the plain loop, and goes on there.
+    """
+    member = task.member(job, epoch=epoch)
+    if not as_written:
+        return member
+    folds = tuple(replace(own, begun_as_written=True) for own in member.folds)
+    return replace(member, begun_as_written=True, folds=folds)
