@@ -8,8 +8,10 @@ from ruamel.yaml import YAML
 
 from tests.report.simulate import SimulatedStudy, simulate
 from tuner.paths import StudyPaths
+from tuner.records import PHASES, Phase, TrialRecord, phases_as_fact
 from tuner.report.best import one_trial_sweep, write_best
 from tuner.report.certainty.choice import final_choice
+from tuner.report.words.phases import phase_lines, phases_in_words
 from tuner.spec.model import SweepSpec
 from tuner.spec.reader import read_sweep
 from tuner.store.study_data import StudyData
@@ -117,3 +119,28 @@ def test_a_study_of_plain_optuna_has_no_sweep_but_parameters(tmp_path: Path) -> 
     paths = StudyPaths(tmp_path / "s")
     write_best(foreign, paths)
     assert sorted(p.name for p in paths.best.iterdir()) == ["params.yaml"]
+
+
+def changing(record: TrialRecord, *rates: float) -> TrialRecord:
+    """The record with these learning rates one after the other, two epochs each, the last its own trial's."""
+    params = [{**record.params, "learning_rate": rate} for rate in rates]
+    phases = [Phase(from_epoch=2 * n, params=own, trial=90 + n) for n, own in enumerate(params[:-1])]
+    phases.append(Phase(from_epoch=2 * len(phases), params=params[-1], trial=record.number))
+    return replace(record, params=params[-1], facts={PHASES: phases_as_fact(phases)})
+
+
+def test_values_that_changed_are_in_the_file_and_said(mixed: SimulatedStudy, tmp_path: Path) -> None:
+    record = changing(mixed.study.records[0], 0.5, 0.25, 0.125)
+    written = one_trial_sweep(mixed.study, record, folder=tmp_path)
+    assert written is not None
+    assert written["space"]["learning_rate"]["choices"] == [0.5]
+    changes = [{"after_epoch": 2, "learning_rate": 0.25}, {"after_epoch": 4, "learning_rate": 0.125}]
+    assert written["training"]["changes"] == changes
+    assert SweepSpec.model_validate(written).training.changes == changes
+    assert phases_in_words(record) == "learning_rate 0.5, 0.25 from epoch 3, 0.125 from epoch 5"
+    first, *others = phase_lines(record)
+    assert first.startswith("from epoch 1, as trial 90: learning_rate 0.5, ")
+    assert others == ["from epoch 3, as trial 91: learning_rate 0.25", "from epoch 5: learning_rate 0.125"]
+    many = changing(record, *(0.5 / n for n in range(1, 11)))
+    assert phases_in_words(many) == "learning_rate 0.5 to 0.05 in 9 steps, between 0.05 and 0.5"
+    assert phases_in_words(mixed.study.records[0]) == ""
