@@ -1,12 +1,15 @@
 """What a study of many trials costs the coordinator: the loop, the search, the store, and then its reports.
 
-    python benchmarks/scale.py [--trials 2000,10000,50000] [--workers 8,1000] [--only loop,decision,commands]
+    python benchmarks/scale.py [--trials 2000,10000,50000] [--only loop,cluster,decision,commands] [--url DATABASE]
 
 No network is trained: trials follow a script, which says at once what ten epochs measure. Processor seconds, since the
 machine may be busy, and memory:
 
 - `loop`: for each trial of a whole study, in its first thousand and its last, with `random` and `priority`, the
-  records in memory and in SQLite; trials that take no time, for which `priority` uses no model;
+  records in memory, in SQLite and in the database of `--url`; trials that take no time, for which `priority` uses no
+  model;
+- `cluster`: how busy the coordinator of 10, 100 and 1,000 workers is with trials of a minute and ten epochs, while all
+  workers have one, and for how much of their time they wait for it (`simulated_cluster.py`);
 - `decision`: of `priority` with its full model, as for trials that take minutes, after so many trials, one at a time
   and in batches of 100, as for many workers;
 - `commands`: `tuner status`, `tuner report` and its page for so many trials of 20 epochs.
@@ -21,8 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -31,21 +34,32 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy
 
 import numpy as np
 from report_scale import SPACE, make_study, measure
+from simulated_cluster import Clock, SimulatedCluster
 
+from tuner.execute.executor import Executor
+from tuner.execute.planner import FIRST_ROOM
 from tuner.execute.scripted import ScriptedExecutor
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochResult, Params, TrialRecord, TrialState
 from tuner.search.registry import open_strategy
 from tuner.search.strategy import Strategy
 from tuner.spec.model import DataSpec, LimitsSpec, SearchSpec, SweepSpec, TrainingSpec
+from tuner.store.book import RecordBook
 from tuner.store.memory import MemoryStore
 from tuner.store.optuna_store import open_store
 from tuner.sweep.loop import Sweep
 from tuner.sweep.stop import StopRequest
+from tuner.sweep.told import Told
 from tuner.sweep.watcher import Watcher
 from tuner.trials import Trials
 
 EPOCHS = 10
+EPOCH_SECONDS = 6.0
+"""Of trials on the simulated cluster."""
+AT_ONCE = 8
+"""Trials that are begun before the first has ended, in a loop."""
+ROUNDS = 6
+"""Trials of each worker on the simulated cluster, about; 500 all together at least."""
 WINDOW = 1000
 """Trials that a figure is taken over."""
 DECISIONS = 10
@@ -57,15 +71,34 @@ def accuracy(params: Params, epoch: int) -> float:
     return 0.95 - abs(float(params["learning_rate"]) - 0.1) - 0.5 / (1 + epoch)
 
 
-def strategy_of(name: str, *, trials: int) -> Strategy:
+def spec_of(name: str, *, trials: int) -> SweepSpec:
     search = SearchSpec(trials=trials, strategy=name)
-    spec = SweepSpec(
+    return SweepSpec(
         study="scale", data=DataSpec(source="made up"), training=TrainingSpec(epochs=EPOCHS), search=search
     )
-    return open_strategy(spec, SPACE, Direction.MAXIMIZE)
 
 
-class Clock(Watcher):
+def strategy_of(name: str, *, trials: int) -> Strategy:
+    return open_strategy(spec_of(name, trials=trials), SPACE, Direction.MAXIMIZE)
+
+
+@contextmanager
+def opened(store: str, *, url: str | None = None) -> Iterator[tuple[RecordBook, StudyPaths]]:
+    """A new study in `memory`, in `sqlite`, or on the server of a URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = StudyPaths(Path(folder) / "scale")
+        if store == "memory":
+            yield MemoryStore(), paths
+            return
+        where = url if store == "server" else None
+        study = f"scale {os.getpid()}"
+        with open_store(
+            paths, study=study, direction=Direction.MAXIMIZE, metric="accuracy", space=SPACE, url=where
+        ) as kept:
+            yield kept, paths
+
+
+class Windows(Watcher):
     """Processor seconds at every thousandth trial that was started, and at the last."""
 
     def __init__(self) -> None:
@@ -84,32 +117,66 @@ class Clock(Watcher):
         return 1e3 * (ended - began) / (after - before)
 
 
-def loop(name: str, *, trials: int, workers: int, in_sqlite: bool) -> None:
+def loop(name: str, store: str, *, trials: int, url: str | None) -> None:
     """A study from its first trial to its last."""
-    clock = Clock()
-    with tempfile.TemporaryDirectory() as folder:
-        paths = StudyPaths(Path(folder) / "scale")
-        with closing(
-            open_store(paths, study="scale", direction=Direction.MAXIMIZE, metric="accuracy", space=SPACE)
-            if in_sqlite
-            else MemoryStore()
-        ) as kept:
-            Sweep(
-                strategy_of(name, trials=trials),
-                kept,
-                ScriptedExecutor(accuracy, epochs=EPOCHS, width=workers),
-                folders=lambda number: paths.trial(number).folder,
-                limits=LimitsSpec(),
-                watcher=clock,
-                stop=StopRequest(),
-            ).run()
-            epochs = sum(record.epochs for record in kept.records())
-            began, ended = clock.at[0][1], time.process_time()
-    store = "SQLite" if in_sqlite else "memory"
-    each = f"{clock.per_trial(1):5.2f} ms each at first, {clock.per_trial(-1):5.2f} at last"
+    windows = Windows()
+    with opened(store, url=url) as (kept, paths):
+        sweep(name, kept, ScriptedExecutor(accuracy, epochs=EPOCHS, width=AT_ONCE), paths, windows, trials=trials)
+        epochs = sum(record.epochs for record in kept.records())
+        began, ended = windows.at[0][1], time.process_time()
+    each = f"{windows.per_trial(1):5.2f} ms each at first, {windows.per_trial(-1):5.2f} at last"
     print(
-        f"{name:9} {trials:6} trials, {workers:4} workers, {store}: {each}; "
+        f"{name:9} {trials:6} trials, {store}: {each}; "
         f"{epochs / (ended - began):6.0f} epochs a second, {peak_mb():5.0f} MB",
+        flush=True,
+    )
+
+
+def sweep(name: str, kept: RecordBook, executor: Executor, paths: StudyPaths, watcher: Watcher, *, trials: int) -> None:
+    with closing(Told(paths.told)) as told:
+        Sweep(
+            strategy_of(name, trials=trials),
+            kept,
+            executor,
+            folders=lambda number: paths.trial(number).folder,
+            limits=LimitsSpec(),
+            watcher=watcher,
+            stop=StopRequest(),
+            told=told,
+        ).run()
+
+
+class Steady(Watcher):
+    """What the coordinator and its workers did from one trial's begin to another's."""
+
+    def __init__(self, cluster: SimulatedCluster, *, begin: int, end: int) -> None:
+        self._cluster = cluster
+        self._at = [begin, end]
+        self.seen: list[tuple[float, float, float]] = []
+
+    def started(self, records: Sequence[TrialRecord]) -> None:
+        while self._at and records[-1].number + 1 >= self._at[0]:
+            del self._at[0]
+            clock = self._cluster.clock
+            self.seen.append((clock.busy, clock(), self._cluster.idle))
+
+
+def cluster(name: str, store: str, *, workers: int, trials: int, url: str | None) -> None:
+    """A study on workers that train a minute each."""
+    clock, begin = Clock(), FIRST_ROOM * workers + workers // 10  # behind what is begun before one has ended
+    with opened(store, url=url) as (kept, paths):
+        simulated = SimulatedCluster(
+            spec_of(name, trials=trials), paths, accuracy, workers=workers, epoch_seconds=EPOCH_SECONDS, clock=clock
+        )
+        assert simulated.facts
+        steady = Steady(simulated, begin=begin, end=trials)
+        sweep(name, kept, simulated, paths, steady, trials=trials)
+    before, after = steady.seen
+    busy, seconds, idle = (late - early for early, late in zip(before, after, strict=True))
+    each = 1e3 * busy / (trials - begin)
+    print(
+        f"{name:9} {workers:4} workers, {trials:6} trials of a minute, {store}: busy {busy / seconds:6.1%}, "
+        f"{each:5.1f} ms a trial; workers wait {idle / seconds / workers:6.1%}; {peak_mb():5.0f} MB",
         flush=True,
     )
 
@@ -165,25 +232,33 @@ def peak_mb() -> float:
 
 
 def main() -> None:
-    """Measure and print; each loop in a process of its own, whose memory is its own."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", default="2000,10000,50000")
-    parser.add_argument("--workers", default="8")
-    parser.add_argument("--only", default="loop,decision,commands")
-    parser.add_argument("--store", default="", help="memory or sqlite; both by default")
-    parser.add_argument("--loop", help=argparse.SUPPRESS)
+    parser.add_argument("--workers", default="10,100,1000")
+    parser.add_argument("--only", default="loop,cluster,decision,commands")
+    parser.add_argument("--store", default="memory,sqlite")
+    parser.add_argument("--url", help="of a database server, for the store `server`")
+    parser.add_argument("--each", help=argparse.SUPPRESS)
     options = parser.parse_args()
     sizes = [int(size) for size in options.trials.split(",")]
-    if options.loop:
-        name, store = options.loop.split("/")
-        loop(name, trials=sizes[0], workers=int(options.workers), in_sqlite=store == "sqlite")
+    if options.each:
+        what, name, store, size, workers = options.each.split("/")
+        if what == "loop":
+            loop(name, store, trials=int(size), url=options.url)
+        else:
+            cluster(name, store, workers=int(workers), trials=int(size), url=options.url)
         return
-    if "loop" in options.only:
-        kinds = ("random/memory", "priority/memory", "random/sqlite", "priority/sqlite")
-        for size, workers, kind in product(sizes, options.workers.split(","), kinds):
-            if options.store in kind:
-                arguments = ["--loop", kind, "--trials", str(size), "--workers", workers]
-                subprocess.run([sys.executable, __file__, *arguments], check=True)
+    stores = [*options.store.split(","), *(["server"] if options.url else [])]
+    kinds = list(product(stores, ("random", "priority")))
+    runs = [("loop", name, store, str(size), "") for size, (store, name) in product(sizes, kinds)]
+    for workers, (store, name) in product(options.workers.split(","), kinds):
+        if store != "memory":
+            runs.append(("cluster", name, store, str(max(500, ROUNDS * int(workers))), workers))
+    for run in runs:  # each in a process of its own, whose memory is its own
+        if run[0] in options.only:
+            more = ["--url", options.url] if options.url else []
+            subprocess.run([sys.executable, __file__, "--each", "/".join(run), *more], check=True)
     if "decision" in options.only:
         for size, batch in product((100, 1000, 10_000, 50_000), (1, 100)):
             decision(size, batch=batch)

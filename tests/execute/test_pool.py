@@ -121,6 +121,29 @@ def test_a_worker_that_has_nothing_to_do_waits_for_no_other(tmp_path: Path) -> N
     assert [j.trial for j in pool.processes[3].given] == [3, 8]
 
 
+def test_it_waits_for_none_of_those_that_have_more_than_they_would_be_given_now(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, workers=4)
+    assert pool.facts
+    pool.submit([job(trial) for trial in range(12)])  # three for each, as long as nobody knows what they take
+    for _ in range(8):
+        pool.planner.note_seconds(60.0)
+    ended = pool.processes[2]
+    assert len(ended.given) == 3
+    for running in ended.given:
+        ended.inbox.append(("events", ends(running.trial)))
+    pool.events(0.0)
+    assert pool.room() == 1
+
+
+def test_of_very_many_workers_one_in_a_hundred_may_wait_for_the_next(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, workers=300)
+    pool.begin()
+    for count in range(1, 5):
+        pool.end(count)
+        pool.events(0.0)
+        assert pool.room() == (count if count > 3 else 0)
+
+
 def test_only_workers_that_have_said_something_are_listened_to(tmp_path: Path) -> None:
     pool = Pool(tmp_path, workers=200)
     pool.begin()

@@ -66,13 +66,13 @@ class TestGaussianProcess:
         x, y = data()
         theta = fit(x, y, prior=PRIOR, unordered=ORDERED, iterations=30)
         points = np.random.default_rng(1).random((7, 4))
-        pending = np.array([0.2, 0.4, 0.6, 1.0])
+        pending = np.array([[0.2, 0.4, 0.6, 1.0], [0.7, 0.4, 0.1, 1.0]])
         process = Process(x, y, theta=theta, unordered=ORDERED)
         pool = process.pool(points)
         before = pool.mean.copy()
         told = Process(
             np.vstack([x, pending]),
-            np.append(y, process.predict(pending[None])[0]),
+            np.append(y, process.predict(pending)[0]),
             theta=theta,
             unordered=ORDERED,
         )
@@ -87,8 +87,22 @@ class TestGaussianProcess:
         x, y = np.vstack([x] * 5), np.concatenate([y] * 5)
         theta = fit(x, y, prior=PRIOR, unordered=ORDERED, iterations=30)
         process = Process(x, y, theta=theta, unordered=ORDERED)
-        process.believe(x[0])
+        process.believe(x[:1])
+        process.believe(x)  # each of them five times
         assert np.isfinite(process.predict(x)[1]).all()
+
+    def test_what_is_believed_one_after_the_other_is_believed_together(self) -> None:
+        x, y = data()
+        theta = fit(x, y, prior=PRIOR, unordered=ORDERED, iterations=30)
+        points = np.random.default_rng(1).random((9, 4))
+        together, one_by_one = (Process(x, y, theta=theta, unordered=ORDERED) for _ in range(2))
+        pools = [process.pool(points) for process in (together, one_by_one)]
+        pending = np.random.default_rng(2).random((20, 4))
+        together.believe(pending)
+        for point in pending:
+            one_by_one.believe(point[None])
+        np.testing.assert_allclose(pools[0].deviation, pools[1].deviation, atol=1e-8)
+        np.testing.assert_allclose(together.predict(points)[1], one_by_one.predict(points)[1], atol=1e-8)
 
 
 class TestResponse:
@@ -108,6 +122,24 @@ class TestResponse:
         after = response.appraise_trials([0]).log_improvement[0]
         assert after < before - 2
         assert response.appraise(beside).log_improvement[0] == pytest.approx(after)
+
+    def test_of_very_many_pending_points_the_most_promising_count(self) -> None:
+        rng = np.random.default_rng(0)
+        points = rng.random((60, 4))
+        worth = -((points - 0.5) ** 2).sum(axis=1)
+        seen = Observations(x=np.column_stack([points, np.ones(60)]), y=(worth - worth.mean()) / worth.std())
+        poor = np.column_stack([0.1 * rng.random((QUICK.pending, 3)), 0.9 + 0.1 * rng.random(QUICK.pending)])
+        pending = np.vstack([poor, np.full((1, 4), 0.5)])
+        beside = np.full((1, 4), 0.51)
+        responses = [
+            Response(seen, Cube(CONTINUOUS), trials=beside, effort=QUICK, rng=np.random.default_rng(0))
+            for _ in range(2)
+        ]
+        before = responses[0].appraise(beside).deviation[0]
+        responses[0].believe(poor)
+        responses[1].believe(pending)
+        assert responses[0].appraise(beside).deviation[0] == pytest.approx(before, rel=0.05)
+        assert responses[1].appraise(beside).deviation[0] < 0.7 * before
 
 
 class TestExpectedImprovement:
@@ -293,6 +325,14 @@ class TestEffort:
         assert worthwhile([trial], decisions=1) is effort
         twice = replace(trial, rungs=((1, 0.4), *trial.rungs), last=replace(trial.last, seconds=2 * seconds))
         assert worthwhile([twice], decisions=1) is effort  # two decisions, each worth as much
+
+    def test_of_very_many_workers_it_leaves_the_one_that_decides_most_of_its_time(self) -> None:
+        trial = record(0, 0.5)
+        assert trial.last is not None
+        records = [replace(trial, number=n, last=replace(trial.last, seconds=60.0)) for n in range(2000)]
+        assert worthwhile(records, decisions=1, under_way=9) is FULL
+        assert worthwhile(records, decisions=1, under_way=999) in (LIGHT, QUICK)
+        assert worthwhile(records, decisions=10, under_way=90) is FULL  # one fit serves them all
 
 
 def test_small_moves_move_half_of_the_open_coordinates_and_stay_near_their_own_base() -> None:

@@ -39,6 +39,9 @@ _WATCH_SECONDS = 1.0
 """While workers load, it is looked so often whether one has stalled."""
 _BETWEEN_WATCHES_SECONDS = 0.1
 """A look at each of very many workers takes longer than what most calls of `events` have to do."""
+_DECIDED_AT_ONCE = 100
+"""Of so many workers one may wait until another has nothing to do either: of thousands, some end each second, and a
+search that decides for ten at once looks at all trials once, not ten times."""
 _MAX_EARLY_DEATHS = 3
 """So many workers may die in a row before one of them has loaded the data."""
 
@@ -117,11 +120,14 @@ class WorkerPool(ABC):
     def room(self) -> int:
         if self._interrupted:
             return 0
-        capacity = len(self.workers) * self.planner.room_per_worker
+        each = self.planner.room_per_worker
+        capacity = len(self.workers) * each
         busy = len(self._pending) + sum(len(w.jobs) for w in self.workers)
-        # Half of it at once, so that cohorts fill, but nobody waits for that who has nothing to do.
-        is_wanted = busy <= capacity // 2 or (not self._pending and any(w.is_idle for w in self.workers))
-        return max(0, capacity - busy) if is_wanted else 0
+        if busy <= capacity // 2:  # half of it at once, so that cohorts fill
+            return capacity - busy
+        # But nobody waits for that who has nothing to do, whatever the others have.
+        num_idle = 0 if self._pending else sum(w.is_idle for w in self.workers)
+        return num_idle * each if num_idle > len(self.workers) // _DECIDED_AT_ONCE else 0
 
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         found, self._ready_events = self._ready_events, []

@@ -133,12 +133,14 @@ class Session:
         self._all_points = points
         self._taken = Taken(taken_by(trials), explorer.taken_earlier)
         self._is_used_up = False
-        workers = room + len(in_state(trials, TrialState.RUNNING))
+        under_way = len(in_state(trials, TrialState.RUNNING))
+        workers = room + under_way
         self.fresh = range(max(0, len(trials) - workers), len(trials))
         """The numbers of the latest trials, as many as there are workers."""
         self._paused = [record.number for record in paused(trials, explorer.direction)]
         # Once all trials are started, one decision comes with the end of each training: no batch shares a model.
-        self._effort = worthwhile(trials, decisions=max(1, min(room, self.starts_left)))
+        decisions = max(1, min(room, self.starts_left))
+        self._effort = worthwhile(trials, decisions=decisions, under_way=under_way)
         self._response: Response | None = None
         self._rows: dict[int, int] = {}
         """Of the trials that the model looks at, their places among its own."""

@@ -159,24 +159,25 @@ class Process:
         return self._pools[-1]
 
     def believe(self, x: Array) -> None:
-        """Take a pending point, shape (columns,), to turn out as predicted: it becomes certain, no mean changes.
+        """Take pending points, shape (points, columns), to turn out as predicted: they become certain, no mean changes.
 
         This is the kriging believer of Ginsbourger et al. (2010).
         """
-        cross = self._kernel(self._x, x[None])[:, 0]
-        row: Array = solve_triangular(self._chol, cross, lower=True, check_finite=False)
-        variance = self._prior_variance(x[None])[0] + self._noise - row @ row
-        corner = math.sqrt(max(variance, self._noise))
+        explained = solve_triangular(self._chol, self._kernel(self._x, x), lower=True, check_finite=False)
+        covariance = self._kernel(x, x) - explained.T @ explained
+        own = np.diag_indices_from(covariance)
+        covariance[own] = np.maximum(covariance[own], 0.0) + self._noise
+        corner = _cholesky(covariance, self._noise)
         for pool in self._pools:
-            pool.follow(self._kernel(x[None], pool.x)[0], row, corner)
-        size = len(self._x)
-        chol = np.zeros((size + 1, size + 1))
+            pool.follow(self._kernel(x, pool.x), explained, corner)
+        size, more = explained.shape
+        chol = np.zeros((size + more, size + more))
         chol[:size, :size] = self._chol
-        chol[size, :size] = row
-        chol[size, size] = corner
+        chol[size:, :size] = explained.T
+        chol[size:, size:] = corner
         self._chol = chol
         self._x = np.vstack([self._x, x])
-        self._alpha = np.append(self._alpha, 0.0)  # its residual is zero
+        self._alpha = np.append(self._alpha, np.zeros(more))  # their residuals are zero
 
     def project(self, x: Array) -> tuple[Array, Array, Array]:
         """Mean, prior variance and explained part, shape (observations, points), at points."""
@@ -203,6 +204,16 @@ class Process:
         return kernel
 
 
+def _cholesky(covariance: Array, noise: float) -> Array:
+    """The lower factor; where points are so near to one another that rounding leaves none, with more noise."""
+    while True:
+        try:
+            return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+        except np.linalg.LinAlgError:
+            covariance[np.diag_indices_from(covariance)] += noise
+            noise *= 10.0
+
+
 class Pool:
     """Predictions at a fixed set of points; one of a process (`Process.pool`) follows what that comes to believe."""
 
@@ -217,14 +228,15 @@ class Pool:
         deviation: Array = np.sqrt(np.maximum(self._variance, 1e-12))
         return deviation
 
-    def follow(self, covariances: Array, row: Array, corner: float) -> None:
-        """Count one more observation, where it was expected.
+    def follow(self, covariances: Array, explained: Array, corner: Array) -> None:
+        """Count more observations, where they were expected.
 
         Args:
-            covariances: Of it with the points, as they were before any observation, shape (points,).
-            row: What it adds to the Cholesky factor, shape (observations,).
-            corner: The same, on the diagonal.
+            covariances: Of them with the points, as they were before any observation, shape (more, points).
+            explained: What they add to the Cholesky factor, beside its rows, shape (observations, more).
+            corner: The same, below, shape (more, more).
         """
-        added = (covariances - row @ self._explained) / corner
+        left = covariances - explained.T @ self._explained
+        added = solve_triangular(corner, left, lower=True, check_finite=False)
         self._explained = np.vstack([self._explained, added])
-        self._variance = self._variance - added * added
+        self._variance = self._variance - np.einsum("ij,ij->j", added, added)

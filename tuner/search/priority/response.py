@@ -73,11 +73,17 @@ class Response:
         """Take pending configurations, shape (pending, columns), to turn out as predicted.
 
         What they are expected to bring is no improvement of another: without that, near a promising pending point
-        every neighbour would seem as good as the point itself.
+        every neighbour would seem as good as the point itself. Of very many, the most promising are believed: no
+        proposal comes near the others.
         """
-        for point in _at_full_length(points):
-            self._to_beat = max(self._to_beat, float(self._process.mean(point[None])[0]))
-            self._process.believe(point)
+        if not len(points):
+            return
+        x = _at_full_length(points)
+        if len(x) > self._effort.pending:
+            gain = self._appraisal(*self._process.predict(x)).log_improvement
+            x = x[np.sort(np.argsort(-gain, kind="stable")[: self._effort.pending])]
+        self._to_beat = max(self._to_beat, float(self._process.mean(x).max()))
+        self._process.believe(x)
 
     def appraise(self, points: Array) -> Appraisal:
         """What a full training would bring, for points of shape (points, columns)."""
