@@ -59,6 +59,23 @@ def test_columns_that_give_the_target_away_come_before_what_rests_on_them() -> N
     assert next_step(replace(EVIDENCE, telling=("price",), best=None)).key != "data.ignore"
 
 
+def test_without_an_error_on_few_dev_examples_more_of_them_are_asked_for_and_no_target_is_said_to_be_reached() -> None:
+    result = curve(1, lambda _: 1.0, train=lambda _: 1.0)[0]
+    perfect = replace(EVIDENCE, parts=error_parts(result, metric="accuracy", num_train=90, num_dev=30), confirmed=False)
+    step = next_step(replace(perfect, folds="the dev set has 30 examples"))
+    assert (step.key, step.why) == ("data.folds", "no error is left on the dev set; the dev set has 30 examples")
+    assert next_step(perfect).key == "finalists"
+    assert "target" not in next_step(perfect).why
+
+
+def test_variance_that_held_out_training_examples_show_is_told_with_their_error() -> None:
+    result = curve(1, lambda _: 0.98, train=lambda _: 0.99)[0]
+    apart = error_parts(
+        result, metric="accuracy", num_train=5000, num_dev=5000, target_error=0.01, train_dev=(0.9, 5000)
+    )
+    assert "the error 10.0 % on held-out training examples is above" in next_step(replace(EVIDENCE, parts=apart)).why
+
+
 def test_a_mismatch_asks_for_other_data_and_for_no_regularisation() -> None:
     result = curve(1, lambda _: 0.9, train=lambda _: 0.99)[0]
     apart = error_parts(

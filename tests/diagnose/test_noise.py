@@ -48,6 +48,12 @@ def test_it_is_finite_and_positive_or_zero_at_the_ends(metric: str) -> None:
         assert 0.0 <= standard_error(metric, value, num_examples=10) < 1.0
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "auroc"])
+def test_without_a_mistake_other_examples_may_have_some(metric: str) -> None:
+    assert standard_error(metric, 1.0, num_examples=30) > 0.01
+    assert standard_error(metric, 1.0, num_examples=30) <= standard_error(metric, 0.96, num_examples=30)
+
+
 def test_none_is_known_of_a_loss_or_of_an_own_metric() -> None:
     assert standard_error("loss", 0.3, num_examples=100) == 0.0
     assert standard_error("own_gain", 0.3, num_examples=100) == 0.0

@@ -86,6 +86,8 @@ def test_a_value_has_the_digits_of_its_metric(
 def test_the_live_display_of_a_run_that_goes_on_begins_with_what_there_is() -> None:
     console = Console(file=StringIO(), force_terminal=True, width=100, highlight=False, color_system=None)
     display = _LiveProgress(SweepSpec(study="s", data=DataSpec(source="d"), search=SearchSpec(trials=8)), console)
+    console.print(display._render())
+    assert "0/? 0:00:00 starting" in console.file.getvalue()  # type: ignore[attr-defined]
     display.opened([trial(0, 31234.5), trial(1, 41234.5)], metric="rmse", direction=Direction.MINIMIZE)
     console.print(display._render())
     said = console.file.getvalue()  # type: ignore[attr-defined]

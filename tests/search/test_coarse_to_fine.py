@@ -13,7 +13,7 @@ from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, Game, quality
 from tests.search.test_priority import sweep
 from tuner.records import Direction, Params, TrialState
 from tuner.search.registry import open_strategy
-from tuner.search.wrap.zoom import zoom, zoomed_space
+from tuner.search.wrap.zoom import tried, zoom, zoomed_space
 from tuner.spec.space import Dimension, Space
 
 SPACE = Space(
@@ -49,6 +49,23 @@ class TestZoom:
             values = [float(w[name]) for w in WINNERS]
             assert old.low <= new.low <= min(values) <= max(values) <= new.high <= old.high
             assert old.to_unit(new.high) - old.to_unit(new.low) < 0.7
+
+    def test_ends_that_are_kept_do_not_move_in(self) -> None:
+        kept = [("learning_rate", "high"), ("hidden_layers", "low"), ("batch_size", "high")]
+        changed = {c.dimension.name: c.dimension for c in zoom(SPACE, WINNERS, kept=kept)}  # type: ignore[arg-type]
+        plain = self.changed()
+        assert changed["learning_rate"].high == SPACE["learning_rate"].high
+        assert changed["learning_rate"].low == plain["learning_rate"].low
+        assert changed["hidden_layers"].low == 1
+        assert "batch_size" in plain
+        assert "batch_size" not in changed  # which has all of its choices
+
+    def test_what_few_trials_had_at_another_value_was_not_tried(self) -> None:
+        """Winners at a default that hardly a trial has left say nothing of the range."""
+        same: list[Params] = [{**WINNERS[0], "hidden_layers": 4} for _ in range(8)]
+        others: list[Params] = [{**WINNERS[0], "hidden_layers": k} for k in (6, 7)]
+        assert "hidden_layers" not in tried(SPACE, [*same, *others])
+        assert tried(SPACE, [*same, *others, {**WINNERS[0], "hidden_layers": 8}]) == {"hidden_layers"}
 
     def test_bounds_are_short_numbers(self) -> None:
         rate = self.changed()["learning_rate"]

@@ -100,17 +100,21 @@ def _say(data: StudyData, changes: Sequence[Refinement], *, total: int) -> None:
 
 
 def _changes(data: StudyData, location: Location, winners: list[Params]) -> tuple[Refinement, ...]:
-    """By the same judgement as the report's: what was never moved stays, and bounds move out that it would move."""
+    """By the same judgement as the report's: what was hardly moved stays, bounds move out that it would move, and none
+    moves in where the verdict asks for what lies there."""
+    from tuner.diagnose.remedies import remedies
     from tuner.report.analysis import Analysis
-    from tuner.search.wrap.zoom import zoom
+    from tuner.search.wrap.zoom import tried, zoom
     from tuner.spec.known.networks import MODEL
     from tuner.store.study_data import sweep_of
 
     analysis = Analysis(data, location.paths)
     beyond = {(f.name, f.side): f.suggestion for f in analysis.bounds}
     # The choice among models stands in a block of its own, and of each there are few winners: it stays.
-    moved = analysis.moved - ({MODEL} if sweep_of(data).model.choices else set())
-    return zoom(analysis.space, winners, moved=moved, beyond=beyond)
+    moved = tried(analysis.space, (r.params for r in data.records))
+    moved -= {MODEL} if sweep_of(data).model.choices else set()
+    kept = remedies(analysis.best_parts.verdict if analysis.best_parts else None)
+    return zoom(analysis.space, winners, moved=moved, beyond=beyond, kept=kept)
 
 
 def _next_name(name: str) -> str:

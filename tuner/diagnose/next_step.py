@@ -10,15 +10,14 @@ from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.evidence import Evidence, Step
 from tuner.diagnose.feasibility import HIGH_SHARE
 from tuner.diagnose.importance import Finding, Importance
+from tuner.diagnose.remedies import REGULARISERS, SIZES, contradictions
 from tuner.records import Json
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.networks import MODEL
 from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.space import Dimension
 
-_SIZE = ("hidden_units", "hidden_layers", "channels")
 _FOR_IMAGES = ("mlp", "cnn", "resnet")
-_REGULARISERS = ("weight_decay", "dropout", "l1")
 _UPPER_HALF = 0.5
 """Where the best trial's size lies lower in its range, the search has tried larger networks, and left them."""
 
@@ -36,6 +35,9 @@ def next_step(evidence: Evidence) -> Step:
     if parts is None:
         return _room(evidence, against=None) or _settle(evidence, "nothing in the records asks for a change")
     match parts.verdict:
+        case Verdict.AT_TARGET if not parts.target_given:
+            why = "no error is left on the dev set"
+            return _cross_validated(evidence, why) or _settle(evidence, why)
         case Verdict.AT_TARGET:
             return _settle(evidence, "the dev error has reached the target error")
         case Verdict.MISMATCH:
@@ -135,11 +137,7 @@ def _idle(evidence: Evidence) -> set[str]:
 
 def _room(evidence: Evidence, *, against: Verdict | None) -> Step | None:
     """The first bound to move out that does not work against the remedy of the verdict."""
-    wrong: set[tuple[str, str]] = set()
-    if against is Verdict.VARIANCE:
-        wrong = {(name, "low") for name in _REGULARISERS} | {(name, "high") for name in _SIZE}
-    elif against is Verdict.BIAS:
-        wrong = {(name, "high") for name in _REGULARISERS} | {(name, "low") for name in _SIZE}
+    wrong = contradictions(against)
     bound = next((b for b in evidence.bounds if (b.name, b.side) not in wrong), None)
     return None if bound is None else _move(bound)
 
@@ -212,7 +210,7 @@ def _room_to_fit(evidence: Evidence, why: str) -> Step | None:
     signal = next((f for f in evidence.flags if f.kind in (FlagKind.DEAD_UNITS, FlagKind.VANISHING_GRADIENTS)), None)
     if signal is not None and "norm" not in evidence.space.names:
         return Step("model.norm", "set it to batch", f"{why}; {signal.text}")
-    sizes, regularisers = [(name, "high") for name in _SIZE], [(name, "low") for name in _REGULARISERS]
+    sizes, regularisers = [(name, "high") for name in SIZES], [(name, "low") for name in REGULARISERS]
     step = _named(evidence, *sizes, *regularisers) or _larger(evidence, why)
     if step is not None:
         return step
@@ -233,7 +231,7 @@ def _larger(evidence: Evidence, why: str) -> Step | None:
     """A bigger network, unless the search has tried larger ones and left them."""
     if evidence.model == "linear":
         return Step("model", "set it to mlp: a linear model fits nothing that bends", why)
-    for name in _SIZE:
+    for name in SIZES:
         known = HYPERPARAMETERS[name]
         if name not in evidence.space.names:
             if known.models is not None and evidence.model in known.models:
@@ -261,17 +259,19 @@ def _is_left(dimension: Dimension, value: float) -> bool:
 
 def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
     """Regularisation that is not searched yet, else more data."""
-    dev, train = parts.text(parts.dev_error), parts.text(parts.train_error)
-    why = f"high variance: the dev error {dev} is above the training error {train}, which networks of this size reach"
+    unseen, train = f"dev error {parts.text(parts.dev_error)}", parts.text(parts.train_error)
+    if parts.train_dev_error is not None:
+        unseen = f"error {parts.text(parts.train_dev_error)} on held-out training examples"
+    why = f"high variance: the {unseen} is above the training error {train}, which networks of this size reach"
     if evidence.own_code:
         return Step("", "search a regulariser (weight decay, dropout), or get more training data", why)
-    for name in _REGULARISERS:
+    for name in REGULARISERS:
         if not _is_used(name, evidence.space.names, evidence.training) and name != "l1":
             return Step(f"space.{name}", "search it", f"{why}, and {name} is neither searched nor set")
-    closed = [name for name in _REGULARISERS if name in evidence.kept]
+    closed = [name for name in REGULARISERS if name in evidence.kept]
     if closed:
         return _open_regularisation(closed, evidence.strategy, why)
-    step = _named(evidence, *((name, "high") for name in _REGULARISERS))
+    step = _named(evidence, *((name, "high") for name in REGULARISERS))
     if step is not None:
         return step
     if evidence.images and not _is_used("augment", evidence.space.names, evidence.training):

@@ -12,7 +12,8 @@ def standard_error(metric: str, value: float, *, num_examples: int) -> float:
 
     That of a share of the examples is binomial, and F1 is taken for one; no Brier score varies more. That of the RMSE,
     of the MAE (and MAPE) and of R2 is for normal errors, that of kappa as of a correlation; that of the AUROC (Hanley
-    and McNeil 1982) for two classes of one size, where it is smallest.
+    and McNeil 1982) for two classes of one size, where it is smallest. Of a share without a mistake it is that of one
+    mistake, since other examples may have some.
 
     Args:
         metric: Its name in a sweep file.
@@ -21,11 +22,11 @@ def standard_error(metric: str, value: float, *, num_examples: int) -> float:
     """
     n = max(num_examples, 1)
     if metric == "auroc":
-        area = min(max(value, 0.0), 1.0)
+        area = min(max(value, 0.0), 1.0 - 0.5 / n)
         shape = (1.0 - area) / (2.0 - area) + area / (1.0 + area)
-        return math.sqrt(max(area * (1.0 - area) * (1.0 + (n / 2.0 - 1.0) * shape), 1e-12) * 4.0) / n
+        return math.sqrt(area * (1.0 - area) * (1.0 + (n / 2.0 - 1.0) * shape) * 4.0) / n
     if metric in SHARES or metric == "brier":
-        return math.sqrt(max(value * (1.0 - value), 1e-12) / n)
+        return math.sqrt(max(value * (1.0 - value), (n - 1) / n**2) / n)
     if metric == "rmse":
         return abs(value) / math.sqrt(2.0 * n)
     if metric in ("mae", "mape"):

@@ -106,7 +106,8 @@ class _LiveProgress(Watcher):
             console=console,
             expand=True,
         )
-        self._task = self._bar.add_task(escape(spec.study), total=self._standing.total, eta="")
+        # Until the study is open nobody knows where earlier runs have ended.
+        self._task = self._bar.add_task(escape(spec.study), total=None, eta="starting")
         self.live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
     def opened(self, records: Sequence[TrialRecord], *, metric: str, direction: Direction) -> None:

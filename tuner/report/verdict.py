@@ -51,6 +51,8 @@ def _verdict_text(parts: ErrorParts, *, luck: float) -> str:
     elif not parts.target_given:
         bias = f"bias at most {parts.text(parts.bias)} ({reached}; how much of it is noise only a target_error tells)"
     match parts.verdict:
+        case Verdict.AT_TARGET if not parts.target_given:
+            return f"The dev error is {dev}{taken_off}: this dev set shows nothing more to gain (train {train})."
         case Verdict.AT_TARGET:
             reached = "is no worse than" if parts.dev_error <= parts.target_error else "all but reaches"
             return f"The dev error {dev}{taken_off} {reached} the target {target}."

@@ -9,7 +9,7 @@ from tuner.ranking import num_winners
 from tuner.records import Direction, Params, TrialRecord, TrialState
 from tuner.search.observe import best_first, in_state, num_unended
 from tuner.search.strategy import Advance, Decision, Stop, Strategy
-from tuner.search.wrap.zoom import zoomed_space
+from tuner.search.wrap.zoom import tried, zoomed_space
 from tuner.spec.space import Space
 from tuner.trials import Mark, Trials, trials_of
 
@@ -86,7 +86,7 @@ class Rounds:
         space = self._space
         for k in range(index):
             known = earlier[: self._ends[k]]
-            moved = space.moved(r.params for r in known)
+            moved = tried(space, (r.params for r in known))
             space, changes = zoomed_space(space, winners_of(known, self._direction), moved=moved)
             if k == index - 1:
                 self._lines.append(f"round {index + 1} of {len(self._ends)}: the space is zoomed around the winners")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -19,7 +20,20 @@ _WORTHWHILE = 0.85
 _ENOUGH_WINNERS = 3
 """From fewer, nothing is concluded."""
 
+_ENOUGH_TRIED = 3
+"""Trials at another value than most have: from fewer, that the winners are where most are says nothing."""
+
 Side = Literal["low", "high"]
+
+
+def tried(space: Space, configurations: Iterable[Params]) -> frozenset[str]:
+    """The hyperparameters that enough of these have at other values than most do."""
+    counts: dict[str, Counter[ParamValue]] = {}
+    for params in configurations:
+        for name, value in params.items():
+            counts.setdefault(name, Counter())[value] += 1
+    others = {name: found.total() - found.most_common(1)[0][1] for name, found in counts.items()}
+    return frozenset(d.name for d in space if not d.fixed and others.get(d.name, 0) >= _ENOUGH_TRIED)
 
 
 def zoom(
@@ -28,6 +42,7 @@ def zoom(
     *,
     moved: Collection[str] | None = None,
     beyond: Mapping[tuple[str, Side], ParamValue] | None = None,
+    kept: Collection[tuple[str, Side]] = (),
 ) -> tuple[Refinement, ...]:
     """The dimensions that change for a finer search, each with its reason.
 
@@ -37,10 +52,11 @@ def zoom(
     Args:
         space: What was searched.
         winners: Parameters of the best trials, best first.
-        moved: The hyperparameters that the trials had at several values; of others, winners say nothing. None for all.
+        moved: The hyperparameters that were `tried`; of others, winners say nothing. None for all.
         beyond: A further bound, or choice, for each side (name, side) of a range that winners crowd.
+        kept: Sides that do not move in, whatever the winners say.
     """
-    found = (_change(dimension, winners, beyond or {}) for dimension in space if _is_judged(dimension, moved))
+    found = (_change(d, winners, beyond or {}, kept) for d in space if _is_judged(d, moved))
     changes = {change.dimension.name: change for change in found if change is not None}
     for dimension in space:  # those that others depend on come first
         orphaned = _orphaned(dimension, space, changes)
@@ -76,15 +92,18 @@ def _orphaned(dimension: Dimension, space: Space, changes: Mapping[str, Refineme
 
 
 def _change(
-    dimension: Dimension, winners: Sequence[Params], beyond: Mapping[tuple[str, Side], ParamValue]
+    dimension: Dimension,
+    winners: Sequence[Params],
+    beyond: Mapping[tuple[str, Side], ParamValue],
+    kept: Collection[tuple[str, Side]],
 ) -> Refinement | None:
     values = [params[dimension.name] for params in winners if dimension.name in params]
     if len(values) < _ENOUGH_WINNERS:
         return None
     further = _further(dimension, beyond)
-    changed = (
-        _choices(dimension, values, further) if dimension.kind == "categorical" else _range(dimension, values, further)
-    )
+    stays = frozenset(side for name, side in kept if name == dimension.name)
+    narrowed = _choices if dimension.kind == "categorical" else _range
+    changed = narrowed(dimension, values, further, stays)
     if changed == dimension:
         return None
     changed = replace(changed, default=values[0])
@@ -108,13 +127,16 @@ def _further(dimension: Dimension, beyond: Mapping[tuple[str, Side], ParamValue]
     return {side: bound for side, bound in bounds.items() if not dimension.low <= bound <= dimension.high}
 
 
-def _range(dimension: Dimension, values: Sequence[ParamValue], further: Mapping[Side, ParamValue]) -> Dimension:
+def _range(
+    dimension: Dimension, values: Sequence[ParamValue], further: Mapping[Side, ParamValue], stays: Collection[Side]
+) -> Dimension:
     units = [dimension.to_unit(value) for value in values]
     low, high = min(units) - _MARGIN, max(units) + _MARGIN
     missing = _LEAST_WIDTH - (high - low)
     if missing > 0:
         low, high = low - missing / 2, high + missing / 2
-    low, high = max(0.0, low), min(1.0, high)
+    low = 0.0 if "low" in stays else max(0.0, low)
+    high = 1.0 if "high" in stays else min(1.0, high)
     if high - low > _WORTHWHILE:
         low, high = 0.0, 1.0
     ends = {
@@ -125,10 +147,13 @@ def _range(dimension: Dimension, values: Sequence[ParamValue], further: Mapping[
     return replace(dimension, low=ends["low"], high=ends["high"])
 
 
-def _choices(dimension: Dimension, values: Sequence[ParamValue], further: Mapping[Side, ParamValue]) -> Dimension:
+def _choices(
+    dimension: Dimension, values: Sequence[ParamValue], further: Mapping[Side, ParamValue], stays: Collection[Side]
+) -> Dimension:
     if dimension.ordered:
         places = [dimension.choices.index(value) for value in values]
-        first, last = max(0, min(places) - 1), max(places) + 2
+        first = 0 if "low" in stays else max(0, min(places) - 1)
+        last = len(dimension.choices) if "high" in stays else max(places) + 2
         kept = dimension.choices[first:last]
     else:
         kept = tuple(choice for choice in dimension.choices if choice in values)
