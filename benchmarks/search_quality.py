@@ -10,6 +10,8 @@ A budget counts epochs, in full trainings of 52. `--noise 0.05` adds to each tri
 the distance between a median random and the best known configuration, and scores the true value of the configuration
 that looks best. `--shuffle-tiers` deals the tiers out to the hyperparameters by chance. `--workers 8` trains eight
 trials at once, each epoch taking equally long. `--portfolio` begins with what `benchmarks/portfolio.py` has learned.
+`--past related` begins with what small studies of four other data sets found, as `search.learn_from` would; `--past
+planted` with what studies found that have nothing to do with the data: configurations drawn by chance.
 """
 
 from __future__ import annotations
@@ -33,12 +35,14 @@ from scipy.stats import rankdata
 from surrogate import EPOCHS, SPACE, Instance, Surrogate, SurrogateExecutor, read_instances
 from timed import Timed
 
-from tuner.records import Direction
+from tuner.records import Direction, Params
+from tuner.search.cube import Cube
 from tuner.search.portfolio import learned_starts
 from tuner.search.registry import open_strategy
 from tuner.search.seeding import derived_seed
 from tuner.spec.known.strategies import PRUNERS, STRATEGIES
 from tuner.spec.model import DataSpec, LimitsSpec, SearchSpec, StopSpec, SweepSpec, TrainingSpec
+from tuner.spec.portfolio import NO_PORTFOLIO
 from tuner.spec.space import Space
 from tuner.store.memory import MemoryStore
 from tuner.sweep.loop import StopRequest, Sweep
@@ -46,6 +50,9 @@ from tuner.sweep.watcher import Watcher
 
 UNLIMITED = 100_000  # trials: the budget of epochs ends the search
 SECONDS_BETWEEN_LINES = 10.0
+PASTS = ("related", "planted")
+PAST_STUDIES, PAST_TRIALS = 4, 30
+"""Studies that a search learns from, and configurations that each of them tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +70,10 @@ class Run:
     surrogate: Path
     portfolio: Path | None = None
     """Of `benchmarks/portfolio.py`: what the search begins with."""
+    past: str = ""
+    """Of `PASTS`: the studies whose best configurations are tried first."""
+    others: tuple[int, ...] = ()
+    """The codes of all data sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +103,14 @@ def play(run: Run) -> dict[int, Score]:
         seed=chance,
         regularisation="always",
         stop=StopSpec(epochs=max(run.budgets) * EPOCHS),
-        portfolio=None if run.portfolio is None else str(run.portfolio.resolve()),
+        portfolio=NO_PORTFOLIO if run.portfolio is None else str(run.portfolio.resolve()),
     )
     spec = SweepSpec(
         study="benchmark", data=DataSpec(source="surrogate"), training=TrainingSpec(epochs=EPOCHS), search=search
     )
     learned = learned_starts(spec, space)
-    strategy = Timed(open_strategy(spec, space, Direction.MAXIMIZE, learned=learned.starts if learned else ()))
+    starts, past = learned.starts if learned else (), past_of(run, chance)
+    strategy = Timed(open_strategy(spec, space, Direction.MAXIMIZE, learned=starts, past=past))
     executor = SurrogateExecutor(load(run.surrogate), run.instance, workers=run.workers, noise=run.noise, seed=chance)
     Sweep(
         strategy,
@@ -116,6 +128,22 @@ def play(run: Run) -> dict[int, Score]:
         )
         for budget in run.budgets
     }
+
+
+def past_of(run: Run, chance: int) -> list[Params]:
+    """The best configurations of studies of other data sets, or of nothing."""
+    if not run.past:
+        return []
+    cube, rng = Cube(SPACE), np.random.default_rng([chance, 3])
+    if run.past == "planted":
+        return [cube.params(point) for point in cube.snap(rng.random((PAST_STUDIES, cube.columns)))]
+    others = [code for code in run.others if code != run.instance.code]
+    found = []
+    for code in rng.choice(others, size=PAST_STUDIES, replace=False):
+        tried = [cube.params(point) for point in cube.snap(rng.random((PAST_TRIALS, cube.columns)))]
+        accuracies = load(run.surrogate).predicted(int(code), tried)[:, :, 1].max(axis=1)
+        found.append(tried[int(np.argmax(accuracies))])
+    return found
 
 
 def with_shuffled_tiers(space: Space, *, seed: int) -> Space:
@@ -186,6 +214,7 @@ def play_all(runs: Sequence[Run], *, jobs: int, kept: Path | None = None) -> lis
 def key_of(run: Run) -> tuple[object, ...]:
     """What tells a search from others in a file of kept scores."""
     portfolio = () if run.portfolio is None else (run.portfolio.name,)
+    past = (run.past,) if run.past else ()
     return (
         run.strategy,
         run.instance.name,
@@ -195,6 +224,7 @@ def key_of(run: Run) -> tuple[object, ...]:
         run.shuffle_tiers,
         run.workers,
         *portfolio,
+        *past,
     )
 
 
@@ -256,6 +286,7 @@ def main() -> None:
     parser.add_argument(
         "--portfolio", type=Path, help="what searches begin with; or a folder, one NAME.json for each data set"
     )
+    parser.add_argument("--past", choices=PASTS, default="", help="studies that the search learns from")
     parser.add_argument("--json", type=Path, help="write the summary here")
     parser.add_argument("--keep", type=Path, help="file of each search's scores: those in it are not run again")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="searches run at once")
@@ -271,6 +302,8 @@ def main() -> None:
             workers=given.workers,
             surrogate=given.surrogate,
             portfolio=portfolio_for(instance, given.portfolio),
+            past=given.past,
+            others=tuple(json.loads(given.instances.read_text()).values()),
         )
         for strategy in given.strategies
         for instance in read_instances(given.instances, given.reference)

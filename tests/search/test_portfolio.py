@@ -138,6 +138,8 @@ def portfolio(**entry: object) -> dict[str, object]:
 
 def test_a_file_serves_the_models_and_optimisers_that_it_names(tmp_path: Path) -> None:
     assert learned_starts(sweep(), CONTINUOUS) is None
+    off = sweep().search.model_copy(update={"portfolio": "off"})
+    assert learned_starts(sweep().model_copy(update={"search": off}), CONTINUOUS) is None
     found = learned_starts(file_of(tmp_path, portfolio()), CONTINUOUS)
     assert found is not None
     assert list(found.starts) == LEARNED

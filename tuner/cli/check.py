@@ -50,6 +50,7 @@ def check(
     from tuner.spec.defaults import build_space
     from tuner.spec.reader import read_sweep
     from tuner.spec.space import tier_label
+    from tuner.sweep.past import past_starts
 
     file = read_sweep(sweep, overrides=overrides)
     for warning in file.warnings:
@@ -63,8 +64,9 @@ def check(
         click.echo(f"  {tier_label(tier)}")
         for dimension in space.in_tier(tier):
             click.echo(f"    {visible(_dimension(dimension))}")
-    if (learned := learned_starts(spec, space)) is not None:
-        click.echo(f"  {visible(learned.line)}")
+    for found in (past_starts(spec, space, results=Path("results")), learned_starts(spec, space)):
+        if found is not None:
+            click.echo(f"  {visible(found.line)}")
     if not no_import:
         _rehearse(spec, gradients=gradients, workers=workers, devices=devices, sheet=contact_sheet)
 

@@ -13,7 +13,7 @@ from tuner.search.cube import Array, Cube, Mask
 from tuner.spec.defaults import searched_optimizers
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
-from tuner.spec.portfolio import read_portfolio
+from tuner.spec.portfolio import NO_PORTFOLIO, read_portfolio
 from tuner.spec.space import Dimension, Space
 
 _OWN = "own"
@@ -31,15 +31,15 @@ class Learned:
 
 
 def learned_starts(spec: SweepSpec, space: Space) -> Learned | None:
-    """The configurations of the file that `search.portfolio` names; None where it names none.
+    """The configurations of the file that `search.portfolio` names; None where it names none, or says `off`.
 
     Raises:
         SweepFileError: the file cannot be read, or is no portfolio.
     """
     given = spec.search.portfolio
-    if given is None:
+    if given is None or given == NO_PORTFOLIO:
         return None
-    kind = spec.model.kind if spec.model.kind in MODELS else _OWN
+    kind = spec.model.kind if spec.model.kind in MODELS and spec.loop is None else _OWN
     optimizer = searched_optimizers(spec)[0]
     entries = read_portfolio(Path(spec.root, given), given=given)
     entry = next((e for e in entries if kind in e.models and optimizer in e.optimizers), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 
-from tuner.records import Direction, Params, ParamValue, TrialRecord
+from tuner.records import Direction, Params, TrialRecord
 from tuner.search.cube import Cube
 from tuner.search.observe import Noise, no_noise
 from tuner.search.portfolio import known_columns, learned_points
@@ -20,7 +20,11 @@ from tuner.search.wrap.stop import StoppingStrategy
 from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import PopulationSpec, SweepSpec
 from tuner.spec.objectives import further_objectives
-from tuner.spec.space import Space
+from tuner.spec.space import REGULARISATION_TIER, Space
+
+_MOST_PAST, _TRIALS_FOR_EACH_PAST = 4, 8
+"""Of good configurations of other studies so many are tried, and no more than one for so many trials: if the studies
+have nothing to do with this one, they are lost."""
 
 
 def open_strategy(
@@ -32,6 +36,7 @@ def open_strategy(
     elapsed_seconds: Callable[[], float] = lambda: 0.0,
     earlier: Sequence[TrialRecord] = (),
     learned: Sequence[Params] = (),
+    past: Sequence[Params] = (),
 ) -> Strategy:
     """The strategy that a sweep file asks for, with its start configurations and its stopping rules.
 
@@ -44,6 +49,7 @@ def open_strategy(
         earlier: Trials of an earlier study to learn from, as far as they lie in this space: by `priority`, TPE, GP and
             Optuna's pruners.
         learned: Configurations of a portfolio (`tuner/search/portfolio.py`), to begin with.
+        past: Configurations that were good in other studies, to try before those.
 
     Raises:
         SweepFileError: a start configuration outside the space.
@@ -53,8 +59,10 @@ def open_strategy(
     maker = maker_of(search.strategy, root=spec.root)
     others = further_objectives(spec)
     starts = start_configurations(search.start, space)
+    is_open = search.regularisation == "always" or spec.loop is not None
+    tried = _mapped(past, space, closed=not is_open)[: max(1, min(_MOST_PAST, search.trials // _TRIALS_FOR_EACH_PAST))]
     if search.strategy != "priority":  # which has a pass for them
-        starts += _mapped(learned, space)
+        tried += _mapped(learned, space)
         learned = ()
 
     def make(space: Space, index: int, trials: int, before: Sequence[TrialRecord]) -> Strategy:
@@ -64,10 +72,10 @@ def open_strategy(
             direction=direction,
             epochs=spec.training.epochs,
             trials=trials,
-            starts=0 if index else len(starts),
+            starts=0 if index else len(starts) + len(tried),
             seed=derived_seed(search.seed, index) if index else search.seed,
             pruner=search.pruner,
-            regularisation_always=search.regularisation == "always" or spec.loop is not None,
+            regularisation_always=is_open,
             noise=noise,
             target_error=spec.objective.target_error or 0.0,
             root=spec.root,
@@ -80,7 +88,9 @@ def open_strategy(
             strategy = ScalarisedStrategy(
                 lambda: maker(request)[0], direction=direction, others=others, seed=request.seed
             )
-        return StartFirst(strategy, starts, to_epoch=first_epoch, trials=trials) if request.starts else strategy
+        if not request.starts:
+            return strategy
+        return StartFirst(strategy, starts, at_the_beginning=tried, to_epoch=first_epoch, trials=trials)
 
     strategy: Strategy
     if search.refine:
@@ -101,10 +111,13 @@ def open_strategy(
     return strategy
 
 
-def _mapped(learned: Sequence[Params], space: Space) -> list[dict[str, ParamValue]]:
-    """Configurations of a portfolio in the ranges of this space."""
+def _mapped(learned: Sequence[Params], space: Space, *, closed: bool = False) -> list[Params]:
+    """Configurations in the ranges of this space; at their defaults in the last tiers, if these are closed at first."""
     cube = Cube(space)
-    return [cube.params(point) for point in learned_points(cube, learned, known=known_columns(cube, learned))]
+    known = known_columns(cube, learned)
+    if closed:
+        known &= cube.tiers < REGULARISATION_TIER
+    return [cube.params(point) for point in learned_points(cube, learned, known=known)]
 
 
 def maker_of(name: str, *, root: str = ".") -> Maker:

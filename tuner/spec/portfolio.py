@@ -11,6 +11,9 @@ from tuner.errors import SweepFileError
 from tuner.records import Json
 from tuner.spec.values import Part, Value
 
+NO_PORTFOLIO = "off"
+"""What `search.portfolio` says where a search is to begin without one."""
+
 
 class PortfolioEntry(Part):
     """Configurations for some networks and optimisers, the most useful first."""

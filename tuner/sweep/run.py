@@ -35,6 +35,7 @@ from tuner.sweep.keeper import Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
 from tuner.sweep.on_parts import PartsPlan, PartsStrategy
+from tuner.sweep.past import past_starts
 from tuner.sweep.standing import StandingNotes
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.study import (
@@ -254,8 +255,8 @@ class StudyRun:
         from tuner.search.registry import open_strategy
 
         learned = learned_starts(self.spec, self.space)
-        if learned is not None:
-            self._first_lines.append(learned.line)
+        past = past_starts(self.spec, self.space, results=self.options.results)
+        self._first_lines += [found.line for found in (past, learned) if found is not None]
         return open_strategy(
             self.spec,
             self.space,
@@ -264,6 +265,7 @@ class StudyRun:
             elapsed_seconds=lambda: time.monotonic() - self._began,
             earlier=self._earlier(facts.data),
             learned=learned.starts if learned else (),
+            past=past.starts if past else (),
         )
 
     def _search(self, strategy: Strategy, store: OptunaStore, executor: Executor, notes: StandingNotes) -> bool:

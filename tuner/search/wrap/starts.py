@@ -1,4 +1,4 @@
-"""Configurations that the user wants tried first, as a wrapper around any strategy."""
+"""Configurations that are tried first, as a wrapper around any strategy."""
 
 from __future__ import annotations
 
@@ -46,15 +46,26 @@ def _typed(value: ParamValue, dimension: Dimension) -> ParamValue:
 class StartFirst:
     """Starts the given configurations before it asks the strategy that it wraps; never one that was tried."""
 
-    def __init__(self, inner: Strategy, configurations: Sequence[Params], *, to_epoch: int, trials: int) -> None:
+    def __init__(
+        self,
+        inner: Strategy,
+        configurations: Sequence[Params],
+        *,
+        to_epoch: int,
+        trials: int,
+        at_the_beginning: Sequence[Params] = (),
+    ) -> None:
         """
         Args:
             inner: Decides once all configurations have been started.
-            configurations: Those to start with.
+            configurations: Those of the user's, which are tried whenever they are asked for.
             to_epoch: The epoch that the wrapped strategy sends new trials to.
             trials: Total number of trials of the study.
+            at_the_beginning: Those that follow, in a study that has no other trials yet: where they come from may
+                hold others by the time that it goes on.
         """
         self._inner = inner
+        self._at_the_beginning = at_the_beginning
         self._configurations = configurations
         self._to_epoch = to_epoch
         self._trials = trials
@@ -63,7 +74,9 @@ class StartFirst:
         """See `Strategy.decide`."""
         trials = trials_of(records)
         tried = taken_by(trials)
-        untried = [params for params in self._configurations if key_of(params) not in tried]
+        is_beginning = len(trials) < len(self._configurations) + len(self._at_the_beginning)
+        wanted = [*self._configurations, *(self._at_the_beginning if is_beginning else ())]
+        untried = [params for params in wanted if key_of(params) not in tried]
         starts = untried[: max(0, min(room, self._trials - len(trials)))]
         if not starts:
             return self._inner.decide(trials, room)

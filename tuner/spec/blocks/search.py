@@ -67,9 +67,12 @@ class SearchSpec(Part):
     """An earlier study to learn from: its name, or its folder from the sweep file's. Its trials are not counted (nor
     repeated by `priority`); its data and training must be the same, its space may be another. For the strategies
     `priority`, `tpe` and `gp`."""
+    learn_from: Annotated[str, Field(min_length=1)] | list[Annotated[str, Field(min_length=1)]] | None = None
+    """Other studies, whatever their data and network, whose best configurations are tried first: a folder of studies
+    such as `results/`, or a list of studies. Those that are finished and share hyperparameters with this one count."""
     portfolio: str | None = None
     """A file of configurations that were learned on other data, from the sweep file's folder, to begin with: see
-    docs/search.md. They are brought into the ranges of the space, and take the place of the opening pass."""
+    docs/search.md. They are brought into the ranges of the space, and take the place of the opening pass. Or `off`."""
     stop: StopSpec | None = None
     """When to end the search early."""
     population: PopulationSpec | None = None

@@ -29,6 +29,8 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
         rule = f"has no effect with strategy {search.strategy}"
         findings.warn(("search", "warm_start"), rule, remedy="write `strategy: priority`", at_key=True)
     check_local(("search", "portfolio"), search.portfolio, findings)
+    for folder in [search.learn_from] if isinstance(search.learn_from, str) else search.learn_from or ():
+        check_local(("search", "learn_from"), folder, findings)
     if "regularisation" in search.model_fields_set and (not strategy.opens_regularisation or spec.loop is not None):
         rule = f"has no effect with {spec.loop or f'strategy {search.strategy}'}"
         findings.warn(("search", "regularisation"), rule, remedy="remove it", at_key=True)
