@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,17 @@ import pandas as pd
 import pytest
 
 import tuner
-from tuner.errors import StudyNotFoundError, SweepFileError, UsageError
+from tuner.errors import (
+    StorageError,
+    StudyMismatchError,
+    StudyNotFoundError,
+    SweepFileError,
+    UsageError,
+    UserCodeError,
+)
 from tuner.paths import StudyPaths
 from tuner.report.terminal import Conclusion
+from tuner.store.lease import Lease
 from tuner.sweep.run import Outcome, RunOptions
 
 NOTHING = Conclusion(study="mine", metric="accuracy", cells={}, footer="", lines=(), best="", baselines="", spared="")
@@ -96,6 +105,44 @@ def test_what_is_wrong_is_said_by_its_key(ran: Ran, values: dict[str, Any], mess
     with pytest.raises(SweepFileError, match=message):
         tuner.run(values)
     assert not Path("results").exists()
+
+
+def build(text: str) -> Any:
+    """A model that a cell has defined, whose text lies in the study's folder."""
+    values: dict[str, Any] = {"__name__": "__main__"}
+    exec(f"def build(params, data): return {text!r}", values)
+    return values["build"]
+
+
+def texts() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("results/mine/given").iterdir()}
+
+
+@pytest.mark.parametrize("error", [StudyMismatchError("other data"), UserCodeError("no module")])
+def test_a_run_that_is_refused_leaves_the_code_that_the_study_has(ran: Ran, error: Exception) -> None:
+    tuner.run(SWEEP, model=build("first"), quiet=True)
+    before = texts()
+    with pytest.raises(SweepFileError):
+        tuner.run({**SWEEP, "search": {"trials": 0}}, model=build("second"), quiet=True)
+    assert texts() == before
+    ran.ends_by = error
+    with pytest.raises(type(error)):
+        tuner.run(SWEEP, model=build("second"), quiet=True)
+    assert texts() == before
+    ran.ends_by = None
+    tuner.run(SWEEP, model=build("second"), quiet=True)
+    assert texts() != before
+
+
+def test_the_code_of_a_study_that_a_process_runs_is_left_alone(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner.run(SWEEP, model=build("first"), quiet=True)
+    before = texts()
+    study = SimpleNamespace(lease=Lease.mine(), facts={}, records=(), finalists=())
+    monkeypatch.setattr("tuner.store.reader.read_study", lambda *given, **named: study)
+    with pytest.raises(StorageError, match=r"mine is run by .* with another model, or other code"):
+        tuner.run(SWEEP, model=build("second"), quiet=True)
+    assert texts() == before
+    tuner.run(SWEEP, model=build("first"), quiet=True)  # what is the same it may go on with
 
 
 def test_fresh_and_retry_failed_exclude_one_another(ran: Ran) -> None:

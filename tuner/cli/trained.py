@@ -1,20 +1,16 @@
-"""The sweep of a study for the commands that load its data or its network: code is run only if the user names it.
-
-What a database says is data. A study's folder may have been sent by somebody, and so may the file that its database
-names; a sweep file that is given to the command is the user's word.
-"""
+"""The sweep of a study for the commands that load its data or its network: code is run only if the user names it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from tuner.cli.locate import Location
-from tuner.errors import StudyMismatchError, UsageError
 from tuner.python.locate import SWEEP_FILES
+from tuner.python.trained import trained_sweep as named_or_refused
 
 if TYPE_CHECKING:
     from tuner.records import TrialRecord
@@ -49,74 +45,28 @@ def trained_sweep(
         StudyMismatchError: the sweep file names other code, or the weights to start from are others.
         StorageError: what the study keeps is damaged, or of another version of tuner.
     """
-    from tuner.spec.kept.code_versions import changed_files
-    from tuner.spec.own_code import code_files, named_code
-    from tuner.spec.values import is_own
-    from tuner.store.study_data import sweep_of
-
-    spec = sweep_of(data)
     path = Path(study)
-    named: Mapping[str, str] = {}
-    trackers: Sequence[str] = ()
+    given = None
     if path.suffix in SWEEP_FILES:
         from tuner.spec.reader import read_sweep
 
-        file = read_sweep(path).spec
-        trackers = file.track
-        named, spec = named_code(file), spec.model_copy(update={"root": file.root})
-    tracked = [name for name in spec.track if name in trackers or not is_own(name)]
-    spec = spec.model_copy(update={"track": tracked})
-    needed = {key: name for key, name in named_code(spec).items() if named.get(key) != name}
-    if needed and allow_code:
-        click.echo("\n".join(["running the code that the study names:", *_listed(spec)]), err=True)
-    elif needed and named:
-        lines = "\n".join(f"  {key}: was {name}, is {named.get(key, 'left out')}" for key, name in needed.items())
-        raise StudyMismatchError(f'{path} does not name the code that study "{data.name}" was trained by:\n{lines}')
-    elif needed:
+        given = read_sweep(path).spec
+
+    def remedy() -> str:
         from tuner.report.words.shell import shell_command
 
-        listed = "\n".join(_listed(spec))
-        raise UsageError(
-            f'study "{data.name}" needs code that only its database names, and that is no reason to run it:\n{listed}\n'
+        allowed = shell_command(*_typed(), "--allow-code")
+        return (
             f"name it by your own sweep file: {_again(study, data, location)}\n"
-            f"or, if you have looked at these files: {shell_command(*_typed(), '--allow-code')}"
-        )
-    _require_start(spec, data)
-    before = _trained_by(data, record)
-    if changed := changed_files(before, code_files(spec)):
-        whose = "the study was run last" if record is None else f"{record.name} was trained"
-        said = f"your code has changed since {whose} ({', '.join(changed)}): the figure is of the code as it is now"
-        click.echo(f"{click.style('warning:', fg='yellow')} {said}", err=True)
-    return spec
-
-
-def _trained_by(data: StudyData, record: TrialRecord | None) -> Mapping[str, str] | None:
-    """The files of the user's code that the trial ended with, or that the study was run with last."""
-    from tuner.report.code import versions_of
-
-    versions = list(versions_of(data, record).values()) if record is not None else []
-    return versions[-1] if versions and versions[-1] else data.facts.get("code_files")
-
-
-def _require_start(spec: SweepSpec, data: StudyData) -> None:
-    """Refuse other weights in the file of `model.init_from`; where it is gone, what needs it says so."""
-    if spec.model.init_from is None or not Path(spec.root, spec.model.init_from).is_file():
-        return
-    from tuner.models.weights_file import weights_sha256
-
-    if data.facts.get("weights") not in (None, weights_sha256(spec)):
-        raise StudyMismatchError(
-            f"model.init_from: {spec.model.init_from} is not the file that the trials of {data.name} started from; "
-            "put it back as it was"
+            f"or, if you have looked at these files: {allowed}"
         )
 
-
-def _listed(spec: SweepSpec) -> list[str]:
-    """What the sweep names, and the files that this means, with their hashes."""
-    from tuner.spec.own_code import code_files, named_code
-
-    files = [f"  {Path(spec.root, file).resolve()} (SHA-256 {digest})" for file, digest in code_files(spec).items()]
-    return [*(f"  {key}: {name}" for key, name in named_code(spec).items()), *files]
+    found = named_or_refused(data, given, called=study, allow_code=allow_code, remedy=remedy, record=record)
+    if found.taken_over:
+        click.echo("\n".join(["running the code that the study names:", *found.taken_over]), err=True)
+    if found.warning:
+        click.echo(f"{click.style('warning:', fg='yellow')} {found.warning}", err=True)
+    return found.spec
 
 
 def _typed() -> list[str]:

@@ -30,7 +30,11 @@ _SIMPLE = (bool, int, float, str, type(None))
 
 
 class Given:
-    """Turns the objects in a sweep into files of its study."""
+    """Turns the objects in a sweep into files of its study.
+
+    They are written by `write`, once the sweep is known to be in order, and taken back if the study refuses to go on
+    with them: what an existing study uses stays as it was until then.
+    """
 
     def __init__(self, folder: Path, *, root: Path) -> None:
         """Say where.
@@ -41,6 +45,9 @@ class Given:
         """
         self._folder = folder
         self._root = root
+        self._files: dict[Path, bytes] = {}
+        self._before: dict[Path, bytes | None] = {}
+        """What was in the place of each file that was written; None where there was nothing."""
 
     def plain(self, value: object, key: tuple[str, ...] = ()) -> Json:
         """A value of a sweep as a sweep file has it.
@@ -91,8 +98,8 @@ class Given:
                 "connections inside the function"
             ) from error
         file = self._folder / f"{'_'.join(key) or name}.py"
-        self._write(file.with_suffix(".pickle"), content)
-        self._write(file, _module_text(function, name, file).encode())
+        self._files[file.with_suffix(".pickle")] = content
+        self._files[file] = _module_text(function, name, file).encode()
         return f"{self._named(file)}:{name}"
 
     def _is_examples(self, value: Mapping[Any, object] | list[Any] | tuple[Any, ...], key: tuple[str, ...]) -> bool:
@@ -126,12 +133,33 @@ class Given:
             )
         content = buffer.getvalue()
         file = self._folder / f"{key[-1]}-{hashlib.sha256(content).hexdigest()[:12]}.{ending}"
-        if not file.is_file():
-            self._write(file, content)
+        self._files[file] = content
         return self._named(file)
 
     def _named(self, file: Path) -> str:
         return os.path.relpath(file, self._root)
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether something else is there already in the place of what was given."""
+        return any(file.is_file() and file.read_bytes() != content for file, content in self._files.items())
+
+    def write(self) -> None:
+        """Write what was given."""
+        for file, content in self._files.items():
+            before = file.read_bytes() if file.is_file() else None
+            if before != content:
+                self._before[file] = before
+                self._write(file, content)
+
+    def take_back(self) -> None:
+        """Put back what was there before."""
+        for file, content in self._before.items():
+            if content is None:
+                file.unlink(missing_ok=True)
+            else:
+                self._write(file, content)
+        self._before = {}
 
     def _write(self, file: Path, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -10,11 +10,20 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import SweepFileError, UsageError
+from tuner.errors import (
+    DataError,
+    StorageError,
+    StudyMismatchError,
+    StudyNotFoundError,
+    SweepFileError,
+    UsageError,
+    UserCodeError,
+)
 from tuner.paths import StudyPaths
 from tuner.sweep.run import Outcome, RunOptions, finished_before, run_sweep
 
 if TYPE_CHECKING:
+    from tuner.python.given import Given
     from tuner.python.study import Study
     from tuner.spec.model import SweepSpec
 
@@ -70,7 +79,7 @@ def run(
         raise UsageError(f"fresh=True {_FRESH_AND_RETRY}")
     results = Path(results)
     overrides = overrides_of(trials=trials, seed=seed, track=track)
-    spec, found = _read(sweep, data=data, model=model, results=results, overrides=overrides)
+    given, spec, found = _read(sweep, data=data, model=model, results=results, overrides=overrides)
     for line in found:
         warnings.warn(line, stacklevel=2)
     is_file = data is None and model is None and not isinstance(sweep, Mapping)
@@ -85,8 +94,14 @@ def run(
         results=results, store_url=store, engine=engine, devices=tuple(devices), workers=workers, seconds=seconds,
         fresh=fresh, retry_failed=retry_failed, command=command,
     )  # fmt: skip
+    if given.overwrites:
+        _require_idle(spec, options)
+    given.write()
     try:
         outcome = start(spec, options, quiet=quiet)
+    except (StudyMismatchError, DataError, UserCodeError):
+        given.take_back()  # it could not go on with it
+        raise
     except SystemExit as end:  # a signal that came while there was nothing to save
         if end.code == 128 + signal.SIGINT:
             raise KeyboardInterrupt from None
@@ -137,8 +152,8 @@ def overrides_of(*, trials: int | None, seed: int | None, track: Sequence[str] |
 def _read(
     sweep: str | PathLike[str] | Mapping[str, object], *, data: object, model: object, results: Path,
     overrides: list[str],
-) -> tuple[SweepSpec, tuple[str, ...]]:  # fmt: skip
-    """The sweep, with what was given in the place of what it names, and its warnings."""
+) -> tuple[Given, SweepSpec, tuple[str, ...]]:  # fmt: skip
+    """What was given, not written yet; the sweep, with that in the place of what it names; and its warnings."""
     from tuner.python.given import Given
     from tuner.spec.reader import parse_values, read_study_name, read_sweep
 
@@ -148,7 +163,7 @@ def _read(
         named = {"data.source": given.plain(data, ("data", "source")), "model": given.plain(model, ("model",))}
         overrides = overrides + [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
         file = read_sweep(path, overrides=overrides)
-        return file.spec, file.warnings
+        return given, file.spec, file.warnings
     values: dict[str, Any] = dict(sweep)
     if data is not None:
         block = values.get("data")
@@ -157,7 +172,7 @@ def _read(
         block = values.get("model")
         values["model"] = {**block, "kind": model} if isinstance(block, Mapping) else model
     given = Given(_given_folder(values.get("study"), results), root=Path.cwd())
-    return parse_values(given.plain(values), root=Path.cwd(), overrides=overrides)
+    return given, *parse_values(given.plain(values), root=Path.cwd(), overrides=overrides)
 
 
 def _given_folder(study: object, results: Path) -> Path:
@@ -167,6 +182,28 @@ def _given_folder(study: object, results: Path) -> Path:
     if problem := study_name_problem(study):
         raise SweepFileError([f"sweep: study: {problem}"])
     return StudyPaths((results / str(study)).resolve()).given
+
+
+def _require_idle(spec: SweepSpec, options: RunOptions) -> None:
+    """Leave what was given to a study alone while a process runs it.
+
+    Raises:
+        StorageError: one does.
+    """
+    from tuner.store.reader import read_study
+    from tuner.store.standing import state_of
+
+    try:
+        study = read_study(
+            StudyPaths((options.results / spec.study).resolve()), study=spec.study, url=options.store_url
+        )
+    except StudyNotFoundError:
+        return
+    if state_of(study)[0] == "running":
+        raise StorageError(
+            f"{spec.study} is run by {study.lease} with another model, or other code, than is given now; wait for it, "
+            "or stop it, before running it here"
+        )
 
 
 def _command(sweep: object, results: Path, store: str | None, **given: int | str | None) -> str:

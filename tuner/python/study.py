@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
 from dataclasses import asdict, dataclass, fields
 from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.errors import StudyMismatchError, TunerError, UsageError
+from tuner.errors import TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.python.locate import SWEEP_FILES, locate
 from tuner.records import EpochResult, ParamValue, TrialRecord, TrialState
 from tuner.store.reader import read_study
 from tuner.store.standing import state_of
-from tuner.store.study_data import StudyData, sweep_of
+from tuner.store.study_data import StudyData
 from tuner.store.weights import data_info_of, weights_of
 
 if TYPE_CHECKING:
@@ -144,24 +144,17 @@ class Study:
 
         return Analysis(self._read(), self.paths)
 
-    def _trained_sweep(self, *, allow_code: bool) -> SweepSpec:
-        """The sweep that the study was trained by, if the user has named the code in it."""
-        from tuner.spec.own_code import named_code
+    def _trained_sweep(self, record: TrialRecord, *, allow_code: bool) -> SweepSpec:
+        """The sweep that a trial was trained by, if the user has named the code in it."""
+        from tuner.python.trained import trained_sweep
 
-        spec = sweep_of(self._read())
-        named: Mapping[str, str] = {}
-        if self._spec is not None:
-            named, spec = named_code(self._spec), spec.model_copy(update={"root": self._spec.root})
-        needed = {key: name for key, name in named_code(spec).items() if named.get(key) != name}
-        if needed and not allow_code:
-            listed = ", ".join(f"{key}: {name}" for key, name in needed.items())
-            if named:
-                raise StudyMismatchError(f"the sweep does not name the code that {self.name} was trained by: {listed}")
-            raise UsageError(
-                f"study {self.name} needs code that only its database names, and that is no reason to run it: "
-                f"{listed}; open it by your own sweep file, or if you have looked at it: predictor(allow_code=True)"
-            )
-        return spec
+        found = trained_sweep(
+            self._read(), self._spec, called="the sweep", allow_code=allow_code, record=record,
+            remedy=lambda: "open it by your own sweep file, or if you have looked at it: predictor(allow_code=True)",
+        )  # fmt: skip
+        if found.warning:
+            warnings.warn(found.warning, stacklevel=3)
+        return found.spec
 
 
 class Trial:
@@ -227,7 +220,7 @@ class Trial:
 
         data = self._study._read()
         weights = weights_of(self._record, self._study.paths.trial(self.number))
-        spec = self._study._trained_sweep(allow_code=allow_code)
+        spec = self._study._trained_sweep(self._record, allow_code=allow_code)
         return RowPredictor(spec, self._record, weights, data_info_of(data.facts["data"]))
 
     def __repr__(self) -> str:
