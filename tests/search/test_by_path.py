@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.sweep.parts import EPOCHS, SPACE, accuracy, states, sweep
-from tuner.errors import UserCodeError
+from tuner.errors import SweepFileError, UserCodeError
 from tuner.records import Direction, TrialState
 from tuner.search.registry import open_strategy
 from tuner.search.strategy import Strategy
 from tuner.spec.model import DataSpec, SearchSpec, SweepSpec, TrainingSpec
+from tuner.spec.reader import parse_sweep
 from tuner.store.memory import MemoryStore
 
 FILE = """
@@ -33,9 +35,9 @@ NUMBER = 3
 """
 
 
-def by_path(folder: Path, strategy: str, *, pruner: str = "none", trials: int = 6) -> Strategy:
+def by_path(folder: Path, strategy: str, *, pruner: str = "none", trials: int = 6, **arguments: Any) -> Strategy:
     (folder / "mine.py").write_text(FILE)
-    search = SearchSpec(trials=trials, strategy=strategy, pruner=pruner)
+    search = SearchSpec(trials=trials, strategy=strategy, pruner=pruner, **arguments)
     training = TrainingSpec(epochs=EPOCHS)
     spec = SweepSpec(study="s", data=DataSpec(source="x.csv"), training=training, search=search, root=str(folder))
     return open_strategy(spec, SPACE, Direction.MAXIMIZE)
@@ -65,9 +67,61 @@ def test_a_pruner_by_its_path_ends_trials(tmp_path: Path) -> None:
         ("mine.py:Nobody", "none", "has no"),
         ("optuna.pruners:MedianPruner", "none", "write it at search.pruner"),
         ("random", "mine.py:Mine", "must be a class of Optuna's pruners"),
-        ("random", "optuna.pruners:PercentilePruner", "without arguments"),
+        ("random", "optuna.pruners:PercentilePruner", r"`search: \{pruner_arguments: \{NAME: VALUE\}\}`"),
     ],
 )
 def test_what_is_no_sampler_or_pruner_is_refused(tmp_path: Path, strategy: str, pruner: str, rule: str) -> None:
     with pytest.raises(UserCodeError, match=rule):
         by_path(tmp_path, strategy, pruner=pruner)
+
+
+def test_arguments_reach_samplers_pruners_and_functions(tmp_path: Path) -> None:
+    strategy: Any = by_path(
+        tmp_path, "optuna.samplers:NSGAIISampler", arguments={"population_size": 4, "crossover_prob": 0.5},
+        pruner="optuna.pruners:PercentilePruner", pruner_arguments={"percentile": 10.0, "n_startup_trials": 2},
+    )  # fmt: skip
+    mirror = strategy._mirror
+    assert (mirror._sampler(0)._population_size, mirror._pruner._percentile) == (4, 10.0)
+    (tmp_path / "maker.py").write_text("def make(request): raise KeyError(request.asked.arguments['depth'])\n")
+    with pytest.raises(KeyError, match="7"):
+        by_path(tmp_path, "maker.py:make", arguments={"depth": 7})
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        (
+            'strategy: "optuna.samplers:NSGAIISampler", arguments: {population_sise: 4}',
+            "s.yaml:3:82: search.arguments.population_sise: is no argument of optuna.samplers:NSGAIISampler; Did you "
+            'mean "population_size"?',
+        ),
+        (
+            'strategy: "optuna.samplers:NSGAIISampler", arguments: {population_size: 1}',
+            "s.yaml:3:64: search.arguments: optuna.samplers:NSGAIISampler cannot be made: ValueError: ",
+        ),
+        (
+            'pruner: "optuna.pruners:PercentilePruner", pruner_arguments: {percentile: 101}',
+            "s.yaml:3:71: search.pruner_arguments: optuna.pruners:PercentilePruner cannot be made: ValueError: ",
+        ),
+        (
+            "strategy: tpe, arguments: {gamma: 3}",
+            "s.yaml:3:25: search.arguments: has no effect with strategy tpe, which is not named by its path; name a "
+            "strategy by its path, or remove it",
+        ),
+        (
+            "pruner_arguments: {percentile: 3}",
+            "s.yaml:3:10: search.pruner_arguments: has no effect without a pruner that is named by its path; name a "
+            "pruner by its path, or remove it",
+        ),
+    ],
+)
+def test_arguments_that_are_wrong_are_refused_where_they_stand(tmp_path: Path, block: str, said: str) -> None:
+    text = f"study: s\ndata: {{source: x.csv}}\nsearch: {{{block}}}\n"
+
+    def read_and_open() -> None:
+        spec, _ = parse_sweep(text, name="s.yaml", root=tmp_path)
+        open_strategy(spec, SPACE, Direction.MAXIMIZE)
+
+    with pytest.raises(SweepFileError) as caught:
+        read_and_open()
+    assert str(caught.value).startswith(said)

@@ -24,7 +24,7 @@ from tuner.search.strategy import Advance, Decision, Start, Strategy
 from tuner.search.wrap.starts import start_configurations
 from tuner.search.wrap.stop import StoppingStrategy, trials_since_improvement
 from tuner.spec.known.strategies import PRUNERS, STRATEGIES
-from tuner.spec.model import StopSpec, SweepSpec
+from tuner.spec.model import SearchSpec, StopSpec, SweepSpec
 from tuner.spec.space import Space
 
 
@@ -125,7 +125,7 @@ class TestStop:
 class TestNames:
     @pytest.mark.parametrize("name", STRATEGIES)
     def test_every_strategy_is_made_where_its_line_says(self, name: str) -> None:
-        maker = maker_of(name)
+        maker = maker_of(SearchSpec(strategy=name))
         assert maker.__module__ == STRATEGIES[name].module
         assert get_type_hints(maker) == {"request": Request, "return": tuple[Strategy, int]}
         spec = sweep()

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from tuner.errors import UserCodeError
 from tuner.imports import load_object
 from tuner.search.optuna.proposer import OptunaProposer
-from tuner.search.optuna.samplers import cohort_limit
+from tuner.search.optuna.samplers import cohort_limit, made
 from tuner.search.request import Maker, Request, mirror_of, with_rungs
 from tuner.search.seeding import derived_seed
 from tuner.search.strategy import Strategy
+from tuner.spec.model import SearchSpec
 
 
-def maker_by_path(path: str, *, root: str) -> Maker:
+def maker_by_path(search: SearchSpec, *, root: str) -> Maker:
     """What makes the strategy: a class of Optuna's samplers, or a function of a `Request` like those of ours.
 
     Raises:
-        UserCodeError: it cannot be imported, or is neither.
+        UserCodeError: it cannot be imported, is neither, or cannot be made.
+        SweepFileError: a sampler does not take the arguments of the sweep file.
     """
+    path = search.strategy
     found: Any = load_object(path, root=Path(root))
     if inspect.isclass(found) and issubclass(found, BaseSampler):
-        made = _maker(found, path)
-        made(0)  # or else what it lacks would be found out after the workers have loaded
+        make_sampler = _maker(found, search)
+        make_sampler(0)  # or else what it lacks would be found out after the workers have loaded
 
         def make(request: Request) -> tuple[Strategy, int]:
-            mirror = mirror_of(request, sampler=lambda number: made(derived_seed(request.seed, number)))
+            mirror = mirror_of(request, sampler=lambda number: make_sampler(derived_seed(request.seed, number)))
             return with_rungs(request, OptunaProposer(mirror), mirror, at_once=cohort_limit(request.trials))
 
         return make
@@ -48,17 +49,12 @@ def maker_by_path(path: str, *, root: str) -> Maker:
     return maker
 
 
-def _maker(cls: type[BaseSampler], path: str) -> Callable[[int], BaseSampler]:
-    """Makes samplers, with a seed if they take one."""
+def _maker(cls: type[BaseSampler], search: SearchSpec) -> Callable[[int], BaseSampler]:
+    """Makes samplers, with a seed if they take one and are not given it."""
     takes_seed = "seed" in inspect.signature(cls).parameters
 
     def make(seed: int) -> BaseSampler:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                arguments: dict[str, Any] = {"seed": seed} if takes_seed else {}
-                return cls(**arguments)
-        except Exception as error:  # whatever the sampler's own code raises
-            raise UserCodeError(f"search.strategy: {path} cannot be made: {type(error).__name__}: {error}") from error
+        ours = {"seed": seed} if takes_seed and "seed" not in search.arguments else {}
+        return made(cls, search, of="strategy", ours=ours)
 
     return make

@@ -18,7 +18,7 @@ from tuner.search.wrap.scalarised import ScalarisedStrategy
 from tuner.search.wrap.starts import StartFirst, start_configurations
 from tuner.search.wrap.stop import StoppingStrategy
 from tuner.spec.known.strategies import STRATEGIES
-from tuner.spec.model import PopulationSpec, SweepSpec
+from tuner.spec.model import PopulationSpec, SearchSpec, SweepSpec
 from tuner.spec.objectives import further_objectives
 from tuner.spec.space import REGULARISATION_TIER, Space
 
@@ -56,7 +56,7 @@ def open_strategy(
         MissingExtraError: the strategy needs a package that is not installed.
     """
     search = spec.search
-    maker = maker_of(search.strategy, root=spec.root)
+    maker = maker_of(search, root=spec.root)
     others = further_objectives(spec)
     starts = start_configurations(search.start, space)
     is_open = search.regularisation == "always" or spec.loop is not None
@@ -79,6 +79,7 @@ def open_strategy(
             noise=noise,
             target_error=spec.objective.target_error or 0.0,
             root=spec.root,
+            asked=search,
             earlier=tuple(r for r in (*earlier, *before) if space.contains(r.params)),
             learned=() if index else tuple(learned),
             population=search.population or PopulationSpec(),
@@ -120,15 +121,16 @@ def _mapped(learned: Sequence[Params], space: Space, *, closed: bool = False) ->
     return [cube.params(point) for point in learned_points(cube, learned, known=known)]
 
 
-def maker_of(name: str, *, root: str = ".") -> Maker:
+def maker_of(search: SearchSpec, *, root: str = ".") -> Maker:
     """The function that makes the strategy of this name, or of this path, which starts at `root`; imports it.
 
     Raises:
         UserCodeError: a path that leads to no strategy.
+        SweepFileError: its arguments are not those that it takes.
     """
-    if name not in STRATEGIES:
+    if search.strategy not in STRATEGIES:
         from tuner.search.by_path import maker_by_path
 
-        return maker_by_path(name, root=root)
-    maker: Maker = resolve_name(f"{STRATEGIES[name].module}:make_strategy")
+        return maker_by_path(search, root=root)
+    maker: Maker = resolve_name(f"{STRATEGIES[search.strategy].module}:make_strategy")
     return maker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from optuna.samplers import BaseSampler
@@ -16,6 +16,7 @@ from tuner.search.optuna.study import StudyMirror
 from tuner.search.rungs import rungs_of
 from tuner.search.strategy import Strategy
 from tuner.spec.blocks.search import PopulationSpec
+from tuner.spec.model import SearchSpec
 from tuner.spec.space import Space
 
 
@@ -41,6 +42,8 @@ class Request:
     target_error: float
     root: str = "."
     """Folder that import paths of files start at."""
+    asked: SearchSpec = field(default_factory=SearchSpec)
+    """The sweep file's own words; its `arguments` are for whoever makes the strategy."""
     earlier: tuple[TrialRecord, ...]
     """Trials of an earlier study to learn from; they do not count."""
     learned: tuple[Params, ...]
@@ -86,7 +89,7 @@ def mirror_of(request: Request, *, sampler: SamplerName | Callable[[int], BaseSa
         direction=request.direction,
         rungs=rungs_of(pruner, epochs=request.epochs),
         sampler=make,
-        pruner=make_pruner(pruner, epochs=request.epochs, root=request.root),
+        pruner=make_pruner(pruner, epochs=request.epochs, root=request.root, asked=request.asked),
         learns=sampler != "random",
         replay_asks=sampler == "cmaes" or not is_ours,
         earlier=request.earlier,

@@ -97,6 +97,9 @@ def _checked(document: Document, *, root: Path, overrides: Sequence[str]) -> tup
         known["resources"] = spec.resources.at(
             {str(path[1]): place.label for path, place in document.values.items() if path[:1] == ("resources",) != path}
         )
+    if spec.search.arguments or spec.search.pruner_arguments:
+        places = {path[1:]: place.label for path, place in document.values.items() if path[:1] == ("search",) != path}
+        known["search"] = spec.search.at({tuple(map(str, path)): label for path, label in places.items()})
     return spec.model_copy(update=known), findings.warnings
 
 

@@ -135,7 +135,7 @@ class StudyRun:
         import tuner.store.optuna_store  # noqa: F401  # while the workers load torch
         from tuner.search.registry import maker_of
 
-        maker_of(self.spec.search.strategy, root=self.spec.root)
+        maker_of(self.spec.search, root=self.spec.root)
         executor = open_executor(self.spec, self.paths, options.where)
         with closing(executor):
             facts = executor.facts

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
@@ -16,6 +18,8 @@ from tuner.imports import load_object, require
 from tuner.search.rungs import REDUCTION_FACTOR, asha_first_rung
 from tuner.search.seeding import derived_seed
 from tuner.spec.blocks.search import LEARNING_TRIALS
+from tuner.spec.known.names import did_you_mean
+from tuner.spec.model import SearchSpec
 from tuner.spec.space import Space
 
 SamplerName = Literal["tpe", "gp", "cmaes", "random"]
@@ -70,11 +74,12 @@ def make_sampler(name: SamplerName, space: Space, *, trials: int, seed: int) -> 
     return sampler
 
 
-def make_pruner(name: str, *, epochs: int, root: str = ".") -> BasePruner:
+def make_pruner(name: str, *, epochs: int, root: str = ".", asked: SearchSpec | None = None) -> BasePruner:
     """The pruner of this name or path, which starts at `root`; it is asked at the epochs of `rungs_of(name)`.
 
     Raises:
-        UserCodeError: a path that leads to no pruner, or to one that cannot be made without arguments.
+        UserCodeError: a path that leads to no pruner, or to one that cannot be made.
+        SweepFileError: it does not take the arguments of the sweep file.
     """
     match name:
         case "none":
@@ -85,20 +90,44 @@ def make_pruner(name: str, *, epochs: int, root: str = ".") -> BasePruner:
             return SuccessiveHalvingPruner(min_resource=asha_first_rung(epochs), reduction_factor=REDUCTION_FACTOR)
         case "hyperband":
             return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=REDUCTION_FACTOR)
-        case _:
-            return _pruner_by_path(name, root=root)
-
-
-def _pruner_by_path(path: str, *, root: str) -> BasePruner:
-    found: Any = load_object(path, root=Path(root))
+    found: Any = load_object(name, root=Path(root))
     if not (isinstance(found, type) and issubclass(found, BasePruner)):
-        raise UserCodeError(f"search.pruner: {path} must be a class of Optuna's pruners")
+        raise UserCodeError(f"search.pruner: {name} must be a class of Optuna's pruners")
+    return made(found, asked or SearchSpec(pruner=name), of="pruner")
+
+
+_Made = TypeVar("_Made", BaseSampler, BasePruner)
+_ARGUMENTS = {"strategy": "arguments", "pruner": "pruner_arguments"}
+"""Where the arguments of each stand in a sweep file."""
+
+
+def made(cls: type[_Made], asked: SearchSpec, *, of: str, ours: Mapping[str, object] = MappingProxyType({})) -> _Made:
+    """A sampler or a pruner by its path, with the arguments of the sweep file and ours.
+
+    Args:
+        cls: Its class.
+        asked: What the sweep file says.
+        of: The key that names it, `strategy` or `pruner`.
+        ours: Arguments that it is given besides.
+
+    Raises:
+        UserCodeError: it cannot be made without arguments.
+        SweepFileError: it does not take those that it is given.
+    """
+    key = _ARGUMENTS[of]
+    path, given = getattr(asked, of), getattr(asked, key)
+    parameters = inspect.signature(cls).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in given:
+        if name not in parameters and not takes_all:
+            hint = did_you_mean(name, parameters) or f"it takes {', '.join(parameters) or 'none'}"
+            raise asked.refusal(key, f"is no argument of {path}; {hint}", argument=name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return found()
-    except Exception as error:  # whatever the pruner's own code raises
-        raise UserCodeError(
-            f"search.pruner: {path} cannot be made without arguments ({type(error).__name__}: {error}); name a "
-            "subclass of yours that has them"
-        ) from error
+            return cls(**given, **ours)
+    except Exception as error:  # whatever its own code raises
+        said = f"{path} cannot be made: {type(error).__name__}: {error}"
+        if given:
+            raise asked.refusal(key, said) from error
+        raise UserCodeError(f"search.{of}: {said}; `search: {{{key}: {{NAME: VALUE}}}}` gives it arguments") from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
-from tuner.spec.values import Part, PositiveNumber, PrunerName, Seed, StrategyName, Value
+from tuner.errors import SweepFileError
+from tuner.spec.values import Part, PositiveNumber, PrunerName, Seed, StrategyName, Value, Values
 
 _MOST_TRIALS = 1_000_000
 LEARNING_TRIALS = 12
@@ -52,9 +54,14 @@ class SearchSpec(Part):
     """`priority`, `staged`, or an Optuna sampler: `tpe`, `gp`, `cmaes`, `qmc`, `random`, `grid`; or
     [`population`](search.md#a-population-that-learns-as-it-trains); or any other by its path, such as
     `optuna.samplers:NSGAIISampler`; or a [plug-in](plugins.md)."""
+    arguments: dict[str, Values] = Field(default_factory=dict)
+    """Arguments of a sampler that is named by its path, such as `{population_size: 20}`; a strategy of yours finds them
+    in its `Request`."""
     pruner: PrunerName | None = None
     """`median`, `asha`, `hyperband` or `none`, or a pruner of Optuna's by its path, such as
     `optuna.pruners:PercentilePruner`; left out: the strategy's own rule."""
+    pruner_arguments: dict[str, Values] = Field(default_factory=dict)
+    """Arguments of a pruner that is named by its path, such as `{percentile: 25.0}`."""
     seed: Seed = 0
     """Seed of the search and of every trial."""
     trial_seed: Seed | None = None
@@ -79,6 +86,20 @@ class SearchSpec(Part):
     """With `strategy: population`: how its members, the trials, learn from one another."""
     refine: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = 0
     """So many times the space is zoomed around the best trials; each round has an equal share of the trials."""
+    _places: Mapping[tuple[str, ...], str] = PrivateAttr(default_factory=dict)
+    """Where each argument stands in the sweep file."""
+
+    def at(self, places: Mapping[tuple[str, ...], str]) -> SearchSpec:
+        """The same, with the places of its keys."""
+        found = self.model_copy()
+        found._places = places
+        return found
+
+    def refusal(self, key: str, rule: str, *, argument: str | None = None) -> SweepFileError:
+        """The error of a sampler or a pruner that cannot be made: `key` is what names it, or holds its arguments."""
+        path = (key,) if argument is None else (key, argument)
+        place = self._places.get(path, "the sweep file")
+        return SweepFileError([f"{place}: search.{'.'.join(path)}: {rule}"])
 
 
 class FinalistsSpec(Part):

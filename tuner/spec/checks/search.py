@@ -12,6 +12,7 @@ from tuner.spec.known.strategies import known_strategy
 from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.spec.text.findings import Findings
+from tuner.spec.values import is_own
 
 
 def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> None:
@@ -31,6 +32,7 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
     check_local(("search", "portfolio"), search.portfolio, findings)
     for folder in [search.learn_from] if isinstance(search.learn_from, str) else search.learn_from or ():
         check_local(("search", "learn_from"), folder, findings)
+    _check_arguments(spec, findings)
     if "regularisation" in search.model_fields_set and (not strategy.opens_regularisation or spec.loop is not None):
         rule = f"has no effect with {spec.loop or f'strategy {search.strategy}'}"
         findings.warn(("search", "regularisation"), rule, remedy="remove it", at_key=True)
@@ -53,6 +55,16 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
     if None not in sizes and total < search.trials and "trials" in search.model_fields_set:
         rule = f"is more than the {total} configurations of the space"
         findings.warn(("search", "trials"), rule, remedy="the search ends when all are tried")
+
+
+def _check_arguments(spec: SweepSpec, findings: Findings) -> None:
+    search = spec.search
+    for key, named, name in (("arguments", "strategy", search.strategy), ("pruner_arguments", "pruner", search.pruner)):
+        if getattr(search, key) and not (name and is_own(name)):
+            rule = f"has no effect with {named} {name}, which is not named by its path"
+            if name is None:
+                rule = f"has no effect without a {named} that is named by its path"
+            findings.error(("search", key), rule, remedy=f"name a {named} by its path, or remove it", at_key=True)
 
 
 def _check_target(spec: SweepSpec, findings: Findings) -> None:
