@@ -47,6 +47,12 @@ def descendants(ancestor: int) -> list[int]:
     return found
 
 
+def state_of(pid: int) -> str:
+    """How a process stands, `T` if it is stopped; empty if there is none, or it has died."""
+    state, *_ = _all().get(pid, ("", 0, 0))
+    return "" if state == "Z" else state
+
+
 def is_fork_server(pid: int) -> bool:
     """Whether it is the process that workers are forked from, by its command line, or its name if it is a fork."""
     try:

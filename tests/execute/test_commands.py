@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.executor_contract import EPOCHS, curve, drain, ends, figures, starts
-from tests.execute.processes import eventually
+from tests.contracts.executor_contract import EPOCHS, curve, drain, ends, starts
+from tests.execute.processes import eventually, state_of
 from tests.execute.sweeps import local_executor
 from tests.execute.test_contract import RealContract
 from tuner.errors import UserCodeError
@@ -215,20 +215,96 @@ def test_a_program_that_ends_by_itself_has_finished_its_trial(executor: Executor
     assert end.reason == "the command ended by itself after epoch 1"
 
 
-def test_one_that_knows_no_pause_is_ended_and_begins_anew_and_its_curve_is_the_same(
-    executor: Executor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+UNAWARE = """
+import os, pathlib, sys, time
+pathlib.Path("pid").write_text(str(os.getpid()))
+pathlib.Path("starts").open("a").write("x")
+for epoch in range(1, 5):
+    while epoch > 2 and not pathlib.Path("second").exists():
+        time.sleep(0.01)
+    print(f"epoch={epoch} score={epoch * float(sys.argv[1])}", flush=True)
+"""
+"""Knows of no pause, and waits behind epoch 2 until it may train on."""
+
+
+@pytest.fixture
+def unaware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepSpec:
+    monkeypatch.setattr(command, "PATIENCE_SECONDS", {**command.PATIENCE_SECONDS, "paused": 0.0})
+    (tmp_path / "t.py").write_text(UNAWARE)
+    told = {"command": f"{sys.executable} -S t.py {{learning_rate}}", "space": {"learning_rate": {}}}
+    return command_sweep(**told, root=str(tmp_path))
+
+
+@pytest.mark.parametrize("where", ["inline", pytest.param("worker", marks=pytest.mark.slow)])
+def test_one_that_knows_no_pause_is_kept_stopped_and_goes_on_where_it_was(
+    unaware: SweepSpec, tmp_path: Path, where: str
 ) -> None:
-    first = train(executor, make_job(tmp_path, 0, to_epoch=2, fault="ignores all"))
-    end = ends(first)[0]
-    assert isinstance(end, TrialPaused)
-    assert end.epoch == 2
-    assert [result.epoch for result in curve(first, 0)] == [1, 2]
-    # It was ahead when it was stopped; what it told then is kept, so take a trial that was not.
-    (TrialPaths(Path(make_job(tmp_path, 0).folder))).progress.unlink()
-    with caplog.at_level(logging.WARNING):
-        second = train(executor, make_job(tmp_path, 0, fault="ignores all"))
+    executor: Executor = InlineExecutor(unaware, StudyPaths(tmp_path / "small"))
+    if where == "worker":
+        executor.close()
+        executor = local_executor(unaware, tmp_path / "small")
+    job = make_job(tmp_path / "small", 0, to_epoch=2)
+    first = train(executor, job)
+    assert isinstance(ends(first)[0], TrialPaused)
+    assert eventually(lambda: state_of(int((tmp_path / "pid").read_text())) == "T")
+    (tmp_path / "second").touch()
+    second = train(executor, replace(job, to_epoch=4))
     assert isinstance(ends(second)[0], TrialFinished)
-    assert figures(curve(second, 0))[:2] == figures(curve(first, 0))
+    assert [result.dev_metric for result in curve(second, 0)] == [0.01 * epoch for epoch in range(1, 5)]
+    assert (starts(second)[0].from_epoch, (tmp_path / "starts").read_text()) == (2, "x")
+    executor.close()
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.slow
+def test_a_stopped_program_dies_with_its_worker_and_the_trial_begins_again_and_that_is_said(
+    unaware: SweepSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = local_executor(unaware, tmp_path / "small", workers=1)
+    job = make_job(tmp_path / "small", 0, to_epoch=2)
+    train(executor, job)
+    pid = int((tmp_path / "pid").read_text())
+    worker = executor.workers[0]
+    os.kill(worker.process.pid, signal.SIGKILL)
+    assert eventually(lambda: not executor.events(0.1) and worker not in executor.workers)
+    assert eventually(lambda: not is_alive(pid))
+    (tmp_path / "second").touch()
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(ends(train(executor, replace(job, to_epoch=4)))[0], TrialFinished)
+    executor.close()
+    assert (tmp_path / "starts").read_text() == "xx"
+    assert "trial 0 began again at epoch 1" in caplog.text
+    assert "its process was ended with the run or the worker that kept it" in caplog.text
+
+
+def test_where_memory_is_short_a_trial_is_not_paused_and_no_epoch_is_trained_twice(
+    unaware: SweepSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = InlineExecutor(unaware, StudyPaths(tmp_path / "small"))
+    executor._task.kept.free_bytes = lambda: 0  # type: ignore[union-attr]
+    job = make_job(tmp_path / "small", 0, to_epoch=2)
+    executor.submit([job])
+    with caplog.at_level(logging.WARNING):
+        events = drain(executor, [job], until=lambda: bool(caplog.records))
+        (tmp_path / "second").touch()
+        events += drain(executor, [job])
+    assert "there is no memory to keep its process stopped" in caplog.text
+    assert isinstance(ends(events)[0], TrialFinished)
+    assert ([result.epoch for result in curve(events, 0)], (tmp_path / "starts").read_text()) == ([1, 2, 3, 4], "x")
+    executor.close()
+
+
+def test_a_trial_that_was_given_up_at_a_pause_ends_there(unaware: SweepSpec, tmp_path: Path) -> None:
+    executor = InlineExecutor(unaware, StudyPaths(tmp_path / "small"))
+    job = make_job(tmp_path / "small", 0, to_epoch=2)
+    train(executor, job)
+    kept = executor._task.kept  # type: ignore[union-attr]
+    kept._offers[job.folder].give_up()
+    kept.drop(job.folder)
+    end = ends(train(executor, replace(job, to_epoch=4)))[0]
+    assert isinstance(end, TrialFinished)
+    assert end.reason == "ended for good at epoch 2: there was no memory to keep its process stopped"
+    executor.close()
 
 
 @pytest.mark.slow

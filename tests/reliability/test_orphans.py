@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.execute.processes import eventually, group, marked
+from tests.execute.processes import eventually, group, marked, state_of
 from tests.reliability.launch import ROOT, launch, wait_for
 from tests.reliability.rig import MARK, Rig
 from tests.reliability.test_signals import SLOW
@@ -128,6 +128,37 @@ def test_baselines_end_with_the_run_that_wanted_them(quick_rig: Rig, left: list[
     rig.kill("coordinator", number)
     run.wait()
     assert eventually(lambda: not group(left[0]), seconds=60.0)
+    assert eventually(lambda: not marked(f"{MARK}={rig.folder}"), seconds=60.0)
+
+
+UNAWARE = """
+import os, pathlib, time
+pathlib.Path(f"pid-{os.getpid()}").touch()
+for epoch in range(1, 7):
+    print(f"epoch={epoch} accuracy={epoch / 10}", flush=True)
+    time.sleep(0 if epoch < 2 else 600)
+"""
+"""Knows of no pause, and would train its third epoch for ever."""
+
+
+def test_programs_that_are_kept_stopped_end_with_a_run_that_is_killed(quick_rig: Rig) -> None:
+    rig = quick_rig
+    (rig.folder / "t.py").write_text(UNAWARE)
+    (rig.folder / "sweep.yaml").write_text(
+        f"study: study\ncommand: {sys.executable} -S t.py {{learning_rate}}\nobjective: {{metric: accuracy}}\n"
+        "space: {learning_rate: {}}\ntraining: {epochs: 6}\nsearch: {trials: 9}\n"
+    )
+    run = rig.start("--workers", "1", engine="local")
+
+    def stopped() -> list[int]:
+        pids = [int(path.name.removeprefix("pid-")) for path in rig.folder.glob("pid-*")]
+        return [pid for pid in pids if state_of(pid) == "T"]
+
+    assert eventually(lambda: len(stopped()) >= 2, seconds=60.0), run.err
+    kept = stopped()
+    rig.kill("coordinator")
+    run.wait()
+    assert eventually(lambda: not any(map(state_of, kept)), seconds=60.0)
     assert eventually(lambda: not marked(f"{MARK}={rig.folder}"), seconds=60.0)
 
 

@@ -17,6 +17,7 @@ from tuner.paths import StudyPaths
 from tuner.records import TrialEvent, TrialInterrupted, TrialJob, TrialStarted
 from tuner.spec.model import SweepSpec
 from tuner.train.before.contract import check_before_trials
+from tuner.train.own.task import OwnTask
 from tuner.train.task import Task
 from tuner.train.way import Way
 
@@ -81,6 +82,8 @@ class InlineExecutor:
     def close(self) -> None:
         self._pending = Waiting()
         self._training = None
+        if isinstance(self._task, OwnTask):
+            self._task.kept.close()
 
     def _begin(self) -> Iterator[list[TrialEvent]] | None:
         """Begin the next cohort, if there is one."""

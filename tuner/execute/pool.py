@@ -57,6 +57,10 @@ class WorkerPool(ABC):
         self.spec = spec
         self.paths = paths
         self._pending = Waiting()
+        self._keepers: dict[str, Worker] = {}
+        """Which worker has stopped the program of a paused trial, by the trial's folder: only there it goes on."""
+        self._bound: list[tuple[Worker, PlannedJob]] = []
+        """Jobs that wait for such a worker; they keep no other from work of its own."""
         self._suspects = Suspects()
         self._early_deaths = 0
         self._said: set[str] = set()
@@ -114,7 +118,12 @@ class WorkerPool(ABC):
                 raise self._failure
 
     def submit(self, jobs: Sequence[TrialJob]) -> None:
-        self._pending.add(self.planner.describe(job) for job in jobs)
+        for job in jobs:
+            planned, keeper = self.planner.describe(job), self._keepers.get(job.folder)
+            if keeper is None:
+                self._pending.add([planned])
+            else:
+                self._bound.append((keeper, planned))
         self._dispatch()
 
     def room(self) -> int:
@@ -165,7 +174,14 @@ class WorkerPool(ABC):
     def _dispatch(self) -> None:
         """Give idle workers a cohort each, and let waiting jobs join cohorts of their kind."""
         if self._interrupted:
-            self._ready_events += [TrialInterrupted(trial=p.job.trial) for p in self._pending.take_all()]
+            waiting = [*self._pending.take_all(), *(planned for _, planned in self._bound)]
+            self._bound = []
+            self._ready_events += [TrialInterrupted(trial=p.job.trial) for p in waiting]
+        for worker, planned in [(worker, planned) for worker, planned in self._bound if worker.is_idle]:
+            if worker.is_idle:
+                self._bound.remove((worker, planned))
+                worker.key = None
+                self._hand(worker, [planned], "train")
         if not self._pending:
             return
         num_free = sum(not worker.jobs for worker in self.workers)
@@ -203,6 +219,9 @@ class WorkerPool(ABC):
 
     def _give(self, worker: Worker, chosen: Sequence[PlannedJob], verb: str) -> None:
         self._pending.take(chosen)
+        self._hand(worker, chosen, verb)
+
+    def _hand(self, worker: Worker, chosen: Sequence[PlannedJob], verb: str) -> None:
         worker.jobs |= {p.job.trial: p for p in chosen}
         worker.heard = worker.told = time.monotonic()
         worker.process.send(verb, [p.job for p in chosen])
@@ -254,10 +273,9 @@ class WorkerPool(ABC):
             case ("checked",):
                 worker.is_checking = False
             case ("found", bytes(what)):
-                self._found.append(what)
-                for other in self.workers:
-                    if other is not worker and other.ready:
-                        other.process.send("found", what)
+                self._pass_on(what, but=worker)
+            case ("kept", frozenset(folders)):
+                self._note_kept(worker, folders)
             case ("spent", int(trial)):
                 worker.is_spent = True
                 self._suspects.add(trial)
@@ -271,6 +289,18 @@ class WorkerPool(ABC):
                 if text not in self._said:
                     self._said.add(text)
                     log.log(level, "%s", text)
+
+    def _pass_on(self, what: bytes, *, but: Worker) -> None:
+        """Tell all other workers, now and later, what one has found out."""
+        self._found.append(what)
+        for other in self.workers:
+            if other is not but and other.ready:
+                other.process.send("found", what)
+
+    def _note_kept(self, worker: Worker, folders: frozenset[str]) -> None:
+        """A worker keeps the programs of these trials, and of no others."""
+        self._keepers = {folder: other for folder, other in self._keepers.items() if other is not worker}
+        self._keepers |= dict.fromkeys(folders, worker)
 
     def _take_facts(self, facts: TaskFacts) -> None:
         """Keep what the first worker found; what others have loaded, now or in a dead one's place, must equal it."""
@@ -295,6 +325,9 @@ class WorkerPool(ABC):
 
     def _after_death(self, worker: Worker) -> list[TrialEvent]:
         """Put another worker in the place of one that has died; say or see to what becomes of its trials."""
+        self._note_kept(worker, frozenset())
+        self._pending.add(planned for keeper, planned in self._bound if keeper is worker)
+        self._bound = [(keeper, planned) for keeper, planned in self._bound if keeper is not worker]
         reason, cause, from_outside = worker.process.bury()
         if worker.process.was_killed and worker.jobs and not worker.stalled and not worker.overtime:
             cause = killed_in_training(

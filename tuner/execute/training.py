@@ -19,6 +19,7 @@ from tuner.data.stored import is_streamed
 from tuner.errors import DataError, is_out_of_memory, memory_error_in
 from tuner.execute.devices import WorkerPlace, see_alone
 from tuner.execute.facts import TaskFacts
+from tuner.execute.free_memory import free_bytes
 from tuner.execute.memory import held_by_others, limit_share, room_bytes
 from tuner.execute.scarcity import first_line, memory_limit, no_memory_to_load
 from tuner.imports import load_object
@@ -71,7 +72,9 @@ def open_task(
     device = torch.device(seen[0])
     if spec.loop is not None:
         gpus = [torch.device(name).index or 0 for name in seen]
-        return open_own_task(spec, device, device_name=place.shown, gpus=gpus)
+        own_task = open_own_task(spec, device, device_name=place.shown, gpus=gpus)
+        own_task.kept.free_bytes = free_bytes
+        return own_task
     make_current(device)
     if device.type == "cuda" and place.sharers > 1:
         limit_share(device, 1 / place.sharers)

@@ -2,7 +2,7 @@
 
 Messages to a worker: ("check",), ("train", jobs), ("join", jobs), ("interrupt",), ("close",), ("found", what). From a
 worker: ("ready", facts), ("checked",), ("refused", error), ("events", events), ("alive",), ("too wide", width),
-("measured", footprint), ("log", level, text), ("spent", trial), ("found", what).
+("measured", footprint), ("log", level, text), ("spent", trial), ("found", what), ("kept", folders).
 """
 
 from __future__ import annotations
@@ -149,6 +149,8 @@ class _Server:
         )  # fmt: skip
         if isinstance(task, Task):
             task.ways.structures.tell = lambda what: link.send("found", what)
+        else:
+            task.kept.tell = lambda folders: link.send("kept", folders)
         self._first = True
 
     def serve(self) -> None:

@@ -99,15 +99,6 @@ class SweepSpec(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _never_pause(cls, values: Any) -> Any:
-        """A command that nobody edits begins again after a pause: its trials have none, unless the file wants them."""
-        if not isinstance(values, dict) or values.get("reports") is None:
-            return values
-        search = values.get("search", {})
-        return {**values, "search": {"pruner": "none", **search}} if isinstance(search, dict) else values
-
-    @model_validator(mode="before")
-    @classmethod
     def _name_plugins(cls, values: Any) -> Any:
         """A plug-in's name stands for its path; tuner's own names come first, and a script reports what it likes."""
         if not isinstance(values, dict):

@@ -13,7 +13,7 @@ _Text = Annotated[str, Field(min_length=1)]
 
 class ReportsSpec(Part):
     """Where the numbers of a command's epochs are found, if it prints no lines for tuner: exactly one of `pattern`,
-    `csv` and `tensorboard`. Such a command knows of no pause, so `search.pruner` is `none` where it is left out."""
+    `csv` and `tensorboard`."""
 
     pattern: _Text | list[_Text] | None = None
     """A regular expression (of Python) that is looked for in each line of its output, with groups named as the metric,

@@ -65,7 +65,9 @@ def _check_resume(task: OwnTask, job: TrialJob, limit_seconds: float) -> Check:
     reached = len(OwnCourse.of(job, task).reported)
     if reached >= task.spec.training.epochs:
         return Check(name, True, f"not seen: the {path} had reported all its epochs before it could be paused")
+    is_kept = task.kept.has(job.folder)
     second = _advance(task, replace(job, to_epoch=reached + 1), limit_seconds)
+    task.kept.close()
     if task.has_said(BEGAN_ANEW):
         remedy = "write checkpoints, or use `search.pruner: none`"
         return Check(name, True, f"no: it begins again at epoch 1, so each pause costs its epochs again; {remedy}")
@@ -73,7 +75,8 @@ def _check_resume(task: OwnTask, job: TrialJob, limit_seconds: float) -> Check:
         return Check(name, False, second, "a second start must go on from the checkpoint folder, or begin anew")
     if second is None:
         return Check(name, True, f"not seen: no report within {limit_seconds:g} s, so it was not waited for")
-    return Check(name, True, f"yes, with epoch {second.epoch}")
+    how = ": its process is kept stopped, and trains again from epoch 1 only if that is lost" if is_kept else ""
+    return Check(name, True, f"yes, with epoch {second.epoch}{how}")
 
 
 def _proposal(task: OwnTask, job: TrialJob) -> str:

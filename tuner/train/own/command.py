@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from tuner.errors import UserCodeError
 from tuner.paths import own_place
@@ -48,14 +49,22 @@ class CommandSession:
             UserCodeError: it cannot be started.
         """
         spec = course.task.spec
+        self._course = course
         self._to_epoch = course.job.to_epoch
+        self._why: Why | None = None
+        """Why it was asked to end."""
         self._log = course.paths.log
         self._report_file = course.paths.report
         self._texts: dict[str, bytes] = {"output": b"", "errors": b"", "file": b""}
         """The beginning of a line that is not whole yet, by where it comes from."""
         self._report_offset = 0
         self._deadline: float | None = None
-        """When to send the next signal."""
+        """When to send the next signal, or to keep it stopped."""
+        self._last_epoch = 0
+        self._reported = time.monotonic()
+        """When it reported last."""
+        self._ahead_seconds = 0.0
+        """For how long it had trained since then when it was stopped."""
         self._signals = [signal.SIGTERM, signal.SIGKILL]
         self._is_over = False
         self._last_words = ""
@@ -71,6 +80,9 @@ class CommandSession:
         reports = self._reader.read([*output, *self._read_file()], errors)
         if self._deadline is not None and any(report.epoch > self._to_epoch for report in reports):
             self._deadline = min(self._deadline, time.monotonic())  # it trains on
+        if reports:
+            self._reported = time.monotonic()
+        self._last_epoch = max([self._last_epoch, *(report.epoch for report in reports)])
         return reports
 
     @property
@@ -78,7 +90,33 @@ class CommandSession:
         return self._is_over
 
     def ask_to_stop(self, why: Why) -> None:
-        self._deadline = time.monotonic() + PATIENCE_SECONDS[why]
+        is_hopeless = self._last_epoch > self._to_epoch or not self._course.task.can_end
+        patience = 0.0 if why == "paused" and is_hopeless else PATIENCE_SECONDS[why]
+        self._why, self._deadline = why, time.monotonic() + patience
+        self._to_epoch = min(self._to_epoch, self._last_epoch)
+
+    @property
+    def outlasts_pause(self) -> Self | None:
+        if self._why != "paused" or self._deadline is None or time.monotonic() < self._deadline:
+            return None
+        if self._program.exit_code is not None:
+            return None  # what it wrote last is still to be read
+        self._course.task.can_end = False
+        return self
+
+    @property
+    def num_bytes(self) -> int:
+        return self._program.num_bytes
+
+    def stop(self) -> None:
+        self._program.send(signal.SIGSTOP)
+        self._ahead_seconds = time.monotonic() - self._reported
+
+    def go_on(self, course: OwnCourse) -> None:
+        self._to_epoch, self._why, self._deadline = course.job.to_epoch, None, None
+        if self._course is not course:  # it was stopped
+            self._course, course.began = course, course.began - self._ahead_seconds
+        self._program.send(signal.SIGCONT)
 
     def failure(self) -> tuple[FailureReason, str, bool] | None:
         code = self._program.exit_code
@@ -97,7 +135,9 @@ class CommandSession:
     # Ending
 
     def _signal_in_time(self) -> None:
-        if self._deadline is None or time.monotonic() < self._deadline or not self._signals:
+        if self._why in (None, "paused") or self._deadline is None or not self._signals:
+            return  # one that outlasts a pause is kept
+        if time.monotonic() < self._deadline:
             return
         self._program.send(self._signals.pop(0))
         self._deadline = time.monotonic() + TERMINATION_SECONDS

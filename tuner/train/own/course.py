@@ -40,6 +40,10 @@ class OwnCourse(Course):
     """The metric of each epoch that this attempt has reported."""
     began_anew: bool = False
     """Whether this attempt went back to epochs that are known: it does not go on from a checkpoint."""
+    is_given_up: bool = False
+    """Whether it is not to go on, since its process could not be kept at a pause."""
+    is_in_one_go: bool = False
+    """Whether it is no longer paused, for the same reason."""
     _seconds_before: float = 0.0
 
     @classmethod
@@ -52,6 +56,7 @@ class OwnCourse(Course):
             for result in course.reported[: job.to_epoch]:
                 if not course.is_over:
                     course.finish_epoch(result)
+            course.is_given_up = bool(found.get("given up"))
             if before := found.get("before"):
                 course.before = EpochResult(**before)
         elif course.paths.own_checkpoint.exists():
@@ -62,6 +67,23 @@ class OwnCourse(Course):
             course.paths.own_checkpoint.mkdir(parents=True, exist_ok=True)
         course._seconds_before = course.reported[-1].seconds if course.reported else 0.0
         return course
+
+    @property
+    def may_rest(self) -> bool:
+        return not self.is_in_one_go
+
+    def train_to_end(self) -> list[EpochResult]:
+        """Pause no more; the epochs that were reported beyond the pause count at once."""
+        self.is_in_one_go = True
+        ahead = self.reported[self.epoch :]
+        for result in ahead:
+            self.finish_epoch(result)
+        return ahead
+
+    def give_up(self) -> None:
+        """Note that the trial is not to go on, unless it can from a checkpoint."""
+        self.is_given_up = not self.can_resume
+        self._write()
 
     @property
     def can_resume(self) -> bool:
@@ -100,7 +122,7 @@ class OwnCourse(Course):
         result = result_of(report, metric=self.task.metric_name, seconds=self.seconds)
         self.reported.append(result)
         self._write()
-        if number > self.job.to_epoch:
+        if number > self.job.to_epoch and not self.is_in_one_go:
             return None
         self.finish_epoch(result)
         return result
@@ -139,6 +161,7 @@ class OwnCourse(Course):
             "params": dict(self.job.params),
             "curve": [asdict(result) for result in self.reported],
             "before": asdict(self.before) if self.before else None,
+            "given up": self.is_given_up,
         }
         with replacing(self.paths.progress) as path:
             path.write_text(json.dumps(values), encoding="utf-8")

@@ -33,6 +33,7 @@ class FunctionSession:
     """See `train.own.loop.Session`."""
 
     can_be_killed = False
+    outlasts_pause = None
 
     def __init__(self, course: OwnCourse) -> None:
         """Call the function for a trial."""

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from tuner.records import (
     SPENT_SECONDS,
+    Direction,
     EpochResult,
     FailureReason,
     Json,
@@ -21,6 +22,7 @@ from tuner.records import (
 )
 from tuner.train.loop.course import PAUSE
 from tuner.train.own.course import OwnCourse
+from tuner.train.own.kept import Offer
 from tuner.train.own.reports import Report, ReportError
 from tuner.train.own.task import OwnTask
 
@@ -65,6 +67,28 @@ class Session(Protocol):
 
     def close(self) -> None:
         """End it now, and all that it started."""
+        ...
+
+    @property
+    def outlasts_pause(self) -> Lasting | None:
+        """Itself, if it was asked to pause and trains on all the same."""
+        ...
+
+
+class Lasting(Session, Protocol):
+    """A session that may be stopped wherever it is, and go on from there."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it holds."""
+        ...
+
+    def stop(self) -> None:
+        """Stop it."""
+        ...
+
+    def go_on(self, course: OwnCourse) -> None:
+        """Let it train on; it may have been stopped."""
         ...
 
 
@@ -118,16 +142,33 @@ class OwnLoop:
             events.append(course.told(known))
         yield events
         if course.end is not None:
+            if course.end != PAUSE:
+                self.task.kept.drop(course.job.folder)
             return [course.ended(self._facts())]
-        session = self._start(course)
+        if course.is_given_up:
+            reason = f"ended for good at epoch {course.epoch}: there was no memory to keep its process stopped"
+            return [TrialFinished(trial=course.job.trial, reason=reason, facts=self._facts())]
+        stopped: Lasting | None = self.task.kept.take(course.job.folder)
+        if stopped is not None:
+            stopped.go_on(course)
+        session = stopped or self._start(course)
         try:
-            return (yield from self._watch(course, session))
-        finally:
+            end = yield from self._watch(course, session)
+        except BaseException:
             session.close()
+            raise
+        if not self.task.kept.has(course.job.folder):
+            session.close()
+        return end
 
     def _watch(self, course: OwnCourse, session: Session) -> _Events:
         is_asked = False
         while not session.ended:
+            if (lasting := session.outlasts_pause) is not None:
+                if self._is_left(course, lasting):
+                    return [course.ended(self._facts())]
+                is_asked = False
+                yield _told(course, course.train_to_end())
             if not is_asked and (self._interrupted or course.end is not None):
                 session.ask_to_stop(_why(course.end))
                 is_asked = True
@@ -145,11 +186,29 @@ class OwnLoop:
                 return [_failed(course, FailureReason.TIMEOUT, late)]
         return [self._after(course, session)]
 
+    def _is_left(self, course: OwnCourse, session: Lasting) -> bool:
+        """Whether a program that trains on at a pause is stopped, or ended; if not, it goes on to its trial's end."""
+        assert course.kept is not None
+        sign = -1.0 if self.task.direction is Direction.MAXIMIZE else 1.0
+        offer = Offer(course.job.folder, session, sign * course.kept.dev_metric, course.give_up)
+        if self.task.kept.keep(offer) or course.can_resume:
+            return True
+        self.task.warn_once(
+            "goes on",
+            f"{course.job.shown} trains to its end where the search would have paused it: there is no memory to keep "
+            f"its process stopped, and begun again it would train its epochs twice",
+        )
+        session.go_on(course)
+        return False
+
     def _warn_of_new_beginning(self, course: OwnCourse) -> None:
+        is_kept = self.task.path == "command"
+        cause = ", and its process was ended with the run or the worker that kept it" if is_kept else ""
+        cost = "" if is_kept else ", so each pause costs its epochs again; `search.pruner: none` never pauses"
         self.task.warn_once(
             BEGAN_ANEW,
             f"{course.job.shown} began again at epoch 1: your {self.task.path} does not go on from its "
-            "checkpoint folder, so each pause costs its epochs again; `search.pruner: none` never pauses",
+            f"checkpoint folder{cause}{cost}",
         )
 
     def _after(self, course: OwnCourse, session: Session) -> TrialEvent:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from tuner.records import Direction, Json
 from tuner.spec.known.metrics import known_direction
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
+from tuner.train.own.kept import Kept
 from tuner.train.way import Way
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,10 @@ class OwnTask:
         """Train and dev examples on the device, where the sweep file has a `data:` block."""
         if data is not None:
             self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info)
+        self.kept: Kept[Any] = Kept(device)
+        """The programs of paused trials."""
+        self.can_end: bool = True
+        """Whether no program has trained on yet where it was to end."""
         self._said: set[str] = set()
 
     @cached_property
