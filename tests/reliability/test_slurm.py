@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,10 +53,31 @@ def test_a_job_that_is_warned_checkpoints_and_requeues_itself_until_all_is_done(
     job = slurm.submit(
         SCRIPTS[script], *SMALL, tasks, *each, folder=rig.folder, PATH=path, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"
     )
+    with carried_through(slurm, rig, job):
+        slurm.call("scancel", "--signal=USR1", "--batch", job)
+
+
+def test_a_job_that_makes_way_for_a_more_urgent_one_checkpoints_and_goes_on_behind_it(
+    slurm: Slurm, rig: Rig, path: str
+) -> None:
+    rig.sweep(**SLOW)
+    environment = {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    job = slurm.submit(SCRIPTS[0], *SMALL, folder=rig.folder, **environment)
+    done = rig.folder / "urgent.done"
+    with carried_through(slurm, rig, job):
+        script = f"#!/bin/bash\nuntil [ -e {done} ]; do sleep 0.1; done\n"
+        urgent = slurm.submit(script, "--partition=urgent", "--exclusive", folder=rig.folder)
+        assert eventually(lambda: slurm.state(urgent) == "RUNNING", seconds=PATIENCE_SECONDS)
+        done.touch()
+
+
+@contextmanager
+def carried_through(slurm: Slurm, rig: Rig, job: str) -> Iterator[None]:
+    """Wait until a job has kept something; after the block, until it has ended cleanly, and then until it is done."""
     said = rig.folder / "sweep.log"
     try:
         assert eventually(lambda: bool(rig.checkpoints()), seconds=PATIENCE_SECONDS)
-        slurm.call("scancel", "--signal=USR1", "--batch", job)
+        yield
         assert eventually(lambda: "everything is kept. To go on" in said.read_text(), seconds=PATIENCE_SECONDS)
         assert TrialState.RUNNING not in states(rig)
         reached = rig.checkpoints()

@@ -11,19 +11,39 @@ import time
 import pytest
 
 from tuner.execute.signals import ENDING
-from tuner.sweep.stop import StopRequest
+from tuner.sweep.stop import ECHO_SECONDS, StopRequest
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_the_first_signal_in_training_asks_and_the_second_ends_at_once(number: signal.Signals) -> None:
-    stop = StopRequest()
+def test_the_first_signal_in_training_asks_and_the_second_ends_at_once(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, now = StopRequest(), 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     with stop.on_signals(), stop.training():
         os.kill(os.getpid(), number)
         assert stop.requested
         assert stop.signal == number
+        now += ECHO_SECONDS
         with pytest.raises(SystemExit) as caught:
             os.kill(os.getpid(), number)
     assert caught.value.code == 128 + number
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_one_that_a_scheduler_and_a_script_both_send_is_one_but_from_a_keyboard_it_is_meant_twice(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = StopRequest()
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    with stop.on_signals():
+        with stop.training():
+            os.kill(os.getpid(), number)
+            if number != signal.SIGINT:
+                os.kill(os.getpid(), number)
+        with pytest.raises(SystemExit):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert stop.signal == number
 
 
 @pytest.mark.parametrize("number", ENDING)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from tuner.execute.signals import ENDING, handle, leave_closed_terminal, restore
+
+ECHO_SECONDS = 1.0
+"""Within so long a signal that comes again is the same one: SLURM sends it to all processes of a job, and the job's
+script hands it on. Only from a keyboard is it meant twice."""
 
 
 class StopRequest:
@@ -19,6 +24,7 @@ class StopRequest:
         """The first signal that came while trials were in training."""
         self.out_of_time = False
         self._training = False
+        self._signalled = 0.0
 
     @property
     def requested(self) -> bool:
@@ -45,10 +51,13 @@ class StopRequest:
             return
 
         def heed(number: int, frame: FrameType | None) -> None:
+            now = time.monotonic()
+            if number == self.signal != signal.SIGINT and now - self._signalled < ECHO_SECONDS:
+                return
             if number == signal.SIGHUP:
                 leave_closed_terminal()  # or else the first line to be shown would fail, and end the run
             if self._training and self.signal is None:
-                self.signal = number
+                self.signal, self._signalled = number, now
             else:
                 raise SystemExit(128 + number)
 
