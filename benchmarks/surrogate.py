@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -138,11 +139,24 @@ class Surrogate:
         return found.reshape(len(configurations), EPOCHS, -1)
 
 
+class Curves(Protocol):
+    """What predicts learning curves."""
+
+    def curve(self, instance: Instance, params: Params) -> tuple[EpochResult, ...]: ...
+
+
 class SurrogateExecutor:
     """See `tuner.execute.executor.Executor`: workers on a clock of epochs, each epoch taking equally long."""
 
     def __init__(
-        self, surrogate: Surrogate, instance: Instance, *, workers: int = 1, noise: float = 0.0, seed: int = 0
+        self,
+        surrogate: Curves,
+        instance: Instance,
+        *,
+        workers: int = 1,
+        noise: float = 0.0,
+        seed: int = 0,
+        epochs: int = EPOCHS,
     ) -> None:
         """
         Args:
@@ -151,8 +165,10 @@ class SurrogateExecutor:
             workers: Trials trained at once.
             noise: Standard deviation of each trial's error, as a share of a regret of 1.
             seed: Of the noise.
+            epochs: Of a full training.
         """
         self._surrogate = surrogate
+        self._full = epochs
         self._instance = instance
         self._workers = workers
         self._noise = noise * instance.spread / 100
@@ -172,7 +188,7 @@ class SurrogateExecutor:
                 chance = np.random.default_rng([self._seed, job.trial, 2])
                 self._errors[job.trial] = self._noise * float(chance.standard_normal())
             first = self._epochs.get(job.trial, 0)
-            self._running[job.trial] = Progress(began=self._clock, first=first, last=min(job.to_epoch, EPOCHS))
+            self._running[job.trial] = Progress(began=self._clock, first=first, last=min(job.to_epoch, self._full))
 
     def room(self) -> int:
         return self._workers - len(self._running)
@@ -187,7 +203,7 @@ class SurrogateExecutor:
             events += self._trained(trial, progress.epoch_at(self._clock))
             if progress.ends == self._clock:
                 del self._running[trial]
-                done = progress.last == EPOCHS
+                done = progress.last == self._full
                 events.append(
                     TrialFinished(trial=trial, reason="all epochs")
                     if done
@@ -201,10 +217,18 @@ class SurrogateExecutor:
     def close(self) -> None:
         self._running = {}
 
-    def accuracy_of_pick(self, epochs: int) -> float:
-        """True accuracy, in percent, of what looks best after so many epochs of all trials together."""
-        seen, true = -math.inf, math.nan
-        for _, trial, epoch in sorted(self._log)[:epochs]:
+    def accuracy_of_pick(self, epochs: int, *, costs: Sequence[float] | None = None) -> float:
+        """True accuracy, in percent, of what looks best after so many epochs of all trials together.
+
+        Args:
+            epochs: The budget.
+            costs: What an epoch of each trial counts for; 1 if left out.
+        """
+        seen, true, left = -math.inf, math.nan, float(epochs)
+        for _, trial, epoch in sorted(self._log):
+            left -= 1.0 if costs is None else costs[trial]
+            if left < 0:
+                break
             value = self._curves[trial][epoch - 1].dev_metric
             if value + self._errors[trial] > seen:
                 seen, true = value + self._errors[trial], value

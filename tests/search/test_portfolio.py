@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tuner.search.portfolio
 from tests.contracts.strategy_contract import CONTINUOUS, EPOCHS, SPACES, Game, Make, StrategyContract, quality
 from tests.search.test_opening import DEPTH
 from tests.search.test_priority import sweep
 from tuner.errors import SweepFileError
 from tuner.records import Direction, Params
 from tuner.search.cube import Cube
-from tuner.search.portfolio import known_columns, learned_points, learned_starts
+from tuner.search.portfolio import Learned, known_columns, learned_points, learned_starts
 from tuner.search.registry import open_strategy
 from tuner.search.rungs import priority_rungs
 from tuner.search.strategy import Strategy
+from tuner.spec.defaults import build_space
 from tuner.spec.model import SweepSpec
+from tuner.spec.portfolio import read_portfolio
 from tuner.spec.space import Dimension, Space
 
 LEARNED: list[Params] = [
@@ -132,14 +136,108 @@ def file_of(folder: Path, content: object) -> SweepSpec:
     return spec.model_copy(update={"search": search, "root": str(folder)})
 
 
+def on_a_table(*, source: str = "rows.csv", space: dict[str, Any] | None = None, **blocks: Any) -> SweepSpec:
+    return SweepSpec.model_validate({"study": "s", "data": {"source": source}, "space": space, **blocks})
+
+
+def shipped(spec: SweepSpec) -> Learned | None:
+    return learned_starts(spec, build_space(spec))
+
+
+SGD: dict[str, Any] = {"training": {"optimizer": "sgd"}}
+
+
+@pytest.mark.parametrize("source", ["rows.csv", "rows.TSV.gz", "far/rows.parquet", "sklearn/breast_cancer"])
+def test_a_search_of_a_table_begins_with_what_comes_with_tuner(source: str) -> None:
+    spec = on_a_table(source=source)
+    found = shipped(spec)
+    assert found is not None
+    assert "configurations of tuner's own portfolio, which knows learning_rate, momentum, batch_size" in found.line
+    game = Game(quality, direction=Direction.MAXIMIZE)
+    strategy = open_strategy(spec, build_space(spec), Direction.MAXIMIZE, learned=found.starts)
+    for _ in range(3):
+        game.step(strategy, workers=1)
+    assert [r.tier for r in game.records] == ["default", "portfolio", "portfolio"]
+    assert game.records[1].params["learning_rate"] == found.starts[0]["learning_rate"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"search": {"portfolio": "off"}},
+        {"search": {"strategy": "tpe"}},
+        {"source": "sklearn/digits"},
+        {"source": "images.npz"},
+        {"source": "load.py:rows"},
+        {"model": "linear"},
+        {"model": "net.py:make"},
+        {"training": {"optimizer": "rmsprop"}},
+        {"space": {"learning_rate": {}, "momentum": {"tier": 1}}},
+        {"space": {"depth_of_mine": {"low": 1, "high": 9}}},
+        {"space": {"weight_decay": {}}},
+        {"command": "train.sh {learning_rate}", "space": {"learning_rate": {}}},
+    ],
+)
+def test_other_searches_begin_as_without(other: dict[str, Any]) -> None:
+    assert shipped(on_a_table(**other)) is None
+
+
+def test_tiers_that_say_what_is_known_change_nothing() -> None:
+    space = {
+        "learning_rate": {"tier": 1},
+        "momentum": {},
+        "dropout": {"tier": "regularisation"},
+        "mine": {"low": 0.0, "high": 1.0},
+    }
+    assert shipped(on_a_table(space=space)) is not None
+
+
+def test_where_only_a_part_is_searched_nearly_the_same_is_not_tried_twice() -> None:
+    spec = on_a_table(space={"learning_rate": {}}, **SGD)
+    found = shipped(spec)
+    assert found is not None
+    cube = Cube(build_space(spec))
+    points = learned_points(cube, found.starts, known=known_columns(cube, found.starts))
+    units = sorted([*points[:, 0], cube.default[0]])
+    assert 3 <= len(units) <= len(found.starts)
+    assert min(b - a for a, b in pairwise(units)) >= 0.05
+
+
+def test_the_shipped_file_is_small_says_where_it_is_from_and_judges_nothing() -> None:
+    path = Path(tuner.search.portfolio.__file__).with_name("portfolio.json")
+    assert path.stat().st_size < 50_000
+    about = json.loads(path.read_text())["about"]
+    assert {"learned_from", "packages", "commit", "commands", "seeds", "leave_one_table_out"} <= about.keys()
+    judges = {"german", "phoneme", "haberman", "glass", "sonar", "abalone", "adult", "mammography", "wine", "letter"}
+    judges |= {
+        "optdigits",
+        "vehicle",
+        "concrete",
+        "ames",
+        "credit",
+        "spambase",
+        "satimage",
+        "magic",
+        "segment",
+        "vowel",
+    }
+    assert not judges & set(about["learned_from"])
+    entries = read_portfolio(path, given="it")
+    for entry in entries:
+        for optimizer in entry.optimizers:
+            for model in entry.models:
+                spec = on_a_table(model=model, training={"optimizer": optimizer})
+                space = build_space(spec)
+                assert all(space[name].contains(value) for start in entry.starts for name, value in start.items())
+    assert all(difference < 0 for difference in about["leave_one_table_out"]["mlp-sgd"]["epochs"]["difference"])
+
+
 def portfolio(**entry: object) -> dict[str, object]:
     return {"about": {}, "portfolios": [{"models": ["mlp"], "optimizers": ["sgd"], "starts": LEARNED, **entry}]}
 
 
 def test_a_file_serves_the_models_and_optimisers_that_it_names(tmp_path: Path) -> None:
     assert learned_starts(sweep(), CONTINUOUS) is None
-    off = sweep().search.model_copy(update={"portfolio": "off"})
-    assert learned_starts(sweep().model_copy(update={"search": off}), CONTINUOUS) is None
     found = learned_starts(file_of(tmp_path, portfolio()), CONTINUOUS)
     assert found is not None
     assert list(found.starts) == LEARNED

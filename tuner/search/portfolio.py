@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,22 @@ import numpy as np
 from tuner.records import Params, ParamValue
 from tuner.search.cube import Array, Cube, Mask
 from tuner.spec.defaults import searched_optimizers
+from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
 from tuner.spec.portfolio import NO_PORTFOLIO, read_portfolio
-from tuner.spec.space import Dimension, Space
+from tuner.spec.space import Dimension, Space, tier_label
 
 _OWN = "own"
 """Stands for any network of the user's."""
+_SHIPPED = Path(__file__).with_name("portfolio.json")
+"""Learned by `benchmarks/portfolio.py`, which says how in the file."""
+_SHIPPED_NAME = "tuner's own portfolio"
+_TABLES = re.compile(r"^sklearn/(?!digits)|\.(csv|tsv|tab|txt|parquet|pq)(\.(gz|bz2|xz|zip|zst))?$", re.IGNORECASE)
+"""Names of sources that are tables, as all are that it was learned on: of digits' images it made no better searches."""
+_LEAST_APART = 0.05
+"""Of two configurations that differ by less of every range, the second is left out: what else told them apart is fixed
+in this sweep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,26 +41,40 @@ class Learned:
 
 
 def learned_starts(spec: SweepSpec, space: Space) -> Learned | None:
-    """The configurations of the file that `search.portfolio` names; None where it names none, or says `off`.
+    """The configurations of the file that `search.portfolio` names, or of the one that comes with tuner.
+
+    Returns:
+        None where there is nothing to say: with `off`, and where the one that comes with tuner serves no such sweep.
 
     Raises:
         SweepFileError: the file cannot be read, or is no portfolio.
     """
     given = spec.search.portfolio
-    if given is None or given == NO_PORTFOLIO:
+    if given == NO_PORTFOLIO or (given is None and not _may_begin_by_itself(spec)):
         return None
+    path, name = (_SHIPPED, _SHIPPED_NAME) if given is None else (Path(spec.root, given), f"portfolio {given}")
     kind = spec.model.kind if spec.model.kind in MODELS and spec.loop is None else _OWN
     optimizer = searched_optimizers(spec)[0]
-    entries = read_portfolio(Path(spec.root, given), given=given)
+    entries = read_portfolio(path, given=given or _SHIPPED_NAME)
     entry = next((e for e in entries if kind in e.models and optimizer in e.optimizers), None)
     names = [] if entry is None else _names_in(entry.starts, space)
     if entry is None or not names:
+        if given is None:
+            return None
         what = f"model {spec.model.kind} with {optimizer}" if entry is None else "the hyperparameters of this space"
-        return Learned(starts=(), line=f"portfolio {given} has nothing for {what}: the search begins without it")
+        return Learned(starts=(), line=f"{name} has nothing for {what}: the search begins without it")
     return Learned(
         starts=tuple(entry.starts),
-        line=f"the search begins with configurations of portfolio {given}, which knows {', '.join(names)}",
+        line=f"the search begins with configurations of {name}, which knows {', '.join(names)}",
     )
+
+
+def _may_begin_by_itself(spec: SweepSpec) -> bool:
+    """Whether the data are a table, and nobody asked for another beginning: by a strategy, or by tiers of their own."""
+    if spec.search.strategy != "priority" or spec.loop is not None or not _TABLES.search(spec.data.source):
+        return False
+    tiers = ((HYPERPARAMETERS.get(name), part.tier) for name, part in (spec.space or {}).items())
+    return all(known is None or tier in (None, known.tier, tier_label(known.tier)) for known, tier in tiers)
 
 
 def _names_in(starts: Sequence[Params], space: Space) -> list[str]:
@@ -67,7 +91,8 @@ def learned_points(cube: Cube, learned: Sequence[Params], *, known: Mask) -> Arr
     """The points nearest to the configurations in these columns, at their defaults in the others.
 
     Returns:
-        Shape (points, columns), in the order of the configurations, without repetitions and without the default.
+        Shape (points, columns), in the order of the configurations, without those that are nearly another one or the
+        default.
     """
     points = np.tile(cube.default, (len(learned), 1))
     for row, params in enumerate(learned):
@@ -75,9 +100,11 @@ def learned_points(cube: Cube, learned: Sequence[Params], *, known: Mask) -> Arr
             dimension = cube.dimensions[column]
             if dimension.name in params:
                 points[row, column] = _nearest_unit(dimension, params[dimension.name])
-    points = cube.snap(points)
-    _, first = np.unique(np.vstack([cube.default, points]), axis=0, return_index=True)
-    return points[[place - 1 for place in sorted(first) if place]]
+    taken = cube.default[None]
+    for point in cube.snap(points):
+        if np.abs(taken - point).max(axis=1).min() >= _LEAST_APART:
+            taken = np.vstack([taken, point])
+    return taken[1:]
 
 
 def _nearest_unit(dimension: Dimension, value: ParamValue) -> float:

@@ -78,8 +78,9 @@ class SearchSpec(Part):
     """Other studies, whatever their data and network, whose best configurations are tried first: a folder of studies
     such as `results/`, or a list of studies. Those that are finished and share hyperparameters with this one count."""
     portfolio: str | None = None
-    """A file of configurations that were learned on other data, from the sweep file's folder, to begin with: see
-    docs/search.md. They are brought into the ranges of the space, and take the place of the opening pass. Or `off`."""
+    """Configurations that were learned on other data, to begin with: see docs/search.md. A file of them, from the sweep
+    file's folder; `off` for none; left out: `priority` begins with those that come with tuner, where the data are a
+    table and they fit. They are brought into the ranges of the space, and take the place of the opening pass."""
     stop: StopSpec | None = None
     """When to end the search early."""
     population: PopulationSpec | None = None
