@@ -117,7 +117,7 @@ _OF_MISTAKES: tuple[tuple[str, str, str, Callable[[Mistakes], Drawing | None]], 
     ),
     (
         "calibration", "Can its probabilities be believed?",
-        "Below the dashed line it is surer than it should be.", mistakes.calibration,
+        "Below the dashed line it happens less often than was said, above it more often.", mistakes.calibration,
     ),
     ("worst", "The worst examples", "What they are taken for, and what they are.", mistakes.worst_images),
 )  # fmt: skip
