@@ -69,6 +69,14 @@ def one_fork_server_for_all_sweeps() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def reports_by_the_run_itself() -> Iterator[None]:
+    """A process of their own would import what they need once more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuner.sweep.reports.APART", False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def sweeps_without_baselines() -> Iterator[None]:
     """They are one more process for each run, with imports of its own; who looks at them takes `with_baselines`."""
     with pytest.MonkeyPatch.context() as patch:

@@ -48,5 +48,6 @@ def test_a_whole_sweep_ends_with_finalists_and_a_report(tmp_path: Path) -> None:
     small = ("search.trials=4", "training.epochs=2", "finalists.count=2")
     spec = read_sweep(EXAMPLES / "3_whole_sweep.yaml", overrides=small).spec
     outcome = run_sweep(spec, RunOptions(results=tmp_path, engine="inline"), Watcher())
+    outcome.finish()
     assert outcome.complete
     assert "finalist" in outcome.paths.report_html.read_text()

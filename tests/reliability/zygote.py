@@ -45,8 +45,10 @@ def main() -> None:
     torch.set_num_threads(1)
     from tuner.execute import apart
     from tuner.report import write
+    from tuner.sweep import reports
 
-    write.write_reports = write.write_tables
+    write.write_drawings = lambda *_: None
+    reports.APART = False
     apart.START_METHOD = "fork"
     _listen()
     _fork_the_fork_server()

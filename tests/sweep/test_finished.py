@@ -48,6 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "file.py").write_text(CODE)
     (folder / "data.csv").write_text("x,y\n" + "".join(f"{n % 7}.5,{'ab'[n % 7 > 3]}\n" for n in range(60)))
     outcome = start(spec_in(folder), options(folder), quiet=True)
+    outcome.finish()
     assert outcome.complete
     assert not outcome.nothing_was_left
     return folder
@@ -82,9 +83,11 @@ def again(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Outc
 
     monkeypatch.setattr("tuner.sweep.run.open_executor", refuse)
     try:
-        return start(spec_in(folder, **changes), options(folder), quiet=True)
+        outcome = start(spec_in(folder, **changes), options(folder), quiet=True)
     except StartedError:
         return None
+    outcome.finish()
+    return outcome
 
 
 def reports(folder: Path) -> dict[str, int]:

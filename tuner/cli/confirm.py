@@ -67,6 +67,7 @@ def confirm(
     Conclusion.of(Analysis(data, where.paths), top=rule.count).print()
     if not sys.stdout.isatty() and (outdated := outdated_test_of(data, where)):  # else the report has said it
         click.echo(outdated, err=True)
+    outcome.finish()
     if outcome.signal is None:
         return 0
     click.echo(say_how_to_go_on(command_to_go_on(arguments), why="interrupted"), err=True)

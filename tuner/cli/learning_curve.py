@@ -84,6 +84,7 @@ def learning_curve(
     outcome = start(spec, options, log_level=logging.WARNING)
     data = read_study(where.paths, study=where.study, url=store)
     _print(Analysis(data, where.paths), where, as_json=as_json)
+    outcome.finish()
     if outcome.signal is None:
         return 0
     click.echo(say_how_to_go_on(command_to_go_on(arguments), why="interrupted"), err=True)

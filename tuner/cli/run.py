@@ -136,11 +136,13 @@ def _conclude(study: str, options: RunOptions, outcome: Outcome, *, as_json: boo
             baselines = f"baselines: {visible(conclusion.baselines)}" if conclusion.baselines else ""
             told += [baselines, outdated_test_of(data, where)]
         told.append(conclusion.spared)
-        if outcome.signal is None:
-            told.append(f"finished: {visible(outcome.search_end)}" if outcome.complete and outcome.search_end else "")
-            told.append(f"report: {_shown(where.paths.report_html)}")
+        if outcome.signal is None and outcome.complete and outcome.search_end:
+            told.append(f"finished: {visible(outcome.search_end)}")
         for line in filter(None, told):
             click.echo(line, err=True)
+    outcome.finish()
+    if outcome.signal is None and not as_json:
+        click.echo(f"report: {_shown(where.paths.report_html)}", err=True)
     if not outcome.complete:
         click.echo(say_how_to_go_on(options.command, why="interrupted" if outcome.signal else "out of time"), err=True)
         return 128 + outcome.signal if outcome.signal else 0

@@ -99,6 +99,7 @@ def run(
     given.write()
     try:
         outcome = start(spec, options, quiet=quiet)
+        outcome.finish()
     except (StudyMismatchError, DataError, UserCodeError):
         given.take_back()  # it could not go on with it
         raise

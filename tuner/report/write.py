@@ -12,15 +12,15 @@ from tuner.report.tables.formats import to_csv, to_json, to_markdown
 from tuner.store.study_data import StudyData
 
 
-def write_reports(study: StudyData, paths: StudyPaths) -> Analysis:
-    """Write the leaderboard (CSV, JSON, Markdown), `best/`, `mistakes/`, the page and its plots; no file is half.
+def write_reports(study: StudyData, paths: StudyPaths) -> None:
+    """Write the leaderboard (CSV, JSON, Markdown), `best/`, `mistakes/`, the page and its plots; no file is half."""
+    write_drawings(write_tables(study, paths), paths)
 
-    Returns what they are made from.
-    """
-    analysis = write_tables(study, paths)
+
+def write_drawings(analysis: Analysis, paths: StudyPaths) -> None:
+    """Write what takes longer than the tables: `mistakes/`, the page and its plots."""
     _write_mistakes(analysis, paths)
     write_page(analysis, paths)
-    return analysis
 
 
 def _write_mistakes(analysis: Analysis, paths: StudyPaths) -> None:

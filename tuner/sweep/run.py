@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,14 +28,15 @@ from tuner.store.standing import Standing
 from tuner.store.study_data import FINALISTS, ON_PARTS
 from tuner.sweep.baselines import Baselines
 from tuner.sweep.earlier import earlier_trials
-from tuner.sweep.ending import why_ended, write_all
+from tuner.sweep.ending import why_ended
 from tuner.sweep.finalists import FinalistStrategy
-from tuner.sweep.finished import Basis, keep_conclusion, nothing_left
+from tuner.sweep.finished import Basis, nothing_left
 from tuner.sweep.keeper import Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
 from tuner.sweep.on_parts import PartsPlan, PartsStrategy
 from tuner.sweep.past import past_starts
+from tuner.sweep.reports import Reports, Wanted, write_all
 from tuner.sweep.standing import StandingNotes
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.study import (
@@ -105,8 +106,20 @@ class Outcome:
     """Why the search ended, in words; empty before."""
     conclusion: Conclusion
     """What the reports say."""
+    drawing: Iterator[Conclusion] = field(default_factory=lambda: iter(()))
+    """What is left of the reports when their tables are written."""
     nothing_was_left: bool = False
     """Whether the sweep was done before, so that nothing was started."""
+
+    def finish(self) -> None:
+        """Wait until all reports are written; to be called when the conclusion has been told.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        for _ in self.drawing:
+            pass
+        fault_point("after_reports")
 
 
 class StudyRun:
@@ -126,10 +139,17 @@ class StudyRun:
         """What to say once there is a study."""
         self.code: CodeVersions | None = None
         self.baselines: Baselines | None = None
+        self.reports = Reports(spec)
 
     def run(self) -> Outcome:
-        """Search, train the finalists again, write the reports."""
-        options = self.options
+        """Search, train the finalists again, write the reports' tables; the rest of them is left to the outcome."""
+        try:
+            return self._run(self.options)
+        except BaseException:
+            self.reports.close()
+            raise
+
+    def _run(self, options: RunOptions) -> Outcome:
         self._check_places()
         begin_to_load(self.spec, options.where)
         import tuner.store.optuna_store  # noqa: F401  # while the workers load torch
@@ -179,17 +199,23 @@ class StudyRun:
                 any_complete = best_trial(store.records(), direction=facts.direction) is not None
         fault_point("before_reports")
         in_full = self.stop.signal is None
-        study, conclusion = write_all(self.paths, study=self.spec.study, url=options.store_url, in_full=in_full)
-        if complete and in_full and options.searches:
-            keep_conclusion(conclusion, self._basis, study, self.paths)
-        fault_point("after_reports")
+        drawing = self.reports.write(
+            Wanted(
+                paths=self.paths,
+                study=self.spec.study,
+                url=options.store_url,
+                in_full=in_full,
+                basis=self._basis if complete and in_full and options.searches else None,
+            )
+        )
         return Outcome(
             paths=self.paths,
             complete=complete,
             any_complete=any_complete,
             signal=self.stop.signal,
             search_end=notes.now.search_end,
-            conclusion=conclusion,
+            conclusion=next(drawing),
+            drawing=drawing,
         )
 
     def _check_places(self) -> None:
@@ -224,6 +250,7 @@ class StudyRun:
         complete = strategy is None or self._search(strategy, store, executor, notes)
         if complete and self.spec.finalists is not None:
             notes.come_to("finalists")
+            self.reports.begin()
             complete = self._confirm(store, executor)
         if complete:
             notes.come_to("done")
@@ -311,7 +338,7 @@ class StudyRun:
 
     def _sweep(self, strategy: Strategy, store: OptunaStore, executor: Executor, keeper: Keeper) -> partial[Sweep]:
         assert self.baselines is not None
-        watcher = Watchers([self.watcher, keeper, self.baselines])
+        watcher = Watchers([self.watcher, keeper, self.baselines, self.reports])
         return partial(
             Sweep, strategy, store, executor, limits=self.spec.limits, watcher=watcher, stop=self.stop,
             trained_by=self.code.keep if self.code else None,
@@ -376,11 +403,13 @@ def finished_before(spec: SweepSpec, options: RunOptions) -> Outcome | None:
     if found is None:
         return None
     study, conclusion = found
+    drawing: Iterator[Conclusion] = iter(())
     if conclusion is None:
         paths.check_places()
-        basis = Basis.of(spec)
-        study, conclusion = write_all(paths, study=spec.study, url=options.store_url, in_full=True)
-        keep_conclusion(conclusion, basis, study, paths)
+        drawing = write_all(
+            Wanted(paths=paths, study=spec.study, url=options.store_url, in_full=True, basis=Basis.of(spec))
+        )
+        conclusion = next(drawing)
     standing = Standing.of(study.facts)
     return Outcome(
         paths=paths,
@@ -389,6 +418,7 @@ def finished_before(spec: SweepSpec, options: RunOptions) -> Outcome | None:
         signal=None,
         search_end=standing.search_end if standing else "",
         conclusion=conclusion,
+        drawing=drawing,
         nothing_was_left=True,
     )
 

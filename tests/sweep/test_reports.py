@@ -1,0 +1,90 @@
+"""Who writes the reports of a run: a process of its own, or the run itself where that one has ended."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sweep.test_earlier import sweep
+from tuner.errors import StorageError
+from tuner.paths import StudyPaths
+from tuner.records import Direction
+from tuner.report import write
+from tuner.report.terminal import Conclusion
+from tuner.spec.defaults import build_space
+from tuner.store.optuna_store import open_store
+from tuner.sweep import reports
+from tuner.sweep.reports import Reports, Wanted
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is a fork of this one: it has everything imported, and what a test puts in the place of something."""
+    monkeypatch.setattr(reports, "APART", True)
+    monkeypatch.setattr(reports, "fork_server", lambda spec: multiprocessing.get_context("fork"))
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Wanted:
+    spec, paths = sweep("digits"), StudyPaths(tmp_path / "digits")
+    space = build_space(spec)
+    with open_store(paths, study="digits", direction=Direction.MAXIMIZE, metric="accuracy", space=space) as store:
+        store.set("sweep", spec.model_dump(mode="json"))
+    return Wanted(paths=paths, study="digits", url=None, in_full=True, basis=None)
+
+
+@pytest.fixture
+def process() -> Any:
+    found = Reports(sweep("digits"))
+    found.begin()
+    yield found
+    found.close()
+
+
+def test_the_tables_are_there_when_it_is_said_what_is_in_them_and_then_the_page(
+    wanted: Wanted, process: Reports
+) -> None:
+    writing = process.write(wanted)
+    assert isinstance(next(writing), Conclusion)
+    assert wanted.paths.leaderboard_json.exists()
+    assert list(writing) == []
+    assert wanted.paths.report_html.exists()
+
+
+def test_the_run_writes_them_where_the_process_was_killed(wanted: Wanted, process: Reports) -> None:
+    os.kill(process._process.pid, signal.SIGKILL)
+    process._process.join()
+    assert len(list(process.write(wanted))) == 1
+    assert wanted.paths.report_html.exists()
+
+
+def test_a_crash_while_it_draws_loses_the_page_alone(
+    wanted: Wanted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(write, "write_drawings", lambda *_: os._exit(3))
+    process = Reports(sweep("digits"))
+    process.begin()
+    with caplog.at_level(logging.WARNING):
+        assert len(list(process.write(wanted))) == 1
+    assert wanted.paths.leaderboard_csv.exists()
+    assert not wanted.paths.report_html.exists()
+    assert "report.html has ended (3)" in caplog.text
+
+
+def test_what_keeps_it_from_writing_is_raised_here(wanted: Wanted, process: Reports) -> None:
+    wanted.paths.leaderboard_csv.mkdir()
+    with pytest.raises(StorageError, match="the reports cannot be written"):
+        list(process.write(wanted))
+
+
+def test_it_begins_with_the_last_trial(wanted: Wanted) -> None:
+    process = Reports(sweep("digits"))
+    process.started(())
+    assert process._process is None
+    process.close()

@@ -1,0 +1,160 @@
+"""The reports at the end of a run: the tables, what is said of them, and then the page and its plots.
+
+A process of its own writes them. It imports what drawing needs while the last trials train, so that the table is there
+as soon as they have ended; and what ends it (a crash, too little memory) loses no more than a picture.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tuner.errors import StorageError
+from tuner.execute.fork_server import fork_server
+from tuner.execute.helpers import helpers
+from tuner.execute.lifeline import end_with_parent
+from tuner.execute.signals import leave_to_coordinator
+from tuner.paths import StudyPaths
+from tuner.records import TrialRecord
+from tuner.report.terminal import Conclusion
+from tuner.spec.model import SweepSpec
+from tuner.store.reader import read_study
+from tuner.sweep.finished import Basis, keep_conclusion
+from tuner.sweep.watcher import Watcher
+
+log = logging.getLogger(__name__)
+
+APART = True
+"""Whether a process of its own writes them. Tests that look at something else spare it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What is to be written."""
+
+    paths: StudyPaths
+    study: str
+    url: str | None
+    """Its database, if that is not `study.db` in the folder."""
+    in_full: bool
+    """With plots; after a signal only the tables, since whoever sent it may not wait."""
+    basis: Basis | None
+    """What the study stands on, if it is finished: to be noted with the reports."""
+
+
+def write_all(wanted: Wanted) -> Iterator[Conclusion]:
+    """Write the reports of what is stored: yields what is to be said as soon as the tables are there.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    from tuner.report import write
+
+    study = read_study(wanted.paths, study=wanted.study, url=wanted.url, with_rungs=False)
+    try:
+        analysis = write.write_tables(study, wanted.paths)
+        conclusion = Conclusion.of(analysis)
+        yield conclusion
+        if wanted.in_full:
+            write.write_drawings(analysis, wanted.paths)
+        if wanted.basis is not None:
+            keep_conclusion(conclusion, wanted.basis, study, wanted.paths)
+    except OSError as error:
+        raise StorageError(
+            f"the reports cannot be written: {error}; all results are stored, and the same command writes them"
+        ) from error
+
+
+class Reports(Watcher):
+    """The process that writes the reports of a run; begun when the last trial is."""
+
+    def __init__(self, spec: SweepSpec) -> None:
+        self._spec = spec
+        self._process: Any = None
+        self._connection: Connection | None = None
+
+    def started(self, records: Sequence[TrialRecord]) -> None:
+        if max((record.number for record in records), default=0) + 1 >= self._spec.search.trials:
+            self.begin()
+
+    def begin(self) -> None:
+        """Have the process import what it needs, if it has not begun yet."""
+        if self._process is not None or not APART:
+            return
+        context = fork_server(self._spec)
+        ours, theirs = context.Pipe()
+        # Not a daemon in multiprocessing's sense: it ends with this process by itself.
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=False)
+        with helpers():
+            self._process.start()
+        theirs.close()
+        self._connection = ours
+
+    def write(self, wanted: Wanted) -> Iterator[Conclusion]:
+        """See `write_all`. Where the process cannot, this one does it; without the page, if that is what has failed."""
+        try:
+            if self._connection is None:
+                yield from write_all(wanted)
+                return
+            with suppress(OSError):  # it has ended: then nothing comes of it either
+                self._connection.send(wanted)
+            conclusion = self._received()
+            yield from write_all(wanted) if conclusion is None else [conclusion]
+            if conclusion is not None and self._received() is None:
+                log.warning(
+                    "the process that draws %s has ended (%s); all else is written, and the same command draws it",
+                    wanted.paths.report_html, self._process.exitcode,
+                )  # fmt: skip
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._connection is None:
+            return
+        self._connection.close()
+        self._connection = None
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.exitcode is None:  # it may not have come to make its group yet
+            self._process.kill()
+        self._process.join()
+
+    def _received(self) -> Any:
+        """What the process sends; None if it has ended.
+
+        Raises:
+            StorageError: it says that the reports cannot be written.
+        """
+        assert self._connection is not None
+        try:
+            found = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join(1.0)
+            return None
+        if isinstance(found, StorageError):
+            raise found
+        return found
+
+
+def _serve(connection: Connection) -> None:
+    """What the process does, from its first line to its last."""
+    os.setsid()  # its own group: Ctrl-C at a terminal reaches the coordinator alone
+    leave_to_coordinator()
+    end_with_parent()
+    import tuner.report.figures.drawing
+    import tuner.report.page.html
+    import tuner.report.write  # noqa: F401
+
+    try:
+        for conclusion in write_all(connection.recv()):
+            connection.send(conclusion)
+        connection.send(True)
+    except StorageError as error:
+        connection.send(error)
