@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TO_RUN := $(VENV)/.installed-to-run
 RECORD ?= results/gpu.json
 SECONDS ?= 300
 PYTEST = $(BIN)/python -m pytest -n auto
@@ -17,16 +18,31 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(STAMP)  ## Make .venv with the pinned dependencies, and the tuner command in it
+install: $(STAMP)  ## Make .venv with the pinned dependencies, of the tests too, and the tuner command in it
 
 # A .venv without a working pip is what a broken attempt leaves behind; it is made anew.
-$(STAMP): pyproject.toml constraints.txt
+define make_venv
 	@$(PYTHON) -c 'import sys; sys.exit("tuner needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
-	@touch $(STAMP)
+endef
 
-sweep: install  ## Run sweeps/digits.yaml (or continue it) and print the ranked table
+# With uv where it is there, unless pip has settings (an index of one's own, say) that uv would not see. Bytecode is left to the
+# first import, as uv does: pip would compile all of every package, which takes longer than the rest.
+INSTALL = sh -c 'if command -v uv >/dev/null && [ -z "$$($(BIN)/python -m pip config list)" ]; \
+	then exec uv pip install --python $(BIN)/python "$$@"; \
+	else exec $(BIN)/python -m pip install --no-compile --disable-pip-version-check "$$@"; fi' install --quiet --constraint constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	$(make_venv)
+	$(INSTALL) --editable ".[dev]"
+	@touch $(STAMP) $(TO_RUN)
+
+$(TO_RUN): pyproject.toml constraints.txt
+	$(make_venv)
+	$(INSTALL) --editable .
+	@touch $(TO_RUN)
+
+sweep: $(TO_RUN)  ## Run sweeps/digits.yaml (or continue it) and print the ranked table
 	@$(BIN)/tuner run sweeps/digits.yaml
 
 course: install  ## Run the lessons of Andrew Ng's course, a sweep or a few each (LESSONS="momentum dropout": these alone)
@@ -45,7 +61,7 @@ exactness: install  ## Run the tests of what is promised bit for bit under other
 	$(BIN)/python tests/exactness.py $(RUNS)
 
 mutants: install  ## Put 200 faults in at random, and list those that no test sees (an hour)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,mutants]"
+	$(INSTALL) --editable ".[dev,mutants]"
 	$(BIN)/python -m tests.mutants --count 200 --seed 0
 
 soak: install  ## Kill real runs, and what comes after them, at 200 random moments, and compare what comes of it (an hour)
