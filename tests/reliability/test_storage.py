@@ -44,8 +44,7 @@ def test_a_disk_that_fills_ends_the_run_with_5_and_with_room_it_goes_on(quick_ri
             assert "disk full" in run.err
             assert "Traceback" not in run.err
             assert quick_rig.command("report", "study")[0] == 0
-            # Why it ended can be kept if a page of the database has room for it.
-            stands = r"state     (stopped: disk full|interrupted: (disk full|process \d+ on \S+ ended without a word))"
+            stands = r"state     (stopped|interrupted): disk full"
             assert re.search(stands, quick_rig.command("status", "study")[1])
         assert TrialState.FAILED not in states(quick_rig)
         quick_rig.hurry()

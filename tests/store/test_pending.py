@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.store.studies import reopen
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialFinished, TrialRecord
 from tuner.spec.space import Dimension, Space
+from tuner.store import pending
 from tuner.store.memory import MemoryStore
 from tuner.store.opening import open_for_dashboard
 from tuner.store.pending import PendingFolder
@@ -29,7 +32,7 @@ def test_what_waits_for_a_study_goes_into_it_before_it_is_set_aside(paths: Study
     with reopen(paths, url=url, fresh=True, space=other_space, metric="loss", direction=Direction.MINIMIZE) as store:
         assert store.records() == ()
         assert store.get("verdict") is None
-    assert list(paths.pending.iterdir()) == []
+    assert not paths.pending.exists()
     (old,) = (name for name in names_of_studies(paths, url) if re.fullmatch(r"digits until [^/]+", name))
     found = read_study(paths, study=old, url=url)
     assert same(found.records, wanted["digits"])
@@ -51,6 +54,34 @@ def test_what_waits_for_a_study_that_is_gone_never_goes_into_a_new_one_of_its_na
         set_aside(paths)
     assert not paths.pending.exists()
     assert len(list(paths.folder.glob("pending.*/*.json"))) == 1
+
+
+def test_room_is_kept_for_it_on_the_disk_while_a_study_is_run(paths: StudyPaths) -> None:
+    with reopen(paths):
+        (room,) = paths.pending.iterdir()
+        assert room.stat().st_blocks * 512 >= 65536
+        assert read_study(paths, study="digits").name == "digits"
+    assert not paths.pending.exists()
+
+
+def test_where_the_disk_is_full_it_takes_the_room_that_was_kept(
+    paths: StudyPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = PendingFolder(paths.pending, "digits")
+    folder.reserve()
+    (room,) = paths.pending.iterdir()
+    write = pending._write_durably
+
+    def full(path: Path, text: str) -> None:
+        if room.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, text)
+
+    monkeypatch.setattr(pending, "_write_durably", full)
+    assert "is kept in" in folder.keep({}, {"verdict": '"variance"'})
+    assert folder.read()[2] == {"verdict": '"variance"'}
+    folder.give_back()
+    assert len(list(paths.pending.iterdir())) == 1
 
 
 def leave_pending(paths: StudyPaths, study: str, *, url: str | None) -> Sequence[TrialRecord]:

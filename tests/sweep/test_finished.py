@@ -147,7 +147,7 @@ def append(name: str, text: str) -> Callable[[Path], None]:
         lambda folder: (folder / "results" / "small" / "study.db").unlink(),
         lambda folder: (
             (folder / "results" / "small" / "pending").mkdir()
-            or (folder / "results" / "small" / "pending" / "x").touch()
+            or (folder / "results" / "small" / "pending" / "x.json").touch()
         ),
     ],
     ids=["data", "code", "what was noted", "no data", "no study", "results that wait"],

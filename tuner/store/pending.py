@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ from tuner.store.shapes import list_of, mapping, mapping_of, text, whole
 if TYPE_CHECKING:
     from tuner.store.database import Database
 
+_ROOM_BYTES = 1 << 16
+"""Enough for what waits to be written, a second's changes and why a run ended, in all but the largest sweeps."""
+_PROCESS = os.urandom(8).hex()
+"""Names the room of this process."""
 _CONTENT = whole(study=text, records=list_of(mapping), facts=mapping_of(text))
 
 
@@ -31,6 +36,32 @@ class PendingFolder:
     """Of the study; a name may be given again, and another study must not get these results. Empty if not known."""
     token: str = field(default_factory=lambda: os.urandom(8).hex())
     """Names this process's file."""
+
+    @property
+    def _room(self) -> Path:
+        return self.folder / f"{_PROCESS}.room"
+
+    def reserve(self) -> bool:
+        """Take room on the disk, as far as there is some, for `keep` to have where it is full.
+
+        Returns whether it is to be given back: the studies beside one share its room.
+        """
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for room in own_place(self.folder).glob("*.room"):
+                if room == self._room:
+                    return False
+                room.unlink(missing_ok=True)  # of a process that was killed
+            with self._room.open("xb") as file:
+                os.posix_fallocate(file.fileno(), 0, _ROOM_BYTES)
+            return True
+        return False
+
+    def give_back(self) -> None:
+        """Give the room back; the folder goes with it if nothing waits in it."""
+        with suppress(OSError):
+            self._room.unlink(missing_ok=True)
+            self.folder.rmdir()
 
     def keep(self, records: Mapping[int, TrialRecord], facts: Mapping[str, str]) -> str:
         """Write changes to a file, in place of an earlier call's; returns what to tell the user, from a `;` on."""
@@ -49,7 +80,8 @@ class PendingFolder:
             try:
                 _write_durably(path, json.dumps(content))
             except OSError:
-                path.unlink(missing_ok=True)  # a full disk may have room for the new file in place of the old one
+                path.unlink(missing_ok=True)  # a full disk may have room for the new file in place of the old one,
+                self._room.unlink(missing_ok=True)  # and has some that was kept for it
                 _write_durably(path, json.dumps(content))
         except OSError as error:
             return (

@@ -50,6 +50,7 @@ class Writer:
         self._writing = False
         self._closing = False
         self._failure: StorageError | None = None
+        self._has_room = pending.reserve()
         self._thread = threading.Thread(target=self._run, name="tuner-store", daemon=True)
         self._thread.start()
 
@@ -118,6 +119,8 @@ class Writer:
         except BaseException as error:
             self._fail(error)
         finally:
+            if self._has_room:
+                self._pending.give_back()
             self._database.close()
 
     def _wait_for_work(self) -> bool:

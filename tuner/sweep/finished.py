@@ -71,7 +71,7 @@ def nothing_left(spec: SweepSpec, paths: StudyPaths, *, url: str | None) -> tupl
         if kept is None or not Basis(sweep=kept["sweep"], files=kept["files"]).still_holds(spec):
             return None
         study = read_study(paths, study=spec.study, url=url, with_rungs=False)
-        if not _is_done(study, spec) or (paths.pending.is_dir() and any(paths.pending.iterdir())):
+        if not _is_done(study, spec) or any(paths.pending.glob("*.json")):
             return None
         if kept["study"] != _hash_of_study(study) or kept["reports"] != _sizes_of_reports(paths):
             return study, None

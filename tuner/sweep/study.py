@@ -129,7 +129,7 @@ def set_aside(paths: StudyPaths) -> None:
         paths.pending,
         paths.conclusion,
     ):
-        if path.exists():
+        if path.exists() and (path != paths.pending or any(path.glob("*.json"))):  # else it is our room on the disk
             path.rename(path.with_name(f"{path.name}.{stamp}"))
 
 
