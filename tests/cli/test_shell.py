@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,46 @@ def test_a_completion_opens_nothing_and_imports_no_library(study: StudyPaths, re
     answer, modules = done.stdout.splitlines()
     assert answer == "plain,4"
     assert not {"torch", "pandas", "numpy", "sqlalchemy", "pydantic", "optuna"} & set(modules.split())
+
+
+FISH = "_TUNER_COMPLETE=fish_source tuner | source; complete -C 'tuner show digits 1'; complete -C 'tuner status dig'"
+ZSH = """
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'autoload -Uz compinit; compinit -u -D; eval "$(_TUNER_COMPLETE=zsh_source tuner)"
+report() { print -r -- $BUFFER >> said }; zle -N report; bindkey "^X" expand-or-complete; bindkey "^Y" report
+echo rea""dy'
+while zpty -r shell line; do [[ $line == *ready* ]] && break; done
+zpty -w -n shell $'tuner show digits 1\\x18\\x19\\x15tuner status digits.y\\x18\\x19'
+while [[ ! -s said || $(wc -l < said) -lt 2 ]]; do zpty -r -t shell line; sleep .05; done
+cat said
+"""
+"""In zsh's own line editor: a key completes, another says what stands in the line then."""
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    ("shell", "arguments", "said"),
+    [
+        ("fish", ["-N", "-c", FISH], ["12", "digits", "digits.yaml"]),
+        ("zsh", ["-f", "-c", ZSH], ["tuner show digits 12 ", "tuner status digits.yaml "]),
+    ],
+)
+def test_other_shells_complete_studies_and_trials(
+    study: StudyPaths, results: Path, shell: str, arguments: list[str], said: list[str]
+) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    (results.parent / "digits.yaml").touch()
+    for number in (4, 12):
+        study.trial(number).folder.mkdir(parents=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [program, *arguments], cwd=results.parent, capture_output=True, text=True, check=True, timeout=600,
+        env={**os.environ, "PATH": path, "HOME": str(results.parent)},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == said
 
 
 def test_where_a_study_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

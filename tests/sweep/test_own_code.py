@@ -153,6 +153,49 @@ def test_a_script_that_nobody_edits_is_read_as_check_proposes(folder: Path, caps
     assert [(row["epochs"], row["dev_val_accuracy"]) for row in rows] == [(6, 0.6), (6, 0.6)]
 
 
+LOGS = """
+import csv, pathlib, sys
+folder, rate = pathlib.Path(sys.argv[2]), float(sys.argv[3])
+if sys.argv[1] == "tensorboard":
+    from torch.utils.tensorboard import SummaryWriter
+    writer = SummaryWriter(folder)
+for epoch in range(1, 4):
+    loss = rate / epoch
+    if sys.argv[1] == "tensorboard":
+        writer.add_scalar("val/loss", loss, epoch * 250)
+        writer.flush()
+    else:
+        with (folder / "summary.csv").open("a", newline="") as file:
+            rows = [["epoch", "train_loss", "eval_loss"]] if epoch == 1 else []
+            csv.writer(file).writerows([*rows, [epoch - 1, 0.1, loss]])
+"""
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    ("logs", "reports"),
+    [
+        ("csv", '{csv: "{checkpoint_dir}/summary.csv", column: eval_loss, first: 0}'),
+        ("tensorboard", '{tensorboard: "{checkpoint_dir}", tag: val/loss, every: 250}'),
+    ],
+)
+def test_a_whole_sweep_is_read_from_the_files_that_a_script_logs_to(
+    folder: Path, capsys: pytest.CaptureFixture[str], logs: str, reports: str
+) -> None:
+    pytest.importorskip(logs, reason=f"{logs} is not installed")
+    Path("t.py").write_text(LOGS)
+    Path("s.yaml").write_text(
+        f"study: s\ncommand: python t.py {logs} {{checkpoint_dir}} {{learning_rate}}\nreports: {reports}\n"
+        "objective: {metric: val_loss}\nspace: {learning_rate: {}}\ntraining: {epochs: 3}\nsearch: {trials: 4}\n"
+    )
+    assert run_command_line(["run", "s.yaml", "--engine", "inline", "-q", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["trials"]
+    assert (len(rows), rows[0]["epochs"]) == (4, 3)
+    assert [row["dev_val_loss"] for row in rows] == pytest.approx(
+        [row["learning_rate"] / row["epochs"] for row in rows]
+    )
+
+
 @pytest.mark.slow
 def test_the_first_trial_that_ends_without_a_report_stops_the_sweep(
     folder: Path, capsys: pytest.CaptureFixture[str]

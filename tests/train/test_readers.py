@@ -17,9 +17,60 @@ EPOCHS = (1, 2, 3)
 LOSSES = (0.75, 0.5, 0.25)
 
 
+PUBLIC = {
+    "nanoGPT": (
+        "iter {step}: loss 0.9000, time 30.15ms, mfu 3.10%\nstep {step}: train loss 0.1000, val loss {loss:.4f}\n"
+        "saving checkpoint to out"
+    ),
+    "Keras": (
+        "Epoch {epoch}/3\n\x1b[1m1/3\x1b[0m \x1b[32m━━━\x1b[0m\x1b[37m━━━\x1b[0m \x1b[1m1s\x1b[0m "
+        "900ms/step - loss: 2.3000\n"
+        "\x1b[1m3/3\x1b[0m \x1b[32m━━━━━━\x1b[0m \x1b[1m1s\x1b[0m 26ms/step - loss: 0.4100 - val_accuracy: 0.9500 - "
+        "val_loss: {loss:.4f}"
+    ),
+    "Hugging Face's Trainer": (
+        "{{'loss': 0.6881, 'grad_norm': 0.26, 'learning_rate': 0.0016, 'epoch': {epoch}.0}}\n"
+        "{{'eval_loss': {loss}, 'eval_runtime': 0.0413, 'epoch': {epoch}.0}}"
+    ),
+    "the same of version 5": (
+        "{{'loss': '0.6881', 'learning_rate': '0.0016', 'epoch': '{epoch}'}}\n"
+        "{{'eval_loss': '{loss}', 'eval_runtime': '0.0413', 'epoch': '{epoch}'}}"
+    ),
+    "Lightning": (
+        "Epoch {zero}:  50%|##  | 5/10 [00:00<00:00, 99.1it/s, v_num=0]\n"
+        "Epoch {zero}: 100%|####| 10/10 [00:00<00:00, 99.1it/s, v_num=0, val_loss={loss:.3f}]"
+    ),
+    "fairseq": (
+        "2026-01-01 10:00:00 | INFO | train | epoch {epoch:03d} | loss 9.1 | ppl 480 | num_updates {step}\n"
+        "2026-01-01 10:00:00 | INFO | valid | epoch {epoch:03d} | valid on 'valid' subset | loss {loss} | ppl 8.5"
+    ),
+    "PyTorch's examples": (
+        "Train Epoch: {epoch} [0/60000 (0%)]\tLoss: 2.300000\n"
+        "Test set: Average loss: {loss:.4f}, Accuracy: 9812/10000 (98%)"
+    ),
+    "torchvision": "Epoch: [{zero}]  [  0/100]  eta: 0:00:30  lr: 0.1  loss: 2.3 (2.3)\nval loss {loss}",
+}
+"""What public training scripts print."""
+WITH_FILES = {
+    "timm": (
+        "Train: {zero} [   0/100 (  0%)]  Loss: 2.30 (2.30)  Time: 0.2s, 300/s  LR: 1.000e-03\n"
+        "Test: [   0/10]  Time: 0.100 (0.100)  Loss:   0.900 ( 0.900)\n"
+        "Test: [  10/10]  Time: 0.100 (0.100)  Loss:   0.300 ({loss:6.3f})"
+    ),
+    "ultralytics": (
+        "      Epoch    GPU_mem   box_loss\n        {epoch}/3         0G      1.205: 100%|####| 8/8\n"
+        "                 Class     Images      mAP50  mAP50-95)\n"
+        "                   all        128      {loss:.3f}      0.446"
+    ),
+}
+"""Of those no line says the metric of an epoch; they write CSV files, too."""
+
+
 def lines_of(style: str) -> list[str]:
     """What scripts of this style print of three epochs, as lines."""
     line = {
+        **PUBLIC,
+        **WITH_FILES,
         "steps": "step {step}: train loss 0.1000, val loss {loss:.4f}",
         "words": "| end of epoch {epoch:3d} | time:  0.20s | valid loss {loss:5.2f} | valid ppl    5.00",
         "heading": "Epoch {epoch}/3\n100/100 - 1s - loss: 0.1000 - val_loss: {loss:.4f} - val_accuracy: 0.8800",
@@ -41,7 +92,9 @@ def curve(reader: Reader, lines: list[str] | None = None) -> list[tuple[int, flo
     return [(report.epoch, report.values["val_loss"]) for report in reader.read(lines or [], [])]
 
 
-@pytest.mark.parametrize("style", ["steps", "words", "heading", "mapping", "bar", "from zero", "logger", "no epoch"])
+@pytest.mark.parametrize(
+    "style", ["steps", "words", "heading", "mapping", "bar", "from zero", "logger", "no epoch", *PUBLIC]
+)
 def test_what_is_proposed_for_the_lines_of_a_script_reads_them(style: str) -> None:
     from ruamel.yaml import YAML
 
@@ -50,6 +103,11 @@ def test_what_is_proposed_for_the_lines_of_a_script_reads_them(style: str) -> No
     assert block is not None
     found = YAML(typ="safe").load(block)["reports"]
     assert curve(reader_of(**found), lines) == list(zip(EPOCHS, LOSSES, strict=True))
+
+
+@pytest.mark.parametrize("style", WITH_FILES)
+def test_where_a_line_has_the_values_of_batches_or_no_names_nothing_is_proposed(style: str) -> None:
+    assert proposed(lines_of(style), metric="val_loss") is None
 
 
 def test_nothing_is_proposed_where_no_line_names_the_metric() -> None:

@@ -10,7 +10,7 @@ from math import gcd
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _VALUE = r"[-+.\w]+"
 """In a pattern: also `nan` and `inf`, of which a trial has diverged."""
-_COUNTER = re.compile(r"(?i)\b(epoch|step|iter(?:ation)?)\b(['\"]?[\s:=#\[(]{0,3}0*)(\d+)")
+_COUNTER = re.compile(r"(?i)\b(epoch|step|iter(?:ation)?)\b(['\"]?[\s:=#\[(]{0,3}['\"]?0*)(\d+)")
 _PARTS = {"val": "(?:val|valid|validation|dev|eval|test)", "acc": "acc(?:uracy)?"}
 """Words that programs have for the same."""
 _SAME = {
@@ -37,13 +37,42 @@ def proposed(lines: Sequence[str], *, metric: str) -> str | None:
         metric: The objective's.
     """
     for label in _labels(metric):
-        named = re.compile(rf"(?i)({label})(['\"]?[\s:=|]{{1,3}})({_NUMBER})")
+        named = re.compile(rf"(?i)({label})(['\"]?[\s:=|]{{1,3}}['\"]?)({_NUMBER})")
         found = [match for line in lines if (match := named.search(line)) is not None]
         if found:
             first = found[0]
             value = f"{_literal(first[1])}{_literal(first[2])}(?P<{metric}>{_VALUE})"
             return _block(lines, first, value)
-    return None
+    return _of_a_dev_line(lines, metric=metric)
+
+
+def _of_a_dev_line(lines: Sequence[str], *, metric: str) -> str | None:
+    """The block for lines that begin with the dev set and name the metric later: `valid | epoch 001 | loss 0.5`.
+
+    Only if each epoch has one value there: such lines may be of batches.
+    """
+    first, *rest = (_SAME.get(part, part) for part in metric.lower().split("_"))
+    if first != "val" or not rest:
+        return None
+    label = r"[\s_/-]?".join(_PARTS.get(part, re.escape(part)) for part in rest)
+    named = re.compile(rf"(?i)\b({_PARTS['val']})\b(?:(?!train).)*?\b({label})(['\"]?[\s:=|]{{1,3}}['\"]?)({_NUMBER})")
+    found = [match for line in lines if (match := named.search(line)) is not None]
+    if not found:
+        return None
+    match = found[0]
+    value = f"{_literal(match[2])}{_literal(match[3])}(?P<{metric}>{_VALUE})"
+    counter = _COUNTER.search(match.string, match.end(1), match.start(2))
+    if counter is None:
+        block = _block(lines, match, rf"\b{_literal(match[1])}\b.*?\b{value}")
+    else:
+        pattern = rf"\b{_literal(match[1])}\b.*?{_counted(counter, _name(counter))}.*?\b{value}"
+        block = f"reports: {{pattern: '{pattern}'{_more(counter, _counts(lines, with_text=match[1]))}}}"
+    return None if _is_of_batches(found) else block
+
+
+def _is_of_batches(found: Sequence[re.Match[str]]) -> bool:
+    """Whether lines count something beside the epoch: `Test: [ 10/78] Loss: 0.3`."""
+    return any(re.search(r"\d+\s*/\s*\d+\s*\]", match[0]) for match in found)
 
 
 def _labels(metric: str) -> Iterator[str]:
@@ -70,13 +99,15 @@ def _block(lines: Sequence[str], first: re.Match[str], value: str) -> str:
             return f"reports: {{pattern: '{value}'}}"
         name, counts = _name(above), _counts(lines, with_text=above[1])
         pattern = f"['{_counted(above, name)}', '{value}']"
-    more = ""
-    if name == "step":
+    return f"reports: {{pattern: {pattern}{_more(counter or above, counts)}}}"
+
+
+def _more(counter: re.Match[str] | None, counts: Sequence[int]) -> str:
+    """What must be said of a counter besides its place."""
+    if counter is not None and _name(counter) == "step":
         every = gcd(*(after - before for before, after in pairwise(counts)))
-        more = f", every: {every}" if every > 1 else ""
-    elif counts and counts[0] == 0:
-        more = ", first: 0"
-    return f"reports: {{pattern: {pattern}{more}}}"
+        return f", every: {every}" if every > 1 else ""
+    return ", first: 0" if counts and counts[0] == 0 else ""
 
 
 def _name(counter: re.Match[str]) -> str:
