@@ -64,8 +64,9 @@ mutants: install  ## Put 200 faults in at random, and list those that no test se
 	$(INSTALL) --editable ".[dev,mutants]"
 	$(BIN)/python -m tests.mutants --count 200 --seed 0
 
-soak: install  ## Kill real runs, and what comes after them, at 200 random moments, and compare what comes of it (an hour)
+soak: install  ## Kill real runs, and what comes after them, at 250 random moments, and compare what comes of it (over an hour)
 	TUNER_SOAK=200 $(BIN)/python -m pytest -n auto -q tests/reliability/test_kills.py -k soak
+	TUNER_SOAK=200 $(BIN)/python -m pytest -n 0 -q tests/reliability/test_cluster.py -k killed_at_random
 
 check: lint types  ## Style, layers, dead code, spelling and types
 

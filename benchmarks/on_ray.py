@@ -119,9 +119,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-joining", action="store_true", help="measure the sweeps alone")
     options = parser.parse_args()
     ctypes.CDLL(None).prctl(_BECOME_SUBREAPER, 1, 0, 0, 0)
-    print(f"a node that joins has a trial after {joining():.1f} s", flush=True)
+    if not options.no_joining:
+        print(f"a node that joins has a trial after {joining():.1f} s", flush=True)
     found: dict[str, list[tuple[float, float]]] = {engine: [] for engine in ENGINES}
     with a_cluster(nodes=2) as cluster:
         for count in range(options.rounds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from tests.contracts.executor_contract import curve, drain, ends, figures, starts
 from tests.execute.clusters import NODE, three_nodes
+from tests.execute.processes import descendants
 from tests.execute.sweeps import make_job, small_sweep
 from tests.execute.test_contract import RealContract
 from tuner.errors import MissingExtraError, UsageError
@@ -27,6 +29,7 @@ from tuner.execute.open import Where, open_executor
 from tuner.execute.scarcity import KernelKills
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason, TrialInterrupted
+from tuner.spec.model import DataSpec
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,36 @@ def test_a_node_that_joins_gets_work_and_what_a_lost_one_trained_waits_for_anoth
     assert {start.trial for start in starts(events)} == set(range(6))
     assert all(isinstance(end, TrialInterrupted) for end in ends(events).values())
     assert caplog.text.count("was lost with 1 trials in training (its node is gone") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("apart", ["", "run"], ids=["folder seen", "folder not seen"])
+def test_workers_of_one_machine_map_one_copy_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: str
+) -> None:
+    monkeypatch.setattr("tuner.execute.host._forget_main", lambda: None)
+    rows = "".join(f"{row % 7},{row % 11 / 7:.15f},{row % 2}\n" for row in range(400_000))
+    (tmp_path / "t.csv").write_text(f"a,b,class\n{rows}")
+    data = DataSpec(source="t.csv", target="class")
+    spec = small_sweep().model_copy(update={"data": data, "root": str(tmp_path)})
+    hosts = [Host(spec, StudyPaths(tmp_path / "small"), number=n, place=WorkerPlace("cpu", 1, None)) for n in range(2)]
+    try:
+        for host in hosts:
+            host.start(apart)
+        for host in hosts:
+            while not any(message[0] == "ready" for message in host.hear()):
+                pass
+        mapped = [
+            frozenset(line.split(maxsplit=5)[-1] for line in maps.splitlines() if "/.data/" in line)
+            for maps in (Path(f"/proc/{pid}/maps").read_text() for pid in descendants(os.getpid()))
+            if "/.data/" in maps
+        ]
+    finally:
+        for host in hosts:
+            host.kill()
+            host.leave()
+    assert len(mapped) >= 2
+    assert len(set(mapped)) == 1
 
 
 @pytest.mark.slow
