@@ -100,7 +100,7 @@ def share_of_sweep(path: Path, strategy: str) -> tuple[float, float, int]:
     registry.open_strategy = open_timed  # type: ignore[assignment]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            run_sweep(spec, RunOptions(results=Path(folder)), Watcher())
+            run_sweep(spec, RunOptions(results=Path(folder)), Watcher()).finish()
             records = read_study(StudyPaths(Path(folder) / spec.study), study=spec.study).records
     finally:
         registry.open_strategy = opened  # type: ignore[assignment]

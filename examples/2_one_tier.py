@@ -28,4 +28,5 @@ spec = SweepSpec(
     search={"trials": 8},
 )
 outcome = run_sweep(spec, RunOptions(engine="inline"), Printer())
+outcome.finish()
 print(f"the table: {outcome.paths.leaderboard_csv}")

@@ -19,7 +19,8 @@ import tuner.cli.run, tuner.python.run, tuner.python.progress, tuner.track.besid
 from tuner.store.engines import create_sqlite_study
 from tuner.store.optuna_store import open_store
 from tuner.search.registry import maker_of
-maker_of("priority", root=".")
+from tuner.spec.model import SearchSpec
+maker_of(SearchSpec(), root=".")
 from pathlib import Path
 from tuner.records import Direction
 create_sqlite_study(Path("study.db"), "s", direction=Direction.MAXIMIZE, metric="accuracy")

@@ -33,7 +33,9 @@ class AtTarget(Watcher):
 
 def main(job: dict) -> None:  # type: ignore[type-arg]
     file = read_sweep(Path(job["sweep"]))
-    run_sweep(file.spec, RunOptions(results=Path(job["folder"]), seconds=job["budget"]), AtTarget(job["target"]))
+    run_sweep(
+        file.spec, RunOptions(results=Path(job["folder"]), seconds=job["budget"]), AtTarget(job["target"])
+    ).finish()
 
 
 if __name__ == "__main__":

@@ -44,5 +44,6 @@ def _run(name: str, *, results: Path, seed: int | None, overrides: Sequence[str]
         print(f"warning: {warning}")
     spec = read_sweep(path, overrides=overrides).spec
     outcome = run_sweep(spec, RunOptions(results=results, engine="inline"), Watcher())
+    outcome.finish()
     print(f"{path.relative_to(ROOT)}: {outcome.search_end}, report: {outcome.paths.report_html}")
     return Study.read(outcome.paths.leaderboard_json)

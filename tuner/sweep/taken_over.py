@@ -6,7 +6,7 @@ import os
 import shutil
 
 from tuner.paths import TrialPaths, beside, own_place
-from tuner.train.loop.artefacts import storing
+from tuner.train.loop.storing import storing
 
 
 def take_over(source: TrialPaths, target: TrialPaths) -> None:

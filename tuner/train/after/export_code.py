@@ -22,7 +22,7 @@ from tuner.records import DataInfo, Params
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files, named_code
-from tuner.train.loop.artefacts import storing
+from tuner.train.loop.storing import storing
 from tuner.train.programs.module_state import drawn
 
 

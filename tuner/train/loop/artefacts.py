@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -14,15 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tuner.errors import StorageError
 from tuner.models.packed import save_weights
-from tuner.paths import LinkInStudyError, TrialPaths, beside, own_place
+from tuner.paths import TrialPaths, beside, own_place
 from tuner.records import EpochResult
+from tuner.train.loop.storing import storing
 
-_NO_ROOM_BYTES = 2**20
-"""A disk with less room than this is full."""
-
-_REMEDY = "make that possible and run again: trials go on from their checkpoints"
 _COLUMNS = tuple(f.name for f in fields(EpochResult))
 
 
@@ -37,30 +32,6 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def storing(path: Path, *, shown: str = "", remedy: str = _REMEDY) -> Iterator[None]:
-    """Within the block a file is written. That the disk takes it is no matter of the trial's.
-
-    Args:
-        path: The file, or a folder.
-        shown: What it is called in messages; its path unless given.
-        remedy: What to do.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # torch's writer of files
-            raise
-        if isinstance(error, LinkInStudyError):
-            raise StorageError(str(error)) from error
-        folder = next(folder for folder in path.parents if folder.exists())
-        cause = "disk full" if shutil.disk_usage(folder).free < _NO_ROOM_BYTES else str(error)
-        raise StorageError(f"{shown or path} cannot be written: {cause}; {remedy}") from error
 
 
 def write_curve(paths: TrialPaths, curve: Sequence[EpochResult]) -> None:

@@ -21,8 +21,8 @@ from torch import Tensor
 from tuner.faults import fault_point
 from tuner.paths import TrialPaths, own_place
 from tuner.records import EpochResult, Past
-from tuner.train.loop.artefacts import storing
 from tuner.train.loop.early_stopping import Patience
+from tuner.train.loop.storing import storing
 
 log = logging.getLogger(__name__)
 

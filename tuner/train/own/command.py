@@ -21,7 +21,7 @@ from tuner.spec.command import Command, parse_command, parse_text
 from tuner.spec.defaults import loop_values
 from tuner.spec.model import SweepSpec
 from tuner.train.device.gpus import only_gpus
-from tuner.train.loop.artefacts import storing
+from tuner.train.loop.storing import storing
 from tuner.train.own.course import OwnCourse
 from tuner.train.own.loop import Why
 from tuner.train.own.program import Program

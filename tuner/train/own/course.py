@@ -13,8 +13,9 @@ from typing import Any
 
 from tuner.paths import own_place
 from tuner.records import EpochResult, TrialJob
-from tuner.train.loop.artefacts import replacing, storing, write_curve
+from tuner.train.loop.artefacts import replacing, write_curve
 from tuner.train.loop.course import Course
+from tuner.train.loop.storing import storing
 from tuner.train.own.reports import Report, ReportError, result_of
 from tuner.train.own.task import OwnTask
 
