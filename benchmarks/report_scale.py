@@ -3,7 +3,8 @@
     python benchmarks/report_scale.py [--trials 10000] [--rungs 20] [--keep FOLDER]
 
 Makes a study in a real database, as a run leaves it (every epoch a rung; predictions of the best hundred trials), then
-times each format in a process of its own. The targets are 5 s and 600 MB for 10,000 trials of 20 epochs.
+times each format in a process of its own, and the live page where Chromium is installed. The targets are 5 s and 600 MB
+for 10,000 trials of 20 epochs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.report.browser import Browser
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochResult, EpochsFinished, TrialFinished, TrialPaused, TrialStarted, TrialState
 from tuner.spec.space import Dimension, Space
@@ -63,6 +65,7 @@ def main() -> None:
         for arguments in COMMANDS:
             command, *more = arguments
             measure([command, "large", "--results", str(results), *more])
+        measure_live(results)
 
 
 def measure(arguments: list[str]) -> None:
@@ -79,6 +82,44 @@ def measure(arguments: list[str]) -> None:
     assert exit_code == "0", done.stderr
     shown = " ".join([arguments[0], *arguments[4:]])
     print(f"{shown:20} {time.monotonic() - began:5.1f} s  cpu {cpu:5.1f} s  {int(kilobytes) / 1024:5.0f} MB")
+
+
+def measure_live(results: Path) -> None:
+    """Time the live page in Chromium: its first paint, and from a trial's end in the database to its row."""
+    command = [sys.executable, "-m", "tuner", "watch", "large", "--results", str(results)]
+    with tempfile.TemporaryDirectory() as profile, Browser.open(Path(profile)) as browser:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            began = time.monotonic()
+            browser.visit(process.stdout.readline().split()[0])
+            browser.until("document.querySelectorAll('#leaderboard tbody tr').length > 0")
+            first = browser.ask("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000
+            print(f"watch: {time.monotonic() - began:.1f} s to the page, {first:.2f} s to its first paint")
+            browser.until("page.charts.has('best_so_far')")
+            for _ in range(3):
+                row = add_trial(StudyPaths(results / "large"))
+                began = time.monotonic()
+                browser.until(f"page.index.has({row})")
+                seen, script = time.monotonic() - began, browser.ask("live.took") / 1000
+                print(
+                    f"watch: {seen:.2f} s from the end of a trial to its row; of these the page's script {script:.3f} s"
+                )
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def add_trial(paths: StudyPaths) -> int:
+    """Add a trial to the study, trained to its end, and return its number once it is in the database."""
+    store = open_store(paths, study="large", direction=Direction.MAXIMIZE, metric="accuracy", space=SPACE)
+    try:
+        (record,) = store.start([(SPACE.from_units([0.5] * len(SPACE)), 2, "all")])
+        train_trial(store, record.number, 0.9, rungs=2, pruned=False)
+        store.flush()
+        return record.number
+    finally:
+        store.close()
 
 
 def make_study(paths: StudyPaths, *, trials: int, rungs: int) -> None:

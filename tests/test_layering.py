@@ -64,7 +64,7 @@ ROOMS = {
         {"summary", "compare"},
         {"figures", "terminal"},
         {"page"},
-        {"write"},
+        {"write", "live"},
     ),
     "search": (
         {"strategy", "observe", "distinct", "seeding", "rungs"},

@@ -35,6 +35,7 @@ COMMANDS = {
     "learning-curve": "tuner.cli.learning_curve:learning_curve",
     "refine": "tuner.cli.refine:refine",
     "compare": "tuner.cli.compare:compare",
+    "watch": "tuner.cli.watch:watch",
     "dashboard": "tuner.cli.dashboard:dashboard",
     "doctor": "tuner.cli.doctor:doctor",
     "schema": "tuner.cli.schema:schema",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.paths import StudyPaths
+from tuner.records import TrialRecord
 from tuner.store.codec import LEASE_ATTRIBUTE, STATE_ATTRIBUTE, STUDY_ATTRIBUTE
 from tuner.store.facts import read_facts
 from tuner.store.lease import Lease
@@ -26,7 +29,14 @@ _NOT_OURS = (
 )
 
 
-def read_study(paths: StudyPaths, *, study: str, url: str | None = None, with_rungs: bool = True) -> StudyData:
+def read_study(
+    paths: StudyPaths,
+    *,
+    study: str,
+    url: str | None = None,
+    with_rungs: bool = True,
+    known: Mapping[int, TrialRecord] | None = None,
+) -> StudyData:
     """Read a study, whoever made it; nothing is created or changed.
 
     Facts that its last run could not write any more (why it ended, on a full disk) are read from beside the database.
@@ -37,12 +47,16 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None, with_ru
         url: Its database, if that is not `study.db` in the folder.
         with_rungs: False where nobody asks for them, who are most of a large study's rows: a file is read without those
             of trials that tuner made.
+        known: Trials by number as they were read before, and are to be taken for what they are now: of a file they are
+            not read again.
 
     Raises:
         StudyNotFoundError: there is no such database, or no such study in it (the message names those there are).
         StorageError: the database cannot be read, or what it holds is damaged.
     """
-    found = replace(_read_database(find_database(paths, url=url), study=study, with_rungs=with_rungs), store_url=url)
+    location = find_database(paths, url=url)
+    found = _read_database(location, study=study, with_rungs=with_rungs, known=known or {})
+    found = replace(found, store_url=url)
     found = replace(found, notes=read_notes(paths.notes))
     with suppress(StorageError, StoredValueError):  # such a file is for the next run to tell of
         _, _, waiting = PendingFolder(paths.pending, study, found.identity).read()
@@ -52,7 +66,9 @@ def read_study(paths: StudyPaths, *, study: str, url: str | None = None, with_ru
     return found
 
 
-def _read_database(location: DatabaseLocation, *, study: str, with_rungs: bool) -> StudyData:
+def _read_database(
+    location: DatabaseLocation, *, study: str, with_rungs: bool, known: Mapping[int, TrialRecord]
+) -> StudyData:
     if location.kind == "server":
         from tuner.store.server import read_server_study
 
@@ -61,9 +77,13 @@ def _read_database(location: DatabaseLocation, *, study: str, with_rungs: bool) 
         raise StudyNotFoundError(f'no study "{study}": there is no database {location.path}')
     check_header(location.path)
     shown = str(location)
-    return read_file(
-        location.path, lambda connection: read_connection(connection, study, shown=shown, with_rungs=with_rungs)
+    found = read_file(
+        location.path,
+        lambda connection: read_connection(connection, study, shown=shown, with_rungs=with_rungs, without=known),
     )
+    if not known:
+        return found
+    return replace(found, records=tuple(sorted((*known.values(), *found.records), key=lambda r: r.number)))
 
 
 def read_lease(path: Path, *, study: str) -> Lease | None:
@@ -80,8 +100,15 @@ def read_lease(path: Path, *, study: str) -> Lease | None:
     return Lease.from_json(read_file(path, read))
 
 
-def read_connection(connection: sqlite3.Connection, study: str, *, shown: str, with_rungs: bool = True) -> StudyData:
-    """Read a study from an open SQLite file; see `read_study`."""
+def read_connection(
+    connection: sqlite3.Connection,
+    study: str,
+    *,
+    shown: str,
+    with_rungs: bool = True,
+    without: Collection[int] = (),
+) -> StudyData:
+    """Read a study from an open SQLite file, but for the trials of some numbers; see `read_study`."""
     check_schema(connection, shown=shown)
     connection.execute("BEGIN")  # one moment for all tables, while a sweep goes on writing
     ids = dict(connection.execute("SELECT study_name, study_id FROM studies"))
@@ -99,7 +126,7 @@ def read_connection(connection: sqlite3.Connection, study: str, *, shown: str, w
         ],
         user_attributes=_study_attributes(connection, "study_user_attributes", identity),
         system_attributes=_study_attributes(connection, "study_system_attributes", identity),
-        rows=_rows(connection, identity, with_rungs=with_rungs),
+        rows=_rows(connection, identity, with_rungs=with_rungs, without=without),
         finalists=_rows(connection, finalists, with_rungs=with_rungs) if finalists is not None else None,
         on_parts=_rows(connection, on_parts, with_rungs=with_rungs) if on_parts is not None else None,
         shown=shown,
@@ -110,16 +137,21 @@ def _study_attributes(connection: sqlite3.Connection, table: str, study_id: int)
     return dict(connection.execute(f"SELECT key, value_json FROM {table} WHERE study_id = ?", (study_id,)))
 
 
-def _rows(connection: sqlite3.Connection, study_id: int, *, with_rungs: bool) -> TrialRows:
+def _rows(
+    connection: sqlite3.Connection, study_id: int, *, with_rungs: bool, without: Collection[int] = ()
+) -> TrialRows:
+    values: tuple[int | str, ...] = (study_id, json.dumps(list(without))) if without else (study_id,)
+    others = " AND number NOT IN (SELECT value FROM json_each(?))" if without else ""
+
     def select(columns: str, table: str, order: str, which: str = "") -> sqlite3.Cursor:
-        where = f"trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?{which})"
-        return connection.execute(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY {order}", (study_id,))
+        where = f"trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?{others}{which})"
+        return connection.execute(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY {order}", values)
 
     return TrialRows(
         trials=connection.execute(
             "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials "
-            "WHERE study_id = ? ORDER BY number",
-            (study_id,),
+            f"WHERE study_id = ?{others} ORDER BY number",
+            values,
         ),
         params=select("trial_id, param_name, param_value, distribution_json", "trial_params", "param_id"),
         attributes=select("trial_id, key, value_json", "trial_user_attributes", "trial_id"),

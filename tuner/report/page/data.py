@@ -21,7 +21,7 @@ from tuner.report.figures.chart import Figure, Pictures
 from tuner.report.figures.columns import Columns, trial_columns
 from tuner.report.figures.palette import tier_order, tier_style
 from tuner.report.figures.table import figures_of
-from tuner.report.page.table import Notes, PageTable, order_of
+from tuner.report.page.table import PageTable, order_of
 from tuner.report.words.escape import visible
 
 _MOST_CURVES = 1000
@@ -34,11 +34,12 @@ _FEWEST_POINTS = 8
 def page_data(analysis: Analysis) -> dict[str, Json]:
     """All that the script of a page of its own reads."""
     table, records = PageTable.of(analysis), analysis.study.records
-    trials = trials_data(records, analysis, table=table, notes=analysis.notes)
+    cells = [table.cells(record, analysis.notes.get(record.number)) for record in records]
+    trials = trials_data(records, analysis, cells=cells)
     return {
         "whole": True,
         "metric": analysis.study.metric,
-        **table.head(trials["cells"]),
+        **table.head(cells),
         **order_of(analysis),
         "ties": sorted(analysis.statistics.ties),
         "trials": trials,
@@ -54,16 +55,16 @@ def as_script(data: Mapping[str, Json]) -> str:
 
 
 def trials_data(
-    records: Sequence[TrialRecord], analysis: Analysis, *, table: PageTable, notes: Notes
+    records: Sequence[TrialRecord], analysis: Analysis, *, cells: Sequence[Sequence[str]]
 ) -> dict[str, Json]:
-    """Some trials: their rows of the table, and their places in figures."""
+    """Some trials: their rows of the table, which are given, and their places in figures."""
     columns = trial_columns(analysis, records)
     tiers = tier_order(columns.tiers)
     place = {tier: number for number, tier in enumerate(tiers)}
     styles = [tier_style(tier) for tier in tiers]
     return {
         "numbers": list(columns.numbers),
-        "cells": [table.cells(record, notes.get(record.number)) for record in records],
+        "cells": list(cells),
         "tiers": [
             {"name": visible(tier), "colour": colour, "shape": shape}
             for tier, (colour, shape) in zip(tiers, styles, strict=True)

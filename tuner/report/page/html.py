@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
-from tuner.records import Direction, TrialState
+from tuner.records import Direction, Json, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.page.best import baseline_rows, finalist_rows, front_table, learning_curve_rows, mistake_tables
 from tuner.report.page.data import as_script, page_data
@@ -44,21 +44,51 @@ _SECTIONS = (
 _SCRIPTS = ("charts.js", "parallel.js", "page.js", "table.js", "live.js")
 
 
+_END = "</main>"
+"""Of what is worked out; behind it are the places that the script fills."""
+
+
 def render_page(analysis: Analysis) -> str:
     """The HTML document of a study, with everything that it shows."""
-    script = _script()
+    return _page(_context(analysis), data=page_data(analysis), is_live=False)
+
+
+def render_live_page(analysis: Analysis, *, data: Mapping[str, Json], sections: str) -> str:
+    """The document that follows a study.
+
+    Args:
+        analysis: Of the study.
+        data: What its script begins with.
+        sections: What `render_sections` gave; if it is empty, the page says that it is being worked out.
+    """
+    page = _page(_blank(analysis), data=data, is_live=True)
+    return sections + page[page.index(_END) :] if sections else page
+
+
+def render_sections(analysis: Analysis) -> str:
+    """The document that follows a study, as far as the end of what is worked out."""
+    page = _page(_context(analysis), data={}, is_live=True)
+    return page[: page.index(_END)]
+
+
+def render_studies(studies: Mapping[str, tuple[str, Mapping[str, Json]]]) -> str:
+    """The list of studies of the live page: by address the name of each, and how it stands."""
+    script = (files("tuner.report") / "templates" / "watch.js").read_text(encoding="utf-8")
+    template = _environment().get_template("watch.html.j2")
+    return template.render(studies=studies, script=Markup(script), script_hash=_hash(script))
+
+
+def _page(context: Mapping[str, Any], *, data: Mapping[str, Json], is_live: bool) -> str:
     # Style and script are files of ours, put in as they are; the browser runs the one script that has this hash.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            page=_context(analysis),
-            data=Markup(as_script(page_data(analysis))),
-            script=Markup(script),
-            script_hash=Markup(f"sha256-{digest}"),
-        )
+    script = _script()
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        page=context, live=is_live, data=Markup(as_script(data)), script=Markup(script), script_hash=_hash(script)
     )
+
+
+def _hash(script: str) -> Markup:
+    return Markup(f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}")
 
 
 @cache
@@ -89,6 +119,25 @@ def _printable(value: Any) -> Any:
     return "\n".join(map(visible, value.split("\n")))
 
 
+def _blank(analysis: Analysis) -> dict[str, Any]:
+    """A page of which nothing has been worked out yet."""
+    lists = ("tiles", "mistakes", "finalists", "baselines", "learning_curve", "failures", "cost", "versions")
+    return {
+        **dict.fromkeys(lists, ()),
+        "study": analysis.study.name,
+        "metric_text": f"dev {analysis.study.metric}",
+        "states": number_of(len(analysis.study.records), "trial"),
+        "table_note": TABLE_NOTE,
+        "sections": _sections(),
+    }
+
+
+def _sections() -> list[dict[str, str]]:
+    return [
+        {"id": "hyperparameters" if key == "params" else key, "key": key, "title": title} for key, title in _SECTIONS
+    ]
+
+
 def _context(analysis: Analysis) -> dict[str, Any]:
     study, summary = analysis.study, summarise(analysis)
     better = "larger is better" if study.direction is Direction.MAXIMIZE else "smaller is better"
@@ -102,10 +151,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "groups": _groups(summary),
         "tiles": list(_tiles(analysis)),
         "table_note": TABLE_NOTE,
-        "sections": [
-            {"id": "hyperparameters" if key == "params" else key, "key": key, "title": title}
-            for key, title in _SECTIONS
-        ],
+        "sections": _sections(),
         "mistakes": list(mistake_tables(analysis)),
         "finalists": list(finalist_rows(analysis)),
         "front": front_table(analysis),

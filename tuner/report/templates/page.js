@@ -11,6 +11,7 @@ const page = {
 
   // Take in all of the data, or what has changed in them.
   take(data) {
+    const all = data.trials || data.order || data.figures || data.ties;
     if (data.whole) Object.assign(this, { numbers: [], cells: [], index: new Map(), points: { tiers: [], tier: [], state: [], values: {} } });
     for (const name of ["columns", "groups", "order", "ranked", "metric"]) if (name in data) this[name] = data[name];
     if (data.ties) this.ties = new Set(data.ties);
@@ -28,11 +29,11 @@ const page = {
         for (const [name, values] of Object.entries(trials.values)) (this.points.values[name] ??= [])[i] = values[n];
       });
     }
-    if (data.figures) this.figures = new Map(data.figures.map((figure) => [figure.name, figure]));
-    this.choose();
+    const now = data.now?.figures || [], rest = data.figures || [...this.figures.values()].filter((figure) => figure.section !== "now");
+    this.figures = new Map([...now, ...rest].map((figure) => [figure.name, figure]));
+    if (all) this.choose();
     this.mount();
-    table.build();
-    this.drawAll();
+    if (all) { table.build(); this.drawAll(); }
     this.detail();
   },
 
@@ -223,15 +224,14 @@ const tooltip = {
   hide() { document.getElementById("tooltip").hidden = true; },
 };
 
-// Without a server behind it, what the page holds is all there is; `live.js` knows more.
-const live = { async fetchCurves() {} };
-
 function start() {
   document.getElementById("chosen").querySelector("button").addEventListener("click", () => page.clear());
   document.getElementById("detail").querySelector("button").addEventListener("click", () => { page.selected = []; page.detail(); table.mark(); page.drawAll(); });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && page.selected.length) { page.selected = []; page.detail(); table.mark(); page.drawAll(); } });
   table.start();
-  page.take(JSON.parse(document.getElementById("data").textContent));
+  const data = JSON.parse(document.getElementById("data").textContent);
+  page.take(data);
+  if (data.live) live.start(data);
   for (const query of [onPaper, matchMedia("(prefers-color-scheme: dark)")]) query.addEventListener("change", () => page.drawAll());
   addEventListener("beforeprint", () => { table.showAll(); for (const chart of page.charts.values()) chart.draw?.(); });
 }
