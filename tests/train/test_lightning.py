@@ -253,6 +253,8 @@ def test_what_cannot_be_with_one_is_refused(tmp_path: Path) -> None:
         UserCodeError, match=r"^training.loss has no effect on lightning_modules.py:factory: a Lightning"
     ):
         train(tmp_path, loss="user_parts.py:cross_entropy")
+    with pytest.raises(UserCodeError, match=r"^training.changes has no effect on lightning_modules.py:factory"):
+        train(tmp_path, changes=[{"after_epoch": 1, "momentum": 0.5}])
     with pytest.raises(UserCodeError, match=r"configure_optimizers sets the learning rate; use Lightning's own"):
         range_test(make_task(), jobs(tmp_path, CONFIGURATIONS)[0], low=1e-4, high=1.0, steps=8)
 
