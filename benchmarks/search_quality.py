@@ -51,6 +51,9 @@ from tuner.sweep.watcher import Watcher
 UNLIMITED = 100_000  # trials: the budget of epochs ends the search
 SECONDS_BETWEEN_LINES = 10.0
 PASTS = ("related", "planted")
+GUESSES = ("good little", "good much", "bad little", "bad much")
+GUESSED = 200
+"""Configurations that a guess is taken from."""
 PAST_STUDIES, PAST_TRIALS = 4, 30
 """Studies that a search learns from, and configurations that each of them tried."""
 
@@ -72,6 +75,8 @@ class Run:
     """Of `benchmarks/portfolio.py`: what the search begins with."""
     past: str = ""
     """Of `PASTS`: the studies whose best configurations are tried first."""
+    guess: str = ""
+    """Of `GUESSES`: what the user guesses of every hyperparameter."""
     others: tuple[int, ...] = ()
     """The codes of all data sets."""
 
@@ -110,6 +115,8 @@ def play(run: Run) -> dict[int, Score]:
     )
     learned = learned_starts(spec, space)
     starts, past = learned.starts if learned else (), past_of(run, chance)
+    if run.guess:
+        space, past = with_guess(run, space, chance)
     strategy = Timed(open_strategy(spec, space, Direction.MAXIMIZE, learned=starts, past=past))
     executor = SurrogateExecutor(load(run.surrogate), run.instance, workers=run.workers, noise=run.noise, seed=chance)
     Sweep(
@@ -128,6 +135,25 @@ def play(run: Run) -> dict[int, Score]:
         )
         for budget in run.budgets
     }
+
+
+def with_guess(run: Run, space: Space, chance: int) -> tuple[Space, list[Params]]:
+    """The space, and what is tried first, where the user guesses every hyperparameter: well, or as badly as can be.
+
+    A good guess lies near the best of many configurations, by an error of a tenth of each range; a bad one is of the
+    worst tenth.
+    """
+    quality, _, sure = run.guess.partition(" ")
+    cube, rng = Cube(space), np.random.default_rng([chance, 4])
+    points = cube.snap(rng.random((GUESSED, cube.columns)))
+    tried = [cube.params(point) for point in points]
+    order = np.argsort(load(run.surrogate).predicted(run.instance.code, tried)[:, :, 1].max(axis=1))
+    place = order[-1] if quality == "good" else rng.choice(order[: GUESSED // 10])
+    error = 0.1 * rng.standard_normal(cube.columns) if quality == "good" else 0.0
+    guess = cube.params(cube.snap((points[place] + error)[None])[0])
+    if sure == "little":
+        return space, [guess]
+    return Space(tuple(replace(d, default=guess[d.name]) for d in space)), []
 
 
 def past_of(run: Run, chance: int) -> list[Params]:
@@ -214,7 +240,7 @@ def play_all(runs: Sequence[Run], *, jobs: int, kept: Path | None = None) -> lis
 def key_of(run: Run) -> tuple[object, ...]:
     """What tells a search from others in a file of kept scores."""
     portfolio = () if run.portfolio is None else (run.portfolio.name,)
-    past = (run.past,) if run.past else ()
+    past = tuple(filter(None, (run.past, run.guess)))
     return (
         run.strategy,
         run.instance.name,
@@ -287,6 +313,7 @@ def main() -> None:
         "--portfolio", type=Path, help="what searches begin with; or a folder, one NAME.json for each data set"
     )
     parser.add_argument("--past", choices=PASTS, default="", help="studies that the search learns from")
+    parser.add_argument("--guess", choices=GUESSES, default="", help="what the user guesses, and how sure of it")
     parser.add_argument("--json", type=Path, help="write the summary here")
     parser.add_argument("--keep", type=Path, help="file of each search's scores: those in it are not run again")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="searches run at once")
@@ -303,6 +330,7 @@ def main() -> None:
             surrogate=given.surrogate,
             portfolio=portfolio_for(instance, given.portfolio),
             past=given.past,
+            guess=given.guess,
             others=tuple(json.loads(given.instances.read_text()).values()),
         )
         for strategy in given.strategies

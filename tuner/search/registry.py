@@ -17,6 +17,7 @@ from tuner.search.wrap.rounds import Rounds
 from tuner.search.wrap.scalarised import ScalarisedStrategy
 from tuner.search.wrap.starts import StartFirst, start_configurations
 from tuner.search.wrap.stop import StoppingStrategy
+from tuner.spec.defaults import guessed_configuration
 from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import PopulationSpec, SearchSpec, SweepSpec
 from tuner.spec.objectives import further_objectives
@@ -59,8 +60,14 @@ def open_strategy(
     maker = maker_of(search, root=spec.root)
     others = further_objectives(spec)
     starts = start_configurations(search.start, space)
+    guess = guessed_configuration(spec, space)
+    begins_with_it = guess == space.default() and search.strategy in ("priority", "staged")
     is_open = search.regularisation == "always" or spec.loop is not None
-    tried = _mapped(past, space, closed=not is_open)[: max(1, min(_MOST_PAST, search.trials // _TRIALS_FOR_EACH_PAST))]
+    num_past = max(1, min(_MOST_PAST, search.trials // _TRIALS_FOR_EACH_PAST))
+    tried = [
+        *([] if guess is None or begins_with_it else [guess]),
+        *_mapped(past, space, closed=not is_open)[:num_past],
+    ]
     if search.strategy != "priority":  # which has a pass for them
         tried += _mapped(learned, space)
         learned = ()

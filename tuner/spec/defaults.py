@@ -137,6 +137,13 @@ def resolve_dimension(name: str, given: DimensionSpec, *, spec: SweepSpec) -> Di
     return replace(dimension, default=_default(given, known, dimension, (optimizers[0], model)))
 
 
+def guessed_configuration(spec: SweepSpec, space: Space) -> Params | None:
+    """All guesses of the file together, the others at their defaults; None where there are none."""
+    parts = ((name, part.guess) for name, part in (spec.space or {}).items() if name in space.names)
+    asked = {name: _typed(guess, space[name]) for name, guess in parts if guess is not None}
+    return space.complete(asked) if asked else None
+
+
 def models_with(name: str, spec: SweepSpec) -> tuple[str, ...]:
     """Of the models that trials may have, those that a hyperparameter is one of."""
     models = HYPERPARAMETERS[name].models if name in HYPERPARAMETERS else None
@@ -151,7 +158,7 @@ def searched_optimizers(spec: SweepSpec) -> tuple[str, ...]:
     if part is None:
         return (spec.training.optimizer,)
     choices = [str(c) for c in part.choices or HYPERPARAMETERS["optimizer"].choices]
-    return tuple(sorted(choices, key=lambda c: c != (part.default or HYPERPARAMETERS["optimizer"].default)))
+    return tuple(sorted(choices, key=lambda c: c != (_stated(part) or HYPERPARAMETERS["optimizer"].default)))
 
 
 def _range(given: DimensionSpec, known: Hyperparameter | None, optimizers: Sequence[str]) -> tuple[float, float]:
@@ -194,8 +201,8 @@ def _default(
     given: DimensionSpec, known: Hyperparameter | None, dimension: Dimension, used_by: tuple[str, str]
 ) -> ParamValue:
     """The default as given, or the known one; if that lies outside, the middle (of regularisation: the lightest)."""
-    if given.default is not None:
-        return _typed(given.default, dimension)
+    if (stated := _stated(given)) is not None:
+        return _typed(stated, dimension)
     if known:
         usual = known.default_for(*used_by) if known.searched_default is None else known.searched_default
         if dimension.contains(usual):
@@ -205,6 +212,11 @@ def _default(
         if known.tier == REGULARISATION_TIER and dimension.ordered:
             return _lightest(dimension)
     return dimension.from_unit(0.5) if dimension.ordered else dimension.choices[0]
+
+
+def _stated(given: DimensionSpec) -> ParamValue | None:
+    """The default that the file states: a guess that the user is sure of, before what it calls the default."""
+    return given.guess if given.guess is not None and given.sure == "much" else given.default
 
 
 def _lightest(dimension: Dimension) -> ParamValue:

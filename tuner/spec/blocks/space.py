@@ -30,5 +30,9 @@ class DimensionSpec(Part):
     default: Value | None = None
     """Value in the first trial and while its tier is not open; a known hyperparameter has one by name, else the
     middle."""
+    guess: Value | None = None
+    """Where you think that the best value lies: tried in the first trial, beside the defaults."""
+    sure: Literal["little", "much"] = "little"
+    """How sure you are of your `guess`: `much` puts it in the place of the default; the passes leave from it then."""
     when: dict[str, Values] = Field(default_factory=dict)
     """Search this only where other parameters have these values, such as `{optimizer: adam}`."""

@@ -50,6 +50,17 @@ def check_dimensions(spec: SweepSpec, findings: Findings) -> dict[str, Dimension
         if part.default is not None and not dimension.contains(part.default):
             findings.error((*path, "default"), rule_of(dimension))
             continue
+        if part.guess is not None and not dimension.contains(part.guess):
+            findings.error((*path, "guess"), rule_of(dimension))
+            continue
+        if part.guess is not None and part.sure == "much" and part.default is not None:
+            rule = "has no effect beside a guess with `sure: much`, which takes its place"
+            findings.error((*path, "default"), rule, remedy="keep one of them", at_key=True)
+            continue
+        if part.guess is None and "sure" in part.model_fields_set:
+            findings.warn(
+                (*path, "sure"), "has no effect without `guess`", remedy="add guess, or remove it", at_key=True
+            )
         sound[name] = dimension
     return sound
 

@@ -93,6 +93,8 @@ def _put(block: Any, change: Refinement) -> None:
             written[key] = sequence
         else:
             written[key] = value
+    for key in ("guess", "sure"):  # what was found takes their place
+        written.pop(key, None)
     if "default" in written:
         written["default"] = _plain(dimension, dimension.default)
     block[dimension.name] = written
