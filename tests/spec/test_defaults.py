@@ -26,6 +26,7 @@ NOT_SEARCHED = {
     "class_weights",
     "auxiliary_loss",
     "monte_carlo_passes",
+    "changes",
 }
 
 
