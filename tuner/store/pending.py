@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ROOM_BYTES = 1 << 16
 """Enough for what waits to be written, a second's changes and why a run ended, in all but the largest sweeps."""
 _PROCESS = os.urandom(8).hex()
-"""Names the room of this process."""
+"""Names the room of this process, together with its number: a fork of it has the same text."""
 _CONTENT = whole(study=text, records=list_of(mapping), facts=mapping_of(text))
 
 
@@ -39,7 +39,7 @@ class PendingFolder:
 
     @property
     def _room(self) -> Path:
-        return self.folder / f"{_PROCESS}.room"
+        return self.folder / f"{_PROCESS}-{os.getpid()}.room"
 
     def reserve(self) -> bool:
         """Take room on the disk, as far as there is some, for `keep` to have where it is full.
