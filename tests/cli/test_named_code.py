@@ -15,6 +15,7 @@ import pytest
 
 from tuner.cli.main import COMMANDS, run_command_line
 from tuner.paths import StudyPaths
+from tuner.report.live.server import LiveServer
 
 pytestmark = pytest.mark.usefixtures("quick_apart")
 
@@ -54,6 +55,7 @@ READING = (
     ["status", "sent"], ["show", "sent", "0"], ["logs", "sent", "0"], ["report", "sent", "--write"], ["best", "sent"],
     ["refine", "sent", "--force"], ["compare", "sent", "sent:0"], ["doctor", "sent"], ["dashboard", "sent"],
     ["best", "sent", "--export", "out.safetensors"], ["note", "sent", "0", "odd"], ["ls"],
+    ["watch", "sent"],
 )  # fmt: skip
 WITHOUT_A_STUDY = {"init", "check", "lr-find", "run", "schema"}
 """Commands that take a sweep file, which is the user's word, or nothing."""
@@ -78,9 +80,19 @@ def sent(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     shutil.copytree(finished, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(LiveServer, "serve_forever", look_at_all)
     if find_spec("optuna_dashboard"):
         monkeypatch.setattr("optuna_dashboard.run_server", lambda *_, **__: None)
     return folder
+
+
+def look_at_all(server: LiveServer, **given: object) -> None:
+    """Make what a browser asks for, and go."""
+    for study in server.studies().values():
+        assert study.page()
+        study.sections()
+        study.changes(-1)
+        study.curves([0])
 
 
 def forge(folder: Path, **parts: Any) -> None:
