@@ -27,6 +27,7 @@ from tuner.sweep.reports import Reports, Wanted
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process is a fork of this one: it has everything imported, and what a test puts in the place of something."""
     monkeypatch.setattr(reports, "APART", True)
+    monkeypatch.setattr(reports, "free_bytes", lambda: 1 << 40)
     monkeypatch.setattr(reports, "fork_server", lambda spec: multiprocessing.get_context("fork"))
 
 
@@ -88,3 +89,12 @@ def test_it_begins_with_the_last_trial(wanted: Wanted) -> None:
     process.started(())
     assert process._process is None
     process.close()
+
+
+def test_where_little_memory_is_free_trials_have_it(wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "free_bytes", lambda: 1 << 29)
+    process = Reports(sweep("digits"))
+    process.begin()
+    assert process._process is None
+    assert len(list(process.write(wanted))) == 1
+    assert wanted.paths.report_html.exists()

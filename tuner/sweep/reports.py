@@ -17,6 +17,7 @@ from typing import Any
 
 from tuner.errors import StorageError
 from tuner.execute.fork_server import fork_server
+from tuner.execute.free_memory import free_bytes
 from tuner.execute.helpers import helpers
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.signals import leave_to_coordinator
@@ -30,6 +31,8 @@ from tuner.sweep.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
+_LEAST_FREE_BYTES = 1 << 30
+"""With less memory than that, the process does not begin beside trials: its libraries take some 150 MB."""
 APART = True
 """Whether a process of its own writes them. Tests that look at something else spare it."""
 
@@ -85,7 +88,8 @@ class Reports(Watcher):
 
     def begin(self) -> None:
         """Have the process import what it needs, if it has not begun yet."""
-        if self._process is not None or not APART:
+        free = free_bytes()
+        if self._process is not None or not APART or (free is not None and free < _LEAST_FREE_BYTES):
             return
         context = fork_server(self._spec)
         ours, theirs = context.Pipe()
