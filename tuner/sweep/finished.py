@@ -22,6 +22,7 @@ from tuner.report.terminal import Conclusion
 from tuner.spec.model import SweepSpec
 from tuner.spec.own_code import code_files
 from tuner.store.reader import read_study
+from tuner.store.sqlite_file import check_study_file
 from tuner.store.standing import Standing, state_of
 from tuner.store.study_data import StudyData
 from tuner.sweep.origin import versions
@@ -70,6 +71,8 @@ def nothing_left(spec: SweepSpec, paths: StudyPaths, *, url: str | None) -> tupl
     try:
         if kept is None or not Basis(sweep=kept["sweep"], files=kept["files"]).still_holds(spec):
             return None
+        if url is None:
+            check_study_file(paths.database, thorough=True)  # as a run that goes on does: the damage is found early
         study = read_study(paths, study=spec.study, url=url, with_rungs=False)
         if not _is_done(study, spec) or any(paths.pending.glob("*.json")):
             return None
