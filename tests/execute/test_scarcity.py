@@ -265,6 +265,7 @@ UNDER_A_LIMIT = """
 import json, re, resource, sys
 from pathlib import Path
 import numpy as np
+import pandas, sklearn.ensemble, sklearn.linear_model  # or else they are loaded under the limit, which not all bear
 from tests.contracts.executor_contract import drain, ends
 from tests.execute.sweeps import make_job, small_sweep
 from tuner.errors import DataError
