@@ -17,6 +17,7 @@ import json
 import logging
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,6 +30,8 @@ set_numeric_environment(1)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `tests`
 
 from tests.zoo import by_hand as hand  # noqa: E402
 from tests.zoo.catalogue import ZOO, Entry  # noqa: E402

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `tests`
+
 from tests.report.browser import Browser
 from tuner.paths import StudyPaths
 from tuner.records import Direction, EpochResult, EpochsFinished, TrialFinished, TrialPaused, TrialStarted, TrialState

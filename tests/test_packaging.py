@@ -147,3 +147,11 @@ def test_the_top_of_the_repository_holds_what_a_reader_expects_there() -> None:
         ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks",
         "constraints.txt", "docs", "examples", "pyproject.toml", "results", "sweeps", "tests", "tuner",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_a_benchmark_that_needs_the_tests_finds_ours(path: Path) -> None:
+    """Run as `python benchmarks/NAME.py` it would find another package's `tests`, or none."""
+    found, _, rest = path.read_text().partition("sys.path.insert(0, str(Path(__file__).parents[1]))")
+    assert "\nfrom tests" not in found
+    assert not rest or "\nfrom tests" in rest
