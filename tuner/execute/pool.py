@@ -189,9 +189,8 @@ class WorkerPool(ABC):
             if self._pending and worker.is_idle:
                 self._begin(worker, num_free=num_free)
                 num_free -= 1
-        if self._pending and all(
-            worker.jobs for worker in self.workers
-        ):  # or else leave them to those that will be ready soon
+        # Where one has nothing to do yet, what waits is left to it: it will be ready soon.
+        if self._pending and all(worker.jobs for worker in self.workers):
             for worker in self.workers:
                 if worker.key is not None:
                     self._refill(worker)
