@@ -45,8 +45,8 @@ _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 class Slurm:
     """A running one."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._folder, self._environment = folder, environment
 
     def submit(self, script: str, *flags: str, folder: Path, **environment: str) -> str:
         """Submit a job script; the job's number."""
@@ -57,6 +57,11 @@ class Slurm:
         """The job's state, such as RUNNING."""
         said = self.call("scontrol", "--oneliner", "show", "job", job)
         return next(word for word in said.split() if word.startswith("JobState=")).removeprefix("JobState=")
+
+    def account(self, job: str) -> str:
+        """What it knows of a job and of its node, and what its programs have logged: for a test that failed."""
+        logs = [f"== {out.name}\n{out.read_text()}" for out in sorted(self._folder.glob("*.out"))]
+        return "\n".join([self.call("scontrol", "show", "job", job), self.call("scontrol", "show", "node"), *logs])
 
     def call(self, *command: str, folder: Path | None = None, **environment: str) -> str:
         done = subprocess.run(
@@ -92,7 +97,7 @@ def one_node(folder: Path) -> Iterator[Slurm]:
                 started.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out))
             if command is munge:
                 assert eventually((folder / "munge.socket").exists)
-        slurm = Slurm(environment)
+        slurm = Slurm(folder, environment)
         assert eventually(lambda: _is_idle(slurm))
         yield slurm
     finally:
