@@ -91,6 +91,9 @@ CUSTOM = "model: net.py:build\n"
          ["4:20: finalists.count: is more than search.trials (3), got 5; raise trials, or lower count"]),
         ("search: {start: [{momentum: 0.8}, {momentum: 0.8}]}",
          ["3:35: search.start[1]: is listed already and is tried once; remove it"]),
+        ("search: {synchronous: 8, stop: {seconds: 60}}",
+         ["3:33: search.stop.seconds: ends the search by the clock: with `synchronous:` it is the same each time but "
+          "for its end; stop by epochs or trials"]),
         ("search: {trials: 1, start: [{momentum: 0.8}, {momentum: 0.7}]}",
          ["3:21: search.start: lists 2 configurations, more than search.trials (1); raise trials"]),
         ("space: {nesterov: {}, momentum: {when: {nesterov: true}}}\n"

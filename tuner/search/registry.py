@@ -17,6 +17,7 @@ from tuner.search.wrap.rounds import Rounds
 from tuner.search.wrap.scalarised import ScalarisedStrategy
 from tuner.search.wrap.starts import StartFirst, start_configurations
 from tuner.search.wrap.stop import StoppingStrategy
+from tuner.search.wrap.synchronous import SynchronousStrategy
 from tuner.spec.defaults import guessed_configuration
 from tuner.spec.known.strategies import STRATEGIES
 from tuner.spec.model import PopulationSpec, SearchSpec, SweepSpec
@@ -105,7 +106,7 @@ def open_strategy(
         strategy = Rounds(make, space, direction=direction, trials=search.trials, rounds=search.refine)
     else:
         strategy = make(space, 0, search.trials, ())
-    if search.strategy == "priority" and search.pruner is None:
+    if search.strategy == "priority" and search.pruner is None and not search.synchronous:
         strategy = FinishingStrategy(strategy, direction=direction, epochs=spec.training.epochs, trials=search.trials)
     if search.stop is not None:
         strategy = StoppingStrategy(
@@ -116,7 +117,7 @@ def open_strategy(
             noise=noise,
             elapsed_seconds=elapsed_seconds,
         )
-    return strategy
+    return SynchronousStrategy(strategy, together=search.synchronous) if search.synchronous else strategy
 
 
 def _mapped(learned: Sequence[Params], space: Space, *, closed: bool = False) -> list[Params]:

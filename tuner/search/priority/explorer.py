@@ -14,7 +14,7 @@ from tuner.search.designs import sobol
 from tuner.search.distinct import Distinct, Taken, key_of, taken_by
 from tuner.search.observe import Noise, best_first, in_state, worst_value
 from tuner.search.priority.acquisition import Candidates
-from tuner.search.priority.effort import worthwhile
+from tuner.search.priority.effort import FULL, worthwhile
 from tuner.search.priority.observations import Observations, measured_by, observe
 from tuner.search.priority.opening import Opening
 from tuner.search.priority.regularisation import LABEL, Regularisation
@@ -49,6 +49,7 @@ class Explorer:
         target_error: float,
         earlier: Sequence[TrialRecord] = (),
         learned: Sequence[Params] = (),
+        is_thrifty: bool = True,
     ) -> None:
         """
         Args:
@@ -62,7 +63,9 @@ class Explorer:
             target_error: The error that is as good as it gets.
             earlier: Trials of an earlier study to learn from.
             learned: Configurations of a portfolio, to begin with.
+            is_thrifty: Think no longer over a decision than the seconds of the trainings so far warrant.
         """
+        self.is_thrifty = is_thrifty
         self.cube = Cube(space)
         self.direction = direction
         self.rungs = rungs
@@ -140,7 +143,8 @@ class Session:
         self._paused = [record.number for record in paused(trials, explorer.direction)]
         # Once all trials are started, one decision comes with the end of each training: no batch shares a model.
         decisions = max(1, min(room, self.starts_left))
-        self._effort = worthwhile(trials, decisions=decisions, under_way=under_way)
+        thrifty = explorer.is_thrifty
+        self._effort = worthwhile(trials, decisions=decisions, under_way=under_way) if thrifty else FULL
         self._response: Response | None = None
         self._rows: dict[int, int] = {}
         """Of the trials that the model looks at, their places among its own."""

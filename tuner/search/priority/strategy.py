@@ -220,6 +220,7 @@ def make_strategy(request: Request) -> tuple[Strategy, int]:
         target_error=request.target_error,
         earlier=request.earlier,
         learned=request.learned,
+        is_thrifty=not request.asked.synchronous,
     )
     if request.pruner is None:
         return PriorityStrategy(explorer), rungs[0]

@@ -85,6 +85,10 @@ class SearchSpec(Part):
     """When to end the search early."""
     population: PopulationSpec | None = None
     """With `strategy: population`: how its members, the trials, learn from one another."""
+    synchronous: Annotated[int, Field(ge=1)] | None = None
+    """Decide on so many trials at a time, such as 8, and only while none trains:
+    [the same search from the same seed](search.md#the-same-search-again) on any number of workers and at any speed.
+    Workers wait for the slowest of each batch."""
     refine: Annotated[int, Field(ge=0, le=_MOST_ROUNDS)] = 0
     """So many times the space is zoomed around the best trials; each round has an equal share of the trials."""
     _places: Mapping[tuple[str, ...], str] = PrivateAttr(default_factory=dict)

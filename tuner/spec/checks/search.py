@@ -41,6 +41,9 @@ def check_search(spec: SweepSpec, space: Space | None, findings: Findings) -> No
         remedy = f"write {LEARNING_TRIALS} or more, or use strategy priority"
         findings.warn(("search", "trials"), rule, remedy=remedy)
     _check_target(spec, findings)
+    if search.synchronous and search.stop is not None and search.stop.seconds is not None:
+        rule = "ends the search by the clock: with `synchronous:` it is the same each time but for its end"
+        findings.warn(("search", "stop", "seconds"), rule, remedy="stop by epochs or trials", at_key=True)
     if space is None or findings.is_unusable(("search", "strategy")):
         return
     if strategy.takes_levels:
