@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -132,3 +133,37 @@ def test_dev_examples_given_apart_are_refused(tmp_path: Path) -> None:
         DataError, match=r"^data.folds makes dev examples of the training examples, and dev examples are"
     ):
         load(tmp_path, source="a.npz", folds=3, task="regression")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drift", [4.0, 0.0])
+def test_folds_in_time_hold_out_of_their_own_training_where_later_examples_are_others(
+    drift: float, tmp_path: Path
+) -> None:
+    draw, day = np.random.default_rng(0), np.arange(900)
+    frame = pd.DataFrame({"warmth": draw.normal(drift * (day >= 450), 1.0), "wind": draw.normal(size=900), "day": day})
+    frame["grows"] = np.where(frame["wind"] + draw.normal(size=900) > 0, "yes", "no")
+    frame.to_csv(tmp_path / "days.csv", index=False)
+    settings: dict[str, Any] = {"source": "days.csv", "order": "day", "folds": 3}
+    data = load(tmp_path, **settings)
+    held_out = [fold.train_dev for fold in data.folds if fold.train_dev is not None]
+    if not drift:
+        assert (held_out, data.info.num_train_dev) == ([], 0)
+        return
+    assert [len(own) for own in held_out] == [36, 36, 36]  # a tenth of the 360 of the first half of what is no test
+    assert data.info.num_train_dev == len(torch.unique(torch.cat(held_out)))
+    assert data.info.num_train == 324
+    for fold, own in zip(data.folds, held_out, strict=True):
+        assert set(own.tolist()).isdisjoint({*fold.train.tolist(), *fold.dev.tolist()})
+        assert own.max() < fold.dev.min()
+    assert any("are held out to tell how much of the dev error comes of that" in note for note in data.info.notes)
+    assert load(tmp_path, **settings, train_dev="off").folds[0].train_dev is None
+
+
+def test_dev_examples_that_the_source_holds_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    parts = {f"x_{part}": draw.normal(size=(60, 2)) for part in ("train", "dev")}
+    parts |= {f"y_{part}": np.arange(60) % 2 for part in ("train", "dev")}
+    np.savez(tmp_path / "parts.npz", **parts)
+    with pytest.raises(DataError, match="leave folds out where these are what the networks are for"):
+        load(tmp_path, source="parts.npz", folds=3)

@@ -99,3 +99,21 @@ def test_an_ensemble_answers_with_the_mean(task: str) -> None:
     read = {"classification": lambda z: z.softmax(dim=1), "multi_label": torch.sigmoid, "regression": lambda z: z}[task]
     expected = torch.stack([read(network(x)) for network in networks]).mean(dim=0)
     assert torch.allclose(read(FoldEnsemble(networks, task)(x)), expected, atol=1e-5)
+
+
+def test_a_trial_is_measured_on_what_each_fold_holds_out_of_its_own_training(tmp_path: Path) -> None:
+    whole = folded()
+    apart = tuple(replace(fold, train=fold.train[20:], train_dev=fold.train[:20]) for fold in whole.folds)
+    task = make_task(replace(whole, folds=apart), epochs=1)
+    (job,) = jobs(tmp_path, [{"learning_rate": 0.05}], to_epoch=1)
+    (finished,) = [event for event in run_cohort(task, [job]) if isinstance(event, TrialFinished)]
+    weights = parted_weights(torch.load(Path(job.folder) / "weights.pt", weights_only=True), folds=FOLDS)
+    scores = []
+    for own, member, fold in zip(weights, task.member(job).folds, apart, strict=True):
+        module = member.make_module().eval()
+        module.load_state_dict(own)
+        held_out = fold.train_dev
+        said = module(whole.train.inputs[held_out]).argmax(dim=1)
+        scores.append(float((said == whole.train.targets[held_out]).float().mean()))
+    assert finished.facts["train_dev_metric"] == pytest.approx(np.mean(scores))
+    assert len(finished.facts["fold_scores"]) == FOLDS

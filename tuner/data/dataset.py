@@ -45,9 +45,12 @@ class Fold:
 
     train: Tensor
     dev: Tensor
+    train_dev: Tensor | None = None
+    """Of those that are held out of its training examples, where later examples may be of another distribution."""
 
     def to(self, device: torch.device | str) -> Fold:
-        return Fold(self.train.to(device), self.dev.to(device))
+        held_out = None if self.train_dev is None else self.train_dev.to(device)
+        return Fold(self.train.to(device), self.dev.to(device), held_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +65,5 @@ class TrainingData:
     folds: tuple[Fold, ...] = ()
     """Of cross-validation, if the sweep file asks for it."""
     train_dev: Split | None = None
-    """Examples of the training distribution that nothing is trained on, where the dev examples may be of another."""
+    """Examples of the training distribution that nothing is trained on, where the dev examples may be of another; with
+    folds each has its own."""

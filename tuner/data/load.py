@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import zip_longest
 from math import prod
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tuner.data.preparation import Preparation, check_learnable, prepare
 from tuner.data.prepared import kept_data
 from tuner.data.shift import Contrast, contrast_of, note_on_contrast, note_on_test_inputs
 from tuner.data.stored import StoredRows, scattered
-from tuner.data.train_dev import hold_out
+from tuner.data.train_dev import hold_out, hold_out_of_folds, num_held_out
 from tuner.records import Json
 from tuner.spec.model import SweepSpec
 
@@ -69,7 +70,10 @@ def _loaded(
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]), metric=spec.objective.metric)
     if pooled or (known and known.get("pooled")):
         return TrainingData(train, dev, dataclasses.replace(info, pooled=True, notes=()))
-    folds = tuple(Fold(torch.from_numpy(own), torch.from_numpy(other)) for own, other in parts.folds)
+    folds = tuple(
+        Fold(torch.from_numpy(own), torch.from_numpy(dev), None if held_out is None else torch.from_numpy(held_out))
+        for (own, dev), held_out in zip_longest(parts.folds, parts.held_out)
+    )
     info = _with_contrasts(info, parts, preparation, found)
     train_dev = None if parts.train_dev is None else preparation.apply(parts.train_dev)
     return TrainingData(train, dev, info, folds, train_dev)
@@ -129,6 +133,9 @@ def _parts(
 
 def _with_train_dev(parts: Parts, spec: SweepSpec) -> tuple[Parts, Contrast | None]:
     """The parts with what `data.train_dev` holds out, and how well train and dev can be told apart."""
+    if parts.folds:
+        folds, held_out, found = hold_out_of_folds(parts.train, parts.folds, spec.data)
+        return dataclasses.replace(parts, folds=folds, held_out=held_out), found
     train, train_dev, found = hold_out(parts.train, parts.dev, spec.data)
     return dataclasses.replace(parts, train=train, train_dev=train_dev), found
 
@@ -151,7 +158,7 @@ def _identity(parts: Parts) -> dict[str, Json]:
         "num_test": len(parts.test) if parts.test else 0,
         "class_names": parts.train.class_names,
         "target_names": parts.train.target_names,
-        "num_train_dev": 0 if parts.train_dev is None else len(parts.train_dev),
+        "num_train_dev": num_held_out(parts.held_out) if parts.train_dev is None else len(parts.train_dev),
         "sha256": data_sha256(*(part for part in (parts.train, parts.dev, parts.train_dev) if part is not None)),
         "test_sha256": parts.test.sha256 if parts.test else None,
     }
@@ -166,6 +173,8 @@ def _with_contrasts(info: DataInfo, parts: Parts, preparation: Preparation, foun
     if test := _given_test_inputs(parts):
         # Where dev is of one kind with train, what is told from the one is told from the other.
         others = [("dev", parts.dev), *([("train", parts.train)] if info.train_dev_auroc is not None else [])]
+        if parts.folds:  # whose training examples are dev examples, too
+            others = [("train and dev", parts.train)]
         for other, examples in others:
             told = contrast_of(examples, test, preparation, by_targets=False)
             if told is not None and told.material:
@@ -175,7 +184,7 @@ def _with_contrasts(info: DataInfo, parts: Parts, preparation: Preparation, foun
 
 def _given_test_inputs(parts: Parts) -> Examples | None:
     """The inputs of test examples that are given apart; those of a random split cannot differ but by chance."""
-    apart = parts.train.parts is not None and parts.test is not None and not parts.folds
+    apart = parts.train.parts is not None and parts.test is not None
     if not apart or isinstance(parts.train.numbers, StoredRows):
         return None
     assert parts.test is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tuner.data.content import Arrays, Content, Contents, StoredTable, Table
-from tuner.data.examples import DEV, TEST, TRAIN, Examples
+from tuner.data.examples import DEV, TEST, TRAIN, Examples, Indices
 from tuner.data.fingerprint import Hashes, data_sha256, input_hashes
 from tuner.data.folds import Positions, repeated_positions
 from tuner.data.sources import read_contents
@@ -55,6 +55,8 @@ class Parts:
     folds: tuple[Positions, ...] = ()
     """Positions in `train`, which then holds all examples that are not for the test; `dev` repeats those of the
     folds' dev examples, one fold behind the other."""
+    held_out: tuple[Indices, ...] = ()
+    """Positions of each fold's train-dev part; empty where there is none."""
     repeats: int = 1
     """So many times the examples are shared out to folds."""
 
@@ -85,7 +87,11 @@ def read_parts(data: DataSpec, *, root: Path, kept_in: Path | None = None, poole
         return Parts(examples.take(both), of_dev, sealed, (*examples.notes, *notes))
     if data.cross_validation is not None:
         if examples.parts is not None and (examples.parts == DEV).any():
-            raise DataError("data.folds makes dev examples of the training examples, and dev examples are given apart")
+            raise DataError(
+                "data.folds makes dev examples of the training examples, and dev examples are given apart; leave folds "
+                "out where these are what the networks are for (a train-dev part then tells variance from mismatch), "
+                "else give all examples in one part"
+            )
         pool = examples.take(np.concatenate([train, dev]))
         folds = repeated_positions(pool, folds=data.cross_validation, seed=data.seed)
         of_folds = pool.take(np.concatenate([own for _, own in folds]))

@@ -141,6 +141,8 @@ def _tensors(data: TrainingData) -> Iterator[tuple[str, Tensor]]:
     for number, fold in enumerate(data.folds):
         yield f"{number}.train", fold.train
         yield f"{number}.dev", fold.dev
+        if fold.train_dev is not None:
+            yield f"{number}.train_dev", fold.train_dev
 
 
 def _opened(folder: Path) -> TrainingData:
@@ -163,11 +165,15 @@ def _opened(folder: Path) -> TrainingData:
     by = found.pop(_BY)
     info: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
-    folds = tuple(Fold(tensor(f"{n}.train"), tensor(f"{n}.dev")) for n in range(info["folds"]))
+    held_out = bool(info["num_train_dev"])
+    folds = tuple(
+        Fold(tensor(f"{n}.train"), tensor(f"{n}.dev"), tensor(f"{n}.train_dev") if held_out else None)
+        for n in range(info["folds"])
+    )
     return TrainingData(
         split("train"),
         split("dev"),
         DataInfo(**info),
         folds,
-        split("train_dev") if info["num_train_dev"] else None,
+        split("train_dev") if held_out and not folds else None,
     )

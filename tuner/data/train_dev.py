@@ -6,10 +6,13 @@ train-dev and dev error is the mismatch of the two distributions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from tuner.data.examples import DEV, TRAIN, Examples, Indices
+from tuner.data.folds import Positions
 from tuner.data.preparation import prepare
 from tuner.data.shift import Contrast, contrast_of, drawn_at_random
 from tuner.data.split import by_group
@@ -31,7 +34,7 @@ def hold_out(train: Examples, dev: Examples, data: DataSpec) -> tuple[Examples, 
         The examples to train on, those that are held out, and how well train and dev can be told apart where that was
         asked.
     """
-    if data.folds is not None or data.stream or drawn_at_random(train, dev):
+    if data.stream or drawn_at_random(train, dev):
         return train, None, None
     found = contrast_of(train, dev, prepare(train, data), by_targets=True)
     apart = dev.parts is not None and bool((dev.parts == DEV).all())
@@ -41,6 +44,36 @@ def hold_out(train: Examples, dev: Examples, data: DataSpec) -> tuple[Examples, 
     if len(chosen) < _FEWEST:
         return train, None, found
     return train.take(np.setdiff1d(np.arange(len(train)), chosen)), train.take(chosen), found
+
+
+def hold_out_of_folds(
+    pool: Examples, folds: Sequence[Positions], data: DataSpec
+) -> tuple[tuple[Positions, ...], tuple[Indices, ...], Contrast | None]:
+    """Hold out a train-dev part of each fold where a classifier tells later examples from earlier ones.
+
+    Folds of examples that are not in the order of time cannot differ but by chance: each example, or group, is a dev
+    example once.
+
+    Returns:
+        The folds with what is left to train on, what each holds out, and how well the earlier examples, of the first
+        fold's training, and the later ones, all folds' dev examples, can be told apart where that was asked.
+    """
+    if pool.times is None:
+        return tuple(folds), (), None
+    earlier, later = pool.take(folds[0][0]), pool.take(np.concatenate([dev for _, dev in folds]))
+    found = contrast_of(earlier, later, prepare(pool, data), by_targets=True)
+    if data.train_dev == "off" or found is None or not found.material:
+        return tuple(folds), (), found
+    held_out = tuple(own[_held_out(pool.take(own), num_dev=len(later), seed=data.seed)] for own, _ in folds)
+    if num_held_out(held_out) < _FEWEST:
+        return tuple(folds), (), found
+    left = ((np.setdiff1d(own, held), dev) for (own, dev), held in zip(folds, held_out, strict=True))
+    return tuple(left), held_out, found
+
+
+def num_held_out(of_folds: Sequence[Indices]) -> int:
+    """Examples that one fold or another holds out."""
+    return len(np.unique(np.concatenate(of_folds))) if of_folds else 0
 
 
 def _held_out(train: Examples, *, num_dev: int, seed: int) -> Indices:

@@ -275,11 +275,18 @@ class Task:
 
     @torch.no_grad()
     def train_dev_metric(self, member: Member, weights: Mapping[str, Tensor]) -> float | None:
-        """The metric of the member's module with these weights on the train-dev part; None where there is none."""
-        if (part := self.data.train_dev) is None:
-            return None
-        outputs = self._outputs(member, weights, part.inputs)
-        return float(self.scorer(part.targets)(outputs.unsqueeze(0)).metric[0])
+        """The metric of the member's module with these weights on the train-dev part; None where there is none.
+
+        With folds the mean of the networks, each on those held out of its own training examples.
+        """
+        if self.folds:
+            inputs, targets = self.data.train.inputs, self.data.train.targets
+            held_out = [fold.train_dev for fold in self.folds if fold.train_dev is not None]
+            parts = [(inputs[own], targets[own]) for own in held_out]
+        else:
+            part = self.data.train_dev
+            parts = [] if part is None else [(part.inputs, part.targets)]
+        return self._mean_metric(member, weights, parts) if parts else None
 
     @torch.no_grad()
     def part_metric(self, member: Member, weights: Mapping[str, Tensor], part: Part) -> float:
@@ -287,13 +294,23 @@ class Task:
 
         As that of all training examples, it is measured on about as many as there are dev examples.
         """
+        networks, inputs, targets = len(member.folds) or 1, self.data.train.inputs, self.data.train.targets
+        measured = [
+            chosen[: num_train_measured(len(chosen), self._num_dev // networks)].to(self.device)
+            for chosen in self._examples_of(part)
+        ]
+        return self._mean_metric(member, weights, [(inputs[some], targets[some]) for some in measured])
+
+    def _mean_metric(
+        self, member: Member, weights: Mapping[str, Tensor], parts: Sequence[tuple[Tensor, Tensor]]
+    ) -> float:
+        """Over the networks of a trial, one or one a fold, each on the inputs and targets of its own part."""
         networks = member.folds or (member,)
         own = parted_weights(weights, folds=len(networks)) if member.folds else [weights]
         found = []
-        for network, state, chosen in zip(networks, own, self._examples_of(part), strict=True):
-            some = chosen[: num_train_measured(len(chosen), self._num_dev // len(networks))].to(self.device)
-            outputs = self._outputs(network, state, self.data.train.inputs[some])
-            found.append(float(self.scorer(self.data.train.targets[some])(outputs.unsqueeze(0)).metric[0]))
+        for network, state, (inputs, targets) in zip(networks, own, parts, strict=True):
+            outputs = self._outputs(network, state, inputs)
+            found.append(float(self.scorer(targets)(outputs.unsqueeze(0)).metric[0]))
         return sum(found) / len(found)
 
     def _outputs(self, member: Member, weights: Mapping[str, Tensor], inputs: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ def check_data(spec: SweepSpec, findings: Findings) -> None:
         check_local(("data", name), getattr(spec.data, name), findings)
     if spec.data.folds is not None and spec.data.dev is not None:
         rule = "cannot be combined with dev: a fold's dev examples are taken from the training examples"
-        findings.error(("data", "folds"), rule, remedy="remove one of them", got="", at_key=True)
+        remedy = "remove folds where these dev examples are what the networks are for, else dev"
+        findings.error(("data", "folds"), rule, remedy=remedy, got="", at_key=True)
     folds = spec.data.cross_validation
     if folds is not None and folds.repeats > 1 and spec.data.order is not None:
         rule = "has no effect with order: examples in time are shared out in one way"

@@ -204,7 +204,7 @@ class Run(Course):
             found[PART_METRIC] = self.task.part_metric(self.member, weights, self.job.part)
         if self.task.folds:
             scores = self.task.dev_scores(self.kept_outputs)
-            return found | {"fold_scores": [float(own.metric[0]) for own in scores]}
+            found["fold_scores"] = [float(own.metric[0]) for own in scores]
         on_train_dev = self.task.train_dev_metric(self.member, weights)
         return found if on_train_dev is None else found | {TRAIN_DEV_METRIC: on_train_dev}
 
