@@ -480,8 +480,19 @@ def test_a_test_figure_of_another_trial_is_marked_where_the_best_is_named(study:
         "the test figure is trial 0's; the best is now trial 1, which was not tested; to test it, at the price of one "
         f"more use of the test set: tuner test digits --again --results {results}"
     )
-    for command in (status, best, evaluate):
+    for command in (status, best, evaluate, report):
         assert said in call(command, "digits", "--results", results).output
+    of_report = call(report, "digits", "--results", results, "--format", "json").stdout
+    by_name = said.partition(" --results")[0]  # as the files of a study say it, wherever they lie
+    assert f"{by_name[0].upper()}{by_name[1:]}." in json.loads(of_report)["summary"]
+    for trial in (0, 1):
+        shown = call(show, "digits", str(trial), "--results", results).stdout
+        assert said in shown
+        assert ("0.9100, trial 0" in shown) == (trial == 1)
+    assert said not in call(show, "digits", "2", "--results", results).stdout
+    for command, options in ((show, ("1", "--json")), (best, ("--format", "json"))):
+        values = json.loads(call(command, "digits", *options, "--results", results).stdout)
+        assert (values.get("test") or values["test_of_study"])["outdated"] == said
     assert "0.9100 accuracy, trial 0" in call(status, "digits", "--results", results).stdout
     assert json.loads(call(status, "digits", "--results", results, "--json").stdout)["test"]["outdated"] == said
 

@@ -189,6 +189,7 @@ def _print(
     format_name: str,
     params_only: bool,
 ) -> None:
+    from tuner.cli.command_line import test_of
     from tuner.report.best import best_params
     from tuner.spec.text.dump import to_yaml
 
@@ -207,6 +208,7 @@ def _print(
             "weights": str(weights) if weights.is_file() else None,
             **_own_files(location, record),
             **({} if refit is None else {"refit": f"{refit.weights}: {refit.in_words(data, record)}"}),
+            **({} if (test := test_of(data, location)) is None else {"test": test}),
             "reproduce": _reproduce(location),
         }
     if format_name == "json":

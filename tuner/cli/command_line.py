@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuner.cli.locate import Location
 
@@ -48,6 +48,16 @@ def outdated_test_of(study: StudyData, location: Location) -> str:
     from tuner.report.certainty.choice import outdated_test
 
     return outdated_test(study, command=study_command("test", location, "--again"))
+
+
+def test_of(study: StudyData, location: Location) -> dict[str, Any] | None:
+    """What the test set said of the best trial, or else of another one, which is then said; None before a test."""
+    from tuner.report.certainty.choice import current_test
+
+    test = current_test(study)
+    if test is None:
+        return None
+    return {key: test.get(key) for key in ("trial", "value", "at")} | {"outdated": outdated_test_of(study, location)}
 
 
 def run_command(sweep: Path, location: Location) -> str:

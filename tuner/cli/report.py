@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from tuner.report.analysis import Analysis
 
+_FIGURES_ALONE = ("table", "csv", "parquet")
+"""Formats that hold nothing but the rows; a table says more in a terminal."""
+
 
 @click.command()
 @click.argument("study", shell_complete=studies)
@@ -53,6 +56,7 @@ def report(
 
     Example: tuner report digits --top 5 --columns rank,trial,dev_accuracy,learning_rate --format markdown
     """
+    from tuner.cli.command_line import outdated_test_of
     from tuner.report.analysis import Analysis
     from tuner.store.reader import read_study
 
@@ -67,6 +71,9 @@ def report(
         click.echo(str(location.paths.report_html), err=True)
         return
     analysis = Analysis(data, location.paths)
+    is_said = format_name not in _FIGURES_ALONE or (format_name == "table" and output is None and sys.stdout.isatty())
+    if not is_said and (outdated := outdated_test_of(data, location)):
+        click.echo(outdated, err=True)
     if format_name == "table" and output is None:
         _print_table(analysis, top=20 if top is None else top, sort=sort, reverse=reverse, columns=columns)
         return

@@ -44,6 +44,7 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
     files = location.paths.finalist(number) if finalist else location.paths.trial(number)
     curve = read_curve(files.curve)
     if as_json:
+        from tuner.cli.command_line import test_of
         from tuner.report.certainty.choice import choice_so_far
         from tuner.report.code import versions_of
         from tuner.store.notes import notes_in_words
@@ -52,6 +53,7 @@ def show(study: str, number: int, as_json: bool, finalist: bool, results: Path, 
         values = {
             **asdict(record),
             "name": record.name,
+            "test_of_study": test_of(data, location),
             "best_of_study": {"trial": choice.record.number, "why": choice.why} if choice else None,
             "code": versions_of(data, record),
             "note": "" if finalist else notes_in_words(data.notes).get(number, ""),
@@ -131,7 +133,7 @@ def _line(name: str, text: str) -> str:
 
 def _standing(record: TrialRecord, *, study: StudyData, location: Location) -> Iterator[str]:
     """Which trial it is, and where it stands among the others."""
-    from tuner.cli.command_line import study_command
+    from tuner.cli.command_line import study_command, test_of
     from tuner.report.certainty.choice import choice_so_far
     from tuner.report.words.numbers import metric_text
 
@@ -142,6 +144,12 @@ def _standing(record: TrialRecord, *, study: StudyData, location: Location) -> I
         return
     which = "this one" if choice.record.number == record.number else f"trial {choice.record.number}"
     yield _line("best", f"{which}, {choice.why}")
+    if (test := test_of(study, location)) is not None:
+        is_own = test["trial"] == record.number
+        whose = "" if is_own else f", trial {test['trial']}"
+        yield _line("test", f"{metric_text(test['value'], metric=study.metric)}{whose}")
+        if test["outdated"] and (is_own or choice.record.number == record.number):
+            yield _line("", str(test["outdated"]))
     for repeat in study.finalists:
         if repeat.facts.get("repeat_of") == record.number:
             reached = metric_text(repeat.value, metric=study.metric)

@@ -45,6 +45,7 @@ def status(study: str, as_json: bool, results: Path, store: str | None) -> None:
 
 def summarise(data: StudyData, location: Location) -> dict[str, Any]:
     """The state of a study as one JSON value."""
+    from tuner.cli.command_line import test_of
     from tuner.report.certainty.choice import choice_so_far
     from tuner.store.notes import notes_in_words
     from tuner.store.standing import state_of, total_finalists, total_trials
@@ -72,7 +73,7 @@ def summarise(data: StudyData, location: Location) -> dict[str, Any]:
         "training_seconds": sum(record.seconds for record in data.records),
         "elapsed_seconds": data.facts.get("elapsed_seconds"),
         "best": {**_shown(best.record), "why": best.why} if best else None,
-        "test": _test(data, location),
+        "test": test_of(data, location),
         "running": [_shown(record) for record in data.records if record.state is TrialState.RUNNING],
         "running_finalists": [_shown(record) for record in data.finalists if record.state is TrialState.RUNNING],
         "note": notes_in_words(data.notes).get(None, ""),
@@ -97,17 +98,6 @@ def _workers(data: StudyData) -> list[dict[str, Any]]:
             }
             found.setdefault(name, new)["trials"].append(record.name)
     return sorted(found.values(), key=lambda worker: (worker["node"], len(worker["worker"]), worker["worker"]))
-
-
-def _test(data: StudyData, location: Location) -> dict[str, Any] | None:
-    """What the test set said of the best trial, or else of another one."""
-    from tuner.cli.command_line import outdated_test_of
-    from tuner.report.certainty.choice import current_test
-
-    test = current_test(data)
-    if test is None:
-        return None
-    return {key: test.get(key) for key in ("trial", "value", "at")} | {"outdated": outdated_test_of(data, location)}
 
 
 def _shown(record: TrialRecord) -> dict[str, Any]:
