@@ -99,6 +99,9 @@ class InstantExecutor:
     def events(self, timeout_seconds: float) -> list[TrialEvent]:
         return self._train(self._jobs.popleft()) if self._jobs else []
 
+    def let_go(self, folders: Sequence[str]) -> None:
+        pass
+
     def interrupt(self) -> None:
         pass
 

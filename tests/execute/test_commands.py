@@ -227,12 +227,14 @@ for epoch in range(1, 5):
 """Knows of no pause, and waits behind epoch 2 until it may train on."""
 
 
+UNAWARE_SWEEP = {"command": f"{sys.executable} -S t.py {{learning_rate}}", "space": {"learning_rate": {}}}
+
+
 @pytest.fixture
 def unaware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepSpec:
     monkeypatch.setattr(command, "PATIENCE_SECONDS", {**command.PATIENCE_SECONDS, "paused": 0.0})
     (tmp_path / "t.py").write_text(UNAWARE)
-    told = {"command": f"{sys.executable} -S t.py {{learning_rate}}", "space": {"learning_rate": {}}}
-    return command_sweep(**told, root=str(tmp_path))
+    return command_sweep(**UNAWARE_SWEEP, root=str(tmp_path))
 
 
 @pytest.mark.parametrize("where", ["inline", pytest.param("worker", marks=pytest.mark.slow)])
@@ -254,6 +256,62 @@ def test_one_that_knows_no_pause_is_kept_stopped_and_goes_on_where_it_was(
     assert (starts(second)[0].from_epoch, (tmp_path / "starts").read_text()) == (2, "x")
     executor.close()
     assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("where", ["inline", pytest.param("worker", marks=pytest.mark.slow)])
+def test_one_whose_trial_is_pruned_is_ended_at_once(unaware: SweepSpec, tmp_path: Path, where: str) -> None:
+    executor: Executor = InlineExecutor(unaware, StudyPaths(tmp_path / "small"))
+    if where == "worker":
+        executor.close()
+        executor = local_executor(unaware, tmp_path / "small")
+    job = make_job(tmp_path / "small", 0, to_epoch=2)
+    train(executor, job)
+    executor.let_go([make_job(tmp_path / "small", 7).folder])  # of which nothing is held
+    pid = int((tmp_path / "pid").read_text())
+    assert eventually(lambda: state_of(pid) == "T")
+    executor.let_go([job.folder])
+    assert eventually(lambda: not is_alive(pid))
+    executor.close()
+
+
+def test_one_whose_words_are_read_is_not_waited_for_at_its_first_pause(
+    unaware: SweepSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "PATIENCE_SECONDS", {**command.PATIENCE_SECONDS, "paused": math.inf})
+    reports = {"pattern": r"epoch=(?P<epoch>\d+) score=(?P<score>\S+)"}
+    spec = command_sweep(**{**UNAWARE_SWEEP, "reports": reports}, root=str(tmp_path))
+    executor = InlineExecutor(spec, StudyPaths(tmp_path / "small"))
+    assert isinstance(ends(train(executor, make_job(tmp_path / "small", 0, to_epoch=2)))[0], TrialPaused)
+    assert eventually(lambda: state_of(int((tmp_path / "pid").read_text())) == "T")
+    executor.close()
+
+
+AWARE = """
+import os, pathlib, sys, time
+kept = pathlib.Path(os.environ["TUNER_CHECKPOINT_DIR"]) / "epoch"
+pathlib.Path("starts").open("a").write("x")
+for epoch in range(int(kept.read_text()) + 1 if kept.exists() else 1, int(os.environ["TUNER_TO_EPOCH"]) + 1):
+    print(f"epoch={epoch} score={epoch * float(sys.argv[1])}", flush=True)
+    while epoch == 2 and not pathlib.Path("second").exists():
+        time.sleep(0.01)
+    kept.write_text(str(epoch))
+"""
+"""Ends where it is sent, but not before it may write its checkpoint."""
+
+
+def test_one_that_was_stopped_on_its_way_to_its_end_at_a_pause_goes_on_from_its_checkpoint(
+    unaware: SweepSpec, tmp_path: Path
+) -> None:
+    (tmp_path / "t.py").write_text(AWARE)
+    executor = InlineExecutor(unaware, StudyPaths(tmp_path / "small"))
+    job = make_job(tmp_path / "small", 0, to_epoch=2)
+    assert isinstance(ends(train(executor, job))[0], TrialPaused)
+    (tmp_path / "second").touch()
+    events = train(executor, replace(job, to_epoch=4))
+    executor.close()
+    assert [result.epoch for result in curve(events, 0)] == [1, 2, 3, 4]
+    assert isinstance(ends(events)[0], TrialFinished)
+    assert (tmp_path / "starts").read_text() == "xx"
 
 
 @pytest.mark.slow

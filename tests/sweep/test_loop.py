@@ -76,7 +76,10 @@ def test_decisions_are_carried_out(tmp_path: Path) -> None:
         [],
         [Stop(trial=0, reason="worse"), Advance(trial=1, to_epoch=EPOCHS), start(0.4, to_epoch=2)],
     )
-    assert sweep(tmp_path, plan, store=store, watcher=notes).run()
+    planned, let_go = sweep(tmp_path, plan, store=store, watcher=notes), list[str]()
+    planned.executor.let_go = let_go.extend  # type: ignore[method-assign]
+    assert planned.run()
+    assert let_go == [str(planned.folders(0))]
     loser, winner, left = store.records()
     assert (loser.state, loser.reason, loser.value) == (TrialState.PRUNED, "worse", 0.05)
     assert (winner.state, winner.value, winner.rungs) == (TrialState.COMPLETE, 0.8, ((1, 0.2), (EPOCHS, 0.8)))

@@ -52,6 +52,10 @@ class Executor(Protocol):
         """
         ...
 
+    def let_go(self, folders: Sequence[str]) -> None:
+        """Give back what is held for paused trials, named by their folders, that will not go on."""
+        ...
+
     def interrupt(self) -> None:
         """Ask every job to checkpoint and end with `TrialInterrupted`; jobs not yet begun end so at once."""
         ...

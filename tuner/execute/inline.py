@@ -75,6 +75,11 @@ class InlineExecutor:
                 self.planner.widths.note_way(self._cohort[0].key, fused=Way(event.path).is_fused)
         return found
 
+    def let_go(self, folders: Sequence[str]) -> None:
+        if isinstance(self._task, OwnTask):
+            for folder in folders:
+                self._task.kept.drop(folder)
+
     def interrupt(self) -> None:
         self._interrupted = True
         self._runner.interrupt()

@@ -148,6 +148,11 @@ class WorkerPool(ABC):
         self._dispatch()
         return found
 
+    def let_go(self, folders: Sequence[str]) -> None:
+        for folder in folders:
+            if (keeper := self._keepers.get(folder)) is not None:
+                keeper.process.send("drop", folder)
+
     def interrupt(self) -> None:
         self._interrupted = True
         self._dispatch()

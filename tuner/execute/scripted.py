@@ -75,6 +75,9 @@ class ScriptedExecutor:
             return [TrialInterrupted(trial=job.trial) for job in left]
         return list(self._advance(self._queue.pop(0))) if self._queue else []
 
+    def let_go(self, folders: Sequence[str]) -> None:
+        pass  # nothing is held
+
     def interrupt(self) -> None:
         self._interrupted = True
 

@@ -1,8 +1,9 @@
 """A worker process: loads the data once, then trains the cohorts that the coordinator sends, until told to end.
 
-Messages to a worker: ("check",), ("train", jobs), ("join", jobs), ("interrupt",), ("close",), ("found", what). From a
-worker: ("ready", facts), ("checked",), ("refused", error), ("events", events), ("alive",), ("too wide", width),
-("measured", footprint), ("log", level, text), ("spent", trial), ("found", what), ("kept", folders).
+Messages to a worker: ("check",), ("train", jobs), ("join", jobs), ("interrupt",), ("close",), ("found", what),
+("drop", folder). From a worker: ("ready", facts), ("checked",), ("refused", error), ("events", events), ("alive",),
+("too wide", width), ("measured", footprint), ("log", level, text), ("spent", trial), ("found", what),
+("kept", folders).
 """
 
 from __future__ import annotations
@@ -172,6 +173,8 @@ class _Server:
                     return
                 case ("found", what):
                     self._take(what)
+                case ("drop", folder):
+                    self._drop(folder)
                 case _:
                     pass  # an interrupt while there is nothing to do
 
@@ -223,6 +226,8 @@ class _Server:
                 self._runner.interrupt()
             case ("found", what):
                 self._take(what)
+            case ("drop", folder):
+                self._drop(folder)
             case ("close",):
                 return False
         return True
@@ -230,6 +235,10 @@ class _Server:
     def _take(self, what: bytes) -> None:
         assert isinstance(self._task, Task)
         self._task.ways.structures.take(what)
+
+    def _drop(self, folder: str) -> None:
+        assert isinstance(self._task, OwnTask)
+        self._task.kept.drop(folder)
 
 
 class _Outbox:

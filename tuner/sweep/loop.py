@@ -165,6 +165,8 @@ class Sweep:
             fault_point("after_create")
         self._submit(records)
         self._announce(stopped)
+        if stopped:
+            self.executor.let_go([str(self.folders(record.number)) for record in stopped])
 
     def _copy(self, copies: Sequence[Copy]) -> None:
         """Give trials the checkpoints of others, and then the records: with neither, the same is decided again."""

@@ -151,9 +151,14 @@ class OwnLoop:
         stopped: Lasting | None = self.task.kept.take(course.job.folder)
         if stopped is not None:
             stopped.go_on(course)
-        session = stopped or self._start(course)
+        session, epoch = stopped or self._start(course), course.epoch
         try:
             end = yield from self._watch(course, session)
+            ends_by_itself = isinstance(end[0], TrialFinished) and course.end is None
+            if stopped is not None and ends_by_itself and course.epoch == epoch and course.can_resume:
+                session.close()  # it knew of its pause, and was stopped before it had come to its end there
+                session = self._start(course)
+                end = yield from self._watch(course, session)
         except BaseException:
             session.close()
             raise

@@ -52,8 +52,9 @@ class OwnTask:
             self.data = TrainingData(data.train.to(device), data.dev.to(device), data.info)
         self.kept: Kept[Any] = Kept(device)
         """The programs of paused trials."""
-        self.can_end: bool = True
-        """Whether no program has trained on yet where it was to end."""
+        self.can_end: bool = spec.reports is None or "to_epoch" in (spec.command or "").lower()
+        """Whether a program may end at a pause by itself: none has trained on there yet, and it was not written for
+        others, whose words are read and who tell it nothing of the epoch to train to."""
         self._said: set[str] = set()
 
     @cached_property
