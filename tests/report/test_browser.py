@@ -12,7 +12,7 @@ import pytest
 
 from tests.report.browser import Browser
 from tests.report.simulate import SPACE, SimulatedStudy
-from tests.report.test_live import train
+from tests.report.test_live import end_badly, train
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialState
 from tuner.report.analysis import Analysis
@@ -20,6 +20,12 @@ from tuner.report.write import html_report
 from tuner.store.optuna_store import open_store
 
 pytestmark = pytest.mark.deep
+
+
+LINKS = "[...document.querySelectorAll('nav a:not([hidden])')].map((link) => link.hash).filter(Boolean)"
+SECTIONS = (
+    "[...document.querySelectorAll('main > section')].filter((part) => !part.hidden).map((part) => '#' + part.id)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,8 @@ def test_the_page_is_drawn_at_any_width_without_a_complaint(
     assert browser.ask("document.documentElement.scrollWidth") <= width
     assert browser.ask("document.querySelectorAll('.chart canvas').length") >= 15
     assert browser.ask("document.querySelectorAll('#leaderboard tbody tr').length") == 40
+    assert browser.ask(LINKS) == browser.ask(SECTIONS), "what a link leads to is there"
+    assert "#failures" in browser.ask(LINKS)
     assert browser.complaints == []
 
 
@@ -106,13 +114,17 @@ def test_the_live_page_follows_a_study_that_another_process_writes(
         browser.ask("window.stayed = true")
         assert browser.ask("document.querySelector('#leaderboard tbody tr').dataset.trial") == "1"
         assert browser.ask("document.querySelector('#detail').hidden")
+        assert browser.ask(LINKS) == browser.ask(SECTIONS), "what a link leads to is there"
+        assert not {"#failures", "#mistakes"} & set(browser.ask(LINKS))
 
+        end_badly(store, 2)
+        browser.until(f"({LINKS}).includes('#failures')")
         train(store, 3, 0.9, to=5)
         store.close()
         browser.until("document.querySelector('#leaderboard tbody tr').dataset.trial === '3'")
         browser.until("document.querySelector('#verdict').textContent.includes('trial 3')")
         browser.until("[...page.charts.values()].every((chart) => !chart.draw || !chart.stale)")
-        assert browser.ask("document.getElementById('now-tiles').textContent").count("3 of 8") == 1
+        assert browser.ask("document.getElementById('now-tiles').textContent").count("4 of 8") == 1
         assert browser.ask("document.documentElement.scrollWidth") <= width
         assert browser.ask("window.stayed"), "the page was not loaded anew"
         assert browser.complaints == []

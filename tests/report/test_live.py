@@ -18,7 +18,16 @@ from tests.report.simulate import SPACE
 from tuner.cli.main import run_command_line
 from tuner.errors import StudyNotFoundError, UsageError
 from tuner.paths import StudyPaths
-from tuner.records import Direction, EpochResult, EpochsFinished, Json, TrialFinished, TrialStarted
+from tuner.records import (
+    Direction,
+    EpochResult,
+    EpochsFinished,
+    FailureReason,
+    Json,
+    TrialFailed,
+    TrialFinished,
+    TrialStarted,
+)
 from tuner.report.live.now import now_of
 from tuner.report.live.server import LiveServer
 from tuner.report.live.study import LiveStudy
@@ -55,6 +64,12 @@ def train(store: OptunaStore, trial: int, value: float, *, to: int) -> None:
         store.record(EpochsFinished(trial=trial, results=(result,)))
     if to == 5:
         store.record(TrialFinished(trial=trial, reason="all epochs"))
+    store.flush()
+
+
+def end_badly(store: OptunaStore, trial: int) -> None:
+    """The trial fails before its first epoch."""
+    store.record(TrialFailed(trial=trial, reason=FailureReason.ERROR, message="no such luck", traceback=""))
     store.flush()
 
 

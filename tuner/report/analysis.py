@@ -28,7 +28,7 @@ from tuner.report.certainty.baselines import Baseline, baselines_of, tested_base
 from tuner.report.certainty.choice import Choice, best_few, final_choice, outdated_test, stored_tests
 from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
-from tuner.report.certainty.front import Front, front_of
+from tuner.report.certainty.front import Front, front_of, study_objectives
 from tuner.report.certainty.groups import GroupScores, group_scores
 from tuner.report.certainty.guess import guess_margins
 from tuner.report.certainty.learning_curve import LearningCurve, learning_curve
@@ -42,6 +42,7 @@ from tuner.report.space import study_space
 from tuner.report.tables.cost import Cost, cost_of
 from tuner.report.tables.leaderboard import TrialNote, leaderboard
 from tuner.spec.known.metrics import SHARES
+from tuner.spec.objectives import Objective
 from tuner.spec.space import Space
 from tuner.store.standing import state_of
 from tuner.store.study_data import StudyData
@@ -79,6 +80,11 @@ class Analysis:
     @cached_property
     def finals(self) -> Finals | None:
         return finals(self.study)
+
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        """Those of the sweep file after the metric."""
+        return study_objectives(self.study)
 
     @cached_property
     def front(self) -> Front | None:

@@ -46,7 +46,7 @@ class Front:
         return frozenset(member.record.number for member in self.members)
 
 
-def _study_objectives(study: StudyData) -> tuple[Objective, ...]:
+def study_objectives(study: StudyData) -> tuple[Objective, ...]:
     """The objectives of the sweep file after the first."""
     others = sweep_value(study, "objective", "others")
     if not isinstance(others, list):
@@ -65,7 +65,7 @@ def front_of(study: StudyData, ranked: Sequence[TrialRecord], scores: DevScores 
         ranked: Finished trials, best first.
         scores: The dev metric of the best ones on other dev sets.
     """
-    others = _study_objectives(study)
+    others = study_objectives(study)
     if not others:
         return None
     members = pareto_front(ranked, direction=study.direction, others=others)

@@ -47,8 +47,7 @@ def trial_columns(analysis: Analysis, records: Sequence[TrialRecord] | None = No
         VALUE: [r.best.dev_metric if r.best else math.nan for r in shown],
         TRAIN: [r.best.train_metric if r.best else math.nan for r in shown],
     }
-    front = analysis.front
-    for objective in front.objectives if front else ():
+    for objective in analysis.objectives:  # not those of the front, which the statistics of the whole study would say
         values[of_objective(objective.name)] = [r.objectives.get(objective.name, math.nan) for r in shown]
     columns = {name: np.array(column, dtype=np.float64) for name, column in values.items()}
     for dimension in shown_dimensions(analysis):

@@ -21,7 +21,7 @@ from tuner.report.figures.chart import Figure
 from tuner.report.figures.progress import curves_of
 from tuner.report.figures.table import figures_of
 from tuner.report.live.now import now_of
-from tuner.report.page.data import curve_data, figure_data, trials_data
+from tuner.report.page.data import Point, curve_data, figure_data, points_of, trials_data
 from tuner.report.page.html import render_live_page, render_sections
 from tuner.report.page.table import Notes, PageTable, order_of
 from tuner.store.reader import read_study
@@ -56,6 +56,7 @@ class LiveStudy:
         """In which version each trial changed last."""
         self._whole_at = self._order_at = self._figures_at = 0
         self._cells: dict[int, list[str]] = {}
+        self._points: dict[int, Point] = {}
         self._notes: Notes = {}
         self._ties: frozenset[int] = frozenset()
         self._figures: tuple[Figure, ...] = ()
@@ -95,7 +96,7 @@ class LiveStudy:
                 found |= {"whole": True, "metric": self._study.metric}
             if records or whole:
                 cells = [self._cells[r.number] for r in records]
-                found["trials"] = trials_data(records, self._analysis, cells=cells)
+                found["trials"] = trials_data([self._points[r.number] for r in records], cells=cells)
             if self._order_at > after:
                 found |= self._table.head(list(self._cells.values())) | order_of(self._analysis)
             if self._figures_at > after:
@@ -179,19 +180,21 @@ class LiveStudy:
         self._version += 1
         is_new = study.identity != self._study.identity or len(self._study.records) > len(study.records)
         if is_new or not self._whole_at or table.groups != self._table.groups:
-            self._whole_at, before, self._cells = self._version, {}, {}
+            self._whole_at, before, self._cells, self._points = self._version, {}, {}, {}
         beside = self._beside(self._study)
         self._study, self._analysis, self._table = study, analysis, table
         new = [r for r in study.records if before.get(r.number) != r]
-        for record in new:
+        for record, point in zip(new, points_of(new, analysis), strict=True):
             self._fill(record)
+            if point != self._points.get(record.number):
+                self._points[record.number], self._changed[record.number] = point, self._version
         is_other = new or is_new or self._whole_at == self._version
         if is_other:
             self._order_at = self._version
         self._is_stale |= bool(is_other) or self._beside(study) != beside
 
     def _fill(self, record: TrialRecord) -> None:
-        """Write a trial's row, and note it if it reads otherwise than before, or its places in figures do."""
+        """Write a trial's row, and note it if it reads otherwise than before."""
         cells = self._table.cells(record, self._notes.get(record.number))
         if cells != self._cells.get(record.number):
             self._cells[record.number], self._changed[record.number] = cells, self._version

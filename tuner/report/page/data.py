@@ -8,7 +8,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from tuner.records import EpochResult, Json, TrialRecord
 from tuner.report.analysis import Analysis
 from tuner.report.curves import read_curves
 from tuner.report.figures.chart import Figure, Pictures
-from tuner.report.figures.columns import Columns, trial_columns
+from tuner.report.figures.columns import trial_columns
 from tuner.report.figures.palette import tier_order, tier_style
 from tuner.report.figures.table import figures_of
 from tuner.report.page.table import PageTable, order_of
@@ -35,7 +35,7 @@ def page_data(analysis: Analysis) -> dict[str, Json]:
     """All that the script of a page of its own reads."""
     table, records = PageTable.of(analysis), analysis.study.records
     cells = [table.cells(record, analysis.notes.get(record.number)) for record in records]
-    trials = trials_data(records, analysis, cells=cells)
+    trials = trials_data(points_of(records, analysis), cells=cells)
     return {
         "whole": True,
         "metric": analysis.study.metric,
@@ -54,29 +54,42 @@ def as_script(data: Mapping[str, Json]) -> str:
     return text.replace("<", "\\u003c").replace("\x7f", "\\u007f")
 
 
-def trials_data(
-    records: Sequence[TrialRecord], analysis: Analysis, *, cells: Sequence[Sequence[str]]
-) -> dict[str, Json]:
-    """Some trials: their rows of the table, which are given, and their places in figures."""
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A trial in figures."""
+
+    number: int
+    tier: str
+    state: str
+    values: Mapping[str, float | None]
+    """Its places, by the names of the columns."""
+
+
+def points_of(records: Sequence[TrialRecord], analysis: Analysis) -> list[Point]:
+    """Some trials of a study, in the order given."""
     columns = trial_columns(analysis, records)
-    tiers = tier_order(columns.tiers)
+    names = [visible(name) for name in columns.values]
+    rows = zip(*(_numbers(values.tolist()) for values in columns.values.values()), strict=True)
+    each = zip(columns.numbers, columns.tiers, columns.states, rows, strict=True)
+    return [Point(number, tier, state, dict(zip(names, row, strict=True))) for number, tier, state, row in each]
+
+
+def trials_data(points: Sequence[Point], *, cells: Sequence[Sequence[str]]) -> dict[str, Json]:
+    """Some trials: their places in figures, and their rows of the table."""
+    tiers = tier_order([point.tier for point in points])
     place = {tier: number for number, tier in enumerate(tiers)}
     styles = [tier_style(tier) for tier in tiers]
     return {
-        "numbers": list(columns.numbers),
+        "numbers": [point.number for point in points],
         "cells": list(cells),
         "tiers": [
             {"name": visible(tier), "colour": colour, "shape": shape}
             for tier, (colour, shape) in zip(tiers, styles, strict=True)
         ],
-        "tier": [place[tier] for tier in columns.tiers],
-        "state": list(columns.states),
-        "values": _values(columns),
+        "tier": [place[point.tier] for point in points],
+        "state": [point.state for point in points],
+        "values": {name: [point.values[name] for point in points] for name in (points[0].values if points else ())},
     }
-
-
-def _values(columns: Columns) -> dict[str, list[float | None]]:
-    return {visible(name): _numbers(values.tolist()) for name, values in columns.values.items()}
 
 
 def figure_data(figure: Figure) -> dict[str, Json]:

@@ -43,8 +43,8 @@ const live = {
       const here = document.querySelector(`[data-part="${part.dataset.part}"]`);
       if (!here) continue;
       if (here.innerHTML !== part.innerHTML) here.innerHTML = part.innerHTML;
-      if (part.id === "failures") here.hidden = part.hidden;
     }
+    page.hideEmpty();
   },
 
   trouble(text) {

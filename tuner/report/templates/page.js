@@ -105,8 +105,17 @@ const page = {
         if (place.children[n] !== shown) place.insertBefore(shown, place.children[n] || null);
         this.show(figure, shown);
       });
-      place.closest("section").hidden = !wanted.length && !place.dataset.also;
     }
+    this.hideEmpty();
+  },
+
+  // A section that has nothing but its title is not shown, nor is a link to it.
+  hideEmpty() {
+    for (const section of document.querySelectorAll("main > section:not(#now, #trials)")) {
+      const rest = section.textContent.replace(section.querySelector("h2").textContent, "");
+      section.hidden = !rest.trim() && !section.querySelector("figure");
+    }
+    for (const link of document.querySelectorAll('nav a[href^="#"]')) link.hidden = document.querySelector(link.hash)?.hidden ?? true;
   },
 
   show(figure, shown) {
