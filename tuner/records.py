@@ -232,6 +232,8 @@ class TrialJob:
     """Of the training examples that it sees, over and over in as many steps as all would take; None: all of them."""
     phases: tuple[Phase, ...] = ()
     """Those of its training, from epoch 0 on, each with what differs from `params`; empty if these never change."""
+    stays: bool = False
+    """Whether the process that trains it will soon be sent on with it, and is the only one."""
 
     def params_after(self, epoch: int) -> Params:
         """The values that it goes on with after so many epochs."""
@@ -283,7 +285,7 @@ class EpochsFinished:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialPaused:
-    """The trial has finished `epoch` epochs, as asked, and its checkpoint is on disk."""
+    """The trial has finished `epoch` epochs, as asked; its checkpoint is on disk, or rests with who trained it."""
 
     trial: int
     epoch: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nsmallest
 from itertools import pairwise
 from math import prod
@@ -80,6 +80,8 @@ class Planner:
         """A job, with its fusion key and what it will take."""
         if self.spec.loop is not None:
             return PlannedJob(job, None, {}, self._seconds({}, epochs=job.to_epoch, width=1))
+        if self._changes_values and self.num_workers == 1 and job.part is None:
+            job = replace(job, stays=True)
         values = settings_for(self.spec, job.params)
         seconds = self._seconds(values, epochs=job.to_epoch, width=1)
         return PlannedJob(job, fusion_key(self.spec, values), values, seconds)
@@ -93,6 +95,11 @@ class Planner:
             or is_own(self.spec.training.loss)
             or is_own(self.spec.training.optimizer)
         )
+
+    @property
+    def _changes_values(self) -> bool:
+        """Whether trials are sent on every few epochs, with values that may be others."""
+        return known_strategy(self.spec.search.strategy).changes_values
 
     def too_wide(self, key: Hashable, width: int) -> None:
         """A cohort of this width ran out of memory: the next ones of its key are at most half as wide."""
@@ -139,7 +146,7 @@ class Planner:
         longer, asking far ahead would only let the search decide before it has seen results. Members of a population
         wait for one another anyway.
         """
-        if self._is_alone or known_strategy(self.spec.search.strategy).changes_values:
+        if self._is_alone or self._changes_values:
             return self.most_room
         if self.on_accelerator:
             ahead = self.widths.ahead(first=FIRST_ROOM, least=LEAST_ROOM)

@@ -118,6 +118,7 @@ class WorkerPool(ABC):
                 raise self._failure
 
     def submit(self, jobs: Sequence[TrialJob]) -> None:
+        self.planner.num_workers = max(1, len(self.workers))  # on a cluster some come and go
         for job in jobs:
             planned, keeper = self.planner.describe(job), self._keepers.get(job.folder)
             if keeper is None:

@@ -23,6 +23,7 @@ from tuner.records import (
 )
 from tuner.train.before.footprint import bytes_of
 from tuner.train.loop.cohort import Cohort
+from tuner.train.loop.resting import resting_of
 from tuner.train.loop.trade_offs import infeasible
 from tuner.train.own.open import open_loop
 from tuner.train.own.task import OwnTask
@@ -196,7 +197,8 @@ class CohortRunner:
         yield [*self._take_refused(), *self._after(ended, left)]
 
     def _epochs(self, cohort: Group) -> Iterator[list[TrialEvent]]:
-        epochs, is_measured = cohort.epochs(), isinstance(self.task, OwnTask)
+        # What a program that rests will take over or leave is not this group's alone.
+        epochs, is_measured = cohort.epochs(), isinstance(self.task, OwnTask) or resting_of(self.task).has_program
         began: dict[int, int] = {}
         while True:
             self.members = tuple(cohort.unfinished)

@@ -64,6 +64,12 @@ class Checkpoint:
         return len(self.curve)
 
     @property
+    def num_bytes(self) -> int:
+        """About the memory that it takes."""
+        outputs = [] if self.best_outputs is None else [self.best_outputs]
+        return sum(t.numel() * t.element_size() for t in (*self.state.values(), *outputs))
+
+    @property
     def seconds(self) -> float:
         """Training seconds of the trial."""
         return (self.curve[-1].seconds if self.curve else 0.0) + self.epoch_seconds

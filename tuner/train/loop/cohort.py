@@ -24,6 +24,7 @@ from tuner.records import (
 )
 from tuner.train.loop.course import PAUSE
 from tuner.train.loop.member import Run
+from tuner.train.loop.resting import resting_of
 from tuner.train.loop.slices import Pace, Slices
 from tuner.train.loop.trade_offs import trade_offs
 from tuner.train.program import Program
@@ -128,7 +129,7 @@ class Cohort:
         if not runs:
             self._program = None
         elif self._program is None:
-            self._program = self.task.program(members)
+            self._program = resting_of(self.task).program(members) or self.task.program(members)
         else:
             self._program = self._program.resized(list(keep), members)
         self._pace, self._slices = Pace(), None
@@ -138,6 +139,8 @@ class Cohort:
         """End the jobs of the rows that are done, and go on without these and those that failed."""
         events = self._end_jobs(done)
         gone = {*done, *failed}
+        if gone and all(run.end == PAUSE and run.job.stays for run in self._runs):
+            resting_of(self.task).leave(self._running)
         if gone:
             self._resize([row for row in range(len(self._runs)) if row not in gone], [])
         return events
@@ -162,8 +165,9 @@ class Cohort:
             facts |= trade_offs(self.task, run)
             # Of a finished trial too, and before all else: whoever has stored that it ended removes its checkpoint,
             # and until then it says that all is trained.
-            run.write_checkpoint(program, row)
-            run.write_curve()
+            if not run.rests(program, row):
+                run.write_checkpoint(program, row)
+                run.write_curve()
             if run.end != PAUSE:
                 facts |= run.write_best(program, row)
             events.append(run.ended(facts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from tuner.paths import TrialPaths
 from tuner.records import PART_METRIC, TRAIN_DEV_METRIC, EpochResult, Json, TrialJob
 from tuner.train.loop.artefacts import write_curve, write_predictions, write_samples, write_weights
 from tuner.train.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from tuner.train.loop.course import Course
+from tuner.train.loop.course import PAUSE, Course
 from tuner.train.loop.early_stopping import kept_of
 from tuner.train.loop.monte_carlo import monte_carlo
+from tuner.train.loop.resting import resting_of
 from tuner.train.loop.sparsity import sparsity
 from tuner.train.program import Member, Program
 from tuner.train.programs.plain_trial import PlainTrial
@@ -54,7 +56,7 @@ class Run(Course):
     @classmethod
     def of(cls, job: TrialJob, task: Task) -> Run:
         """A job's run, with the checkpoint that its trial left."""
-        found = read_checkpoint(TrialPaths(Path(job.folder)))
+        found = resting_of(task).find(job) or read_checkpoint(TrialPaths(Path(job.folder)))
         if found is not None and (found.seed != job.seed or found.past != job.past(found.epoch, found.step)):
             found = None
         as_written = found is not None and found.state_format.startswith(PlainTrial.state_format)
@@ -167,23 +169,31 @@ class Run(Course):
             )
         return self.unsaved is None
 
+    def rests(self, program: Program, row: int) -> bool:
+        """Whether it is paused, and its state is kept in this process, where it will be sent on soon."""
+        if self.end != PAUSE or not self.job.stays or not self.look_at_state(program, row):
+            return False
+        return resting_of(self.task).keep(self.job.folder, self._checkpoint(program, row, lent=False))
+
     def write_checkpoint(self, program: Program, row: int) -> None:
         if not self.look_at_state(program, row):
             return
-        self.synced_seconds = write_checkpoint(
-            self.paths,
-            Checkpoint(
-                state=program.state(row, lent=True),
-                state_format=program.state_format(row),
-                curve=tuple(self.curve),
-                step=self.step,
-                epoch_seconds=self.epoch_seconds,
-                patience=self.patience,
-                past=self.job.past(self.epoch, self.step),
-                seed=self.job.seed,
-                best_outputs=self.kept_outputs,
-                synced_seconds=self.synced_seconds,
-            ),
+        began = time.perf_counter()
+        self.synced_seconds = write_checkpoint(self.paths, self._checkpoint(program, row, lent=True))
+        resting_of(self.task).filed(self.job.folder, seconds=time.perf_counter() - began)
+
+    def _checkpoint(self, program: Program, row: int, *, lent: bool) -> Checkpoint:
+        return Checkpoint(
+            state=program.state(row, lent=lent),
+            state_format=program.state_format(row),
+            curve=tuple(self.curve),
+            step=self.step,
+            epoch_seconds=self.epoch_seconds,
+            patience=self.patience,
+            past=self.job.past(self.epoch, self.step),
+            seed=self.job.seed,
+            best_outputs=self.kept_outputs,
+            synced_seconds=self.synced_seconds,
         )
 
     def write_best(self, program: Program, row: int) -> dict[str, Json]:

@@ -235,6 +235,26 @@ class RowProgram(ABC):
             for name, tensor in self.buffers.items():
                 self.best_buffers[name][index] = tensor[index]
 
+    def _take(self, members: Sequence[Member]) -> bool:
+        """Train other members from now on, by the same operations; False if these would be others.
+
+        It may then have taken some values, and is good for nothing.
+        """
+        settings = [member.settings for member in members]
+        changed_batches = (self._changes, BatchChanges(members, self.problem))
+        if (
+            len(members) != len(self.members)
+            or any(changes.active for changes in changed_batches)
+            or self._noise.active
+            or self._rates.active
+            or any(member.transfer or member.settings.weight_noise for member in members)
+            or any(type(self.optimizer) is not ROW_OPTIMIZERS[s.optimizer] for s in settings)
+            or any(s.batch_size != self.batch_size for s in settings)
+        ):
+            return False
+        self.members = tuple(members)
+        return self.optimizer.take(settings) and self._max_norm.take(settings) and self.average.take(settings)
+
     @torch.no_grad()
     def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> Self:
         self._let_go()  # the rows are a small part of the memory: all else must not be there twice

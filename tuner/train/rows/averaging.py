@@ -54,6 +54,13 @@ class WeightAverage:
         """Whether the weights after each step count, and not only those after some."""
         self._due_S: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
 
+    def take(self, settings: Sequence[Settings]) -> bool:
+        """Go on with the values of other trials; False if they average otherwise."""
+        if any(s.averaging != self._settings[0].averaging for s in settings):
+            return False
+        self._settings = settings
+        return True
+
     def shares(self, plan: EpochPlan) -> Tensor:
         """Begin an epoch; each trial's share of the present weights after each of its steps, float32, (steps, K)."""
         columns = zip(self._settings, plan.step_SK.T, strict=True)

@@ -28,11 +28,20 @@ class RowMaxNorm:
             inputs_first: Matrices are of shape (inputs, units), not (units, inputs).
             device: Of the rows.
         """
-        limits = [math.inf if s.max_norm is None else s.max_norm for s in settings]
-        self._limits_K = torch.tensor(limits, device=device)
-        self._weights = [p for p in layout.parameters if p.decayed] if min(limits) < math.inf else []
+        self._limits_K = _limits(settings).to(device)
+        self.active = bool(self._limits_K.isfinite().any())
+        """Whether any trial has a limit."""
+        self._weights = [p for p in layout.parameters if p.decayed] if self.active else []
         self._layout = layout
         self._inputs_first = inputs_first
+
+    def take(self, settings: Sequence[Settings]) -> bool:
+        """Go on with the limits of other trials; False, and nothing changes, if there were none, or are none now."""
+        limits = _limits(settings)
+        if bool(limits.isfinite().any()) != self.active:
+            return False
+        self._limits_K.copy_(limits)
+        return True
 
     @torch.no_grad()
     def apply(self, p_KP: Tensor) -> None:
@@ -44,6 +53,10 @@ class RowMaxNorm:
             norm = (weight * weight).sum(dim=over, keepdim=True).sqrt_()
             limit = self._limits_K.view(-1, *[1] * (weight.dim() - 1))
             weight.mul_(_factor(norm, limit))
+
+
+def _limits(settings: Sequence[Settings]) -> Tensor:
+    return torch.tensor([math.inf if s.max_norm is None else s.max_norm for s in settings])
 
 
 @torch.no_grad()

@@ -62,6 +62,16 @@ class RowOptimizer:
         }
         self._scratch: Tensor | None = None
 
+    def take(self, settings: Sequence[Settings]) -> bool:
+        """Go on with the values of other trials; False, and nothing changes, if a step has other operations then."""
+        if self._share_of or any(s.by_layer for s in settings):
+            return False
+        other = type(self)(settings, num_decayed=self.num_decayed)
+        if _switches(other) != _switches(self):
+            return False
+        self.settings, self._constants = other.settings, other._constants
+        return True
+
     def vector(self, name: str) -> npt.NDArray[np.float64]:
         return np.array([getattr(s, name) for s in self.settings], dtype=np.float64)
 
@@ -142,3 +152,8 @@ class RowOptimizer:
         if self._scratch is None:
             self._scratch = torch.empty_like(like)
         return self._scratch if self._scratch.shape == like.shape else self._scratch[:, : like.shape[1]]
+
+
+def _switches(optimizer: RowOptimizer) -> dict[str, bool]:
+    """What decides which operations a step has."""
+    return {name: value for name, value in vars(optimizer).items() if isinstance(value, bool)}

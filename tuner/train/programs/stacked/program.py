@@ -57,7 +57,6 @@ class StackedProgram(RowProgram):
                 own = {name: t[row] for name, t in statistics.items()}
                 p_KP[row] = layout.pack(_first_values(member, network, own), added_outputs=added)
         settings = [m.settings for m in members]
-        drops = any(s.dropout or s.dropout_last for s in settings)
         super().__init__(
             members,
             problem,
@@ -66,7 +65,7 @@ class StackedProgram(RowProgram):
             statistics,
             names={p: f"{p.layer}.{p.name}" for p in layout.parameters},
             inputs_first=True,
-            num_dropouts=self.network.num_dropouts if drops else 0,
+            num_dropouts=self.network.num_dropouts if _drops(settings) else 0,
             recording=Recording(
                 script_after=SCRIPT_AFTER_RUNS, kernels_after=KERNELS_AFTER_RUNS, graph_after=0, pool=new_pool(device)
             ),
@@ -144,6 +143,22 @@ class StackedProgram(RowProgram):
     def _successor(self, members: Sequence[Member], keep: Sequence[int]) -> StackedProgram:
         return StackedProgram(members, self.problem, initialise=len(members) > len(keep))
 
+    def renew(self, members: Sequence[Member]) -> bool:
+        """Train other members from now on with what is recorded, if they differ in values that it reads alone.
+
+        False: it cannot, and is good for nothing more. Their states are the caller's to load.
+        """
+        settings = [m.settings for m in members]
+        drops = self.network.num_dropouts > 0 and _drops(settings)
+        if [m.network for m in members] != self._networks or drops != bool(len(self._keys_LK)):
+            return False
+        if not self._take(members):
+            return False
+        for inputs, own in zip(self._parts.dropouts, _dropout_inputs(settings, self._keys_LK), strict=True):
+            inputs.threshold_K.copy_(own.threshold_K)
+            inputs.scale_K.copy_(own.scale_K)
+        return True
+
     def _let_go(self) -> None:
         super()._let_go()
         self._step_memory = []
@@ -169,6 +184,10 @@ def _running_statistics(network: Network, num_trials: int, device: torch.device)
         if isinstance(layer, Norm)
         for name, start in layer.statistics.items()
     }
+
+
+def _drops(settings: Sequence[Settings]) -> bool:
+    return any(s.dropout or s.dropout_last for s in settings)
 
 
 def _dropout_inputs(settings: Sequence[Settings], keys_LK: Tensor) -> list[DropoutInputs]:
