@@ -14,7 +14,7 @@ import pytest
 from tests.sweep.test_earlier import sweep
 from tuner.errors import StorageError
 from tuner.paths import StudyPaths
-from tuner.records import Direction
+from tuner.records import Direction, EpochResult, TrialRecord, TrialState
 from tuner.report import write
 from tuner.report.terminal import Conclusion
 from tuner.spec.defaults import build_space
@@ -84,11 +84,58 @@ def test_what_keeps_it_from_writing_is_raised_here(wanted: Wanted, process: Repo
         list(process.write(wanted))
 
 
-def test_it_begins_with_the_last_trial(wanted: Wanted) -> None:
+def _trial(number: int, *, epochs: int, to_epoch: int = 10, epoch_seconds: float = 60.0) -> TrialRecord:
+    reached = EpochResult(
+        epoch=epochs, train_loss=0.0, dev_loss=0.0, train_metric=0.0, dev_metric=0.0, learning_rate=0.1,
+        seconds=epochs * epoch_seconds,
+    )  # fmt: skip
+    return TrialRecord(
+        number=number, params={}, seed=0, state=TrialState.RUNNING, to_epoch=to_epoch, last=reached if epochs else None
+    )
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    found: list[bool] = []
+    monkeypatch.setattr(Reports, "begin", lambda self: found.append(True))
+    return found
+
+
+def test_it_begins_when_the_last_trial_is_near_its_end(begun: list[bool]) -> None:
     process = Reports(sweep("digits"))
-    process.started(())
-    assert process._process is None
-    process.close()
+    process.expect(2)
+    process.started([_trial(0, epochs=0)])
+    process.epochs(_trial(0, epochs=9), ())
+    process.started([_trial(1, epochs=0)])
+    process.epochs(_trial(1, epochs=1), ())
+    assert not begun
+    process.epochs(_trial(1, epochs=9), ())
+    assert begun
+
+
+@pytest.mark.parametrize("trial", [_trial(0, epochs=8, epoch_seconds=4.0), _trial(0, epochs=0, to_epoch=1)])
+def test_it_begins_seconds_before_the_end_or_with_the_last_epoch(begun: list[bool], trial: TrialRecord) -> None:
+    process = Reports(sweep("digits"))
+    process.expect(1)
+    process.started([_trial(0, epochs=0)])
+    assert not begun
+    process.started([trial])
+    assert begun
+
+
+def test_it_begins_when_one_of_the_last_trials_was_stopped_early(begun: list[bool]) -> None:
+    process = Reports(sweep("digits"))
+    process.expect(1)
+    process.started([_trial(0, epochs=0)])
+    process.ended(_trial(0, epochs=2))
+    assert begun
+
+
+def test_it_does_not_begin_in_a_search_that_finalists_follow(begun: list[bool]) -> None:
+    process = Reports(sweep("digits"))
+    process.started([_trial(999, epochs=9)])
+    process.ended(_trial(999, epochs=10))
+    assert not begun
 
 
 def test_where_little_memory_is_free_trials_have_it(wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from tuner.records import ParamValue
 from tuner.search.distinct import key_of, values_of
@@ -21,6 +20,8 @@ _GRID_PURPOSE = 3
 
 def sobol(first: int, count: int, *, dimensions: int, seed: int) -> NDArray[np.float64]:
     """Points number `first` onwards of a scrambled Sobol sequence, shape (count, dimensions), in [0, 1]."""
+    from scipy.stats import qmc  # takes half a second to load, and 50 MB, which random search does not need
+
     engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # balance needs a power of two; we draw as many as are wanted

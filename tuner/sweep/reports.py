@@ -1,12 +1,14 @@
 """The reports at the end of a run: the tables, what is said of them, and then the page and its plots.
 
-A process of its own writes them. It imports what drawing needs while the last trials train, so that the table is there
-as soon as they have ended; and what ends it (a crash, too little memory) loses no more than a picture.
+A process of its own writes them. It imports what the tables need while the last trials come to their end, so that these
+are there as soon as they have ended, and no sooner, since it takes 100 MB beside them; and what ends it (a crash, too
+little memory) loses no more than a picture.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -22,7 +24,7 @@ from tuner.execute.helpers import helpers
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.signals import leave_to_coordinator
 from tuner.paths import StudyPaths
-from tuner.records import TrialRecord
+from tuner.records import EpochResult, TrialRecord
 from tuner.report.terminal import Conclusion
 from tuner.spec.model import SweepSpec
 from tuner.store.reader import read_study
@@ -32,7 +34,9 @@ from tuner.sweep.watcher import Watcher
 log = logging.getLogger(__name__)
 
 _LEAST_FREE_BYTES = 1 << 30
-"""With less memory than that, the process does not begin beside trials: its libraries take some 150 MB."""
+"""With less memory than that, the process does not begin beside trials: its libraries take some 100 MB."""
+_AHEAD_SECONDS = 10.0
+"""So long before the end of a training that is among the last, or with its last epoch, the process begins."""
 APART = True
 """Whether a process of its own writes them. Tests that look at something else spare it."""
 
@@ -75,15 +79,32 @@ def write_all(wanted: Wanted) -> Iterator[Conclusion]:
 
 
 class Reports(Watcher):
-    """The process that writes the reports of a run; begun when the last trial is."""
+    """The process that writes the reports of a run; begun when the last training is near its end."""
 
     def __init__(self, spec: SweepSpec) -> None:
         self._spec = spec
+        self._trainings: float = math.inf
+        self._last_is_under_way = False
         self._process: Any = None
         self._connection: Connection | None = None
 
+    def expect(self, trainings: int) -> None:
+        """What is trained from now on is the last of the run: it has so many trials."""
+        self._trainings = trainings
+
     def started(self, records: Sequence[TrialRecord]) -> None:
-        if max((record.number for record in records), default=0) + 1 >= self._spec.search.trials:
+        self._last_is_under_way |= any(record.number + 1 >= self._trainings for record in records)
+        self._begin_if_near(records)
+
+    def epochs(self, record: TrialRecord, results: Sequence[EpochResult]) -> None:
+        self._begin_if_near([record])
+
+    def ended(self, record: TrialRecord) -> None:
+        if self._last_is_under_way:
+            self.begin()
+
+    def _begin_if_near(self, records: Sequence[TrialRecord]) -> None:
+        if self._last_is_under_way and any(_is_near_its_end(record) for record in records):
             self.begin()
 
     def begin(self) -> None:
@@ -147,14 +168,17 @@ class Reports(Watcher):
         return found
 
 
+def _is_near_its_end(record: TrialRecord) -> bool:
+    left = record.to_epoch - record.epochs
+    return left <= 1 or 0 < left * record.seconds <= _AHEAD_SECONDS * record.epochs
+
+
 def _serve(connection: Connection) -> None:
     """What the process does, from its first line to its last."""
     os.setsid()  # its own group: Ctrl-C at a terminal reaches the coordinator alone
     leave_to_coordinator()
     end_with_parent()
-    import tuner.report.figures.drawing
-    import tuner.report.page.html
-    import tuner.report.write  # noqa: F401
+    import tuner.report.write  # noqa: F401  # not what draws: by then the trials have left their memory
 
     try:
         for conclusion in write_all(connection.recv()):

@@ -250,10 +250,10 @@ class StudyRun:
         complete = strategy is None or self._search(strategy, store, executor, notes)
         if complete and self.spec.finalists is not None:
             notes.come_to("finalists")
-            self.reports.begin()
             complete = self._confirm(store, executor)
         if complete:
             notes.come_to("done")
+            self.reports.begin()
             assert self.baselines is not None
             self.baselines.conclude(self.stop)
         return complete
@@ -300,6 +300,8 @@ class StudyRun:
         for line in (*self._first_lines, *came_so_far(store, executor.facts, trials=self.spec.search.trials)):
             self.watcher.said(line)
         finalists = self.spec.finalists.count if self.spec.finalists else 0
+        if not finalists:
+            self.reports.expect(self.spec.search.trials)
         objectives = further_objectives(self.spec)
         keep = max(KEEP_WEIGHTS, finalists)
         keeper = Keeper(self.paths.trial, direction=store.direction, keep=keep, objectives=objectives)
@@ -351,6 +353,7 @@ class StudyRun:
         chosen = rank_trials(store.records(), direction=store.direction)[: rule.count]
         if not chosen:
             return True
+        self.reports.expect(len(chosen) * rule.seeds)
         plan = partial(FinalistStrategy, chosen, seeds=rule.seeds, epochs=self.spec.training.epochs)
         return self._train_again(executor, FINALISTS, plan, files=self.paths.finalist, told=self.paths.finalists_told)
 
