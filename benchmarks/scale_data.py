@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Case:
     """A command that is run first, and not measured."""
     loop: Callable[[Path], None] | None = None
     """The same work without tuner, run in a process of its own."""
+    loads: bool = False
+    """Whether loading, as the next start does it, is measured apart, and of a stream a pass over all of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +183,7 @@ CASES: Mapping[str, Case] = {
         make=lambda folder: sweep(write_table(folder, count=10**6), SMALL, trials=2, epochs=1, batch_size=256),
         command=("run", "sweep.yaml", "--workers", "2", "--fresh"),
         before=("run", "sweep.yaml", "--workers", "1"),
+        loads=True,
     ),
     "a million rows, four workers": Case(
         aim="500 MB + 1.5 x 234 MB + 800 MB",
@@ -198,6 +201,7 @@ CASES: Mapping[str, Case] = {
         make=lambda folder: sweep(
             write_wide_table(folder, count=1000, width=20_000), SMALL, trials=1, epochs=1, stream=True
         ),
+        loads=True,
     ),
     "images": Case(
         aim="3 GB",
@@ -228,6 +232,28 @@ CASES: Mapping[str, Case] = {
         command=("check", "sweep.yaml", "--workers", "1"),
     ),
 }
+
+
+# Loading apart
+
+
+def load(folder: Path) -> None:
+    """Print the seconds of the processor that loading takes, and reading all training examples once, imports aside."""
+    from tuner.data.load import load_training_data
+    from tuner.paths import StudyPaths
+    from tuner.spec.reader import read_sweep
+    from tuner.train.program import copied_chunks
+
+    spec = read_sweep(folder / "sweep.yaml").spec
+    import pandas  # noqa: F401  # as the process has it that workers are forked from
+
+    began = time.process_time()
+    # A stream is written to disk anew, as at a first start.
+    data = load_training_data(spec, prepared_in=None if spec.data.stream else StudyPaths(folder / "results/x").prepared)
+    loaded = time.process_time()
+    for _ in copied_chunks(data.train.inputs):
+        pass
+    print(json.dumps({"loading": loaded - began, "a pass": time.process_time() - loaded}))
 
 
 # Measuring
@@ -271,6 +297,10 @@ def measured(name: str, folder: Path) -> Iterator[tuple[str, Cost]]:
     if case.before:
         watched([sys.executable, "-m", "tuner", *case.before], folder)
     yield "tuner", watched([sys.executable, "-m", "tuner", *case.command], folder)
+    if case.loads:
+        cost = watched([sys.executable, __file__, "--load", str(folder)], folder)
+        for part, seconds in json.loads((folder / "output.txt").read_text()).items():
+            yield part, replace(cost, cpu_seconds=seconds)
     if case.loop is not None:
         yield "loop", watched([sys.executable, __file__, "--loop", name, str(folder)], folder)
 
@@ -280,7 +310,11 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"one of: {', '.join(CASES)}; all if left out")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--loop", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.load:
+        load(Path(args.cases[0]))
+        return
     if args.loop:
         name, folder = args.cases
         run = CASES[name].loop
