@@ -118,3 +118,20 @@ def test_what_is_free_is_what_the_machine_and_the_group_allow(tmp_path: Path) ->
     (inner / "memory.max").write_text("1000000\n")
     (inner / "memory.current").write_text("400000\n")
     assert free_bytes(meminfo=meminfo, root=group, membership=membership) == 600_000
+    (inner / "memory.stat").write_text("anon 150000\ninactive_file 250000\n")
+    assert free_bytes(meminfo=meminfo, root=group, membership=membership) == 850_000
+
+
+def test_what_a_control_group_of_version_1_allows(tmp_path: Path) -> None:
+    """A group without a limit has an enormous one there."""
+    group = tmp_path / "memory" / "docker" / "7"
+    group.mkdir(parents=True)
+    (tmp_path / "membership").write_text("4:memory:/docker/7\n0::/\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 4000 kB\n")
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text(f"{2**63 - 4096}\n")
+    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("3000000\n")
+    (group / "memory.limit_in_bytes").write_text("2000000\n")
+    (group / "memory.usage_in_bytes").write_text("1500000\n")
+    (group / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 400000\n")
+    found = free_bytes(meminfo=tmp_path / "meminfo", root=tmp_path, membership=tmp_path / "membership")
+    assert found == 900_000

@@ -9,6 +9,12 @@ from pathlib import Path
 from tuner.execute.control_groups import MEMBERSHIP, ROOT, folders_of
 
 MEMINFO = Path("/proc/meminfo")
+_GROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+"""Of a control group in versions 2 and 1: its limit, what it has, and of that, in `memory.stat`, copies of files that
+Linux gives up where memory is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,16 @@ def free_bytes(*, meminfo: Path = MEMINFO, root: Path = ROOT, membership: Path =
     machine = memory_of_machine(meminfo)
     found = [] if machine is None else [machine.free_bytes]
     for group in folders_of("memory", root=root, membership=membership):
-        with suppress(OSError, ValueError):  # "max" where there is no limit
-            limit = int((group / "memory.max").read_text())
-            found.append(max(0, limit - int((group / "memory.current").read_text())))
+        for limit, taken, files in _GROUP_FILES:
+            with suppress(OSError, ValueError):  # "max" where there is no limit
+                allowed = int((group / limit).read_text())
+                in_use = int((group / taken).read_text()) - _counted(group / "memory.stat", files)
+                found.append(max(0, allowed - in_use))
     return min(found, default=None)
+
+
+def _counted(file: Path, name: str) -> int:
+    """A number in a file of names and numbers; 0 where it is not told."""
+    with suppress(OSError, ValueError):
+        return int(dict(line.split(maxsplit=1) for line in file.read_text().splitlines()).get(name, 0))
+    return 0
