@@ -17,6 +17,7 @@ from tuner.errors import NO_MEMORY, TunerError, memory_error_in
 from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.helpers import become_ordinary, helpers
 from tuner.execute.lifeline import end_with_parent
+from tuner.execute.scarcity import KernelKills, Scarcity, how_killed, memory_limit
 
 T = TypeVar("T")
 
@@ -35,9 +36,11 @@ def run_apart(work: Callable[..., T], place: WorkerPlace, *arguments: object) ->
     prints goes to the standard error, since the standard output is the command's own.
 
     Raises:
+        KilledError: the process was killed, as the kernel does where memory ends.
         TunerError: `work` raised it, or something else, or the process died; then the message says what and how.
     """
     prepare_environment(place)
+    kernel_kills = KernelKills()
     context: Any = multiprocessing.get_context(START_METHOD)
     ours, theirs = context.Pipe()
     # Not a daemon in multiprocessing's sense: those may have no children, and users' code may want some.
@@ -46,7 +49,7 @@ def run_apart(work: Callable[..., T], place: WorkerPlace, *arguments: object) ->
         process.start()
     theirs.close()
     try:
-        found = _received(ours, process)
+        found = _received(ours, process, kernel_kills)
     finally:
         _end(process)
     if isinstance(found, _Failure):
@@ -55,6 +58,17 @@ def run_apart(work: Callable[..., T], place: WorkerPlace, *arguments: object) ->
         raise found
     answer: T = found
     return answer
+
+
+class KilledError(TunerError):
+    """The process was killed from outside."""
+
+    def __init__(self, said: str, scarcity: Scarcity) -> None:
+        limit = "" if scarcity.limit is None else f": {scarcity.limit.words}"
+        how = how_killed(scarcity)
+        super().__init__(f"{said}, {how}{limit}" if how else said)
+        self.said = said
+        self.scarcity = scarcity
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +83,29 @@ class _RaisedThereError(Exception):
     """Shown with `--debug`, as the cause."""
 
 
-def _received(connection: Connection, process: BaseProcess) -> Any:
+def _received(connection: Connection, process: BaseProcess, kernel_kills: KernelKills) -> Any:
     """The answer; what the process forked may hold its end of the pipe open, so an end is not awaited there alone."""
     while not connection.poll(_LOOK_SECONDS):
         if process.exitcode is not None and not connection.poll():
-            raise TunerError(_how_it_ended(process))
+            raise _how_it_ended(process, kernel_kills)
     try:
         found = connection.recv()
     except (EOFError, OSError):
         process.join(JOIN_SECONDS)
-        raise TunerError(_how_it_ended(process)) from None
+        raise _how_it_ended(process, kernel_kills) from None
     process.join(JOIN_SECONDS)
     return found
 
 
-def _how_it_ended(process: BaseProcess) -> str:
+def _how_it_ended(process: BaseProcess, kernel_kills: KernelKills) -> TunerError:
     code = process.exitcode
     if code is None:
-        return "the process that runs your code closed its answer without one"
+        return TunerError("the process that runs your code closed its answer without one")
     if code >= 0:
-        return f"the process that runs your code ended with exit code {code}"
+        return TunerError(f"the process that runs your code ended with exit code {code}")
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = ", as it is where memory runs out" if name == "SIGKILL" else ""
-    return f"the process that runs your code was killed by {name}{hint}"
+    said = f"the process that runs your code was killed by {name}"
+    return KilledError(said, Scarcity(kernel_kills.came(), memory_limit())) if name == "SIGKILL" else TunerError(said)
 
 
 def _end(process: BaseProcess) -> None:

@@ -20,6 +20,7 @@ _VMSTAT = Path("/proc/vmstat")
 _ALLOCATION = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 """In what PyTorch says on a CPU."""
 
+_LOAD_WITH_LESS = "data.stream: true, which leaves the examples on disk"
 _TRAIN_WITH_LESS = ("a smaller batch_size or network", "smaller images, if they are images", "--workers 1")
 
 
@@ -114,7 +115,7 @@ def no_memory_to_load(spec: SweepSpec, *, num_workers: int, limit: MemoryLimit |
         f"there is not enough memory to load {spec.data.source}{_size(spec)}{workers}{cause}",
         [
             *(["--workers 1"] if num_workers > 1 else []),
-            *([] if spec.data.stream else ["data.stream: true, which leaves the examples on disk"]),
+            *([] if spec.data.stream else [_LOAD_WITH_LESS]),
             "smaller images, if they are images (data.image_size)",
         ],
         limit,
@@ -135,7 +136,7 @@ def no_memory_to_train(spec: SweepSpec, *, said: str) -> str:
     )
 
 
-def killed_in_training(spec: SweepSpec, *, num_workers: int, said: str, scarcity: Scarcity) -> str:
+def killed_in_training(spec: SweepSpec, *, num_workers: int, said: str, scarcity: Scarcity, loads: bool = False) -> str:
     """What is said of a worker that was killed while it trained.
 
     Args:
@@ -143,16 +144,25 @@ def killed_in_training(spec: SweepSpec, *, num_workers: int, said: str, scarcity
         num_workers: That train beside each other, on its machine.
         said: How it ended.
         scarcity: Of memory on its machine.
+        loads: Whether it may have been loading, too.
     """
     if scarcity.by_kernel is False:
         return said
-    how = (
+    how = how_killed(scarcity)
+    what = f"{said}, {how}, on {spec.data.source}{_size(spec)} with {num_workers} worker{'s' * (num_workers > 1)}"
+    remedies = _TRAIN_WITH_LESS if num_workers > 1 else _TRAIN_WITH_LESS[:-1]
+    return _line(what, [*([_LOAD_WITH_LESS] if loads and not spec.data.stream else []), *remedies], scarcity.limit)
+
+
+def how_killed(scarcity: Scarcity) -> str:
+    """Why a process was killed, as far as it is known; empty if the kernel did not do it."""
+    if scarcity.by_kernel is False:
+        return ""
+    return (
         "by the kernel, since memory had come to its end"
         if scarcity.by_kernel
         else "as the kernel does where memory ends"
     )
-    what = f"{said}, {how}, on {spec.data.source}{_size(spec)} with {num_workers} worker{'s' * (num_workers > 1)}"
-    return _line(what, _TRAIN_WITH_LESS if num_workers > 1 else _TRAIN_WITH_LESS[:-1], scarcity.limit)
 
 
 def first_line(error: BaseException) -> str:
