@@ -29,10 +29,15 @@ _ARRAYS = ("ubyte", "ubyte.gz", ".npy", ".npz")
 def fork_server(spec: SweepSpec) -> ForkServerContext:
     """The way to start workers; the server is started if there is none, and loads while the caller goes on."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "tuner.execute.worker", *_readers(spec), *_optimizers(spec)])
+    context.set_forkserver_preload([__name__, *preloaded(spec)])
     with helpers():
         forkserver.ensure_running()
     return context
+
+
+def preloaded(spec: SweepSpec) -> list[str]:
+    """The modules that all workers share."""
+    return ["tuner.execute.worker", *_readers(spec), *_optimizers(spec)]
 
 
 def _readers(spec: SweepSpec) -> list[str]:

@@ -11,16 +11,18 @@ import tempfile
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from tuner.errors import TunerError, is_out_of_memory
-from tuner.execute.apart import run_apart
+from tuner.execute.apart import KilledError, run_apart
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
+from tuner.execute.fork_server import preloaded
 from tuner.execute.planner import Planner
-from tuner.execute.scarcity import first_line, no_memory_to_train
+from tuner.execute.scarcity import first_line, killed_in_training, no_memory_to_train
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.defaults import build_space
 from tuner.spec.known.networks import MODELS
@@ -101,7 +103,11 @@ def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None, sh
         UserCodeError: the user's code cannot be imported or called.
         TunerError: the process died; the message says how.
     """
-    return run_apart(_rehearse, place, spec, place, gradients, time.monotonic(), sheet)
+    try:
+        return run_apart(_rehearse, place, spec, place, gradients, time.monotonic(), sheet)
+    except KilledError as killed:
+        said = killed_in_training(spec, num_workers=1, said=killed.said, scarcity=killed.scarcity, loads=True)
+        raise TunerError(said) from killed
 
 
 def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
@@ -136,6 +142,8 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
     from tuner.train.own.task import OwnTask
 
     ready, cpu = time.monotonic(), torch.device("cpu")
+    for name in preloaded(spec):
+        import_module(name)
     before = in_use(cpu)
     task = open_task(spec, place)
     start, load = max(0.0, ready - began), time.monotonic() - ready

@@ -22,7 +22,7 @@ _TRIAL_SECONDS = 0.006
 """Of the coordinator, for each trial: to decide, to store and to tell (`benchmarks/scale.py`)."""
 _REPORT_TRIAL_SECONDS = 0.003
 """Of the reports, for each trial."""
-_REPORT_STARTS = 4.0
+_REPORT_STARTS = 2.0
 """What reports take at least, in starts of a worker, by which the machine's pace at importing and drawing is known."""
 _COORDINATOR_BYTES = 2**28
 _MUCH_WAITING = 0.2
