@@ -159,6 +159,8 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        time.sleep(1)  # until its workers, which it left to us, are gone as well
+        _wait_for_orphans()
 
 
 def _answers(port: int) -> bool:

@@ -153,6 +153,11 @@ def test_trials_in_training_have_their_curves(live: LiveStudy, store: OptunaStor
     assert live.curves([1, 77]) == {
         "1": {"dev": [0.5, 0.6], "train": [0.5, 0.6], "dev_loss": [1, 1], "train_loss": [1, 1]}
     }
+    paths.curve.write_text(paths.curve.read_text() + ",0.75,0.1,3\n")  # before the database has heard of it
+    now = live.changes(version)["now"]
+    (row,) = [row for row in now["running"] if row["name"] == "trial 1"]
+    assert (row["epoch"], row["to_epoch"], row["value"]) == (3, 5, "0.7500")
+    assert now["figures"][0]["drawing"]["marks"][0]["y"] == [0.5, 0.6, 0.75]
 
 
 def test_the_log_and_the_time_left_are_told(live: LiveStudy, store: OptunaStore, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from tuner.python.tally import Tally, short_time
+from tuner.python.tally import Tally
 from tuner.records import Direction, EpochResult, TrialRecord
-from tuner.report.words.numbers import metric_text
+from tuner.report.words.numbers import metric_text, short_time
 from tuner.sweep.watcher import Watcher
 
 _SHOWN_RUNNING = 6

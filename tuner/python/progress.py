@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from tuner.python.cell import CellProgress, is_notebook
-from tuner.python.tally import Tally, short_time, trial_line
+from tuner.python.tally import Tally, trial_line
 from tuner.records import Direction, EpochResult, TrialRecord
 from tuner.report.words.escape import visible, visible_lines
-from tuner.report.words.numbers import metric_text
+from tuner.report.words.numbers import metric_text, short_time
 from tuner.spec.model import SweepSpec
 from tuner.sweep.watcher import Watcher
 

@@ -118,8 +118,3 @@ def trial_line(record: TrialRecord, *, metric: str) -> str:
         f"{record.name} {record.state}: dev {value}, {record.epochs} epochs, {record.seconds:.1f} s "
         f"({record.reason}) {params}"
     )
-
-
-def short_time(seconds: float) -> str:
-    """Seconds as people say them."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

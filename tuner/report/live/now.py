@@ -11,7 +11,7 @@ from tuner.paths import StudyPaths
 from tuner.ranking import best_trial
 from tuner.records import Json, TrialRecord, TrialState
 from tuner.report.words.escape import visible
-from tuner.report.words.numbers import duration_text, metric_text
+from tuner.report.words.numbers import metric_text, short_time
 from tuner.store.standing import state_of, total_finalists, total_trials
 from tuner.store.study_data import StudyData
 
@@ -72,7 +72,7 @@ def _time_left(study: StudyData) -> str:
         return "–"
     begun = min((start for r in records if (start := _moment(r.started)) is not None), default=since)
     seconds = (datetime.now(UTC) - max(since, begun)).total_seconds()
-    return f"about {duration_text(max(1.0, left * seconds / len(ends)))}"
+    return f"about {short_time(max(1.0, left * seconds / len(ends)))}"
 
 
 def _moment(stamp: str) -> datetime | None:

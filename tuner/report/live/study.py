@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tuner.errors import TunerError
 from tuner.paths import StudyPaths
-from tuner.records import Json, TrialRecord, TrialState
+from tuner.records import Direction, EpochResult, Json, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.curves import read_curve, read_curves
 from tuner.report.figures.chart import Figure
@@ -209,9 +209,11 @@ class LiveStudy:
 
     def _now(self) -> dict[str, Json]:
         """How it stands, with the curves of trials that are being trained."""
-        found = now_of(self._study, self.paths, trouble=self._trouble)
+        curves = read_curves(self._running, paths=self.paths)
+        # The database hears of epochs some time after their curves do.
+        ahead = tuple(_as_far_as(r, curves.get(r.number, ()), self._study.direction) for r in self._study.records)
+        found = now_of(replace(self._study, records=ahead), self.paths, trouble=self._trouble)
         running = self._running if found["state"] == "running" else []
-        curves = read_curves(running, paths=self.paths)
         shown = [replace(r, best=None) for r in running if r.number in curves][-_RUNNING_CURVES:]
         chart = curves_of(shown, curves, analysis=self._analysis, of="metric")
         caption = "Dev (solid) and train (dashed) of the trials that were begun last."
@@ -221,6 +223,13 @@ class LiveStudy:
             else None
         )
         return {**found, "figures": [figure_data(figure)] if figure else []}
+
+
+def _as_far_as(record: TrialRecord, curve: Sequence[EpochResult], direction: Direction) -> TrialRecord:
+    """A trial in training as its curve has it, if that has gone further."""
+    if not curve or curve[-1].epoch <= record.epochs:
+        return record
+    return replace(record, last=curve[-1], best=max(curve, key=lambda epoch: direction.sign * epoch.dev_metric))
 
 
 def _stat(path: Path) -> tuple[int, int]:

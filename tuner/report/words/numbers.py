@@ -71,6 +71,13 @@ def moment_text(stamp: str) -> str:
     return f"{stamp[:19].replace('T', ' ')} UTC" if stamp else ""
 
 
+def short_time(seconds: float) -> str:
+    """What is left of a time, as roughly as it is known: 95 s, 22 min, 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def duration_text(seconds: float) -> str:
     """Seconds as people say them: 0.35 s, 12.1 s, 4 min 10 s, 2 h 5 min."""
     if seconds < 1:
