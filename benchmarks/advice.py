@@ -34,6 +34,7 @@ from tables_for_advice import TABLES
 import tuner
 from tuner.cli.main import run_command_line
 from tuner.paths import StudyPaths
+from tuner.report.advice import advice
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.dev_scores import load_array, scores_of
 from tuner.report.figures import table
@@ -80,7 +81,7 @@ def follow_advice(of: RealTable, *, seed: int) -> list[dict[str, Any]]:
         document["baselines"] = "auto"
         before = _run(root, document, "s0")
         for number in range(1, ROUNDS + 1):
-            step = before.next_step
+            step = advice(before)
             said = {"round": number, "key": step.key, "change": step.change, "why": step.why}
             outcome = follow(document, step.key, step.change)
             if outcome is not Followed.CHANGED:

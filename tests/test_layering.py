@@ -59,7 +59,7 @@ ROOMS = {
         {"certainty", "code"},
         {"tables", "best"},
         {"analysis"},
-        {"worth", "techniques", "more_data", "groups"},
+        {"advice", "worth", "techniques", "more_data", "groups"},
         {"verdict"},
         {"summary", "compare"},
         {"figures", "terminal"},

@@ -36,6 +36,7 @@ from tuner.diagnose.evidence import Evidence
 from tuner.errors import StorageError, StudyNotFoundError, TunerError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import EpochResult, FailureReason, TrialFailed, TrialFinished, TrialPaused, TrialStarted, TrialState
+from tuner.report.advice import advice
 from tuner.report.analysis import Analysis
 from tuner.store.pending import PendingFolder
 from tuner.store.reader import read_study
@@ -505,6 +506,6 @@ def test_only_a_test_of_the_best_trial_is_one_of_the_final_choice(
         test = {"value": 0.91, "interval": [0.8, 0.95], "examples": 90, "trial": trial, "params": {}}
         store.set("tests", [test | {"at": "2026-01-31T12:30:05+00:00"}])
     seen: list[Evidence] = []
-    monkeypatch.setattr("tuner.report.analysis.next_step", seen.append)
-    _ = Analysis(read_study(study, study="digits"), study).next_step
+    monkeypatch.setattr("tuner.report.advice.next_step", seen.append)
+    advice(Analysis(read_study(study, study="digits"), study))
     assert [evidence.tested for evidence in seen] == [is_tested]

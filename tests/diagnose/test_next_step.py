@@ -6,14 +6,14 @@ import pytest
 
 from tests.diagnose.curves import curve
 from tests.report.simulate import SPACE
-from tuner.diagnose.bounds import winners_on_bounds
+from tuner.diagnose.bounds import bounds_worth_moving, winners_on_bounds
 from tuner.diagnose.curves import Flag, FlagKind
 from tuner.diagnose.error_parts import ErrorParts, Verdict, error_parts
 from tuner.diagnose.evidence import Evidence
 from tuner.diagnose.feasibility import Feasibility, feasibility
 from tuner.diagnose.importance import Finding, Importance
 from tuner.diagnose.intervals import Interval
-from tuner.diagnose.next_step import bounds_worth_moving, next_step
+from tuner.diagnose.next_step import next_step
 from tuner.records import TrialRecord, TrialState
 from tuner.spec.space import Dimension, Space
 

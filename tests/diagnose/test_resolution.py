@@ -40,6 +40,13 @@ def test_of_few_examples_folds_are_proposed() -> None:
     )
 
 
+def test_they_are_proposed_of_more_examples_where_a_dev_set_has_not_told_a_network_from_a_guess() -> None:
+    data = {**DATA, "num_train": 600, "num_dev": 200}
+    assert folds_instead("accuracy", data, SWEEP) == ""
+    assert "a dev example of each of the 800" in folds_instead("accuracy", data, SWEEP, is_untold=True)
+    assert folds_instead("accuracy", {**data, "num_train": 6000}, SWEEP, is_untold=True) == ""
+
+
 @pytest.mark.parametrize("metric", ["loss", "my_own"])
 def test_of_a_metric_whose_noise_no_formula_tells_they_are_proposed_too(metric: str) -> None:
     assert folds_instead(metric, DATA, SWEEP) == (

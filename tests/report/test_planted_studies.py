@@ -17,6 +17,7 @@ from tests.report.simulate import SPACE, simulate, study_facts
 from tuner.diagnose.error_parts import Verdict, error_of
 from tuner.paths import StudyPaths
 from tuner.records import TrialRecord
+from tuner.report.advice import advice
 from tuner.report.analysis import Analysis
 from tuner.spec.known.metrics import METRICS
 from tuner.store.study_data import StudyData
@@ -163,3 +164,18 @@ def test_the_verdict_of_a_report_is_right_in_95_of_100_studies(name: str, tmp_pa
     verdicts = [parts.verdict for parts in found if parts is not None]
     assert len(verdicts) == SEEDS
     assert sum(verdict in case.right for verdict in verdicts) >= RIGHT, {v: verdicts.count(v) for v in set(verdicts)}
+
+
+@pytest.mark.parametrize(("dev", "is_asked"), [(0.46, True), (0.54, False)])
+def test_folds_are_asked_for_where_a_dev_set_has_not_told_the_winner_from_a_guess(
+    dev: float, is_asked: bool, tmp_path: Path
+) -> None:
+    case = Planted(right=(), dev=dev, fitted=0.05, own_train=0.4, num_dev=150)
+    for seed in range(20):
+        analysis = planted_study(case, seed, tmp_path)
+        parts = analysis.best_parts
+        assert parts is not None
+        if parts.verdict is Verdict.NO_BETTER_THAN_A_GUESS and parts.seems_better is is_asked:
+            assert (advice(analysis).key == "data.folds") == is_asked
+            return
+    raise AssertionError("no study like that was drawn")

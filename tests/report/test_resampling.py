@@ -8,14 +8,11 @@ from numpy.typing import NDArray
 from sklearn import metrics
 
 from tuner.report.certainty.resampling import (
-    _EACH,
-    _EACH_OF_LABELS,
-    _WEIGHTED,
-    _WEIGHTED_OF_LABELS,
     bootstrap_interval,
     resample_weights,
     resampled_metric,
 )
+from tuner.report.certainty.weighted import _EACH, _EACH_OF_LABELS, _WEIGHTED, _WEIGHTED_OF_LABELS
 from tuner.train.measure import multi_label, scoring
 
 Drawn = tuple[NDArray[np.float64], NDArray[np.generic]]

@@ -13,9 +13,10 @@ from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialState
 from tuner.report.certainty.finalists import finals
 from tuner.report.certainty.overstatement import expected_overstatement, fold_noise, own_noise
-from tuner.report.certainty.resampling import Array, resample_weights
+from tuner.report.certainty.resampling import resample_weights
 from tuner.report.certainty.statistics import study_statistics
 from tuner.report.certainty.ties import tie_group, unpaired_tie_group
+from tuner.report.certainty.weighted import Array
 from tuner.store.study_data import StudyData
 
 WEIGHTS = resample_weights(360, resamples=400)[1:] / 360

@@ -10,6 +10,7 @@ import pytest
 from tests.report.simulate import SimulatedStudy
 from tuner.diagnose.error_parts import Verdict
 from tuner.paths import StudyPaths
+from tuner.report.advice import advice
 from tuner.report.analysis import Analysis
 from tuner.report.page.html import render_page
 from tuner.report.summary import summarise
@@ -107,7 +108,7 @@ def test_an_error_that_a_simple_model_does_not_make_is_no_noise(
     assert parts.verdict in (Verdict.BIAS, Verdict.BOTH)
     assert parts.reached_by == "boosting"
     assert "boosting shows that" in summarise(analysis).diagnosis
-    assert "of boosting" in analysis.next_step.why
+    assert "of boosting" in advice(analysis).why
 
 
 def test_two_that_are_right_on_the_same_examples_may_differ_on_others(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tuner.diagnose.importance import Finding, Importance
 from tuner.records import Params, ParamValue
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.knowledge import Bounds
@@ -66,6 +67,23 @@ def winners_on_bounds(winners: Sequence[Params], *, space: Space) -> tuple[Bound
         for closeness in [finding.near / finding.of]
     ]
     return tuple(finding for finding, _ in sorted(found, key=lambda pair: -pair[1]))
+
+
+def bounds_worth_moving(
+    bounds: Sequence[BoundFinding], *, importances: Sequence[Importance], num_finished: int, num_ties: int
+) -> list[BoundFinding]:
+    """The bounds that the winners crowd by more than chance, and whose hyperparameters are not known to be idle.
+
+    Args:
+        bounds: As found.
+        importances: Of the hyperparameters.
+        num_finished: Trials that are ranked.
+        num_ties: Trials that cannot be told from the best: where these are most, the order of the winners is chance.
+    """
+    if 2 * num_ties > num_finished:
+        return []
+    idle = {i.name for i in importances if i.finding is Finding.DOES_NOT_MATTER}
+    return [bound for bound in bounds if bound.name not in idle]
 
 
 def _finding(winners: Sequence[Params], dimension: Dimension, side: Literal["low", "high"]) -> BoundFinding | None:

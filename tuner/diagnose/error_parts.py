@@ -89,6 +89,11 @@ class ErrorParts:
     """A part smaller than this is not worth acting on."""
     verdict: Verdict
 
+    @property
+    def seems_better(self) -> bool:
+        """Whether the dev error is below that of the best constant answer, be it by chance."""
+        return self.guess_error is not None and self.dev_error < self.guess_error
+
     def text(self, error: float) -> str:
         """One of its errors, as people say it."""
         return error_text(self.metric, error)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 from tuner.diagnose.bounds import BoundFinding
 from tuner.diagnose.curves import Flag, FlagKind
 from tuner.diagnose.error_parts import ErrorParts, Verdict
 from tuner.diagnose.evidence import Evidence, Step
-from tuner.diagnose.feasibility import HIGH_SHARE
-from tuner.diagnose.importance import Finding, Importance
+from tuner.diagnose.importance import Finding
 from tuner.diagnose.remedies import REGULARISERS, SIZES, contradictions
-from tuner.records import Json
+from tuner.diagnose.trainable import first_trials, is_used, trainable
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.networks import MODEL
 from tuner.spec.known.strategies import STRATEGIES
@@ -24,11 +23,10 @@ _UPPER_HALF = 0.5
 
 def next_step(evidence: Evidence) -> Step:
     """The most urgent change: a space that can be trained, then Ng's recipe, then room for the winners."""
-    trainable = _trainable(evidence)
-    if trainable is not None:
-        return trainable
+    if (step := trainable(evidence)) is not None:
+        return step
     if evidence.best is None:
-        return _first_trials(evidence)
+        return first_trials(evidence)
     if evidence.telling:
         return _without_what_tells(evidence)
     parts = evidence.parts
@@ -65,69 +63,6 @@ def _without_what_tells(evidence: Evidence) -> Step:
         f"add [{', '.join(names)}], unless {'it is' if one else 'they are'} known before the target is",
         f"{which} the target of nearly every example, so that the figures may hold for no new one",
     )
-
-
-def _first_trials(evidence: Evidence) -> Step:
-    """Before any trial has finished."""
-    found = evidence.feasibility
-    if found.failed and found.failed >= found.diverged and found.failed >= found.trials / 2:
-        why = f"{found.failed} of {found.trials} trials failed, and none has finished"
-        return Step("", "look at why trials fail: `tuner logs STUDY TRIAL`", why)
-    if not found.diverged or found.diverged < found.trials / 2:
-        if evidence.ended:
-            return Step(
-                "search.trials", "raise it", f"the search has ended, and none of {found.trials} trials finished"
-            )
-        return Step("search.trials", "let the sweep run on", "no trial has finished yet")
-    return _lower_rate(evidence, f"{found.diverged} of {found.trials} trials diverged, and none has finished")
-
-
-def _lower_rate(evidence: Evidence, why: str) -> Step:
-    """A tenth of the learning rate, wherever it is set."""
-    if evidence.own_code:
-        return Step("", "lower the learning rate", why)
-    if "learning_rate" not in evidence.space.names or evidence.space["learning_rate"].kind != "float":
-        return Step("training.learning_rate", "lower it to a tenth", why)
-    rates = evidence.space["learning_rate"]
-    known = HYPERPARAMETERS["learning_rate"]
-    if rates.low >= known.high:
-        usual = f"{{low: {known.low:.2g}, high: {known.high:.2g}}}"
-        return Step("space.learning_rate", f"lower both bounds: {usual}", why)
-    if rates.high / 10 > rates.low:
-        return Step("space.learning_rate.high", f"lower it to {rates.high / 10:.2g}", why)
-    lower = f"{{low: {rates.low / 10:.2g}, high: {rates.high / 10:.2g}}}"
-    return Step("space.learning_rate", f"lower both bounds: {lower}", why)
-
-
-def _trainable(evidence: Evidence) -> Step | None:
-    found = evidence.feasibility
-    if found.trials < 5 or found.share <= max(HIGH_SHARE, 0.25 if found.learning_rate_bound is None else 0.0):
-        return None
-    why = f"{found.diverged} of {found.trials} trials diverged"
-    is_searched = "learning_rate" in evidence.space.names
-    if found.learning_rate_bound is not None and is_searched and not evidence.own_code:
-        bound = f"{found.learning_rate_bound:.2g}"
-        return Step("space.learning_rate.high", f"lower it to {bound}", f"{why}, nearly all of those above {bound}")
-    if evidence.own_code or _is_used("clip_norm", evidence.space.names, evidence.training):
-        return _lower_rate(evidence, f"{why}, at no particular learning rate")
-    return Step("training.clip_norm", "set it to 1.0, or add warmup_epochs", f"{why}, at no particular learning rate")
-
-
-def bounds_worth_moving(
-    bounds: Sequence[BoundFinding], *, importances: Sequence[Importance], num_finished: int, num_ties: int
-) -> list[BoundFinding]:
-    """The bounds that the winners crowd by more than chance, and whose hyperparameters are not known to be idle.
-
-    Args:
-        bounds: As found.
-        importances: Of the hyperparameters.
-        num_finished: Trials that are ranked.
-        num_ties: Trials that cannot be told from the best: where these are most, the order of the winners is chance.
-    """
-    if 2 * num_ties > num_finished:
-        return []
-    idle = {i.name for i in importances if i.finding is Finding.DOES_NOT_MATTER}
-    return [bound for bound in bounds if bound.name not in idle]
 
 
 def _idle(evidence: Evidence) -> set[str]:
@@ -266,7 +201,7 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
     if evidence.own_code:
         return Step("", "search a regulariser (weight decay, dropout), or get more training data", why)
     for name in REGULARISERS:
-        if not _is_used(name, evidence.space.names, evidence.training) and name != "l1":
+        if not is_used(name, evidence.space.names, evidence.training) and name != "l1":
             return Step(f"space.{name}", "search it", f"{why}, and {name} is neither searched nor set")
     closed = [name for name in REGULARISERS if name in evidence.kept]
     if closed:
@@ -274,7 +209,7 @@ def _against_variance(evidence: Evidence, parts: ErrorParts) -> Step:
     step = _named(evidence, *((name, "high") for name in REGULARISERS))
     if step is not None:
         return step
-    if evidence.images and not _is_used("augment", evidence.space.names, evidence.training):
+    if evidence.images and not is_used("augment", evidence.space.names, evidence.training):
         return Step("space.augment", "search it", f"{why}, and the images are not augmented")
     if evidence.told_apart:
         return Step(
@@ -323,10 +258,6 @@ def _settle(evidence: Evidence, why: str) -> Step:
     if evidence.other_tested:
         return Step("", "nothing; or `tuner test --again`, since another trial than the best was tested", why)
     return Step("", "evaluate the final choice once with `tuner test`", why)
-
-
-def _is_used(name: str, searched: Collection[str], training: Mapping[str, Json]) -> bool:
-    return name in searched or bool(training.get(name))
 
 
 def _has(flags: Sequence[Flag], kind: FlagKind) -> bool:

@@ -14,6 +14,8 @@ _OF_SHARE = 0.9
 """What a share is taken to be near, where no target error says more."""
 _FEW = 500
 """Train and dev examples: with fewer, one dev set is too small to rank networks by."""
+_FEW_UNTOLD = 2000
+"""With fewer, folds are worth their time where one dev set has not told a network from a guess."""
 _FOLDS = 5
 
 
@@ -44,13 +46,14 @@ def resolution_text(metric: str, *, num_dev: int, target_error: float | None = N
     )
 
 
-def folds_instead(metric: str, data: Mapping[str, Json], sweep: Mapping[str, Json]) -> str:
+def folds_instead(metric: str, data: Mapping[str, Json], sweep: Mapping[str, Json], *, is_untold: bool = False) -> str:
     """Why to cross-validate, where one dev set of few examples ranks nothing; empty where there is no reason to.
 
     Args:
         metric: That networks are ranked by.
         data: The facts of the data.
         sweep: The sweep file, as a study keeps it.
+        is_untold: Whether its dev set has not told the best network from a guess.
     """
     block = sweep.get("data")
     if not isinstance(block, Mapping) or sweep.get("command") is not None or sweep.get("trainer") is not None:
@@ -58,7 +61,8 @@ def folds_instead(metric: str, data: Mapping[str, Json], sweep: Mapping[str, Jso
     if data.get("folds") or block.get("dev") is not None or block.get("stream"):
         return ""
     num_train, num_dev = data.get("num_train"), data.get("num_dev")
-    if not isinstance(num_train, int) or not isinstance(num_dev, int) or not 0 < num_train + num_dev < _FEW:
+    few = _FEW_UNTOLD if is_untold else _FEW
+    if not isinstance(num_train, int) or not isinstance(num_dev, int) or not 0 < num_train + num_dev < few:
         return ""
     error = (sweep.get("objective") or {}).get("target_error")
     target_error = float(error) if isinstance(error, int | float) else None

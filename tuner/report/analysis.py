@@ -10,22 +10,19 @@ from functools import cached_property
 import pandas as pd
 
 from tuner.capacity import train_metric_by_size
-from tuner.diagnose.bounds import BoundFinding, winners_on_bounds
+from tuner.diagnose.bounds import BoundFinding, bounds_worth_moving, winners_on_bounds
 from tuner.diagnose.curves import Flag, curve_flags
-from tuner.diagnose.error_parts import ErrorParts, Reached, error_parts
-from tuner.diagnose.evidence import Evidence, Step
+from tuner.diagnose.error_parts import ErrorParts, error_parts
 from tuner.diagnose.feasibility import Feasibility, feasibility
 from tuner.diagnose.guess import guess_error
 from tuner.diagnose.importance import Importance, importances
 from tuner.diagnose.intervals import Interval
-from tuner.diagnose.next_step import bounds_worth_moving, next_step
-from tuner.diagnose.resolution import folds_instead
 from tuner.paths import StudyPaths
 from tuner.ranking import KEEP_WEIGHTS, num_winners, trials_apart
 from tuner.records import EpochResult, Json, TrialRecord
 from tuner.report.certainty.average import AverageGain, average_as_tested, average_gain
-from tuner.report.certainty.baselines import Baseline, baselines_of, tested_baselines
-from tuner.report.certainty.choice import Choice, best_few, final_choice, outdated_test, stored_tests
+from tuner.report.certainty.baselines import Baseline, baselines_of, best_reached, tested_baselines
+from tuner.report.certainty.choice import Choice, best_few, final_choice
 from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of, study_objectives
@@ -37,14 +34,13 @@ from tuner.report.certainty.monte_carlo import PassesGain, passes_gain
 from tuner.report.certainty.more_trials import BestOfK, best_of_k
 from tuner.report.certainty.statistics import StudyStatistics, study_statistics
 from tuner.report.curves import read_curves
-from tuner.report.facts import data_count, full_epochs, num_measured, sweep_value, target_error
+from tuner.report.facts import data_count, full_epochs, num_measured, target_error
 from tuner.report.space import study_space
 from tuner.report.tables.cost import Cost, cost_of
 from tuner.report.tables.leaderboard import TrialNote, leaderboard
 from tuner.spec.known.metrics import SHARES
 from tuner.spec.objectives import Objective
 from tuner.spec.space import Space
-from tuner.store.standing import state_of
 from tuner.store.study_data import StudyData
 
 _CURVES_READ = 60
@@ -173,13 +169,6 @@ class Analysis:
         return tuple(one for one in of_parts if one is not None)
 
     @cached_property
-    def _reached(self) -> Reached | None:
-        """What the best baseline shows to be possible."""
-        sign = self.study.direction.sign
-        known = [Reached(one.name, one.value, one.interval) for one in self.baselines if one.interval is not None]
-        return max(known, key=lambda one: sign * one.value, default=None)
-
-    @cached_property
     def importances(self) -> tuple[Importance, ...]:
         return importances(self.study.records, space=self.space, direction=self.study.direction)
 
@@ -220,37 +209,6 @@ class Analysis:
         return cost_of(self.study.records, finalists=self.study.finalists, full_epochs=full_epochs(self.study))
 
     @cached_property
-    def next_step(self) -> Step:
-        best = self.best
-        return next_step(
-            Evidence(
-                best=best.params if best else None,
-                parts=self.best_parts,
-                flags=self.flags.get(best.number, ()) if best else (),
-                bounds=self.bounds,
-                importances=self.importances,
-                feasibility=self.feasibility,
-                space=self.space,
-                kept=self.kept,
-                training=sweep_value(self.study, "training") or {},
-                strategy=sweep_value(self.study, "search", "strategy") or "",
-                images=self._has_images,
-                told_apart=self._told_apart,
-                telling=self._telling_columns,
-                folds=self._folds_instead,
-                average=self._average_that_gains,
-                num_ties=len(self.statistics.ties),
-                model=self._model,
-                confirmed=self.finals is not None,
-                own_code=any(sweep_value(self.study, key) is not None for key in ("command", "trainer")),
-                testable=data_count(self.study, "num_test") is not None,
-                ended=state_of(self.study)[0] == "finished",
-                tested=bool(stored_tests(self.study)) and not outdated_test(self.study),
-                other_tested=bool(outdated_test(self.study)),
-            )
-        )
-
-    @cached_property
     def kept(self) -> frozenset[str]:
         """Hyperparameters of the space that every trial had at the same value."""
         names = {name for record in self.study.records for name in record.params}
@@ -260,35 +218,6 @@ class Analysis:
     def moved(self) -> frozenset[str]:
         """Hyperparameters of the space that trials had at several values."""
         return self.space.moved(r.params for r in self.study.records)
-
-    @property
-    def _has_images(self) -> bool:
-        data = self.study.facts.get("data")
-        return isinstance(data, Mapping) and len(data.get("input_shape") or ()) == 3
-
-    @property
-    def _telling_columns(self) -> tuple[str, ...]:
-        data = self.study.facts.get("data")
-        return tuple(data.get("telling_columns") or ()) if isinstance(data, Mapping) else ()
-
-    @property
-    def _folds_instead(self) -> str:
-        data, sweep = (self.study.facts.get(name) for name in ("data", "sweep"))
-        if not isinstance(data, Mapping) or not isinstance(sweep, Mapping):
-            return ""
-        return folds_instead(self.study.metric, data, sweep)
-
-    @property
-    def _average_that_gains(self) -> int:
-        found = self.average_gain
-        if found is None or found.chosen_apart is None or found.chosen_apart <= found.gain.half_width:
-            return 0
-        return len(found.trials)
-
-    @property
-    def _told_apart(self) -> bool:
-        data = self.study.facts.get("data")
-        return isinstance(data, Mapping) and data.get("train_dev_auroc") is not None
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -354,7 +283,7 @@ class Analysis:
             fitted=self._fitted.get(record.num_parameters),
             guess_error=self._guess_error,
             guess_margin=self._guess_margins.get(record.number),
-            reached=self._reached,
+            reached=best_reached(self.baselines, direction=self.study.direction),
             train_dev=None if on_train_dev is None or num_train_dev is None else (on_train_dev, num_train_dev),
         )
 
@@ -372,10 +301,3 @@ class Analysis:
         targets = None if self.paths is None else load_array(self.paths.dev_targets)
         scores = self.statistics.scores
         return {} if targets is None or scores is None else guess_margins(scores, targets)
-
-    @property
-    def _model(self) -> str:
-        kind = sweep_value(self.study, "model", "kind")
-        if self.best is not None and sweep_value(self.study, "model", "choices"):
-            kind = self.best.params.get("model", kind)
-        return kind if isinstance(kind, str) else ""

@@ -13,7 +13,7 @@ from tuner.errors import UsageError
 from tuner.records import Direction, TrialRecord, TrialState
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.dev_scores import load_array, load_dev_scores, paired_half_width
-from tuner.report.certainty.resampling import Array
+from tuner.report.certainty.weighted import Array
 from tuner.report.facts import data_count, sweep_value
 from tuner.report.words.numbers import count_text, difference_text, duration_text, metric_text, value_text
 

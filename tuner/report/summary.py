@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tuner.diagnose.importance import Finding
 from tuner.diagnose.resolution import folds_instead
 from tuner.records import FailureReason, TrialRecord, TrialState
+from tuner.report.advice import advice
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.code import mixed_code
@@ -63,7 +64,7 @@ class Summary:
 
 def summarise(analysis: Analysis) -> Summary:
     """Put an analysis into words."""
-    step = analysis.next_step
+    step = advice(analysis)
     change = f"{step.key}: {step.change}" if step.key else step.change
     return Summary(
         headline=_headline(analysis),

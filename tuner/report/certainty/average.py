@@ -14,7 +14,8 @@ from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialRecord
 from tuner.report.certainty.choice import stored_tests
 from tuner.report.certainty.dev_scores import dev_examples, load_array, paired_half_width
-from tuner.report.certainty.resampling import Array, distinct, resample_weights, resampled_metric
+from tuner.report.certainty.resampling import distinct, resample_weights, resampled_metric
+from tuner.report.certainty.weighted import Array
 from tuner.spec.known.metrics import METRICS
 from tuner.store.study_data import StudyData
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.diagnose.error_parts import Reached
 from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
-from tuner.records import Json, TrialRecord
+from tuner.records import Direction, Json, TrialRecord
 from tuner.report.certainty.choice import stored_tests
 from tuner.report.certainty.dev_scores import DevScores, dev_examples, load_array, scores_of
 from tuner.spec.known.baselines import BASELINES
@@ -94,6 +95,12 @@ def tested_baselines(study: StudyData, paths: StudyPaths | None) -> tuple[Baseli
     known: dict[str, Mapping[str, Json]] = {name: found[name] for name in BASELINES if "value" in found.get(name, {})}
     own = (tests[-1]["value"], paths.tested("predictions"))
     return _beside(study, known, own, paths.tested, load_array(paths.tested("targets")), luck=0.0)
+
+
+def best_reached(baselines: Sequence[Baseline], *, direction: Direction) -> Reached | None:
+    """What the best baseline shows to be possible."""
+    known = [Reached(one.name, one.value, one.interval) for one in baselines if one.interval is not None]
+    return max(known, key=lambda one: direction.sign * one.value, default=None)
 
 
 def _beside(

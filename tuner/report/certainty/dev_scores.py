@@ -13,15 +13,14 @@ from tuner.diagnose.intervals import Interval, auroc_interval, wilson_interval
 from tuner.paths import StudyPaths, TrialPaths, samples_beside
 from tuner.records import Direction, TrialRecord
 from tuner.report.certainty.resampling import (
-    Array,
     bootstrap_interval,
     distinct,
-    example_losses,
     example_values,
     resample_weights,
     resampled_means,
     resampled_metric,
 )
+from tuner.report.certainty.weighted import Array, example_losses
 from tuner.spec.known.metrics import METRICS, SHARES
 
 _QUANTILE = 1.96

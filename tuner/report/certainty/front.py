@@ -12,8 +12,8 @@ from tuner.errors import TunerError, UsageError
 from tuner.ranking import rank_trials
 from tuner.records import TrialRecord
 from tuner.report.certainty.dev_scores import DevScores
-from tuner.report.certainty.resampling import Array
 from tuner.report.certainty.ties import leads_by_luck, may_be_best
+from tuner.report.certainty.weighted import Array
 from tuner.report.facts import sweep_value
 from tuner.spec.objectives import Objective, direction_of, losses_of, pareto_front
 from tuner.store.study_data import StudyData

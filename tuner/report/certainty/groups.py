@@ -15,7 +15,8 @@ from tuner.paths import StudyPaths
 from tuner.records import Direction
 from tuner.report.certainty.dev_scores import interval_of
 from tuner.report.certainty.mistakes import Mistakes
-from tuner.report.certainty.resampling import Array, resample_weights, resampled_metric
+from tuner.report.certainty.resampling import resample_weights, resampled_metric
+from tuner.report.certainty.weighted import Array
 from tuner.spec.known.metrics import METRICS
 
 FEWEST = 20

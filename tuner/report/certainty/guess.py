@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.report.certainty.dev_scores import DevScores, paired_half_width
-from tuner.report.certainty.resampling import Array, resample_weights, resampled_metric
+from tuner.report.certainty.resampling import resample_weights, resampled_metric
+from tuner.report.certainty.weighted import Array
 
 
 def guess_margins(scores: DevScores, targets: NDArray[np.generic]) -> Mapping[int, float]:

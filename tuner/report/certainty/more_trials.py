@@ -9,7 +9,7 @@ import numpy as np
 
 from tuner.ranking import finite_value
 from tuner.records import Direction, TrialRecord
-from tuner.report.certainty.resampling import Array
+from tuner.report.certainty.weighted import Array
 from tuner.report.words.numbers import difference_text
 
 _MIN_TRIALS = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tuner.report.certainty.resampling import Array
+from tuner.report.certainty.weighted import Array
 
 _SIMULATIONS = 2000
 _REACH = 8.0

@@ -16,8 +16,8 @@ from tuner.ranking import rank_trials
 from tuner.records import TrialRecord
 from tuner.report.certainty.dev_scores import DevScores, load_dev_scores
 from tuner.report.certainty.overstatement import expected_overstatement, fold_noise, own_noise
-from tuner.report.certainty.resampling import Array
 from tuner.report.certainty.ties import largest_of, tie_group, unpaired_tie_group
+from tuner.report.certainty.weighted import Array
 from tuner.report.facts import data_count, fold_scores
 from tuner.spec.known.metrics import SHARES
 from tuner.store.study_data import StudyData

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.diagnose.intervals import CONFIDENCE
-from tuner.report.certainty.resampling import Array
+from tuner.report.certainty.weighted import Array
 
 
 def tie_group(values: Array, samples: Array) -> NDArray[np.bool_]:
