@@ -18,7 +18,7 @@ from tests.execute.sweeps import local_executor, make_job, small_sweep, user_swe
 from tuner.errors import is_out_of_memory
 from tuner.execute import memory as module
 from tuner.execute.inline import InlineExecutor
-from tuner.execute.memory import GROWTH_BYTES, Memory, in_use
+from tuner.execute.memory import GROWTH_BYTES, Memory, forget_peak, in_use, peak_bytes
 from tuner.imports import load_object
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason, TrialFailed, TrialFinished
@@ -171,3 +171,15 @@ def test_trials_of_one_shape_take_no_more_memory_than_the_first(settings: dict[s
     command = [sys.executable, "-c", TRIALS_UNDER_A_LIMIT, str(tmp_path), json.dumps(settings)]
     found = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
     assert found.stdout.split() == ["TrialFinished"] * 6, found.stderr[-2000:]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is told by Linux")
+def test_the_peak_is_of_what_came_since_it_was_forgotten() -> None:
+    held = bytearray(b"x") * 200_000_000
+    del held
+    assert peak_bytes() >= in_use(CPU) + 100_000_000
+    forget_peak()
+    assert peak_bytes() < in_use(CPU) + 50_000_000
+    held = bytearray(b"x") * 100_000_000
+    del held
+    assert peak_bytes() >= in_use(CPU) + 50_000_000

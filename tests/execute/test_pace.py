@@ -15,10 +15,10 @@ from tuner.cli.check import _pace
 from tuner.execute import cores, preflight
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.training import facts_of, open_task
-from tuner.records import TrialJob
+from tuner.records import EpochResult, TrialJob
 from tuner.spec.defaults import settings_for
 from tuner.spec.model import SweepSpec
-from tuner.train.before import pace
+from tuner.train.before import pace, rehearsal
 from tuner.train.before.pace import CohortPace, cohort_pace, trial_epoch_seconds
 from tuner.train.programs.fusion import fusion_key
 from tuner.train.task import Task
@@ -145,3 +145,10 @@ def test_an_epoch_that_is_not_waited_for_is_reckoned_from_its_steps(
     found = cohort_pace(make_task(), jobs(tmp_path, [{"learning_rate": 0.01}] * 2), limit_seconds=-1.0)
     assert found is not None
     assert found.epoch_seconds > 0
+
+
+def test_what_own_code_does_but_once_is_no_epoch() -> None:
+    zeros = dict.fromkeys(("train_loss", "dev_loss", "train_metric", "dev_metric", "learning_rate"), 0.0)
+    curve = [EpochResult(epoch=n, seconds=seconds, **zeros) for n, seconds in ((1, 12.0), (2, 14.5), (3, 16.5))]
+    assert rehearsal._pace(curve) == (2.0, 10.0)
+    assert rehearsal._pace(curve[:1]) == (12.0, 0.0)

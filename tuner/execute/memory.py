@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -99,6 +100,20 @@ def in_use(device: torch.device) -> int:
         return int(statm.read_text().split()[1]) * resource.getpagesize()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forget_peak() -> None:
+    """From now on `peak_bytes` is of what comes (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had in use since `forget_peak`; what it has now where that is not told."""
+    with suppress(OSError, ValueError, LookupError):
+        lines = (line.partition(":") for line in Path("/proc/self/status").read_text().splitlines())
+        return 1024 * int(next(rest.split()[0] for name, _, rest in lines if name == "VmHWM"))
+    return in_use(torch.device("cpu"))
 
 
 def waited_seconds() -> float:

@@ -69,7 +69,7 @@ class Preflight:
     """Until its process was ready to load the data."""
     load_seconds: float = 0.0
     worker_bytes: int = 0
-    """What the data and some epochs added to the memory of a process, as its own."""
+    """What the data and some epochs added to the memory of a process, as its own, at their peak."""
     mapped_bytes: int = 0
     """Of the prepared data that workers map together."""
     shared_bytes: int = 0
@@ -134,7 +134,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
     import torch
 
     from tuner.data.prepared import mapped_bytes
-    from tuner.execute.memory import in_use, waited_seconds
+    from tuner.execute.memory import forget_peak, in_use, peak_bytes, waited_seconds
     from tuner.execute.training import facts_of, open_task
     from tuner.train.before.checks import baseline, run_checks
     from tuner.train.before.contact_sheet import contact_sheet
@@ -153,6 +153,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
     if spec.model.kind not in MODELS:
         check_contract(task)
     job = TrialJob(trial=0, params=default, seed=_PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
+    forget_peak()  # of loading, which one worker does for all
     try:
         checks = run_checks(task, job, gradients=gradients)
         facts = facts_of(task)
@@ -162,7 +163,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
         if not is_out_of_memory(error):
             raise
         raise TunerError(no_memory_to_train(spec, said=first_line(error))) from error
-    shared = mapped_bytes(spec, task.data)
+    most, shared = peak_bytes(), mapped_bytes(spec, task.data)
     return Preflight(
         facts=facts,
         default=default,
@@ -173,7 +174,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
         epoch_seconds=_epoch_seconds(spec, task, job),
         start_seconds=start,
         load_seconds=load,
-        worker_bytes=max(0, in_use(cpu) - before - shared),
+        worker_bytes=max(0, most - before - shared),
         mapped_bytes=shared,
         shared_bytes=before,
         waited_share=min(1.0, waited_seconds() / (time.monotonic() - began)) if task.device == cpu else 0.0,
@@ -246,7 +247,8 @@ def _rehearse_own(task: OwnTask, default: Mapping[str, ParamValue]) -> Preflight
         found = rehearse(task, job)
     facts = facts_of(task)
     if found.epoch_seconds is not None:
-        facts = replace(facts, calibration={"epoch_seconds": found.epoch_seconds})
+        paced = {"epoch_seconds": found.epoch_seconds, "begin_seconds": found.begin_seconds}
+        facts = replace(facts, calibration=paced)
     return Preflight(
         facts=facts,
         default=default,

@@ -29,6 +29,8 @@ class _Rehearsal:
     checks: tuple[Check, ...]
     epoch_seconds: float | None
     """Of an epoch; None if none was finished."""
+    begin_seconds: float = 0.0
+    """By which the first epoch took longer: for the start of a process, imports, data."""
 
 
 def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = _LIMIT_SECONDS) -> _Rehearsal:
@@ -51,7 +53,7 @@ def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = _LIMIT_SECO
     checks = [Check("reports", True, shown)]
     if task.spec.training.epochs > 1 and not _is_never_paused(task):
         checks.append(_check_resume(task, job, limit_seconds))
-    return _Rehearsal(tuple(checks), _epoch_seconds(OwnCourse.of(job, task).reported))
+    return _Rehearsal(tuple(checks), *_pace(OwnCourse.of(job, task).reported))
 
 
 def _is_never_paused(task: OwnTask) -> bool:
@@ -94,10 +96,11 @@ def _proposal(task: OwnTask, job: TrialJob) -> str:
     return ""
 
 
-def _epoch_seconds(curve: Sequence[EpochResult]) -> float:
-    """Of the quickest epoch: the others have what is done but once, as imports and caches."""
+def _pace(curve: Sequence[EpochResult]) -> tuple[float, float]:
+    """Seconds of the quickest epoch; and by which the first took longer, which has what is done but once."""
     moments = [0.0, *(result.seconds for result in curve)]
-    return min(after - before for before, after in pairwise(moments))
+    quickest = min(after - before for before, after in pairwise(moments))
+    return quickest, moments[1] - quickest
 
 
 def _advance(task: OwnTask, job: TrialJob, limit_seconds: float) -> EpochResult | str | None:
