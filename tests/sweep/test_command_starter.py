@@ -17,7 +17,7 @@ OPTIONS = [
     Option(flag="--batch-size", name="batch_size", default=20),
     Option(flag="--nhid", name="nhid", default=200),
     Option(flag="--emsize", name="emsize", default=200),
-    Option(flag="--optimizer", name="optimizer", choices=("sgd", "adam")),
+    Option(flag="--optimizer", name="optimizer", default="adam", choices=("sgd", "adam")),
     Option(flag="--epochs", name="epochs", default=40),
     Option(flag="--seed", name="seed", default=1),
     Option(flag="--log-interval", name="log_interval", default=200),
@@ -53,6 +53,7 @@ def test_options_become_hyperparameters_with_what_their_names_say() -> None:
     assert 20 in (spec.space["batch_size"].choices or [])
     assert (spec.space["emsize"].low, spec.space["emsize"].high, spec.space["emsize"].tier) == (50, 800, 2)
     assert spec.space["optimizer"].choices == ["sgd", "adam"]
+    assert spec.space["optimizer"].default == "adam", "what the script does by itself is tried first"
     assert "# Options that are not searched: --log-interval (200), --cuda (False), --data (./data)\n" in text
 
 

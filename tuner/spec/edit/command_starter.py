@@ -113,7 +113,8 @@ def _dimension(name: str, option: Option) -> str | None:
     if option.is_switch or _NO_HYPERPARAMETER.search(name):
         return None
     if option.choices:
-        own = "" if name in HYPERPARAMETERS else ", tier: 2"
+        own = f", default: {_scalar(option.default)}" if option.default in option.choices else ""
+        own += "" if name in HYPERPARAMETERS else ", tier: 2"
         return f"{{choices: [{', '.join(map(_scalar, option.choices))}]{own}}}"
     default = option.default
     if isinstance(default, bool | str) or default is None:
