@@ -321,6 +321,14 @@ def test_what_a_small_dev_set_cannot_tell_asks_for_folds_first() -> None:
     assert next_step(replace(EVIDENCE, folds=few)).key == "space.weight_decay"  # variance shows without them
 
 
+def test_no_larger_network_is_asked_for_where_smaller_ones_fit_as_well_and_it_may_be_noise() -> None:
+    assert next_step(bias_or_noise(best={"hidden_units": 250})).key == "space.hidden_units.high"
+    enough = bias_or_noise(best={"hidden_units": 250}, size_is_enough=True, training={"optimizer": "adam"})
+    assert next_step(enough).change == "evaluate the final choice once with `tuner test`"
+    sure = replace(EVIDENCE, parts=parts(0.85, 0.84), best={"hidden_units": 250}, size_is_enough=True)
+    assert next_step(sure).key == "space.hidden_units.high"
+
+
 @pytest.mark.parametrize(
     ("name", "choices", "larger"), [("hidden_units", (64, 128, 256), 512), ("hidden_layers", (1, 2, 3), 5)]
 )

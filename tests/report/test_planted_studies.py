@@ -17,7 +17,7 @@ from tests.report.simulate import SPACE, simulate, study_facts
 from tuner.diagnose.error_parts import Verdict, error_of
 from tuner.paths import StudyPaths
 from tuner.records import TrialRecord
-from tuner.report.advice import advice
+from tuner.report.advice import _size_is_enough, advice
 from tuner.report.analysis import Analysis
 from tuner.spec.known.metrics import METRICS
 from tuner.store.study_data import StudyData
@@ -179,3 +179,18 @@ def test_folds_are_asked_for_where_a_dev_set_has_not_told_the_winner_from_a_gues
             assert (advice(analysis).key == "data.folds") == is_asked
             return
     raise AssertionError("no study like that was drawn")
+
+
+@pytest.mark.parametrize(("of_large", "is_asked"), [(0.3, False), (0.1, True)])
+def test_a_larger_network_is_asked_for_where_large_ones_fit_better_than_small_ones(
+    of_large: float, is_asked: bool, tmp_path: Path
+) -> None:
+    analysis = planted_study(CASES["noise ceiling"], 0, tmp_path)
+    records = list(analysis.study.records)
+    for position, record in enumerate(records):
+        assert record.best is not None
+        is_large = position % 2 == 0
+        fit = replace(record.best, train_metric=1 - (of_large if is_large else 0.3))
+        records[position] = replace(record, num_parameters=4000 if is_large else 1000, best=fit, last=fit)
+    seen = Analysis(replace(analysis.study, records=tuple(records)), analysis.paths)
+    assert _size_is_enough(seen) is not is_asked

@@ -51,6 +51,8 @@ class Evidence:
     """Whether a classifier tells train from dev examples."""
     telling: Sequence[str] = ()
     """Inputs that tell the target of nearly every example by themselves."""
+    size_is_enough: bool = False
+    """Whether networks of half the parameters of the largest, or fewer, have fitted the training set as well."""
     folds: str = ""
     """Why to cross-validate; empty where there is no reason to."""
     average: int = 0

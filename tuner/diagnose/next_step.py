@@ -70,10 +70,10 @@ def _idle(evidence: Evidence) -> set[str]:
     return {i.name for i in evidence.importances if i.finding is Finding.DOES_NOT_MATTER}
 
 
-def _room(evidence: Evidence, *, against: Verdict | None) -> Step | None:
+def _room(evidence: Evidence, *, against: Verdict | None, closed: Sequence[str] = ()) -> Step | None:
     """The first bound to move out that does not work against the remedy of the verdict."""
     wrong = contradictions(against)
-    bound = next((b for b in evidence.bounds if (b.name, b.side) not in wrong), None)
+    bound = next((b for b in evidence.bounds if (b.name, b.side) not in wrong and b.name not in closed), None)
     return None if bound is None else _move(bound)
 
 
@@ -129,15 +129,16 @@ def _against_bias_or_noise(evidence: Evidence, parts: ErrorParts) -> Step:
     why = f"no network of this size has a training error below {parts.text(parts.train_error)}: bias, or noise"
     if not _has(evidence.flags, FlagKind.STILL_IMPROVING) and (step := _cross_validated(evidence, why)) is not None:
         return step
-    if (step := _room_to_fit(evidence, f"{why}, which objective.target_error would tell apart")) is not None:
+    untold = f"{why}, which objective.target_error would tell apart"
+    if (step := _room_to_fit(evidence, untold, against=Verdict.BIAS_OR_NOISE)) is not None:
         return step
     if (choices := _another(evidence)).startswith("set it"):
         return Step("model", choices, why)
     return _settle(evidence, f"{why}; larger networks have not shown which, further inputs or a target_error may")
 
 
-def _room_to_fit(evidence: Evidence, why: str) -> Step | None:
-    """The recipe's remedies for bias, but its last."""
+def _room_to_fit(evidence: Evidence, why: str, *, against: Verdict = Verdict.BIAS) -> Step | None:
+    """The recipe's remedies for bias, but its last; of what may be noise no size that has not helped is asked for."""
     if _has(evidence.flags, FlagKind.STILL_IMPROVING):
         return _longer(evidence, why)
     if evidence.own_code:
@@ -146,12 +147,16 @@ def _room_to_fit(evidence: Evidence, why: str) -> Step | None:
     if signal is not None and "norm" not in evidence.space.names:
         return Step("model.norm", "set it to batch", f"{why}; {signal.text}")
     sizes, regularisers = [(name, "high") for name in SIZES], [(name, "low") for name in REGULARISERS]
-    step = _named(evidence, *sizes, *regularisers) or _larger(evidence, why)
+    is_enough = against is Verdict.BIAS_OR_NOISE and evidence.size_is_enough
+    if is_enough:
+        step = _named(evidence, *regularisers)
+    else:
+        step = _named(evidence, *sizes, *regularisers) or _larger(evidence, why)
     if step is not None:
         return step
     if evidence.training.get("optimizer") == "sgd" and "optimizer" not in evidence.space.names:
         return Step("training.optimizer", "try adam", why)
-    return _room(evidence, against=Verdict.BIAS)
+    return _room(evidence, against=Verdict.BIAS, closed=SIZES if is_enough else ())
 
 
 def _another(evidence: Evidence) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tuner.diagnose.error_parts import Verdict
+from tuner.capacity import train_metric_reached
+from tuner.diagnose.error_parts import Verdict, error_of
 from tuner.diagnose.evidence import Evidence, Step
 from tuner.diagnose.next_step import next_step
 from tuner.diagnose.resolution import folds_instead
@@ -12,8 +13,14 @@ from tuner.records import Json
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.choice import outdated_test, stored_tests
 from tuner.report.facts import data_count, sweep_value
+from tuner.spec.known.metrics import METRICS
 from tuner.store.standing import state_of
 from tuner.store.study_data import StudyData
+
+_FEWEST_OF_A_SIZE = 3
+"""Finished trials with large networks, and as many with small ones: fewer tell nothing of what a size can fit."""
+_BETTER_FIT = 0.05
+"""Of the train error: what a network of twice the size must take off for a still larger one to be worth a try."""
 
 
 def advice(analysis: Analysis) -> Step:
@@ -35,6 +42,7 @@ def advice(analysis: Analysis) -> Step:
             images=len(data.get("input_shape") or ()) == 3,
             told_apart=data.get("train_dev_auroc") is not None,
             telling=tuple(data.get("telling_columns") or ()),
+            size_is_enough=_size_is_enough(analysis),
             folds=_folds_instead(analysis, data),
             average=_average_that_gains(analysis),
             num_ties=len(analysis.statistics.ties),
@@ -52,6 +60,17 @@ def advice(analysis: Analysis) -> Step:
 def _data(study: StudyData) -> Mapping[str, Json]:
     data = study.facts.get("data")
     return data if isinstance(data, Mapping) else {}
+
+
+def _size_is_enough(analysis: Analysis) -> bool:
+    study, direction = analysis.study, analysis.study.direction
+    if study.metric not in METRICS:
+        return False
+    reached = [(r.num_parameters, train_metric_reached(r, direction=direction)) for r in analysis.statistics.ranked]
+    most = max((size for size, _ in reached), default=0)
+    found = [(size > most / 2, error_of(study.metric, value)) for size, value in reached if value is not None]
+    small, large = ([error for is_large, error in found if is_large is wanted] for wanted in (False, True))
+    return min(len(small), len(large)) >= _FEWEST_OF_A_SIZE and min(large) > (1 - _BETTER_FIT) * min(small)
 
 
 def _folds_instead(analysis: Analysis, data: Mapping[str, Json]) -> str:
