@@ -25,7 +25,7 @@ from tuner.execute.planner import (
 from tuner.execute.waiting import PlannedJob, Waiting
 from tuner.execute.widths import COHORTS_AHEAD, FIRST_AHEAD, SHARE, Footprint
 from tuner.records import Direction, TrialJob
-from tuner.spec.model import DataSpec, SweepSpec
+from tuner.spec.model import DataSpec, SearchSpec, SweepSpec
 from tuner.train.programs.stacked.program import StackedProgram
 
 
@@ -38,6 +38,10 @@ def planner(*, device: str = "cpu", workers: int = 1, spec: SweepSpec | None = N
         calibration={"overhead_seconds": 2e-6, "flops_per_second": 4e10},
     )
     return Planner(spec or SweepSpec(study="s", data=DataSpec(source="x.csv")), facts, num_workers=workers)
+
+
+def of_trials(num: int) -> SweepSpec:
+    return SweepSpec(study="s", data=DataSpec(source="x.csv"), search=SearchSpec(trials=num))
 
 
 def job(trial: int, *, to_epoch: int = 10, **params: Any) -> TrialJob:
@@ -163,7 +167,7 @@ def test_on_a_cpu_room_is_for_a_part_of_a_second_of_training() -> None:
 
 @pytest.mark.parametrize("device", ["cuda:0", "mps"])
 def test_on_an_accelerator_room_grows_as_far_as_cohorts_fill(device: str) -> None:
-    plan = planner(device=device)
+    plan = planner(device=device, spec=of_trials(1000))
     plan.note_seconds(10.0)
     found = []
     for _ in range(4):
@@ -175,6 +179,15 @@ def test_on_an_accelerator_room_grows_as_far_as_cohorts_fill(device: str) -> Non
     for _ in range(10):
         plan.widths.note_cohort(1)  # each has one of its own
     assert plan.room_per_worker == COHORTS_AHEAD
+
+
+@pytest.mark.parametrize(("num", "workers", "room"), [(20, 1, FIRST_AHEAD), (100, 1, 25), (101, 1, 26), (200, 2, 25)])
+def test_on_an_accelerator_a_search_learns_from_a_part_of_its_trials_before_the_next(
+    num: int, workers: int, room: int
+) -> None:
+    plan = planner(device="cuda:0", workers=workers, spec=of_trials(num))
+    plan.widths.note_cohort(MAX_WIDTH_GPU)
+    assert plan.room_per_worker == room
 
 
 @pytest.mark.parametrize(("changes", "room"), [({}, MAX_WIDTH_GPU), ({"pruner": "asha"}, FIRST_AHEAD)])

@@ -12,7 +12,7 @@ from statistics import median
 
 from tuner.execute.facts import TaskFacts
 from tuner.execute.waiting import PlannedJob, Waiting
-from tuner.execute.widths import Footprint, Widths
+from tuner.execute.widths import FIRST_AHEAD, Footprint, Widths
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.by_layer import hidden_widths
 from tuner.spec.defaults import settings_for
@@ -36,6 +36,9 @@ FIRST_ROOM = 3
 """The same before it is known how long jobs take."""
 AHEAD_SECONDS = 0.3
 """Training that a worker of a CPU should have before it: enough to fill its cohorts where trials are short."""
+_ROUNDS = 4
+"""So many times at least a search that learns is asked on an accelerator: asked for 64 trials at once, one of 64 trials
+decides nearly all of them by the first epochs of ten (`docs/search.md`)."""
 _REMEMBERED_JOBS = 8
 """So few that the median follows when the search comes to longer trainings."""
 _STATE_BYTES_CPU = 24 * 2**20
@@ -141,16 +144,19 @@ class Planner:
     def room_per_worker(self) -> int:
         """How many jobs a worker should have, those in training and those waiting for it.
 
-        On an accelerator enough to fill its cohorts as far as shapes are shared: a wide one takes hardly longer than a
-        narrow one. A CPU gains by wide cohorts only where trials are so short that their start counts; where they are
-        longer, asking far ahead would only let the search decide before it has seen results. Members of a population
-        wait for one another anyway.
+        On an accelerator enough to fill its cohorts as far as shapes are shared, for a wide one takes hardly longer
+        than a narrow one; but no more than a part of the study, so that the search learns from each. A CPU gains by
+        wide cohorts only where trials are so short that their start counts; where they are longer, asking far ahead
+        would only let the search decide before it has seen results. Members of a population wait for one another.
         """
         if self._is_alone or self._changes_values:
             return self.most_room
         if self.on_accelerator:
             ahead = self.widths.ahead(first=FIRST_ROOM, least=LEAST_ROOM)
-            return self.most_room if ahead > FIRST_ROOM and self._decides_blindly else min(self.most_room, ahead)
+            if ahead > FIRST_ROOM and self._decides_blindly:
+                return self.most_room
+            share = -(-self.spec.search.trials // (_ROUNDS * self.num_workers))
+            return min(self.most_room, ahead, max(FIRST_AHEAD, share))
         if not self._job_seconds:
             return min(self.most_room, FIRST_ROOM)
         ahead = int(AHEAD_SECONDS / max(median(self._job_seconds), 1e-6))
