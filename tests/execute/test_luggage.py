@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,61 @@ def test_in_training_checkpoints_come_now_and_then(
     (_, files), _ = scratch.pack([progress])
     assert files == {"trials/0003/checkpoint.pt": b"one epoch"}
     assert scratch.pack([("alive",)]) == [("alive",)]  # nothing has changed
+
+
+def test_what_users_code_keeps_comes_now_and_then_once_it_is_whole(
+    home: StudyPaths, scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(home.trial(3).own_checkpoint / "epoch_1.pt", "one")
+    scratch.take([job(home)], files_of_jobs(home, [job(home)]))
+    monkeypatch.setattr(luggage, "CHECKPOINT_SECONDS", 0.0)
+    trial = scratch.paths.trial(3)
+    (trial.own_checkpoint / "epoch_1.pt").unlink()
+    write(trial.own_checkpoint / "epoch_2.pt", "two")
+    write(trial.own_checkpoint / "state" / "rng", "2")
+    write(trial.progress, "2 epochs")
+    assert scratch.pack([]) == []  # it may be being written
+    settle(trial.own_checkpoint / "epoch_2.pt")
+    assert scratch.pack([]) == []
+    settle(trial.own_checkpoint / "state" / "rng")
+    ((_, files),) = scratch.pack([])
+    assert files == {
+        "trials/0003/checkpoint/epoch_1.pt": None,
+        "trials/0003/checkpoint/epoch_2.pt": b"two",
+        "trials/0003/checkpoint/state/rng": b"2",
+        "trials/0003/progress.json": b"2 epochs",
+    }
+    assert scratch.pack([]) == []
+    put(home, files)
+    kept = home.trial(3).own_checkpoint
+    assert {str(file.relative_to(kept)) for file in kept.rglob("*") if file.is_file()} == {"epoch_2.pt", "state/rng"}
+    (trial.own_checkpoint / "epoch_2.pt").unlink()
+    write(trial.own_checkpoint / "epoch_3.pt", "three")
+    (_, files), _ = scratch.pack([("events", [ALL_EPOCHS])])
+    assert files == {"trials/0003/checkpoint/epoch_2.pt": None, "trials/0003/checkpoint/epoch_3.pt": b"three"}
+
+
+def test_what_is_written_while_it_is_read_waits(
+    home: StudyPaths, scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch.take([job(home)], {})
+    monkeypatch.setattr(luggage, "CHECKPOINT_SECONDS", 0.0)
+    file = scratch.paths.trial(3).own_checkpoint / "weights.pt"
+    write(file, "two epochs")
+    settle(file)
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read(path), write(path, "three"))[0])
+    assert scratch.pack([]) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(luggage, "CHECKPOINT_SECONDS", 0.0)
+    settle(file)
+    assert scratch.pack([]) == [("files", {"trials/0003/checkpoint/weights.pt": b"three"})]
+
+
+def settle(file: Path) -> None:
+    """Let it be a minute since it was written to."""
+    stat = file.stat()
+    os.utime(file, (stat.st_atime, stat.st_mtime - 60))
 
 
 @pytest.mark.parametrize("end", [("events", [TrialPaused(trial=3, epoch=1)]), ("died", "killed")])

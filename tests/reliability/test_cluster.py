@@ -167,6 +167,55 @@ def test_where_the_folder_is_not_seen_code_and_checkpoints_travel_and_another_no
     assert code == 0, err
 
 
+TRAINER = """
+import time
+from pathlib import Path
+
+
+def train(trial):
+    mark = trial.checkpoint_dir / "epoch"
+    done = int(mark.read_text()) if mark.exists() else 0
+    with Path("BEGAN").open("a") as began:
+        began.write(f"{trial.params['learning_rate']} {done}\\n")
+    for epoch in range(done + 1, trial.epochs + 1):
+        if not Path("HURRY").exists():
+            time.sleep(0.2)
+        trial.report(epoch, score=epoch * trial.params["learning_rate"])
+        if epoch % 10 == 0:
+            mark.write_text(str(epoch))
+        if trial.should_stop():
+            return
+"""
+
+
+def test_where_the_folder_is_not_seen_what_own_code_keeps_travels_while_it_trains(rig: Rig) -> None:
+    hurry, began = rig.folder.with_name("hurry"), rig.folder.with_name("began")
+    (rig.folder / "train.py").write_text(TRAINER.replace("HURRY", str(hurry)).replace("BEGAN", str(began)))
+    (rig.folder / "sweep.yaml").write_text(
+        "study: study\ntrainer: train.py:train\nobjective: {metric: score}\n"
+        "space: {learning_rate: {low: 0.001, high: 0.1, log: true}}\n"
+        "training: {epochs: 500, early_stopping: null}\n"
+        "search: {trials: 2, strategy: random, pruner: none}\nfinalists: null\n"
+    )
+    with three_nodes(others=0) as cluster:
+        with blind_node(cluster.address, to=rig.folder) as node:
+            run = rig.start("--address", cluster.address, "--workers", "2", engine="ray")
+            marks = [rig.paths.trial(number).own_checkpoint / "epoch" for number in range(2)]
+            rig.wait_until(lambda: all(mark.exists() for mark in marks), seconds=PATIENCE_SECONDS)
+            lose(node)
+            rig.wait_until("was lost with")
+        kept = [int(mark.read_text()) for mark in marks]
+        hurry.touch()
+        with blind_node(cluster.address, to=rig.folder):
+            assert run.wait(seconds=PATIENCE_SECONDS) == 0, run.err[-3000:]
+    assert all(epoch >= 10 for epoch in kept)
+    starts = sorted(int(line.split()[1]) for line in began.read_text().splitlines())
+    assert starts == sorted([0, 0, *kept])  # nothing began anew
+    rig.audit(complete=True)
+    for number in range(2):
+        assert len(rig.paths.trial(number).curve.read_text().splitlines()) == 501
+
+
 @pytest.mark.parametrize("seed", range(max(1, SOAK // 4 // KILLS_PER_STUDY)))
 def test_nodes_workers_and_coordinators_are_killed_at_random(cluster: Any, rig: Rig, seed: int) -> None:
     rng = random.Random(3000 + seed)

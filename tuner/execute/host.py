@@ -24,6 +24,9 @@ from tuner.execute.shared_folder import is_seen
 from tuner.paths import StudyPaths
 from tuner.spec.model import SweepSpec
 
+_LOOK_SECONDS = 1.0
+"""So often it is looked at what users' code keeps: it may be written before or after the message of an epoch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -109,14 +112,17 @@ class Host:
             self._process.send(*message)
 
     def hear(self) -> list[tuple[Any, ...]]:
-        """The worker's next messages; waits for them.
+        """The worker's next messages; waits for them, or for files that are to be sent on their own.
 
         The last is ("died", reason, cause, whether it came from outside, whether by SIGKILL, what it printed last,
         scarcity of memory).
         """
         self._started.wait()
         assert self._process is not None
-        wait(self._process.waitables)
+        while not wait(self._process.waitables, None if self._scratch is None else _LOOK_SECONDS):
+            assert self._scratch is not None
+            if files := self._scratch.pack([]):
+                return files
         found: list[tuple[Any, ...]] = []
         with self._looking:
             try:

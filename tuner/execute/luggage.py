@@ -25,11 +25,13 @@ from tuner.execute.printed import append
 from tuner.paths import StudyPaths, TrialPaths, beside, own_place
 from tuner.records import EpochsFinished, TrialEvent, TrialJob, TrialStarted
 
-Files: TypeAlias = Mapping[str, bytes]
-"""Contents by path from the study's folder; of a log what is to be appended."""
+Files: TypeAlias = Mapping[str, bytes | None]
+"""Contents by path from the study's folder; of a log what is to be appended. None: it is there no more."""
 
 CHECKPOINT_SECONDS = 5.0
 """A trial's checkpoint is sent no more often than this while it trains; when it pauses or ends, at once."""
+SETTLED_SECONDS = 1.0
+"""What users' code keeps is whole when none of it has been written to for so long."""
 MOST_BYTES = 2**29
 """Of code and data beside a sweep file that travel."""
 _OTHERS = {"__pycache__", "node_modules"}
@@ -50,6 +52,9 @@ def put(paths: StudyPaths, files: Files) -> None:
     """Write files that have come into a study's folder, each as a whole."""
     for name, content in files.items():
         to = own_place(paths.folder / name)
+        if content is None:
+            to.unlink(missing_ok=True)
+            continue
         is_log = to == TrialPaths(to.parent).log and to.parent.parent in (paths.trials, paths.finalists)
         if is_log or to == paths.log:
             append(to, content)
@@ -86,9 +91,21 @@ def code_beside(root: Path, *, but: Path) -> bytes:
 
 def _of_a_trial(paths: TrialPaths) -> Iterator[Path]:
     """All files that it goes on from, or that are its results, those in its own checkpoint's folder included."""
-    for place, _, names in os.walk(paths.folder):
-        found = (Path(place, name) for name in sorted(names) if not name.endswith(".tmp"))
-        yield from (file for file in found if file.is_file() and file != paths.previous_checkpoint)
+    found = _files_below(paths.folder)
+    return (file for file in found if file.suffix != ".tmp" and file != paths.previous_checkpoint)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (file for name in sorted(names) if (file := Path(place, name)).is_file())
+
+
+def _are_settled(files: Sequence[Path]) -> bool:
+    """Whether nobody is writing to any of them."""
+    try:
+        return all(time.time() - file.stat().st_mtime >= SETTLED_SECONDS for file in files)
+    except FileNotFoundError:
+        return False
 
 
 def _beside_a_sweep(root: Path, *, but: Path) -> Iterator[Path]:
@@ -173,7 +190,7 @@ class Scratch:
         events: list[TrialEvent] = [e for verb, *rest in messages if verb == "events" for e in rest[0]]
         died = any(verb == "died" for verb, *_ in messages)
         ended = {e.trial for e in events if not isinstance(e, EpochsFinished | TrialStarted)}
-        files: dict[str, bytes] = {}
+        files: dict[str, bytes | None] = {}
         with self._one_at_a_time:
             for name in list(self._sent):
                 over = died or int(Path(name).name) in ended
@@ -187,10 +204,26 @@ class Scratch:
         return [("files", files), *messages] if files else [*messages]
 
     def _changed(self, name: str, *, all_of_it: bool) -> Files:
-        """Files of a trial that were written since they were sent; only its checkpoint if not all of them."""
+        """Files of a trial that were written since they were sent; only what it goes on from if not all of them."""
         trial, sent = TrialPaths(self.paths.folder / name), self._sent[name]
-        found = _of_a_trial(trial) if all_of_it else iter([trial.checkpoint])
-        files = self._read(found, sent.stamps)
+        own = list(_files_below(trial.own_checkpoint))
+        if all_of_it:
+            found = list(_of_a_trial(trial))
+        elif own and _are_settled(own):
+            found = [*own, trial.progress]  # which tells at least of the epochs that the others stand for
+        else:
+            found, own = [trial.checkpoint], []
+        stamps = dict(sent.stamps)
+        files = self._read(iter(found), stamps)
+        if not all_of_it and not _are_settled(own):  # no longer
+            return {}
+        if all_of_it or own:
+            there = {self._name(file) for file in own}
+            below = f"{self._name(trial.own_checkpoint)}/"
+            gone = {name for name in stamps if name.startswith(below)} - there
+            files |= dict.fromkeys(gone)
+            stamps = {name: stamp for name, stamp in stamps.items() if name not in gone}
+        sent.stamps = stamps
         if files:
             sent.seconds = time.monotonic()
         return files
@@ -201,11 +234,14 @@ class Scratch:
         self.paths.log.unlink(missing_ok=True)
         return files
 
-    def _read(self, found: Iterator[Path], stamps: dict[str, tuple[int, int]]) -> dict[str, bytes]:
-        files: dict[str, bytes] = {}
+    def _name(self, file: Path) -> str:
+        return str(file.relative_to(self.paths.folder))
+
+    def _read(self, found: Iterator[Path], stamps: dict[str, tuple[int, int]]) -> dict[str, bytes | None]:
+        files: dict[str, bytes | None] = {}
         for file in found:
             with suppress(FileNotFoundError):
-                name, state = str(file.relative_to(self.paths.folder)), file.stat()
+                name, state = self._name(file), file.stat()
                 stamp = state.st_mtime_ns, state.st_size
                 if stamps.get(name) != stamp:
                     files[name] = file.read_bytes()
