@@ -67,6 +67,9 @@ class Host:
         """The exit code of a process can be read once."""
         self._scratch: Scratch | None = None
         """Where this machine does not see the study's folder."""
+        _forget_main()
+        prepare_environment(place)
+        fork_server(spec)  # it loads until the coordinator has looked at what there is, and asks for a worker
 
     def look(self, token: str, said: str) -> Surroundings:
         """Say where this is, and what of the run is seen here: the sweep file's folder, and a file that says this."""
@@ -90,8 +93,6 @@ class Host:
             self._paths = self._scratch.paths
             if code is not None:
                 self._spec = self._spec.model_copy(update={"root": str(self._scratch.unpack_code(code))})
-        _forget_main()
-        prepare_environment(self._place)
         with self._looking:
             self._process = WorkerProcess(
                 fork_server(self._spec),

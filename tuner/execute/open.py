@@ -50,20 +50,6 @@ def _ray(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:
     return RayExecutor(spec, paths, address=where.address, devices=where.devices, workers=where.workers)
 
 
-def begin_to_load(spec: SweepSpec, where: Where) -> None:
-    """Have the libraries of worker processes loaded while the caller does something else; open the executor then.
-
-    Raises:
-        UsageError: no such device.
-    """
-    if where.engine != "local":
-        return
-    from tuner.execute.fork_server import fork_server
-
-    prepare_environment(_places(spec, where)[0])
-    fork_server(spec)
-
-
 ENGINES: dict[str, Callable[[SweepSpec, StudyPaths, Where], Executor]] = {
     "local": _local,
     "inline": _inline,
@@ -72,8 +58,16 @@ ENGINES: dict[str, Callable[[SweepSpec, StudyPaths, Where], Executor]] = {
 """Each executor by its name on the command line."""
 
 
-def open_executor(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:
+def open_executor(
+    spec: SweepSpec, paths: StudyPaths, where: Where, *, meanwhile: Callable[[], object] = lambda: None
+) -> Executor:
     """Start an executor for a sweep.
+
+    Args:
+        spec: The sweep.
+        paths: Where its files go.
+        where: Where trials are trained.
+        meanwhile: What is to be done in any case, while worker processes load their libraries.
 
     Raises:
         UsageError: no such device, no such cluster, or no such engine.
@@ -84,5 +78,18 @@ def open_executor(spec: SweepSpec, paths: StudyPaths, where: Where) -> Executor:
     if where.address is not None and where.engine != "ray":
         raise UsageError(f"--address {where.address} is of a Ray cluster: it goes with --engine ray")
     open_it: Any = ENGINES.get(where.engine) or load_plugin(plugins("executors")[where.engine])
+    if where.engine == "local":
+        from tuner.execute.fork_server import fork_server
+
+        prepare_environment(_places(spec, where)[0])
+        fork_server(spec)  # its workers are waited for when they are forked, those of others are not
+    if where.engine != "ray":
+        meanwhile()
     executor: Executor = open_it(spec, paths, where)
+    if where.engine == "ray":
+        try:
+            meanwhile()
+        except BaseException:
+            executor.close()
+            raise
     return executor

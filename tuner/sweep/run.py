@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tuner.diagnose.resolution import folds_instead
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.execute.facts import TaskFacts
-from tuner.execute.open import Where, begin_to_load, open_executor
+from tuner.execute.open import Where, open_executor
 from tuner.faults import fault_point
 from tuner.paths import LinkInStudyError, StudyPaths, TrialPaths
 from tuner.ranking import KEEP_WEIGHTS, best_trial, rank_trials
@@ -151,12 +151,7 @@ class StudyRun:
 
     def _run(self, options: RunOptions) -> Outcome:
         self._check_places()
-        begin_to_load(self.spec, options.where)
-        import tuner.store.optuna_store  # noqa: F401  # while the workers load torch
-        from tuner.search.registry import maker_of
-
-        maker_of(self.spec.search, root=self.spec.root)
-        executor = open_executor(self.spec, self.paths, options.where)
+        executor = open_executor(self.spec, self.paths, options.where, meanwhile=self._load)
         with closing(executor):
             facts = executor.facts
             proposal = folds_instead(facts.metric, facts.data, self.spec.model_dump(mode="json"))
@@ -217,6 +212,13 @@ class StudyRun:
             conclusion=next(drawing),
             drawing=drawing,
         )
+
+    def _load(self) -> None:
+        """Import the libraries of the database, and look whether there is such a strategy."""
+        import tuner.store.optuna_store  # noqa: F401
+        from tuner.search.registry import maker_of
+
+        maker_of(self.spec.search, root=self.spec.root)
 
     def _check_places(self) -> None:
         """Make sure that all that is written goes into the study's folder.
