@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ import pytest
 
 from tests.contracts.executor_contract import curve, drain, ends, figures, starts
 from tests.execute.clusters import NODE, three_nodes
-from tests.execute.processes import descendants
+from tests.execute.processes import descendants, parent_of
 from tests.execute.sweeps import make_job, small_sweep
 from tests.execute.test_contract import RealContract
 from tuner.errors import MissingExtraError, UsageError
 from tuner.execute import cluster as joining
+from tuner.execute import host as hosting
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.executor import Executor
 from tuner.execute.host import Host
@@ -145,6 +147,27 @@ def test_a_host_tells_of_its_own_machine_when_its_worker_is_killed(
     assert (reason, from_outside, was_killed) == (FailureReason.KILLED, True, True)
     assert scarcity.by_kernel is True
     assert scarcity.limit is not None
+
+
+@pytest.mark.slow
+def test_a_host_that_is_being_ended_has_no_time_to_call_it_its_trials_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.execute.host._forget_main", lambda: None)
+    waited: list[float] = []
+    monkeypatch.setattr("tuner.execute.host.time.sleep", waited.append)
+    spec, paths = small_sweep(epochs=10**6), StudyPaths(tmp_path / "small")
+    host = Host(spec, paths, number=0, place=WorkerPlace("cpu", 1, None))
+    host.start()
+    heard = host.hear()
+    assert heard[0][0] == "ready"
+    assert host._process is not None
+    server = parent_of(host._process.pid)
+    os.kill(server, signal.SIGKILL)
+    while not any(message[0] == "died" for message in heard):
+        heard = host.hear()
+    assert "nobody knows how" in heard[-1][2]
+    assert waited == [hosting._FAREWELL_SECONDS]
 
 
 def test_without_ray_the_line_that_installs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -26,6 +27,10 @@ from tuner.spec.model import SweepSpec
 
 _LOOK_SECONDS = 1.0
 """So often it is looked at what users' code keeps: it may be written before or after the message of an epoch."""
+
+_FAREWELL_SECONDS = 5.0
+"""When Ray loses a node it ends what a host has started, then the host: a trial that dies so is not told of as its own
+failure, but by the host's silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,8 @@ class Host:
                     found.append(message)
             except EOFError:
                 death = self._process.bury()
+                if self._process.died_with_its_server:
+                    time.sleep(_FAREWELL_SECONDS)
                 words = self._process.printed.take()
                 found.append(("died", *death, self._process.was_killed, words, self._process.scarcity))
                 self._process.printed.close()

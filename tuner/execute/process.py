@@ -147,6 +147,11 @@ class WorkerProcess:
         return self._process.exitcode == -signal.SIGKILL
 
     @property
+    def died_with_its_server(self) -> bool:
+        """Whether the fork server has died, too, and nobody knows which of the two was first."""
+        return self._process.exitcode == _UNKNOWN_EXIT
+
+    @property
     def scarcity(self) -> Scarcity:
         return Scarcity(self._kernel_kills.came(), memory_limit())
 
