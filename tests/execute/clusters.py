@@ -7,8 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.execute.processes import descendants
 
 NODE = {"num_cpus": 2, "object_store_memory": 80_000_000}
 """What a node has, whatever the machine has."""
+_ATTEMPTS = 5
 _HEAD = NODE | {"num_cpus": 0, "include_dashboard": False}
 
 
@@ -51,10 +53,26 @@ def three_nodes(*, others: int = 2) -> Iterator[Any]:
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # else what the machine does beside them comes first
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args=_HEAD)
+    cluster: Any = _started(partial(Cluster, initialize_head=True, head_node_args=_HEAD))
     try:
         for _ in range(others):
-            cluster.add_node(**NODE)
+            add_node(cluster)
         yield cluster
     finally:
         cluster.shutdown()
+
+
+def add_node(cluster: Any) -> Any:
+    """Another node of a cluster on this machine."""
+    return _started(partial(cluster.add_node, **NODE))
+
+
+def _started(start: Callable[[], Any]) -> Any:
+    """Start a node once more where Ray gives up: its processes have 30 s to come up, a busy machine takes longer."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    return start()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.contracts.executor_contract import curve, drain, ends, figures, starts
-from tests.execute.clusters import NODE, three_nodes
+from tests.execute.clusters import add_node, three_nodes
 from tests.execute.processes import descendants, parent_of
 from tests.execute.sweeps import make_job, small_sweep
 from tests.execute.test_contract import RealContract
@@ -78,7 +78,7 @@ def test_a_node_that_joins_gets_work_and_what_a_lost_one_trained_waits_for_anoth
     try:
         drain(executor, [nobody], until=lambda: sum(worker.ready for worker in executor.workers) == 4)
         old = list(executor.workers)
-        node = cluster.add_node(**NODE)
+        node = add_node(cluster)
         drain(executor, [nobody], until=lambda: sum(worker.ready for worker in executor.workers) == 6)
         new = [worker for worker in executor.workers if worker not in old]
         jobs = [make_job(folder, trial, to_epoch=10**6) for trial in range(6)]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.execute.clusters import NODE, blind_node, lose, three_nodes
+from tests.execute.clusters import add_node, blind_node, lose, three_nodes
 from tests.execute.processes import descendants, eventually
 from tests.reliability.rig import Rig, states
 from tests.reliability.test_kills import KILLS_PER_STUDY, SOAK
@@ -69,7 +69,7 @@ def test_a_node_is_lost_and_another_joins_and_nothing_is_trained_twice(cluster: 
     rig.wait_until(lambda: len(rig.checkpoints()) >= 4, seconds=PATIENCE_SECONDS)
     cluster.remove_node(list(cluster.worker_nodes)[-1], allow_graceful=False)
     rig.wait_until("was lost with")
-    cluster.add_node(**NODE)
+    add_node(cluster)
     rig.wait_until(lambda: trains(rig, beyond=3), seconds=PATIENCE_SECONDS)
     rig.hurry()
     assert run.wait() == 0, run.err[-3000:]
@@ -251,7 +251,7 @@ def _kill(cluster: Any, rig: Rig, what: str, rng: random.Random) -> None:
     match what:
         case "node":
             cluster.remove_node(rng.choice(list(cluster.worker_nodes)), allow_graceful=False)
-            cluster.add_node(**NODE)
+            add_node(cluster)
         case "actor":
             if found := hosts(cluster):
                 with suppress(ProcessLookupError):
