@@ -2,6 +2,8 @@
 
     python benchmarks/scale.py [--trials 2000,10000,50000] [--only loop,cluster,decision,commands] [--url DATABASE]
 
+A database of `--url` on this machine is measured too: its processors' time, which the coordinator waits for.
+
 No network is trained: trials follow a script, which says at once what ten epochs measure. Processor seconds, since the
 machine may be busy, and memory:
 
@@ -60,8 +62,8 @@ AT_ONCE = 8
 """Trials that are begun before the first has ended, in a loop."""
 ROUNDS = 6
 """Trials of each worker on the simulated cluster, about; 500 all together at least."""
-WINDOW = 1000
-"""Trials that a figure is taken over."""
+WINDOW, PLACES = 1000, (2, 5, 10, 20, 30, 40)
+"""Trials that a figure is taken over; which of these figures are told at once."""
 DECISIONS = 10
 COMMANDS = (["status"], ["report", "--top", "20"], ["report", "--format", "html"])
 
@@ -98,6 +100,18 @@ def opened(store: str, *, url: str | None = None) -> Iterator[tuple[RecordBook, 
             yield kept, paths
 
 
+def server_seconds(url: str | None) -> float:
+    """Processor seconds of a database server's processes on this machine, as long as they are there."""
+    if url is None:
+        return 0.0
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
+    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for (pid,) in rows]
+    return sum(int(ticks) for stat in stats for ticks in stat[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
 class Windows(Watcher):
     """Processor seconds at every thousandth trial that was started, and at the last."""
 
@@ -110,6 +124,8 @@ class Windows(Watcher):
             self._started = max(self._started, record.number + 1)
         if self._started - self.at[-1][0] >= WINDOW:
             self.at.append((self._started, time.process_time()))
+            if len(self.at) - 1 in PLACES:
+                print(f"{self.per_trial(len(self.at) - 1):.2f} ms at {self._started}, {peak_mb():.0f} MB", flush=True)
 
     def per_trial(self, index: int) -> float:
         """Milliseconds in one window."""
@@ -119,12 +135,15 @@ class Windows(Watcher):
 
 def loop(name: str, store: str, *, trials: int, url: str | None) -> None:
     """A study from its first trial to its last."""
-    windows = Windows()
+    windows, url = Windows(), url if store == "server" else None
     with opened(store, url=url) as (kept, paths):
+        server = server_seconds(url)
         sweep(name, kept, ScriptedExecutor(accuracy, epochs=EPOCHS, width=AT_ONCE), paths, windows, trials=trials)
-        epochs = sum(record.epochs for record in kept.records())
         began, ended = windows.at[0][1], time.process_time()
+        epochs = sum(record.epochs for record in kept.records())
+        server = server_seconds(url) - server
     each = f"{windows.per_trial(1):5.2f} ms each at first, {windows.per_trial(-1):5.2f} at last"
+    each = f"{each} (server {1e3 * server / trials:.2f})"
     print(
         f"{name:9} {trials:6} trials, {store}: {each}; "
         f"{epochs / (ended - began):6.0f} epochs a second, {peak_mb():5.0f} MB",
@@ -164,19 +183,23 @@ class Steady(Watcher):
 def cluster(name: str, store: str, *, workers: int, trials: int, url: str | None) -> None:
     """A study on workers that train a minute each."""
     clock, begin = Clock(), FIRST_ROOM * workers + workers // 10  # behind what is begun before one has ended
+    url = url if store == "server" else None
     with opened(store, url=url) as (kept, paths):
+        server = server_seconds(url)
         simulated = SimulatedCluster(
             spec_of(name, trials=trials), paths, accuracy, workers=workers, epoch_seconds=EPOCH_SECONDS, clock=clock
         )
         assert simulated.facts
         steady = Steady(simulated, begin=begin, end=trials)
         sweep(name, kept, simulated, paths, steady, trials=trials)
+        server = server_seconds(url) - server
     before, after = steady.seen
     busy, seconds, idle = (late - early for early, late in zip(before, after, strict=True))
     each = 1e3 * busy / (trials - begin)
     print(
         f"{name:9} {workers:4} workers, {trials:6} trials of a minute, {store}: busy {busy / seconds:6.1%}, "
-        f"{each:5.1f} ms a trial; workers wait {idle / seconds / workers:6.1%}; {peak_mb():5.0f} MB",
+        f"{each:5.1f} ms a trial (server {1e3 * server / trials:.1f}); workers wait {idle / seconds / workers:6.1%}; "
+        f"{EPOCHS * (trials - begin) / busy:6.0f} epochs a busy second, {peak_mb():5.0f} MB",
         flush=True,
     )
 
@@ -236,6 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", default="2000,10000,50000")
     parser.add_argument("--workers", default="10,100,1000")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="trials of each worker on the simulated cluster")
     parser.add_argument("--only", default="loop,cluster,decision,commands")
     parser.add_argument("--store", default="memory,sqlite")
     parser.add_argument("--url", help="of a database server, for the store `server`")
@@ -254,7 +278,7 @@ def main() -> None:
     runs = [("loop", name, store, str(size), "") for size, (store, name) in product(sizes, kinds)]
     for workers, (store, name) in product(options.workers.split(","), kinds):
         if store != "memory":
-            runs.append(("cluster", name, store, str(max(500, ROUNDS * int(workers))), workers))
+            runs.append(("cluster", name, store, str(max(500, options.rounds * int(workers))), workers))
     for run in runs:  # each in a process of its own, whose memory is its own
         if run[0] in options.only:
             more = ["--url", options.url] if options.url else []
