@@ -145,9 +145,11 @@ class RayExecutor(WorkerPool):
             self._began, self._patient = now, True
         elif self._patient and now - self._began > _PATIENCE_SECONDS:
             self._patient = False
-            free = int(self._ray.available_resources().get(_RESOURCES[self._kind], 0))
-            what = "a host to start" if free else f"a free {_RESOURCES[self._kind]}"
-            log.warning("no worker yet: waiting for %s on the Ray cluster", what)
+            name = _RESOURCES[self._kind]
+            # What a host of ours has while it starts is not free, either.
+            is_free = self._ray.available_resources().get(name, 0) >= 1
+            what = "a host to start" if is_free else f"a free {name}, or for the host that has it to start"
+            log.warning("no worker yet on the Ray cluster: waiting for %s", what)
 
     def _has_head(self, now: float) -> bool:
         """Whether the head of the cluster is there, without which Ray answers no question."""
