@@ -180,7 +180,7 @@ def train(trial):
     for epoch in range(done + 1, trial.epochs + 1):
         if not Path("HURRY").exists():
             time.sleep(0.2)
-        trial.report(epoch, score=epoch * trial.params["learning_rate"])
+        trial.report(epoch, score=epoch / trial.epochs * (0.5 + trial.params["learning_rate"]))
         if epoch % 10 == 0:
             mark.write_text(str(epoch))
         if trial.should_stop():
@@ -192,7 +192,7 @@ def test_where_the_folder_is_not_seen_what_own_code_keeps_travels_while_it_train
     hurry, began = rig.folder.with_name("hurry"), rig.folder.with_name("began")
     (rig.folder / "train.py").write_text(TRAINER.replace("HURRY", str(hurry)).replace("BEGAN", str(began)))
     (rig.folder / "sweep.yaml").write_text(
-        "study: study\ntrainer: train.py:train\nobjective: {metric: score}\n"
+        "study: study\ntrainer: train.py:train\nobjective: {metric: score, direction: maximize}\n"
         "space: {learning_rate: {low: 0.001, high: 0.1, log: true}}\n"
         "training: {epochs: 500, early_stopping: null}\n"
         "search: {trials: 2, strategy: random, pruner: none}\nfinalists: null\n"
