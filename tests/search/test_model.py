@@ -21,7 +21,7 @@ from tuner.search.observe import worst_value
 from tuner.search.priority import gp
 from tuner.search.priority.acquisition import Candidates, log_expected_improvement
 from tuner.search.priority.diagnosis import Diagnosis, diagnose
-from tuner.search.priority.effort import FULL, LIGHT, QUICK, Effort, worthwhile
+from tuner.search.priority.effort import FULL, LIGHT, MIDDLE, QUICK, Effort, worthwhile
 from tuner.search.priority.gp import Prior, Process, fit
 from tuner.search.priority.observations import Observations, measured_by, observe
 from tuner.search.priority.response import Response
@@ -317,7 +317,9 @@ class TestEffort:
         effort = worthwhile(records, decisions=decisions)
         assert effort is None or effort.seconds(trials, decisions) <= 0.025 * decisions * 5.0
 
-    @pytest.mark.parametrize(("seconds", "effort"), [(5.0, FULL), (0.25, LIGHT), (0.12, QUICK), (0.001, None)])
+    @pytest.mark.parametrize(
+        ("seconds", "effort"), [(5.0, FULL), (0.3, MIDDLE), (0.18, LIGHT), (0.12, QUICK), (0.001, None)]
+    )
     def test_the_dearer_the_trials_the_better_the_model(self, seconds: float, effort: Effort | None) -> None:
         trial = record(0, 0.5)
         assert trial.last is not None
@@ -331,7 +333,7 @@ class TestEffort:
         assert trial.last is not None
         records = [replace(trial, number=n, last=replace(trial.last, seconds=60.0)) for n in range(2000)]
         assert worthwhile(records, decisions=1, under_way=9) is FULL
-        assert worthwhile(records, decisions=1, under_way=999) in (LIGHT, QUICK)
+        assert worthwhile(records, decisions=1, under_way=999) in (MIDDLE, LIGHT, QUICK)
         assert worthwhile(records, decisions=10, under_way=90) is FULL  # one fit serves them all
 
 

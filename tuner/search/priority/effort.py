@@ -52,6 +52,7 @@ class Effort:
 # FULL is what the quality was measured with (`benchmarks/search_quality.py`); what decisions take is measured by
 # `benchmarks/search_cost.py`.
 FULL = Effort(fitted=160, iterations=30, conditioned=500, pending=250, uniform=400, local=600, refinements=(0.1, 0.03))
+MIDDLE = Effort(fitted=100, iterations=20, conditioned=250, pending=60, uniform=200, local=300, refinements=(0.1, 0.03))
 LIGHT = Effort(fitted=50, iterations=10, conditioned=120, pending=60, uniform=80, local=160, refinements=(0.05,))
 QUICK = Effort(fitted=30, iterations=5, conditioned=60, pending=30, uniform=40, local=80, refinements=())
 
@@ -87,5 +88,5 @@ def worthwhile(records: Sequence[TrialRecord], *, decisions: int, under_way: int
     each = trials.total(_nanoseconds) / 1e9 / of_trained
     observations = trials.total(_num_rungs) * min(len(trials), MOST_SEEN) // len(trials)
     affordable = min(SHARE, _MOST_BUSY / (under_way + decisions)) * decisions * each
-    efforts = (FULL, LIGHT, QUICK)
+    efforts = (FULL, MIDDLE, LIGHT, QUICK)
     return next((e for e in efforts if e.seconds(observations, decisions, pending=under_way) <= affordable), None)
