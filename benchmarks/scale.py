@@ -65,6 +65,7 @@ ROUNDS = 6
 WINDOW, PLACES = 1000, (2, 5, 10, 20, 30, 40)
 """Trials that a figure is taken over; which of these figures are told at once."""
 DECISIONS = 10
+BEGAN = time.time()
 COMMANDS = (["status"], ["report", "--top", "20"], ["report", "--format", "html"])
 
 
@@ -101,13 +102,14 @@ def opened(store: str, *, url: str | None = None) -> Iterator[tuple[RecordBook, 
 
 
 def server_seconds(url: str | None) -> float:
-    """Processor seconds of a database server's processes on this machine, as long as they are there."""
+    """Processor seconds of the processes that a database server on this machine has started for this one."""
     if url is None:
         return 0.0
     import psycopg
 
     with psycopg.connect(url) as connection:
-        rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
+        ours = "client_port IS NOT NULL AND pid <> pg_backend_pid() AND backend_start > to_timestamp(%s)"
+        rows = connection.execute(f"SELECT pid FROM pg_stat_activity WHERE {ours}".encode(), [BEGAN]).fetchall()
     stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for (pid,) in rows]
     return sum(int(ticks) for stat in stats for ticks in stat[11:13]) / os.sysconf("SC_CLK_TCK")
 
@@ -137,11 +139,10 @@ def loop(name: str, store: str, *, trials: int, url: str | None) -> None:
     """A study from its first trial to its last."""
     windows, url = Windows(), url if store == "server" else None
     with opened(store, url=url) as (kept, paths):
-        server = server_seconds(url)
         sweep(name, kept, ScriptedExecutor(accuracy, epochs=EPOCHS, width=AT_ONCE), paths, windows, trials=trials)
         began, ended = windows.at[0][1], time.process_time()
         epochs = sum(record.epochs for record in kept.records())
-        server = server_seconds(url) - server
+        server = server_seconds(url)
     each = f"{windows.per_trial(1):5.2f} ms each at first, {windows.per_trial(-1):5.2f} at last"
     each = f"{each} (server {1e3 * server / trials:.2f})"
     print(
@@ -185,14 +186,13 @@ def cluster(name: str, store: str, *, workers: int, trials: int, url: str | None
     clock, begin = Clock(), FIRST_ROOM * workers + workers // 10  # behind what is begun before one has ended
     url = url if store == "server" else None
     with opened(store, url=url) as (kept, paths):
-        server = server_seconds(url)
         simulated = SimulatedCluster(
             spec_of(name, trials=trials), paths, accuracy, workers=workers, epoch_seconds=EPOCH_SECONDS, clock=clock
         )
         assert simulated.facts
         steady = Steady(simulated, begin=begin, end=trials)
         sweep(name, kept, simulated, paths, steady, trials=trials)
-        server = server_seconds(url) - server
+        server = server_seconds(url)
     before, after = steady.seen
     busy, seconds, idle = (late - early for early, late in zip(before, after, strict=True))
     each = 1e3 * busy / (trials - begin)
