@@ -229,8 +229,9 @@ def test_nodes_workers_and_coordinators_are_killed_at_random(cluster: Any, rig: 
         time.sleep(rng.uniform(0.0, MOST_SECONDS))
         _kill(cluster, rig, rng.choice(["node", "actor", "coordinator"]), rng)
         left -= 1
-    assert rig.last.wait() in (0, -signal.SIGKILL), rig.last.err[-3000:]
-    rig.resume("--address", cluster.address, engine="ray")
+    assert rig.last.wait(seconds=PATIENCE_SECONDS) in (0, -signal.SIGKILL), rig.last.err[-3000:]
+    last = rig.start("--address", cluster.address, engine="ray")
+    assert last.wait(seconds=PATIENCE_SECONDS) == 0, last.err[-3000:]
     rig.audit(complete=True)
     assert set(states(rig)) == {TrialState.COMPLETE}
     code, _, err = rig.command("best", "sweep.yaml", "--verify")
