@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.report.simulate import SPACE
+from tests.store.conftest import postgres
 from tuner.cli.main import run_command_line
 from tuner.errors import StudyNotFoundError, UsageError
 from tuner.paths import StudyPaths
@@ -33,6 +34,8 @@ from tuner.report.live.server import LiveServer
 from tuner.report.live.study import LiveStudy
 from tuner.store.optuna_store import OptunaStore, open_store
 from tuner.store.reader import read_study
+
+__all__ = ["postgres"]
 
 
 @pytest.fixture
@@ -110,6 +113,28 @@ def test_a_new_trial_is_told_by_itself(live: LiveStudy, store: OptunaStore) -> N
     store.start([(SPACE.from_units([0.7] * len(SPACE)), 5, "all")])
     store.flush()
     assert changed(live, version)["trials"]["numbers"] == [3]
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_study_in_a_database_elsewhere_is_followed(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file's time tells of a change there."""
+    url = f"sqlite:///{tmp_path}/elsewhere.db" if kind == "sqlite" else request.getfixturevalue("postgres").url()
+    paths = StudyPaths(tmp_path / "results" / "elsewhere")
+    store = open_store(
+        paths, study="elsewhere", direction=Direction.MAXIMIZE, metric="accuracy", space=SPACE, url=url, fresh=True
+    )
+    with closing(store):
+        store.start([(SPACE.from_units([0.1 * n] * len(SPACE)), 5, "all") for n in range(2)])
+        store.flush()
+        live = LiveStudy(paths, study="elsewhere", url=url)
+        monkeypatch.setattr(live, "analyse", lambda: None)
+        version = live.changes(-1)["version"]
+        train(store, 1, 0.8, to=5)
+        found = changed(live, version)
+    assert (found["trials"]["numbers"], found["order"][0]) == ([1], 1)
 
 
 def test_what_is_known_is_not_read_again_and_the_rest_is(store: OptunaStore, tmp_path: Path) -> None:
