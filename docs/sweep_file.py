@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from tuner.records import Json
 from tuner.spec.defaults import build_space
+from tuner.spec.described import descriptions_of
 from tuner.spec.edit.starter import starter_text
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.knowledge import Hyperparameter
@@ -123,12 +124,12 @@ def _block(path: str, model: type[Part], schema: Json) -> str:
 
 
 def _key_table(model: type[Part], properties: Json) -> str:
-    rows = []
+    rows, described = [], descriptions_of(model)
     for name, field in model.model_fields.items():
         if field.exclude:
             continue
         default = field.get_default(call_default_factory=True, validated_data={})
-        meaning = field.description or _summary(name)
+        meaning = field.description or described.get(name) or _summary(name)
         known = HYPERPARAMETERS.get(name) if model is TrainingSpec else None
         usual = _default(default) if known is None or default is not None else _defaults(known)
         rows.append((f"`{name}`", _form(properties[name]), usual, _one_line(meaning)))

@@ -76,7 +76,7 @@ ROOMS = {
         {"registry", "as_optuna"},
     ),
     "spec": (
-        {"space", "command"},
+        {"space", "command", "described"},
         {"known"},
         {"values", "by_layer"},
         {"blocks"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,13 +16,28 @@ from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.known.strategies import PRUNERS, STRATEGIES
 from tuner.spec.known.trackers import TRACKERS
 
+if TYPE_CHECKING:  # not loaded where no schema is asked for
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
+
 
 class Part(BaseModel):
     """A block of a sweep file: immutable, and a key that it does not know is an error."""
 
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema with what the source says of each key."""
+        from tuner.spec.described import descriptions_of
+
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in descriptions_of(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return schema
 
     @model_validator(mode="before")
     @classmethod
