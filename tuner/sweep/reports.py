@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import logging
 import math
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
 from tuner.errors import StorageError
+from tuner.execute.cores import num_cores
 from tuner.execute.fork_server import fork_server
 from tuner.execute.free_memory import free_bytes
 from tuner.execute.helpers import helpers
@@ -37,6 +40,8 @@ _LEAST_FREE_BYTES = 1 << 30
 """With less memory than that, the process does not begin beside trials: its libraries take some 100 MB."""
 _AHEAD_SECONDS = 10.0
 """So long before the end of a training that is among the last, or with its last epoch, the process begins."""
+_MOST_DRAW = 4
+"""So many processes draw figures at the same time, at most."""
 APART = True
 """Whether a process of its own writes them. Tests that look at something else spare it."""
 
@@ -55,8 +60,10 @@ class Wanted:
     """What the study stands on, if it is finished: to be noted with the reports."""
 
 
-def write_all(wanted: Wanted) -> Iterator[Conclusion]:
+def write_all(wanted: Wanted, pool: Executor | None = None) -> Iterator[Conclusion]:
     """Write the reports of what is stored: yields what is to be said as soon as the tables are there.
+
+    The figures are drawn in a pool of processes, if there is one.
 
     Raises:
         StorageError: they cannot be written.
@@ -69,7 +76,7 @@ def write_all(wanted: Wanted) -> Iterator[Conclusion]:
         conclusion = Conclusion.of(analysis)
         yield conclusion
         if wanted.in_full:
-            write.write_drawings(analysis, wanted.paths)
+            write.write_drawings(analysis, wanted.paths, pool)
         if wanted.basis is not None:
             keep_conclusion(conclusion, wanted.basis, study, wanted.paths)
     except OSError as error:
@@ -180,9 +187,12 @@ def _serve(connection: Connection) -> None:
     end_with_parent()
     import tuner.report.write  # noqa: F401  # not what draws: by then the trials have left their memory
 
+    wanted = connection.recv()
+    fork = multiprocessing.get_context("fork")  # they have all that is imported, and what is read until then
     try:
-        for conclusion in write_all(connection.recv()):
-            connection.send(conclusion)
+        with ProcessPoolExecutor(min(num_cores(), _MOST_DRAW), mp_context=fork, initializer=end_with_parent) as pool:
+            for conclusion in write_all(wanted, pool):
+                connection.send(conclusion)
         connection.send(True)
     except StorageError as error:
         connection.send(error)

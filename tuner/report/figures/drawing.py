@@ -38,6 +38,8 @@ _BASES = {"log": 10, "log2": 2}
 _BEST, _LINES = 5, 60
 """Lines of parallel coordinates: the best in colour, and so many others."""
 _PICTURE_COLUMNS = 6
+_PICTURE_ROW_INCHES = 0.97
+_PICTURE_GAP_INCHES = 0.035
 _MANY_POINTS = 200
 """More become a picture."""
 
@@ -46,10 +48,16 @@ def drawn(analysis: Analysis) -> Iterator[tuple[Figure, Canvas]]:
     """Every figure of the report, drawn."""
     columns = trial_columns(analysis)
     for figure in figures_of(analysis):
-        with styled():
-            canvas = _draw(figure.drawing, columns)
+        yield figure, draw(figure, columns)
+
+
+def draw(figure: Figure, columns: Columns) -> Canvas:
+    """A figure of the trials that have these columns."""
+    with styled():
+        canvas = _draw(figure.drawing, columns)
+        if not isinstance(figure.drawing, Pictures):
             lay_out(canvas)
-        yield figure, canvas
+    return canvas
 
 
 def _draw(drawing: Drawing, columns: Columns) -> Canvas:
@@ -202,11 +210,19 @@ def _draw_parallel(chart: Parallel, columns: Columns) -> Canvas:
 
 
 def _draw_pictures(found: Pictures) -> Canvas:
+    """All in one place, whose units are inches: axes for each would take six times as long."""
     rows = -(-len(found.pixels) // _PICTURE_COLUMNS)
-    canvas = new_figure(height_inches=0.1 + 0.95 * rows)
-    for axes in (panels := canvas.subplots(rows, _PICTURE_COLUMNS, squeeze=False).ravel()):
-        axes.set_axis_off()
-    for axes, pixels, title in zip(panels, found.pixels, found.titles, strict=False):
-        axes.imshow(pixels, cmap="gray", interpolation="nearest")
-        axes.set_title(title, fontsize=6.0, pad=2)
+    canvas = new_figure(height_inches=_PICTURE_ROW_INCHES * rows)
+    width, height = canvas.get_size_inches()
+    axes = canvas.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    cell = width / _PICTURE_COLUMNS
+    for place, (pixels, title) in enumerate(zip(found.pixels, found.titles, strict=True)):
+        row, column = divmod(place, _PICTURE_COLUMNS)
+        x, bottom = (column + 0.5) * cell, (row + 1) * _PICTURE_ROW_INCHES - _PICTURE_GAP_INCHES
+        high, wide = np.array(pixels.shape[:2]) * (cell - 2 * _PICTURE_GAP_INCHES) / max(pixels.shape[:2])
+        sides = (x - wide / 2, x + wide / 2, bottom, bottom - high)
+        axes.imshow(pixels, cmap="gray", interpolation="nearest", aspect="auto", extent=sides)
+        axes.text(x, bottom - high - _PICTURE_GAP_INCHES, title, fontsize=6.0, ha="center", va="bottom")
+    axes.set(xlim=(0, width), ylim=(height, 0))
     return canvas
