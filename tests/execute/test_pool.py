@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,19 @@ def ends(trial: int) -> list[TrialEvent]:
         epoch=1, train_loss=0.5, dev_loss=0.5, train_metric=0.5, dev_metric=0.5, learning_rate=0.1, seconds=60.0
     )
     return [EpochsFinished(trial=trial, results=(result,)), TrialFinished(trial=trial, reason="all epochs")]
+
+
+def test_a_job_that_waits_for_the_worker_that_keeps_its_program_takes_room(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, workers=2)
+    assert pool.facts
+    pool.processes[0].inbox.append(("kept", frozenset({"paused"})))
+    pool.events(0.0)
+    pool.submit([job(trial) for trial in range(2)])
+    room = pool.room()
+    assert room > 1
+    pool.submit([replace(job(2), folder="paused")])
+    assert sum(len(process.given) for process in pool.processes) == 2
+    assert pool.room() == room - 1
 
 
 def test_a_worker_that_has_nothing_to_do_waits_for_no_other(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ class WorkerPool(ABC):
             return 0
         each = self.planner.room_per_worker
         capacity = len(self.workers) * each
-        busy = len(self._pending) + sum(len(w.jobs) for w in self.workers)
+        busy = len(self._pending) + len(self._bound) + sum(len(w.jobs) for w in self.workers)
         if busy <= capacity // 2:  # half of it at once, so that cohorts fill
             return capacity - busy
         # But nobody waits for that who has nothing to do, whatever the others have.
