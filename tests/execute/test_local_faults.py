@@ -41,6 +41,9 @@ pytestmark = pytest.mark.slow
 CULPRIT = {"l1": 1e-9}
 SLOW = 0.02
 """Seconds of one step: a tenth of a second for an epoch of one trial."""
+QUICK = 1e-9
+"""The same for the same network at once: one that does not wait is trained as rows of a stack, which on some processors
+gives other last bits than layers one by one."""
 
 Open = Callable[..., LocalExecutor]
 
@@ -203,7 +206,7 @@ def test_a_worker_killed_in_mid_cohort_is_replaced_and_its_trials_go_on(
     assert "one by one" not in caplog.text
     for each in jobs:
         assert isinstance(ends(events)[each.trial], TrialFinished)
-        assert figures(curve(events, each.trial)) == unbroken(tmp_path, each, epochs=12, slow=0)
+        assert figures(curve(events, each.trial)) == unbroken(tmp_path, each, epochs=12, slow=QUICK)
         came_back = [s for s in starts(events) if s.trial == each.trial][1:]
         assert [s.from_epoch > 0 for s in came_back] == ([True] if each.trial in mine else [])
 
@@ -247,7 +250,7 @@ def test_the_fork_server_may_be_killed(start: Open, job: Callable[..., TrialJob]
     os.kill(parent_of(executor.workers[0].process.pid), signal.SIGKILL)
     events += drain(executor, jobs)
     assert all(isinstance(end, TrialFinished) for end in ends(events).values())
-    assert figures(curve(events, 0)) == unbroken(tmp_path, jobs[0], epochs=6, slow=0)
+    assert figures(curve(events, 0)) == unbroken(tmp_path, jobs[0], epochs=6, slow=QUICK)
 
 
 def test_what_code_prints_is_in_the_logs_of_its_cohort_and_nowhere_else(

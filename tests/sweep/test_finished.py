@@ -78,7 +78,7 @@ def again(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Outc
     class StartedError(Exception):
         pass
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise StartedError
 
     monkeypatch.setattr("tuner.sweep.run.open_executor", refuse)
