@@ -17,20 +17,20 @@ import json
 import math
 import os
 import resource
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `tests`
+
+from tests.track.mlflow_server import mlflow_server
 from tuner.paths import StudyPaths
 from tuner.records import TrialRecord, TrialState
 from tuner.store.reader import read_study
@@ -136,41 +136,6 @@ def check_tracked(folder: Path, url: str, num_trials: int) -> None:
     assert len(done) == num_trials, len(done)
 
 
-@contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """A server on this machine, whose backend is SQLite."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
-    with (folder / "server.txt").open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, cwd=folder)
-    try:
-        while not _answers(port):
-            assert process.poll() is None, (folder / "server.txt").read_text()
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        time.sleep(1)  # until its workers, which it left to us, are gone as well
-        _wait_for_orphans()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
 def _processor_seconds() -> float:
     """Of all processes that were waited for by now."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -227,6 +192,8 @@ def main() -> None:
                 costs["with all"].append(run(folder / f"with-{number}", num_trials=num_trials, trackers=TRACKERS))
                 check_tracked(folder / f"with-{number}", url, num_trials)
             before = _processor_seconds()
+        time.sleep(1)  # until its workers, which it left to us, are gone as well
+        _wait_for_orphans()
         server = _processor_seconds() - before
     longer = say(costs)
     print(f"the server of MLflow: {server:.1f} s of a processor, with its start")

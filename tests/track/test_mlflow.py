@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.track.mlflow_server import mlflow_server
 from tests.track.parts import ended, record, result, study_in, write_curve
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialState
@@ -28,36 +22,9 @@ pytest.importorskip("flask_cors", reason="what MLflow's server needs is not inst
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/mlflow.db",
-        "--artifacts-destination",
-        str(tmp_path / "files"),
-    ]
-    with (tmp_path / "server.txt").open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, cwd=tmp_path)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while not _answers(url):
-            assert process.poll() is None, (tmp_path / "server.txt").read_text()
-            time.sleep(0.1)
+    with mlflow_server(tmp_path) as url:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
         yield url
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def _tell(paths: StudyPaths, *before: Any) -> TellTracker:
