@@ -23,7 +23,7 @@ from surrogate import SPACE, Surrogate
 
 from tuner.records import Params
 from tuner.search.cube import Cube
-from tuner.search.designs import sobol
+from tuner.search.sobol import sobol
 
 Array = NDArray[np.float64]
 

@@ -33,8 +33,8 @@ from tables_to_learn import TABLES
 
 from tuner.records import Direction, EpochResult, Params
 from tuner.search.cube import Array, Cube
-from tuner.search.designs import sobol
 from tuner.search.registry import open_strategy
+from tuner.search.sobol import sobol
 from tuner.spec.model import LimitsSpec, SearchSpec, StopSpec
 from tuner.store.memory import MemoryStore
 from tuner.sweep.loop import StopRequest, Sweep

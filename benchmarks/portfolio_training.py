@@ -33,7 +33,7 @@ from tables_to_learn import MOST_LEARNED_ROWS, TABLES
 from tuner.data.load import load_training_data
 from tuner.records import EpochsFinished, Params, TrialJob
 from tuner.search.cube import Cube
-from tuner.search.designs import sobol
+from tuner.search.sobol import sobol
 from tuner.spec.defaults import build_space, settings_for
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.model import SweepSpec

@@ -67,7 +67,7 @@ ROOMS = {
         {"write", "live"},
     ),
     "search": (
-        {"strategy", "observe", "distinct", "seeding", "rungs"},
+        {"strategy", "observe", "distinct", "seeding", "rungs", "sobol"},
         {"cube", "designs"},
         {"portfolio"},
         {"optuna", "wrap"},

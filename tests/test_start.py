@@ -1,4 +1,7 @@
-"""What is not imported on the way to the first trained step: each of these takes a good part of a second."""
+"""What is not imported on the way to the first trained step: each of these takes a good part of a second.
+
+What the default search needs of SciPy loads while the workers load torch; a search by random draws needs none.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tuner.store.engines import create_sqlite_study
 from tuner.store.optuna_store import open_store
 from tuner.search.registry import maker_of
 from tuner.spec.model import SearchSpec
-maker_of(SearchSpec(), root=".")
+maker_of(SearchSpec(strategy="{strategy}"), root=".")
 from pathlib import Path
 from tuner.records import Direction
 create_sqlite_study(Path("study.db"), "s", direction=Direction.MAXIMIZE, metric="accuracy")
@@ -31,7 +34,15 @@ read_contents("sklearn/digits", DataSpec(source="sklearn/digits"), root=Path("."
 """
 
 
-@pytest.mark.parametrize(("code", "needed"), [(COORDINATOR, ()), (WORKER, ("torch",))], ids=["coordinator", "worker"])
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        (COORDINATOR.format(strategy="priority"), ("scipy.stats",)),
+        (COORDINATOR.format(strategy="random"), ()),
+        (WORKER, ("torch",)),
+    ],
+    ids=["coordinator", "coordinator of random draws", "worker"],
+)
 def test_only_what_trains_is_imported(
     tmp_path_factory: pytest.TempPathFactory, code: str, needed: tuple[str, ...]
 ) -> None:

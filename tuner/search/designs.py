@@ -1,14 +1,12 @@
-"""Designs that need no model: scrambled Sobol points and a grid, each a pure function of the point's number."""
+"""Designs that need no model: Sobol configurations and a grid, each a pure function of the point's number."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.records import ParamValue
 from tuner.search.distinct import key_of, values_of
@@ -18,23 +16,12 @@ from tuner.spec.space import Dimension, Space
 _GRID_PURPOSE = 3
 
 
-def sobol(first: int, count: int, *, dimensions: int, seed: int) -> NDArray[np.float64]:
-    """Points number `first` onwards of a scrambled Sobol sequence, shape (count, dimensions), in [0, 1]."""
-    from scipy.stats import qmc  # takes half a second to load, and 50 MB, which random search does not need
-
-    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # balance needs a power of two; we draw as many as are wanted
-        if first:
-            engine.fast_forward(first)
-        points: NDArray[np.float64] = engine.random(count)
-    return points
-
-
 def quasi_random(space: Space, first: int, count: int, *, seed: int) -> list[dict[str, ParamValue]]:
     """Configurations number `first` onwards of a scrambled Sobol sequence over the whole space."""
     if not len(space):
         return [{} for _ in range(count)]
+    from tuner.search.sobol import sobol  # loads SciPy, which most who may ask for this never do
+
     points = sobol(first, count, dimensions=len(space), seed=derived_seed(seed, len(space)))
     return [space.from_units(list(point)) for point in points]
 

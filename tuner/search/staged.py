@@ -9,11 +9,11 @@ from operator import attrgetter
 import numpy as np
 
 from tuner.records import Direction, Params, ParamValue, TrialRecord
-from tuner.search.designs import sobol
 from tuner.search.distinct import Distinct, Key
 from tuner.search.observe import best_of, rank_for_search
 from tuner.search.request import Request, with_rungs
 from tuner.search.seeding import derived_seed, generator
+from tuner.search.sobol import sobol
 from tuner.search.strategy import Strategy
 from tuner.spec.space import Space, tier_label
 from tuner.trials import OrderKey, Trials

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tuner.records import Direction, Params, TrialRecord, TrialState
 from tuner.search.cube import Array, Cube, Mask
-from tuner.search.designs import sobol
 from tuner.search.distinct import Distinct, Taken, key_of, taken_by
 from tuner.search.observe import Noise, best_first, in_state, worst_value
 from tuner.search.priority.acquisition import Candidates
@@ -21,6 +20,7 @@ from tuner.search.priority.regularisation import LABEL, Regularisation
 from tuner.search.priority.response import Appraisal, Response
 from tuner.search.priority.seen import Points, paused, seen
 from tuner.search.seeding import derived_seed, generator
+from tuner.search.sobol import sobol
 from tuner.search.strategy import Advance, Start
 from tuner.spec.space import Space
 from tuner.trials import Mark, Trials

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from tuner.records import Direction, Params, TrialRecord, TrialState
 from tuner.search.cube import Cube, Mask
-from tuner.search.designs import sobol
 from tuner.search.observe import best_of, in_state, rank_for_search
 from tuner.search.portfolio import known_columns, learned_points
 from tuner.search.seeding import derived_seed
+from tuner.search.sobol import sobol
 from tuner.search.strategy import Advance, Start
 from tuner.spec.space import ARCHITECTURE_TIER, REGULARISATION_TIER, tier_label
 from tuner.trials import OrderKey, trials_of
