@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
@@ -29,3 +30,11 @@ def folders_of(controller: str, *, root: Path = ROOT, membership: Path = MEMBERS
         inside = Path(path.lstrip("/"))
         found += [base / folder for folder in (inside, *inside.parents)]
     return found
+
+
+def counter_in(file: Path, name: str) -> int | None:
+    """The number behind a name in a file of names and numbers, such as `memory.stat`; None where none is told."""
+    with suppress(OSError, ValueError):
+        counters = dict(line.split(maxsplit=1) for line in file.read_text().splitlines())
+        return int(counters[name]) if name in counters else None
+    return None

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.execute.control_groups import MEMBERSHIP, ROOT, folders_of
+from tuner.execute.control_groups import MEMBERSHIP, ROOT, counter_in, folders_of
 
 MEMINFO = Path("/proc/meminfo")
 _GROUP_FILES = (
@@ -42,13 +42,6 @@ def free_bytes(*, meminfo: Path = MEMINFO, root: Path = ROOT, membership: Path =
         for limit, taken, files in _GROUP_FILES:
             with suppress(OSError, ValueError):  # "max" where there is no limit
                 allowed = int((group / limit).read_text())
-                in_use = int((group / taken).read_text()) - _counted(group / "memory.stat", files)
+                in_use = int((group / taken).read_text()) - (counter_in(group / "memory.stat", files) or 0)
                 found.append(max(0, allowed - in_use))
     return min(found, default=None)
-
-
-def _counted(file: Path, name: str) -> int:
-    """A number in a file of names and numbers; 0 where it is not told."""
-    with suppress(OSError, ValueError):
-        return int(dict(line.split(maxsplit=1) for line in file.read_text().splitlines()).get(name, 0))
-    return 0

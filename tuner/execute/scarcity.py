@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.execute.control_groups import MEMBERSHIP, ROOT, folders_of
+from tuner.execute.control_groups import MEMBERSHIP, ROOT, counter_in, folders_of
 from tuner.execute.free_memory import MEMINFO, memory_of_machine
 from tuner.spec.model import SweepSpec
 
@@ -80,15 +80,7 @@ class KernelKills:
         return None if not self._before else any(count > before.get(file, 0) for file, count in self._before.items())
 
     def _counted(self) -> dict[Path, int]:
-        return {file: count for file in self._files if (count := _killed(file)) is not None}
-
-
-def _killed(file: Path) -> int | None:
-    """How many processes a file of counters says that the kernel has killed; None where it says nothing of it."""
-    with suppress(OSError, ValueError):
-        counters = dict(line.split(maxsplit=1) for line in file.read_text().splitlines())
-        return int(counters["oom_kill"]) if "oom_kill" in counters else None
-    return None
+        return {file: count for file in self._files if (count := counter_in(file, "oom_kill")) is not None}
 
 
 @dataclass(frozen=True, slots=True)
