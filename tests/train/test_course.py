@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tuner.paths import StudyPaths
 from tuner.records import TrialJob
 from tuner.spec.model import SweepSpec
 from tuner.train.own.course import OwnCourse
-from tuner.train.own.reports import make_report
+from tuner.train.own.reports import ReportError, make_report
 from tuner.train.own.task import OwnTask
 
 
@@ -58,3 +59,24 @@ def test_a_trial_that_ran_ahead_of_its_job_is_stopped_where_its_patience_ended_t
     assert (paused.end, paused.epoch, len(paused.reported)) == ("pause", 1, 4)
     course = course_of(tmp_path, [], **rule)
     assert (course.end, course.epoch) == ("early stopping at epoch 3", 3)
+
+
+def test_reports_that_a_kill_lost_behind_a_checkpoint_do_not_fail_the_trial_that_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed = course_of(tmp_path, [0.1, 0.2])
+    (killed.paths.own_checkpoint / "epoch").write_text("4")
+    course = course_of(tmp_path, [], to_epoch=5)
+    new = course.add(make_report(5, {"score": 0.5}, metric="score"))
+    assert [(result.epoch, result.dev_metric) for result in new] == [(3, 0.5), (4, 0.5), (5, 0.5)]
+    assert [result.dev_metric for result in course.curve] == [0.1, 0.2, 0.5, 0.5, 0.5]
+    assert "goes on from a checkpoint with epoch 5, and epoch 2 was the last to be reported" in caplog.text
+    with pytest.raises(ReportError, match="it reported epoch 7 after epoch 5"):
+        course.add(make_report(7, {"score": 0.7}, metric="score"))
+
+
+def test_without_a_checkpoint_no_epoch_may_be_missing(tmp_path: Path) -> None:
+    course_of(tmp_path, [0.1, 0.2])
+    course = course_of(tmp_path, [])
+    with pytest.raises(ReportError, match="it reported epoch 4 after epoch 2"):
+        course.add(make_report(4, {"score": 0.4}, metric="score"))

@@ -7,7 +7,7 @@ import logging
 import math
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class OwnCourse(Course):
     """Whether it is not to go on, since its process could not be kept at a pause."""
     is_in_one_go: bool = False
     """Whether it is no longer paused, for the same reason."""
+    _goes_on: bool = False
+    """Whether this attempt found a checkpoint of an earlier one."""
     _seconds_before: float = 0.0
 
     @classmethod
@@ -54,9 +56,7 @@ class OwnCourse(Course):
         found = _read(course.paths.progress)
         if found is not None and found.get("seed") == job.seed and found.get("params") == dict(job.params):
             course.reported = [EpochResult(**result) for result in found["curve"]]
-            for result in course.reported[: job.to_epoch]:
-                if not course.is_over:
-                    course.finish_epoch(result)
+            course._finish(course.reported[: job.to_epoch])
             course.is_given_up = bool(found.get("given up"))
             if before := found.get("before"):
                 course.before = EpochResult(**before)
@@ -66,6 +66,7 @@ class OwnCourse(Course):
         with storing(course.paths.own_checkpoint):
             own_place(course.paths.own_checkpoint)
             course.paths.own_checkpoint.mkdir(parents=True, exist_ok=True)
+        course._goes_on = course.can_resume
         course._seconds_before = course.reported[-1].seconds if course.reported else 0.0
         return course
 
@@ -76,10 +77,7 @@ class OwnCourse(Course):
     def train_to_end(self) -> list[EpochResult]:
         """Pause no more; the epochs that were reported beyond the pause count at once."""
         self.is_in_one_go = True
-        ahead = self.reported[self.epoch :]
-        for result in ahead:
-            self.finish_epoch(result)
-        return ahead
+        return self._finish(self.reported[self.epoch :])
 
     def give_up(self) -> None:
         """Note that the trial is not to go on, unless it can from a checkpoint."""
@@ -95,8 +93,8 @@ class OwnCourse(Course):
     def seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self.began
 
-    def add(self, report: Report) -> EpochResult | None:
-        """Take a report in; its result if the coordinator does not know it and the job asks for it.
+    def add(self, report: Report) -> list[EpochResult]:
+        """Take a report in; what is new in it to the coordinator, as far as the job asks for it.
 
         What an earlier attempt reported of an epoch holds: the search has decided by it. Nothing is taken in after the
         epoch in which the training diverged or was stopped early, however many were reported at once.
@@ -105,28 +103,50 @@ class OwnCourse(Course):
             ReportError: an epoch is missing before it, or it contradicts another report of this attempt.
         """
         if self.is_over:
-            return None  # it may have gone on until this was seen
+            return []  # it may have gone on until this was seen
         number = report.epoch
         self._check_agrees(report)
         if number == 0:
             if self.before is None:
                 self.before = result_of(report, metric=self.task.metric_name, seconds=self.seconds)
                 self._write()
-            return None
-        if number > len(self.reported) + 1:
+            return []
+        first = len(self.reported) + 1
+        if number > first and not self._lost_reports_before(number):
             before = f"epoch {self.last_reported or len(self.reported)}" if self.reported else "no epoch"
             raise ReportError(f"it reported epoch {number} after {before}; report each epoch, counted from 1")
         self.began_anew |= not self.last_reported and number == 1 and bool(self.reported)
         self.last_reported = number
-        if number <= len(self.reported):
-            return None
+        if number < first:
+            return []
         result = result_of(report, metric=self.task.metric_name, seconds=self.seconds)
-        self.reported.append(result)
+        news = [replace(result, epoch=epoch) for epoch in range(first, number + 1)]
+        self.reported += news
         self._write()
-        if number > self.job.to_epoch and not self.is_in_one_go:
-            return None
-        self.finish_epoch(result)
-        return result
+        if not self.is_in_one_go:
+            news = [result for result in news if result.epoch <= self.job.to_epoch]
+        return self._finish(news)
+
+    def _lost_reports_before(self, number: int) -> bool:
+        """Whether reports were lost between a checkpoint and a kill; these epochs take the values of this one."""
+        if self.last_reported or not self._goes_on:
+            return False
+        log.warning(
+            "%s goes on from a checkpoint with epoch %d, and epoch %d was the last to be reported before it was killed: "
+            "what is between them counts as epoch %d; reported before the checkpoint is written, an epoch is not lost",
+            self.job.shown, number, len(self.reported), number,
+        )  # fmt: skip
+        return True
+
+    def _finish(self, results: list[EpochResult]) -> list[EpochResult]:
+        """Finish epochs up to the one in which the trial is over; returns these."""
+        finished = []
+        for result in results:
+            if self.is_over:
+                break
+            self.finish_epoch(result)
+            finished.append(result)
+        return finished
 
     def _check_agrees(self, report: Report) -> None:
         """Make sure that this attempt has told nothing else of the epoch, apart from rounding."""

@@ -178,7 +178,7 @@ class OwnLoop:
                 session.ask_to_stop(_why(course.end))
                 is_asked = True
             try:
-                results = [result for report in session.poll(_POLL_SECONDS) if (result := course.add(report))]
+                results = [result for report in session.poll(_POLL_SECONDS) for result in course.add(report)]
             except ReportError as error:
                 story = "".join(traceback.format_exception(error)) if self.task.path == "trainer" else ""
                 return [_failed(course, FailureReason.ERROR, str(error), story)]
