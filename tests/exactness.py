@@ -63,6 +63,7 @@ SUITES: Sequence[str] = (
     "tests/models/test_exact.py",
     "tests/train/test_exactness.py",
     "tests/train/test_slices.py",
+    "tests/train/test_stretch.py",
     "tests/train/test_dev_predictions.py",
     "tests/train/test_checkpoint.py",
     "tests/train/test_cohort.py",

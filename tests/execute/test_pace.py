@@ -130,6 +130,7 @@ def in_folders(members: list[TrialJob], *, to_epoch: int) -> list[TrialJob]:
 def test_the_pace_of_a_cohort_is_that_of_its_later_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([0.0, 5.0, 6.0, 7.0, *range(8, 99)])
     monkeypatch.setattr(pace, "time", SimpleNamespace(perf_counter=lambda: next(moments)))
+    monkeypatch.setattr("tuner.train.loop.stretch.SHARE", 0.0)
     task = make_task(epochs=20)
     members = in_folders(jobs(tmp_path, [{"learning_rate": 0.01}] * 2), to_epoch=20)
     found = cohort_pace(task, members, limit_seconds=6.5)

@@ -305,7 +305,7 @@ def test_dead_units_are_counted_by_hidden_layer(fuse: str, tmp_path: Path) -> No
         module.load_state_dict(torch.load(paths_of(job).weights, weights_only=True))
         x, shares = task.data.dev.inputs, []
         with torch.no_grad():
-            x = torch.cat([x, task._evaluated[100:256]])
+            x = torch.cat([x, task.evaluated[100:256]])
             for layer in module:
                 x = layer(x)
                 if isinstance(layer, torch.nn.ReLU):

@@ -222,7 +222,8 @@ def test_fused_training_is_that_of_plain_modules_and_torch_optim(
             assert ((ours[key] - value).abs().max() / scale).item() <= tolerance, key
 
 
-def test_an_interrupted_cohort_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_cohort_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.train.loop.stretch.SHARE", 0.0)
     task = make_task(epochs=5)
     configurations = per_trial(4)
     whole = curves(run_cohort(task, jobs(tmp_path / "a", configurations, to_epoch=5)))

@@ -67,14 +67,26 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochPlan:
-    """Everything random or scheduled about one epoch of K trials, which may be at different epochs."""
+    """Everything random or scheduled about one epoch of K trials, which may be at different ones, or about several."""
 
     order_KN: Tensor
-    """The order in which each trial visits the training examples; int64 on the program's device."""
+    """The order in which each trial visits the training examples, in several epochs one after the other; int64 on the
+    program's device."""
     learning_rate_SK: npt.NDArray[np.float64]
     """For each step of the epoch and each trial. A program whose trials have rates of their own writes those here."""
     step_SK: npt.NDArray[np.int64]
     """Each trial's global step number, from 0: keys the dropout masks and Adam's bias correction."""
+    num_epochs: int = 1
+    """Above 1 only for a program that trains several in one go (`StackedProgram.train_epochs`)."""
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of one epoch."""
+        return len(self.step_SK) // self.num_epochs
+
+    def rates(self, row: int) -> list[float]:
+        """The learning rate of one of the trials in the last step of each epoch."""
+        return [float(rate) for rate in self.learning_rate_SK[self.epoch_steps - 1 :: self.epoch_steps, row]]
 
     def row(self, row: int) -> EpochPlan:
         """The plan of one of the trials."""

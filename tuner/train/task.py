@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +51,15 @@ _TRIED = 8
 """Examples that functions of the user's are tried on at the start."""
 
 
+class Scored(NamedTuple):
+    """What an evaluation measured of one trial."""
+
+    train_loss: float
+    dev_loss: float
+    train_metric: float
+    dev_metric: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
     """What an evaluation measured, one value for each trial."""
@@ -60,6 +70,9 @@ class Measured:
     dev_metric: list[float]
     dev_outputs: Tensor
     """(K, dev examples, outputs); valid until the next evaluation."""
+
+    def of(self, row: int) -> Scored:
+        return Scored(self.train_loss[row], self.dev_loss[row], self.train_metric[row], self.dev_metric[row])
 
 
 class Task:
@@ -114,10 +127,11 @@ class Task:
         self._fold_scores = FoldScores(self.folds, self.data.train.targets, self.scorer) if self.folds else None
         self._sample = self.data.train.inputs[sample] if self.streams else None
         # With folds every network is evaluated on the whole pool, of which each is scored on its own examples.
-        self._evaluated = self.data.train.inputs if self.folds else self.data.dev.inputs
+        self.evaluated = self.data.train.inputs if self.folds else self.data.dev.inputs
+        """What is evaluated beside `_sample`."""
         if not self.folds and not self.streams:
-            self._evaluated = inputs_side_by_side(self.data.dev.inputs, self.data.train.inputs, sample)
-            dev = self._evaluated[: self._num_dev]  # which need not be there twice
+            self.evaluated = inputs_side_by_side(self.data.dev.inputs, self.data.train.inputs, sample)
+            dev = self.evaluated[: self._num_dev]  # which need not be there twice
             self.data = replace(self.data, dev=replace(self.data.dev, inputs=dev))
         self.ahead = Ahead()
         self._said: set[str] = set()
@@ -216,7 +230,24 @@ class Task:
             of_dev = program.outputs(self.data.dev.inputs).clone()
             outputs = torch.cat([of_dev, program.outputs(self._sample)], dim=1)
         else:
-            outputs = program.outputs(self._evaluated)
+            outputs = program.outputs(self.evaluated)
+        return self._measure(outputs)
+
+    def measure_epochs(self, outputs_EKNC: Tensor) -> list[Measured]:
+        """The same from each epoch's outputs for `evaluated`."""
+        found, num_trials = self._measure(outputs_EKNC.flatten(0, 1)), outputs_EKNC.shape[1]
+        return [
+            Measured(
+                train_loss=found.train_loss[first : first + num_trials],
+                dev_loss=found.dev_loss[first : first + num_trials],
+                train_metric=found.train_metric[first : first + num_trials],
+                dev_metric=found.dev_metric[first : first + num_trials],
+                dev_outputs=found.dev_outputs[first : first + num_trials],
+            )
+            for first in range(0, len(outputs_EKNC) * num_trials, num_trials)
+        ]
+
+    def _measure(self, outputs: Tensor) -> Measured:
         if self._fold_scores is not None:
             on_dev, on_train, dev = self._fold_scores.measure(outputs)
         else:
@@ -233,11 +264,11 @@ class Task:
     @property
     def num_evaluated(self) -> int:
         """Examples that `evaluate` takes a network's outputs of."""
-        return len(self._evaluated) + (0 if self._sample is None else len(self._sample))
+        return len(self.evaluated) + (0 if self._sample is None else len(self._sample))
 
     def evaluate_some(self, program: Program, count: int) -> None:
         """Take the outputs of some of these examples, as `evaluate` does, to see how long that takes."""
-        program.outputs(self._evaluated[:count])
+        program.outputs(self.evaluated[:count])
 
     def signals(self, program: Program) -> dict[str, dict[str, list[float]]]:
         """What a network's inside says of its training, by fact, layer and trial: gradient norms and dead units.
@@ -246,7 +277,7 @@ class Task:
         """
         found = {
             "gradient_norms": program.gradient_norms(),
-            "dead_units": program.dead_units(self._evaluated[:EVALUATION_ROWS]),
+            "dead_units": program.dead_units(self.evaluated[:EVALUATION_ROWS]),
         }
         return {fact: {layer: t.tolist() for layer, t in layers.items()} for fact, layers in found.items() if layers}
 
@@ -269,7 +300,7 @@ class Task:
     def dev_outputs(self, member: Member, weights: Mapping[str, Tensor]) -> Tensor:
         """Outputs on the dev set of the member's module with these weights, shape (dev examples, outputs)."""
         if not self.folds:  # all that a trial is scored on, so that a module which draws draws the same
-            return self._outputs(member, weights, self._evaluated)[: self._num_dev]
+            return self._outputs(member, weights, self.evaluated)[: self._num_dev]
         parts = zip(member.folds, parted_weights(weights, folds=len(self.folds)), self.folds, strict=True)
         return torch.cat([self._outputs(own, w, self.data.train.inputs[fold.dev]) for own, w, fold in parts])
 

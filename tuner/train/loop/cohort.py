@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tuner.errors import UserCodeError
 from tuner.records import (
-    EpochResult,
     FailureReason,
     Json,
     TrialEvent,
-    TrialFailed,
     TrialInterrupted,
     TrialJob,
     TrialStarted,
@@ -25,9 +23,11 @@ from tuner.records import (
 from tuner.train.loop.course import PAUSE
 from tuner.train.loop.member import Run
 from tuner.train.loop.resting import resting_of
+from tuner.train.loop.results import failure, results_of, take_in
 from tuner.train.loop.slices import Pace, Slices
+from tuner.train.loop.stretch import stretch_of
 from tuner.train.loop.trade_offs import trade_offs
-from tuner.train.program import Program
+from tuner.train.program import EpochPlan, Program
 from tuner.train.task import Measured, Task
 
 CHECKPOINT_SHARE = 0.02
@@ -38,8 +38,8 @@ MIN_CHECKPOINT_SECONDS = 1.0
 class Cohort:
     """Trains jobs that share a fusion key.
 
-    `epochs()` is a generator: each step trains one epoch of every member, or a slice of a long one, and yields the
-    events of it, which may be none. Between steps the owner may call `join` and `interrupt`.
+    `epochs()` is a generator: each step trains an epoch of every member, a slice of a long one or several short ones,
+    and yields the events of it, which may be none. Between steps the owner may call `join` and `interrupt`.
     """
 
     def __init__(self, task: Task, jobs: Sequence[TrialJob], *, worker: str) -> None:
@@ -51,6 +51,10 @@ class Cohort:
         self._pace = Pace()
         self._slices: Slices | None = None
         """The epoch under way, until it ends or members leave."""
+        self._began = 0.0
+        """When it was begun, or the epochs that were trained in one go."""
+        self._epoch_seconds: float | None = None
+        """How long an epoch of the present members took."""
         self._interrupted = False
         self._last_checkpoint = time.monotonic()
         self._checkpoint_seconds = MIN_CHECKPOINT_SECONDS
@@ -84,6 +88,7 @@ class Cohort:
                 return
             if self._runs:
                 events += self._train()
+                self._checkpoint_at_times()
             yield events
 
     @property
@@ -132,7 +137,7 @@ class Cohort:
             self._program = resting_of(self.task).program(members) or self.task.program(members)
         else:
             self._program = self._program.resized(list(keep), members)
-        self._pace, self._slices = Pace(), None
+        self._pace, self._slices, self._epoch_seconds = Pace(), None, None
         self._runs = runs  # last: building a user's module may raise, and the jobs are then still those joining
 
     def _leave(self, done: Sequence[int], failed: Sequence[int] = ()) -> list[TrialEvent]:
@@ -183,48 +188,66 @@ class Cohort:
         self._runs, self._joining, self._program = [], [], None
         return events
 
-    # One epoch
+    # Epochs
 
     def _train(self) -> list[TrialEvent]:
-        """Train a slice of the members' epochs, and measure what they have become at its end."""
+        """Train a slice of the members' epochs, or some of these, and measure what they have become at each end."""
         if self._slices is None:
+            self._began = time.perf_counter()
+            stretch = stretch_of(self.task, self._runs, self._running, epoch_seconds=self._epoch_seconds)
+            if stretch is not None:
+                return self._end_epochs(stretch.plan, stretch.train(), stretch.save_best, began=self._began)
             self._slices = Slices(self.task, self._runs, self._running, self._pace)
         self._slices.train()
-        events = self._end_epoch(self._slices) if self._slices.done else self._end_late()
-        self._checkpoint_at_times()
-        return events
+        return self._end_epoch(self._slices) if self._slices.done else self._end_late()
 
     def _end_late(self) -> list[TrialEvent]:
         """In mid-epoch, end those that have trained for too long."""
         late = {row: problem for row, run in enumerate(self._runs) if (problem := run.overtime)}
-        events: list[TrialEvent] = [_failed(self._runs[row], FailureReason.TIMEOUT, late[row]) for row in late]
+        events: list[TrialEvent] = [failure(self._runs[row], FailureReason.TIMEOUT, late[row]) for row in late]
         return events + self._leave([], list(late))
 
     def _end_epoch(self, slices: Slices) -> list[TrialEvent]:
         self._slices = None
-        program, plan = self._running, slices.plan
-        began = time.perf_counter()
-        scores = self.task.evaluate(program)
-        seconds = (time.perf_counter() - began) / len(self._runs)
+        program, began = self._running, time.perf_counter()
+        measured = [self.task.evaluate(program)]
+        return self._end_epochs(slices.plan, measured, lambda kept: program.save_best([*kept]), began=began)
+
+    def _end_epochs(
+        self,
+        plan: EpochPlan,
+        measured: Sequence[Measured],
+        save_best: Callable[[Mapping[int, int]], None],
+        *,
+        began: float,
+    ) -> list[TrialEvent]:
+        """Take in what epochs have come to.
+
+        Args:
+            plan: Theirs.
+            measured: After each of them.
+            save_best: Saves what rows were after these epochs as their best.
+            began: The moment from which on seconds count for the members.
+        """
+        now, num_runs = time.perf_counter(), len(self._runs)
+        self._epoch_seconds = (now - self._began) / len(measured)
         events: list[TrialEvent] = []
-        improved, failed, done = [], [], []
+        kept: dict[int, int] = {}
+        failed, done = [], []
         for row, run in enumerate(self._runs):
-            rate = float(plan.learning_rate_SK[-1, row * len(plan.order_KN) // len(self._runs)])
-            result = _result_of(run, row, scores, rate=rate, seconds=seconds)
-            if problem := self.task.divergence(result):
+            own = [scores.of(row) for scores in measured]
+            results = results_of(run, own, plan.rates(row * len(plan.order_KN) // num_runs), (now - began) / num_runs)
+            taken = take_in(run, results)
+            events += taken.events
+            if taken.kept is not None:
+                kept[row] = taken.kept
+                run.kept_outputs = measured[taken.kept].dev_outputs[row].clone()
+            if taken.has_failed:
                 failed.append(row)
-                events.append(_failed(run, FailureReason.DIVERGED, f"{problem} in epoch {result.epoch}"))
-                continue
-            if run.add(result, scores.dev_outputs[row]):
-                improved.append(row)
-            events.append(run.told([result]))
-            if late := run.overtime:
-                failed.append(row)
-                events.append(_failed(run, FailureReason.TIMEOUT, late))
-            elif run.end is not None and (run.end != PAUSE or run.look_at_state(program, row)):
+            elif run.end is not None and (run.end != PAUSE or run.look_at_state(self._running, row)):
                 done.append(row)
-        if improved:
-            program.save_best(improved)
+        if kept:
+            save_best(kept)
         events += self._leave(done, failed)
         self._take_new_values()
         return events
@@ -255,21 +278,3 @@ class Cohort:
         self._last_checkpoint = time.monotonic()
         cost = self._last_checkpoint - began
         self._checkpoint_seconds = max(MIN_CHECKPOINT_SECONDS, cost / CHECKPOINT_SHARE)
-
-
-def _result_of(run: Run, row: int, scores: Measured, *, rate: float, seconds: float) -> EpochResult:
-    """A member's epoch. `seconds`: its share of the time that the evaluation took."""
-    return EpochResult(
-        epoch=run.epoch + 1,
-        train_loss=scores.train_loss[row],
-        dev_loss=scores.dev_loss[row],
-        train_metric=scores.train_metric[row],
-        dev_metric=scores.dev_metric[row],
-        learning_rate=rate,
-        seconds=run.seconds + seconds,
-    )
-
-
-def _failed(run: Run, reason: FailureReason, message: str) -> TrialFailed:
-    run.write_curve()
-    return TrialFailed(trial=run.job.trial, reason=reason, message=message)

@@ -94,6 +94,15 @@ class Course(ABC):
         return TrialFinished(trial=self.job.trial, reason=reason, facts=facts)
 
     @property
+    def certain_epochs(self) -> int:
+        """So many epochs it will train from here, whatever they measure, unless it diverges or takes too long."""
+        ends = [min(self.num_epochs, self.job.to_epoch)]
+        ends += [phase.from_epoch for phase in self.job.phases if phase.from_epoch > self.epoch]
+        certain = min(ends) - self.epoch
+        rule = self.spec.training.early_stopping
+        return max(1, certain if rule is None else min(certain, rule.patience - self.patience.stale_epochs))
+
+    @property
     def overtime(self) -> str | None:
         """What is wrong if it has trained for longer than a trial may and is not done."""
         limit, seconds = self.spec.limits.trial_seconds, self.seconds

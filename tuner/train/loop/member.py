@@ -135,19 +135,11 @@ class Run(Course):
             f"have changed ({difference}); put it back as it was, or start the study anew with `tuner run --fresh`"
         )
 
-    def add(self, result: EpochResult, outputs: Tensor) -> bool:
-        """Add a finished epoch; whether it is the one to keep so far.
-
-        Args:
-            result: What it measured.
-            outputs: On the dev set, shape (dev examples, outputs); copied where they are kept.
-        """
-        is_kept = self.finish_epoch(result)
+    def add(self, result: EpochResult) -> bool:
+        """Add a finished epoch; whether it is the one to keep so far, and its outputs with it."""
         self.step, self.epoch_seconds = 0, 0.0
         self.has_trained = True
-        if is_kept:
-            self.kept_outputs = outputs.clone()
-        return is_kept
+        return self.finish_epoch(result)
 
     @property
     def may_rest(self) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from tuner.records import TrialJob
 from tuner.train.device.gpus import stacked_on, wait_for
@@ -129,13 +130,22 @@ def first_epoch(task: Task, jobs: Sequence[TrialJob]) -> tuple[Program, EpochPla
     return None if program.whole_epochs else (program, epoch_plan(task, runs))
 
 
-def epoch_plan(task: Task, runs: Sequence[Run]) -> EpochPlan:
-    """The plan of the epochs that these trials are in."""
-    steps = num_steps(task.num_train, runs[0].member.settings.batch_size)
-    rates = [learning_rates(r.member.settings, epoch=r.epoch, steps_per_epoch=steps) for r in runs]
-    numbers = np.arange(steps)[:, None] + np.array([r.epoch * steps for r in runs])
-    batch_size = runs[0].member.settings.batch_size
-    orders = [o for r in runs for o in task.ahead.take(task.orders, r.job.seed, r.epoch, batch_size, r.job.part)]
+def epoch_plan(task: Task, runs: Sequence[Run], *, num_epochs: int = 1) -> EpochPlan:
+    """The plan of the epochs that these trials are in, or of these and those that follow."""
+    batch_size, ahead = runs[0].member.settings.batch_size, range(num_epochs)
+    steps = num_steps(task.num_train, batch_size)
+    rates = [
+        np.concatenate([learning_rates(r.member.settings, epoch=r.epoch + e, steps_per_epoch=steps) for e in ahead])
+        for r in runs
+    ]
+    numbers = np.arange(num_epochs * steps)[:, None] + np.array([r.epoch * steps for r in runs])
+    orders = [
+        torch.cat(of_network) if num_epochs > 1 else of_network[0]
+        for r in runs
+        for of_network in zip(
+            *(task.ahead.take(task.orders, r.job.seed, r.epoch + e, batch_size, r.job.part) for e in ahead), strict=True
+        )
+    ]
     if task.device.type == "cuda":  # while it trains these, the host has nothing else to do
         going_on = [r for r in runs if r.epoch + 1 < r.job.to_epoch]
         task.ahead.begin(task.orders, [(r.job.seed, r.epoch + 1, batch_size, r.job.part) for r in going_on])
@@ -144,4 +154,5 @@ def epoch_plan(task: Task, runs: Sequence[Run]) -> EpochPlan:
         order_KN=stacked_on(orders, task.device),
         learning_rate_SK=np.stack(rates, axis=1).repeat(networks, axis=1),
         step_SK=numbers.repeat(networks, axis=1),
+        num_epochs=num_epochs,
     )

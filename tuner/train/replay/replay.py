@@ -36,6 +36,7 @@ class ReplayedStep:
         *,
         reads: Sequence[Tensor],
         state: Sequence[Tensor],
+        saves: Sequence[Tensor] = (),
         num_trials: int,
         script_after: int | None,
         kernels_after: int | None,
@@ -46,6 +47,8 @@ class ReplayedStep:
             step: Operations on tensors that stay where they are.
             reads: Those that it finds a row of a table in.
             state: Those that it changes and does not set first.
+            saves: Those whose values are saved in a row of a table, (K, ...); such a step has no state, and is not
+                replayed as TorchScript.
             num_trials: Along the first dimension of what differs from trial to trial.
             script_after: Replay it as TorchScript after so many runs: to record and compile it takes as long as many
                 of them. None for never.
@@ -54,12 +57,14 @@ class ReplayedStep:
         self._step = step
         self._reads = tuple(reads)
         self._state = tuple(state)
+        self._saves = tuple(saves)
+        assert not saves or (not state and script_after is None)
         self._num_trials = num_trials
         is_small = sum(t.numel() * t.element_size() for t in state) <= _MOST_STATE_BYTES
         self._kernels_after = kernels_after if is_small else None
         self._script_after = script_after if is_small else None
         self._num_runs = 0
-        self._replay: Callable[[Sequence[Tensor], int, int], None] | None = None
+        self._replay: Callable[..., None] | None = None
 
     @property
     def recorded(self) -> bool:
@@ -71,16 +76,25 @@ class ReplayedStep:
         """Whether the compiled kernels run it from now on."""
         return isinstance(self._replay, NativeStep)
 
-    def run(self, tables: Sequence[Tensor], first: int, last: int) -> None:
-        """Run the steps from `first` up to, not including, `last`, each on its row of the tables."""
+    def run(self, tables: Sequence[Tensor], first: int, last: int, *saved: Tensor) -> None:
+        """Run the steps from `first` up to, not including, `last`, each on its row of the tables.
+
+        Args:
+            tables: What it reads: (steps, ...).
+            first: Row of the first step.
+            last: Row after the last one.
+            saved: Where what it saves is kept: (K, steps, ...).
+        """
         while first < last and self._replay is None:
             for target, table in zip(self._reads, tables, strict=True):
                 target.copy_(table[first])
             self._run_or_record()
+            for source, table in zip(self._saves, saved, strict=True):
+                table[:, first].copy_(source)
             self._num_runs += 1
             first += 1
         if first < last and self._replay is not None:
-            self._replay(tables, first, last)
+            self._replay(tables, first, last, *saved)
 
     def _run_or_record(self) -> None:
         kernels = library() if self._kernels_after is not None and self._num_runs >= self._kernels_after else None
@@ -107,7 +121,7 @@ class ReplayedStep:
     def _by_kernels(self, kernels: ctypes.CDLL, calls: Sequence[Call], before: Sequence[Tensor]) -> NativeStep | None:
         """The recorded step for the kernels, unless they would compute anything else than was just computed."""
         try:
-            step = NativeStep(kernels, calls, self._reads, num_trials=self._num_trials)
+            step = NativeStep(kernels, calls, self._reads, self._saves, num_trials=self._num_trials)
         except UnknownCallError as error:
             log.debug("a step is not run by the compiled kernels: they do not know %s", error)
             return None

@@ -20,13 +20,13 @@ from tuner.train.rows.weight_noise import KEY, noise_keys
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTables:
-    """The tables of one epoch of K trials."""
+    """The tables of one epoch of K trials, or of several (E)."""
 
     batch_size: int
-    order_SN: Tensor
+    order_ESN: Tensor
     """Of each step with a whole batch, the indices of all trials' examples; N is K times the batch size."""
-    left_over_N: Tensor
-    """Those of the last, smaller batch; empty if there is none."""
+    left_over_EN: Tensor
+    """Those of each epoch's last, smaller batch; empty if there is none."""
     scalar_names: tuple[str, ...]
     scalars_SRK: Tensor
     """The optimiser's scalars, float32."""
@@ -37,7 +37,7 @@ class StepTables:
 
     def first_row(self, batch_size: int) -> int:
         """The number in the epoch of the step in row 0 of the part with this batch size."""
-        return 0 if batch_size == self.batch_size else len(self.order_SN)
+        return 0 if batch_size == self.batch_size else self.order_ESN.shape[1]
 
     def parts(self, first: int, last: int) -> Iterator[tuple[int, list[Tensor], int, int]]:
         """The steps from `first` up to, not including, `last`, in parts of one batch size.
@@ -46,12 +46,17 @@ class StepTables:
             Batch size, tables (indices, scalars, keys if there are any, what else), and first and last row in them.
         """
         others = [table for table in (self.scalars_SRK, self.keys_SLK, *self.more.values()) if table is not None]
-        num_whole = len(self.order_SN)
-        if first < (whole := min(last, num_whole)):
-            yield self.batch_size, [self.order_SN, *others], first, whole
-        if last > num_whole:
-            size = len(self.left_over_N) // self.scalars_SRK.shape[2]
-            yield size, [self.left_over_N[None], *(table[num_whole:] for table in others)], 0, 1
+        num_epochs, num_whole = self.order_ESN.shape[:2]
+        steps = len(self.scalars_SRK) // num_epochs
+        for epoch in range(first // steps, min(-(-last // steps), num_epochs)):
+            began = epoch * steps
+            own = [table[began : began + steps] for table in others] if num_epochs > 1 else others
+            begin, end = max(first - began, 0), min(last - began, steps)
+            if begin < (whole := min(end, num_whole)):
+                yield self.batch_size, [self.order_ESN[epoch], *own], begin, whole
+            if end > num_whole:
+                size = self.left_over_EN.shape[1] // self.scalars_SRK.shape[2]
+                yield size, [self.left_over_EN[epoch, None], *(table[num_whole:] for table in own)], 0, 1
 
 
 AVERAGE_SHARE = "average"
@@ -85,7 +90,7 @@ def step_tables(
     num_dropouts: int,
     more: Mapping[str, Tensor],
 ) -> StepTables:
-    """The tables of an epoch.
+    """The tables of an epoch, or of several.
 
     Args:
         plan: What is random or scheduled in it.
@@ -95,18 +100,19 @@ def step_tables(
         num_dropouts: Dropout layers that need a key.
         more: What else a step reads, by name: (steps, K), on the host.
     """
-    num_trials, num_examples = plan.order_KN.shape
-    num_whole = num_examples // batch_size
+    num_trials, num_epochs = len(plan.order_KN), plan.num_epochs
+    order_KEN = plan.order_KN.view(num_trials, num_epochs, -1)
+    num_whole = order_KEN.shape[2] // batch_size
     end = num_whole * batch_size
-    by_step = plan.order_KN[:, :end].view(num_trials, num_whole, batch_size).transpose(0, 1)
+    by_step = order_KEN[:, :, :end].view(num_trials, num_epochs, num_whole, batch_size).permute(1, 2, 0, 3)
     scalars = optimizer.scalars(plan.learning_rate_SK, plan.step_SK)
     stacked = np.stack(list(scalars.values()), axis=1).astype(np.float32)
     keys = dropout_keys(seeds, plan.step_SK, num_dropouts)
     device = plan.order_KN.device
     return StepTables(
         batch_size=batch_size,
-        order_SN=by_step.reshape(num_whole, num_trials * batch_size),
-        left_over_N=plan.order_KN[:, end:].reshape(-1),
+        order_ESN=by_step.reshape(num_epochs, num_whole, num_trials * batch_size),
+        left_over_EN=order_KEN[:, :, end:].transpose(0, 1).flatten(1),
         scalar_names=tuple(scalars),
         scalars_SRK=sent(torch.from_numpy(stacked), device),
         keys_SLK=sent(torch.from_numpy(keys), device) if num_dropouts else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
 import torch
@@ -52,17 +52,19 @@ class Evaluator:
         self._memory: list[Tensor] = []
         self._outputs = torch.empty(0, device=device)
 
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """Logits or predictions, shape (K, examples, outputs); valid until the next call."""
+    def outputs(self, inputs: Tensor, *, into: Tensor | None = None) -> Tensor:
+        """Logits or predictions, shape (K, examples, outputs); valid until the next call unless there is a place."""
         shape = (self._num_trials, len(inputs), self._num_outputs)
-        if len(self._outputs) < prod(shape):
+        if into is None and len(self._outputs) < prod(shape):
             self._outputs = torch.empty(prod(shape), device=self._device)
-        found = self._outputs[: prod(shape)].view(shape)
-        start = 0
-        for chunk in evaluation_chunks(inputs, rows=self._rows):
-            z = self._forward(chunk).z
-            found[:, start : start + len(chunk)] = z[:, :, : self._num_outputs]
-            start += len(chunk)
+        found = self._outputs[: prod(shape)].view(shape) if into is None else into
+        first = 0
+        for portions in _portions(inputs, self._rows):
+            count, rows = portions.shape[:2]
+            end = first + count * rows
+            own = found[:, first:end].view(self._num_trials, count, rows, self._num_outputs)
+            self._forward(portions).run(portions, own)
+            first = end
         return found
 
     def clear(self) -> None:
@@ -75,36 +77,60 @@ class Evaluator:
         """For each ReLU layer whether each unit is positive for any of the examples, bool of shape (K, units)."""
         found: list[Tensor] = []
         for chunk in evaluation_chunks(inputs, rows=self._rows):
-            rectified = self._forward(chunk).tape.rectified
+            forward = self._forward(chunk[None])
+            forward.run(chunk[None], forward.new_outputs())
+            rectified = forward.tape.rectified
             fires = [y.amax(dim=(1, *range(3, y.dim()))) > 0 for y in rectified]
             found = [a | b for a, b in zip(found, fires, strict=True)] if found else fires
         return found
 
-    def _forward(self, chunk: Tensor) -> _Forward:
-        """The forward pass, run on a chunk of examples."""
-        if len(chunk) not in self._forwards:
-            tape = self._new_tape(len(chunk), shared=self._memory)
-            x = tape.memory.buffer(len(chunk), *self._example_shape)
-            self._forwards[len(chunk)] = _Forward(tape, x, self._parts, self._num_trials)
-        forward = self._forwards[len(chunk)]
-        forward.run(chunk)
-        return forward
+    def _forward(self, portions: Tensor) -> _Forward:
+        """The forward pass of a portion of as many examples as these have."""
+        rows = portions.shape[1]
+        if rows not in self._forwards:
+            tape = self._new_tape(rows, shared=self._memory)
+            x = tape.memory.buffer(rows, *self._example_shape)
+            read = x if x.dim() > 2 else x[:, : portions.shape[2:].numel()]
+            self._forwards[rows] = _Forward(
+                tape, x, self._parts, read=read, num_trials=self._num_trials, num_outputs=self._num_outputs
+            )
+        return self._forwards[rows]
 
 
 class _Forward:
     """A forward pass of so many examples."""
 
-    def __init__(self, tape: Tape, x: Tensor, parts: NetworkParts, num_trials: int) -> None:
+    def __init__(
+        self, tape: Tape, x: Tensor, parts: NetworkParts, *, read: Tensor, num_trials: int, num_outputs: int
+    ) -> None:
         self.tape = tape
-        self.z = record_network(tape, x.expand(num_trials, *x.shape), parts)
-        """The outputs at rounded width, shape (K, examples, width)."""
-        self._x = x
+        self._z = record_network(tape, x.expand(num_trials, *x.shape), parts)[:, :, :num_outputs]
+        self._read = read
+        """Where the inputs go, without what rounding has put behind them."""
         self.replayed = ReplayedStep(
-            tape.run_forward, reads=(), state=(), num_trials=num_trials, script_after=None,
+            tape.run_forward, reads=[read], state=(), saves=[self._z], num_trials=num_trials, script_after=None,
             kernels_after=KERNELS_AFTER_RUNS if x.device.type == "cpu" else None,
         )  # fmt: skip
 
-    def run(self, chunk: Tensor) -> None:
-        flat = chunk if self._x.dim() > 2 else chunk.flatten(1)
-        self._x[:, : flat.shape[1]].copy_(flat)
-        self.replayed.run((), 0, 1)
+    def run(self, portions: Tensor, found: Tensor) -> None:
+        """Find the outputs, (K, portions, examples, outputs), of portions (portions, examples, ...) one by one."""
+        self.replayed.run([portions.reshape(len(portions), *self._read.shape)], 0, len(portions), found)
+
+    def new_outputs(self) -> Tensor:
+        """Memory for those of one portion."""
+        return torch.empty(self._z.shape, device=self._z.device).unsqueeze(1)
+
+
+def _portions(inputs: Tensor, rows: int) -> Iterator[Tensor]:
+    """The examples in the portions in which they are evaluated, (portions, examples, ...).
+
+    Those of a tensor that are as large as one another come together; what stands for one is read one at a time.
+    """
+    if not isinstance(inputs, Tensor):
+        yield from (chunk[None] for chunk in evaluation_chunks(inputs, rows=rows))
+        return
+    whole = len(inputs) // rows * rows
+    if whole:
+        yield inputs[:whole].view(-1, rows, *inputs.shape[1:])
+    if whole < len(inputs):
+        yield inputs[None, whole:]

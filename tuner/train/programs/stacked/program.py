@@ -16,7 +16,7 @@ from tuner.models.layers.tape import Operation, Tape
 from tuner.models.module import initial_values, read_values
 from tuner.models.network import Network
 from tuner.train.measure.portions import evaluation_rows
-from tuner.train.program import Member, Problem, RowState
+from tuner.train.program import EpochPlan, Member, Problem, RowState
 from tuner.train.programs.row_program import RowProgram
 from tuner.train.programs.stacked.evaluator import Evaluator
 from tuner.train.programs.stacked.examples import first_shape, targets_table
@@ -28,6 +28,9 @@ from tuner.train.rows.rows import NO_CLASS, RowLayout
 from tuner.train.rows.step import Recording, new_pool
 from tuner.train.settings import Settings
 from tuner.train.way import Way
+
+_EPOCHS_BYTES = 2**22
+"""Of the weights and outputs of epochs that are trained in one go."""
 
 
 class StackedProgram(RowProgram):
@@ -85,6 +88,8 @@ class StackedProgram(RowProgram):
         self._example_shape = first_shape(problem, self.network)
         self._step_memory: list[Tensor] = []
         """Of the tapes of all batch sizes."""
+        self._passed: dict[str, Tensor] = {}
+        """What each epoch that was trained in one go came to: parameters and, by name, buffers, (epochs, K, ...)."""
         self._evaluator = Evaluator(  # in float32, as whoever has the stored weights evaluates them
             partial(Tape, num_trials=num_trials, device=device, training=False), self._parts,
             num_trials=num_trials, num_outputs=problem.num_outputs, example_shape=self._example_shape, device=device,
@@ -117,6 +122,46 @@ class StackedProgram(RowProgram):
             return {}
         norms = (index for index, layer in enumerate(self.network.layers) if layer.statistics)
         return {i: torch.zeros(len(self.members), dtype=torch.bool, device=self.problem.device) for i in norms}
+
+    def most_epochs(self, num_examples: int) -> int:
+        """How many epochs it may train in one go, if each is evaluated on so many examples; 1 where each is apart."""
+        if self._changes.active or self._noise.active or self._rates.active or self.average.active:
+            return 1
+        if self.problem.device.type != "cpu":
+            return 1
+        passed = sum(t.numel() for t in (self.p_KP, *self.buffers.values()))
+        outputs = len(self.members) * num_examples * self.problem.num_outputs
+        return max(1, _EPOCHS_BYTES // (4 * (passed + outputs)))
+
+    @torch.no_grad()
+    def train_epochs(self, plan: EpochPlan, inputs: Tensor) -> Tensor:
+        """Train all epochs of a plan, and evaluate after each.
+
+        Args:
+            plan: Of at most `most_epochs`.
+            inputs: (examples, *input_shape).
+
+        Returns:
+            Outputs, (epochs, K, examples, outputs); valid until the next call.
+        """
+        shape = (plan.num_epochs, len(self.members), len(inputs), self.problem.num_outputs)
+        outputs = torch.empty(shape)
+        live = {"": self.p_KP, **self.buffers}
+        self._passed = {name: t.new_empty(plan.num_epochs, *t.shape) for name, t in live.items()}
+        steps = plan.epoch_steps
+        for epoch in range(plan.num_epochs):
+            self.train_steps(plan, epoch * steps, (epoch + 1) * steps)
+            self._evaluator.outputs(inputs, into=outputs[epoch])
+            for name, tensor in live.items():
+                self._passed[name][epoch] = tensor
+        return outputs
+
+    @torch.no_grad()
+    def save_best_of(self, epochs: Mapping[int, int]) -> None:
+        """Remember what these rows were after some of the epochs that were trained in one go last, as their best."""
+        rows, chosen = list(epochs), list(epochs.values())
+        for name, best in {"": self.best_KP, **self.best_buffers}.items():
+            best[rows] = self._passed[name][chosen, rows]
 
     def _outputs(self, inputs: Tensor) -> Tensor:
         return self._evaluator.outputs(inputs)
@@ -162,6 +207,7 @@ class StackedProgram(RowProgram):
     def _let_go(self) -> None:
         super()._let_go()
         self._step_memory = []
+        self._passed = {}
         self._evaluator.clear()
 
 

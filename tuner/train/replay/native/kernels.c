@@ -30,8 +30,15 @@ typedef struct {
 typedef struct {
     char *target;
     const char *table;
-    int64_t bytes; /* of a row */
+    int64_t count, bytes, apart; /* a row goes to so many places of so many bytes, which begin so far apart */
 } Load;
+
+typedef struct {
+    char *table;
+    const char *source;
+    int64_t count, bytes, apart;       /* a row is put together of so many pieces, which begin so far apart */
+    int64_t table_apart, source_apart; /* how far the rows of trials lie apart, and what they are made of */
+} Save;
 
 typedef void (*Sgemm)(const char *, const char *, const int *, const int *, const int *, const float *, const float *,
                       const int *, const float *, const int *, const float *, float *, const int *);
@@ -241,22 +248,44 @@ static void run_together(const Operation *operations, int64_t trial) {
         }
 }
 
-/* Runs the operations once for each step from `first` up to, not including, `last`, on its row of each table. All steps
- * of one trial come before those of the next, so that what a trial needs stays in the cache. */
-void tuner_run(const Operation *operations, int64_t num_operations, int64_t num_trials, const Load *loads,
-               int64_t num_loads, int64_t first, int64_t last) {
-    for (int64_t trial = 0; trial < num_trials; trial++)
-        for (int64_t step = first; step < last; step++) {
-            for (int64_t i = 0; i < num_loads; i++)
-                memcpy(loads[i].target, loads[i].table + step * loads[i].bytes, (size_t)loads[i].bytes);
-            for (int64_t i = 0; i < num_operations; i += operations[i].together) {
-                if (operations[i].together > 1) {
-                    run_together(operations + i, trial);
-                    continue;
-                }
-                Operation own = operations[i];
-                for (int k = 0; k < 4; k++) own.p[k] += trial * own.t[k];
-                RUN[own.code](&own);
-            }
+static void load(const Load *from, int64_t step) {
+    const char *row = from->table + step * from->count * from->bytes;
+    for (int64_t i = 0; i < from->count; i++)
+        memcpy(from->target + i * from->apart, row + i * from->bytes, (size_t)from->bytes);
+}
+
+static void save(const Save *to, int64_t trial, int64_t step) {
+    char *row = to->table + trial * to->table_apart + step * to->count * to->bytes;
+    const char *source = to->source + trial * to->source_apart;
+    for (int64_t i = 0; i < to->count; i++)
+        memcpy(row + i * to->bytes, source + i * to->apart, (size_t)to->bytes);
+}
+
+static void run(const Operation *operations, int64_t num_operations, int64_t trial) {
+    for (int64_t i = 0; i < num_operations; i += operations[i].together) {
+        if (operations[i].together > 1) {
+            run_together(operations + i, trial);
+            continue;
         }
+        Operation own = operations[i];
+        for (int k = 0; k < 4; k++) own.p[k] += trial * own.t[k];
+        RUN[own.code](&own);
+    }
+}
+
+/* Runs the operations once for each step from `first` up to, not including, `last`, on its row of each table that is
+ * loaded, and saves what they leave in its row of each that is saved. All steps of one trial come before those of the
+ * next, so that what a trial needs stays in the cache; steps that only save do not depend on one another, and what one
+ * has loaded serves all trials. */
+void tuner_run(const Operation *operations, int64_t num_operations, int64_t num_trials, const Load *loads,
+               int64_t num_loads, const Save *saves, int64_t num_saves, int64_t first, int64_t last) {
+    const int64_t num_steps = last - first;
+    for (int64_t turn = 0; turn < num_trials * num_steps; turn++) {
+        const int64_t trial = num_saves ? turn % num_trials : turn / num_steps;
+        const int64_t step = first + (num_saves ? turn / num_trials : turn % num_steps);
+        if (!num_saves || trial == 0)
+            for (int64_t i = 0; i < num_loads; i++) load(loads + i, step);
+        run(operations, num_operations, trial);
+        for (int64_t i = 0; i < num_saves; i++) save(saves + i, trial, step);
+    }
 }

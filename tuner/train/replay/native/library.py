@@ -75,8 +75,8 @@ class Kernels:
             raise UnavailableError(f"{self.path} cannot be loaded ({error})") from error
         library.tuner_run.restype = None
         library.tuner_run.argtypes = [
-            ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
-            ctypes.c_int64,
+            ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p,
+            ctypes.c_int64, ctypes.c_int64, ctypes.c_int64,
         ]  # fmt: skip
         torch_library = Path(torch.__file__).with_name("lib") / "libtorch_cpu.so"
         if missing := library.tuner_open(str(torch_library).encode(), self._lanes):
