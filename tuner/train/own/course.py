@@ -132,8 +132,9 @@ class OwnCourse(Course):
         if self.last_reported or not self._goes_on:
             return False
         log.warning(
-            "%s goes on from a checkpoint with epoch %d, and epoch %d was the last to be reported before it was killed: "
-            "what is between them counts as epoch %d; reported before the checkpoint is written, an epoch is not lost",
+            "%s goes on from a checkpoint with epoch %d, and epoch %d was the last to be reported before it was "
+            "killed: what is between them counts as epoch %d; reported before the checkpoint is written, an epoch "
+            "is not lost",
             self.job.shown, number, len(self.reported), number,
         )  # fmt: skip
         return True
