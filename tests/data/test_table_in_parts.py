@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -119,6 +121,41 @@ def test_a_table_in_parts_is_the_table_as_a_whole(
         patch.setattr(delimited, "LARGE_BYTES", 0)
         patch.setattr(delimited, "PART_BYTES", 40)
         assert outcome(root, source="changing.csv", **data) == whole
+
+
+BEYOND = "9007199254740993"
+"""A whole number that is no float64."""
+
+
+@pytest.mark.parametrize(
+    ("columns", "free", "passes"),
+    [
+        (("1", "2.5"), 1 << 40, 1),
+        (("a", "b"), 1 << 40, 1),
+        (("a", "1"), 1 << 40, 3),
+        (("2", BEYOND), 1 << 40, 1),
+        (("2.5", BEYOND), 1 << 40, 2),
+        (("1", "2.5"), 100, 2),
+    ],
+    ids=["numbers", "texts", "texts and numbers", "large numbers", "large numbers and fractions", "a full disk"],
+)
+def test_the_text_is_parsed_once_unless_types_or_the_disk_want_it_anew(
+    columns: tuple[str, str], free: int, passes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a column that begins with the one and ends with the other."""
+    begun: list[Path] = []
+    usual = delimited._parts
+
+    def counted(path: Path, *rest: Any) -> Any:
+        begun.append(path)
+        return usual(path, *rest)
+
+    monkeypatch.setattr(delimited, "_parts", counted)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{value},{n % 2}\n" for value in columns for n in range(30)))
+    streamed = outcome(tmp_path, source="t.csv", stream=True)
+    assert len(begun) == passes
+    assert streamed == outcome(tmp_path, source="t.csv")
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
             if isinstance(column, TextColumn) and len(column.values) > MOST_CATEGORIES:
                 unusable.doubt(name, too_many_categories(name, len(column.values)))
     unusable.refuse()
-    inputs = InputColumns(columns)
+    inputs, used = InputColumns(columns), frozenset(roles.inputs)
     targets = encode_targets(
         target_values(frame, roles.targets), task=data.task, names=roles.targets, class_names=(), origin=origin
     )
@@ -104,7 +104,7 @@ def examples_from_tables(tables: Sequence[Table], *, parts: Sequence[int], data:
         parts=part_of_row if len(tables) > 1 else None,
         rows=origin.numbers(len(frame)),
         groupings=groupings_of(frame, by),
-        left_out=tuple(name for name in frames[0].columns if name not in roles.inputs),
+        left_out=tuple(name for name in frames[0].columns if name not in used),
         notes=(
             *(note for table in tables for note in table.notes),
             *roles.notes,

@@ -1,23 +1,23 @@
 """Tables that are larger than memory: read in parts, typed, and written as arrays that batches are read from.
 
 A table is gone through twice, three times if it has columns of text: which columns are empty and of one type; what
-the columns of text hold; the examples. What is kept of a part does not grow with its columns. The arrays hold
-the examples as read (float64, and the numbers of categories), so that they serve any split, and what is measured on
-the training part is measured as in memory, to the bit.
+the columns of text hold; the examples (`typed_parts.py` says how often its file is read for that). What is kept of a
+part in memory does not grow with its columns. The arrays hold the examples as read (float64, and the numbers of
+categories), so that they serve any split, and what is measured on the training part is measured as in memory, to the
+bit.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from tuner.data.columns import ColumnSurvey, NumberColumn, TimeSurvey, group_codes, is_beyond
 from tuner.data.content import StoredTable
@@ -25,17 +25,14 @@ from tuner.data.examples import LARGEST, Examples, Indices, Origin, TextColumn
 from tuner.data.kept import key_of, made_once
 from tuner.data.stored import StoredRows
 from tuner.data.table import (
-    ColumnFacts,
     InputColumns,
     Roles,
     UsableRows,
-    may_count,
     roles_of,
     target_values,
-    with_text_names,
 )
 from tuner.data.targets import encode_targets
-from tuner.errors import DataError
+from tuner.data.typed_parts import TypedParts
 from tuner.spec.model import DataSpec
 
 log = logging.getLogger(__name__)
@@ -61,116 +58,14 @@ def examples_from_stored_table(table: StoredTable, *, data: DataSpec, kept_in: P
     return _opened(made_once(lambda folder: _write(table, data, folder), key=key, within=kept_in))
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Rows of a table that follow each other."""
-
-    frame: pd.DataFrame
-    origin: Origin
-    first: int
-    """Position of the first row in the table."""
-
-
-class _Parts:
-    """The parts of a table, in which each column has one type from first to last."""
-
-    def __init__(self, table: StoredTable) -> None:
-        self._table = table
-        self.where = table.where
-        self._names: dict[str, str] = {}
-        """The columns' names by those that they have in the file."""
-        self._types: dict[str, str] = {}
-        self.texts: set[str] = set()
-        """Columns that are not numbers in every part."""
-        self.facts = self._survey()
-
-    def __iter__(self) -> Iterator[_Part]:
-        by_raw_name = {raw: self._types[name] for raw, name in self._names.items() if name in self._types}
-        first = 0
-        for read in self._table.read(by_raw_name):
-            frame = with_text_names(read, where=self._table.where)
-            kinds = {name: dtype.kind for name, dtype in frame.dtypes.items()}
-            numbers = [n for n, t in self._types.items() if t == "float64" and kinds[n] in "iu"]
-            if numbers:
-                frame = frame.astype(dict.fromkeys(numbers, "float64"))
-            yield _Part(frame, Origin((self._table.where,), (-first,)), first)
-            first += len(frame)
-
-    def _survey(self) -> ColumnFacts:
-        """Go through all rows for the types, and for what decides the columns' roles."""
-        kinds: dict[str, set[str]] = {}
-        counters: dict[str, int | None] = {}
-        """The last number of each column that has only counted so far, None if it does not."""
-        for read in self._table.read({}):
-            frame = with_text_names(read, where=self._table.where)
-            self._names = dict(zip(map(str, read.columns), frame.columns, strict=True))
-            for name, kind in _kinds(frame).items():
-                kinds.setdefault(name, set()).add(kind)
-                if may_count(name):
-                    counters[name] = _counted(frame[name], counters.get(name, -1))
-        if not kinds:
-            raise DataError(f"{self._table.where}: there are no rows")
-        for name, found in kinds.items():
-            if (joined := _joined(found)) is not None:
-                self._types[name] = joined
-            if "text" in found or joined == "str":
-                self.texts.add(name)
-        return ColumnFacts(
-            names=tuple(kinds),
-            empty=frozenset(name for name, found in kinds.items() if found == {"empty"}),
-            counters=frozenset(name for name, last in counters.items() if last is not None and last > 0),
-        )
-
-
-def _kinds(frame: pd.DataFrame) -> dict[str, str]:
-    """What the rows of each column were read as."""
-    dtypes = [dtype.kind if isinstance(dtype, np.dtype) else "" for dtype in frame.dtypes]
-    is_empty = np.zeros(len(dtypes), dtype=bool)
-    floats = np.flatnonzero([kind == "f" for kind in dtypes])
-    is_empty[floats] = np.isnan(frame.iloc[:, floats].to_numpy()).all(axis=0)  # at once: a table may have many columns
-    of_floats = {True: "empty", False: "float"}
-    return {
-        name: of_floats[bool(is_empty[place])] if kind == "f" else _kind(frame.iloc[:, place])
-        for place, (name, kind) in enumerate(zip(frame.columns, dtypes, strict=True))
-    }
-
-
-def _kind(column: pd.Series[Any]) -> str:
-    """What the rows of a column were read as."""
-    if column.dtype.kind in "iu":
-        return "int" if column.dtype.kind == "i" else "unsigned"
-    if column.isna().all():
-        return "empty"
-    if pd.api.types.is_bool_dtype(column):
-        return "bool"
-    if pd.api.types.is_numeric_dtype(column):
-        return "float"
-    return "bool" if pd.api.types.infer_dtype(column, skipna=True) == "boolean" else "text"
-
-
-def _joined(kinds: set[str]) -> str | None:
-    """The type of a column, read as a whole, whose parts were read as these kinds; None if they have it already.
-
-    A number in a column of text must be read again: whether 1 was written 1.0 is not seen in a part.
-    """
-    if len(kinds) == 1 or kinds == {"empty", "bool"}:
-        return None
-    return "float64" if kinds <= {"empty", "int", "unsigned", "float"} else "str"
-
-
-def _counted(column: pd.Series[Any], last: int | None) -> int | None:
-    """The last number of a column of whole numbers that only counts, from 0 or 1; None if it does anything else."""
-    if last is None or column.dtype.kind not in "iu":
-        return None
-    values = column.to_numpy()
-    begins = values[0] in (0, 1) if last < 0 else values[0] == last + 1
-    return int(values[-1]) if begins and bool((np.diff(values) == 1).all()) else None
-
-
 def _write(table: StoredTable, data: DataSpec, folder: Path) -> None:
     """Fill a folder with the arrays of a table."""
     log.info("%s is read in parts and written to %s as arrays", table.where, folder)
-    parts = _Parts(table)
+    with tempfile.TemporaryFile(dir=folder) as spool:  # without a name, so that a crash leaves nothing
+        _write_parts(TypedParts(table, spool=spool, room=folder), table, data, folder)
+
+
+def _write_parts(parts: TypedParts, table: StoredTable, data: DataSpec, folder: Path) -> None:
     roles = roles_of(parts.facts, data, where=table.where)
     inputs = InputColumns(_typed_inputs(parts, roles, data))
     usable = UsableRows(roles, data)
@@ -206,19 +101,20 @@ def _write(table: StoredTable, data: DataSpec, folder: Path) -> None:
         np.save(folder / "groups.npy", np.concatenate(groups))
     if data.order is not None:
         np.save(folder / "times.npy", times.times())
+    used = frozenset(roles.inputs)
     facts = {
         "number_names": inputs.number_names,
         "texts": [[column.name, column.values] for column in inputs.texts],
         "task": encoded.task,
         "class_names": encoded.class_names,
         "target_names": roles.targets,
-        "left_out": [name for name in parts.facts.names if name not in roles.inputs],
+        "left_out": [name for name in parts.facts.names if name not in used],
         "notes": (*table.notes, *roles.notes, *dropped, *encoded.notes),
     }
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _typed_inputs(parts: _Parts, roles: Roles, data: DataSpec) -> list[NumberColumn | TextColumn]:
+def _typed_inputs(parts: TypedParts, roles: Roles, data: DataSpec) -> list[NumberColumn | TextColumn]:
     """What the columns of inputs hold; goes through all rows if some hold text."""
     surveys = {name: ColumnSurvey(name) for name in roles.inputs if name in parts.texts}
     if not surveys:

@@ -78,7 +78,7 @@ def _parts(
     by_place = {int(name.removeprefix(_NO_NAME)) - 1: kind for name, kind in types.items()} if not has_header else types
     first = 0
     with _refusing(path.name):
-        for frame in _read(path, separator, header=0 if has_header else None, dtype=by_place, chunksize=rows):
+        for frame in _read(path, separator, header=0 if has_header else None, dtype=by_place or None, chunksize=rows):
             _check_quotes(frame, separator, path.name, first)
             if frame.shape[1] > _MANY_COLUMNS:
                 frame = frame.copy()  # columns of a type in one array: what is done to all takes one step
