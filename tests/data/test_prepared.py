@@ -247,6 +247,19 @@ def test_what_is_in_use_stays_and_what_is_not_ours_is_left_alone(root: Path, wit
     assert (within / "own").is_dir()
 
 
+def test_what_another_removes_meanwhile_is_no_error(root: Path, within: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two commands list the same copy; and one lists it while the other is at it."""
+    read(root, within)
+    let_go()
+    listed = kept_folders(within)
+    assert len(remove_unused(within)) == 1
+    monkeypatch.setattr(kept, "kept_folders", lambda within: listed)
+    assert remove_unused(within) == []
+    read(root, within)
+    monkeypatch.setattr(kept, "_is_ours", lambda folder: folder.is_dir() and not shutil.rmtree(folder))
+    assert kept_folders(within) == []
+
+
 def test_small_files_code_and_streams_have_no_copy(root: Path, within: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "own.py").write_text("import numpy as np\ndef f(): return np.arange(90.).reshape(30, 3), np.arange(30) % 2")
     read(root, within, source="own.py:f")

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -107,10 +107,11 @@ def kept_folders(within: Path) -> list[_Kept]:
     """What was made there, the largest first."""
     found = []
     for folder in within.iterdir() if within.is_dir() else ():
-        if _is_ours(folder):
-            num_bytes = sum(file.stat().st_size for file in folder.iterdir())
-            made_of = str((_contents(folder) or {}).get("made_of") or "")
-            found.append(_Kept(folder=folder, made_of=made_of, num_bytes=num_bytes, in_use=_is_in_use(folder)))
+        with suppress(FileNotFoundError):  # it has been removed, or finished, since it was listed
+            if _is_ours(folder):
+                num_bytes = sum(file.stat().st_size for file in folder.iterdir())
+                made_of = str((_contents(folder) or {}).get("made_of") or "")
+                found.append(_Kept(folder=folder, made_of=made_of, num_bytes=num_bytes, in_use=_is_in_use(folder)))
     return sorted(found, key=lambda kept: -kept.num_bytes)
 
 
@@ -119,7 +120,7 @@ def remove_unused(within: Path) -> list[_Kept]:
     removed = []
     for kept in kept_folders(within):
         with _alone(within, kept.folder.name.removesuffix(".tmp"), waits=False) as is_alone:
-            if is_alone and not _is_in_use(kept.folder):
+            if is_alone and kept.folder.is_dir() and not _is_in_use(kept.folder):
                 shutil.rmtree(kept.folder)
                 removed.append(kept)
     return removed
