@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tuner.baselines import Kind, chosen_rows, fit, most_rows, suited
+from tuner.baselines import Kind, _classifier, chosen_rows, fit, most_rows, suited
 from tuner.spec.known.baselines import BASELINES, BaselineName
 
 RNG = np.random.default_rng(0)
@@ -51,6 +51,12 @@ def test_a_class_that_no_example_has_keeps_its_column() -> None:
     shares = fit("linear", INPUTS, CLASSES, Kind(task="classification", num_features=3, num_outputs=5))(INPUTS)
     assert shares.shape == (80, 5)
     assert (shares[:, 3:] < 1e-6).all()
+
+
+@pytest.mark.parametrize(("num_features", "bins"), [(3, 255), (800, 255), (4000, 54), (20_000, 15)])
+def test_boosting_has_fewer_bins_where_features_are_many(num_features: int, bins: int) -> None:
+    model = _classifier("boosting", np.empty((2, num_features)))
+    assert model.max_bins == bins
 
 
 def test_no_probability_is_so_sure_that_its_logarithm_is_none() -> None:

@@ -26,6 +26,10 @@ _FOREST_NUMBERS = 1_000_000
 """The same of a forest, which takes longer for each."""
 _FOREST_NODES = 300_000
 """Numbers in the leaves of one tree of a forest, at most: it has a hundred."""
+_HISTOGRAM_BYTES = 2**27
+"""Of a tree of boosting, at most: each of its leaves holds as many numbers as all features have bins."""
+_BIN_BYTES, _MOST_LEAVES = 20, 31
+_FEWEST_BINS, _MOST_BINS = 15, 255
 _ITERATIONS = 300
 """Of logistic regression, at most."""
 _LEAST_PROBABILITY = 1e-7
@@ -98,13 +102,13 @@ def fit(name: BaselineName, inputs: _Array, targets: _Array, kind: Kind) -> _Pre
         if name == "guess":
             predict = _constant(targets, kind)
         elif kind.task == "classification":
-            predict = _of_classes(_classifier(name), x, targets, kind.num_outputs)
+            predict = _of_classes(_classifier(name, x), x, targets, kind.num_outputs)
         elif kind.task == "multi_label":
-            predict = _joined([_of_label(_classifier(name), x, column) for column in targets.T])
+            predict = _joined([_of_label(_classifier(name, x), x, column) for column in targets.T])
         elif name == "boosting":  # it has one output
-            predict = _joined([_regressor(name).fit(x, column).predict for column in targets.T])
+            predict = _joined([_regressor(name, x).fit(x, column).predict for column in targets.T])
         else:
-            predict = _regressor(name).fit(x, targets).predict
+            predict = _regressor(name, x).fit(x, targets).predict
 
     def predicted(inputs: _Array) -> _Array:
         found = np.asarray(predict(inputs.reshape(len(inputs), -1)), dtype=np.float64).reshape(len(inputs), -1)
@@ -147,23 +151,29 @@ def _joined(each: Sequence[_Predict]) -> _Predict:
     return lambda x: np.stack([predict(x) for predict in each], axis=1)
 
 
-def _classifier(name: BaselineName) -> Any:
+def _classifier(name: BaselineName, x: _Array) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
 
     if name == "linear":
         return LogisticRegression(max_iter=_ITERATIONS)
     if name == "boosting":
-        return HistGradientBoostingClassifier(random_state=_SEED)
+        return HistGradientBoostingClassifier(random_state=_SEED, max_bins=_num_bins(x))
     return RandomForestClassifier(n_jobs=1, random_state=_SEED)
 
 
-def _regressor(name: BaselineName) -> Any:
+def _regressor(name: BaselineName, x: _Array) -> Any:
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
     from sklearn.linear_model import Ridge
 
     if name == "linear":
         return Ridge()
     if name == "boosting":
-        return HistGradientBoostingRegressor(random_state=_SEED)
+        return HistGradientBoostingRegressor(random_state=_SEED, max_bins=_num_bins(x))
     return RandomForestRegressor(n_jobs=1, random_state=_SEED)
+
+
+def _num_bins(x: _Array) -> int:
+    """Into how many bins boosting puts the values of a feature: fewer where features are thousands, for memory."""
+    fitting = _HISTOGRAM_BYTES // (_BIN_BYTES * _MOST_LEAVES * int(x.shape[1]))
+    return min(_MOST_BINS, max(_FEWEST_BINS, fitting))
