@@ -103,14 +103,38 @@ def test_one_line_tells_the_size_the_workers_the_limit_and_what_takes_less(tmp_p
         "data.stream: true",
     ):
         assert part in several
-    assert "image_size" in several
     assert "\n" not in several
     alone = no_memory_to_load(sweep(tmp_path, stream=True), num_workers=1, limit=None)
     assert "--workers" not in alone
     assert "data.stream" not in alone
     trained = no_memory_to_train(sweep(tmp_path), said="MemoryError")
-    for part in ("smaller batch_size", "smaller images", "--workers 1"):
+    for part in ("smaller batch_size", "images of fewer pixels", "--workers 1"):
         assert part in trained
+
+
+@pytest.mark.parametrize(
+    ("source", "there", "never"),
+    [
+        ("t.csv", ["data.stream: true", "data.ignore"], "image"),
+        ("pictures/", ["data.image_size"], "data.stream"),
+        ("arrays/", ["data.stream: true", "smaller examples"], "NPY"),
+        ("x.npz", ["NPY files in a folder", "smaller examples"], "image_size"),
+        ("x-images-idx3-ubyte.gz", ["not packed"], "image_size"),
+        ("sklearn/digits", [], "data.stream"),
+    ],
+)
+def test_what_takes_less_is_what_the_kind_of_source_can(
+    source: str, there: list[str], never: str, tmp_path: Path
+) -> None:
+    for folder, name in (("pictures", "cat"), ("arrays", "X.npy")):
+        (tmp_path / folder / name).mkdir(parents=True)
+    spec = SweepSpec(study="s", data=DataSpec(source=source), root=str(tmp_path))
+    said = no_memory_to_load(spec, num_workers=2, limit=None)
+    assert all(part in said for part in there)
+    assert never not in said
+    trained = no_memory_to_train(spec, said="MemoryError")
+    assert "data.stream" not in trained
+    assert never not in trained
 
 
 def test_what_the_kernel_kills_is_counted(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tuner.sweep.forecast import expected_epochs, forecast, memory_text, shown_s
 def sweep(*, epochs: int = 20, finalists: FinalistsSpec | None = None, **search: Any) -> SweepSpec:
     return SweepSpec(
         study="s",
-        data=DataSpec(source="d"),
+        data=DataSpec(source="d.csv"),
         training=TrainingSpec(epochs=epochs),
         search=SearchSpec(**{"trials": 10, "strategy": "random", **search}),
         finalists=finalists,
@@ -86,18 +86,19 @@ def test_a_long_search_is_played_through_in_part() -> None:
         (1, 12_000_000_000, "needs about 1.2 GB with 1 worker, 12.0 GB are free"),
         (4, 12_000_000_000, "needs about 2.7 GB with 4 workers, 12.0 GB are free"),
         (4, None, "needs about 2.7 GB with 4 workers"),
-        (4, 2_000_000_000, "needs about 2.7 GB with 4 workers, 2.0 GB are free: too little; --workers 1, a smaller "
-                           "batch_size, or data.stream take less"),
+        (4, 2_000_000_000, "needs about 2.7 GB with 4 workers, 2.0 GB are free: too little; what takes less: "
+                           "--workers 1; a smaller batch_size or network; data.stream: true, which leaves the examples "
+                           "on disk; fewer columns (data.ignore)"),
     ],
 )  # fmt: skip
 def test_memory_is_that_of_all_processes(workers: int, free: int | None, said: str) -> None:
-    assert memory_text(FOUND, num_workers=workers, free_bytes=free) == said
-    assert memory_text(replace(FOUND, shared_bytes=0), num_workers=workers, free_bytes=free) == ""
+    assert memory_text(sweep(), FOUND, num_workers=workers, free_bytes=free) == said
+    assert memory_text(sweep(), replace(FOUND, shared_bytes=0), num_workers=workers, free_bytes=free) == ""
 
 
 def test_data_that_workers_map_count_once() -> None:
     mapped = replace(FOUND, worker_bytes=100_000_000, mapped_bytes=400_000_000)
-    one, four = (memory_text(mapped, num_workers=n, free_bytes=None) for n in (1, 4))
+    one, four = (memory_text(sweep(), mapped, num_workers=n, free_bytes=None) for n in (1, 4))
     assert (one, four) == ("needs about 1.2 GB with 1 worker", "needs about 1.5 GB with 4 workers")
 
 

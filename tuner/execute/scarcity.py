@@ -19,9 +19,7 @@ _GB = 1e9
 _VMSTAT = Path("/proc/vmstat")
 _ALLOCATION = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 """In what PyTorch says on a CPU."""
-
-_LOAD_WITH_LESS = "data.stream: true, which leaves the examples on disk"
-_TRAIN_WITH_LESS = ("a smaller batch_size or network", "smaller images, if they are images", "--workers 1")
+_SMALLER = "a smaller batch_size or network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +105,7 @@ def no_memory_to_load(spec: SweepSpec, *, num_workers: int, limit: MemoryLimit |
         f"there is not enough memory to load {spec.data.source}{_size(spec)}{workers}{cause}",
         [
             *(["--workers 1"] if num_workers > 1 else []),
-            *([] if spec.data.stream else [_LOAD_WITH_LESS]),
-            "smaller images, if they are images (data.image_size)",
+            *_with_less(spec, streamed=True),
         ],
         limit,
     )
@@ -123,7 +120,7 @@ def no_memory_to_train(spec: SweepSpec, *, said: str) -> str:
     """
     return _line(
         f"there is not enough memory to train it on {spec.data.source}{_size(spec)} ({said})",
-        _TRAIN_WITH_LESS,
+        what_takes_less(spec, several=True, loads=False),
         memory_limit(),
     )
 
@@ -141,9 +138,20 @@ def killed_in_training(spec: SweepSpec, *, num_workers: int, said: str, scarcity
     if scarcity.by_kernel is False:
         return said
     how = how_killed(scarcity)
-    what = f"{said}, {how}, on {spec.data.source}{_size(spec)} with {num_workers} worker{'s' * (num_workers > 1)}"
-    remedies = _TRAIN_WITH_LESS if num_workers > 1 else _TRAIN_WITH_LESS[:-1]
-    return _line(what, [*([_LOAD_WITH_LESS] if loads and not spec.data.stream else []), *remedies], scarcity.limit)
+    on = f"on {spec.data.source}{_size(spec)} " if spec.has_data else ""
+    what = f"{said}, {how}, {on}with {num_workers} worker{'s' * (num_workers > 1)}"
+    return _line(what, what_takes_less(spec, several=num_workers > 1, loads=loads), scarcity.limit)
+
+
+def what_takes_less(spec: SweepSpec, *, several: bool, loads: bool = True) -> list[str]:
+    """Remedies where memory does not suffice to train.
+
+    Args:
+        spec: The sweep file.
+        several: Whether there is more than one worker.
+        loads: Whether it may be for loading the data, too.
+    """
+    return [*(["--workers 1"] if several else []), _SMALLER, *_with_less(spec, streamed=loads)]
 
 
 def how_killed(scarcity: Scarcity) -> str:
@@ -165,6 +173,16 @@ def first_line(error: BaseException) -> str:
         return f"{_shown(int(asked[1]))} more were asked for in vain"
     first = str(error).strip().splitlines()
     return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+
+
+def _with_less(spec: SweepSpec, *, streamed: bool) -> list[str]:
+    """What in the sweep file's data would take less, as far as there is anything."""
+    if not spec.has_data:
+        return []
+    from tuner.data.sources import left_on_disk, made_smaller  # late: where memory suffices nothing asks for it
+
+    ways = [*([left_on_disk] if streamed else []), made_smaller]
+    return [said for way in ways if (said := way(spec.data, root=Path(spec.root)))]
 
 
 def _line(what: str, remedies: Sequence[str], limit: MemoryLimit | None) -> str:

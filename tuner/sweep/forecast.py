@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.execute.preflight import Plan, Preflight
+from tuner.execute.scarcity import what_takes_less
 from tuner.execute.scripted import ScriptedExecutor
 from tuner.records import Direction, Params
 from tuner.search.portfolio import learned_starts
@@ -129,7 +130,7 @@ def _course(params: Params, epoch: int, space: Space, epochs: int) -> float:
     return float((0.95 - away) * (1 - 0.6 ** (1 + 12 * epoch / epochs)))
 
 
-def memory_text(found: Preflight, *, num_workers: int, free_bytes: int | None) -> str:
+def memory_text(spec: SweepSpec, found: Preflight, *, num_workers: int, free_bytes: int | None) -> str:
     """What memory the sweep needs, and what there is; empty where nothing was measured."""
     if not found.shared_bytes:
         return ""
@@ -139,7 +140,7 @@ def memory_text(found: Preflight, *, num_workers: int, free_bytes: int | None) -
     free = "" if free_bytes is None else f", {free_bytes / 1e9:.1f} GB are free"
     text = f"needs about {needed / 1e9:.1f} GB with {workers}{free}"
     if free_bytes is not None and needed > free_bytes:
-        text += ": too little; --workers 1, a smaller batch_size, or data.stream take less"
+        text += f": too little; what takes less: {'; '.join(what_takes_less(spec, several=num_workers > 1))}"
     return text
 
 

@@ -64,7 +64,7 @@ def read_contents(location: str, data: DataSpec, *, root: Path) -> Contents:
         MissingExtraError: the format needs a package that is not installed.
     """
     path = (root / location).absolute()
-    source = next((s for s in SOURCES.values() if s.matches(location, path)), None)
+    source = _source_of(location, path)
     if source is None and path.exists():
         raise DataError(f'no kind of source reads "{location}"; give {", ".join(SOURCES)}')
     if source is None or (source not in _WITHOUT_PATH and not path.exists()):
@@ -90,7 +90,7 @@ def files_of(data: DataSpec, *, root: Path) -> list[tuple[str, Path]] | None:
         if location is None:
             continue
         path = (root / location).absolute()
-        source = next((s for s in SOURCES.values() if s.matches(location, path)), None)
+        source = _source_of(location, path)
         if source is None or source in _WITHOUT_PATH or not path.exists():
             return None
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -98,6 +98,32 @@ def files_of(data: DataSpec, *, root: Path) -> list[tuple[str, Path]] | None:
             files.append(idx.labels_path(path, data, root))
         found += [(os.path.relpath(file, path.parent), file) for file in files]
     return found
+
+
+def left_on_disk(data: DataSpec, *, root: Path) -> str:
+    """How the examples of a sweep file's block would stay on disk, in words; empty if they do, or cannot."""
+    path = (root / data.source).absolute()
+    source = _source_of(data.source, path)
+    if data.stream or source not in _STREAMED:
+        return ""
+    said = "data.stream: true, which leaves the examples on disk"
+    if source is numpy_files and not path.is_dir():
+        return f"{said}, with its arrays as NPY files in a folder"
+    return f"{said}, with IDX files that are not packed" if source is idx and path.suffix == ".gz" else said
+
+
+def made_smaller(data: DataSpec, *, root: Path) -> str:
+    """What would make the examples of a sweep file's block smaller, in words; empty where nothing is known to."""
+    source = _source_of(data.source, (root / data.source).absolute())
+    if source is images:
+        return "smaller images (data.image_size)"
+    if source in (delimited, parquet):
+        return "fewer columns (data.ignore)"
+    return "smaller examples, such as images of fewer pixels" if source in (idx, numpy_files, code) else ""
+
+
+def _source_of(location: str, path: Path) -> Source | None:
+    return next((source for source in SOURCES.values() if source.matches(location, path)), None)
 
 
 def _near_files(path: Path) -> str:
