@@ -89,6 +89,7 @@ def test_a_rehearsal_of_a_script(folder: Path, capsys: pytest.CaptureFixture[str
     assert re.search(
         r"plan: 4 trials: 4 cohorts, widest 1, on \d+ cpu workers?\ntime: (about \d+ s|under 1 s): start", said
     )
+    assert re.search(r"^memory: needs about \d\.\d GB with \d+ workers?", said, re.MULTILINE)
 
 
 @pytest.mark.slow

@@ -78,6 +78,7 @@ def _rehearse(
     from tuner.execute.devices import worker_places
     from tuner.execute.free_memory import free_bytes
     from tuner.execute.preflight import plan, preflight
+    from tuner.paths import prepared_data
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import number_of
     from tuner.spec.model import SweepSpec
@@ -86,7 +87,13 @@ def _rehearse(
     assert isinstance(spec, SweepSpec)
     chosen = [d.strip() for d in devices.split(",")] if devices else []
     places = worker_places(chosen, workers=workers, own_code=spec.loop is not None, resources=spec.resources)
-    found = preflight(spec, places[0], gradients=gradients, sheet=sheet is not None)
+    found = preflight(
+        spec,
+        places[0],
+        gradients=gradients,
+        sheet=sheet is not None,
+        prepared_in=prepared_data(Path("results").resolve()),
+    )
     if spec.loop is not None:
         if spec.has_data:
             _print_data(found, spec)
@@ -111,7 +118,7 @@ def _rehearse(
     on = number_of(len(places), f"{places[0].device} worker")
     click.echo(f"plan: {made}, widest {planned.widest}, on {on}")
     click.echo(f"time: {forecast(spec, found, planned).text if found.facts.calibration else 'not estimated'}")
-    if memory := memory_text(found, num_workers=len(places), free_bytes=free_bytes()):
+    if memory := memory_text(spec, found, num_workers=len(places), free_bytes=free_bytes()):
         click.echo(f"memory: {memory}")
     if found.epoch_seconds and not devices:
         click.echo(_pace(found.epoch_seconds, num_accelerators=len(places)))

@@ -54,19 +54,27 @@ def load_training_data(
     """
     if pooled or prepared_in is None:
         return _loaded(spec, kept_in=kept_in, known=known, pooled=pooled)
-    found = kept_data(spec, lambda: _loaded(spec, kept_in=kept_in, known=known), within=prepared_in)
+    found = kept_data(
+        spec, lambda lazily: _loaded(spec, kept_in=kept_in, known=known, lazily=lazily), within=prepared_in
+    )
     if known:
         require_same_data(known, asdict(found.info), source=spec.data.source)
     return found
 
 
 def _loaded(
-    spec: SweepSpec, *, kept_in: Path | None, known: Mapping[str, Json] | None, pooled: bool = False
+    spec: SweepSpec,
+    *,
+    kept_in: Path | None,
+    known: Mapping[str, Json] | None,
+    pooled: bool = False,
+    lazily: bool = False,
 ) -> TrainingData:
     parts, found = _parts(spec, known, kept_in=kept_in, pooled=pooled)
     preparation = prepare(parts.train, spec.data)
     check_learnable(parts.train, preparation)
-    train, dev = preparation.apply(_in_runs(parts.train)), preparation.apply(parts.dev)
+    train = preparation.apply(_in_runs(parts.train), lazily=lazily)
+    dev = preparation.apply(parts.dev, lazily=lazily)
     info = _info(parts, preparation, tuple(train.inputs.shape[1:]), metric=spec.objective.metric)
     if pooled or (known and known.get("pooled")):
         return TrainingData(train, dev, dataclasses.replace(info, pooled=True, notes=()))
@@ -75,7 +83,7 @@ def _loaded(
         for (own, dev), held_out in zip_longest(parts.folds, parts.held_out)
     )
     info = _with_contrasts(info, parts, preparation, found)
-    train_dev = None if parts.train_dev is None else preparation.apply(parts.train_dev)
+    train_dev = None if parts.train_dev is None else preparation.apply(parts.train_dev, lazily=lazily)
     return TrainingData(train, dev, info, folds, train_dev)
 
 

@@ -52,23 +52,30 @@ class Preparation:
     """Of each regression target, shape (outputs,); empty for classes and labels."""
     target_std: Floats
 
-    def apply(self, examples: Examples) -> Split:
+    def apply(self, examples: Examples, *, lazily: bool = False) -> Split:
         """Prepare a part: float32 inputs, and targets as `Split` has them.
+
+        Args:
+            examples: As read. Those that are on disk are prepared when they are asked for.
+            lazily: Prepare those in memory so, too.
 
         Raises:
             DataError: a value is too large for float32.
         """
         targets = self._targets(examples)
-        stored, codes = examples.numbers, examples.codes
-        if not isinstance(stored, StoredRows):
+        numbers, codes = examples.numbers, examples.codes
+        if not lazily and not isinstance(numbers, StoredRows):
             return Split(torch.from_numpy(self._inputs(examples)), targets, examples.rows, examples.groupings)
+        stored = numbers if isinstance(numbers, StoredRows) else StoredRows(numbers, numbers.shape[1:])
+        at_rest = dataclasses.replace(examples, numbers=stored)
 
         def prepare(rows: Indices) -> npt.NDArray[np.float32]:
-            return self._inputs(dataclasses.replace(examples.take(rows), numbers=stored[rows], codes=codes[rows]))
+            return self._inputs(dataclasses.replace(at_rest.take(rows), numbers=stored[rows], codes=codes[rows]))
 
         shape = (len(examples), *self._shape(stored.shape))
         # It is indexed as a tensor is, which is all that those who take a split from here do with it.
-        return Split(cast(torch.Tensor, StreamedInputs(prepare, shape, torch.device("cpu"))), targets)
+        inputs = cast(torch.Tensor, StreamedInputs(prepare, shape, torch.device("cpu")))
+        return Split(inputs, targets, examples.rows, examples.groupings)
 
     def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Of one prepared example, from the shape of examples as read."""

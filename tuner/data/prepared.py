@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from tuner.data.file_hashes import FileHashes, stamp_of
 from tuner.data.groupings import Grouping
 from tuner.data.kept import made_for_all
 from tuner.data.sources import files_of
+from tuner.data.stored import BLOCK_BYTES, is_streamed
 from tuner.errors import DataError
 from tuner.spec.model import SweepSpec
 
@@ -38,14 +40,14 @@ _LIBRARIES = ("numpy", "pandas", "pyarrow", "pillow")
 """What values may depend on, besides our code."""
 
 
-def kept_data(spec: SweepSpec, make: Callable[[], TrainingData], *, within: Path) -> TrainingData:
+def kept_data(spec: SweepSpec, make: Callable[[bool], TrainingData], *, within: Path) -> TrainingData:
     """The prepared data of a sweep, mapped from a copy where one can be kept.
 
     Small files, what comes from code and what is streamed have none.
 
     Args:
         spec: The sweep file.
-        make: Reads, splits and prepares the data.
+        make: Reads, splits and prepares the data; if it is told True, inputs are prepared as they are asked for.
         within: Folder for copies of all studies.
 
     Raises:
@@ -54,14 +56,14 @@ def kept_data(spec: SweepSpec, make: Callable[[], TrainingData], *, within: Path
     try:
         files = _files_to_keep(spec)
         if not files:
-            return make()
+            return make(False)
         return _opened(_kept(spec, files, make, within=within))
     except OSError as error:
         log.warning(
             "no prepared copy of %s can be kept in %s (%s): each worker reads the data by itself",
             spec.data.source, within, error.strerror or error,
         )  # fmt: skip
-    return make()
+    return make(False)
 
 
 def mapped_bytes(spec: SweepSpec, data: TrainingData) -> int:
@@ -80,14 +82,14 @@ def _files_to_keep(spec: SweepSpec) -> Sequence[tuple[str, Path]]:
 
 
 def _kept(
-    spec: SweepSpec, files: Sequence[tuple[str, Path]], make: Callable[[], TrainingData], *, within: Path
+    spec: SweepSpec, files: Sequence[tuple[str, Path]], make: Callable[[bool], TrainingData], *, within: Path
 ) -> Path:
     """The folder of the copy."""
     stamps = [stamp_of(file) for _, file in files]
 
     def write(folder: Path) -> None:
         log.info("%s is read, and kept prepared in %s", spec.data.source, within)
-        _write(make(), folder)
+        _write(make(True), folder)
         if [stamp_of(file) for _, file in files] != stamps:
             raise DataError(f"{spec.data.source} changed while it was read; start again when it is written")
 
@@ -124,9 +126,22 @@ def _version(library: str) -> str:
 
 def _write(data: TrainingData, folder: Path) -> None:
     for name, tensor in _tensors(data):
-        np.save(folder / f"{name}.npy", tensor.numpy())
+        with (folder / f"{name}.npy").open("wb") as file:
+            if is_streamed(tensor):
+                _save_in_blocks(file, tensor)
+            else:
+                np.save(file, tensor.numpy())
     by = [(grouping.name, grouping.values) for grouping in data.train.groupings]
     (folder / "info.json").write_text(json.dumps({**asdict(data.info), _BY: by}))
+
+
+def _save_in_blocks(file: BinaryIO, inputs: Tensor) -> None:
+    """As `np.save`, of float32 of which a block is prepared at a time."""
+    shape = tuple(inputs.shape)
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    step = max(1, BLOCK_BYTES // (4 * max(1, prod(shape[1:]))))
+    for first in range(0, len(inputs), step):
+        file.write(inputs[first : first + step].numpy().data)
 
 
 def _tensors(data: TrainingData) -> Iterator[tuple[str, Tensor]]:

@@ -95,8 +95,17 @@ class Plan:
     """For the beginnings of cohorts."""
 
 
-def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None, sheet: bool = False) -> Preflight:
+def preflight(
+    spec: SweepSpec,
+    place: WorkerPlace,
+    *,
+    gradients: bool | None,
+    sheet: bool = False,
+    prepared_in: Path | None = None,
+) -> Preflight:
     """Rehearse a sweep in a new process; with a contact sheet of augmented examples, if asked for.
+
+    Prepared data are left in the folder of what studies share, if one is given, for the sweep to find.
 
     Raises:
         DataError: the data cannot be used.
@@ -104,7 +113,7 @@ def preflight(spec: SweepSpec, place: WorkerPlace, *, gradients: bool | None, sh
         TunerError: the process died; the message says how.
     """
     try:
-        return run_apart(_rehearse, place, spec, place, gradients, time.monotonic(), sheet)
+        return run_apart(_rehearse, place, spec, place, gradients, time.monotonic(), sheet, prepared_in)
     except KilledError as killed:
         said = killed_in_training(spec, num_workers=1, said=killed.said, scarcity=killed.scarcity, loads=True)
         raise TunerError(said) from killed
@@ -130,11 +139,13 @@ def _spread_jobs(spec: SweepSpec, count: int) -> list[TrialJob]:
     ]  # fmt: skip
 
 
-def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began: float, sheet: bool) -> Preflight:
+def _rehearse(
+    spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began: float, sheet: bool, prepared_in: Path | None
+) -> Preflight:
     import torch
 
     from tuner.data.prepared import mapped_bytes
-    from tuner.execute.memory import forget_peak, in_use, peak_bytes, waited_seconds
+    from tuner.execute.memory import forget_peak, in_use, of_files, peak_bytes, waited_seconds
     from tuner.execute.training import facts_of, open_task
     from tuner.train.before.checks import baseline, run_checks
     from tuner.train.before.contact_sheet import contact_sheet
@@ -144,12 +155,14 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
     ready, cpu = time.monotonic(), torch.device("cpu")
     for name in preloaded(spec):
         import_module(name)
-    before = in_use(cpu)
-    task = open_task(spec, place)
+    before, files_before = in_use(cpu), of_files()
+    task = open_task(spec, place, prepared_in=prepared_in)
     start, load = max(0.0, ready - began), time.monotonic() - ready
     default = build_space(spec).default()
     if isinstance(task, OwnTask):
-        return replace(_rehearse_own(task, default), start_seconds=start, load_seconds=load)
+        found = _rehearse_own(task, default)
+        taken = found.worker_bytes + max(0, peak_bytes() - before - (of_files() - files_before))
+        return replace(found, start_seconds=start, load_seconds=load, shared_bytes=before, worker_bytes=taken)
     if spec.model.kind not in MODELS:
         check_contract(task)
     job = TrialJob(trial=0, params=default, seed=_PLANNED_SEED, to_epoch=1, folder=str(Path.cwd()))
@@ -163,7 +176,8 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
         if not is_out_of_memory(error):
             raise
         raise TunerError(no_memory_to_train(spec, said=first_line(error))) from error
-    most, shared = peak_bytes(), mapped_bytes(spec, task.data)
+    own = peak_bytes() - before - (of_files() - files_before)
+    shared = mapped_bytes(spec, task.data) if prepared_in is not None else 0
     return Preflight(
         facts=facts,
         default=default,
@@ -174,7 +188,7 @@ def _rehearse(spec: SweepSpec, place: WorkerPlace, gradients: bool | None, began
         epoch_seconds=_epoch_seconds(spec, task, job),
         start_seconds=start,
         load_seconds=load,
-        worker_bytes=max(0, most - before - shared),
+        worker_bytes=max(0, own),
         mapped_bytes=shared,
         shared_bytes=before,
         waited_share=min(1.0, waited_seconds() / (time.monotonic() - began)) if task.device == cpu else 0.0,
@@ -255,4 +269,5 @@ def _rehearse_own(task: OwnTask, default: Mapping[str, ParamValue]) -> Preflight
         num_parameters=0,
         baseline=math.nan,
         checks=tuple(_CheckResult(c.name, c.passed, c.finding, c.advice) for c in found.checks),
+        worker_bytes=found.program_bytes,
     )

@@ -48,6 +48,7 @@ def open_task(
     place: WorkerPlace,
     *,
     paths: StudyPaths | None = None,
+    prepared_in: Path | None = None,
     alone: bool = True,
     known: Mapping[str, Json] | None = None,
     pooled: bool = False,
@@ -58,6 +59,7 @@ def open_task(
         spec: The sweep file.
         place: Where trials are trained.
         paths: Of the study, whose folder keeps what its workers share; None if there is no study.
+        prepared_in: Then the folder of what studies share; None if the data are to be read anew.
         alone: Whether this process is for nothing else, and CUDA has not started in it.
         known: The facts of the data that the study was trained on, where they must be the same.
         pooled: Train on the dev examples, too.
@@ -82,7 +84,7 @@ def open_task(
         load_object(spec.model.kind, root=Path(spec.root))
     if spec.model.init_from is not None:
         read_weights(Path(spec.root, spec.model.init_from))
-    kept_in, prepared_in = (None, None) if paths is None else (paths.tables, paths.prepared)
+    kept_in, prepared_in = (None, prepared_in) if paths is None else (paths.tables, paths.prepared)
     data = None
     try:
         data = load_training_data(spec, kept_in=kept_in, prepared_in=prepared_in, known=known, pooled=pooled)

@@ -31,6 +31,8 @@ class _Rehearsal:
     """Of an epoch; None if none was finished."""
     begin_seconds: float = 0.0
     """By which the first epoch took longer: for the start of a process, imports, data."""
+    program_bytes: int = 0
+    """At their peak, of the processes that it starts."""
 
 
 def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = _LIMIT_SECONDS) -> _Rehearsal:
@@ -41,19 +43,20 @@ def rehearse(task: OwnTask, job: TrialJob, *, limit_seconds: float = _LIMIT_SECO
         job: The configuration, and an empty folder.
         limit_seconds: For each of the two.
     """
-    first = _advance(task, replace(job, to_epoch=1), limit_seconds)
+    starts = _Starts(task, limit_seconds)
+    first = starts.advance(replace(job, to_epoch=1))
     if first is None:
         advice = _proposal(task, job) or "nothing to do, if your epochs take so long"
         check = Check("reports", True, f"no report within {limit_seconds:g} s, so it was not waited for", advice)
-        return _Rehearsal((check,), None)
+        return _Rehearsal((check,), None, program_bytes=starts.program_bytes)
     if isinstance(first, str):
         advice = _proposal(task, job) or f"see how a {task.path} reports in docs/your-code.md"
-        return _Rehearsal((Check("reports", False, first, advice),), None)
+        return _Rehearsal((Check("reports", False, first, advice),), None, program_bytes=starts.program_bytes)
     shown = f"epoch 1 has {task.metric_name} {first.dev_metric:.6g} after {first.seconds:.1f} s"
     checks = [Check("reports", True, shown)]
     if task.spec.training.epochs > 1 and not _is_never_paused(task):
-        checks.append(_check_resume(task, job, limit_seconds))
-    return _Rehearsal(tuple(checks), *_pace(OwnCourse.of(job, task).reported))
+        checks.append(_check_resume(task, job, starts))
+    return _Rehearsal(tuple(checks), *_pace(OwnCourse.of(job, task).reported), starts.program_bytes)
 
 
 def _is_never_paused(task: OwnTask) -> bool:
@@ -61,14 +64,14 @@ def _is_never_paused(task: OwnTask) -> bool:
     return task.spec.reports is not None and task.spec.search.pruner == "none"
 
 
-def _check_resume(task: OwnTask, job: TrialJob, limit_seconds: float) -> Check:
+def _check_resume(task: OwnTask, job: TrialJob, starts: _Starts) -> Check:
     """Start it again, and see with which epoch it goes on; code that knows no pause may be ahead of the first epoch."""
     name, path = "goes on after a pause", task.path
     reached = len(OwnCourse.of(job, task).reported)
     if reached >= task.spec.training.epochs:
         return Check(name, True, f"not seen: the {path} had reported all its epochs before it could be paused")
     is_kept = task.kept.has(job.folder)
-    second = _advance(task, replace(job, to_epoch=reached + 1), limit_seconds)
+    second = starts.advance(replace(job, to_epoch=reached + 1))
     task.kept.close()
     if task.has_said(BEGAN_ANEW):
         remedy = "write checkpoints, or use `search.pruner: none`"
@@ -76,7 +79,7 @@ def _check_resume(task: OwnTask, job: TrialJob, limit_seconds: float) -> Check:
     if isinstance(second, str):
         return Check(name, False, second, "a second start must go on from the checkpoint folder, or begin anew")
     if second is None:
-        return Check(name, True, f"not seen: no report within {limit_seconds:g} s, so it was not waited for")
+        return Check(name, True, f"not seen: no report within {starts.limit_seconds:g} s, so it was not waited for")
     how = ": its process is kept stopped, and trains again from epoch 1 only if that is lost" if is_kept else ""
     return Check(name, True, f"yes, with epoch {second.epoch}{how}")
 
@@ -103,23 +106,35 @@ def _pace(curve: Sequence[EpochResult]) -> tuple[float, float]:
     return quickest, moments[1] - quickest
 
 
-def _advance(task: OwnTask, job: TrialJob, limit_seconds: float) -> EpochResult | str | None:
-    """The last epoch, what went wrong, or None if it took too long; ends as soon as it is seen to begin anew."""
-    began = time.monotonic()
-    last: EpochResult | None = None
-    training = open_loop(task, [job], worker="check").epochs()
-    with closing(training):
-        for events in training:
-            for event in events:
-                match event:
-                    case EpochsFinished(results=results):
-                        last = results[-1]
-                    case TrialFailed(message=message):
-                        return message
-                    case TrialPaused() | TrialFinished() if last is None or last.epoch < job.to_epoch:
-                        return f"it ended by itself before epoch {job.to_epoch}"
-            if task.has_said(BEGAN_ANEW):
-                return last
-            if time.monotonic() - began > limit_seconds:
-                return None
-    return last
+class _Starts:
+    """Starts of the user's code, and the memory that it takes."""
+
+    def __init__(self, task: OwnTask, limit_seconds: float) -> None:
+        self._task = task
+        self.limit_seconds = limit_seconds
+        """For each."""
+        self.program_bytes = 0
+        """At their peak, of the processes that it started."""
+
+    def advance(self, job: TrialJob) -> EpochResult | str | None:
+        """The last epoch, what went wrong, or None if it took too long; ends as soon as it is seen to begin anew."""
+        task = self._task
+        began = time.monotonic()
+        last: EpochResult | None = None
+        loop = open_loop(task, [job], worker="check")
+        with closing(loop.epochs()) as training:
+            for events in training:
+                self.program_bytes = max(self.program_bytes, loop.num_bytes)
+                for event in events:
+                    match event:
+                        case EpochsFinished(results=results):
+                            last = results[-1]
+                        case TrialFailed(message=message):
+                            return message
+                        case TrialPaused() | TrialFinished() if last is None or last.epoch < job.to_epoch:
+                            return f"it ended by itself before epoch {job.to_epoch}"
+                if task.has_said(BEGAN_ANEW):
+                    return last
+                if time.monotonic() - began > self.limit_seconds:
+                    return None
+        return last

@@ -34,6 +34,7 @@ class FunctionSession:
 
     can_be_killed = False
     outlasts_pause = None
+    num_bytes = 0
 
     def __init__(self, course: OwnCourse) -> None:
         """Call the function for a trial."""

@@ -74,14 +74,14 @@ class Session(Protocol):
         """Itself, if it was asked to pause and trains on all the same."""
         ...
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it holds in other processes than this one."""
+        ...
+
 
 class Lasting(Session, Protocol):
     """A session that may be stopped wherever it is, and go on from there."""
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory that it holds."""
-        ...
 
     def stop(self) -> None:
         """Stop it."""
@@ -102,12 +102,18 @@ class OwnLoop:
         self.worker = worker
         self._start = start
         self._jobs = list(jobs)
+        self._session: Session | None = None
         self._interrupted = False
 
     @property
     def unfinished(self) -> list[TrialJob]:
         """The job in training, and those that wait for it."""
         return list(self._jobs)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the user's code holds in processes of its own."""
+        return 0 if self._session is None else self._session.num_bytes
 
     def join(self, jobs: Sequence[TrialJob]) -> None:
         """Train these as well, behind the others."""
@@ -167,7 +173,7 @@ class OwnLoop:
         return end
 
     def _watch(self, course: OwnCourse, session: Session) -> _Events:
-        is_asked = False
+        is_asked, self._session = False, session
         while not session.ended:
             if (lasting := session.outlasts_pause) is not None:
                 if self._is_left(course, lasting):
