@@ -129,6 +129,8 @@ class DataInfo:
     """So many times the examples are shared out to folds: each is a dev example as often."""
     pooled: bool = False
     """Whether the training examples are those of train and dev together, as where the winner is trained once more."""
+    dev_apart: bool = False
+    """Whether the dev examples are given apart, and not drawn from those that are split."""
     class_names: tuple[str, ...] = ()
     """Of the classes, or of the labels; empty for regression."""
     feature_names: tuple[str, ...] = ()

@@ -143,6 +143,8 @@ def test_a_file_of_dev_examples_makes_the_split_idle(tmp_path: Path) -> None:
     (tmp_path / "dev.csv").write_text("x,y\n0.3,u\n0.4,v\n")
     data = load_csv(tmp_path, "x,y\n" + rows("1,u", "2,v"), dev="dev.csv", split={"train": 0.8, "dev": 0.2})
     assert (data.info.num_train, data.info.num_dev) == (20, 2)
+    assert data.info.dev_apart
+    assert not load_csv(tmp_path, "x,y\n" + rows("1,u", "2,v")).info.dev_apart
     assert "split: has no effect, since the dev examples are given apart" in data.info.notes
 
 

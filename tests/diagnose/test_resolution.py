@@ -9,7 +9,7 @@ import pytest
 
 from tuner.diagnose.resolution import _resolution, folds_instead, resolution_text
 
-SWEEP: dict[str, Any] = {"data": {"source": "x.csv", "dev": None, "stream": False}, "objective": {"target_error": None}}
+SWEEP: dict[str, Any] = {"data": {"source": "x.csv", "stream": False}, "objective": {"target_error": None}}
 DATA = {"num_train": 107, "num_dev": 36, "folds": 0}
 
 
@@ -60,8 +60,8 @@ def test_of_a_metric_whose_noise_no_formula_tells_they_are_proposed_too(metric: 
     [
         ({**DATA, "folds": 5}, SWEEP),
         ({**DATA, "num_train": 600}, SWEEP),
-        (DATA, {**SWEEP, "data": {"dev": "dev.csv"}}),
-        (DATA, {**SWEEP, "data": {"dev": None, "stream": True}}),
+        ({**DATA, "dev_apart": True}, SWEEP),
+        (DATA, {**SWEEP, "data": {"stream": True}}),
         (DATA, {**SWEEP, "command": "python train.py"}),
         ({}, SWEEP),
         (DATA, {}),

@@ -21,7 +21,7 @@ from tuner.data.notes import Overlap, notes_on_overlaps, notes_on_parts
 from tuner.data.parts import Parts, read_parts
 from tuner.data.preparation import Preparation, check_learnable, prepare
 from tuner.data.prepared import kept_data
-from tuner.data.shift import Contrast, contrast_of, note_on_contrast, note_on_test_inputs
+from tuner.data.shift import Contrast, contrast_of, given_apart, note_on_contrast, note_on_test_inputs
 from tuner.data.stored import StoredRows, scattered
 from tuner.data.train_dev import hold_out, hold_out_of_folds, num_held_out
 from tuner.records import Json
@@ -211,6 +211,7 @@ def _info(parts: Parts, preparation: Preparation, input_shape: tuple[int, ...], 
         num_outputs=len(train.class_names) or train.targets.shape[1],
         folds=len(parts.folds),
         repeats=parts.repeats,
+        dev_apart=given_apart(parts.dev),
         feature_names=preparation.feature_names(train) if len(input_shape) == 1 else (),
         num_numbers=preparation.mean.size if len(input_shape) == 1 else 0,
         target_mean=tuple(preparation.target_mean.ravel().tolist()),

@@ -106,8 +106,12 @@ def _part_of(examples: Examples, preparation: Preparation, *, by_targets: bool) 
 
 def drawn_at_random(train: Examples, dev: Examples) -> bool:
     """Whether both parts were drawn example by example from one set, so that they cannot differ but by chance."""
-    apart = dev.parts is not None and bool((dev.parts == DEV).all())
-    return not apart and train.groups is None and train.times is None
+    return not given_apart(dev) and train.groups is None and train.times is None
+
+
+def given_apart(dev: Examples) -> bool:
+    """Whether dev examples are none of those that were split."""
+    return dev.parts is not None and bool((dev.parts == DEV).all())
 
 
 def _stretches(times: Array) -> Groups:

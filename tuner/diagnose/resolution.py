@@ -58,7 +58,7 @@ def folds_instead(metric: str, data: Mapping[str, Json], sweep: Mapping[str, Jso
     block = sweep.get("data")
     if not isinstance(block, Mapping) or sweep.get("command") is not None or sweep.get("trainer") is not None:
         return ""
-    if data.get("folds") or block.get("dev") is not None or block.get("stream"):
+    if data.get("folds") or data.get("dev_apart") or block.get("stream"):
         return ""
     num_train, num_dev = data.get("num_train"), data.get("num_dev")
     few = _FEW_UNTOLD if is_untold else _FEW
