@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import tuner
 from tuner.cli.main import run_command_line
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_apart")]
@@ -84,6 +86,43 @@ def test_new_rows_are_predicted_by_the_winner_or_another_trial(
     assert run_command_line(["predict", "points", "new.csv", "-o", "other.csv"]) == 3
     assert "error: new.csv has no column c, which the network was trained with" in capsys.readouterr().err
     assert not Path("other.csv").exists()
+
+
+def test_where_the_answer_is_an_average_all_commands_go_by_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("sweep.yaml").write_text(SWEEP + "answer: average\n")
+    assert run_command_line(["run", "sweep.yaml", "--engine", "inline", "-q"]) == 0
+    assert "answer: the mean of trials " in capsys.readouterr().err
+    for file, options in (("mean.csv", []), ("winner.csv", ["--average", "1"]), ("one.csv", ["--trial", "0"])):
+        assert run_command_line(["predict", "points", "table.csv", "-o", file, *options]) == 0
+        assert ("predicted by the mean of trials " in capsys.readouterr().err) == (file == "mean.csv")
+    assert run_command_line(["predict", "points", "table.csv", "-o", "other.csv", "--trial", "1"]) == 0
+    mean, winner, one, other = (pd.read_csv(f)["up"] for f in ("mean.csv", "winner.csv", "one.csv", "other.csv"))
+    np.testing.assert_allclose(mean, (one + other) / 2, atol=1e-6)
+    assert winner.equals(one) != winner.equals(other)
+    predictor = tuner.open_study("points")
+    assert sorted(trial.number for trial in predictor.answer) == [0, 1]
+    found = predictor.predictor()(pd.read_csv("table.csv"))
+    np.testing.assert_allclose(found["up"], mean, atol=1e-6)
+    capsys.readouterr()
+    assert run_command_line(["best", "points", "--format", "json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["answer"].startswith("the mean of trials ")
+    assert 0 < said["dev_accuracy_of_answer"] <= 1
+    assert run_command_line(["best", "points", "--trial", "0", "--format", "json"]) == 0
+    assert "answer" not in json.loads(capsys.readouterr().out)
+    assert run_command_line(["best", "points", "--export", "ours", "--verify"]) == 0
+    assert "it predicts by the mean of trials " in capsys.readouterr().err
+    assert run_command_line(["test", "points"]) == 0
+    opened = capsys.readouterr().out
+    assert "40 examples, the mean of trials " in opened
+    assert "On the test set: the mean of the predictions of trials " in opened
+    assert run_command_line(["status", "points"]) == 0
+    assert " accuracy, the mean of trials " in capsys.readouterr().out
+    assert run_command_line(["report", "points"]) == 0
+    assert "was not tested" not in capsys.readouterr().err
+    Path("results", "points", "trials", "0000", "weights.pt").unlink()
+    assert run_command_line(["predict", "points", "table.csv"]) in (1, 2)
+    assert "weights" in capsys.readouterr().err
 
 
 def test_the_winner_is_trained_again_on_train_and_dev_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

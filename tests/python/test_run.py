@@ -28,7 +28,9 @@ from tuner.report.terminal import Conclusion
 from tuner.store.lease import Lease
 from tuner.sweep.run import Outcome, RunOptions
 
-NOTHING = Conclusion(study="mine", metric="accuracy", cells={}, footer="", lines=(), best="", baselines="", spared="")
+NOTHING = Conclusion(
+    study="mine", metric="accuracy", cells={}, footer="", lines=(), best="", answer="", baselines="", spared=""
+)
 SWEEP = {"study": "mine", "data": {"source": "sklearn/digits"}}
 
 

@@ -21,7 +21,7 @@ from tests.reliability.rig import MARK, Place, Rig, network_drive
 from tests.reliability.test_signals import SLOW, long_epochs
 from tuner.faults import POINTS
 from tuner.ranking import rank_trials
-from tuner.report.certainty.choice import stored_tests
+from tuner.report.certainty.tested import stored_tests
 from tuner.report.curves import read_curve
 from tuner.store.reader import read_study
 

@@ -9,7 +9,8 @@ from tests.report.test_leaderboard import record, study
 from tuner.paths import StudyPaths
 from tuner.records import TrialState
 from tuner.report.analysis import Analysis
-from tuner.report.certainty.choice import current_test, final_choice
+from tuner.report.certainty.choice import final_choice
+from tuner.report.certainty.tested import current_test
 from tuner.report.summary import summarise
 from tuner.report.verdict import _verdict_text
 from tuner.store.study_data import StudyData
@@ -105,7 +106,7 @@ def test_a_test_figure_of_another_trial_than_the_best_of_now_is_marked(mixed: Si
         said = text(study)
         assert (f"The test figure is trial {best + 1}'s; the best is now trial {best}" in said) == marked
         assert (f"tuner test {study.name} --again." in said) == marked
-        current = current_test(study)
+        current = current_test(study, (best,))
         assert current is not None
         assert current["trial"] == (best + 1 if marked else best)
 

@@ -21,6 +21,7 @@ from tuner.paths import TrialPaths
 if TYPE_CHECKING:
     from tuner.cli.refitting import Refit
     from tuner.records import Params, TrialRecord
+    from tuner.report.certainty.answer import Answer
     from tuner.spec.model import SweepSpec
     from tuner.store.study_data import StudyData
 
@@ -49,8 +50,8 @@ _TOLERANCE = 1e-6
     help="Write the network: FILE.onnx and FILE.safetensors need the extra of that name; any other name is a folder "
     "that predicts by itself.",
 )  # fmt: skip
-@click.option("--average", type=click.IntRange(min=2), metavar="N",
-              help="With --export: the mean of the predictions of the N best trials.")  # fmt: skip
+@click.option("--average", type=click.IntRange(min=1), metavar="N",
+              help="With --export: the mean of the predictions of the N best trials; 1: the winner alone.")  # fmt: skip
 @allow_code_option
 @click.option("--force", is_flag=True, help="With --export: overwrite what is there.")
 @location_options
@@ -74,7 +75,8 @@ def best(
 ) -> None:
     """Print the winning configuration of STUDY: a sweep file, a study's name or its folder.
 
-    With finalists it is the one chosen on fresh seeds, else the best finished trial. --refit trains its configuration,
+    With finalists it is the one chosen on fresh seeds, else the best finished trial. Where the study's answer is the
+    mean of several trials, that is said, and --export writes it. --refit trains the winner's configuration,
     with its seed, on all examples that are not for the test, up to the epoch that was its best on dev; the score
     that is printed stays that of the trial.
 
@@ -109,16 +111,19 @@ def best(
     if weights_only:
         click.echo(str(existing_weights(weights, record) if again is None else again.weights))
     else:
-        _print(data, record, why, weights, location, refit=again, format_name=format_name, params_only=params_only)
+        is_winner = trial is None and not objective and not within
+        _print(data, record, why, weights, location, refit=again, is_winner=is_winner,
+               format_name=format_name, params_only=params_only)  # fmt: skip
         if outdated := outdated_test_of(data, location):
             click.echo(outdated, err=True)
     if verify and spec is not None and again is None:
         _verify(spec, data, whole(record), weights)
     if export is not None:
-        from tuner.cli.averaging import averaged_trials, trained_trial
+        from tuner.cli.averaging import predicting_trials
         from tuner.cli.exporting import write_export
 
-        trials = [trained_trial(record, location)] if average is None else averaged_trials(data, average, location)
+        alone = trial is not None or refit or bool(objective or within) or export.suffix == ".safetensors"
+        trials = predicting_trials(data, record, location, average=average, alone=alone)
         if again is not None:
             trials = [replace(trials[0], weights=again.weights)]
         write_export(spec, data, record, trials, export, verify=verify, refit=again)
@@ -186,22 +191,26 @@ def _print(
     location: Location,
     *,
     refit: Refit | None,
+    is_winner: bool,
     format_name: str,
     params_only: bool,
 ) -> None:
     from tuner.cli.command_line import test_of
     from tuner.report.best import best_params
+    from tuner.report.certainty.answer import final_answer
     from tuner.spec.text.dump import to_yaml
 
     params = best_params(data, record)
     document: dict[str, Any] = params
     if not params_only:
+        answer = final_answer(data, location.paths) if is_winner else None
         document = {
             "study": data.name,
             "trial": record.number,
             "why": why,
             "state": record.state.value,
             f"dev_{data.metric}": record.value,
+            **(_answer(answer, data) if answer is not None and answer.is_average else {}),
             "params": params,
             "parameters": record.num_parameters or None,
             "seed": record.seed,
@@ -215,6 +224,12 @@ def _print(
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         sys.stdout.write(to_yaml(document))
+
+
+def _answer(answer: Answer, data: StudyData) -> dict[str, Any]:
+    from tuner.report.words.numbers import trials_text
+
+    return {"answer": trials_text(answer.numbers), f"dev_{data.metric}_of_answer": answer.value}
 
 
 def _own_files(location: Location, record: TrialRecord) -> dict[str, str]:

@@ -45,19 +45,38 @@ def study_command(verb: str, location: Location, *arguments: str) -> str:
 
 def outdated_test_of(study: StudyData, location: Location) -> str:
     """What to say where another trial was tested than the best of now, with the command that tests it."""
-    from tuner.report.certainty.choice import outdated_test
+    from tuner.report.certainty.tested import outdated_test
 
-    return outdated_test(study, command=study_command("test", location, "--again"))
+    return outdated_test(study, _answering(study, location), command=study_command("test", location, "--again"))
 
 
 def test_of(study: StudyData, location: Location) -> dict[str, Any] | None:
-    """What the test set said of the best trial, or else of another one, which is then said; None before a test."""
-    from tuner.report.certainty.choice import current_test
+    """What the test set said of the study's answer, or else of another one, which is then said; None before a test."""
+    from tuner.report.certainty.tested import answer_of_test, current_test, figure_of_test, stored_tests
 
-    test = current_test(study)
-    if test is None:
+    if not stored_tests(study):
         return None
-    return {key: test.get(key) for key in ("trial", "value", "at")} | {"outdated": outdated_test_of(study, location)}
+    test = current_test(study, _answering(study, location))
+    assert test is not None
+    return {
+        "trial": test.get("trial"),
+        "trials": list(answer_of_test(test)),
+        "value": figure_of_test(test).get("value"),
+        "at": test.get("at"),
+        "outdated": outdated_test_of(study, location),
+    }
+
+
+def _answering(study: StudyData, location: Location) -> tuple[int, ...]:
+    """The trials that the study answers with, where anything was tested that could be of others."""
+    from tuner.report.certainty.tested import stored_tests
+
+    if not stored_tests(study):
+        return ()
+    from tuner.report.certainty.answer import final_answer  # which loads NumPy
+
+    answer = final_answer(study, location.paths)
+    return () if answer is None else answer.numbers
 
 
 def run_command(sweep: Path, location: Location) -> str:

@@ -36,6 +36,7 @@ def write_export(
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
     from tuner.report.files import new_output
+    from tuner.report.words.numbers import trials_text
     from tuner.store.weights import data_info_of
 
     place = WorkerPlace("cpu", 1, None)
@@ -59,8 +60,8 @@ def write_export(
     if refit is not None:
         click.echo(f"its weights: {refit.in_words(data, record)}", err=True)
     if len(trials) > 1:
-        numbers = ", ".join(str(one.trial) for one in trials)
-        click.echo(f"it predicts by the mean of trials {numbers}, the {len(trials)} best", err=True)
+        mean = trials_text([one.trial for one in trials])
+        click.echo(f"it predicts by {mean}, the {len(trials)} best", err=True)
     if scores is not None:
         click.echo(f"verified: {target} {scores}", err=True)
 

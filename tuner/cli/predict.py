@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 @click.option("--keep", multiple=True, metavar="COLUMN",
               help="A column of the examples to have before the predictions, such as an id; repeatable.")  # fmt: skip
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="By this trial instead of the winner.")
-@click.option("--average", type=click.IntRange(min=2), metavar="N",
-              help="By the mean of the predictions of the N best trials, of those whose weights are kept.")  # fmt: skip
+@click.option("--average", type=click.IntRange(min=1), metavar="N",
+              help="By the mean of the predictions of the N best trials, of those whose weights are kept; 1 is the "
+              "winner alone.")  # fmt: skip
 @click.option("--refit", is_flag=True, help="By the weights of `tuner best --refit`, trained on train and dev.")
 @click.option("--monte-carlo-passes", "passes", type=click.IntRange(min=2), metavar="N",
               help="The mean of N predictions with dropout left on (Monte Carlo dropout).")  # fmt: skip
@@ -53,21 +54,21 @@ def predict(
     results: Path,
     store: str | None,
 ) -> None:
-    """Predict new EXAMPLES by the winner of STUDY, as CSV.
+    """Predict new EXAMPLES by the winner of STUDY, or by the mean of its best trials if that is its answer, as CSV.
 
     EXAMPLES are raw, as the training examples were, with or without their targets: a CSV or Parquet file, an NPY or NPZ
     file, or a folder of images. There is a line for each: the most probable class and the probability of each class,
-    the probability of each label, or the targets in their own units. What an average gains on dev, the report says.
+    the probability of each label, or the targets in their own units. What the answer is, and why, the report says.
 
     Example: tuner predict digits new.csv -o predictions.csv
     """
-    from tuner.cli.averaging import averaged_trials, trained_trial
+    from tuner.cli.averaging import predicting_trials
     from tuner.cli.refitting import stored_refit
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
     from tuner.report.files import write_output
     from tuner.report.words.escape import visible
-    from tuner.report.words.numbers import metric_text
+    from tuner.report.words.numbers import metric_text, trials_text
     from tuner.store.reader import read_study
     from tuner.store.weights import data_info_of
 
@@ -81,7 +82,7 @@ def predict(
     record, why = chosen_trial(data, trial, location)
     again = stored_refit(data, record, location, trial=trial) if refit else None
     info = data_info_of(data.facts["data"]) if again is None else again.info
-    trials = [trained_trial(record, location)] if average is None else averaged_trials(data, average, location)
+    trials = predicting_trials(data, record, location, average=average, alone=any(others.values()))
     if again is not None:
         trials = [replace(trials[0], weights=again.weights)]
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=record)
@@ -97,11 +98,9 @@ def predict(
     said = value if again is None else again.in_words(data, record)
     if passes:
         said = f"{said}, without Monte Carlo dropout; the predictions are the mean of {passes} passes with it"
-    if average is not None:
-        numbers = ", ".join(str(one.trial) for one in trials)
-        click.echo(
-            f"predicted by the mean of trials {numbers}, the {average} best: the first alone has {value}", err=True
-        )
+    if len(trials) > 1:
+        mean = trials_text([one.trial for one in trials])
+        click.echo(f"predicted by {mean}, the {len(trials)} best: the first alone has {value}", err=True)
     else:
         click.echo(f"predicted by trial {record.number} ({why}): {said}", err=True)
     if output is None:

@@ -130,7 +130,7 @@ def _conclude(study: str, options: RunOptions, outcome: Outcome, *, as_json: boo
         sys.stdout.write(where.paths.leaderboard_json.read_text())
     else:
         conclusion.print()
-        told = [conclusion.best]
+        told = [conclusion.best, conclusion.answer]
         if not sys.stdout.isatty():  # else the words below the table have said it
             data = read_study(where.paths, study=where.study, url=options.store_url, with_rungs=False)
             baselines = f"baselines: {visible(conclusion.baselines)}" if conclusion.baselines else ""

@@ -135,7 +135,7 @@ def _standing(record: TrialRecord, *, study: StudyData, location: Location) -> I
     """Which trial it is, and where it stands among the others."""
     from tuner.cli.command_line import study_command, test_of
     from tuner.report.certainty.choice import choice_so_far
-    from tuner.report.words.numbers import metric_text
+    from tuner.report.words.numbers import metric_text, trials_text
 
     kind, _, rest = record.name.partition(" ")
     yield _line(kind, f"{rest}, {record.state.value}{f': {record.reason}' if record.reason else ''}")
@@ -145,8 +145,8 @@ def _standing(record: TrialRecord, *, study: StudyData, location: Location) -> I
     which = "this one" if choice.record.number == record.number else f"trial {choice.record.number}"
     yield _line("best", f"{which}, {choice.why}")
     if (test := test_of(study, location)) is not None:
-        is_own = test["trial"] == record.number
-        whose = "" if is_own else f", trial {test['trial']}"
+        is_own = test["trials"] == [record.number]
+        whose = "" if is_own else f", {trials_text(test['trials'])}"
         yield _line("test", f"{metric_text(test['value'], metric=study.metric)}{whose}")
         if test["outdated"] and (is_own or choice.record.number == record.number):
             yield _line("", str(test["outdated"]))

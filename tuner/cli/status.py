@@ -139,7 +139,7 @@ def _next(state: str, data: StudyData, location: Location) -> str:
 
 def _lines(summary: Mapping[str, Any]) -> list[str]:
     from tuner.report.words.escape import visible
-    from tuner.report.words.numbers import duration_text, metric_text, number_of, value_text
+    from tuner.report.words.numbers import duration_text, metric_text, number_of, trials_text, value_text
 
     def line(name: str, text: str) -> str:
         return f"{click.style(f'{name:<9}', bold=True)} {visible(text)}"
@@ -174,8 +174,8 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
         lines.append(line("", best["why"]))
         lines += [line("", f"{name} = {value_text(value)}") for name, value in best["params"].items()]
     if (test := summary["test"]) is not None:
-        figure = f"{metric_text(test['value'], metric=summary['metric'])} {summary['metric']}, trial {test['trial']}"
-        lines.append(line("test", figure))
+        value = metric_text(test["value"], metric=summary["metric"])
+        lines.append(line("test", f"{value} {summary['metric']}, {trials_text(test['trials'])}"))
         lines += [line("", test["outdated"])] if test["outdated"] else []
     if summary["note"]:
         lines.append(line("note", summary["note"]))

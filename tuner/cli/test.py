@@ -29,8 +29,9 @@ _RESAMPLES = 1000
 
 @click.command()
 @click.argument("study", shell_complete=studies)
-@click.option("--average", type=click.IntRange(min=2), metavar="N",
-              help="Also the mean of the predictions of the N best trials, by the same use.")  # fmt: skip
+@click.option("--average", type=click.IntRange(min=1), metavar="N",
+              help="Beside the winner the mean of the predictions of the N best trials, by the same use; 1 is the "
+              "winner alone.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Use the test set once more; that is recorded, and shown for good.")
 @click.option("--json", "as_json", is_flag=True, help="Print the stored evaluations as JSON.")
 @allow_code_option
@@ -38,17 +39,18 @@ _RESAMPLES = 1000
 def test(
     study: str, average: int | None, again: bool, as_json: bool, allow_code: bool, results: Path, store: str | None
 ) -> None:
-    """Evaluate the final choice of STUDY on the test set, once.
+    """Evaluate the final choice of STUDY on the test set, once; and by the same use the average that is its answer.
 
     The figure, its interval, the time and the configuration are stored in the study and shown in its reports. A
     second call prints what was stored: a test set that helps to choose is a dev set.
     """
     from tuner.cli.command_line import outdated_test_of
     from tuner.report.analysis import Analysis
+    from tuner.report.certainty.tested import answer_of_test, figure_of_test
     from tuner.report.techniques import average_on_test
     from tuner.report.verdict import on_test_and_dev
     from tuner.report.words.escape import visible
-    from tuner.report.words.numbers import metric_text, moment_text
+    from tuner.report.words.numbers import metric_text, moment_text, trials_text
     from tuner.report.worth import baselines_on_test
     from tuner.store.reader import read_study
 
@@ -59,7 +61,7 @@ def test(
         tests.append(_touch(study, data, location, average=average, allow_code=allow_code))
         _remember(data, location, tests)
     elif not as_json:
-        without = ", without an average" if average and "average" not in tests[-1] else ""
+        without = ", without an average" if average and average > 1 and "average" not in tests[-1] else ""
         found_then = f"the test set has been used{without}; this is what was found then"
         click.echo(f"{found_then} (--again uses it once more)", err=True)
     if as_json:
@@ -68,11 +70,12 @@ def test(
         return
     analysis = Analysis(replace(data, facts={**data.facts, "tests": tests}), location.paths)
     for number, found in enumerate(tests, start=1):
-        value, low, high = (metric_text(v, metric=data.metric) for v in (found["value"], *found["interval"]))
+        figure = figure_of_test(found)
+        value, low, high = (metric_text(v, metric=data.metric) for v in (figure["value"], *figure["interval"]))
         use = f" (use {number} of the test set)" if len(tests) > 1 else ""
         click.echo(
             f"test {data.metric} {value}, 95 % interval {low} to {high}, "
-            f"{found['examples']} examples, trial {found['trial']}, {moment_text(found['at'])}{use}"
+            f"{found['examples']} examples, {trials_text(answer_of_test(found))}, {moment_text(found['at'])}{use}"
         )
         if said := on_test_and_dev(analysis, found):
             click.echo(said.text)
@@ -86,10 +89,11 @@ def test(
 
 def _touch(study: str, data: StudyData, location: Location, *, average: int | None, allow_code: bool) -> dict[str, Any]:
     """Evaluate the final choice in a process of its own, since that imports the user's code."""
-    from tuner.cli.averaging import averaged_trials, trained_trial
+    from tuner.cli.averaging import predicting_trials
     from tuner.cli.command_line import study_command
     from tuner.execute.apart import run_apart
     from tuner.execute.devices import WorkerPlace
+    from tuner.report.certainty.answer import final_answer
     from tuner.report.certainty.baselines import baselines_of
     from tuner.report.certainty.choice import final_choice
     from tuner.store.book import utc_now
@@ -109,12 +113,17 @@ def _touch(study: str, data: StudyData, location: Location, *, average: int | No
     if not int((data.facts.get("data") or {}).get("num_test", 0)):
         raise DataError("there are no test examples; give data.test a file, or data.split a share, before the search")
     record = choice.record
-    trials = [trained_trial(record, location)] if average is None else averaged_trials(data, average, location)
+    trials = predicting_trials(data, record, location, average=average, alone=False)
+    answer = final_answer(data, location.paths)
+    by_average = answer is not None and answer.is_average and answer.numbers == tuple(one.trial for one in trials)
     spec = trained_sweep(study, data, location, allow_code=allow_code, record=choice.record)
     known = data.facts["data"]
-    names = [one.name for one in baselines_of(data, None, best=None, luck=0.0)]
+    names = [one.name for one in baselines_of(data, None, None, luck=0.0)]
     found = run_apart(_evaluate, WorkerPlace("cpu", 1, None), spec, trials, known, names, location.paths)
-    return {**found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now()}
+    return {
+        **found, "trial": record.number, "params": dict(record.params), "why": choice.why, "at": utc_now(),
+        **({"by_average": True} if by_average else {}),
+    }  # fmt: skip
 
 
 def _evaluate(

@@ -1,40 +1,45 @@
-"""Predictions of raw examples in memory by a trial's weights, as exported folders and `tuner predict` make of files."""
+"""Predictions of raw examples in memory by stored weights, as exported folders and `tuner predict` make of files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.errors import DataError
-from tuner.records import DataInfo, TrialRecord
+from tuner.errors import DataError, UsageError
+from tuner.records import DataInfo, TrainedTrial
 from tuner.spec.model import SweepSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import nn
 
 
 class RowPredictor:
     """Predicts raw examples, as the training examples were before any preparation, with or without their targets."""
 
-    def __init__(self, spec: SweepSpec, record: TrialRecord, weights: Path, info: DataInfo) -> None:
+    def __init__(self, spec: SweepSpec, trials: Sequence[TrainedTrial], info: DataInfo) -> None:
         """Load the network, and measure the training examples again as they were measured for the study.
+
+        Args:
+            spec: The sweep.
+            trials: What predicts; of several, the mean of their predictions.
+            info: The data that they were trained on.
 
         Raises:
             DataError: the training data cannot be read.
             StudyMismatchError: they are not those that the network was trained on.
             StorageError: the weights are damaged.
         """
-        from tuner.train.after.predictor import predictor_of, preparation_of
+        from tuner.train.after.predictor import preparation_of
 
-        self.trial = record.number
+        self.trials = tuple(one.trial for one in trials)
         self._known = preparation_of(spec, info)
-        self._seed = record.seed or 0
-        self._network = predictor_of(spec, record.params, weights, info, seed=self._seed)
+        self._sources = spec, trials, info
+        self._network = self._mean(passes=0)
 
     def __call__(
         self,
@@ -50,12 +55,11 @@ class RowPredictor:
 
         Raises:
             DataError: they are not as the training examples were.
-            UsageError: passes are asked of a network without dropout.
+            UsageError: passes are asked of a network without dropout, or of the mean of several.
         """
         import pandas as pd
 
         from tuner.data.new_examples import as_texts
-        from tuner.train.after.predictor import MonteCarloPredictor
         from tuner.train.after.standalone import write_predictions
         from tuner.train.after.standalone_files import array_blocks, row_blocks
         from tuner.train.after.standalone_inputs import InputError
@@ -65,8 +69,9 @@ class RowPredictor:
         else:
             frame = examples if isinstance(examples, pd.DataFrame) else pd.DataFrame(list(examples))
             blocks = row_blocks(as_texts(frame), "the table", self._known)
-        network, passes = self._network, monte_carlo_passes
-        answers = MonteCarloPredictor(network, passes=passes, seed=self._seed) if passes else network
+        if monte_carlo_passes and len(self.trials) > 1:
+            raise UsageError("passes with dropout on are of one network: take study.best.predictor()")
+        answers = self._mean(passes=monte_carlo_passes) if monte_carlo_passes else self._network
         out = StringIO()
         try:
             write_predictions(blocks, self._known, answers, out)
@@ -80,3 +85,8 @@ class RowPredictor:
         if isinstance(examples, pd.DataFrame):
             found.index = examples.index
         return found
+
+    def _mean(self, *, passes: int) -> nn.Module:
+        from tuner.train.after.predictor import mean_predictor
+
+        return mean_predictor(*self._sources, passes=passes)

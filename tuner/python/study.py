@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from html import escape
 from os import PathLike
@@ -16,7 +17,7 @@ from tuner.records import EpochResult, ParamValue, TrialRecord, TrialState
 from tuner.store.reader import read_study
 from tuner.store.standing import state_of
 from tuner.store.study_data import StudyData
-from tuner.store.weights import data_info_of, weights_of
+from tuner.store.weights import data_info_of, trained_trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +85,12 @@ class Study:
         return None if found is None else Trial(self, found)
 
     @property
+    def answer(self) -> tuple[Trial, ...]:
+        """What predicts: `best` alone, or with it those whose predictions are averaged; empty if none has finished."""
+        found = self._analysis().answer
+        return () if found is None else tuple(Trial(self, record) for record in found.trials)
+
+    @property
     def trials(self) -> tuple[Trial, ...]:
         """All trials, by their numbers."""
         return tuple(Trial(self, record) for record in self._read().records)
@@ -117,15 +124,15 @@ class Study:
         return Report(lines=tuple(summarise(analysis).lines), html=html_report(analysis))
 
     def predictor(self, *, allow_code: bool = False) -> RowPredictor:
-        """What predicts raw examples by the final choice; arguments and errors as of `Trial.predictor`.
+        """What predicts raw examples by the study's answer; arguments and errors as of `Trial.predictor`.
 
         Raises:
             TunerError: no trial has finished.
         """
-        best = self.best
-        if best is None:
+        answer = self.answer
+        if not answer:
             raise TunerError(f"no trial of {self.name} has finished, so there is nothing to predict by")
-        return best.predictor(allow_code=allow_code)
+        return self._predictor([trial._record for trial in answer], allow_code=allow_code)
 
     def __repr__(self) -> str:
         return f"<Study {self.name}: {_standing(self._read(), self._analysis())}>"
@@ -144,6 +151,13 @@ class Study:
 
         return Analysis(self._read(), self.paths)
 
+    def _predictor(self, records: Sequence[TrialRecord], *, allow_code: bool) -> RowPredictor:
+        from tuner.python.predictor import RowPredictor
+
+        trials = [trained_trial(record, self.paths.trial(record.number)) for record in records]
+        spec = self._trained_sweep(records[0], allow_code=allow_code)
+        return RowPredictor(spec, trials, data_info_of(self._read().facts["data"]))
+
     def _trained_sweep(self, record: TrialRecord, *, allow_code: bool) -> SweepSpec:
         """The sweep that a trial was trained by, if the user has named the code in it."""
         from tuner.python.trained import trained_sweep
@@ -153,7 +167,7 @@ class Study:
             remedy=lambda: "open it by your own sweep file, or if you have looked at it: predictor(allow_code=True)",
         )  # fmt: skip
         if found.warning:
-            warnings.warn(found.warning, stacklevel=3)
+            warnings.warn(found.warning, stacklevel=4)
         return found.spec
 
 
@@ -216,12 +230,7 @@ class Trial:
             UsageError: it needs code that only the database names.
             StudyMismatchError: the data, or the code, are not those that it was trained with.
         """
-        from tuner.python.predictor import RowPredictor
-
-        data = self._study._read()
-        weights = weights_of(self._record, self._study.paths.trial(self.number))
-        spec = self._study._trained_sweep(self._record, allow_code=allow_code)
-        return RowPredictor(spec, self._record, weights, data_info_of(data.facts["data"]))
+        return self._study._predictor([self._record], allow_code=allow_code)
 
     def __repr__(self) -> str:
         return f"<Trial {self.number} of {self._study.name}: {self._told()}>"

@@ -11,7 +11,7 @@ from tuner.diagnose.next_step import next_step
 from tuner.diagnose.resolution import folds_instead
 from tuner.records import Json
 from tuner.report.analysis import Analysis
-from tuner.report.certainty.choice import outdated_test, stored_tests
+from tuner.report.certainty.tested import outdated_test, stored_tests
 from tuner.report.facts import data_count, sweep_value
 from tuner.spec.known.metrics import METRICS
 from tuner.store.standing import state_of
@@ -26,7 +26,7 @@ _BETTER_FIT = 0.05
 def advice(analysis: Analysis) -> Step:
     """The one thing to change in the sweep file next."""
     study, best, data = analysis.study, analysis.best, _data(analysis.study)
-    is_outdated = bool(outdated_test(study))
+    is_outdated = bool(outdated_test(study, analysis.answering))
     return next_step(
         Evidence(
             best=best.params if best else None,
@@ -83,6 +83,8 @@ def _folds_instead(analysis: Analysis, data: Mapping[str, Json]) -> str:
 
 def _average_that_gains(analysis: Analysis) -> int:
     found = analysis.average_gain
+    if analysis.answer is not None and analysis.answer.is_average:  # what predicts is the average
+        return 0
     if found is None or found.chosen_apart is None or found.chosen_apart <= found.gain.half_width:
         return 0
     return len(found.trials)

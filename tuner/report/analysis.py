@@ -18,11 +18,12 @@ from tuner.diagnose.guess import guess_error
 from tuner.diagnose.importance import Importance, importances
 from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
-from tuner.ranking import KEEP_WEIGHTS, num_winners, trials_apart
+from tuner.ranking import num_winners, trials_apart
 from tuner.records import EpochResult, Json, TrialRecord
-from tuner.report.certainty.average import AverageGain, average_as_tested, average_gain
-from tuner.report.certainty.baselines import Baseline, baselines_of, best_reached, tested_baselines
-from tuner.report.certainty.choice import Choice, best_few, final_choice
+from tuner.report.certainty.answer import Answer, answer_by, gain_of_best
+from tuner.report.certainty.average import AverageGain, average_as_tested, mean_predictions
+from tuner.report.certainty.baselines import Answering, Baseline, baselines_of, best_reached, tested_baselines
+from tuner.report.certainty.choice import Choice, final_choice
 from tuner.report.certainty.dev_scores import load_array
 from tuner.report.certainty.finalists import Finals, finals
 from tuner.report.certainty.front import Front, front_of, study_objectives
@@ -117,6 +118,20 @@ class Analysis:
                     return max(0.0, self.study.direction.sign * (finalist.search_value - finalist.mean))
         return self.statistics.overstatement or 0.0
 
+    @property
+    def answering(self) -> tuple[int, ...]:
+        """The numbers of the trials that predict; none before one has finished."""
+        return () if self.answer is None else self.answer.numbers
+
+    @property
+    def luck_of_answer(self) -> float:
+        """The same of what the study answers with: an average is as much better as examples apart have shown."""
+        gain = self.answer.gain if self.answer is not None and self.answer.is_average else None
+        if gain is None or gain.chosen_apart is None:
+            return self.luck
+        measured = self.study.direction.sign * (gain.value - gain.usual)
+        return max(0.0, measured + self.luck - gain.chosen_apart)
+
     @cached_property
     def best_parts(self) -> ErrorParts | None:
         """Bias and variance of the best trial, its luck taken off: what the study's verdict rests on."""
@@ -133,7 +148,18 @@ class Analysis:
     @cached_property
     def baselines(self) -> tuple[Baseline, ...]:
         """Simple models on the same dev examples, the simplest first."""
-        return baselines_of(self.study, self.paths, best=self.best, luck=self.luck)
+        return baselines_of(self.study, self.paths, self._answering, luck=self.luck_of_answer)
+
+    @property
+    def _answering(self) -> Answering | None:
+        """What the study answers with on the dev set; the best trial where an average is not known there."""
+        answer, best = self.answer, self.best
+        if self.paths is None or answer is None or best is None:
+            return None
+        if answer.is_average and answer.value is not None:
+            mean = mean_predictions(self.paths, answer.numbers)
+            return None if mean is None else Answering(answer.value, mean)
+        return None if best.value is None else Answering(best.value, self.paths.trial(best.number).predictions)
 
     @cached_property
     def passes_gain(self) -> PassesGain | None:
@@ -143,7 +169,12 @@ class Analysis:
     @cached_property
     def average_gain(self) -> AverageGain | None:
         """What the mean of the best trials' predictions gains over the best trial alone."""
-        return average_gain(self.study, self.paths, best_few(self.study, KEEP_WEIGHTS), self.statistics.ranked)
+        return gain_of_best(self.study, self.paths)
+
+    @cached_property
+    def answer(self) -> Answer | None:
+        """What predicts: the best trial, or the mean of the best ones."""
+        return answer_by(self.study, lambda: self.average_gain)
 
     @cached_property
     def tested_average(self) -> AverageGain | None:
@@ -196,8 +227,10 @@ class Analysis:
 
     @property
     def more(self) -> Mapping[str, Json]:
-        """What a program reads beside the trials: baselines and the learning curve, as far as there are any."""
+        """What a program reads beside the trials: what predicts, baselines and the learning curve, as far as known."""
         found: dict[str, Json] = {}
+        if self.answer is not None:
+            found["answer"] = {"trials": list(self.answer.numbers), "value": self.answer.value}
         if self.baselines:
             found["baselines"] = [one.to_json() for one in self.baselines]
         if self.learning_curve is not None:

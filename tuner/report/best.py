@@ -66,7 +66,7 @@ def one_trial_sweep(study: StudyData, record: TrialRecord, *, folder: Path) -> d
     sweep = study.facts.get("sweep")
     if not isinstance(sweep, Mapping):
         return None
-    hidden = ("finalists", "space", "search", "study")
+    hidden = ("finalists", "space", "search", "study", "answer")
     kept = {key: value for key, value in stated_sweep(sweep).items() if key not in hidden}
     root = study.facts.get("root")
     if isinstance(root, str):

@@ -11,14 +11,22 @@ from tuner.diagnose.resolution import folds_instead
 from tuner.records import FailureReason, TrialRecord, TrialState
 from tuner.report.advice import advice
 from tuner.report.analysis import Analysis
-from tuner.report.certainty.choice import outdated_test, stored_tests
+from tuner.report.certainty.tested import answer_of_test, figure_of_test, outdated_test, stored_tests
 from tuner.report.code import mixed_code
 from tuner.report.facts import data_count, fold_scores, sparsity_in_words, sweep_value
 from tuner.report.groups import groups_in_words
 from tuner.report.more_data import more_data_in_words
-from tuner.report.techniques import average_on_test, techniques_in_words
+from tuner.report.techniques import answer_in_words, average_on_test, techniques_in_words
 from tuner.report.verdict import diagnosis_in_words, four_steps_in_words, on_test_and_dev
-from tuner.report.words.numbers import count_text, difference_text, metric_text, moment_text, number_of, objective_text
+from tuner.report.words.numbers import (
+    count_text,
+    difference_text,
+    metric_text,
+    moment_text,
+    number_of,
+    objective_text,
+    trials_text,
+)
 from tuner.report.words.phases import phases_in_words
 from tuner.report.worth import baselines_in_words, baselines_on_test
 from tuner.store.standing import state_of, what_is_left
@@ -36,6 +44,8 @@ class Summary:
 
     headline: str
     """The best trial, its dev metric and, where finalists chose it, why."""
+    answer: str
+    """Which trials predict together, and what that gains; empty where the best trial predicts alone."""
     standing: str
     """Why the search ended, or what is left of the study; empty where that is not known."""
     baselines: tuple[str, ...]
@@ -58,8 +68,9 @@ class Summary:
     @property
     def lines(self) -> tuple[str, ...]:
         """All sentences, the most important first."""
-        first = (self.headline, self.standing, *self.baselines, self.diagnosis, self.four_steps, self.next_step)
-        return tuple(line for line in (*first, *self.certainty, *self.test, *self.advice, *self.warnings) if line)
+        first = (self.headline, self.answer, self.standing, *self.baselines, self.diagnosis, self.four_steps)
+        then = (self.next_step, *self.certainty, *self.test, *self.advice, *self.warnings)
+        return tuple(line for line in (*first, *then) if line)
 
 
 def summarise(analysis: Analysis) -> Summary:
@@ -68,6 +79,7 @@ def summarise(analysis: Analysis) -> Summary:
     change = f"{step.key}: {step.change}" if step.key else step.change
     return Summary(
         headline=_headline(analysis),
+        answer=answer_in_words(analysis),
         standing=_standing(analysis.study),
         baselines=tuple(baselines_in_words(analysis)),
         diagnosis=diagnosis_in_words(analysis),
@@ -248,15 +260,15 @@ def _reasons(analysis: Analysis) -> str:
 def _tests(analysis: Analysis) -> Iterator[str]:
     tests = stored_tests(analysis.study)
     for number, test in enumerate(tests, start=1):
-        value = metric_text(test.get("value"), metric=analysis.study.metric)
-        interval = test.get("interval")
+        figure = figure_of_test(test)
+        value, interval = metric_text(figure.get("value"), metric=analysis.study.metric), figure.get("interval")
         within = ""
         if isinstance(interval, list) and len(interval) == 2:
             low, high = (metric_text(v, metric=analysis.study.metric) for v in interval)
             within = f" (95 % interval {low} to {high})"
         which = f"Test set, use {number}" if len(tests) > 1 else "Test set"
         moment = moment_text(test.get("at", ""))
-        yield f"{which}: {analysis.study.metric} {value}{within}, trial {test.get('trial')}, {moment}."
+        yield f"{which}: {analysis.study.metric} {value}{within}, {trials_text(answer_of_test(test))}, {moment}."
         if said := on_test_and_dev(analysis, test):
             yield f"{said.text}."
     if len(tests) > 1:
@@ -264,7 +276,7 @@ def _tests(analysis: Analysis) -> Iterator[str]:
     yield from average_on_test(analysis)
     yield from baselines_on_test(analysis)
     yield from groups_in_words(analysis, part="test")
-    if outdated := outdated_test(analysis.study):
+    if outdated := outdated_test(analysis.study, analysis.answering):
         yield f"{outdated[0].upper()}{outdated[1:]}."
 
 

@@ -10,7 +10,7 @@ from tuner.report.analysis import Analysis
 from tuner.report.certainty.average import AverageGain
 from tuner.report.certainty.monte_carlo import gain_interval
 from tuner.report.facts import sweep_value
-from tuner.report.words.numbers import difference_text, duration_text, metric_text, number_of
+from tuner.report.words.numbers import difference_text, duration_text, metric_text, number_of, trials_text
 from tuner.store.study_data import StudyData
 
 _SWITCHED = {
@@ -27,8 +27,8 @@ _MOST_NAMED = 3
 
 def techniques_in_words(analysis: Analysis) -> Iterator[str]:
     """What each technique that was asked for gains, and what it costs; and what an average of trials would."""
-    if (said := _average(analysis)) is not None:
-        yield said
+    if (found := analysis.average_gain) is not None and len(analysis.answering) == 1:
+        yield f"Average: {_average(found, analysis.study)}; to predict by it: --average {len(found.trials)}."
     if (said := _passes(analysis)) is not None:
         yield said
     for name, what in _SWITCHED.items():
@@ -51,25 +51,32 @@ def _passes(analysis: Analysis) -> str | None:
     )
 
 
-def _average(analysis: Analysis) -> str | None:
+def answer_in_words(analysis: Analysis) -> str:
+    """Which trials predict together, and what that gains; empty where the best trial predicts alone."""
+    answer = analysis.answer
+    if answer is None or not answer.is_average:
+        return ""
+    alone = f"`predict`, `test` and `best --export` go by it; by trial {answer.numbers[0]} alone with --average 1."
+    if answer.gain is None:
+        return f"Answer: the mean of the predictions of {_numbers(answer.numbers)}, whose gain is not known. {alone}"
+    return f"Answer: {_average(answer.gain, analysis.study)}. {alone}"
+
+
+def _average(found: AverageGain, study: StudyData) -> str:
     """What the mean of the best trials' predictions gains over the winner's alone."""
-    found, study = analysis.average_gain, analysis.study
-    if found is None:
-        return None
     value, usual = (metric_text(v, metric=study.metric) for v in (found.value, found.usual))
     said = (
-        f"Average: the mean of the predictions of {_numbers(found)} has dev {study.metric} {value} against {usual} of "
+        f"the mean of the predictions of {_numbers(found.trials)} has dev {study.metric} {value} against {usual} of "
         f"trial {found.trials[0]} alone"
     )
-    predicts = f"; to predict by it: --average {len(found.trials)}"
     if found.chosen_apart is None:
         gain = study.direction.sign * (found.value - found.usual)
-        return f"{said}{_judged(gain, found.gain, study)}, on the examples that chose them{predicts}."
+        return f"{said}{_judged(gain, found.gain, study)}, on the examples that chose them"
     half = found.gain.half_width
     honest = Interval(found.chosen_apart - half, found.chosen_apart + half)
     return (
         f"{said}, but these examples chose the trials. Where half of them choose and the other half score, the average "
-        f"of {len(found.trials)} has{_judged(found.chosen_apart, honest, study).removeprefix(',')}{predicts}."
+        f"of {len(found.trials)} has{_judged(found.chosen_apart, honest, study).removeprefix(',')}"
     )
 
 
@@ -81,15 +88,14 @@ def average_on_test(analysis: Analysis) -> Iterator[str]:
     value, usual = (metric_text(v, metric=study.metric) for v in (found.value, found.usual))
     gain = study.direction.sign * (found.value - found.usual)
     yield (
-        f"On the test set: the mean of the predictions of {_numbers(found)} has {study.metric} {value} against {usual} "
-        f"of trial {found.trials[0]} alone{_judged(gain, found.gain, study)}. To choose between the two by this makes "
-        "the test set a dev set."
+        f"On the test set: the mean of the predictions of {_numbers(found.trials)} has {study.metric} {value} against "
+        f"{usual} of trial {found.trials[0]} alone{_judged(gain, found.gain, study)}. To choose between the two by "
+        "this makes the test set a dev set."
     )
 
 
-def _numbers(found: AverageGain) -> str:
-    *most, last = map(str, found.trials)
-    return f"trials {', '.join(most)} and {last}"
+def _numbers(trials: Sequence[int]) -> str:
+    return trials_text(trials).removeprefix("the mean of ")
 
 
 def _with_and_without(name: str, what: str, analysis: Analysis) -> str | None:

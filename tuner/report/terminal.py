@@ -17,7 +17,7 @@ from rich.table import Table
 from tuner.records import Json
 from tuner.report.tables.formats import cell_text, cells_of, tab_separated
 from tuner.report.words.escape import visible
-from tuner.report.words.numbers import number_of
+from tuner.report.words.numbers import metric_text, number_of, trials_text
 
 if TYPE_CHECKING:  # a conclusion that was drawn earlier is shown without pandas
     import pandas as pd
@@ -48,6 +48,8 @@ class Conclusion:
     """What the report says in words."""
     best: str
     """Which trial is the final choice, and why; empty without one."""
+    answer: str
+    """Which trials predict together; empty where the final choice predicts alone."""
     baselines: str
     """The verdict on simple models; empty without one."""
     spared: str
@@ -69,6 +71,7 @@ class Conclusion:
             footer=_footer(frame, shown=len(shown)),
             lines=tuple(summarise(analysis).lines) if in_words else (),
             best="" if choice is None else f"best: trial {choice.record.number}, {choice.why}",
+            answer=_answer(analysis),
             baselines=baseline_verdict(analysis) if in_words else "",
             spared=f"pruning spared {cost.epochs_spared} of {total} epochs ({cost.share_spared:.0%})"
             if cost.epochs_spared
@@ -99,6 +102,13 @@ class Conclusion:
         shown = {name: cells for name, cells in self.cells.items() if name not in hidden}
         print_table(shown, name=self.study, metric=self.metric, stream=stream, footer=self.footer)
         _print_lines(self.lines, stream=stream)
+
+
+def _answer(analysis: Analysis) -> str:
+    answer, metric = analysis.answer, analysis.study.metric
+    if answer is None or not answer.is_average:
+        return ""
+    return f"answer: {trials_text(answer.numbers)}, dev {metric} {metric_text(answer.value, metric=metric)}"
 
 
 def _print_lines(lines: Sequence[str], *, stream: TextIO) -> None:

@@ -9,7 +9,7 @@ from tuner.diagnose.intervals import Interval
 from tuner.records import Json
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.against_dev import AgainstDev, against_dev
-from tuner.report.certainty.choice import current_test
+from tuner.report.certainty.tested import answer_of_test, current_test, figure_of_test
 from tuner.report.facts import data_count
 from tuner.report.words.numbers import difference_text
 
@@ -123,11 +123,11 @@ def _told(parts: ErrorParts, part: float, interval: Interval) -> str:
 
 
 def _fits_test(analysis: Analysis) -> str:
-    test, best = current_test(analysis.study), analysis.best
+    test = current_test(analysis.study, analysis.answering)
     if test is None:
         none = not data_count(analysis.study, "num_test")
         return "there is no test set" if none else "not looked at (tuner test, once all is chosen)"
-    if best is None or test.get("trial") != best.number:
+    if set(answer_of_test(test)) != set(analysis.answering):
         return "another trial was tested"
     found = on_test_and_dev(analysis, test)
     if found is None:
@@ -136,11 +136,19 @@ def _fits_test(analysis: Analysis) -> str:
 
 
 def on_test_and_dev(analysis: Analysis, test: Mapping[str, Json]) -> AgainstDev | None:
-    """Whether a test figure is what the dev set promised of the same trial; None where that cannot be said."""
+    """Whether a test figure is what the dev set promised of the same trials; None where that cannot be said."""
     record = next((r for r in analysis.study.records if r.number == test.get("trial")), None)
     interval = None if record is None else analysis.statistics.intervals.get(record.number)
     if record is None or record.value is None or interval is None:
         return None
+    if len(answer_of_test(test)) > 1:
+        answer = analysis.answer
+        if answer is None or answer.value is None or set(answer.numbers) != set(answer_of_test(test)):
+            return None
+        # Of an average the interval is taken to be as wide as that of the best trial.
+        shifted, luck = interval.shifted(answer.value - record.value), analysis.luck_of_answer
+        figure = figure_of_test(test)
+        return against_dev(analysis.study, figure, dev_value=answer.value, dev_interval=shifted, luck=luck)
     is_best = analysis.best is not None and record.number == analysis.best.number
     luck = analysis.luck if is_best else 0.0
     return against_dev(analysis.study, test, dev_value=record.value, dev_interval=interval, luck=luck)

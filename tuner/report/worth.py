@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from tuner.records import Direction
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.baselines import Baseline, failed_baselines
-from tuner.report.certainty.choice import stored_tests
+from tuner.report.certainty.tested import answer_of_test, figure_of_test, stored_tests
 from tuner.report.facts import data_count
-from tuner.report.words.numbers import difference_text, metric_text
+from tuner.report.words.numbers import difference_text, metric_text, trials_text
 from tuner.store.study_data import StudyData
 
 
@@ -28,20 +28,20 @@ def baselines_on_test(analysis: Analysis) -> Iterator[str]:
     found, tests = analysis.tested_baselines, stored_tests(analysis.study)
     if not found:
         return
-    of = f"trial {tests[-1].get('trial')}"
-    if verdict := _verdict(found, analysis.study, of=of, part="test", networks=tests[-1].get("value"), luck=0.0):
+    of, own = trials_text(answer_of_test(tests[-1])), figure_of_test(tests[-1]).get("value")
+    if verdict := _verdict(found, analysis.study, of=of, part="test", networks=own, luck=0.0):
         yield f"On the test set: {verdict}"
     yield f"Baselines on the same test examples: {_each(found, analysis.study)}."
 
 
 def baseline_verdict(analysis: Analysis) -> str:
     """Whether a network was worth it, in a sentence; empty where that is not known."""
-    best = analysis.best
-    if best is None:
+    answer = analysis.answer
+    if answer is None:
         return ""
-    return _verdict(
-        analysis.baselines, analysis.study, of="the best trial", part="dev", networks=best.value, luck=analysis.luck
-    )
+    of = "the mean of the best trials" if answer.is_average else "the best trial"
+    luck = analysis.luck_of_answer
+    return _verdict(analysis.baselines, analysis.study, of=of, part="dev", networks=answer.value, luck=luck)
 
 
 def _each(found: Sequence[Baseline], study: StudyData) -> str:

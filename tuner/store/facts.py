@@ -45,6 +45,7 @@ _SWEEP = parts(
     training=parts(epochs=count, optimizer=anything),
     search=parts(trials=count, strategy=text),
     finalists=optional(mapping),
+    answer=text,
     limits=mapping,
 )
 """What reports read of a sweep file; who needs all of it reads it with `tuner.store.study_data.sweep_of`."""
@@ -80,12 +81,13 @@ BASELINES_KEY = "baselines"
 """The fact that has what each baseline reached on the dev set, by its name."""
 _BASELINE = parts(value=finite, loss=finite, examples=count, seconds=finite, failed=text, sha256=text)
 _TESTED = mapping_of(parts(value=number, interval=list_of(number, length=2), failed=text))
+_AVERAGE = parts(value=number, interval=list_of(number, length=2), trials=list_of(count))
 
 
 def _test(value: Json, name: str) -> None:
     """One use of the test set, with what baselines reach there as far as there are any."""
     _TEST(value, name)
-    parts(baselines=_TESTED)(value, name)
+    parts(baselines=_TESTED, average=_AVERAGE)(value, name)
 
 
 _STUDY: Mapping[str, Shape] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.errors import TunerError
 from tuner.paths import TrialPaths
-from tuner.records import DataInfo, Json, TrialRecord
+from tuner.records import DataInfo, Json, TrainedTrial, TrialRecord
 
 
 def weights_of(record: TrialRecord, paths: TrialPaths) -> Path:
@@ -19,6 +19,16 @@ def weights_of(record: TrialRecord, paths: TrialPaths) -> Path:
         TunerError: they are not.
     """
     return existing_weights(paths.weights, whole(record))
+
+
+def trained_trial(record: TrialRecord, paths: TrialPaths) -> TrainedTrial:
+    """A trial with its weights, where they are all of its network.
+
+    Raises:
+        TunerError: they are not, or are not stored.
+    """
+    weights = weights_of(record, paths)
+    return TrainedTrial(trial=record.number, params=dict(record.params), weights=weights, seed=record.seed or 0)
 
 
 def whole(record: TrialRecord) -> TrialRecord:

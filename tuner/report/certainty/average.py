@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
 from tuner.records import Direction, TrialRecord
-from tuner.report.certainty.choice import stored_tests
 from tuner.report.certainty.dev_scores import dev_examples, load_array, paired_half_width
 from tuner.report.certainty.resampling import distinct, resample_weights, resampled_metric
+from tuner.report.certainty.tested import average_of_test, stored_tests
 from tuner.report.certainty.weighted import Array
 from tuner.spec.known.metrics import METRICS
 from tuner.store.study_data import StudyData
@@ -43,6 +43,12 @@ class AverageGain:
     chosen_apart: float | None = None
     """The gain where one half of the dev examples has chosen the trials and the other has scored them: the mean over
     halvings. None where that is not known."""
+
+    @property
+    def loses(self) -> bool:
+        """Whether the mean is worse by more than noise, by examples that have not chosen the trials if these tell."""
+        honest = self.gain.high if self.chosen_apart is None else self.chosen_apart + self.gain.half_width
+        return honest < 0
 
 
 def average_gain(
@@ -80,8 +86,8 @@ def average_gain(
 def average_as_tested(study: StudyData, paths: StudyPaths | None) -> AverageGain | None:
     """What an average gained on the test examples, as they were opened last; None where none was asked."""
     tests = stored_tests(study)
-    facts = tests[-1].get("average") if tests else None
-    if paths is None or not isinstance(facts, dict) or not isinstance(facts.get("trials"), list):
+    facts = average_of_test(tests[-1]) if tests else None
+    if paths is None or facts is None:
         return None
     targets, usual = load_array(paths.tested("targets")), tests[-1].get("value")
     own, mean = (_predictions(paths.tested(name), targets) for name in ("predictions", "average"))
@@ -175,6 +181,14 @@ def _in_units(differences: Array, *, usual: float, computed: float, metric: str)
 
 def _mean(predictions: Sequence[Array]) -> Array:
     return np.asarray(sum(predictions[1:], start=predictions[0]) / len(predictions), dtype=np.float64)
+
+
+def mean_predictions(paths: StudyPaths, trials: Sequence[int]) -> Array | None:
+    """The mean of what trials predict of the dev examples; None where that is not stored of all of them."""
+    targets = load_array(paths.dev_targets)
+    each = [_predictions(paths.trial(number).predictions, targets) for number in trials]
+    loaded = [one for one in each if one is not None]
+    return _mean(loaded) if loaded and len(loaded) == len(each) else None
 
 
 def _predictions(path: Path, targets: NDArray[np.generic] | None) -> Array | None:

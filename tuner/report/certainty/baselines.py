@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from tuner.diagnose.error_parts import Reached
 from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
-from tuner.records import Direction, Json, TrialRecord
-from tuner.report.certainty.choice import stored_tests
+from tuner.records import Direction, Json
 from tuner.report.certainty.dev_scores import DevScores, dev_examples, load_array, scores_of
+from tuner.report.certainty.tested import answer_of_test, figure_of_test, stored_tests
+from tuner.report.certainty.weighted import Array
 from tuner.spec.known.baselines import BASELINES
 from tuner.store.facts import BASELINES_KEY
 from tuner.store.study_data import StudyData
 
 _BEST = -1
-"""What stands for the best trial among the baselines' numbers."""
+"""What stands for the best trial, or the average, among the baselines' numbers."""
 Standing = Literal["better", "as good", "worse", "not known"]
 
 
@@ -55,6 +56,16 @@ class Baseline:
         }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answering:
+    """What baselines are compared with: the best trial, or an average of the best ones."""
+
+    value: float
+    """Its metric."""
+    predictions: Path | Array
+    """Of the same examples, or where these lie."""
+
+
 def _stored(study: StudyData) -> dict[str, Mapping[str, Json]]:
     """What the study remembers of its baselines, the simplest first; of other data nothing."""
     found, data = study.facts.get(BASELINES_KEY) or {}, study.facts.get("data") or {}
@@ -68,18 +79,17 @@ def failed_baselines(study: StudyData) -> dict[str, str]:
 
 
 def baselines_of(
-    study: StudyData, paths: StudyPaths | None, *, best: TrialRecord | None, luck: float
+    study: StudyData, paths: StudyPaths | None, own: Answering | None, *, luck: float
 ) -> tuple[Baseline, ...]:
     """The baselines of a study, the simplest first.
 
     Args:
         study: The study.
         paths: Where dev predictions lie; None if there are none.
-        best: The final choice, which they are compared with.
+        own: What they are compared with; None if there is nothing.
         luck: By how much its dev metric is taken to be too good.
     """
     known = {name: facts for name, facts in _stored(study).items() if "value" in facts}
-    own = None if paths is None or best is None else (best.value, paths.trial(best.number).predictions)
     place = None if paths is None else paths.baseline
     targets = None if paths is None else load_array(paths.dev_targets)
     examples = None if paths is None or targets is None else dev_examples(paths, targets)
@@ -93,7 +103,8 @@ def tested_baselines(study: StudyData, paths: StudyPaths | None) -> tuple[Baseli
         return ()
     found = tests[-1].get("baselines") or {}
     known: dict[str, Mapping[str, Json]] = {name: found[name] for name in BASELINES if "value" in found.get(name, {})}
-    own = (tests[-1]["value"], paths.tested("predictions"))
+    name = "predictions" if len(answer_of_test(tests[-1])) == 1 else "average"
+    own = Answering(figure_of_test(tests[-1])["value"], paths.tested(name))
     return _beside(study, known, own, paths.tested, load_array(paths.tested("targets")), luck=0.0)
 
 
@@ -104,7 +115,7 @@ def best_reached(baselines: Sequence[Baseline], *, direction: Direction) -> Reac
 
 
 def _beside(
-    study: StudyData, known: Mapping[str, Mapping[str, Json]], own: tuple[float | None, Path] | None,
+    study: StudyData, known: Mapping[str, Mapping[str, Json]], own: Answering | None,
     place: Callable[[str], Path] | None, targets: NDArray[np.generic] | None, *, luck: float,
     examples: NDArray[np.generic] | None = None,
 ) -> tuple[Baseline, ...]:  # fmt: skip
@@ -113,7 +124,7 @@ def _beside(
     Args:
         study: The study.
         known: The `value` of each, and what else is remembered.
-        own: The winner's metric, and its predictions.
+        own: What they are compared with.
         place: Where those of a baseline lie.
         targets: What was to be predicted.
         luck: By how much the winner's metric is taken to be too good.
@@ -127,9 +138,11 @@ def _beside(
     ]  # fmt: skip
     if not plain or place is None or targets is None or len(targets) < 2:
         return tuple(plain)
-    candidates = [(number, one.value, place(one.name)) for number, one in enumerate(plain)]
-    if own is not None and own[0] is not None:
-        candidates.insert(0, (_BEST, own[0], own[1]))
+    candidates: list[tuple[int, float, Path | Array]] = [
+        (number, one.value, place(one.name)) for number, one in enumerate(plain)
+    ]
+    if own is not None:
+        candidates.insert(0, (_BEST, own.value, own.predictions))
     scores = scores_of(candidates, metric=study.metric, targets=targets, examples=examples)
     if scores is None:
         return tuple(plain)

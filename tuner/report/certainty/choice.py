@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tuner.ranking import best_trial, finite_value, rank_key, rank_trials
-from tuner.records import Direction, Json, TrialRecord
+from tuner.records import Direction, TrialRecord
 from tuner.report.words.numbers import metric_text
-from tuner.report.words.shell import shell_command
 from tuner.store.study_data import StudyData
 
 
@@ -44,36 +43,6 @@ def best_few(study: StudyData, count: int) -> tuple[TrialRecord, ...]:
     own = choice.record
     others = (r for r in rank_trials(study.records, direction=study.direction) if r.number != own.number)
     return (own, *[r for r in others if r.violation <= own.violation][: count - 1])
-
-
-def stored_tests(study: StudyData) -> list[Mapping[str, Json]]:
-    """The evaluations on the test set that the study remembers, in order."""
-    tests = study.facts.get("tests")
-    return [test for test in tests if isinstance(test, Mapping)] if isinstance(tests, list) else []
-
-
-def current_test(study: StudyData) -> Mapping[str, Json] | None:
-    """The first evaluation of the best trial of now; where that was not tested the last of another one."""
-    tests, choice = stored_tests(study), final_choice(study)
-    of_choice = (test for test in tests if choice is not None and test.get("trial") == choice.record.number)
-    return next(of_choice, tests[-1] if tests else None)
-
-
-def outdated_test(study: StudyData, *, command: str | None = None) -> str:
-    """What to say where the test figure is of another trial than the best of now; empty where it is not.
-
-    Args:
-        study: The study.
-        command: What tests the best of now in a shell; by the study's name if None.
-    """
-    test, choice = current_test(study), final_choice(study)
-    if test is None or choice is None or test.get("trial") == choice.record.number:
-        return ""
-    return (
-        f"the test figure is trial {test.get('trial')}'s; the best is now trial {choice.record.number}, which was "
-        f"not tested; to test it, at the price of one more use of the test set: "
-        f"{command or shell_command('test', study.name, '--again')}"
-    )
 
 
 def choice_so_far(study: StudyData) -> Choice | None:

@@ -124,7 +124,9 @@ def load_dev_scores(
         return None
     fitting = max(10, _WORK // (_MIN_RESAMPLES * len(targets)))
     place = place or paths.trial
-    candidates = [(r.number, r.value, place(r.number).predictions) for r in records if r.value is not None]
+    candidates: list[tuple[int, float, Path | Array]] = [
+        (r.number, r.value, place(r.number).predictions) for r in records if r.value is not None
+    ]
     few = candidates[: min(num_trials, fitting)]
     return scores_of(few, metric=metric, targets=targets, examples=dev_examples(paths, targets))
 
@@ -136,7 +138,7 @@ def dev_examples(paths: StudyPaths, targets: NDArray[np.generic]) -> NDArray[np.
 
 
 def scores_of(
-    candidates: Sequence[tuple[int, float, Path]],
+    candidates: Sequence[tuple[int, float, Path | Array]],
     *,
     metric: str,
     targets: NDArray[np.generic],
@@ -145,7 +147,7 @@ def scores_of(
     """Resample the metric of predictions, as far as they are usable.
 
     Args:
-        candidates: Of each a number by which it is known, its metric, and where its predictions lie; best first.
+        candidates: Of each a number by which it is known, its metric, its predictions or where they lie; best first.
         metric: One of `METRICS`, or the user's, of which what training has resampled is taken.
         targets: What was to be predicted.
         examples: Which example each of these is of, where folds are repeated.
@@ -156,7 +158,7 @@ def scores_of(
     if metric in METRICS:
         resampled = _resampled(candidates, metric, targets, weights)
     else:
-        resampled = [_stored_samples(value, path) for _, value, path in candidates]
+        resampled = [_stored_samples(value, p) if isinstance(p, Path) else None for _, value, p in candidates]
     found = [candidate for candidate, column in zip(candidates, resampled, strict=True) if column is not None]
     columns = [column for column in resampled if column is not None]
     if not found:
@@ -173,8 +175,10 @@ def scores_of(
     return DevScores(numbers, metric, values, samples, len(each_once), counts, examples, half_of_loss)
 
 
-def _half_of_loss(path: Path, metric: str, targets: NDArray[np.generic], examples: NDArray[np.generic] | None) -> int:
-    predictions = load_array(path)
+def _half_of_loss(
+    place: Path | Array, metric: str, targets: NDArray[np.generic], examples: NDArray[np.generic] | None
+) -> int:
+    predictions = _loaded(place)
     if metric not in ("rmse", "r2", "loss") or predictions is None:
         return 0
     losses = example_losses(predictions.reshape(len(targets), -1).astype(np.float64), targets)
@@ -185,13 +189,13 @@ def _half_of_loss(path: Path, metric: str, targets: NDArray[np.generic], example
 
 
 def _resampled(
-    candidates: Sequence[tuple[int, float, Path]], metric: str, targets: NDArray[np.generic], weights: Array
+    candidates: Sequence[tuple[int, float, Path | Array]], metric: str, targets: NDArray[np.generic], weights: Array
 ) -> list[Array | None]:
     """The metric of each on the resamples, in the trainer's units; None of predictions that are of no use."""
     each: list[Array] = []  # of a metric that is a mean, whose resamples are one product for all
     samples: list[Array | None] = []
-    for _, _, path in candidates:
-        predictions = load_array(path)
+    for _, _, place in candidates:
+        predictions = _loaded(place)
         if predictions is None or predictions.shape[:1] != targets.shape[:1]:
             samples.append(None)
             continue
@@ -207,6 +211,10 @@ def _resampled(
         None if one is None else _in_its_units(value, one, metric)
         for one, (_, value, _) in zip(samples, candidates, strict=True)
     ]
+
+
+def _loaded(place: Path | Array) -> NDArray[np.generic] | None:
+    return load_array(place) if isinstance(place, Path) else place
 
 
 def _in_its_units(value: float, samples: Array, metric: str) -> Array | None:

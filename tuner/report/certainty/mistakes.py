@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tuner.paths import StudyPaths
 from tuner.records import TrialRecord
-from tuner.report.certainty.choice import stored_tests
 from tuner.report.certainty.dev_scores import dev_examples, load_array
 from tuner.report.certainty.resampling import resampled_metric
+from tuner.report.certainty.tested import stored_tests
 from tuner.report.certainty.weighted import Array, example_losses
 from tuner.store.study_data import StudyData
 from tuner.train.measure.scoring import ZERO

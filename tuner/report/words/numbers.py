@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from tuner.spec.known.metrics import SHARES
 
@@ -17,6 +18,12 @@ def metric_text(value: float | None, *, metric: str) -> str:
     if metric in SHARES:
         return f"{value:.4f}"
     return f"{value:.0f}" if _WHOLE <= abs(value) < _WORDY else f"{value:.4g}"
+
+
+def trials_text(numbers: Sequence[int]) -> str:
+    """What predicts: `trial 3`, or `the mean of trials 3, 1 and 2`."""
+    *most, last = map(str, numbers)
+    return f"the mean of trials {', '.join(most)} and {last}" if most else f"trial {last}"
 
 
 def objective_text(name: str, value: float) -> str:

@@ -44,6 +44,9 @@ def check_loop(spec: SweepSpec, findings: Findings) -> None:
     if spec.baselines not in ("auto", "off"):
         rule = f"cannot be trained with {spec.loop}, whose examples and predictions are its own"
         findings.error(("baselines",), rule, remedy="remove it", got="", at_key=True)
+    if spec.answer == "average":
+        remedy = f"remove it; your {spec.loop} keeps its own networks"
+        findings.error(("answer",), f"cannot be an average with {spec.loop}", remedy=remedy, got="", at_key=True)
     if spec.trainer is not None:
         _check_trainer(spec, spec.trainer, findings)
     if spec.command is not None:

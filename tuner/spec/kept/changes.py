@@ -53,6 +53,7 @@ def diff_sweeps(snapshot: Json, spec: SweepSpec) -> list[Change]:
         *_part_changes("search", old.search, spec.search, breaks=lambda _: False),
         *_value_changes("finalists", _dump(old.finalists), _dump(spec.finalists), breaks=False),
         *_value_changes("baselines", old.baselines, spec.baselines, breaks=False),
+        *_value_changes("answer", old.answer, spec.answer, breaks=False),
         *_part_changes("limits", old.limits, spec.limits, breaks=lambda _: False),
         *_value_changes("resources", _dump(old.resources), _dump(spec.resources), breaks=False),
     ]
