@@ -1,10 +1,11 @@
-"""Real tables: the network that tuner's default sweep finds against scikit-learn's models, at equal splits.
+"""Real tables: what tuner's default sweep answers by against scikit-learn's models, at equal splits.
 
     nice .venv/bin/python benchmarks/tables.py [--seeds 0 1 2 3 4] [--tables NAME ...] [--model NAME] [--development]
 
 For each table and seed, a sweep file that names the data, the model, the metric and the seed is written; `tuner run`
-and `tuner test` are called as a user would, the latter for the mean of the five best trials' predictions, too. The
-split is tuner's own 60/20/20, drawn by `data.seed`. HistGradientBoosting and a random forest with their defaults, and
+and `tuner test` are called as a user would. What is judged is the study's answer, which it chooses on dev: the winner,
+or the mean of the five best trials' predictions; both are shown. The split is tuner's own 60/20/20, drawn by
+`data.seed`. HistGradientBoosting and a random forest with their defaults, and
 logistic or ridge regression, are fitted to the same training rows and judged on the same test rows; boosting gets the
 columns as they are, categories as such, and is fitted once more to train and dev together. Where it was left, it goes
 on: what is measured is added to a JSON file. Scores are the share of wrong classes, or the RMSE: less is better.
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--tables", nargs="+")
     parser.add_argument("--model", default="", help="of the sweep file; left out if empty")
+    parser.add_argument("--workers", type=int, help="of each sweep; as many as cores by default")
     parser.add_argument("--development", action="store_true", help="the tables that defaults were chosen on")
     parser.add_argument("--found", type=Path, default=Path("results/tables.json"), help="what has been measured")
     parser.add_argument("--show", action="store_true", help="only print what has been measured")
@@ -66,15 +68,15 @@ def main() -> None:
         for name in names:
             key = f"{name} {asked.model or 'default'} {seed}"
             if key not in found:
-                found[key] = measure(tables[name], model=asked.model, seed=seed)
+                found[key] = measure(tables[name], model=asked.model, seed=seed, workers=asked.workers)
                 asked.found.parent.mkdir(parents=True, exist_ok=True)
                 asked.found.write_text(json.dumps(found, indent=1))
                 print(key, {k: round(v, 4) for k, v in found[key].items()}, flush=True)
     print_found(found, names, asked.model or "default")
 
 
-def measure(table: RealTable, *, model: str, seed: int) -> dict[str, float]:
-    """Test scores of the sweep's winner and of the rivals, and the seconds of the sweep."""
+def measure(table: RealTable, *, model: str, seed: int, workers: int | None) -> dict[str, float]:
+    """Test scores of the sweep's answer, of its winner and average, and of the rivals, and the seconds of the sweep."""
     frame = frame_of(table)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sweep.yaml"
@@ -84,15 +86,16 @@ def measure(table: RealTable, *, model: str, seed: int) -> dict[str, float]:
         assert data.train.rows is not None
         assert data.dev.rows is not None
         begun = time.perf_counter()
-        _tuner("run", file, folder=folder)
+        _tuner("run", file, *(("--workers", str(workers)) if workers else ()), folder=folder)
         seconds = time.perf_counter() - begun
         (tested,) = json.loads(_tuner("test", file, "--average", str(AVERAGED), "--json", folder=folder))
         train, dev = data.train.rows - 1, data.dev.rows - 1
     test = np.setdiff1d(np.arange(len(frame)), np.concatenate([train, dev]))
     assert len(test) == tested["examples"]
     scores = {"seconds": seconds}
-    for name, value in (("tuner", tested["value"]), ("average", tested["average"]["value"])):
+    for name, value in (("winner", tested["value"]), ("average", tested["average"]["value"])):
         scores[name] = 1.0 - value if table.classes else value
+    scores["tuner"] = scores["average" if tested.get("by_average") else "winner"]
     for rival in _RIVALS:
         rows = np.concatenate([train, dev]) if rival == "boosting_with_dev" else train
         scores[rival] = _score(rival, frame, table, rows, test, seed=seed)
@@ -159,23 +162,22 @@ def compared(differences: Sequence[float]) -> tuple[str, float]:
 
 def print_found(found: Mapping[str, Mapping[str, float]], names: Sequence[str], model: str) -> None:
     """A Markdown table of means over the seeds, and counts."""
-    print(f"\n| table | seeds | tuner ({model}) | average | {' | '.join(_RIVALS)} | against boosting | seconds |")
-    print(f"| --- | --- | --- | --- |{' --- |' * len(_RIVALS)} --- | --- |")
+    shown = ("winner", "average", *_RIVALS)
+    print(f"\n| table | seeds | tuner ({model}) | {' | '.join(shown)} | against boosting | seconds |")
+    print(f"| --- | --- | --- |{' --- |' * len(shown)} --- | --- |")
     counts = {rival: {"win": 0, "tie": 0, "loss": 0} for rival in _RIVALS}
     as_good = 0
     for name in names:
         rows = [found[key] for seed in SEEDS if (key := f"{name} {model} {seed}") in found]
         if not rows:
             continue
-        means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0] if key != "average"}
-        averages = [row["average"] for row in rows if "average" in row]  # splits measured before there was one lack it
-        average = f"{np.mean(averages):.4g} ({len(averages)})" if averages else "-"
+        means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
         verdicts = {rival: compared([row["tuner"] - row[rival] for row in rows]) for rival in _RIVALS}
         for rival, (verdict, _) in verdicts.items():
             counts[rival][verdict] += 1
         as_good += means["tuner"] <= means["boosting"]
         verdict, p = verdicts["boosting"]
-        cells = [f"{means['tuner']:.4g}", average, *(f"{means[key]:.4g}" for key in _RIVALS)]
+        cells = [f"{means[key]:.4g}" for key in ("tuner", *shown)]
         said = f"{verdict} ({means['tuner'] / means['boosting'] - 1:+.1%}, p {p:.2f})"
         print(f"| {name} | {len(rows)} | {' | '.join(cells)} | {said} | {means['seconds']:.0f} |")
     print(f"\nmean at least as good as boosting's: {as_good} tables")
