@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +23,14 @@ from tests.execute.test_contract import RealContract
 from tuner.errors import MissingExtraError, UsageError
 from tuner.execute import cluster as joining
 from tuner.execute import host as hosting
+from tuner.execute.beside import begin_baselines
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.executor import Executor
 from tuner.execute.host import Host
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.on_ray import RayExecutor
 from tuner.execute.open import Where, open_executor
+from tuner.execute.remote import RemoteBaselines
 from tuner.execute.scarcity import KernelKills
 from tuner.paths import StudyPaths
 from tuner.records import FailureReason, TrialInterrupted
@@ -95,6 +98,46 @@ def test_a_node_that_joins_gets_work_and_what_a_lost_one_trained_waits_for_anoth
     assert {start.trial for start in starts(events)} == set(range(6))
     assert all(isinstance(end, TrialInterrupted) for end in ends(events).values())
     assert caplog.text.count("was lost with 1 trials in training (its node is gone") == 2
+
+
+@pytest.mark.deep
+@pytest.mark.cluster
+def test_baselines_are_trained_beside_the_workers_and_told_of_when_they_are_lost_with_their_machine(
+    cluster: Any, tmp_path: Path
+) -> None:
+    spec = small_sweep()
+    paths = StudyPaths(tmp_path / "small")
+    executor = RayExecutor(spec, paths, address=cluster.address, workers=1)
+    begin = partial(begin_baselines, executor, spec, paths, known=executor.facts.data)
+    try:
+        first = begin(names=("guess", "linear"))
+        assert isinstance(first, RemoteBaselines)
+        trained = {}
+        while not first.ended:
+            trained |= dict(first.received(60.0))
+        assert [trained[name].get("failed") for name in ("guess", "linear")] == [None, None]
+        assert paths.baseline("linear").exists()
+        assert not first.was_lost
+        second = begin(names=("guess", "linear"))
+        os.kill(_host(), signal.SIGKILL)
+        while not second.ended:
+            second.received(60.0)
+        assert second.was_lost
+    finally:
+        executor.close()
+
+
+def _host() -> int:
+    """The process of the only host."""
+    there = (int(place.parent.name) for place in Path("/proc").glob("[0-9]*/cmdline") if _says(place, b"ray::Host"))
+    [found] = [pid for pid in there if pid in descendants(os.getpid())]
+    return found
+
+
+def _says(place: Path, name: bytes) -> bool:
+    with suppress(OSError):
+        return place.read_bytes().startswith(name)
+    return False
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +13,7 @@ import pytest
 
 from tuner.cli.main import run_command_line
 from tuner.execute import beside
+from tuner.execute.beside import BaselinesBeside
 from tuner.execute.facts import TaskFacts
 from tuner.paths import StudyPaths
 from tuner.records import Direction, Json
@@ -22,7 +25,7 @@ from tuner.store.facts import BASELINES_KEY
 from tuner.store.memory import MemoryStore
 from tuner.store.reader import read_study
 from tuner.sweep import baselines
-from tuner.sweep.baselines import Baselines
+from tuner.sweep.baselines import Baselines, Begin
 from tuner.sweep.run import RunOptions, StudyRun
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.watcher import Watcher
@@ -40,12 +43,15 @@ class FakeProcess:
 
     answers: Sequence[tuple[str, dict[str, Json]]] = ()
     begun: ClassVar[list[tuple[str, ...]]]
+    last: ClassVar[FakeProcess]
 
-    def __init__(self, spec: SweepSpec, paths: StudyPaths, *, names: Sequence[str], known: Mapping[str, Json]) -> None:
+    def __init__(self, *, names: Sequence[str], known: Mapping[str, Json]) -> None:
         type(self).begun.append(tuple(names))
         self._left = list(type(self).answers)
         self.ended = False
         self.closed = False
+        self.was_lost = False
+        type(self).last = self
 
     def received(self, timeout_seconds: float = 0.0) -> list[tuple[str, dict[str, Json]]]:
         found, self._left = self._left, []
@@ -64,11 +70,10 @@ class Lines(Watcher):
 
 
 @pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch, with_baselines: None) -> type[FakeProcess]:
+def process(with_baselines: None) -> type[FakeProcess]:
     class Own(FakeProcess):
         begun: ClassVar[list[tuple[str, ...]]] = []
 
-    monkeypatch.setattr(baselines, "BaselinesBeside", Own)
     return Own
 
 
@@ -76,8 +81,8 @@ def spec(asked: Any = "auto", **more: Any) -> SweepSpec:
     return SweepSpec(study="s", data=DataSpec(source="x.csv", **more), baselines=asked)
 
 
-def of_run(store: MemoryStore, said: list[str], asked: Any = "auto", **more: Any) -> Baselines:
-    return Baselines(spec(asked), StudyPaths(Path("x")), store, FACTS, say=said.append, **more)
+def of_run(begin: Begin, store: MemoryStore, said: list[str], asked: Any = "auto", **more: Any) -> Baselines:
+    return Baselines(spec(asked), store, FACTS, begin=begin, say=said.append, **more)
 
 
 def a_store() -> MemoryStore:
@@ -87,22 +92,22 @@ def a_store() -> MemoryStore:
 def test_what_is_ready_is_remembered_and_not_trained_again(process: type[FakeProcess]) -> None:
     store, said = a_store(), list[str]()
     process.answers = [("guess", DONE), ("linear", {"failed": "too large"})]
-    one = of_run(store, said, ["guess", "linear", "boosting"])
+    one = of_run(process, store, said, ["guess", "linear", "boosting"])
     one.started([])
     one.started([])
     one.epochs(None, [])  # type: ignore[arg-type]
     assert process.begun == [("guess", "linear", "boosting")]
     assert store.get(BASELINES_KEY)["guess"] == {**DONE, "sha256": "a"}
     assert said == ["baseline guess: dev accuracy 0.8000, 0.1 s", "baseline linear failed: too large"]
-    of_run(store, said, ["guess", "linear", "boosting"]).started([])
-    of_run(store, said, ["guess", "linear", "boosting"], again=True).started([])
+    of_run(process, store, said, ["guess", "linear", "boosting"]).started([])
+    of_run(process, store, said, ["guess", "linear", "boosting"], again=True).started([])
     assert process.begun[1:] == [("boosting",), ("linear", "boosting")]
 
 
 def test_those_of_other_data_are_trained_again(process: type[FakeProcess]) -> None:
     store = a_store()
     store.set(BASELINES_KEY, {"guess": {**DONE, "sha256": "b"}})
-    of_run(store, [], ["guess"]).started([])
+    of_run(process, store, [], ["guess"]).started([])
     assert process.begun == [("guess",)]
 
 
@@ -112,7 +117,7 @@ def test_the_end_of_a_run_waits_a_while_and_no_longer(
     for name in ("_LEAST_WAIT_SECONDS", "_MOST_WAIT_SECONDS", "_LOOK_SECONDS"):
         monkeypatch.setattr(baselines, name, 0.01)
     said: list[str] = []
-    one = of_run(a_store(), said, ["guess"])
+    one = of_run(process, a_store(), said, ["guess"])
     one.started([])
     one.conclude(StopRequest())
     one.close()
@@ -123,7 +128,7 @@ def test_the_end_of_a_run_waits_a_while_and_no_longer(
 def test_a_run_that_is_asked_to_stop_waits_for_none(process: type[FakeProcess]) -> None:
     stop = StopRequest()
     stop.out_of_time = True
-    one = of_run(a_store(), [], ["guess"])
+    one = of_run(process, a_store(), [], ["guess"])
     one.started([])
     one.conclude(stop)
 
@@ -131,7 +136,7 @@ def test_a_run_that_is_asked_to_stop_waits_for_none(process: type[FakeProcess]) 
 def test_a_metric_that_is_no_number_is_a_failure(process: type[FakeProcess]) -> None:
     store, said = a_store(), list[str]()
     process.answers = [("guess", {**DONE, "value": float("nan")})]
-    one = of_run(store, said, ["guess"])
+    one = of_run(process, store, said, ["guess"])
     one.started([])
     one.conclude(StopRequest())
     assert store.get(BASELINES_KEY) == {"guess": {"failed": "its dev metric is no number", "sha256": "a"}}
@@ -139,14 +144,15 @@ def test_a_metric_that_is_no_number_is_a_failure(process: type[FakeProcess]) -> 
 
 
 def test_data_that_do_not_fit_into_memory_twice_have_none(
-    process: type[FakeProcess], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, with_baselines: None
 ) -> None:
-    monkeypatch.setattr(baselines, "room_for", lambda data, streamed: "it is large")
+    monkeypatch.setattr(beside, "room_for", lambda data, streamed: "it is large")
     said: list[str] = []
-    one = of_run(a_store(), said)
+    one = of_run(partial(BaselinesBeside, spec(), StudyPaths(Path("x"))), a_store(), said)
     one.started([])
     one.conclude(StopRequest())
-    assert (process.begun, said) == ([], ["no baselines: it is large"])
+    one.close()
+    assert said == ["no baselines: it is large"]
 
 
 def test_a_process_that_cannot_be_started_is_no_reason_to_stop(
@@ -155,13 +161,25 @@ def test_a_process_that_cannot_be_started_is_no_reason_to_stop(
     def refuse(*args: object, **options: object) -> None:
         raise OSError("too many processes")
 
-    monkeypatch.setattr(baselines, "BaselinesBeside", refuse)
+    monkeypatch.setattr(beside, "fork_server", lambda spec: multiprocessing.get_context("fork"))
+    monkeypatch.setattr(multiprocessing.context.ForkProcess, "start", refuse)
     said: list[str] = []
-    one = of_run(a_store(), said)
+    one = of_run(partial(BaselinesBeside, spec(), StudyPaths(Path("x"))), a_store(), said)
     one.started([])
     one.conclude(StopRequest())
     one.close()
     assert said == ["no baselines: their process cannot be started (too many processes)"]
+
+
+def test_those_that_were_lost_with_their_machine_are_begun_again_elsewhere(process: type[FakeProcess]) -> None:
+    process.answers = [("guess", DONE)]
+    one = of_run(process, a_store(), [], ["guess", "linear"])
+    one.started([])
+    one.epochs(None, [])  # type: ignore[arg-type]
+    process.last.ended = process.last.was_lost = True
+    process.answers = [("linear", DONE)]
+    one.conclude(StopRequest())
+    assert process.begun == [("guess", "linear"), ("linear",)]
 
 
 def test_own_training_code_and_off_have_none(process: type[FakeProcess]) -> None:

@@ -42,7 +42,7 @@ def wanted(tmp_path: Path) -> Wanted:
 
 @pytest.fixture
 def process() -> Any:
-    found = Reports(sweep("digits"))
+    found = Reports()
     found.begin()
     yield found
     found.close()
@@ -69,7 +69,7 @@ def test_a_crash_while_it_draws_loses_the_page_alone(
     wanted: Wanted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(write, "write_drawings", lambda *_: os._exit(3))
-    process = Reports(sweep("digits"))
+    process = Reports()
     process.begin()
     with caplog.at_level(logging.WARNING):
         assert len(list(process.write(wanted))) == 1
@@ -102,7 +102,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 def test_it_begins_when_the_last_trial_is_near_its_end(begun: list[bool]) -> None:
-    process = Reports(sweep("digits"))
+    process = Reports()
     process.expect(2)
     process.started([_trial(0, epochs=0)])
     process.epochs(_trial(0, epochs=9), ())
@@ -115,7 +115,7 @@ def test_it_begins_when_the_last_trial_is_near_its_end(begun: list[bool]) -> Non
 
 @pytest.mark.parametrize("trial", [_trial(0, epochs=8, epoch_seconds=4.0), _trial(0, epochs=0, to_epoch=1)])
 def test_it_begins_seconds_before_the_end_or_with_the_last_epoch(begun: list[bool], trial: TrialRecord) -> None:
-    process = Reports(sweep("digits"))
+    process = Reports()
     process.expect(1)
     process.started([_trial(0, epochs=0)])
     assert not begun
@@ -124,7 +124,7 @@ def test_it_begins_seconds_before_the_end_or_with_the_last_epoch(begun: list[boo
 
 
 def test_it_begins_when_one_of_the_last_trials_was_stopped_early(begun: list[bool]) -> None:
-    process = Reports(sweep("digits"))
+    process = Reports()
     process.expect(1)
     process.started([_trial(0, epochs=0)])
     process.ended(_trial(0, epochs=2))
@@ -132,7 +132,7 @@ def test_it_begins_when_one_of_the_last_trials_was_stopped_early(begun: list[boo
 
 
 def test_it_does_not_begin_in_a_search_that_finalists_follow(begun: list[bool]) -> None:
-    process = Reports(sweep("digits"))
+    process = Reports()
     process.started([_trial(999, epochs=9)])
     process.ended(_trial(999, epochs=10))
     assert not begun
@@ -140,7 +140,7 @@ def test_it_does_not_begin_in_a_search_that_finalists_follow(begun: list[bool]) 
 
 def test_where_little_memory_is_free_trials_have_it(wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "free_bytes", lambda: 1 << 29)
-    process = Reports(sweep("digits"))
+    process = Reports()
     process.begin()
     assert process._process is None
     assert len(list(process.write(wanted))) == 1

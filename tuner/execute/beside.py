@@ -1,4 +1,4 @@
-"""The process that trains baselines beside the workers, as the coordinator sees it."""
+"""The process that trains baselines beside the workers: begun here, or where an executor has its workers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import prod
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from tuner.execute.executor import Executor
 from tuner.execute.fork_server import fork_server
 from tuner.execute.free_memory import free_bytes
 from tuner.execute.helpers import helpers
@@ -29,18 +30,64 @@ Trained: TypeAlias = tuple[str, dict[str, Json]]
 of a processor that it took, or `failed`, in words."""
 
 
+class NoBaselinesError(Exception):
+    """They cannot be trained now; the message says why."""
+
+
+class Beside(Protocol):
+    """A process that trains them, wherever it is."""
+
+    ended: bool
+    """Whether nothing comes of it any more."""
+    was_lost: bool
+    """Whether it went with its machine, and what it was to train may be trained elsewhere."""
+
+    def received(self, timeout_seconds: float = 0.0) -> list[Trained]:
+        """Those that are ready since the last call; waits for the next one if there is none."""
+        ...
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        ...
+
+
+@runtime_checkable
+class TrainsBeside(Protocol):
+    """An executor whose workers are elsewhere, where baselines can be trained too."""
+
+    def train_baselines(self, names: Sequence[str], known: Mapping[str, Json]) -> Beside | None:
+        """Begin; see `begin_baselines`. None if they cannot be trained there, for a reason that does not hold here."""
+        ...
+
+
+def begin_baselines(
+    executor: Executor, spec: SweepSpec, paths: StudyPaths, *, names: Sequence[str], known: Mapping[str, Json]
+) -> Beside:
+    """Begin to train them, where the data are: beside an executor's workers, else in a process here.
+
+    Args:
+        executor: Of the run.
+        spec: The sweep file.
+        paths: Of the study, where dev predictions are left.
+        names: Which are to be trained.
+        known: The facts of the data, which the process must find the same.
+
+    Raises:
+        NoBaselinesError: there is no room for them, or no process can be started.
+    """
+    elsewhere = executor.train_baselines(names, known) if isinstance(executor, TrainsBeside) else None
+    return elsewhere or BaselinesBeside(spec, paths, names=names, known=known)
+
+
 class BaselinesBeside:
-    """A process that trains them, one after the other, the simplest first."""
+    """A process here that trains them, one after the other, the simplest first."""
+
+    was_lost = False
 
     def __init__(self, spec: SweepSpec, paths: StudyPaths, *, names: Sequence[str], known: Mapping[str, Json]) -> None:
-        """Start it.
-
-        Args:
-            spec: The sweep file.
-            paths: Of the study, where dev predictions are left.
-            names: Which are to be trained.
-            known: The facts of the data, which it must find the same.
-        """
+        """Start it; see `begin_baselines`."""
+        if full := room_for(known, streamed=spec.data.stream):
+            raise NoBaselinesError(full)
         context = fork_server(spec)
         self._connection, theirs = context.Pipe()
         self._under_way = ""
@@ -48,13 +95,16 @@ class BaselinesBeside:
         self._process: Any = context.Process(
             target=_entry, args=(theirs, spec, paths, tuple(names), dict(known), _NICENESS), daemon=False
         )
-        with helpers():
-            self._process.start()
+        try:
+            with helpers():
+                self._process.start()
+        except (OSError, EOFError) as error:
+            raise NoBaselinesError(f"their process cannot be started ({error})") from error
         theirs.close()
         self.ended = False
 
     def received(self, timeout_seconds: float = 0.0) -> list[Trained]:
-        """Those that are ready since the last call; waits for the next one if there is none."""
+        """See `Beside`."""
         found: list[Trained] = []
         if self.ended:
             return found
@@ -78,7 +128,7 @@ class BaselinesBeside:
         return found
 
     def close(self) -> None:
-        """End it, whatever it is doing."""
+        """See `Beside`."""
         if not self.ended:
             self.ended = True
             with suppress(ProcessLookupError, PermissionError):

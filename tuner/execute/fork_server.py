@@ -26,10 +26,14 @@ _ARRAYS = ("ubyte", "ubyte.gz", ".npy", ".npz")
 """Ends of the names of sources that are read without pandas."""
 
 
-def fork_server(spec: SweepSpec) -> ForkServerContext:
-    """The way to start workers; the server is started if there is none, and loads while the caller goes on."""
+def fork_server(spec: SweepSpec | None) -> ForkServerContext:
+    """The way to start processes; the server is started if there is none, and loads while the caller goes on.
+
+    Args:
+        spec: The sweep that they will train for; None for a process that trains nothing.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *preloaded(spec)])
+    context.set_forkserver_preload([__name__, *(preloaded(spec) if spec is not None else [])])
     with helpers():
         forkserver.ensure_running()
     return context

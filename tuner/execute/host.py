@@ -10,12 +10,13 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from tuner.execute.beside import BaselinesBeside, NoBaselinesError, Trained
 from tuner.execute.devices import WorkerPlace, prepare_environment
 from tuner.execute.fork_server import fork_server
 from tuner.execute.luggage import Scratch
@@ -23,10 +24,14 @@ from tuner.execute.process import WorkerProcess
 from tuner.execute.scarcity import KernelKills
 from tuner.execute.shared_folder import is_seen
 from tuner.paths import StudyPaths
+from tuner.records import Json
 from tuner.spec.model import SweepSpec
 
 _LOOK_SECONDS = 1.0
 """So often it is looked at what users' code keeps: it may be written before or after the message of an epoch."""
+
+_BESIDE_SECONDS = 1.0
+"""So often it is asked for baselines that are ready; between, it can be told to end them."""
 
 _FAREWELL_SECONDS = 5.0
 """When Ray loses a node it ends what a host has started, then the host: a trial that dies so is not told of as its own
@@ -55,9 +60,9 @@ def versions() -> dict[str, str]:
 
 
 class Host:
-    """One worker process after the other, in one place.
+    """One worker process after the other, in one place; and, if asked, a process that trains baselines beside it.
 
-    `hear` waits, and is called from another thread than the others.
+    `hear` and `baselines` wait, and are called from threads of their own.
     """
 
     def __init__(self, spec: SweepSpec, paths: StudyPaths, *, number: int, place: WorkerPlace) -> None:
@@ -72,6 +77,7 @@ class Host:
         """The exit code of a process can be read once."""
         self._scratch: Scratch | None = None
         """Where this machine does not see the study's folder."""
+        self._beside: BaselinesBeside | None = None
         _forget_main()
         prepare_environment(place)
         fork_server(spec)  # it loads until the coordinator has looked at what there is, and asks for a worker
@@ -146,6 +152,25 @@ class Host:
             else:
                 self._kernel_kills.came()  # what was before now killed another's worker
         return found if self._scratch is None else self._scratch.pack(found)
+
+    def begin_baselines(self, names: Sequence[str], known: Mapping[str, Json]) -> str:
+        """Train them beside the worker; returns why that cannot be, if so."""
+        try:
+            self._beside = BaselinesBeside(self._spec, self._paths, names=names, known=known)
+        except NoBaselinesError as error:
+            return str(error)
+        return ""
+
+    def baselines(self) -> tuple[list[Trained], bool]:
+        """Those that are ready since the last call, after a short wait if none is; and whether nothing more comes."""
+        if self._beside is None:
+            return [], True
+        return self._beside.received(_BESIDE_SECONDS), self._beside.ended
+
+    def end_baselines(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._beside is not None:
+            self._beside.close()
 
     def kill(self) -> None:
         """End the worker, and everything that it started."""

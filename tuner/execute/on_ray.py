@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from tuner.execute.devices import WorkerPlace
 from tuner.execute.host import Host, Surroundings, versions
 from tuner.execute.luggage import code_beside
 from tuner.execute.pool import WorkerPool
-from tuner.execute.remote import Apart, Bell, RemoteProcess
+from tuner.execute.remote import Apart, Bell, RemoteBaselines, RemoteProcess
 from tuner.execute.shared_folder import Token
 from tuner.execute.watched import Worker
 from tuner.paths import StudyPaths
+from tuner.records import Json
 from tuner.spec.model import ResourcesSpec, SweepSpec
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class RayExecutor(WorkerPool):
         """When the head of the cluster answered last."""
         self._looked = self._began = time.monotonic() - _LOOK_SECONDS
         self._patient = True
-        self._actor = self._ray.remote(concurrency_groups={"up": 1, "down": 1})(Host)
+        self._actor = self._ray.remote(concurrency_groups={"up": 1, "down": 1, "beside": 1})(Host)
         self._look_for_more()
 
     def close(self) -> None:
@@ -102,6 +103,13 @@ class RayExecutor(WorkerPool):
         if self._joined:
             self._joined = False
             self._ray.shutdown()
+
+    def train_baselines(self, names: Sequence[str], known: Mapping[str, Json]) -> RemoteBaselines | None:
+        """See `execute.beside.TrainsBeside`: where a worker has all libraries, and sees the study's folder."""
+        seeing = (number for number in self._hosts if number not in self._apart_ones)
+        if (number := next(seeing, None)) is None:
+            return None
+        return RemoteBaselines(self._ray, self._hosts[number], names=names, known=known)
 
     # Workers
 

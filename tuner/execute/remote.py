@@ -1,21 +1,25 @@
-"""A worker's process on another machine, as the coordinator sees it: calls of an actor of Ray's in place of a pipe."""
+"""Processes on another machine, as the coordinator sees them: calls of an actor of Ray's in place of a pipe."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.errors import StorageError
+from tuner.execute.beside import NoBaselinesError, Trained
 from tuner.execute.luggage import files_of_jobs, put
 from tuner.execute.process import LastWords
 from tuner.execute.scarcity import Scarcity, first_line
 from tuner.paths import StudyPaths
-from tuner.records import FailureReason
+from tuner.records import FailureReason, Json
+
+_BEGIN_SECONDS = 10.0
+"""For a host to start a process."""
 
 
 class Bell:
@@ -172,6 +176,51 @@ class RemoteProcess:
         error = future.exception()
         self._inbox.put(future.result() if error is None else error)
         self._bell.ring(self)
+
+
+class RemoteBaselines:
+    """A process in a host elsewhere that trains baselines: see `execute.beside.Beside`."""
+
+    def __init__(self, ray: Any, host: Any, *, names: Sequence[str], known: Mapping[str, Json]) -> None:
+        """Start it.
+
+        Raises:
+            NoBaselinesError: it cannot be started there.
+        """
+        self._ray = ray
+        self._host = host
+        try:
+            begun = host.begin_baselines.options(concurrency_group="down")  # as workers are: one at a time
+            refusal = ray.get(begun.remote(names, known), timeout=_BEGIN_SECONDS)
+        except ray.exceptions.RayError as error:
+            raise NoBaselinesError(f"their process cannot be started ({first_line(error)})") from error
+        if refusal:
+            raise NoBaselinesError(refusal)
+        self.ended = False
+        self.was_lost = False
+        self._next = self._called("baselines").remote()
+
+    def received(self, timeout_seconds: float = 0.0) -> list[Trained]:
+        if self.ended or not self._ray.wait([self._next], timeout=timeout_seconds)[0]:
+            return []
+        try:
+            found, self.ended = self._ray.get(self._next)
+        except self._ray.exceptions.RayError:
+            self.ended = self.was_lost = True
+            return []
+        if not self.ended:
+            self._next = self._called("baselines").remote()
+        trained: list[Trained] = found
+        return trained
+
+    def close(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self._called("end_baselines").remote()
+
+    def _called(self, name: str) -> Any:
+        """A method of the host, in a thread of its own."""
+        return getattr(self._host, name).options(concurrency_group="beside")
 
 
 class _Words:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from tuner.execute.beside import BaselinesBeside, room_for
+from tuner.execute.beside import Beside, NoBaselinesError
 from tuner.execute.facts import TaskFacts
-from tuner.paths import StudyPaths
 from tuner.records import EpochResult, Json, TrialRecord
 from tuner.report.words.numbers import duration_text, metric_text
 from tuner.spec.known.baselines import BASELINES
@@ -25,26 +25,32 @@ _MOST_WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 
 
+class Begin(Protocol):
+    """Begins to train some: see `execute.beside.begin_baselines`."""
+
+    def __call__(self, *, names: Sequence[str], known: Mapping[str, Json]) -> Beside: ...
+
+
 class Baselines(Watcher):
     """The baselines of one run of a study."""
 
     def __init__(
-        self, spec: SweepSpec, paths: StudyPaths, store: StudyStore, facts: TaskFacts, *, say: Callable[[str], None],
+        self, spec: SweepSpec, store: StudyStore, facts: TaskFacts, *, begin: Begin, say: Callable[[str], None],
         again: bool = False,
     ) -> None:  # fmt: skip
         """Look what there is to do.
 
         Args:
             spec: The sweep file.
-            paths: Of the study.
             store: The study's.
             facts: Of the data.
+            begin: How training is begun.
             say: Tells the user a line.
             again: Try once more what failed.
         """
-        self._spec, self._paths, self._store, self._facts, self._say = spec, paths, store, facts, say
+        self._store, self._facts, self._start, self._say = store, facts, begin, say
         self._began = time.monotonic()
-        self._process: BaselinesBeside | None = None
+        self._process: Beside | None = None
         self._known: dict[str, Json] = {
             name: found
             for name, found in (store.get(BASELINES_KEY) or {}).items()
@@ -64,7 +70,7 @@ class Baselines(Watcher):
     def conclude(self, stop: StopRequest) -> None:
         """Wait a while for those that are under way; where the run had no trial to train, for as long as they take."""
         seconds = min(_MOST_WAIT_SECONDS, max(_LEAST_WAIT_SECONDS, _WAIT_SHARE * (time.monotonic() - self._began)))
-        if self._process is None and self._missing:
+        if self._missing and not self._is_begun:
             seconds = math.inf
             self._begin()
         self._take_in()
@@ -83,21 +89,20 @@ class Baselines(Watcher):
         if self._process is not None:
             self._process.close()
 
+    @property
+    def _is_begun(self) -> bool:
+        return self._process is not None and not self._process.was_lost
+
     def _is_at_work(self) -> bool:
         return self._process is not None and not self._process.ended
 
     def _begin(self) -> None:
-        if self._process is not None or not self._missing:
-            return
-        data = self._facts.data
-        if full := room_for(data, streamed=self._spec.data.stream):
-            self._say(f"no baselines: {full}")
-            self._missing = []
+        if self._is_begun or not self._missing:
             return
         try:
-            self._process = BaselinesBeside(self._spec, self._paths, names=self._missing, known=data)
-        except (OSError, EOFError) as error:
-            self._say(f"no baselines: their process cannot be started ({error})")
+            self._process = self._start(names=self._missing, known=self._facts.data)
+        except NoBaselinesError as error:
+            self._say(f"no baselines: {error}")
             self._missing = []
 
     def _take_in(self, timeout_seconds: float = 0.0) -> None:

@@ -29,7 +29,6 @@ from tuner.execute.signals import leave_to_coordinator
 from tuner.paths import StudyPaths
 from tuner.records import EpochResult, TrialRecord
 from tuner.report.terminal import Conclusion
-from tuner.spec.model import SweepSpec
 from tuner.store.reader import read_study
 from tuner.sweep.finished import Basis, keep_conclusion
 from tuner.sweep.watcher import Watcher
@@ -88,8 +87,7 @@ def write_all(wanted: Wanted, pool: Executor | None = None) -> Iterator[Conclusi
 class Reports(Watcher):
     """The process that writes the reports of a run; begun when the last training is near its end."""
 
-    def __init__(self, spec: SweepSpec) -> None:
-        self._spec = spec
+    def __init__(self) -> None:
         self._trainings: float = math.inf
         self._last_is_under_way = False
         self._process: Any = None
@@ -119,7 +117,7 @@ class Reports(Watcher):
         free = free_bytes()
         if self._process is not None or not APART or (free is not None and free < _LEAST_FREE_BYTES):
             return
-        context = fork_server(self._spec)
+        context = fork_server(None)  # where workers are forked here it is theirs
         ours, theirs = context.Pipe()
         # Not a daemon in multiprocessing's sense: it ends with this process by itself.
         self._process = context.Process(target=_serve, args=(theirs,), daemon=False)

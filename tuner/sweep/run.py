@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tuner.diagnose.resolution import folds_instead
 from tuner.errors import StorageError, StudyNotFoundError
+from tuner.execute.beside import begin_baselines
 from tuner.execute.facts import TaskFacts
 from tuner.execute.open import Where, open_executor
 from tuner.faults import fault_point
@@ -139,7 +140,7 @@ class StudyRun:
         """What to say once there is a study."""
         self.code: CodeVersions | None = None
         self.baselines: Baselines | None = None
-        self.reports = Reports(spec)
+        self.reports = Reports()
 
     def run(self) -> Outcome:
         """Search, train the finalists again, write the reports' tables; the rest of them is left to the outcome."""
@@ -183,8 +184,9 @@ class StudyRun:
                 self.watcher.opened(store.records(), metric=facts.metric, direction=facts.direction)
                 self.code = CodeVersions(store)
                 notes = StandingNotes(store, self.stop, search_only_before=not options.searches)
+                begin = partial(begin_baselines, executor, self.spec, self.paths)
                 self.baselines = Baselines(
-                    self.spec, self.paths, store, facts, say=self.watcher.said, again=options.retry_failed
+                    self.spec, store, facts, begin=begin, say=self.watcher.said, again=options.retry_failed
                 )
                 with closing(self.baselines), notes.of_stops():
                     if options.parts is not None:
