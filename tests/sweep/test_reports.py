@@ -131,6 +131,19 @@ def test_it_begins_when_one_of_the_last_trials_was_stopped_early(begun: list[boo
     assert begun
 
 
+@pytest.mark.parametrize(("epoch_seconds", "begins"), [(0.5, True), (2.0, False)])
+def test_it_begins_with_the_last_training_where_all_before_it_were_short(
+    begun: list[bool], epoch_seconds: float, begins: bool
+) -> None:
+    process = Reports()
+    process.ended(_trial(0, epochs=10, epoch_seconds=epoch_seconds))
+    process.ended(_trial(1, epochs=1, epoch_seconds=epoch_seconds))
+    assert not begun
+    process.expect(1)
+    process.started([_trial(0, epochs=0)])
+    assert bool(begun) is begins
+
+
 def test_it_does_not_begin_in_a_search_that_finalists_follow(begun: list[bool]) -> None:
     process = Reports()
     process.started([_trial(999, epochs=9)])

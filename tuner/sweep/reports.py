@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 _LEAST_FREE_BYTES = 1 << 30
 """With less memory than that, the process does not begin beside trials: its libraries take some 100 MB."""
 _AHEAD_SECONDS = 10.0
-"""So long before the end of a training that is among the last, or with its last epoch, the process begins."""
+"""So long before the end of a training that is among the last, or with its last epoch, the process begins; and with the
+last of them where none before has taken longer."""
 _MOST_DRAW = 4
 """So many processes draw figures at the same time, at most."""
 APART = True
@@ -90,6 +91,8 @@ class Reports(Watcher):
     def __init__(self) -> None:
         self._trainings: float = math.inf
         self._last_is_under_way = False
+        self._longest_seconds: float | None = None
+        """Of the trainings that have ended, if one has."""
         self._process: Any = None
         self._connection: Connection | None = None
 
@@ -99,12 +102,15 @@ class Reports(Watcher):
 
     def started(self, records: Sequence[TrialRecord]) -> None:
         self._last_is_under_way |= any(record.number + 1 >= self._trainings for record in records)
+        if self._last_is_under_way and self._longest_seconds is not None and self._longest_seconds <= _AHEAD_SECONDS:
+            self.begin()
         self._begin_if_near(records)
 
     def epochs(self, record: TrialRecord, results: Sequence[EpochResult]) -> None:
         self._begin_if_near([record])
 
     def ended(self, record: TrialRecord) -> None:
+        self._longest_seconds = max(self._longest_seconds or 0.0, record.seconds)
         if self._last_is_under_way:
             self.begin()
 
