@@ -66,6 +66,14 @@ def test_new_rows_are_predicted_by_the_winner_or_another_trial(
     for arguments in (["--average", "2"], ["--average", "2", "--export", "w.safetensors"]):
         assert run_command_line(["best", "points", *arguments]) == 2
         assert "--average is for an export that predicts" in capsys.readouterr().err
+    assert run_command_line(["predict", "points", "table.csv", "--threshold", "0.8", "-o", "sure.csv"]) == 0
+    sure = pd.read_csv("sure.csv")
+    assert ((sure["class"] == "up") == (sure["up"] >= 0.8)).all()
+    assert 0 < (sure["class"] == "up").sum() < (sure["up"] > 0.5).sum()
+    assert (
+        tuner.open_study("points").predictor()(pd.read_csv("table.csv"), threshold=0.8)["class"].equals(sure["class"])
+    )
+    capsys.readouterr()
     for wrong, said in (
         (["--average", "3"], "points has 2 finished trials that may be averaged"),
         (["--average", "2", "--trial", "0"], "leave --trial out"),

@@ -41,7 +41,7 @@ def test_of_a_table_the_mean_of_the_best_answers(mixed: SimulatedStudy, mixed_pa
     said = summarise(analysis)
     assert said.lines[1] == said.answer
     assert said.answer.startswith(f"Answer: the mean of the predictions of trials {', '.join(map(str, best[:4]))} and ")
-    assert f"by trial {best[0]} alone with --average 1." in said.answer
+    assert f"since the dev set does not show that it loses; by trial {best[0]} alone: --average 1." in said.answer
     assert not [line for line in said.advice if line.startswith("Average:")]
     # Honest of the average is what is honest of the winner, and the gain on examples that have not chosen.
     honest = analysis.answer.value + analysis.luck_of_answer  # type: ignore[operator]
@@ -89,7 +89,9 @@ def test_without_dev_predictions_only_an_average_that_was_asked_for_answers(mixe
     assert len(answering(swept(mixed.study), None)) == 1
     asked = swept(mixed.study, answer="average")
     assert len(answering(asked, None)) == 5
-    assert "whose gain is not known" in summarise(Analysis(asked, None)).answer
+    said = summarise(Analysis(asked, None)).answer
+    assert "whose gain is not known" in said
+    assert "go by it, as `answer: average` asks; " in said
     assert final_answer(replace(asked, records=(), finalists=()), None) is None
 
 

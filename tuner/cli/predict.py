@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 @click.option("--refit", is_flag=True, help="By the weights of `tuner best --refit`, trained on train and dev.")
 @click.option("--monte-carlo-passes", "passes", type=click.IntRange(min=2), metavar="N",
               help="The mean of N predictions with dropout left on (Monte Carlo dropout).")  # fmt: skip
+@click.option("--threshold", type=click.FloatRange(0, 1), metavar="P",
+              help="Of two classes answer the second from this probability on, not the more probable one.")  # fmt: skip
 @click.option("--force", is_flag=True, help="With --output: overwrite what is there.")
 @allow_code_option
 @location_options
@@ -49,6 +51,7 @@ def predict(
     average: int | None,
     refit: bool,
     passes: int | None,
+    threshold: float | None,
     force: bool,
     allow_code: bool,
     results: Path,
@@ -89,7 +92,7 @@ def predict(
     with TemporaryDirectory(prefix="tuner-") as folder:
         found = Path(folder, "predictions.csv")
         notes = run_apart(
-            _predicted, WorkerPlace("cpu", 1, None), spec, trials, info, examples, found, keep, passes or 0
+            _predicted, WorkerPlace("cpu", 1, None), spec, trials, info, examples, found, keep, passes or 0, threshold
         )
         content = found.read_bytes()
     for note in notes:
@@ -112,9 +115,9 @@ def predict(
 
 def _predicted(
     spec: SweepSpec, trials: Sequence[TrainedTrial], info: DataInfo, examples: Path, out: Path, keep: Sequence[str],
-    passes: int,
+    passes: int, threshold: float | None,
 ) -> list[str]:  # fmt: skip
     """In a process of its own, since it imports the user's code."""
     from tuner.train.after.predict import predict_file
 
-    return predict_file(spec, trials, info, examples, out, keep=keep, passes=passes)
+    return predict_file(spec, trials, info, examples, out, keep=keep, passes=passes, threshold=threshold)

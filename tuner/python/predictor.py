@@ -46,12 +46,14 @@ class RowPredictor:
         examples: pd.DataFrame | Sequence[Mapping[str, object]] | npt.NDArray[Any],
         *,
         monte_carlo_passes: int = 0,
+        threshold: float | None = None,
     ) -> pd.DataFrame:
         """A row for each example: the class and each class's probability, each label's, or targets in their own units.
 
         Args:
             examples: Rows with the columns of the training table (others are refused), or an array of inputs.
             monte_carlo_passes: Answer with the mean of so many passes with dropout on; 0 for the usual prediction.
+            threshold: The probability from which on the second of two classes is the answer, as `--threshold` has it.
 
         Raises:
             DataError: they are not as the training examples were.
@@ -74,7 +76,7 @@ class RowPredictor:
         answers = self._mean(passes=monte_carlo_passes) if monte_carlo_passes else self._network
         out = StringIO()
         try:
-            write_predictions(blocks, self._known, answers, out)
+            write_predictions(blocks, self._known, answers, out, threshold=threshold)
         except InputError as error:
             raise DataError(str(error)) from error
         found = pd.read_csv(StringIO(out.getvalue()), dtype={"class": str}, keep_default_na=False)

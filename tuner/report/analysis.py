@@ -34,6 +34,7 @@ from tuner.report.certainty.mistakes import PARTS, Mistakes, mistakes_on
 from tuner.report.certainty.monte_carlo import PassesGain, passes_gain
 from tuner.report.certainty.more_trials import BestOfK, best_of_k
 from tuner.report.certainty.statistics import StudyStatistics, study_statistics
+from tuner.report.certainty.threshold import ThresholdGain, threshold_gain
 from tuner.report.curves import read_curves
 from tuner.report.facts import data_count, full_epochs, num_measured, target_error
 from tuner.report.space import study_space
@@ -170,6 +171,11 @@ class Analysis:
     def average_gain(self) -> AverageGain | None:
         """What the mean of the best trials' predictions gains over the best trial alone."""
         return gain_of_best(self.study, self.paths)
+
+    @cached_property
+    def threshold_gain(self) -> ThresholdGain | None:
+        """What another decision threshold than one half gains, of two classes."""
+        return threshold_gain(self.study, self.paths, self.answering)
 
     @cached_property
     def answer(self) -> Answer | None:

@@ -29,6 +29,8 @@ def techniques_in_words(analysis: Analysis) -> Iterator[str]:
     """What each technique that was asked for gains, and what it costs; and what an average of trials would."""
     if (found := analysis.average_gain) is not None and len(analysis.answering) == 1:
         yield f"Average: {_average(found, analysis.study)}; to predict by it: --average {len(found.trials)}."
+    if (said := _threshold(analysis)) is not None:
+        yield said
     if (said := _passes(analysis)) is not None:
         yield said
     for name, what in _SWITCHED.items():
@@ -56,10 +58,29 @@ def answer_in_words(analysis: Analysis) -> str:
     answer = analysis.answer
     if answer is None or not answer.is_average:
         return ""
-    alone = f"`predict`, `test` and `best --export` go by it; by trial {answer.numbers[0]} alone with --average 1."
+    is_asked = sweep_value(analysis.study, "answer") == "average"
+    why = "as `answer: average` asks" if is_asked else "since the dev set does not show that it loses"
+    alone = f"`predict`, `test` and `best --export` go by it, {why}; by trial {answer.numbers[0]} alone: --average 1."
     if answer.gain is None:
         return f"Answer: the mean of the predictions of {_numbers(answer.numbers)}, whose gain is not known. {alone}"
     return f"Answer: {_average(answer.gain, analysis.study)}. {alone}"
+
+
+def _threshold(analysis: Analysis) -> str | None:
+    """From which probability on the second class is best answered, where that seems better than from one half on."""
+    found, study = analysis.threshold_gain, analysis.study
+    if found is None or found.chosen_apart <= 0:
+        return None
+    names: Sequence[str] = (study.facts.get("data") or {}).get("class_names") or ()
+    name = names[1] if len(names) == 2 else "the second class"
+    value, usual = (metric_text(v, metric=found.metric) for v in (found.value, found.usual))
+    judged = _judged(found.chosen_apart, found.gain, study, metric=found.metric).removeprefix(",")
+    at = f"{found.threshold:.2g}"
+    return (
+        f"Decision threshold: with {name} answered from a probability of {at} on dev {found.metric} is {value}, "
+        f"against {usual} from 0.5 on, but these examples chose it. Where half of them choose and the other half "
+        f"score, it has{judged}; to predict by it: --threshold {at}."
+    )
 
 
 def _average(found: AverageGain, study: StudyData) -> str:
@@ -124,12 +145,19 @@ def _with_and_without(name: str, what: str, analysis: Analysis) -> str | None:
     )
 
 
-def _judged(gain: float, interval: Interval | None, study: StudyData, *, others: Sequence[str] = ()) -> str:
-    """By how much something is better, how sure that is, and what it comes to; `others` may have done it as well."""
+def _judged(
+    gain: float, interval: Interval | None, study: StudyData, *, metric: str = "", others: Sequence[str] = ()
+) -> str:
+    """By how much something is better, how sure that is, and what it comes to; `others` may have done it as well.
+
+    It is told by the study's metric, or by another one of which more is better.
+    """
     if interval is None:
         return ", which cannot be told from chance without dev predictions"
-    amount, low, high = (difference_text(v, metric=study.metric) for v in (abs(gain), interval.low, interval.high))
-    better, worse = ("more", "less") if study.direction is Direction.MAXIMIZE else ("less", "more")
+    figures = (abs(gain), interval.low, interval.high)
+    amount, low, high = (difference_text(v, metric=metric or study.metric) for v in figures)
+    is_larger_better = bool(metric) or study.direction is Direction.MAXIMIZE
+    better, worse = ("more", "less") if is_larger_better else ("less", "more")
     said = f", {amount} {better if gain >= 0 else worse} (95 % interval of the gain "
     said += f"{low.removesuffix(' points')} to {high})"
     if interval.low <= 0 <= interval.high:

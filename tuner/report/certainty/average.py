@@ -144,16 +144,14 @@ def _chosen_apart(
     if len(loaded) <= count or 2 * _HALVINGS * sum(own.size for _, own in loaded) > _WORK:
         return None
     examples = dev_examples(paths, targets)
-    codes = np.arange(len(targets)) if examples is None else distinct(examples)
-    first = _half_weights(int(codes.max()) + 1)[:, codes]
-    halves = np.stack([first, 1 - first], axis=1)  # (halvings, 2, examples)
+    halves = halves_of(len(targets), examples)
     flat = halves.reshape(-1, len(targets))
     each = np.stack([resampled_metric(study.metric, own, targets, flat) for _, own in loaded])
     sign = study.direction.sign
     gains = []
     for chosen_by, scored_on in ((0, 1), (1, 0)):
-        scores = each.reshape(len(loaded), len(first), 2)
-        for halving in range(len(first)):
+        scores = each.reshape(len(loaded), len(halves), 2)
+        for halving in range(len(halves)):
             order = np.argsort(-sign * scores[:, halving, chosen_by], kind="stable")[:count]
             mean = _mean([loaded[index][1] for index in order])
             own = resampled_metric(study.metric, mean, targets, halves[halving, scored_on][None])
@@ -164,13 +162,15 @@ def _chosen_apart(
     return float(np.nanmean(in_units)) if np.isfinite(in_units).any() else None
 
 
-def _half_weights(num_examples: int) -> Array:
-    """Which examples are in the first half of each halving, shape (halvings, examples)."""
-    rng = np.random.default_rng(0)
-    halves = np.zeros((_HALVINGS, num_examples))
-    for row in halves:
+def halves_of(num_rows: int, examples: NDArray[np.generic] | None) -> Array:
+    """Weights of the two halves of each halving, shape (halvings, 2, rows); all rows of an example are in one."""
+    codes = np.arange(num_rows) if examples is None else distinct(examples)
+    num_examples, rng = int(codes.max()) + 1, np.random.default_rng(0)
+    first = np.zeros((_HALVINGS, num_examples))
+    for row in first:
         row[rng.permutation(num_examples)[: num_examples // 2]] = 1
-    return halves
+    first = first[:, codes]
+    return np.stack([first, 1 - first], axis=1)
 
 
 def _in_units(differences: Array, *, usual: float, computed: float, metric: str) -> Array:

@@ -20,7 +20,7 @@ from tuner.train.after.standalone_inputs import InputError
 
 def predict_file(
     spec: SweepSpec, trials: Sequence[TrainedTrial], info: DataInfo, given: Path, out: Path, *,
-    keep: Sequence[str] = (), passes: int = 0,
+    keep: Sequence[str] = (), passes: int = 0, threshold: float | None = None,
 ) -> list[str]:  # fmt: skip
     """Write the predictions of a file's examples, or of a folder of images, as CSV.
 
@@ -32,6 +32,7 @@ def predict_file(
         out: The file to write.
         keep: Columns of the file that come before the predictions.
         passes: With dropout on, of which the predictions are the mean; 0 for the usual ones.
+        threshold: The probability from which on the second of two classes is the answer; the more probable one if None.
 
     Returns:
         What to know of the examples.
@@ -56,6 +57,6 @@ def predict_file(
         else:
             blocks = read_blocks(given, known, keep)
         with out.open("w", encoding="utf-8", newline="") as file:
-            return write_predictions(blocks, known, network, file, keep=keep)
+            return write_predictions(blocks, known, network, file, keep=keep, threshold=threshold)
     except InputError as error:
         raise DataError(str(error)) from error

@@ -4,6 +4,7 @@ Where there is a folder `code`, the network is your own code, and needs what tha
 
     python predict.py examples.csv      # a line of names, unless the training file had none; then the examples
     python predict.py examples.csv --keep id    # with this column of the file before the predictions
+    python predict.py examples.csv --threshold 0.2    # of two classes the second from this probability on
     python predict.py inputs.npy        # one row for each example, in the shape of the training inputs
     python predict.py folder            # of images, by their names
 
@@ -53,8 +54,9 @@ def _answers(inputs: Array | Sequence[Row], known: Known, network: Network, *, f
 
 
 def write_predictions(
-    blocks: Iterable[Block], known: Known, network: Network, out: TextIO, *, keep: Sequence[str] = ()
-) -> list[str]:
+    blocks: Iterable[Block], known: Known, network: Network, out: TextIO, *, keep: Sequence[str] = (),
+    threshold: float | None = None,
+) -> list[str]:  # fmt: skip
     """Write a line of CSV for each example, below a line of names.
 
     Args:
@@ -63,14 +65,18 @@ def write_predictions(
         network: Answers for prepared inputs.
         out: Takes the lines.
         keep: Columns of the examples that come before the predictions.
+        threshold: The probability from which on the second of two classes is the answer; the more probable one if None.
 
     Returns:
         What to know of the examples.
 
     Raises:
-        InputError: there are none, or they are not as those that the network was trained with.
+        InputError: there are none, or they are not as those that the network was trained with; or a threshold is given
+            where there are not two classes.
     """
     lines, names, is_class = csv.writer(out, lineterminator="\n"), known["outputs"], known["task"] == "classification"
+    if threshold is not None and not (is_class and len(names) == 2):
+        raise InputError("a threshold decides between two classes, and there are others here: leave it out")
     count, unseen = 0, dict[str, set[str]]()
     for inputs, before in blocks:
         found = _answers(inputs, known, network, first=count + 1)
@@ -78,7 +84,8 @@ def write_predictions(
             first = list(keep) or (["file"] if before and before[0] else [])
             lines.writerow([*first, *(["class"] if is_class else []), *names])
         for own, row in zip(before, found, strict=True):
-            probable = [names[int(row.argmax())]] if is_class else []
+            chosen = int(row.argmax()) if threshold is None else int(row[1] >= threshold)
+            probable = [names[chosen]] if is_class else []
             shown = map(str, row) if known["task"] == "regression" else (f"{value:.6g}" for value in row)
             lines.writerow([*own, *probable, *shown])
         if not isinstance(inputs, np.ndarray):
@@ -114,11 +121,12 @@ def _known() -> dict[str, Any]:
     return known
 
 
-def main(path: Path, keep: Sequence[str] = ()) -> None:
+def main(path: Path, keep: Sequence[str] = (), threshold: float | None = None) -> None:
     """Print a prediction for each example of a file."""
     try:
         known = _known()
-        for note in write_predictions(read_blocks(path, known, keep), known, _network(), sys.stdout, keep=keep):
+        blocks = read_blocks(path, known, keep)
+        for note in write_predictions(blocks, known, _network(), sys.stdout, keep=keep, threshold=threshold):
             print(note, file=sys.stderr)
     except InputError as error:
         sys.exit(f"error: {error}")
@@ -128,5 +136,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
     parser.add_argument("--keep", action="append", default=[], metavar="COLUMN")
+    parser.add_argument("--threshold", type=float, metavar="P")
     given = parser.parse_args()
-    main(given.path, given.keep)
+    main(given.path, given.keep, given.threshold)
