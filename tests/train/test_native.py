@@ -20,6 +20,7 @@ from tests.train.trials import member_of, plan_of, settings_of
 from tuner.models.layers.activations import Activation
 from tuner.models.layers.dense import Dense
 from tuner.models.layers.dropout import Dropout
+from tuner.models.layers.norms import norm_layers
 from tuner.models.network import Network
 from tuner.train.programs.stacked.program import StackedProgram
 from tuner.train.replay.native import library as native
@@ -31,10 +32,11 @@ needs_kernels = pytest.mark.skipif(
 )
 
 
-def dense(widths: list[int], *, activation: str = "relu", dropout: bool = False) -> Network:
+def dense(widths: list[int], *, activation: str = "relu", norm: str = "none", dropout: bool = False) -> Network:
     layers: list[object] = []
     for inputs, outputs in pairwise(widths[:-1]):
-        layers += [Dense(inputs, outputs), Activation(activation), *([Dropout()] if dropout else [])]
+        layers += [Dense(inputs, outputs), *norm_layers(norm, outputs), Activation(activation)]
+        layers += [Dropout()] if dropout else []
     return Network(layers=(*layers, Dense(widths[-2], widths[-1])), input_shape=(widths[0],))  # type: ignore[arg-type]
 
 
@@ -57,7 +59,8 @@ def whole_step(program: StackedProgram) -> ReplayedStep:
 @needs_kernels
 @given(
     widths=st.lists(st.integers(1, 70), min_size=2, max_size=4),
-    activation=st.sampled_from(["relu", "leaky_relu"]),
+    activation=st.sampled_from(["relu", "leaky_relu", "tanh"]),
+    norm=st.sampled_from(["none", "batch"]),
     optimizer=st.sampled_from(["sgd", "rmsprop", "adam", "adamw", "nadam"]),
     extras=st.sampled_from(
         [{}, {"nesterov": True, "momentum": 0.9}, {"l1": 1e-3, "weight_decay": 1e-2}, {"dropout": 0.3}]
@@ -71,12 +74,12 @@ def whole_step(program: StackedProgram) -> ReplayedStep:
 )
 @settings(max_examples=at_depth(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_step_writes_the_same_bits_from_any_state(
-    widths: list[int], activation: str, optimizer: str, extras: dict[str, object], loss: str, batch_size: int,
-    trials: int, long: int, scale: float, seed: int, monkeypatch: pytest.MonkeyPatch,
+    widths: list[int], activation: str, norm: str, optimizer: str, extras: dict[str, object], loss: str,
+    batch_size: int, trials: int, long: int, scale: float, seed: int, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(side_by_side, "LONG", long)
     monkeypatch.setattr("tuner.train.programs.stacked.program.KERNELS_AFTER_RUNS", 0)
-    network = dense(widths, activation=activation, dropout="dropout" in extras)
+    network = dense(widths, activation=activation, norm=norm, dropout="dropout" in extras)
     program = trained(network, loss=loss, trials=trials, batch_size=batch_size, optimizer=optimizer, **extras)
     step = whole_step(program)
     assert step.runs_kernels
@@ -136,8 +139,14 @@ class TestSideBySide:
 
 @needs_kernels
 @pytest.mark.parametrize("batch_size", [16, 23])
-def test_usual_networks_are_run_by_the_kernels_in_training_and_evaluation(batch_size: int) -> None:
-    program = trained(dense([20, 33, 10]), loss="cross_entropy", trials=3, batch_size=batch_size)
+@pytest.mark.parametrize(
+    ("activation", "norm"), [("relu", "none"), ("tanh", "none"), ("relu", "batch"), ("tanh", "batch")]
+)
+def test_usual_networks_are_run_by_the_kernels_in_training_and_evaluation(
+    activation: str, norm: str, batch_size: int
+) -> None:
+    network = dense([20, 33, 10], activation=activation, norm=norm)
+    program = trained(network, loss="cross_entropy", trials=3, batch_size=batch_size)
     for _ in range(4):
         plan = plan_of(program.members, num_train=NUM_TRAIN, epoch=1)
         program.train_steps(plan, 0, len(plan.step_SK))
@@ -148,7 +157,7 @@ def test_usual_networks_are_run_by_the_kernels_in_training_and_evaluation(batch_
 
 @needs_kernels
 def test_what_the_kernels_do_not_know_is_left_to_pytorch() -> None:
-    program = trained(dense([8, 16, 4], activation="tanh"), loss="cross_entropy", trials=2, batch_size=8)
+    program = trained(dense([8, 16, 4], activation="gelu"), loss="cross_entropy", trials=2, batch_size=8)
     assert not whole_step(program).runs_kernels
 
 

@@ -14,7 +14,7 @@
 
 enum {
     COPY, GATHER, GEMM, SUM, SOFTMAX, RELU, LEAKY_RELU, MUL, ADD, SUB, DIV, MUL_SCALAR, ADD_SCALAR, ADDCMUL, SQRT,
-    SIGN, THRESHOLD, LEAKY_SLOPE, MUL_INT, GE_INT
+    SIGN, THRESHOLD, LEAKY_SLOPE, MUL_INT, GE_INT, DIV_SCALAR, LERP, RSQRT, TANH, TANH_SLOPE
 };
 
 typedef struct {
@@ -45,6 +45,7 @@ typedef void (*Sgemm)(const char *, const char *, const int *, const int *, cons
 typedef void (*VectorMath)(int, const float *, float *, int64_t);
 static Sgemm sgemm;
 static VectorMath vms_sqrt; /* whose last bit is not always that of `sqrtf` */
+static VectorMath vms_tanh;
 #define VECTOR_MATH_MODE 0x140102 /* as in PyTorch: high accuracy, denormal numbers kept, errors ignored */
 
 #if defined(__AVX512F__)
@@ -70,7 +71,8 @@ int tuner_open(const char *libtorch, int lanes) {
     if (!library) return 1;
     sgemm = (Sgemm)dlsym(library, "sgemm_");
     vms_sqrt = (VectorMath)dlsym(library, "vmsSqrt");
-    if (!sgemm || !vms_sqrt) return 2;
+    vms_tanh = (VectorMath)dlsym(library, "vmsTanh");
+    if (!sgemm || !vms_sqrt || !vms_tanh) return 2;
 #ifdef LANES
     exponential = (Vector(*)(Vector))dlsym(library, EXP_NAME);
     if (!exponential) return 3;
@@ -124,12 +126,20 @@ ELEMENTWISE(addcmul, float, float, fmaf(x * b, c, a))
 ELEMENTWISE(sign, float, float, (a > 0.0f) - (a < 0.0f))
 ELEMENTWISE(threshold, float, float, b <= x ? 0.0f : a)
 ELEMENTWISE(leaky_slope, float, float, b > 0.0f ? a : a * x)
+ELEMENTWISE(div_scalar, float, float, a / x)
+ELEMENTWISE(lerp, float, float, fmaf(x, b - a, a))
+ELEMENTWISE(rsqrt, float, float, 1.0f / sqrtf(a))
+ELEMENTWISE(tanh_slope, float, float, a * fmaf(-b, b, 1.0f))
 ELEMENTWISE(mul_int, int32_t, int32_t, (int32_t)((uint32_t)a * (uint32_t)b))
 ELEMENTWISE(ge_int, int32_t, float, a >= b)
 
 /* n = (1, 1, elements), contiguous. */
 static void root(const Operation *op) {
     vms_sqrt((int)op->n[2], (const float *)op->p[1], (float *)op->p[0], VECTOR_MATH_MODE);
+}
+
+static void hyperbolic_tangent(const Operation *op) {
+    vms_tanh((int)op->n[2], (const float *)op->p[1], (float *)op->p[0], VECTOR_MATH_MODE);
 }
 
 /* Rows of a table: n = (rows, 1, bytes of a row); inputs: table, indices; s[0][0]: bytes from row to row of the output. */
@@ -228,6 +238,7 @@ static void (*const RUN[])(const Operation *) = {
     [LEAKY_RELU] = leaky_relu, [MUL] = mul, [ADD] = add, [SUB] = sub, [DIV] = divide, [MUL_SCALAR] = mul_scalar,
     [ADD_SCALAR] = add_scalar, [ADDCMUL] = addcmul, [SQRT] = root, [SIGN] = sign,
     [THRESHOLD] = threshold, [LEAKY_SLOPE] = leaky_slope, [MUL_INT] = mul_int, [GE_INT] = ge_int,
+    [DIV_SCALAR] = div_scalar, [LERP] = lerp, [RSQRT] = rsqrt, [TANH] = hyperbolic_tangent, [TANH_SLOPE] = tanh_slope,
 };
 
 enum { PIECE = 2048 };

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tuner.train.replay.native.translation import INPUTS, NAMES
 
-ELEMENTWISE = {*INPUTS, "copy", "relu", "leaky_relu", "mul_scalar", "add_scalar", "sign"}
+ELEMENTWISE = {*INPUTS, "copy", "relu", "leaky_relu", "mul_scalar", "add_scalar", "div_scalar", "rsqrt", "sign"}
 LONG = 8192
 """Elements from which on it pays: less stays in the cache anyway."""
 
@@ -63,9 +63,9 @@ def _disjoint(a: _Operand, b: _Operand, num_trials: int) -> bool:
 
 def _operands(operation: np.void) -> list[_Operand]:
     """Output and inputs; none if it is not long and elementwise."""
+    outer, middle, length = operation["n"].tolist()
     name = NAMES[operation["code"]]
-    length = int(operation["n"][2])
-    if name not in ELEMENTWISE or tuple(operation["n"][:2]) != (1, 1) or length < LONG:
+    if length < LONG or (outer, middle) != (1, 1) or name not in ELEMENTWISE:
         return []
     found = []
     for place in range(1 + INPUTS.get(name, 1)):

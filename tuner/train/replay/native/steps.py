@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from tuner.train.replay.native.calls import translate
 from tuner.train.replay.native.side_by_side import side_by_side
 from tuner.train.replay.native.translation import OPERATION, Translation, UnknownCallError
 from tuner.train.replay.recorder import Call
@@ -40,7 +41,7 @@ class NativeStep:
         """
         translation = Translation(num_trials)
         for call in calls:
-            translation.add(call)
+            translate(translation, call)
         for target in saves:
             translation.check_trials(target)
         self._num_trials = num_trials
