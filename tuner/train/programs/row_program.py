@@ -140,7 +140,19 @@ class RowProgram(ABC):
 
     def train_steps(self, plan: EpochPlan, first: int, last: int) -> None:
         shares: Sequence[Mapping[str, float]] = ()
-        if plan is not self._plan:
+        is_new = plan is not self._plan
+        tables_of_plan = self._tables_of(plan)
+        if is_new:
+            shares = self._rates.begin(plan)
+        self._before_steps(shares)
+        for first_here, last_here, low in self.examples.windows(first, last):
+            self._changes.count_from(low)
+            for batch_size, tables, begin, end in tables_of_plan.parts(first_here, last_here):
+                self._step(batch_size, tables_of_plan).run(tables, begin, end)
+
+    def _tables_of(self, plan: EpochPlan) -> StepTables:
+        """What the steps of a plan read, made on first use."""
+        if plan is not self._plan or self._tables is None:
             self._plan = plan
             self._tables = step_tables(
                 replace(plan, order_KN=self.examples.places(plan.order_KN)),
@@ -150,13 +162,7 @@ class RowProgram(ABC):
                 num_dropouts=len(self._keys_LK),
                 more=read_by_steps(plan, self._changes, self.average, noisy=self.members if self._noise.active else ()),
             )
-            shares = self._rates.begin(plan)
-        assert self._tables is not None
-        self._before_steps(shares)
-        for first_here, last_here, low in self.examples.windows(first, last):
-            self._changes.count_from(low)
-            for batch_size, tables, begin, end in self._tables.parts(first_here, last_here):
-                self._step(batch_size, self._tables).run(tables, begin, end)
+        return self._tables
 
     def _step(self, batch_size: int, tables: StepTables) -> BatchStep:
         """The step of a batch size, made on first use."""

@@ -7,7 +7,6 @@ they have been seen to compute the same bits; else TorchScript does.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 from collections.abc import Callable, Sequence
 
@@ -72,9 +71,14 @@ class ReplayedStep:
         return self._replay is not None
 
     @property
+    def kernels(self) -> NativeStep | None:
+        """What runs it by the compiled kernels; None unless that is how it is run from now on."""
+        return self._replay if isinstance(self._replay, NativeStep) else None
+
+    @property
     def runs_kernels(self) -> bool:
         """Whether the compiled kernels run it from now on."""
-        return isinstance(self._replay, NativeStep)
+        return self.kernels is not None
 
     def run(self, tables: Sequence[Tensor], first: int, last: int, *saved: Tensor) -> None:
         """Run the steps from `first` up to, not including, `last`, each on its row of the tables.
@@ -109,7 +113,7 @@ class ReplayedStep:
             with recorder:
                 self._step()
             if kernels is not None:
-                self._replay = self._by_kernels(kernels, recorder.calls, before)
+                self._replay = self._by_kernels(recorder.calls, before)
             if self._replay is None and self._num_runs == self._script_after:
                 self._replay = Script(recorder.calls).compile(self._reads)
         except NotReplayableError as error:
@@ -118,10 +122,10 @@ class ReplayedStep:
             self._restore(before)
             self._step()
 
-    def _by_kernels(self, kernels: ctypes.CDLL, calls: Sequence[Call], before: Sequence[Tensor]) -> NativeStep | None:
+    def _by_kernels(self, calls: Sequence[Call], before: Sequence[Tensor]) -> NativeStep | None:
         """The recorded step for the kernels, unless they would compute anything else than was just computed."""
         try:
-            step = NativeStep(kernels, calls, self._reads, self._saves, num_trials=self._num_trials)
+            step = NativeStep(calls, self._reads, self._saves, num_trials=self._num_trials)
         except UnknownCallError as error:
             log.debug("a step is not run by the compiled kernels: they do not know %s", error)
             return None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tuner.models.layers.tape import Operation
 from tuner.train.replay.cuda_graph import GraphedOperations
+from tuner.train.replay.native.steps import NativeStep
 from tuner.train.replay.replay import ReplayedStep
 from tuner.train.rows.averaging import WeightAverage
 from tuner.train.rows.max_norm import RowMaxNorm
@@ -93,6 +94,11 @@ class BatchStep:
             script_after=recording.script_after if on_cpu else None,
             kernels_after=recording.kernels_after if on_cpu else None,
         )  # fmt: skip
+
+    @property
+    def kernels(self) -> NativeStep | None:
+        """What runs all of it by the compiled kernels; None unless that is how it is run from now on."""
+        return self._replayed.kernels if self._whole else None
 
     def run(self, tables: Sequence[Tensor], first: int, last: int) -> None:
         """Run the steps from `first` up to, not including, `last`.

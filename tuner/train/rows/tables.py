@@ -39,6 +39,17 @@ class StepTables:
         """The number in the epoch of the step in row 0 of the part with this batch size."""
         return 0 if batch_size == self.batch_size else self.order_ESN.shape[1]
 
+    def of_all_epochs(self) -> list[tuple[int, list[Tensor], int]]:
+        """The same of whole epochs: batch size, tables (epochs, steps, ...), and how many of the steps there are."""
+        num_epochs, num_whole = self.order_ESN.shape[:2]
+        others = [table for table in (self.scalars_SRK, self.keys_SLK, *self.more.values()) if table is not None]
+        own = [table.view(num_epochs, -1, *table.shape[1:]) for table in others]
+        found = [(self.batch_size, [self.order_ESN, *own], num_whole)] if num_whole else []
+        if own[0].shape[1] > num_whole:
+            size = self.left_over_EN.shape[1] // self.scalars_SRK.shape[2]
+            found.append((size, [self.left_over_EN[:, None], *(table[:, num_whole:] for table in own)], 1))
+        return found
+
     def parts(self, first: int, last: int) -> Iterator[tuple[int, list[Tensor], int, int]]:
         """The steps from `first` up to, not including, `last`, in parts of one batch size.
 

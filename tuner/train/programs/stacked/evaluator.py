@@ -12,6 +12,7 @@ from tuner.models.layers.tape import Tape
 from tuner.train.program import evaluation_chunks
 from tuner.train.programs.stacked.network import NetworkParts, record_network
 from tuner.train.programs.stacked.step import KERNELS_AFTER_RUNS
+from tuner.train.replay.native.steps import Parts
 from tuner.train.replay.replay import ReplayedStep
 
 
@@ -67,6 +68,21 @@ class Evaluator:
             first = end
         return found
 
+    def parts(self, inputs: Tensor, into_EKNC: Tensor) -> list[Parts] | None:
+        """What finds the outputs after each of several epochs by the compiled kernels; None unless all is theirs."""
+        found, first = [], 0
+        for portions in _portions(inputs, self._rows):
+            forward, (count, rows) = self._forward(portions), portions.shape[:2]
+            if forward.replayed.kernels is None:
+                return None
+            end = first + count * rows
+            own = into_EKNC[:, :, first:end].view(*into_EKNC.shape[:2], count, rows, self._num_outputs)
+            table = forward.table(portions)
+            tables = [table.expand(len(into_EKNC), *table.shape)]
+            found.append(forward.replayed.kernels.parts(tables, 0, count, own))
+            first = end
+        return found
+
     def clear(self) -> None:
         """Let go of the memory of the tapes, which are made again when they are needed."""
         self._forwards.clear()
@@ -114,7 +130,11 @@ class _Forward:
 
     def run(self, portions: Tensor, found: Tensor) -> None:
         """Find the outputs, (K, portions, examples, outputs), of portions (portions, examples, ...) one by one."""
-        self.replayed.run([portions.reshape(len(portions), *self._read.shape)], 0, len(portions), found)
+        self.replayed.run([self.table(portions)], 0, len(portions), found)
+
+    def table(self, portions: Tensor) -> Tensor:
+        """What is read of portions."""
+        return portions.reshape(len(portions), *self._read.shape)
 
     def new_outputs(self) -> Tensor:
         """Memory for those of one portion."""

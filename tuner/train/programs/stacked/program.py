@@ -23,6 +23,7 @@ from tuner.train.programs.stacked.examples import first_shape, targets_table
 from tuner.train.programs.stacked.loss import record_loss_gradient
 from tuner.train.programs.stacked.network import NetworkParts, record_network
 from tuner.train.programs.stacked.step import KERNELS_AFTER_RUNS, SCRIPT_AFTER_RUNS
+from tuner.train.replay.native.steps import Parts, run_parts
 from tuner.train.rows.at_hand import AtHand
 from tuner.train.rows.rows import NO_CLASS, RowLayout
 from tuner.train.rows.step import Recording, new_pool
@@ -148,13 +149,30 @@ class StackedProgram(RowProgram):
         outputs = torch.empty(shape)
         live = {"": self.p_KP, **self.buffers}
         self._passed = {name: t.new_empty(plan.num_epochs, *t.shape) for name, t in live.items()}
-        steps = plan.epoch_steps
         for epoch in range(plan.num_epochs):
-            self.train_steps(plan, epoch * steps, (epoch + 1) * steps)
+            if self._train_by_kernels(plan, epoch, inputs, outputs):
+                break
+            self.train_steps(plan, epoch * plan.epoch_steps, (epoch + 1) * plan.epoch_steps)
             self._evaluator.outputs(inputs, into=outputs[epoch])
             for name, tensor in live.items():
                 self._passed[name][epoch] = tensor
         return outputs
+
+    def _train_by_kernels(self, plan: EpochPlan, first: int, inputs: Tensor, outputs: Tensor) -> bool:
+        """Do the epochs from `first` on in one call of the compiled kernels; False if they do not run all of it yet."""
+        parts = []
+        for batch_size, tables, num_steps in self._tables_of(plan).of_all_epochs():
+            kernels = None if batch_size not in self._steps else self._steps[batch_size].kernels
+            if kernels is None:
+                return False
+            parts.append(kernels.parts([table[first:] for table in tables], 0, num_steps))
+        found = self._evaluator.parts(inputs, outputs[first:])
+        if found is None:
+            return False
+        live = {"": self.p_KP, **self.buffers}
+        passed = Parts.of_saves([*live.values()], [self._passed[name][first:] for name in live])
+        run_parts([*parts, *found, passed], num_trials=len(self.members))
+        return True
 
     @torch.no_grad()
     def save_best_of(self, epochs: Mapping[int, int]) -> None:

@@ -284,19 +284,31 @@ static void run(const Operation *operations, int64_t num_operations, int64_t tri
     }
 }
 
-/* Runs the operations once for each step from `first` up to, not including, `last`, on its row of each table that is
- * loaded, and saves what they leave in its row of each that is saved. All steps of one trial come before those of the
- * next, so that what a trial needs stays in the cache; steps that only save do not depend on one another, and what one
- * has loaded serves all trials. */
-void tuner_run(const Operation *operations, int64_t num_operations, int64_t num_trials, const Load *loads,
-               int64_t num_loads, const Save *saves, int64_t num_saves, int64_t first, int64_t last) {
-    const int64_t num_steps = last - first;
+typedef struct {
+    const Operation *operations;
+    int64_t num_operations;
+    const Load *loads;
+    int64_t num_loads;
+    const Save *saves;
+    int64_t num_saves, first, last;
+} Part;
+
+/* Runs the operations of a part once for each step from `first` up to, not including, `last`, on its row of each table
+ * that is loaded, and saves what they leave in its row of each that is saved. All steps of one trial come before those
+ * of the next, so that what a trial needs stays in the cache; steps that only save do not depend on one another, and
+ * what one has loaded serves all trials. */
+static void run_part(const Part *part, int64_t num_trials) {
+    const int64_t num_steps = part->last - part->first;
     for (int64_t turn = 0; turn < num_trials * num_steps; turn++) {
-        const int64_t trial = num_saves ? turn % num_trials : turn / num_steps;
-        const int64_t step = first + (num_saves ? turn / num_trials : turn % num_steps);
-        if (!num_saves || trial == 0)
-            for (int64_t i = 0; i < num_loads; i++) load(loads + i, step);
-        run(operations, num_operations, trial);
-        for (int64_t i = 0; i < num_saves; i++) save(saves + i, trial, step);
+        const int64_t trial = part->num_saves ? turn % num_trials : turn / num_steps;
+        const int64_t step = part->first + (part->num_saves ? turn / num_trials : turn % num_steps);
+        if (!part->num_saves || trial == 0)
+            for (int64_t i = 0; i < part->num_loads; i++) load(part->loads + i, step);
+        run(part->operations, part->num_operations, trial);
+        for (int64_t i = 0; i < part->num_saves; i++) save(part->saves + i, trial, step);
     }
+}
+
+void tuner_run(const Part *parts, int64_t num_parts, int64_t num_trials) {
+    for (int64_t i = 0; i < num_parts; i++) run_part(parts + i, num_trials);
 }

@@ -74,10 +74,7 @@ class Kernels:
         except OSError as error:
             raise UnavailableError(f"{self.path} cannot be loaded ({error})") from error
         library.tuner_run.restype = None
-        library.tuner_run.argtypes = [
-            ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p,
-            ctypes.c_int64, ctypes.c_int64, ctypes.c_int64,
-        ]  # fmt: skip
+        library.tuner_run.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
         torch_library = Path(torch.__file__).with_name("lib") / "libtorch_cpu.so"
         if missing := library.tuner_open(str(torch_library).encode(), self._lanes):
             raise UnavailableError(f"this build of PyTorch lacks what they call (code {missing})")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from tuner.train.replay.native.calls import translate
+from tuner.train.replay.native.library import library
 from tuner.train.replay.native.side_by_side import side_by_side
 from tuner.train.replay.native.translation import OPERATION, Translation, UnknownCallError
 from tuner.train.replay.recorder import Call
@@ -20,7 +21,6 @@ class NativeStep:
 
     def __init__(
         self,
-        library: ctypes.CDLL,
         calls: Sequence[Call],
         reads: Sequence[Tensor],
         saves: Sequence[Tensor],
@@ -30,7 +30,6 @@ class NativeStep:
         """Translate a recording.
 
         Args:
-            library: See `native.library`.
             calls: Of the step, on tensors that stay where they are.
             reads: The tensors that a row of a table is loaded into before each step.
             saves: Those that are saved in a row of a table after each step.
@@ -47,7 +46,6 @@ class NativeStep:
         self._num_trials = num_trials
         self.written = translation.written
         """What the operations write, each tensor once."""
-        self._run = library.tuner_run
         self._operations = np.array(translation.operations, dtype=OPERATION)
         side_by_side(self._operations, num_trials=num_trials)
         self._reads = [(target, *_pieces(target)) for target in reads]
@@ -64,30 +62,96 @@ class NativeStep:
             last: Row after the last one.
             saved: Where it is saved: (K, steps, ...).
         """
-        whole = [table.contiguous() for table in tables]
-        loads = np.empty((len(tables), 5), dtype=np.int64)
-        for place, (table, (target, *pieces)) in enumerate(zip(whole, self._reads, strict=True)):
-            assert table.dtype == target.dtype
-            assert table.shape[1:].numel() == target.numel()
-            loads[place] = target.data_ptr(), table.data_ptr(), *pieces
-        saves = np.empty((len(saved), 7), dtype=np.int64)
-        for place, (table, (source, *pieces)) in enumerate(zip(saved, self._saves, strict=True)):
-            assert table.dtype == source.dtype
-            assert table.shape[2:] == source.shape[1:]
-            assert table[0].is_contiguous()
-            apart = (t.stride(0) * t.element_size() for t in (table, source))
-            saves[place] = table.data_ptr(), source.data_ptr(), *pieces, *apart
-        self._invoke(loads, saves, first, last)
+        parts = self.parts([table[None] for table in tables], first, last, *(table[None] for table in saved))
+        run_parts([parts], num_trials=self._num_trials)
 
     def run_once(self) -> None:
         """Run one step on what its reads hold."""
-        self._invoke(np.empty((0, 5), dtype=np.int64), np.empty((0, 7), dtype=np.int64), 0, 1)
+        parts = Parts(self._operations, np.empty((1, 0, 5), np.int64), np.empty((1, 0, 7), np.int64), 0, 1)
+        run_parts([parts], num_trials=self._num_trials)
 
-    def _invoke(self, loads: npt.NDArray[np.int64], saves: npt.NDArray[np.int64], first: int, last: int) -> None:
-        self._run(
-            self._operations.ctypes.data, len(self._operations), self._num_trials,
-            loads.ctypes.data, len(loads), saves.ctypes.data, len(saves), first, last,
+    def parts(self, tables: Sequence[Tensor], first: int, last: int, *saved: Tensor) -> Parts:
+        """The steps from `first` up to, not including, `last`, of several epochs, to be run.
+
+        Args:
+            tables: What is loaded: (epochs, steps, ...).
+            first: Row of the first step.
+            last: Row after the last one.
+            saved: Where it is saved: (epochs, K, steps, ...).
+        """
+        whole = [table if table[0].is_contiguous() else table.contiguous() for table in tables]
+        num_epochs = next((len(table) for table in (*whole, *saved)), 1)
+        loads = np.empty((num_epochs, len(tables), 5), np.int64)
+        for place, (table, (target, *pieces)) in enumerate(zip(whole, self._reads, strict=True)):
+            assert table.dtype == target.dtype
+            assert table.shape[2:].numel() == target.numel()
+            loads[:, place] = target.data_ptr(), 0, *pieces
+            loads[:, place, 1] = _addresses(table)
+        saves = _saves(self._saves, saved, num_epochs)
+        return Parts(self._operations, loads, saves, first, last, alive=[*whole, *saved])
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Steps of the same operations in each of several epochs."""
+
+    operations: npt.NDArray[np.void]
+    loads: npt.NDArray[np.int64]
+    """For each epoch, see `Load` in `kernels.c`."""
+    saves: npt.NDArray[np.int64]
+    """See `Save`."""
+    first: int
+    last: int
+    alive: Sequence[Tensor] = ()
+    """What is named by its address."""
+
+    @classmethod
+    def of_saves(cls, sources: Sequence[Tensor], saved: Sequence[Tensor]) -> Parts:
+        """What saves tensors (K, ...), without a step before, into (epochs, K, ...)."""
+        tables = [table.unsqueeze(2) for table in saved]
+        saves = _saves([(source, *_pieces(source[0])) for source in sources], tables, len(tables[0]))
+        nothing = np.empty(0, dtype=OPERATION)
+        return cls(nothing, np.empty((len(saves), 0, 5), np.int64), saves, 0, 1, alive=[*sources, *saved])
+
+    def described(self) -> npt.NDArray[np.int64]:
+        """For each epoch, see `Part` in `kernels.c`."""
+        found = np.empty((len(self.loads), 8), np.int64)
+        found[:] = (
+            self.operations.ctypes.data, len(self.operations), 0, self.loads.shape[1], 0, self.saves.shape[1],
+            self.first, self.last,
         )  # fmt: skip
+        for column, array in ((2, self.loads), (4, self.saves)):
+            found[:, column] = array.ctypes.data + array.strides[0] * np.arange(len(array))
+        return found
+
+
+def run_parts(parts: Sequence[Parts], *, num_trials: int) -> None:
+    """Run these one after the other in each epoch, all in one call."""
+    described = np.stack([own.described() for own in parts], axis=1)
+    kernels = library()
+    assert kernels is not None
+    kernels.tuner_run(described.ctypes.data, described.shape[0] * described.shape[1], num_trials)
+
+
+_Source = tuple[Tensor, int, int, int]
+
+
+def _saves(sources: Sequence[_Source], saved: Sequence[Tensor], num_epochs: int) -> npt.NDArray[np.int64]:
+    saves = np.empty((num_epochs, len(saved), 7), np.int64)
+    for place, (table, (source, *pieces)) in enumerate(zip(saved, sources, strict=True)):
+        assert table.dtype == source.dtype
+        assert table.shape[3:] == source.shape[1:]
+        assert table[0, 0].is_contiguous()
+        apart = (step * source.element_size() for step in (table.stride(1), source.stride(0)))
+        saves[:, place] = 0, source.data_ptr(), *pieces, *apart
+        saves[:, place, 0] = _addresses(table)
+    return saves
+
+
+def _addresses(table: Tensor) -> npt.NDArray[np.int64]:
+    """Of each epoch's own."""
+    found: npt.NDArray[np.int64] = table.data_ptr() + table.stride(0) * table.element_size() * np.arange(len(table))
+    return found
 
 
 def _pieces(tensor: Tensor) -> tuple[int, int, int]:
