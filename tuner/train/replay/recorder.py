@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +11,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _UNREPEATABLE = (torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+
+
+@cache
+def _is_unrepeatable(function: Any) -> bool:
+    return any(tag in function.tags for tag in _UNREPEATABLE)
 
 
 class NotReplayableError(Exception):
@@ -45,7 +51,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if any(tag in func.tags for tag in _UNREPEATABLE):
+        if _is_unrepeatable(func):
             raise NotReplayableError(str(func))
         found = func(*args, **kwargs)
         if func is torch.ops.aten._to_copy.default and not isinstance(args[0], Tensor):

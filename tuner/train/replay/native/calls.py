@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,14 +13,19 @@ from tuner.train.replay.native.translation import COLUMN_GROUP, INPUTS, Translat
 from tuner.train.replay.recorder import Call
 
 
+@cache
+def _name_of(function: Any) -> str:
+    return _VIEW if function.is_view else str(function)
+
+
 def translate(to: Translation, call: Call) -> None:
     """Add what a call does.
 
     Raises:
         UnknownCallError: the kernels cannot.
     """
-    name = str(call.function)
-    if call.function.is_view or name in _NOTHING:
+    name = _name_of(call.function)
+    if name in _NOTHING:
         return  # addresses do not change
     known = _TRANSLATIONS.get(name)
     if known is None:
@@ -144,7 +151,8 @@ def _softmax(to: Translation, out: Tensor, call: Call) -> None:
     to.emit("softmax", [out, x], (1, x[0].numel() // columns, columns), [], apart=[out.stride(0), x.stride(0)])
 
 
-_NOTHING = {"aten.empty_like.default"}
+_VIEW = "view"
+_NOTHING = {_VIEW, "aten.empty_like.default"}
 """Memory that was taken while the step was recorded is still there."""
 _TRANSLATIONS: dict[str, _Translate] = {
     "aten.copy_.default": _copy,

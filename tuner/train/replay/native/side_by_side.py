@@ -35,7 +35,8 @@ def side_by_side(operations: NDArray[np.void], *, num_trials: int) -> None:
         operations: Of a step, of type `OPERATION`; their `together` is set.
         num_trials: That each of them is run for.
     """
-    operands = [_operands(operation) for operation in operations]
+    could_be = (operations["n"][:, :2] == 1).all(axis=1) & (operations["n"][:, 2] >= LONG)
+    operands = [_operands(operation) if could else [] for operation, could in zip(operations, could_be, strict=True)]
     first = 0
     while first < len(operations):
         end = first + 1
@@ -62,10 +63,9 @@ def _disjoint(a: _Operand, b: _Operand, num_trials: int) -> bool:
 
 
 def _operands(operation: np.void) -> list[_Operand]:
-    """Output and inputs; none if it is not long and elementwise."""
-    outer, middle, length = operation["n"].tolist()
-    name = NAMES[operation["code"]]
-    if length < LONG or (outer, middle) != (1, 1) or name not in ELEMENTWISE:
+    """Output and inputs of a long operation; none if it is not elementwise."""
+    name, length = NAMES[operation["code"]], int(operation["n"][2])
+    if name not in ELEMENTWISE:
         return []
     found = []
     for place in range(1 + INPUTS.get(name, 1)):
