@@ -59,7 +59,7 @@ def answer_in_words(analysis: Analysis) -> str:
     if answer is None or not answer.is_average:
         return ""
     is_asked = sweep_value(analysis.study, "answer") == "average"
-    why = "as `answer: average` asks" if is_asked else "since the dev set does not show that it loses"
+    why = "as `answer: average` asks" if is_asked else "no worse than the best trial on dev"
     alone = f"`predict`, `test` and `best --export` go by it, {why}; by trial {answer.numbers[0]} alone: --average 1."
     if answer.gain is None:
         return f"Answer: the mean of the predictions of {_numbers(answer.numbers)}, whose gain is not known. {alone}"

@@ -79,8 +79,8 @@ class SweepSpec(Part):
     `auto`: those that suit the data."""
     answer: Literal["auto", "winner", "average"] = "auto"
     """What [predicts](reports.md#an-average-of-the-best-trials), is tested and exported: the winner, or the mean of the
-    predictions of the five best trials. `auto`: that mean where the model is `tabular`, there is one objective without
-    constraints, and the dev set does not show the mean to be the worse of the two."""
+    predictions of the best trials, two to five, as many as are best together on dev. `auto`: that mean where the model
+    is `tabular`, there is one objective without constraints, and the mean is no worse on dev."""
     track: Trackers = Field(default_factory=list)
     """Where curves and results are kept beside the study, for tools that you look at: `tensorboard`, `mlflow`, `wandb`,
     or a [tracker of yours](trackers.md#a-tracker-of-your-own). See [trackers](trackers.md)."""

@@ -57,9 +57,9 @@ def answer_by(study: StudyData, gain_of: Callable[[], AverageGain | None]) -> An
     if asked == "winner" or len(few) < 2:
         return alone
     gain = gain_of()
-    if asked == "auto" and (gain is None or gain.loses):  # where it cannot be told, more networks err less
+    if asked == "auto" and (gain is None or not gain.is_chosen):
         return alone
-    return Answer(trials=few, gain=gain)
+    return Answer(trials=few if gain is None else few[: len(gain.trials)], gain=gain)
 
 
 def gain_of_best(study: StudyData, paths: StudyPaths | None) -> AverageGain | None:

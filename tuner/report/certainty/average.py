@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ class AverageGain:
     """The mean of several trials' predictions, beside those of the first of them."""
 
     trials: tuple[int, ...]
-    """Which are averaged; the winner first."""
+    """Which are averaged, the winner first: so many of the best as are best together on the dev set, two at least."""
     value: float
     """The metric of the mean."""
     usual: float
@@ -41,14 +42,14 @@ class AverageGain:
     gain: Interval
     """By how much the mean is better; what other examples, as many, would make of it."""
     chosen_apart: float | None = None
-    """The gain where one half of the dev examples has chosen the trials and the other has scored them: the mean over
-    halvings. None where that is not known."""
+    """The gain where one half of the dev examples has chosen the trials, and how many, and the other has scored them:
+    the mean over halvings. None where that is not known."""
 
     @property
-    def loses(self) -> bool:
-        """Whether the mean is worse by more than noise, by examples that have not chosen the trials if these tell."""
-        honest = self.gain.high if self.chosen_apart is None else self.chosen_apart + self.gain.half_width
-        return honest < 0
+    def is_chosen(self) -> bool:
+        """Whether the mean is as good as the winner on dev, and not clearly worse on examples that have not chosen."""
+        measured = (self.gain.low + self.gain.high) / 2
+        return measured >= 0 and (self.chosen_apart is None or self.chosen_apart + self.gain.half_width >= 0)
 
 
 def average_gain(
@@ -59,7 +60,7 @@ def average_gain(
     Args:
         study: The study.
         paths: Where dev predictions lie.
-        trials: Those to average, the winner first.
+        trials: Those that may be averaged, the winner first; from its end those are left out that make it worse.
         ranked: All finished trials, best first: those that another dev set might have chosen.
     """
     if paths is None or len(trials) < 2 or trials[0].value is None or study.metric not in METRICS:
@@ -69,17 +70,19 @@ def average_gain(
     if targets is None or any(one is None for one in predictions):
         return None
     loaded = [one for one in predictions if one is not None]
-    examples = dev_examples(paths, targets)
-    found = _compared(study, targets, loaded[0], _mean(loaded), usual=trials[0].value, examples=examples)
+    examples, means = dev_examples(paths, targets), _means(loaded)
+    scores = [_metric(study, mean, targets, np.ones((1, len(targets)))) for mean in means]
+    count = 2 + _last_best([float(score[0]) for score in scores[1:]])
+    found = _compared(study, targets, loaded[0], means[count - 1], usual=trials[0].value, examples=examples)
     if found is None:
         return None
     value, gain = found
     return AverageGain(
-        trials=tuple(record.number for record in trials),
+        trials=tuple(record.number for record in trials[:count]),
         value=value,
         usual=trials[0].value,
         gain=gain,
-        chosen_apart=_chosen_apart(study, paths, targets, ranked, count=len(trials)),
+        chosen_apart=_chosen_apart(study, paths, targets, ranked, most=len(trials)),
     )
 
 
@@ -135,31 +138,31 @@ def _compared(
 
 
 def _chosen_apart(
-    study: StudyData, paths: StudyPaths, targets: NDArray[np.generic], ranked: Sequence[TrialRecord], *, count: int
+    study: StudyData, paths: StudyPaths, targets: NDArray[np.generic], ranked: Sequence[TrialRecord], *, most: int
 ) -> float | None:
-    """The mean gain of an average of so many over the best one, both chosen by one half and scored on the other."""
+    """The mean gain of an average of so many at most over the best one, chosen by one half and scored on the other."""
     candidates = [r for r in ranked if r.violation <= ranked[0].violation and r.value is not None][:_CANDIDATES]
     found = [(r, _predictions(paths.trial(r.number).predictions, targets)) for r in candidates]
     loaded = [(record, own) for record, own in found if own is not None]
-    if len(loaded) <= count or 2 * _HALVINGS * sum(own.size for _, own in loaded) > _WORK:
+    if len(loaded) < 2 or 2 * _HALVINGS * sum(own.size for _, own in loaded) > _WORK:
         return None
     examples = dev_examples(paths, targets)
     halves = halves_of(len(targets), examples)
     flat = halves.reshape(-1, len(targets))
-    each = np.stack([resampled_metric(study.metric, own, targets, flat) for _, own in loaded])
-    sign = study.direction.sign
+    each = np.stack([_metric(study, own, targets, flat) for _, own in loaded]).reshape(len(loaded), len(halves), 2)
     gains = []
     for chosen_by, scored_on in ((0, 1), (1, 0)):
-        scores = each.reshape(len(loaded), len(halves), 2)
-        for halving in range(len(halves)):
-            order = np.argsort(-sign * scores[:, halving, chosen_by], kind="stable")[:count]
-            mean = _mean([loaded[index][1] for index in order])
-            own = resampled_metric(study.metric, mean, targets, halves[halving, scored_on][None])
-            gains.append(sign * float(own[0] - scores[order[0], halving, scored_on]))
+        for halving, weights in enumerate(halves):
+            order = np.argsort(-each[:, halving, chosen_by], kind="stable")[:most]
+            means = _means([loaded[index][1] for index in order])[1:]
+            of_means = [_metric(study, mean, targets, weights).tolist() for mean in means]
+            own = of_means[_last_best([scores[chosen_by] for scores in of_means])][scored_on]
+            gains.append(own - float(each[order[0], halving, scored_on]))
     record, own = loaded[0]
     whole = float(resampled_metric(study.metric, own, targets, np.ones((1, len(targets))))[0])
     in_units = _in_units(np.array(gains), usual=record.value or 0.0, computed=whole, metric=study.metric)
-    return float(np.nanmean(in_units)) if np.isfinite(in_units).any() else None
+    known = in_units[np.isfinite(in_units)]
+    return float(known.mean()) if len(known) else None
 
 
 def halves_of(num_rows: int, examples: NDArray[np.generic] | None) -> Array:
@@ -179,8 +182,20 @@ def _in_units(differences: Array, *, usual: float, computed: float, metric: str)
     return differences * (usual / computed) if is_error and computed > 0 else differences
 
 
-def _mean(predictions: Sequence[Array]) -> Array:
-    return np.asarray(sum(predictions[1:], start=predictions[0]) / len(predictions), dtype=np.float64)
+def _means(predictions: Sequence[Array]) -> list[Array]:
+    """The mean of the first, of the first two, and so on."""
+    return [total / count for count, total in enumerate(accumulate(predictions), start=1)]
+
+
+def _last_best(scores: Sequence[float]) -> int:
+    """The place of the best score; of equally good ones the last, since more networks err less."""
+    return len(scores) - 1 - int(np.argmax(scores[::-1]))
+
+
+def _metric(study: StudyData, predictions: Array, targets: NDArray[np.generic], weights: Array) -> Array:
+    """The study's metric on each resample, such that more is better; what cannot be told is the worst."""
+    found = study.direction.sign * resampled_metric(study.metric, predictions, targets, weights)
+    return np.nan_to_num(found, nan=-np.inf)
 
 
 def mean_predictions(paths: StudyPaths, trials: Sequence[int]) -> Array | None:
@@ -188,7 +203,7 @@ def mean_predictions(paths: StudyPaths, trials: Sequence[int]) -> Array | None:
     targets = load_array(paths.dev_targets)
     each = [_predictions(paths.trial(number).predictions, targets) for number in trials]
     loaded = [one for one in each if one is not None]
-    return _mean(loaded) if loaded and len(loaded) == len(each) else None
+    return _means(loaded)[-1] if loaded and len(loaded) == len(each) else None
 
 
 def _predictions(path: Path, targets: NDArray[np.generic] | None) -> Array | None:
