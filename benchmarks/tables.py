@@ -4,7 +4,7 @@
 
 For each table and seed, a sweep file that names the data, the model, the metric and the seed is written; `tuner run`
 and `tuner test` are called as a user would. What is judged is the study's answer, which it chooses on dev: the winner,
-or the mean of the five best trials' predictions; both are shown. The split is tuner's own 60/20/20, drawn by
+or the mean of the best trials' predictions; the winner is shown, too. The split is tuner's own 60/20/20, drawn by
 `data.seed`. HistGradientBoosting and a random forest with their defaults, and
 logistic or ridge regression, are fitted to the same training rows and judged on the same test rows; boosting gets the
 columns as they are, categories as such, and is fitted once more to train and dev together. Where it was left, it goes
@@ -44,8 +44,6 @@ from tuner.data.load import load_training_data
 from tuner.spec.reader import read_sweep
 
 SEEDS = (0, 1, 2, 3, 4)
-AVERAGED = 5
-"""Trials, of which `average` is the mean."""
 _TEST_TO_TRAIN = 0.2 / 0.6
 _LEVEL = 0.05
 _RIVALS = ("boosting", "forest", "linear", "boosting_with_dev")
@@ -76,7 +74,7 @@ def main() -> None:
 
 
 def measure(table: RealTable, *, model: str, seed: int, workers: int | None) -> dict[str, float]:
-    """Test scores of the sweep's answer, of its winner and average, and of the rivals, and the seconds of the sweep."""
+    """Test scores of the sweep's answer, of its winner and the rivals; trials that answer; the seconds of the sweep."""
     frame = frame_of(table)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sweep.yaml"
@@ -88,14 +86,15 @@ def measure(table: RealTable, *, model: str, seed: int, workers: int | None) -> 
         begun = time.perf_counter()
         _tuner("run", file, *(("--workers", str(workers)) if workers else ()), folder=folder)
         seconds = time.perf_counter() - begun
-        (tested,) = json.loads(_tuner("test", file, "--average", str(AVERAGED), "--json", folder=folder))
+        (tested,) = json.loads(_tuner("test", file, "--json", folder=folder))
         train, dev = data.train.rows - 1, data.dev.rows - 1
     test = np.setdiff1d(np.arange(len(frame)), np.concatenate([train, dev]))
     assert len(test) == tested["examples"]
     scores = {"seconds": seconds}
-    for name, value in (("winner", tested["value"]), ("average", tested["average"]["value"])):
+    mean = tested.get("average", {"value": tested["value"], "trials": [tested["trial"]]})
+    scores["averaged"] = len(mean["trials"])
+    for name, value in (("winner", tested["value"]), ("tuner", mean["value"])):
         scores[name] = 1.0 - value if table.classes else value
-    scores["tuner"] = scores["average" if tested.get("by_average") else "winner"]
     for rival in _RIVALS:
         rows = np.concatenate([train, dev]) if rival == "boosting_with_dev" else train
         scores[rival] = _score(rival, frame, table, rows, test, seed=seed)
@@ -162,7 +161,7 @@ def compared(differences: Sequence[float]) -> tuple[str, float]:
 
 def print_found(found: Mapping[str, Mapping[str, float]], names: Sequence[str], model: str) -> None:
     """A Markdown table of means over the seeds, and counts."""
-    shown = ("winner", "average", *_RIVALS)
+    shown = ("averaged", "winner", *_RIVALS)
     print(f"\n| table | seeds | tuner ({model}) | {' | '.join(shown)} | against boosting | seconds |")
     print(f"| --- | --- | --- |{' --- |' * len(shown)} --- | --- |")
     counts = {rival: {"win": 0, "tie": 0, "loss": 0} for rival in _RIVALS}
