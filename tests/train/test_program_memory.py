@@ -6,9 +6,11 @@ import gc
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.pretend_cuda import HAS_GPU, MACHINE
 from tests.train.cohorts import jobs, make_task
@@ -17,6 +19,7 @@ from tuner.records import Params
 from tuner.train.loop.member import Run
 from tuner.train.loop.slices import epoch_plan
 from tuner.train.program import Program
+from tuner.train.programs.row_program import RowProgram
 from tuner.train.task import Task
 
 CASES: Mapping[str, Mapping[str, object]] = {
@@ -103,3 +106,34 @@ def test_members_that_leave_do_not_cost_the_program_twice(
         program = program.resized(range(left), [])
     del program
     assert MACHINE.in_use() - before < 0.05 * whole
+
+
+class NewMemory(TorchDispatchMode):
+    """Counts the numbers that operations put into memory of their own."""
+
+    def __init__(self, program: RowProgram) -> None:
+        super().__init__()
+        self.known = {tensor.untyped_storage().data_ptr() for tensor in program._rows().values()}
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.untyped_storage().data_ptr() not in self.known:
+            self.numbers += found.numel()
+        return found
+
+
+def test_weights_that_are_kept_as_the_best_are_copied_once(tmp_path: Path) -> None:
+    program = trained(make_task(settings={"norm": "batch"}), tmp_path)
+    assert isinstance(program, RowProgram)
+    program.p_KP.normal_()
+    before = program.best_KP.clone()
+    with NewMemory(program) as some:
+        program.save_best([0, 2])
+    assert some.numbers > program.p_KP[0].numel()
+    assert torch.equal(program.best_KP, torch.stack([program.p_KP[0], before[1], program.p_KP[2], before[3]]))
+    with NewMemory(program) as all_of_them:
+        program.save_best([0, 1, 2, 3])
+    assert all_of_them.numbers == 0
+    assert torch.equal(program.best_KP, program.p_KP)
+    assert all(torch.equal(program.best_buffers[name], tensor) for name, tensor in program.buffers.items())

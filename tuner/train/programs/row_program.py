@@ -235,11 +235,15 @@ class RowProgram(ABC):
 
     @torch.no_grad()
     def save_best(self, rows: Sequence[int]) -> None:
-        index = torch.tensor(rows, device=self.problem.device)
+        pairs = [(self.best_KP, self.p_KP), *((self.best_buffers[name], t) for name, t in self.buffers.items())]
         with self.average.in_place():
-            self.best_KP[index] = self.p_KP[index]
-            for name, tensor in self.buffers.items():
-                self.best_buffers[name][index] = tensor[index]
+            if len(rows) == len(self.members):  # at once, for an index would copy them all first
+                for best, tensor in pairs:
+                    best.copy_(tensor)
+                return
+            index = torch.tensor(rows, device=self.problem.device)
+            for best, tensor in pairs:
+                best[index] = tensor[index]
 
     def _take(self, members: Sequence[Member]) -> bool:
         """Train other members from now on, by the same operations; False if these would be others.
