@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tuner.spec.model import ReportsSpec
-from tuner.train.own.proposal import lines_with_numbers, proposed
+from tuner.train.own.proposal import lines_with_numbers, others_named, proposed
 from tuner.train.own.readers import open_reader
 from tuner.train.own.reports import Reader, ReportError
 
@@ -114,6 +114,34 @@ def test_nothing_is_proposed_where_no_line_names_the_metric() -> None:
     lines = ["epoch 1", "accuracy 0.9", "accuracy 0.8"]
     assert proposed(lines, metric="perplexity") is None
     assert lines_with_numbers(lines) == ["accuracy 0.9", "epoch 1"]
+
+
+@pytest.mark.parametrize(
+    ("style", "names"),
+    [("heading", ["val_accuracy"]), ("mapping", ["val_accuracy"]), ("steps", []), ("Keras", ["val_accuracy"])],
+)
+def test_other_metrics_that_the_lines_name_are_found_each_with_what_reads_it(style: str, names: list[str]) -> None:
+    from ruamel.yaml import YAML
+
+    lines = lines_of(style)
+    found = others_named(lines, metric="val_loss")
+    assert list(found) == names
+    for name, block in found.items():
+        reports = ReportsSpec.model_validate(YAML(typ="safe").load(block)["reports"])
+        read = open_reader(reports, metric=name, place=None).read(lines, [])
+        assert [report.epoch for report in read] == [*EPOCHS]
+        assert {report.values[name] for report in read} <= {0.88, 0.9, 0.95}
+
+
+def test_of_words_on_training_no_objective_is_made() -> None:
+    lines = ["epoch 1 train accuracy 0.9 val accuracy 0.8", "epoch 2 train accuracy 0.95 val accuracy 0.85"]
+    block = proposed(lines, metric="accuracy")
+    assert block is not None
+    assert "val" in block
+    of_training = ["epoch 1 train loss 0.5 accuracy 0.9"]
+    assert proposed(of_training, metric="accuracy") is None
+    assert others_named(of_training, metric="val_loss") == {}
+    assert list(others_named(["epoch 1 loss 0.5 acc 0.9"], metric="val_loss")) == ["accuracy"]
 
 
 def test_lines_of_standard_error_are_read_as_well() -> None:

@@ -108,7 +108,8 @@ def _rehearse(
         mark = click.style("ok  ", fg="green") if result.passed else click.style("FAIL", fg="red")
         click.echo(f"  {mark} {result.name}: {visible(result.finding)}")
         if not result.passed:
-            click.echo(f"       {result.advice}")
+            for line in result.advice.splitlines():
+                click.echo(f"       {visible(line)}")
     if found.way:
         click.echo(f"trained {visible(found.way)}")
     if sheet is not None:

@@ -41,7 +41,7 @@ study: {study}
 
 command: {command}
 
-objective: {{metric: val_loss}}       # the number that is to be tuned, as the script's lines call it; or accuracy, ...
+objective: {{metric: val_loss}}       # as the script's lines call it; `tuner check` names what they hold
 # reports: {{pattern: ...}}           # how to read it, unless the script prints {{"epoch": 1, "val_loss": 0.5}} itself
 
 # The ranges are guesses from the options' defaults: look them over.

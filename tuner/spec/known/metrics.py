@@ -62,7 +62,7 @@ METRICS: dict[str, Metric] = {
 SHARES = frozenset(metric.name for metric in METRICS.values() if metric.is_share)
 COSTS: tuple[str, ...] = get_args(CostName)
 _LEAST_MEASURED = 256
-_OF_OTHERS = {"mse": Direction.MINIMIZE, "mae": Direction.MINIMIZE, "error": Direction.MINIMIZE}
+OF_OTHERS = {"mse": Direction.MINIMIZE, "mae": Direction.MINIMIZE, "error": Direction.MINIMIZE}
 """Names that users' own training code reports, and that say themselves which way is better."""
 _ON_DEV = re.compile(r"^(dev|val|valid|validation|eval)_")
 """How users' own code begins the names of what it measures on its dev set."""
@@ -80,4 +80,4 @@ def known_direction(name: str) -> Direction | None:
     if name in COSTS:
         return Direction.MINIMIZE
     measured = _ON_DEV.sub("", name)
-    return METRICS[measured].direction if measured in METRICS else _OF_OTHERS.get(measured)
+    return METRICS[measured].direction if measured in METRICS else OF_OTHERS.get(measured)

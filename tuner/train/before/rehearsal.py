@@ -15,7 +15,7 @@ from tuner.train.before.checks import Check
 from tuner.train.own.course import OwnCourse
 from tuner.train.own.loop import BEGAN_ANEW
 from tuner.train.own.open import open_loop
-from tuner.train.own.proposal import lines_with_numbers, proposed
+from tuner.train.own.proposal import lines_with_numbers, others_named, proposed
 from tuner.train.own.task import OwnTask
 
 _LIMIT_SECONDS = 120.0
@@ -91,8 +91,15 @@ def _proposal(task: OwnTask, job: TrialJob) -> str:
     with suppress(OSError):
         text = TrialPaths(Path(job.folder)).log.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
-        if (block := proposed(lines, metric=task.metric_name)) is not None:
-            return f"it seems to print {task.metric_name} in words of its own: try {block}"
+        metric = task.metric_name
+        block = proposed(lines, metric=metric)
+        named = others_named(lines, metric=metric).items()
+        others = [f"try objective: {{metric: {name}}} and {reads}" for name, reads in named]
+        if block is not None:
+            also = [f"or, as its lines name others: {others[0]}", *others[1:]] if others else []
+            return "\n".join([f"it seems to print {metric} in words of its own: try {block}", *also])
+        if others:
+            return "\n".join([f"no line of it names {metric}, but others:", *others])
         if shown := lines_with_numbers(lines):
             lines_of = ", ".join(f"`{line}`" for line in shown)
             return f"these of its lines hold numbers: {lines_of}; `reports: {{pattern: ...}}` reads one of them"

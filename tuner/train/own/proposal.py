@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import gcd
+
+from tuner.spec.known.metrics import METRICS, OF_OTHERS
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _VALUE = r"[-+.\w]+"
@@ -36,51 +38,74 @@ def proposed(lines: Sequence[str], *, metric: str) -> str | None:
         lines: What the program printed.
         metric: The objective's.
     """
-    for label in _labels(metric):
-        named = re.compile(rf"(?i)({label})(['\"]?[\s:=|]{{1,3}}['\"]?)({_NUMBER})")
-        found = [match for line in lines if (match := named.search(line)) is not None]
-        if found:
-            first = found[0]
-            value = f"{_literal(first[1])}{_literal(first[2])}(?P<{metric}>{_VALUE})"
-            return _block(lines, first, value)
-    return _of_a_dev_line(lines, metric=metric)
+    first, *rest = words = [_SAME.get(part, part) for part in metric.lower().split("_")]
+    measured = rest if first == "val" else words
+    if not measured:
+        return None
+    found = _named(lines, ["val", *measured])
+    block = _of_lines(lines, found, metric) or _of_a_dev_line(lines, _label(measured), metric=metric)
+    if block is not None or first == "val":
+        return block
+    plain = _named(lines, words)
+    return None if any(map(_is_of_training, plain)) else _of_lines(lines, plain, metric)
 
 
-def _of_a_dev_line(lines: Sequence[str], *, metric: str) -> str | None:
+def others_named(lines: Sequence[str], *, metric: str) -> dict[str, str]:
+    """Further metrics that these lines name, of those that could be the objective: for each what reads it."""
+    own = {_SAME.get(part, part) for part in metric.lower().split("_")} - {"val"}
+    blocks: dict[str, str] = {}
+    for measured in (*METRICS, *OF_OTHERS):
+        if {_SAME.get(part, part) for part in measured.split("_")} == own:
+            continue
+        if (block := proposed(lines, metric=f"val_{measured}")) is not None:
+            blocks[f"val_{measured}"] = block
+        elif measured != "loss" and (block := proposed(lines, metric=measured)) is not None:
+            blocks[measured] = block  # a plain loss is that of training
+    return blocks
+
+
+def _label(words: Sequence[str]) -> str:
+    return r"[\s_/-]?".join(_PARTS.get(word, re.escape(word)) for word in words)
+
+
+def _named(lines: Sequence[str], words: Sequence[str]) -> list[re.Match[str]]:
+    """The lines that have these words right before a number: the words, what is between, and the number."""
+    named = re.compile(rf"(?i)(?<![a-z0-9])({_label(words)})(['\"]?[\s:=|]{{1,3}}['\"]?)({_NUMBER})")
+    return [match for line in lines if (match := named.search(line)) is not None]
+
+
+def _is_of_training(match: re.Match[str]) -> bool:
+    return re.search(r"(?i)train", match.string[: match.start()]) is not None
+
+
+def _of_lines(lines: Sequence[str], found: Sequence[re.Match[str]], metric: str) -> str | None:
+    """The block for lines that name the metric right before its value."""
+    if not found:
+        return None
+    return _block(lines, found[0], f"{_literal(found[0][1])}{_literal(found[0][2])}(?P<{metric}>{_VALUE})")
+
+
+def _of_a_dev_line(lines: Sequence[str], label: str, *, metric: str) -> str | None:
     """The block for lines that begin with the dev set and name the metric later: `valid | epoch 001 | loss 0.5`.
 
     Only if each epoch has one value there: such lines may be of batches.
     """
-    first, *rest = (_SAME.get(part, part) for part in metric.lower().split("_"))
-    if first != "val" or not rest:
-        return None
-    label = r"[\s_/-]?".join(_PARTS.get(part, re.escape(part)) for part in rest)
     named = re.compile(rf"(?i)\b({_PARTS['val']})\b(?:(?!train).)*?\b({label})(['\"]?[\s:=|]{{1,3}}['\"]?)({_NUMBER})")
     found = [match for line in lines if (match := named.search(line)) is not None]
-    if not found:
+    if not found or _is_of_batches(found):
         return None
     match = found[0]
     value = f"{_literal(match[2])}{_literal(match[3])}(?P<{metric}>{_VALUE})"
     counter = _COUNTER.search(match.string, match.end(1), match.start(2))
     if counter is None:
-        block = _block(lines, match, rf"\b{_literal(match[1])}\b.*?\b{value}")
-    else:
-        pattern = rf"\b{_literal(match[1])}\b.*?{_counted(counter, _name(counter))}.*?\b{value}"
-        block = f"reports: {{pattern: '{pattern}'{_more(counter, _counts(lines, with_text=match[1]))}}}"
-    return None if _is_of_batches(found) else block
+        return _block(lines, match, rf"\b{_literal(match[1])}\b.*?\b{value}")
+    pattern = rf"\b{_literal(match[1])}\b.*?{_counted(counter, _name(counter))}.*?\b{value}"
+    return f"reports: {{pattern: '{pattern}'{_more(counter, _counts(lines, with_text=match[1]))}}}"
 
 
 def _is_of_batches(found: Sequence[re.Match[str]]) -> bool:
     """Whether lines count something beside the epoch: `Test: [ 10/78] Loss: 0.3`."""
     return any(re.search(r"\d+\s*/\s*\d+\s*\]", match[0]) for match in found)
-
-
-def _labels(metric: str) -> Iterator[str]:
-    """What the metric may be called in a line, the most telling first."""
-    parts = [_SAME.get(part, part) for part in metric.lower().split("_")]
-    yield r"[\s_/-]?".join(_PARTS.get(part, re.escape(part)) for part in parts)
-    if parts[0] != "val":
-        yield r"[\s_/-]?".join(_PARTS.get(part, re.escape(part)) for part in ("val", *parts))
 
 
 def _block(lines: Sequence[str], first: re.Match[str], value: str) -> str:
