@@ -72,6 +72,11 @@ def is_url(path: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path) is not None
 
 
+def sqlite_files(database: Path) -> tuple[Path, ...]:
+    """A SQLite database, and what may lie beside it."""
+    return tuple(database.with_name(f"{database.name}{end}") for end in ("", "-wal", "-shm", "-journal"))
+
+
 @dataclass(frozen=True, slots=True)
 class TrialPaths:
     """The files of one trial."""
@@ -168,7 +173,7 @@ class StudyPaths:
     @property
     def database_files(self) -> tuple[Path, ...]:
         """The database, and what SQLite writes beside it."""
-        return tuple(self.folder / f"{self.database.name}{end}" for end in ("", "-wal", "-shm", "-journal"))
+        return sqlite_files(self.database)
 
     @property
     def log(self) -> Path:

@@ -29,6 +29,20 @@ def rank_key(direction: Direction) -> Callable[[TrialRecord], tuple[float, float
     return lambda r: (r.violation, -direction.sign * (r.value or 0.0), r.num_parameters, r.number)
 
 
+def place_key(direction: Direction) -> Callable[[TrialRecord], tuple[float, ...]]:
+    """What sorts all trials: those of `rank_trials`, whose key begins with 0, then those of `trials_apart`."""
+    ranked = rank_key(direction)
+
+    def key(record: TrialRecord) -> tuple[float, ...]:
+        if _is_ranked(record):
+            return (0, *ranked(record))
+        value = finite_value(record)
+        best_first = math.inf if value is None else -direction.sign * value
+        return (1, _APART.index(record.state), best_first, record.number)
+
+    return key
+
+
 def num_winners(num_ranked: int) -> int:
     """How many of the best trials say where good values lie: one in ten, at least five, and no more than half."""
     return min(max(5, num_ranked // 10), num_ranked // 2)
@@ -40,12 +54,7 @@ def trials_apart(records: Iterable[TrialRecord], *, direction: Direction) -> lis
     Running and paused ones come first, then pruned, failed, and those finished without a usable metric.
     Within each state the best value seen comes first.
     """
-
-    def key(record: TrialRecord) -> tuple[int, float, int]:
-        value = finite_value(record)
-        return (_APART.index(record.state), math.inf if value is None else -direction.sign * value, record.number)
-
-    return sorted((r for r in records if not _is_ranked(r)), key=key)
+    return sorted((r for r in records if not _is_ranked(r)), key=place_key(direction))
 
 
 def best_trial(records: Iterable[TrialRecord], *, direction: Direction) -> TrialRecord | None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.report.simulate import SPACE
 from tests.store.conftest import postgres
-from tuner.cli.main import run_command_line
+from tuner.cli.watch import Studies
 from tuner.errors import StudyNotFoundError, UsageError
 from tuner.paths import StudyPaths
 from tuner.records import (
@@ -27,11 +27,14 @@ from tuner.records import (
     Json,
     TrialFailed,
     TrialFinished,
+    TrialRecord,
     TrialStarted,
 )
+from tuner.report.analysis import Analysis
 from tuner.report.live.now import now_of
 from tuner.report.live.server import LiveServer
 from tuner.report.live.study import LiveStudy
+from tuner.report.page.data import page_data
 from tuner.store.optuna_store import OptunaStore, open_store
 from tuner.store.reader import read_study
 
@@ -189,12 +192,12 @@ def test_the_log_and_the_time_left_are_told(live: LiveStudy, store: OptunaStore,
     paths = StudyPaths(tmp_path / "growing")
     paths.log.write_text("".join(f"line {n}\x1b[31m\n" for n in range(99)))
     study = read_study(paths, study="growing")
-    now = now_of(study, paths)
+    now = now_of(study, paths, best=None, running=())
     assert now["state"] == "running"
     assert now["log"][-1] == "line 98\\x1b[31m"
     assert len(now["log"]) == 20
     assert now["tiles"][2]["value"].startswith("about ")
-    assert now_of(replace(study, lease=None), paths)["tiles"][2]["value"] == "–"
+    assert now_of(replace(study, lease=None), paths, best=None, running=())["tiles"][2]["value"] == "–"
 
 
 def test_a_database_that_is_gone_for_a_moment_leaves_what_was_known(live: LiveStudy, tmp_path: Path) -> None:
@@ -202,24 +205,29 @@ def test_a_database_that_is_gone_for_a_moment_leaves_what_was_known(live: LiveSt
     paths = StudyPaths(tmp_path / "growing")
     paths.database.rename(tmp_path / "away")
     while not (found := live.changes(-1))["now"]["trouble"]:
-        time.sleep(0.01)
+        time.sleep(0.05)
     assert found["trials"]["numbers"] == [0, 1, 2]
     assert "no study" in found["now"]["trouble"]
     (tmp_path / "away").rename(paths.database)
     while live.changes(-1)["now"]["trouble"]:
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 @contextmanager
-def served(live: LiveStudy, start: Any) -> Iterator[LiveServer]:
-    with LiveServer(lambda: {"growing": live}) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        start(thread)
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+def served(live: LiveStudy) -> Iterator[LiveServer]:
+    with LiveServer(lambda: {"growing": live}) as server, served_by(server):
+        yield server
+
+
+@contextmanager
+def served_by(server: LiveServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    START(thread)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 START = threading.Thread.start
@@ -239,7 +247,7 @@ def get(server: LiveServer, path: str, *, host: str | None = None, method: str =
 def test_the_server_answers_what_pages_ask_and_nothing_else(live: LiveStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", START)
     monkeypatch.setattr(live, "analyse", lambda: None)
-    with served(live, START) as server:
+    with served(live) as server:
         status, listed = get(server, "/")
         assert (status, "growing/" in listed, "1 of 8" in listed) == (200, True, True)
         status, page = get(server, "/growing/")
@@ -263,9 +271,101 @@ def test_a_port_that_is_taken_is_said_and_without_one_a_free_one_is_taken(live: 
             LiveServer(dict, port=port)
 
 
-def test_a_study_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(StudyNotFoundError):
         LiveStudy(StudyPaths(tmp_path / "none"), study="none")
-    assert run_command_line(["watch", "none", "--results", str(tmp_path)]) == 4
-    assert run_command_line(["watch", "--results", str(tmp_path)]) == 4
-    assert "there are no studies in" in capsys.readouterr().err
+
+
+def test_a_page_may_be_opened_before_its_study_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same of one in the results folder, of one in a database elsewhere, and of a folder that has none yet."""
+    url = f"sqlite:///{tmp_path}/elsewhere.db"
+    both = [Studies(("later",), results=tmp_path, store=store) for store in (None, url)]
+    said = capsys.readouterr().err
+    assert said.count('no study "later"') == 2
+    assert said.count("Its page waits for it.") == 2
+    assert [studies() for studies in both] == [{"later": None}] * 2
+    assert Studies((), results=tmp_path, store=None)() == {}
+    for studies, store in zip(both, (None, url), strict=True):
+        with LiveServer(studies) as server, served_by(server):
+            assert "not begun yet" in get(server, "/")[1]
+            page = get(server, "/later/")[1]
+            assert "There is no study of this name yet" in page
+            assert 'http-equiv="refresh"' in page, "it asks for itself again"
+            assert get(server, "/later/changes?since=-1")[0] == 404
+            paths = StudyPaths(tmp_path / "later")
+            with closing(
+                open_store(
+                    paths,
+                    study="later",
+                    direction=Direction.MAXIMIZE,
+                    metric="accuracy",
+                    space=SPACE,
+                    url=store,
+                    fresh=True,
+                )
+            ):
+                assert 'id="data"' in get(server, "/later/")[1]
+                assert "not begun yet" not in get(server, "/")[1]
+
+
+def test_who_asks_for_changes_waits_until_there_are_some(live: LiveStudy, store: OptunaStore) -> None:
+    version = live.changes(-1)["version"]
+    assert live.changes(version)["version"] == version
+    answers: list[Json] = []
+    asking = threading.Thread(target=lambda: answers.append(live.changes(version, patience_seconds=60)))
+    START(asking)
+    assert not answers
+    train(store, 1, 0.9, to=5)
+    asking.join()
+    assert answers[0]["version"] > version
+    live.paths.log.write_text("a line\n")
+    assert live.changes(answers[0]["version"], patience_seconds=60)["now"]["log"] == ["a line"]
+
+
+def test_rows_follow_a_study_as_if_they_were_made_anew(live: LiveStudy, store: OptunaStore) -> None:
+    version = live.changes(-1)["version"]
+    train(store, 2, 0.9, to=5)
+    train(store, 1, 0.95, to=2)
+    (number,) = [r.number for r in store.start([(SPACE.from_units([0.7] * len(SPACE)), 5, "all")])]
+    end_badly(store, number)
+    while (found := live.changes(version)).get("order", []) != [2, 0, 1, 3]:
+        pass
+    live.analyse()
+    found |= live.changes(version)
+    study = read_study(live.paths, study="growing", with_rungs=False)
+    anew = page_data(Analysis(study, live.paths))
+    for name in ("order", "ranked", "columns", "groups", "ties"):
+        assert found[name] == anew[name]
+    rows, all_rows = (dict(zip(d["trials"]["numbers"], d["trials"]["cells"], strict=True)) for d in (found, anew))
+    assert rows.items() <= all_rows.items()
+    assert {1, 2, 3} <= {*rows}
+
+
+def test_what_another_program_does_to_ended_trials_is_seen_after_a_while(
+    live: LiveStudy, store: OptunaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", START)
+    monkeypatch.setattr(live, "analyse", lambda: None)
+    version = live.changes(-1)["version"]
+    train(store, 1, 0.7, to=5)
+    version = changed(live, version)["version"]
+    ended = replace(read_study(live.paths, study="growing").records[0], reason="said otherwise")
+    monkeypatch.setattr("tuner.report.live.study.read_study", _with(ended))
+    store.set("standing", {"stage": "search"})
+    store.flush()
+    assert "trials" not in live.changes(version, patience_seconds=0.2)
+    monkeypatch.setattr(live, "_next_whole", 0.0)
+    assert changed(live, version)["trials"]["numbers"] == [0]
+
+
+def _with(record: TrialRecord) -> Any:
+    """`read_study`, which finds this record in the place of that of its number unless it is known."""
+
+    def read(*args: Any, known: Any, **named: Any) -> Any:
+        study = read_study(*args, known=known, **named)
+        others = {} if record.number in known else {record.number: record}
+        return replace(study, records=tuple(others.get(r.number, r) for r in study.records))
+
+    return read

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tuner.cli.completion import studies as complete_studies
-from tuner.cli.locate import locate, location_options
+from tuner.cli.locate import location_options
 from tuner.errors import StudyNotFoundError, TunerError
 from tuner.paths import StudyPaths
+from tuner.python.locate import locate, place_of
 
 if TYPE_CHECKING:
     from tuner.report.live.study import LiveStudy
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 def watch(study: tuple[str, ...], port: int | None, open_it: bool, results: Path, store: str | None) -> None:
     """Show STUDY live in the browser: the page of report.html, which follows the sweep, until Ctrl-C.
 
-    Several studies, or without one all of the results folder, have a list. It only reads, and listens on 127.0.0.1
-    alone; from another machine, use a tunnel: ssh -L 8088:127.0.0.1:8088 HOST
+    Several studies, or without one all of the results folder, have a list. A study that has not begun yet is waited
+    for. It only reads, and listens on 127.0.0.1 alone; from another machine, use a tunnel:
+    ssh -L 8088:127.0.0.1:8088 HOST
 
     Example: tuner watch digits --open
     """
@@ -34,9 +37,9 @@ def watch(study: tuple[str, ...], port: int | None, open_it: bool, results: Path
 
     from tuner.report.live.server import LiveServer
 
-    shown = _Studies(study, results=results, store=store)
+    shown = Studies(study, results=results, store=store)
     with LiveServer(shown, port=port) as server:
-        only = next(iter(shown.known)) if len(study) == 1 else None
+        only = next(iter(shown())) if len(study) == 1 else None
         address = server.address + (f"{quote(only, safe='')}/" if only else "")
         click.echo(f"{address}   (Ctrl-C ends it)")
         if open_it:
@@ -49,30 +52,47 @@ def watch(study: tuple[str, ...], port: int | None, open_it: bool, results: Path
             click.echo("no longer served", err=True)
 
 
-class _Studies:
-    """The studies to show: those that were named, or all of the folder, also such as begin later."""
+class Studies:
+    """The studies to show: those that were named, also before they begin, or all of the folder as they do."""
 
     def __init__(self, names: tuple[str, ...], *, results: Path, store: str | None) -> None:
-        from tuner.report.live.study import LiveStudy
-
-        self._results = None if names else results
-        self.known: dict[str, LiveStudy] = {}
-        for name in names:
-            found = locate(name, results=results, store=store)
-            self.known[found.study] = LiveStudy(found.paths, study=found.study, url=store)
         if not names and store is not None:
             raise click.UsageError("name the studies of --store: tuner watch STUDY --store URL")
+        self._results, self._store = results, store
+        self._lock = threading.Lock()
+        self._known: dict[str, LiveStudy] = {}
+        self._named: dict[str, StudyPaths] = {}
+        for name in names:
+            place = place_of(name, results=results, store=store)
+            self._named[place.study] = place.paths
+            try:
+                locate(name, results=results, store=store)
+                self._open(place.study, place.paths)
+            except StudyNotFoundError as error:
+                click.echo(f"{error} Its page waits for it.", err=True)
         if not names and not self():
-            raise StudyNotFoundError(f"there are no studies in {results}/; `tuner run SWEEP` makes one")
+            click.echo(f"there are no studies in {results}/ yet: they are listed as they begin", err=True)
 
-    def __call__(self) -> Mapping[str, LiveStudy]:
+    def __call__(self) -> Mapping[str, LiveStudy | None]:
+        """By name, None for one that has not begun."""
+        with self._lock:  # one that is asked for twice is read once
+            for name, paths in self._places():
+                if name not in self._known:
+                    try:
+                        self._open(name, paths)
+                    except TunerError:  # it is being made, or another program's: `tuner ls` says what is wrong
+                        continue
+            return {name: self._known.get(name) for name in self._named or self._known}
+
+    def _places(self) -> Iterator[tuple[str, StudyPaths]]:
+        if self._named:
+            yield from self._named.items()
+            return
+        for folder in sorted(self._results.glob("*/")):
+            if (paths := StudyPaths(folder.resolve())).database.exists():
+                yield folder.name, paths
+
+    def _open(self, name: str, paths: StudyPaths) -> None:
         from tuner.report.live.study import LiveStudy
 
-        for folder in sorted(self._results.glob("*/")) if self._results is not None else ():
-            paths = StudyPaths(folder.resolve())
-            if folder.name not in self.known and paths.database.exists():
-                try:
-                    self.known[folder.name] = LiveStudy(paths, study=folder.name)
-                except TunerError:  # it is being made, or another program's: `tuner ls` says what is wrong
-                    continue
-        return dict(self.known)
+        self._known[name] = LiveStudy(paths, study=name, url=self._store)

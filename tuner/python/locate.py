@@ -33,16 +33,22 @@ def locate(study: str, *, results: Path, store: str | None = None) -> Location:
     Raises:
         StudyNotFoundError: there is no such study; the message suggests near names.
     """
-    name, folder = _name_and_folder(study, results)
-    if store is None and not StudyPaths(folder).database.exists():
+    found = place_of(study, results=results, store=store)
+    if store is None and not found.paths.database.exists():
         known = [p.parent.name for p in results.glob("*/study.db")]
         import difflib
 
-        near = difflib.get_close_matches(name, known, n=3)
+        near = difflib.get_close_matches(found.study, known, n=3)
         hint = (
             f" Did you mean {' or '.join(near)}?" if near else f" Known studies: {', '.join(sorted(known)) or 'none'}."
         )
-        raise StudyNotFoundError(f'no study "{name}" in {results}/.{hint}')
+        raise StudyNotFoundError(f'no study "{found.study}" in {results}/.{hint}')
+    return found
+
+
+def place_of(study: str, *, results: Path, store: str | None = None) -> Location:
+    """Where a study lies, or will once it has begun, by its sweep file, its name or its folder."""
+    name, folder = _name_and_folder(study, results)
     is_folder = folder != results / name
     return Location(
         name, StudyPaths(folder.resolve()), store, results=results, argument=study if is_folder else name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -140,19 +140,21 @@ def _study_attributes(connection: sqlite3.Connection, table: str, study_id: int)
 def _rows(
     connection: sqlite3.Connection, study_id: int, *, with_rungs: bool, without: Collection[int] = ()
 ) -> TrialRows:
-    values: tuple[int | str, ...] = (study_id, json.dumps(list(without))) if without else (study_id,)
-    others = " AND number NOT IN (SELECT value FROM json_each(?))" if without else ""
+    """The rows of a study's trials, but for those of some numbers."""
+    columns = "trial_id, number, state, datetime_start, datetime_complete"
+    trials = connection.execute(f"SELECT {columns} FROM trials WHERE study_id = ? ORDER BY number", (study_id,))
+    mine, value = "study_id = ?", str(study_id)
+    rows: Iterable[tuple[int, int, str, str | None, str | None]] = trials
+    if without:
+        rows = [row for row in trials if row[1] not in without]
+        mine, value = "trial_id IN (SELECT value FROM json_each(?))", json.dumps([row[0] for row in rows])
 
     def select(columns: str, table: str, order: str, which: str = "") -> sqlite3.Cursor:
-        where = f"trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?{others}{which})"
-        return connection.execute(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY {order}", values)
+        where = f"trial_id IN (SELECT trial_id FROM trials WHERE {mine}{which})"
+        return connection.execute(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY {order}", (value,))
 
     return TrialRows(
-        trials=connection.execute(
-            "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials "
-            f"WHERE study_id = ?{others} ORDER BY number",
-            values,
-        ),
+        trials=rows,
         params=select("trial_id, param_name, param_value, distribution_json", "trial_params", "param_id"),
         attributes=select("trial_id, key, value_json", "trial_user_attributes", "trial_id"),
         intermediate_values=select(

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tuner.paths import StudyPaths
-from tuner.ranking import best_trial
 from tuner.records import Json, TrialRecord, TrialState
 from tuner.report.words.escape import visible
 from tuner.report.words.numbers import metric_text, short_time
@@ -19,10 +18,25 @@ _LOG_LINES, _LOG_BYTES = 20, 8192
 _MOST_RUNNING = 24
 
 
-def now_of(study: StudyData, paths: StudyPaths, *, trouble: str = "") -> dict[str, Json]:
-    """State, time left, running trials and the log's last lines, as texts."""
+def now_of(
+    study: StudyData,
+    paths: StudyPaths,
+    *,
+    best: TrialRecord | None,
+    running: Sequence[TrialRecord],
+    trouble: str = "",
+) -> dict[str, Json]:
+    """State, time left, running trials and the log's last lines, as texts.
+
+    Args:
+        study: As it was read last.
+        paths: Its files.
+        best: The first in rank.
+        running: Trials of the search that are being trained, as far as is known.
+        trouble: Why it cannot be read.
+    """
     state, reason = state_of(study)
-    running = [r for r in (*study.records, *study.finalists) if r.state is TrialState.RUNNING]
+    running = [*running, *(r for r in study.finalists if r.state is TrialState.RUNNING)]
     return {
         "state": state,
         "trouble": visible(trouble),
@@ -32,7 +46,7 @@ def now_of(study: StudyData, paths: StudyPaths, *, trouble: str = "") -> dict[st
                 ("State", state, reason),
                 _progress(study),
                 ("Time left", _time_left(study) if state == "running" else "–", "at the pace of this run"),
-                _best(study),
+                _best(best, study.metric),
             )
         ],
         "running": [_running(record, study.metric) for record in running[:_MOST_RUNNING]] if state == "running" else [],
@@ -51,10 +65,9 @@ def _progress(study: StudyData) -> tuple[str, str, str]:
     return "Trials ended", f"{ended:,}" + (f" of {total:,}" if total else ""), note
 
 
-def _best(study: StudyData) -> tuple[str, str, str]:
-    best = best_trial(study.records, direction=study.direction)
-    name = f"Best dev {visible(study.metric)}"
-    return (name, "–", "") if best is None else (name, metric_text(best.value, metric=study.metric), best.name)
+def _best(best: TrialRecord | None, metric: str) -> tuple[str, str, str]:
+    name = f"Best dev {visible(metric)}"
+    return (name, "–", "") if best is None else (name, metric_text(best.value, metric=metric), best.name)
 
 
 def _time_left(study: StudyData) -> str:

@@ -11,11 +11,14 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from tuner.errors import UsageError
 from tuner.report.live.study import LiveStudy
-from tuner.report.page.html import render_studies
+from tuner.report.page.html import render_studies, render_waiting
 
 HOST = "127.0.0.1"
 _FIRST_PORT = 8088
 _MOST_CURVES = 20
+_CHANGES = {"since": "-1", "patience": "0"}
+"""What a page says as it asks for changes, unless it does: the version that it has, and the seconds that it waits."""
+_MOST_PATIENCE_SECONDS = 10
 _HTML, _JSON = "text/html; charset=utf-8", "application/json"
 
 
@@ -30,11 +33,11 @@ class LiveServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, studies: Callable[[], Mapping[str, LiveStudy]], *, port: int | None = None) -> None:
+    def __init__(self, studies: Callable[[], Mapping[str, LiveStudy | None]], *, port: int | None = None) -> None:
         """Begin to listen.
 
         Args:
-            studies: Gives those to show, by name.
+            studies: Gives those to show by name, None for one that has not begun yet.
             port: Where to; None for one that is free.
 
         Raises:
@@ -82,12 +85,16 @@ class _Handler(BaseHTTPRequestHandler):
         asked = {name: values[-1] for name, values in parse_qs(address.query).items()}
         match [unquote(part) for part in address.path.split("/")[1:]]:
             case [""]:
-                standing = {name: study.standing for name, study in self.server.studies().items()}
+                studies = self.server.studies()
+                standing = {name: None if study is None else study.standing for name, study in studies.items()}
                 return render_studies(
                     {f"{quote(name, safe='')}/": (name, now) for name, now in standing.items()}
                 ), _HTML
             case [name, *rest] if name in (studies := self.server.studies()):
-                return self._of_study(studies[name], rest, asked)
+                if (study := studies[name]) is not None:
+                    return self._of_study(study, rest, asked)
+                if rest == [""]:
+                    return render_waiting(name), _HTML
         raise _RefusedError(HTTPStatus.NOT_FOUND, "there is no such page here")
 
     def _of_study(self, study: LiveStudy, rest: list[str], asked: Mapping[str, str]) -> tuple[str, str]:
@@ -98,7 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["sections"]:
                 return study.sections(), _HTML
             case ["changes"]:
-                return dump(study.changes(_numbers(asked.get("since", "-1"))[0])), _JSON
+                since, patience = (_numbers(asked.get(name, default))[0] for name, default in _CHANGES.items())
+                return dump(study.changes(since, patience_seconds=min(patience, _MOST_PATIENCE_SECONDS))), _JSON
             case ["curves"]:
                 return dump(study.curves(_numbers(asked.get("trials", ""))[:_MOST_CURVES])), _JSON
         raise _RefusedError(HTTPStatus.NOT_FOUND, "there is no such page here")

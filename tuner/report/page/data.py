@@ -39,7 +39,7 @@ def page_data(analysis: Analysis) -> dict[str, Json]:
     return {
         "whole": True,
         "metric": analysis.study.metric,
-        **table.head(cells),
+        **table.head(table.numeric(cells)),
         **order_of(analysis),
         "ties": sorted(analysis.statistics.ties),
         "trials": trials,

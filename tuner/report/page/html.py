@@ -71,8 +71,13 @@ def render_sections(analysis: Analysis) -> str:
     return page[: page.index(_END)]
 
 
-def render_studies(studies: Mapping[str, tuple[str, Mapping[str, Json]]]) -> str:
-    """The list of studies of the live page: by address the name of each, and how it stands."""
+def render_waiting(study: str) -> str:
+    """The page of a study that has not begun; it asks for itself again."""
+    return _environment().get_template("waiting.html.j2").render(study=study)
+
+
+def render_studies(studies: Mapping[str, tuple[str, Mapping[str, Json] | None]]) -> str:
+    """The list of studies of the live page: by address the name of each, and how it stands (None: not begun)."""
     script = (files("tuner.report") / "templates" / "watch.js").read_text(encoding="utf-8")
     template = _environment().get_template("watch.html.j2")
     return template.render(studies=studies, script=Markup(script), script_hash=_hash(script))

@@ -25,34 +25,40 @@ class PageTable:
     """The columns of the page's table, the rank first, which the page itself works out from the order."""
 
     groups: Sequence[tuple[str, Sequence[str]]]
+    names: Sequence[str]
+    """Of all columns, in the order of their groups."""
     columns: LeaderboardColumns
     metric: str
 
     @classmethod
     def of(cls, analysis: Analysis) -> PageTable:
         columns = LeaderboardColumns.of(analysis.study)
-        return cls(_grouped_columns(analysis, columns.names(with_notes=True)), columns, analysis.study.metric)
+        groups = _grouped_columns(analysis, columns.names(with_notes=True))
+        return cls(groups, [name for _, names in groups for name in names], columns, analysis.study.metric)
 
     def cells(self, record: TrialRecord, note: TrialNote | None) -> list[str]:
         """A trial's row, without its rank."""
         row = self.columns.row(record, rank=None, note=note)
-        return [cell_text(row[name], column=name, metric=self.metric) for name in self._names[1:]]
+        return [cell_text(row[name], column=name, metric=self.metric) for name in self.names[1:]]
 
-    def head(self, rows: Sequence[Sequence[str]]) -> dict[str, Json]:
-        """The columns as the page has them, numeric where all cells of these rows are numbers."""
-        numeric = [True, *(all(map(_is_number, column)) for column in zip(*rows, strict=True))]
+    def numeric(self, rows: Sequence[Sequence[str]]) -> list[bool]:
+        """Of each column but the rank, whether these rows hold numbers alone."""
+        return [all(is_number(row[place]) for row in rows) for place in range(len(self.names) - 1)]
+
+    def head(self, numeric: Sequence[bool]) -> dict[str, Json]:
+        """The columns as the page has them.
+
+        Args:
+            numeric: See there.
+        """
         group_of = {name: number for number, (_, names) in enumerate(self.groups) for name in names}
         brief = {name for title, names in self.groups if title not in _NOT_BRIEF for name in names}
         columns = [
             {"name": visible(n), "group": group_of[n], "numeric": is_numeric, "brief": n in brief - {"rank", "trial"}}
-            for n, is_numeric in zip(self._names, numeric if rows else [False] * len(self._names), strict=True)
+            for n, is_numeric in zip(self.names, [True, *numeric], strict=True)
         ]
         groups = [{"name": visible(title), "shown": title not in _HIDDEN} for title, _ in self.groups]
         return {"columns": columns, "groups": groups}
-
-    @property
-    def _names(self) -> list[str]:
-        return [name for _, names in self.groups for name in names]
 
 
 def order_of(analysis: Analysis) -> dict[str, Json]:
@@ -63,7 +69,8 @@ def order_of(analysis: Analysis) -> dict[str, Json]:
     return {"order": [r.number for r in (*ranked, *apart)], "ranked": len(ranked)}
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell holds a number, or nothing."""
     if not text:
         return True
     try:
