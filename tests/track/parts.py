@@ -71,8 +71,8 @@ class Notes(Tracker):
     def suspend(self, run: TrackedRun) -> None:
         self._note(f"suspend {run.name}")
 
-    def finish(self, best: TrialRecord | None) -> None:
-        self._note(f"finish, best {None if best is None else best.number}")
+    def finish(self, run: TrackedRun | None, best: TrialRecord | None) -> None:
+        self._note(f"finish, best {None if run is None or best is None else f'{best.number}, {run.name}'}")
 
     def close(self) -> None:
         self._note("close")

@@ -52,7 +52,7 @@ class Run:
                 trackers.epochs(record(number, 1), [result(1)])
                 trackers.ended(ended(number, 1))
             while_it_trains()
-            trackers.conclude(complete=True, at_once=at_once)
+            trackers.conclude(complete=True, best=ended(0, 1), at_once=at_once)
 
 
 def test_it_hears_of_everything_and_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -60,7 +60,7 @@ def test_it_hears_of_everything_and_ends(tmp_path: Path, caplog: pytest.LogCaptu
     run.go(trials=2)
     notes = notes_in(run.folder)
     assert notes[:4] == ["open", "begin trial-0000 anew", "log trial-0000 [1]", "end trial-0000 complete"]
-    assert notes[-2:] == ["finish, best 0", "close"]
+    assert notes[-2:] == ["finish, best 0, trial-0000", "close"]
     assert (run.said, caplog.messages) == (["tests.track.parts:Notes: in its notes"], [])
 
 

@@ -56,7 +56,10 @@ def test_a_study_is_a_run_with_children_that_are_gone_on_with(server: str, tmp_p
     paths.best.mkdir()
     for path in (paths.report_html, paths.leaderboard_csv, paths.best / "weights.pt"):
         path.write_text("x")
-    tell.finished()
+    tell.finished(ended(1, 1, TrialState.PRUNED))
+    tell.close()
+    tell = _tell(paths, ended(0, 3), ended(1, 1, TrialState.PRUNED))
+    tell.finished(ended(0, 3))
     tell.close()
 
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}
@@ -79,3 +82,4 @@ def test_a_study_is_a_run_with_children_that_are_gone_on_with(server: str, tmp_p
     }
     assert [file.path for file in client.list_artifacts(parent.info.run_id, "best")] == ["best/weights.pt"]
     assert parent.data.tags["tuner.best"] == "trial 0"
+    assert [name for name, run in runs.items() if run.data.tags.get("tuner.best") == "true"] == ["trial 0"]

@@ -38,9 +38,10 @@ def test_a_trial_is_told_from_its_begin_to_its_end(paths: StudyPaths) -> None:
         tell.started([record(0, 0)])
         tell.epochs(record(0, 2), [result(1), result(2)])
         tell.ended(ended(0, 2))
-        tell.finished()
+        tell.finished(ended(0, 2))
     assert notes(paths) == [
-        "open", "begin trial-0000 anew", "log trial-0000 [1, 2]", "end trial-0000 complete", "finish, best 0", "close",
+        "open", "begin trial-0000 anew", "log trial-0000 [1, 2]", "end trial-0000 complete",
+        "finish, best 0, trial-0000", "close",
     ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from tuner.sweep.run import Outcome, RunOptions, finished_before, run_sweep
 if TYPE_CHECKING:
     from tuner.python.given import Given
     from tuner.python.study import Study
+    from tuner.records import TrialRecord
     from tuner.spec.model import SweepSpec
 
 _FRESH_AND_RETRY = "starts anew, so there are no failed trials to retry; leave one of the two out"
@@ -138,10 +139,20 @@ def start(spec: SweepSpec, options: RunOptions, *, quiet: bool = False, log_leve
         try:
             outcome = run_sweep(spec, options, Watchers([progress, trackers]))
         except BaseException:
-            trackers.conclude(complete=False, at_once=True)
+            trackers.conclude(at_once=True)
             raise
-        trackers.conclude(complete=outcome.complete, at_once=outcome.signal is not None)
+        best = _final_choice(spec, options, paths) if spec.track and outcome.complete else None
+        trackers.conclude(complete=outcome.complete, best=best, at_once=outcome.signal is not None)
         return outcome
+
+
+def _final_choice(spec: SweepSpec, options: RunOptions, paths: StudyPaths) -> TrialRecord | None:
+    """The trial that the study's reports call the best."""
+    from tuner.report.certainty.choice import final_choice
+    from tuner.store.reader import read_study
+
+    choice = final_choice(read_study(paths, study=spec.study, url=options.store_url, with_rungs=False))
+    return None if choice is None else choice.record
 
 
 def overrides_of(*, trials: int | None, seed: int | None, track: Sequence[str] | None = None) -> list[str]:

@@ -108,17 +108,18 @@ class TrackerBeside(Watcher):
             self._last_epochs.pop((record.tier, record.number), None)
         self._put("ended", record)
 
-    def conclude(self, *, complete: bool, at_once: bool) -> None:
+    def conclude(self, *, complete: bool, best: TrialRecord | None, at_once: bool) -> None:
         """Let it come to its end, within limits, and warn of what was lost.
 
         Args:
             complete: Whether the sweep is done, and its reports are written.
+            best: Its final choice then.
             at_once: Whether whoever ended the run may not wait.
         """
         if self._process is None:
             return
         if complete:
-            self._put("finished")
+            self._put("finished", best)
         with self._changed:
             self._is_over = True
             self._changed.notify()
@@ -220,13 +221,14 @@ class TrackerBeside(Watcher):
 
     def _wait(self, seconds: float) -> None:
         """Wait for the thread, as long as answers come."""
-        end = time.monotonic() + seconds
-        while self._thread.is_alive() and time.monotonic() < end:
+        began = time.monotonic()
+        while self._thread.is_alive() and time.monotonic() - began < seconds:
             if self._asked and time.monotonic() - self._asked > min(seconds, _LAST_SILENT_SECONDS):
                 break
             self._thread.join(0.05)
         if self._thread.is_alive():
-            self._warn(f"did not come to its end within {seconds:.0f} s, and is left behind")
+            waited = time.monotonic() - began
+            self._warn(f"did not come to its end within {waited:.0f} s, and is left behind")
 
     def _warn(self, what: str) -> None:
         """Warn once; the rest is in its log."""
@@ -242,12 +244,10 @@ class Trackers(Watchers):
         super().__init__(trackers)
         self._trackers = trackers
 
-    def conclude(self, *, complete: bool, at_once: bool) -> None:
+    def conclude(self, *, complete: bool = False, best: TrialRecord | None = None, at_once: bool) -> None:
         """Let all of them come to their end, at the same time."""
-        threads = [
-            threading.Thread(target=tracker.conclude, kwargs={"complete": complete, "at_once": at_once})
-            for tracker in self._trackers
-        ]
+        said = {"complete": complete, "best": best, "at_once": at_once}
+        threads = [threading.Thread(target=tracker.conclude, kwargs=said) for tracker in self._trackers]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -78,19 +78,23 @@ class MlflowTracker(Tracker):
     def suspend(self, run: TrackedRun) -> None:
         self._client.update_run(run.id, status="SCHEDULED")
 
-    def finish(self, best: TrialRecord | None) -> None:
-        """Give the study's run the report, the table and the best weights, and the best trial's values."""
+    def finish(self, run: TrackedRun | None, best: TrialRecord | None) -> None:
+        """Give the study's run the report, the table, the best weights and the best trial's values; mark that trial."""
         for path in (self.paths.report_html, self.paths.leaderboard_csv):
             if path.is_file():
                 self._client.log_artifact(self._parent, str(path))
         for path in sorted(self.paths.best.iterdir()) if self.paths.best.is_dir() else ():
             if path.is_file() and not path.name.startswith("."):
                 self._client.log_artifact(self._parent, str(path), "best")
-        if best is not None:
+        if run is not None and best is not None:
             now = int(time.time() * 1000)
             outcome = [self._entities.Metric(k, v, now, 0) for k, v in self.outcome_of(best).items()]
-            tag = self._entities.RunTag("tuner.best", best.name)
-            self._client.log_batch(self._parent, metrics=outcome, tags=[tag])
+            before = self._client.get_run(self._parent).data.tags.get("tuner.best_run", run.id)
+            if before != run.id:  # the study was finished before, with fewer trials
+                self._client.delete_tag(before, "tuner.best")
+            self._client.set_tag(run.id, "tuner.best", "true")
+            tags = [self._entities.RunTag("tuner.best", best.name), self._entities.RunTag("tuner.best_run", run.id)]
+            self._client.log_batch(self._parent, metrics=outcome, tags=tags)
         self._client.set_terminated(self._parent, status="FINISHED")
         self._parent = ""
 

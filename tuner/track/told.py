@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tuner.ranking import best_trial
 from tuner.records import Direction, EpochResult, TrialRecord
 from tuner.report.curves import read_curve
 from tuner.sweep.watcher import Watcher
@@ -31,7 +30,6 @@ class TellTracker(Watcher):
         self._ended: list[TrialRecord] = []
         """Had ended before the tracker could be opened."""
         self._failed_at = -_AGAIN_SECONDS
-        self._best: TrialRecord | None = None
         self.where = ""
         """Where people see it."""
 
@@ -63,11 +61,11 @@ class TellTracker(Watcher):
         self._make_ready()
         self._end(record)
 
-    def finished(self) -> None:
-        """The sweep is done, and its reports are written."""
+    def finished(self, best: TrialRecord | None) -> None:
+        """The sweep is done, and its reports are written, which call this trial the best."""
         self._make_ready()
         self._suspend_all()
-        self._tracker.finish(self._best)
+        self._tracker.finish(None if best is None else self._run(best), best)
 
     def close(self) -> None:
         """Nothing comes after it."""
@@ -91,7 +89,6 @@ class TellTracker(Watcher):
             self._ended.pop(0)
 
     def _end(self, record: TrialRecord) -> None:
-        self._note_best(record)
         run = self._run(record)
         if run.ended:
             return
@@ -138,8 +135,3 @@ class TellTracker(Watcher):
         paths = self._tracker.paths
         files = paths.finalist(record.number) if is_finalist(record) else paths.trial(record.number)
         return tuple(result for result in read_curve(files.curve) if 0 < result.epoch <= record.epochs)
-
-    def _note_best(self, record: TrialRecord) -> None:
-        if not is_finalist(record):
-            known = [record] if self._best is None else [self._best, record]
-            self._best = best_trial(known, direction=self._tracker.direction)

@@ -61,8 +61,8 @@ class Tracker:
     def suspend(self, run: TrackedRun) -> None:
         """Others are in training now, or the sweep is stopped: let go of what is held for the run."""
 
-    def finish(self, best: TrialRecord | None) -> None:
-        """The sweep is done, and its report and the best weights are written."""
+    def finish(self, run: TrackedRun | None, best: TrialRecord | None) -> None:
+        """The sweep is done, and its report and the best weights are written: those of this run, if there is one."""
 
     def close(self) -> None:
         """All runs were set aside; nothing comes after it."""
