@@ -15,7 +15,7 @@ from tuner.cli.doctor import doctor
 from tuner.cli.report import report
 from tuner.errors import SweepFileError, UserCodeError
 from tuner.imports import load_plugin
-from tuner.plugins import place_of, plugins
+from tuner.plugins import Kind, place_of, plugins
 from tuner.python.run import run
 from tuner.spec.model import SweepSpec
 from tuner.spec.reader import parse_values
@@ -93,6 +93,16 @@ def test_what_cannot_be_a_plugins_name_stays_as_it_is(name: str) -> None:
 def test_a_broken_one_is_named_with_its_package(broken: None) -> None:
     with pytest.raises(UserCodeError, match=r"lost \(tuner.trackers, of broken-plugin 2.0\).*made for another version"):
         load_plugin(plugins("trackers")["lost"])
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("models", "a function or a class"), ("trackers", "a class")])
+def test_one_of_another_kind_is_named(site: Path, kind: Kind, wanted: str) -> None:
+    (site / "odd_plugin.py").write_text("number = 3\n")
+    install(site, {f"tuner.{kind}": {"odd": "odd_plugin:number"}}, name="odd-plugin")
+    with pytest.raises(
+        UserCodeError, match=rf"odd .* cannot be used: odd_plugin:number must be {wanted}, and is .* int"
+    ):
+        load_plugin(plugins(kind)["odd"])
 
 
 @pytest.mark.slow

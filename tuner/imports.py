@@ -85,18 +85,19 @@ def load_plugin(plugin: Plugin) -> object:
     """Import what another package adds.
 
     Raises:
-        UserCodeError: that failed, or there is no such object.
+        UserCodeError: that failed, there is no such object, or it is none that a plug-in of its kind can be.
     """
     module, _, name = plugin.place.partition(":")
+    cannot = f"the plug-in {plugin.name} (tuner.{plugin.kind}, of {plugin.package}) cannot be used"
     try:
         found: object = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:
-        raise UserCodeError(
-            f"the plug-in {plugin.name} (tuner.{plugin.kind}, of {plugin.package}) cannot be used: importing "
-            f"{plugin.place} failed: {type(error).__name__}: {error}"
-        ) from error
+        raise UserCodeError(f"{cannot}: importing {plugin.place} failed: {type(error).__name__}: {error}") from error
+    kinds = "a class" if plugin.kind == "trackers" else "a function or a class"
+    if not (isinstance(found, type) if plugin.kind == "trackers" else callable(found)):
+        raise UserCodeError(f"{cannot}: {plugin.place} must be {kinds}, and is a value of type {type(found).__name__}")
     return found
 
 
