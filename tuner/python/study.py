@@ -15,7 +15,7 @@ from tuner.paths import StudyPaths
 from tuner.python.locate import SWEEP_FILES, locate
 from tuner.records import EpochResult, ParamValue, TrialRecord, TrialState
 from tuner.store.reader import read_study
-from tuner.store.standing import state_of
+from tuner.store.standing import state_of, total_trials
 from tuner.store.study_data import StudyData
 from tuner.store.weights import data_info_of, trained_trial
 
@@ -273,6 +273,7 @@ def _short(value: ParamValue) -> str:
 def _standing(data: StudyData, analysis: Analysis) -> str:
     """A study in one line."""
     ended = sum(record.state.final for record in data.records)
-    told = f"{state_of(data)[0]}, {ended} of {len(data.records)} trials have ended"
+    total = max(total_trials(data.facts) or 0, len(data.records))
+    told = f"{state_of(data)[0]}, {ended} of {total} trials have ended"
     best = analysis.best
     return told if best is None else f"{told}; best: trial {best.number}, dev {data.metric} {_short(best.value or 0.0)}"
