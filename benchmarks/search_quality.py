@@ -10,6 +10,8 @@ A budget counts epochs, in full trainings of 52. `--noise 0.05` adds to each tri
 the distance between a median random and the best known configuration, and scores the true value of the configuration
 that looks best. `--shuffle-tiers` deals the tiers out to the hyperparameters by chance. `--workers 8` trains eight
 trials at once, each epoch taking equally long. `--portfolio` begins with what `benchmarks/portfolio.py` has learned.
+`--seconds` counts the seconds that the surrogate gives in place of epochs: a budget is so many full trainings of a
+random configuration's median time.
 `--past related` begins with what small studies of four other data sets found, as `search.learn_from` would; `--past
 planted` with what studies found that have nothing to do with the data: configurations drawn by chance.
 """
@@ -31,6 +33,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: each process has one core
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from surrogate import EPOCHS, SPACE, Instance, Surrogate, SurrogateExecutor, read_instances
 from timed import Timed
@@ -54,6 +57,10 @@ PASTS = ("related", "planted")
 GUESSES = ("good little", "good much", "bad little", "bad much")
 GUESSED = 200
 """Configurations that a guess is taken from."""
+TIMED = 500
+"""Configurations whose median time is the unit of `--seconds`."""
+_SEARCHED = 2
+"""Times as many epochs are trained as a budget of seconds has: what is chosen may be quicker than the median."""
 PAST_STUDIES, PAST_TRIALS = 4, 30
 """Studies that a search learns from, and configurations that each of them tried."""
 
@@ -77,6 +84,8 @@ class Run:
     """Of `PASTS`: the studies whose best configurations are tried first."""
     guess: str = ""
     """Of `GUESSES`: what the user guesses of every hyperparameter."""
+    seconds: bool = False
+    """Whether budgets count seconds."""
     others: tuple[int, ...] = ()
     """The codes of all data sets."""
 
@@ -107,7 +116,7 @@ def play(run: Run) -> dict[int, Score]:
         pruner=pruner or None,
         seed=chance,
         regularisation="always",
-        stop=StopSpec(epochs=max(run.budgets) * EPOCHS),
+        stop=StopSpec(epochs=max(run.budgets) * EPOCHS * (_SEARCHED if run.seconds else 1)),
         portfolio=NO_PORTFOLIO if run.portfolio is None else str(run.portfolio.resolve()),
     )
     spec = SweepSpec(
@@ -121,20 +130,32 @@ def play(run: Run) -> dict[int, Score]:
     executor = SurrogateExecutor(load(run.surrogate), run.instance, workers=run.workers, noise=run.noise, seed=chance)
     Sweep(
         strategy,
-        MemoryStore(),
+        store := MemoryStore(),
         executor,
         folders=lambda number: Path(f"{number}"),
         limits=LimitsSpec(),
         watcher=Watcher(),
         stop=StopRequest(),
     ).run()
+    costs = costs_of(run, [record.params for record in store.records()]) if run.seconds else None
     return {
         budget: Score(
-            regret=run.instance.regret(executor.accuracy_of_pick(budget * EPOCHS)),
+            regret=run.instance.regret(executor.accuracy_of_pick(budget * EPOCHS, costs=costs)),
             seconds_per_proposal=strategy.seconds_per_proposal(budget * EPOCHS),
         )
         for budget in run.budgets
     }
+
+
+def costs_of(run: Run, tried: Sequence[Params]) -> NDArray[np.float64]:
+    """Seconds of each configuration's training, in units of a random one's median."""
+    surrogate, cube = load(run.surrogate), Cube(SPACE)
+    drawn = cube.snap(np.random.default_rng(TIMED).random((TIMED, cube.columns)))
+    of_drawn, of_tried = (
+        surrogate.predicted(run.instance.code, configurations)[:, -1, 0].astype(float)
+        for configurations in ([cube.params(point) for point in drawn], tried)
+    )
+    return of_tried / float(np.median(of_drawn))
 
 
 def with_guess(run: Run, space: Space, chance: int) -> tuple[Space, list[Params]]:
@@ -240,7 +261,7 @@ def play_all(runs: Sequence[Run], *, jobs: int, kept: Path | None = None) -> lis
 def key_of(run: Run) -> tuple[object, ...]:
     """What tells a search from others in a file of kept scores."""
     portfolio = () if run.portfolio is None else (run.portfolio.name,)
-    past = tuple(filter(None, (run.past, run.guess)))
+    past = tuple(filter(None, (run.past, run.guess, "seconds" if run.seconds else "")))
     return (
         run.strategy,
         run.instance.name,
@@ -314,6 +335,7 @@ def main() -> None:
     )
     parser.add_argument("--past", choices=PASTS, default="", help="studies that the search learns from")
     parser.add_argument("--guess", choices=GUESSES, default="", help="what the user guesses, and how sure of it")
+    parser.add_argument("--seconds", action="store_true", help="budgets in seconds, not epochs")
     parser.add_argument("--json", type=Path, help="write the summary here")
     parser.add_argument("--keep", type=Path, help="file of each search's scores: those in it are not run again")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="searches run at once")
@@ -331,6 +353,7 @@ def main() -> None:
             portfolio=portfolio_for(instance, given.portfolio),
             past=given.past,
             guess=given.guess,
+            seconds=given.seconds,
             others=tuple(json.loads(given.instances.read_text()).values()),
         )
         for strategy in given.strategies
