@@ -109,9 +109,8 @@ def measure_live(results: Path, *, updates: int = 9) -> None:
             )
             browser.until("page.charts.has('best_so_far')")
             for _ in range(updates):
-                row = add_trial(StudyPaths(results / "large"))
                 before = cpu_seconds(process)
-                began = time.monotonic()
+                row, began = add_trial(StudyPaths(results / "large"))
                 browser.until(f"page.index.has({row})")
                 seen, cpu = time.monotonic() - began, cpu_seconds(process) - before
                 script = browser.ask("live.took") / 1000
@@ -130,14 +129,14 @@ def cpu_seconds(process: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def add_trial(paths: StudyPaths) -> int:
-    """Add a trial to the study, trained to its end, and return its number once it is in the database."""
+def add_trial(paths: StudyPaths) -> tuple[int, float]:
+    """Add a trial to the study, trained to its end; its number, and when its end was in the database."""
     store = open_store(paths, study="large", direction=Direction.MAXIMIZE, metric="accuracy", space=SPACE)
     try:
         (record,) = store.start([(SPACE.from_units([0.5] * len(SPACE)), 2, "all")])
         train_trial(store, record.number, 0.9, rungs=2, pruned=False)
         store.flush()
-        return record.number
+        return record.number, time.monotonic()
     finally:
         store.close()
 
