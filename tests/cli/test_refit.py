@@ -41,6 +41,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert run_command_line(["run", "sweep.yaml", "--engine", "inline", "-q"]) == 0
     monkeypatch.setattr("tuner.train.loop.cohort.MIN_CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr("tuner.train.loop.cohort.CHECKPOINT_SHARE", float("inf"))  # whatever they cost
+    monkeypatch.setattr("tuner.train.loop.stretch.SHARE", 0.0)  # nor several epochs between two
     capsys.readouterr()
     return StudyPaths(tmp_path / "results" / "points")
 
