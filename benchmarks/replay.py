@@ -5,7 +5,7 @@
 `kernels` is what tuner does: compiled kernels where they know the step, and else TorchScript. `script` is the same
 without a C compiler. `python` records nothing. All train the trials of `throughput.py` in cohorts, in this process and
 on one thread, with the same curves to the bit, in turns that begin with another one in each round. `module` is a
-user's own MLP of the fixed shape; `norm` has that shape with batch norm, which the kernels do not know.
+user's own MLP of the fixed shape; `norm` has that shape with batch norm.
 """
 
 from __future__ import annotations
