@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the page was closed meanwhile
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: each open page asks once a second."""
+        """Nothing: each open page asks all the time."""
 
 
 def _numbers(text: str) -> list[int]:
