@@ -77,6 +77,7 @@ class TestStarter:
 
 
 class TestSchema:
+    @pytest.mark.slow
     def test_the_command_prints_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run_command_line(["schema"]) == 0
         assert json.loads(capsys.readouterr().out) == sweep_schema()
@@ -130,6 +131,7 @@ class TestSchema:
             jsonschema.validate(values, sweep_schema())
 
 
+@pytest.mark.slow
 class TestReference:
     def test_the_page_is_up_to_date(self) -> None:
         page = (REPOSITORY / "docs" / "sweep-file.md").read_text()

@@ -67,6 +67,7 @@ def test_what_is_written_is_read(paths: TrialPaths) -> None:
     assert [p.name for p in paths.folder.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.text(max_size=5), st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()))
 )
