@@ -153,13 +153,14 @@ zmodload zsh/zpty
 zpty shell zsh -f -i
 zpty -w shell 'autoload -Uz compinit; compinit -u -D; eval "$(_TUNER_COMPLETE=zsh_source tuner)"
 report() { print -r -- $BUFFER >> said }; zle -N report; bindkey "^X" expand-or-complete; bindkey "^Y" report
-echo rea""dy'
+zle-line-init() { print rea""dy }; zle -N zle-line-init'
 while zpty -r shell line; do [[ $line == *ready* ]] && break; done
 zpty -w -n shell $'tuner show digits 1\\x18\\x19\\x15tuner status digits.y\\x18\\x19'
 while [[ ! -s said || $(wc -l < said) -lt 2 ]]; do zpty -r -t shell line; sleep .05; done
 cat said
 """
-"""In zsh's own line editor: a key completes, another says what stands in the line then."""
+"""In zsh's own line editor: a key completes, another says what stands in the line then. The editor says when it
+listens: what is typed before goes to the terminal, for which one of the keys deletes the line."""
 
 
 @pytest.mark.deep
