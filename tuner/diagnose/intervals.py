@@ -22,6 +22,10 @@ class Interval:
         return self.low <= value <= self.high
 
     @property
+    def middle(self) -> float:
+        return (self.low + self.high) / 2
+
+    @property
     def half_width(self) -> float:
         return (self.high - self.low) / 2
 

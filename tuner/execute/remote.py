@@ -198,7 +198,7 @@ class RemoteBaselines:
             raise NoBaselinesError(refusal)
         self.ended = False
         self.was_lost = False
-        self._next = _apart(self._host.baselines).remote()
+        self._next = _beside(self._host.baselines).remote()
 
     def received(self, timeout_seconds: float = 0.0) -> list[Trained]:
         if self.ended or not self._ray.wait([self._next], timeout=timeout_seconds)[0]:
@@ -209,17 +209,17 @@ class RemoteBaselines:
             self.ended = self.was_lost = True
             return []
         if not self.ended:
-            self._next = _apart(self._host.baselines).remote()
+            self._next = _beside(self._host.baselines).remote()
         trained: list[Trained] = found
         return trained
 
     def close(self) -> None:
         if not self.ended:
             self.ended = True
-            _apart(self._host.end_baselines).remote()
+            _beside(self._host.end_baselines).remote()
 
 
-def _apart(method: Any) -> Any:
+def _beside(method: Any) -> Any:
     """A method of a host, in a thread of its own."""
     return method.options(concurrency_group="beside")
 

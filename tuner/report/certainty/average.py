@@ -48,8 +48,7 @@ class AverageGain:
     @property
     def is_chosen(self) -> bool:
         """Whether the mean is as good as the winner on dev, and not clearly worse on examples that have not chosen."""
-        measured = (self.gain.low + self.gain.high) / 2
-        return measured >= 0 and (self.chosen_apart is None or self.chosen_apart + self.gain.half_width >= 0)
+        return self.gain.middle >= 0 and (self.chosen_apart is None or self.chosen_apart + self.gain.half_width >= 0)
 
 
 def average_gain(

@@ -42,7 +42,7 @@ class ThresholdGain:
 
     @property
     def chosen_apart(self) -> float:
-        return (self.gain.low + self.gain.high) / 2
+        return self.gain.middle
 
 
 def threshold_gain(study: StudyData, paths: StudyPaths | None, trials: Sequence[int]) -> ThresholdGain | None:
