@@ -10,7 +10,7 @@ import pytest
 from tests.report.simulate import SimulatedStudy
 from tuner.paths import StudyPaths
 from tuner.report.analysis import Analysis
-from tuner.report.techniques import techniques_in_words
+from tuner.report.techniques import techniques_in_words, threshold_on_test
 from tuner.store.study_data import StudyData
 
 
@@ -42,8 +42,33 @@ def test_a_rare_class_is_best_answered_from_a_smaller_probability_on(
     assert found.threshold < 0.4
     assert found.value - found.usual > found.chosen_apart > 0  # what chose it flatters it
     (line,) = said(study, mixed_paths)
-    assert f"with sick answered from a probability of {found.threshold:.2g} on dev {by} is {found.value:.4f}" in line
+    assert f"with sick answered from a probability of {found.threshold:.2g} on, dev {by} is {found.value:.4f}" in line
     assert line.endswith(f"to predict by it: --threshold {found.threshold:.2g}.")
+
+
+@pytest.mark.slow
+def test_what_dev_chose_is_told_of_the_test_examples(mixed: SimulatedStudy, mixed_paths: StudyPaths) -> None:
+    study = of_two_classes(mixed, mixed_paths, share=0.05, metric="auroc")
+    trials = Analysis(study, mixed_paths).answering
+    chosen = Analysis(study, mixed_paths).threshold_gain
+    assert chosen is not None
+    mixed_paths.test.mkdir()
+    np.save(mixed_paths.tested("targets"), np.array([0] * 90 + [1] * 10))
+    sick = np.array([0.0] * 85 + [chosen.threshold + 0.01] * 13 + [0.9] * 2)  # 10 of 15 are found, for 2 of 2
+    for name in ("predictions", "average"):
+        np.save(mixed_paths.tested(name), np.stack([1 - sick, sick], axis=1))
+
+    def told(trials: tuple[int, ...]) -> list[str]:
+        test = {"trial": trials[0], "value": 1.0, "interval": [1.0, 1.0], "at": "2026-01-01T00:00:00+00:00"}
+        average = {"average": {"trials": list(trials), "value": 1.0, "interval": [1.0, 1.0]}, "by_average": True}
+        tests = [test | (average if len(trials) > 1 else {})]
+        return list(threshold_on_test(Analysis(replace(study, facts={**study.facts, "tests": tests}), mixed_paths)))
+
+    (line,) = told(trials)
+    assert f"with sick answered from a probability of {chosen.threshold:.2g} on, as dev chose, f1 is 0.8000" in line
+    assert "against 0.3333 from 0.5 on, 46.7 points more" in line
+    assert line.endswith(": it gains.")
+    assert told((*trials, 99)) == []  # dev chose it for others
 
 
 @pytest.mark.slow

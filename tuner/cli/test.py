@@ -47,7 +47,7 @@ def test(
     from tuner.cli.command_line import outdated_test_of
     from tuner.report.analysis import Analysis
     from tuner.report.certainty.tested import answer_of_test, figure_of_test
-    from tuner.report.techniques import average_on_test
+    from tuner.report.techniques import average_on_test, threshold_on_test
     from tuner.report.verdict import on_test_and_dev
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import metric_text, moment_text, trials_text
@@ -79,7 +79,7 @@ def test(
         )
         if said := on_test_and_dev(analysis, found):
             click.echo(said.text)
-    for line in (*average_on_test(analysis), *baselines_on_test(analysis)):
+    for line in (*average_on_test(analysis), *threshold_on_test(analysis), *baselines_on_test(analysis)):
         click.echo(visible(line))
     if len(tests) > 1:
         click.echo(f"the test set was used {len(tests)} times: only the first figure is unbiased", err=True)

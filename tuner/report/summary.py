@@ -16,7 +16,7 @@ from tuner.report.code import mixed_code
 from tuner.report.facts import data_count, fold_scores, sparsity_in_words, sweep_value
 from tuner.report.groups import groups_in_words
 from tuner.report.more_data import more_data_in_words
-from tuner.report.techniques import answer_in_words, average_on_test, techniques_in_words
+from tuner.report.techniques import answer_in_words, average_on_test, techniques_in_words, threshold_on_test
 from tuner.report.verdict import diagnosis_in_words, four_steps_in_words, on_test_and_dev
 from tuner.report.words.numbers import (
     count_text,
@@ -274,6 +274,7 @@ def _tests(analysis: Analysis) -> Iterator[str]:
     if len(tests) > 1:
         yield f"The test set was used {len(tests)} times: only the first figure is unbiased."
     yield from average_on_test(analysis)
+    yield from threshold_on_test(analysis)
     yield from baselines_on_test(analysis)
     yield from groups_in_words(analysis, part="test")
     if outdated := outdated_test(analysis.study, analysis.answering):

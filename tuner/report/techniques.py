@@ -9,6 +9,7 @@ from tuner.records import Direction
 from tuner.report.analysis import Analysis
 from tuner.report.certainty.average import AverageGain
 from tuner.report.certainty.monte_carlo import gain_interval
+from tuner.report.certainty.threshold import ThresholdGain, threshold_as_tested
 from tuner.report.facts import sweep_value
 from tuner.report.words.numbers import difference_text, duration_text, metric_text, number_of, trials_text
 from tuner.store.study_data import StudyData
@@ -71,16 +72,32 @@ def _threshold(analysis: Analysis) -> str | None:
     found, study = analysis.threshold_gain, analysis.study
     if found is None or found.chosen_apart <= 0:
         return None
-    names: Sequence[str] = (study.facts.get("data") or {}).get("class_names") or ()
-    name = names[1] if len(names) == 2 else "the second class"
     value, usual = (metric_text(v, metric=found.metric) for v in (found.value, found.usual))
     judged = _judged(found.chosen_apart, found.gain, study, metric=found.metric).removeprefix(",")
-    at = f"{found.threshold:.2g}"
     return (
-        f"Decision threshold: with {name} answered from a probability of {at} on dev {found.metric} is {value}, "
-        f"against {usual} from 0.5 on, but these examples chose it. Where half of them choose and the other half "
-        f"score, it has{judged}; to predict by it: --threshold {at}."
+        f"Decision threshold: {_answered_from(found, study)}, dev {found.metric} is {value}, against {usual} from 0.5 "
+        f"on, but these examples chose it. Where half of them choose and the other half score, it has{judged}; to "
+        f"predict by it: --threshold {found.threshold:.2g}."
     )
+
+
+def threshold_on_test(analysis: Analysis) -> Iterator[str]:
+    """What the threshold that dev chose has on the test set; nothing where dev asks for none but one half."""
+    chosen, study = analysis.threshold_gain, analysis.study
+    found = threshold_as_tested(study, analysis.paths, chosen)
+    if chosen is None or chosen.chosen_apart <= 0 or found is None:
+        return
+    value, usual = (metric_text(v, metric=found.metric) for v in (found.value, found.usual))
+    yield (
+        f"On the test set: {_answered_from(found, study)}, as dev chose, {found.metric} is {value}, against {usual} "
+        f"from 0.5 on{_judged(found.gain.middle, found.gain, study, metric=found.metric)}."
+    )
+
+
+def _answered_from(found: ThresholdGain, study: StudyData) -> str:
+    names: Sequence[str] = (study.facts.get("data") or {}).get("class_names") or ()
+    name = names[1] if len(names) == 2 else "the second class"
+    return f"with {name} answered from a probability of {found.threshold:.2g} on"
 
 
 def _average(found: AverageGain, study: StudyData) -> str:

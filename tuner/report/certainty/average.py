@@ -65,7 +65,7 @@ def average_gain(
     if paths is None or len(trials) < 2 or trials[0].value is None or study.metric not in METRICS:
         return None
     targets = load_array(paths.dev_targets)
-    predictions = [_predictions(paths.trial(record.number).predictions, targets) for record in trials]
+    predictions = [predictions_of(paths.trial(record.number).predictions, targets) for record in trials]
     if targets is None or any(one is None for one in predictions):
         return None
     loaded = [one for one in predictions if one is not None]
@@ -92,7 +92,7 @@ def average_as_tested(study: StudyData, paths: StudyPaths | None) -> AverageGain
     if paths is None or facts is None:
         return None
     targets, usual = load_array(paths.tested("targets")), tests[-1].get("value")
-    own, mean = (_predictions(paths.tested(name), targets) for name in ("predictions", "average"))
+    own, mean = (predictions_of(paths.tested(name), targets) for name in ("predictions", "average"))
     if targets is None or own is None or mean is None or not isinstance(usual, int | float):
         return None
     found = _compared(study, targets, own, mean, usual=usual)
@@ -141,7 +141,7 @@ def _chosen_apart(
 ) -> float | None:
     """The mean gain of an average of so many at most over the best one, chosen by one half and scored on the other."""
     candidates = [r for r in ranked if r.violation <= ranked[0].violation and r.value is not None][:_CANDIDATES]
-    found = [(r, _predictions(paths.trial(r.number).predictions, targets)) for r in candidates]
+    found = [(r, predictions_of(paths.trial(r.number).predictions, targets)) for r in candidates]
     loaded = [(record, own) for record, own in found if own is not None]
     if len(loaded) < 2 or 2 * _HALVINGS * sum(own.size for _, own in loaded) > _WORK:
         return None
@@ -200,12 +200,12 @@ def _metric(study: StudyData, predictions: Array, targets: NDArray[np.generic], 
 def mean_predictions(paths: StudyPaths, trials: Sequence[int]) -> Array | None:
     """The mean of what trials predict of the dev examples; None where that is not stored of all of them."""
     targets = load_array(paths.dev_targets)
-    each = [_predictions(paths.trial(number).predictions, targets) for number in trials]
+    each = [predictions_of(paths.trial(number).predictions, targets) for number in trials]
     loaded = [one for one in each if one is not None]
     return _means(loaded)[-1] if loaded and len(loaded) == len(each) else None
 
 
-def _predictions(path: Path, targets: NDArray[np.generic] | None) -> Array | None:
+def predictions_of(path: Path, targets: NDArray[np.generic] | None) -> Array | None:
     """Stored predictions as columns; None where there are none of these examples."""
     found = load_array(path)
     if found is None or targets is None or len(found) != len(targets):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuner.diagnose.intervals import Interval
 from tuner.paths import StudyPaths
-from tuner.report.certainty.average import halves_of, mean_predictions
+from tuner.report.certainty.average import halves_of, mean_predictions, predictions_of
 from tuner.report.certainty.dev_scores import dev_examples, load_array, paired_half_width
 from tuner.report.certainty.resampling import distinct, resample_weights, resampled_metric
+from tuner.report.certainty.tested import answer_of_test, stored_tests
 from tuner.report.certainty.weighted import Array
 from tuner.store.study_data import StudyData
 
@@ -30,6 +31,8 @@ _WORK = 400_000_000
 class ThresholdGain:
     """The best threshold beside one half."""
 
+    trials: tuple[int, ...]
+    """Whose mean predictions it decides on."""
     threshold: float
     metric: str
     """By which it was chosen: the study's, or F1 where that is of probabilities."""
@@ -37,8 +40,8 @@ class ThresholdGain:
     usual: float
     """At one half."""
     gain: Interval
-    """Where one half of the dev examples has chosen the threshold and the other has scored it; as wide as as many other
-    dev examples would make it."""
+    """On examples that have not chosen the threshold, as wide as as many other ones would make it: test examples, or
+    dev examples where one half has chosen it and the other has scored it."""
 
     @property
     def chosen_apart(self) -> float:
@@ -70,9 +73,37 @@ def threshold_gain(study: StudyData, paths: StudyPaths | None, trials: Sequence[
     spread = float((scores[best, 1:_RESAMPLES] - scores[-1, 1:_RESAMPLES]).std())
     half = paired_half_width(metric, spread, len(targets) if examples is None else int(distinct(examples).max()) + 1)
     return ThresholdGain(
-        threshold=float(cuts[best]), metric=metric, value=float(scores[best, 0]), usual=float(scores[-1, 0]),
-        gain=Interval(honest - half, honest + half),
+        trials=tuple(trials), threshold=float(cuts[best]), metric=metric, value=float(scores[best, 0]),
+        usual=float(scores[-1, 0]), gain=Interval(honest - half, honest + half),
     )  # fmt: skip
+
+
+def threshold_as_tested(study: StudyData, paths: StudyPaths | None, gain: ThresholdGain | None) -> ThresholdGain | None:
+    """What the threshold that dev chose has on the test examples, as they were opened last.
+
+    None where they were opened for other trials than dev chose it for.
+
+    Args:
+        study: The study.
+        paths: Where the predictions of the test examples lie.
+        gain: What dev says of the threshold of the study's answer of now.
+    """
+    tests = stored_tests(study)
+    if paths is None or gain is None or not tests or set(answer_of_test(tests[-1])) != set(gain.trials):
+        return None
+    targets = load_array(paths.tested("targets"))
+    predictions = predictions_of(paths.tested("average" if len(gain.trials) > 1 else "predictions"), targets)
+    if targets is None or predictions is None or _RESAMPLES * len(targets) > _WORK:
+        return None
+    weights = resample_weights(len(targets), resamples=_RESAMPLES)
+    value, usual = (
+        _decided(gain.metric, predictions[:, 1] >= cut, targets, weights) for cut in (gain.threshold, USUAL)
+    )
+    differences = value - usual
+    half = paired_half_width(gain.metric, float(differences[1:].std()), len(targets))
+    middle = float(differences[0])
+    interval = Interval(middle - half, middle + half)
+    return replace(gain, value=float(value[0]), usual=float(usual[0]), gain=interval)
 
 
 def _decided(metric: str, is_second: NDArray[np.bool_], targets: NDArray[np.generic], weights: Array) -> Array:
