@@ -79,7 +79,8 @@ def checkpoints(write: Callable[..., float], read: Callable[..., Any]) -> Iterat
 def sweep(num_trials: int) -> Clock:
     """One digits sweep; its time."""
     from tuner.spec.reader import read_sweep
-    from tuner.sweep.run import RunOptions, StudyRun
+    from tuner.sweep.options import RunOptions
+    from tuner.sweep.run import StudyRun
     from tuner.sweep.stop import StopRequest
     from tuner.sweep.watcher import Watcher
 

@@ -32,7 +32,8 @@ from tuner.spec.reader import read_sweep
 from tuner.store.memory import MemoryStore
 from tuner.store.reader import read_study
 from tuner.sweep.loop import Sweep
-from tuner.sweep.run import RunOptions, run_sweep
+from tuner.sweep.options import RunOptions
+from tuner.sweep.run import run_sweep
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.watcher import Watcher
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tuner.spec.reader import read_sweep
-from tuner.sweep.run import RunOptions, run_sweep
+from tuner.sweep.options import RunOptions
+from tuner.sweep.run import run_sweep
 from tuner.sweep.watcher import Watcher
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

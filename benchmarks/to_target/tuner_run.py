@@ -16,7 +16,8 @@ from to_target.best import Best
 
 from tuner.records import EpochResult, TrialRecord
 from tuner.spec.reader import read_sweep
-from tuner.sweep.run import RunOptions, run_sweep
+from tuner.sweep.options import RunOptions
+from tuner.sweep.run import run_sweep
 from tuner.sweep.watcher import Watcher
 
 

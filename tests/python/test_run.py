@@ -26,7 +26,8 @@ from tuner.errors import (
 from tuner.paths import StudyPaths
 from tuner.report.terminal import Conclusion
 from tuner.store.lease import Lease
-from tuner.sweep.run import Outcome, RunOptions
+from tuner.sweep.options import RunOptions
+from tuner.sweep.outcome import Outcome
 
 NOTHING = Conclusion(
     study="mine", metric="accuracy", cells={}, footer="", lines=(), best="", answer="", baselines="", spared=""

@@ -26,7 +26,8 @@ from tuner.store.memory import MemoryStore
 from tuner.store.reader import read_study
 from tuner.sweep import baselines
 from tuner.sweep.baselines import Baselines, Begin
-from tuner.sweep.run import RunOptions, StudyRun
+from tuner.sweep.options import RunOptions
+from tuner.sweep.run import StudyRun
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.watcher import Watcher
 

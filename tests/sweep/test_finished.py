@@ -18,7 +18,8 @@ from tuner.python.run import start
 from tuner.spec.model import SweepSpec
 from tuner.spec.reader import read_sweep
 from tuner.store.notes import Note, add_note
-from tuner.sweep.run import Outcome, RunOptions, finished_before
+from tuner.sweep.options import RunOptions
+from tuner.sweep.outcome import Outcome, finished_before
 
 pytestmark = pytest.mark.slow
 

@@ -45,7 +45,7 @@ def confirm(
     from tuner.report.terminal import Conclusion
     from tuner.spec.model import FinalistsSpec
     from tuner.store.reader import read_study
-    from tuner.sweep.run import RunOptions
+    from tuner.sweep.options import RunOptions
 
     where = locate(study, results=results, store=store)
     data = read_study(where.paths, study=where.study, url=where.store_url)

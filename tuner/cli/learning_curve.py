@@ -61,7 +61,7 @@ def learning_curve(
     from tuner.report.analysis import Analysis
     from tuner.store.reader import read_study
     from tuner.sweep.on_parts import PartsPlan
-    from tuner.sweep.run import RunOptions
+    from tuner.sweep.options import RunOptions
 
     wanted = _shares(shares)
     where = locate(study, results=results, store=store)

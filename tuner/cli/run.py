@@ -15,7 +15,8 @@ from tuner.cli.names import NameIn
 from tuner.errors import ClusterLostError, TunerError
 
 if TYPE_CHECKING:
-    from tuner.sweep.run import Outcome, RunOptions
+    from tuner.sweep.options import RunOptions
+    from tuner.sweep.outcome import Outcome
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -89,7 +90,7 @@ def run(
     from tuner.cli.command_line import command_to_go_on, say_how_to_go_on
     from tuner.python.run import overrides_of, start
     from tuner.spec.reader import read_sweep
-    from tuner.sweep.run import RunOptions
+    from tuner.sweep.options import RunOptions
 
     named = None if track is None else [name.strip() for name in track.split(",") if name.strip() not in ("", "none")]
     file = read_sweep(sweep, overrides=[*overrides, *overrides_of(trials=trials, seed=seed, track=named)])

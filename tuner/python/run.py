@@ -20,7 +20,9 @@ from tuner.errors import (
     UserCodeError,
 )
 from tuner.paths import StudyPaths
-from tuner.sweep.run import Outcome, RunOptions, finished_before, run_sweep
+from tuner.sweep.options import RunOptions
+from tuner.sweep.outcome import Outcome, finished_before
+from tuner.sweep.run import run_sweep
 
 if TYPE_CHECKING:
     from tuner.python.given import Given

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,29 +14,29 @@ from tuner.diagnose.resolution import folds_instead
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.execute.beside import begin_baselines
 from tuner.execute.facts import TaskFacts
-from tuner.execute.open import Where, open_executor
+from tuner.execute.open import open_executor
 from tuner.faults import fault_point
 from tuner.paths import LinkInStudyError, StudyPaths, TrialPaths
 from tuner.ranking import KEEP_WEIGHTS, best_trial, rank_trials
 from tuner.records import PHASES, Json, TrialRecord
-from tuner.report.terminal import Conclusion
 from tuner.spec.defaults import build_space
 from tuner.spec.known.networks import MODELS
 from tuner.spec.model import SweepSpec
 from tuner.spec.objectives import further_objectives
-from tuner.store.standing import Standing
 from tuner.store.study_data import FINALISTS, ON_PARTS
 from tuner.sweep.baselines import Baselines
 from tuner.sweep.earlier import earlier_trials
 from tuner.sweep.ending import why_ended
 from tuner.sweep.finalists import FinalistStrategy
-from tuner.sweep.finished import Basis, nothing_left
+from tuner.sweep.finished import Basis
 from tuner.sweep.keeper import Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
 from tuner.sweep.on_parts import PartsPlan, PartsStrategy
+from tuner.sweep.options import RunOptions
+from tuner.sweep.outcome import Outcome
 from tuner.sweep.past import past_starts
-from tuner.sweep.reports import Reports, Wanted, write_all
+from tuner.sweep.reports import Reports, Wanted
 from tuner.sweep.standing import StandingNotes
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.study import (
@@ -60,67 +59,6 @@ if TYPE_CHECKING:  # the database's libraries are imported while the workers loa
     from tuner.store.optuna_store import OptunaStore
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunOptions:
-    """Where and how a sweep runs; the sweep file says what."""
-
-    results: Path = Path("results")
-    store_url: str | None = None
-    engine: str = "local"
-    address: str | None = None
-    """Of a Ray cluster."""
-    devices: tuple[str, ...] = ()
-    workers: int | None = None
-    seconds: float | None = None
-    """Wall-clock time for this run; then it checkpoints and ends, to be continued."""
-    fresh: bool = False
-    retry_failed: bool = False
-    confirm_only: bool = False
-    """Search no further: only train the finalists again."""
-    parts: PartsPlan | None = None
-    """Search no further: only train on these parts of the training examples."""
-    command: str = ""
-    """What goes on with this run in a shell, without passwords; kept in the study for `tuner status`."""
-
-    @property
-    def searches(self) -> bool:
-        return not self.confirm_only and self.parts is None
-
-    @property
-    def where(self) -> Where:
-        return Where(engine=self.engine, address=self.address, devices=self.devices, workers=self.workers)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How a run ended."""
-
-    paths: StudyPaths
-    complete: bool
-    """Whether the sweep is done; otherwise the same command continues it."""
-    any_complete: bool
-    """Whether there is a trial to rank."""
-    signal: int | None
-    search_end: str
-    """Why the search ended, in words; empty before."""
-    conclusion: Conclusion
-    """What the reports say."""
-    drawing: Iterator[Conclusion] = field(default_factory=lambda: iter(()))
-    """What is left of the reports when their tables are written."""
-    nothing_was_left: bool = False
-    """Whether the sweep was done before, so that nothing was started."""
-
-    def finish(self) -> None:
-        """Wait until all reports are written; to be called when the conclusion has been told.
-
-        Raises:
-            StorageError: they cannot be written.
-        """
-        for _ in self.drawing:
-            pass
-        fault_point("after_reports")
 
 
 class StudyRun:
@@ -393,41 +331,6 @@ class StudyRun:
                     facts=strategy.facts,
                 )
                 return sweep.run()
-
-
-def finished_before(spec: SweepSpec, options: RunOptions) -> Outcome | None:
-    """How a sweep ended of which nothing is left to do, its reports as they would be written now; else None.
-
-    No worker is started, and no data are read. Where trackers are to be told, a run that does everything tells them.
-
-    Raises:
-        TunerError: the reports cannot be written.
-    """
-    paths = StudyPaths((options.results / spec.study).resolve())
-    if options.fresh or options.retry_failed or spec.track or not options.searches:
-        return None
-    found = nothing_left(spec, paths, url=options.store_url)
-    if found is None:
-        return None
-    study, conclusion = found
-    drawing: Iterator[Conclusion] = iter(())
-    if conclusion is None:
-        paths.check_places()
-        drawing = write_all(
-            Wanted(paths=paths, study=spec.study, url=options.store_url, in_full=True, basis=Basis.of(spec))
-        )
-        conclusion = next(drawing)
-    standing = Standing.of(study.facts)
-    return Outcome(
-        paths=paths,
-        complete=True,
-        any_complete=best_trial(study.records, direction=study.direction) is not None,
-        signal=None,
-        search_end=standing.search_end if standing else "",
-        conclusion=conclusion,
-        drawing=drawing,
-        nothing_was_left=True,
-    )
 
 
 def run_sweep(spec: SweepSpec, options: RunOptions, watcher: Watcher) -> Outcome:
