@@ -65,6 +65,19 @@ def test_the_metric_suits_the_target_that_is_asked_for(target: str, metric: str,
     assert (spec.data.target, spec.objective.metric) == (target, metric)
 
 
+@pytest.mark.slow
+def test_of_many_columns_that_could_be_predicted_the_likeliest_are_named(folder: Path) -> None:
+    header = ",".join(f"x{number}" for number in range(30))
+    rows = "".join(",".join(str((row * (n + 3)) % 7 + n) for n in range(30)) + "\n" for row in range(60))
+    Path("wide.csv").write_text(f"{header}\n{rows}")
+    found = call("w.yaml", "--data", "wide.csv")
+    (line,) = (line for line in found.stderr.splitlines() if line.startswith("could be predicted, too: "))
+    named, more = line.removeprefix("could be predicted, too: ").rsplit(", and ", 1)
+    assert named.count(",") == 7
+    assert more == "17 more"  # of 30 one is the target, and four are constant
+    assert "  # ... and 17 more columns\n" in Path("w.yaml").read_text()
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [

@@ -101,11 +101,14 @@ def _of_command(command: str, file: Path, study: str) -> str:
 def _say(found: TableFound, source: str) -> None:
     """What the file is about, and what to look over."""
     from tuner.report.words.escape import visible
+    from tuner.spec.edit.starter import MOST_CANDIDATES
 
     rows = f"{source}: {'the first ' if found.is_part else ''}{found.rows:,} rows"
     lines = [f"{rows}; predicted is {found.target.name} ({found.target.said}), by {found.metric}: {found.why_metric}"]
     if found.others:
-        lines.append(f"could be predicted, too: {', '.join(column.name for column in found.others)}")
+        named, more = found.others[:MOST_CANDIDATES], len(found.others) - MOST_CANDIDATES
+        further = f", and {more} more" if more > 0 else ""
+        lines.append(f"could be predicted, too: {', '.join(column.name for column in named)}{further}")
     lines += [f"left out: {column.name} {column.said}" for column in found.ignored]
     lines += [f"expanded to numbers: the dates of {', '.join(found.dates)}"] if found.dates else []
     for line in lines:

@@ -68,7 +68,8 @@ _UNSEEN_COLUMNS = """\
 _UNSEEN_METRIC = """\
   metric: auto               # accuracy for classes, rmse for numbers; or balanced_accuracy, f1, auroc, r2, loss
 """
-_MOST_CANDIDATES = 8
+MOST_CANDIDATES = 8
+"""Other columns that could be predicted, of which more are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +133,10 @@ def starter_text(*, file: str, study: str, source: str, model: str, found: Table
 def _column_lines(found: TableFound) -> Iterator[str]:
     also = "; could be predicted, too:" if found.others else ""
     yield _line(f"  target: {_scalar(found.target.name)}", f"{found.target.said}{also}")
-    for other in found.others[:_MOST_CANDIDATES]:
+    for other in found.others[:MOST_CANDIDATES]:
         yield _line(f"  # target: {_scalar(other.name)}", other.said)
-    if len(found.others) > _MOST_CANDIDATES:
-        yield f"  # ... and {len(found.others) - _MOST_CANDIDATES} more columns\n"
+    if len(found.others) > MOST_CANDIDATES:
+        yield f"  # ... and {len(found.others) - MOST_CANDIDATES} more columns\n"
     if found.ignored:
         names = ", ".join(_scalar(column.name) for column in found.ignored)
         yield f"  ignore: [{names}]\n"
