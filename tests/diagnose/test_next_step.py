@@ -51,6 +51,19 @@ def test_variance_asks_for_regularisation_that_is_not_searched_yet() -> None:
     assert next_step(searched).key == "space.dropout"
 
 
+@pytest.mark.parametrize(("model", "norm", "asked"), [
+    ("mlp", None, True), ("mlp", "none", True), ("mlp", "batch", False), ("mlp", "layer", False),
+    ("resnet", None, False), ("resnet", "none", True), ("recurrent", None, False),
+    ("package.module:factory", None, False),
+])  # fmt: skip
+def test_batch_norm_is_asked_for_where_units_are_dead_and_the_model_has_none(
+    model: str, norm: str | None, asked: bool
+) -> None:
+    dead = Flag(FlagKind.DEAD_UNITS, "80% of the units of hidden layer 1 never fire")
+    step = next_step(replace(EVIDENCE, parts=parts(0.8, 0.79), flags=(dead,), model=model, norm=norm))
+    assert (step.key == "model.norm") is asked
+
+
 def test_columns_that_give_the_target_away_come_before_what_rests_on_them() -> None:
     one = next_step(replace(EVIDENCE, telling=("price",)))
     assert (one.key, one.change) == ("data.ignore", "add [price], unless it is known before the target is")

@@ -61,6 +61,8 @@ class Evidence:
     """Trials that cannot be told from the best, itself included; 0 if that is not known."""
     model: str = ""
     """`model.kind` of the sweep file."""
+    norm: str | None = None
+    """`model.norm` of the sweep file; None where it is left to the model's default."""
     confirmed: bool
     """Whether the best trials were trained again on fresh seeds."""
     own_code: bool = False

@@ -144,7 +144,7 @@ def _room_to_fit(evidence: Evidence, why: str, *, against: Verdict = Verdict.BIA
     if evidence.own_code:
         return Step("", "try a larger network, another optimiser or another architecture", why)
     signal = next((f for f in evidence.flags if f.kind in (FlagKind.DEAD_UNITS, FlagKind.VANISHING_GRADIENTS)), None)
-    if signal is not None and "norm" not in evidence.space.names:
+    if signal is not None and _is_unnormalised(evidence):
         return Step("model.norm", "set it to batch", f"{why}; {signal.text}")
     sizes, regularisers = [(name, "high") for name in SIZES], [(name, "low") for name in REGULARISERS]
     is_enough = against is Verdict.BIAS_OR_NOISE and evidence.size_is_enough
@@ -157,6 +157,15 @@ def _room_to_fit(evidence: Evidence, why: str, *, against: Verdict = Verdict.BIA
     if evidence.training.get("optimizer") == "sgd" and "optimizer" not in evidence.space.names:
         return Step("training.optimizer", "try adam", why)
     return _room(evidence, against=Verdict.BIAS, closed=SIZES if is_enough else ())
+
+
+def _is_unnormalised(evidence: Evidence) -> bool:
+    """Whether the model can be normalised, and is neither normalised nor searched with and without."""
+    known = HYPERPARAMETERS["norm"]
+    if "norm" in evidence.space.names or known.models is None or evidence.model not in known.models:
+        return False
+    default = known.default_for(str(evidence.training.get("optimizer", "")), evidence.model)
+    return (evidence.norm or default) == "none"
 
 
 def _another(evidence: Evidence) -> str:

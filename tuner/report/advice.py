@@ -47,6 +47,7 @@ def advice(analysis: Analysis) -> Step:
             average=_average_that_gains(analysis),
             num_ties=len(analysis.statistics.ties),
             model=_model(analysis),
+            norm=sweep_value(study, "model", "norm"),
             confirmed=analysis.finals is not None,
             own_code=any(sweep_value(study, key) is not None for key in ("command", "trainer")),
             testable=data_count(study, "num_test") is not None,
