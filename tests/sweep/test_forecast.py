@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tuner.execute.facts import TaskFacts
+from tuner.execute.foreseen import Plan
 from tuner.execute.free_memory import free_bytes
-from tuner.execute.preflight import Plan, Preflight
+from tuner.execute.preflight import Preflight
 from tuner.records import Direction
 from tuner.spec.model import DataSpec, FinalistsSpec, SearchSpec, StopSpec, SweepSpec, TrainingSpec
 from tuner.sweep.forecast import expected_epochs, forecast, memory_text, shown_seconds

@@ -76,8 +76,9 @@ def _rehearse(
 ) -> None:
     from tuner.cli.course import course_notes
     from tuner.execute.devices import worker_places
+    from tuner.execute.foreseen import plan
     from tuner.execute.free_memory import free_bytes
-    from tuner.execute.preflight import plan, preflight
+    from tuner.execute.preflight import preflight
     from tuner.paths import prepared_data
     from tuner.report.words.escape import visible
     from tuner.report.words.numbers import number_of

@@ -6,7 +6,6 @@ Users' code is imported only there.
 from __future__ import annotations
 
 import math
-import random
 import tempfile
 import time
 from collections.abc import Hashable, Mapping
@@ -20,6 +19,7 @@ from tuner.errors import TunerError, is_out_of_memory
 from tuner.execute.apart import KilledError, run_apart
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.facts import TaskFacts
+from tuner.execute.foreseen import plan, to_time
 from tuner.execute.fork_server import preloaded
 from tuner.execute.planner import Planner
 from tuner.execute.scarcity import first_line, killed_in_training, no_memory_to_train
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from tuner.train.task import Task
 
 _PLANNED_SEED = 0
-_OTHERS_PACED = 4
-"""Configurations that are timed beside the default, which is often smaller than those of the search."""
 _PACING_SECONDS = 8.0
 """After so long no further configuration is timed."""
 
@@ -82,19 +80,6 @@ class Preflight:
     """Augmented examples to look at, where they were asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a sweep's trials would be trained as, for configurations spread over the space at random."""
-
-    trials: int
-    cohorts: int
-    widest: int
-    seconds: float
-    """Estimated, if every trial trains all its epochs."""
-    begin_seconds: float = 0.0
-    """For the beginnings of cohorts."""
-
-
 def preflight(
     spec: SweepSpec,
     place: WorkerPlace,
@@ -117,26 +102,6 @@ def preflight(
     except KilledError as killed:
         said = killed_in_training(spec, num_workers=1, said=killed.said, scarcity=killed.scarcity, loads=True)
         raise TunerError(said) from killed
-
-
-def plan(spec: SweepSpec, facts: TaskFacts, *, num_workers: int) -> Plan:
-    """How the sweep would be trained on so many workers."""
-    jobs = _spread_jobs(spec, spec.search.trials)
-    cohorts, seconds = Planner(spec, facts, num_workers=num_workers).whole_plan(jobs)
-    begin = facts.calibration.get("begin_seconds", 0.0) * len(cohorts) / num_workers
-    return Plan(len(jobs), len(cohorts), max(len(c.jobs) for c in cohorts), seconds, begin)
-
-
-def _spread_jobs(spec: SweepSpec, count: int) -> list[TrialJob]:
-    """Full trainings of configurations spread over the space at random."""
-    space, draw = build_space(spec), random.Random(_PLANNED_SEED)
-    return [
-        TrialJob(
-            trial=n, params=space.from_units([draw.random() for _ in space]), seed=n,
-            to_epoch=spec.training.epochs, folder="",
-        )
-        for n in range(count)
-    ]  # fmt: skip
 
 
 def _rehearse(
@@ -197,7 +162,7 @@ def _rehearse(
 
 
 def _paced(spec: SweepSpec, task: Task, job: TrialJob, facts: TaskFacts) -> TaskFacts:
-    """The facts with how long epochs take of the default configuration and of others, in cohorts as wide as usual.
+    """The facts with how long epochs take of some configurations, in cohorts as wide as usual.
 
     One of each fusion key, and none after some seconds.
     """
@@ -210,11 +175,11 @@ def _paced(spec: SweepSpec, task: Task, job: TrialJob, facts: TaskFacts) -> Task
     begins: list[float] = []
     timed: set[Hashable] = set()
     began = time.monotonic()
-    others = [other.params for other in _spread_jobs(spec, _OTHERS_PACED)]
     with tempfile.TemporaryDirectory(prefix="tuner-check-") as folder:
-        for place, params in enumerate((job.params, *others)):
+        for place, params in enumerate(to_time(spec, planner, default=job.params)):
             alike = replace(job, params=params, to_epoch=spec.training.epochs)
-            jobs = [replace(alike, trial=n, seed=n, folder=f"{folder}/{place}/{n}") for n in range(width)]
+            most = min(width, planner.max_width(planner.describe(alike)))
+            jobs = [replace(alike, trial=n, seed=n, folder=f"{folder}/{place}/{n}") for n in range(most)]
             described = [planner.describe(replace(each, to_epoch=1)) for each in jobs]
             if described[0].key in timed or (timed and time.monotonic() - began > _PACING_SECONDS):
                 continue

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.execute.preflight import Plan, Preflight
+from tuner.execute.foreseen import Plan
+from tuner.execute.preflight import Preflight
 from tuner.execute.scarcity import what_takes_less
 from tuner.execute.scripted import ScriptedExecutor
 from tuner.records import Direction, Params
