@@ -78,6 +78,7 @@ def test_work_is_bounded_whatever_the_data() -> None:
     for name in BASELINES[1:]:
         assert most_rows(name, large) * large.num_features < 10**8
         assert most_rows(name, large, folds=5) <= most_rows(name, large)
+    assert most_rows("boosting", large) * large.num_features * 21 < 2**28  # bytes, in all its copies
     rows = chosen_rows(1000, 10)
     assert len(rows) == 10
     assert (np.diff(rows) > 0).all()

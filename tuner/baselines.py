@@ -29,6 +29,10 @@ _FOREST_NODES = 300_000
 _HISTOGRAM_BYTES = 2**27
 """Of a tree of boosting, at most: each of its leaves holds as many numbers as all features have bins."""
 _BIN_BYTES, _MOST_LEAVES = 20, 31
+_BOOSTED_BYTES = 2**27
+"""Of the examples that boosting is fitted to, at most, in all the forms in which it has them at once."""
+_NUMBER_BYTES = 4 + 8 + 8 + 1
+"""Each number as it is prepared, in float64, so again without the examples that it stops by, and as a bin."""
 _FEWEST_BINS, _MOST_BINS = 15, 255
 _ITERATIONS = 300
 """Of logistic regression, at most."""
@@ -74,7 +78,10 @@ def most_rows(name: BaselineName, kind: Kind, *, folds: int = 1) -> int:
         return max(100, int(min(_FOREST_NUMBERS / tried / folds, _FOREST_NODES / (8 + kind.num_outputs))))
     if name == "boosting" and (kind.task == "regression" or kind.num_outputs > 2):
         each = kind.num_features * kind.num_outputs
-    return max(100, _MOST_NUMBERS // each // folds)
+    most = _MOST_NUMBERS // each // folds
+    if name == "boosting":
+        most = min(most, _BOOSTED_BYTES // (_NUMBER_BYTES * kind.num_features))
+    return max(100, most)
 
 
 def chosen_rows(count: int, most: int) -> NDArray[np.intp]:

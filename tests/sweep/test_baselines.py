@@ -252,3 +252,22 @@ def test_all_examples_in_their_order_are_taken_without_a_copy() -> None:
     assert _taken(examples, torch.arange(6)) is examples
     for rows in (torch.arange(5), torch.tensor([1, 0, 2, 3, 4, 5])):
         assert _taken(examples, rows).equal(examples[rows])
+
+
+def test_examples_on_disk_are_read_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from tuner.data.stored import StreamedInputs
+    from tuner.execute import baselines
+
+    whole, read = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32), []
+
+    def prepare(rows: np.ndarray) -> np.ndarray:
+        read.append(len(rows))
+        return whole[rows]
+
+    monkeypatch.setattr(baselines, "BLOCK_BYTES", 8 * 3 * 4)
+    streamed: Any = StreamedInputs(prepare, whole.shape, torch.device("cpu"))
+    rows = torch.arange(0, 50, 2)
+    assert np.array_equal(baselines._taken(streamed, rows), whole[rows])
+    assert read == [8, 8, 8, 1]

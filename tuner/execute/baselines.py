@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from math import prod
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor
 from tuner.baselines import Kind, chosen_rows, fit, most_rows
 from tuner.data.dataset import Split
 from tuner.data.load import load_training_data
-from tuner.data.stored import is_streamed
+from tuner.data.stored import BLOCK_BYTES, is_streamed
 from tuner.execute.lifeline import end_with_parent
 from tuner.execute.signals import leave_to_coordinator
 from tuner.execute.training import write_array
@@ -119,7 +120,8 @@ class _Fitted:
         self._models: list[Callable[[Any], Any]] = []
         for own in self._of_each():
             rows = own[chosen_rows(len(own), most)]
-            inputs, targets = (_taken(t, rows).numpy() for t in (train.inputs, train.targets))
+            learnt = rows[:1] if name == "guess" else rows  # which looks at no inputs
+            inputs, targets = _taken(train.inputs, learnt).numpy(), _taken(train.targets, rows).numpy()
             self._models.append(fit(name, inputs, targets, kind))
             self.examples = len(rows)
 
@@ -151,8 +153,14 @@ class _Fitted:
 
 
 def _taken(examples: Tensor, rows: Tensor) -> Tensor:
-    """Some of the examples; all of them, in their order, are not copied."""
-    is_all = len(rows) == len(examples) and not is_streamed(examples) and bool((rows.diff() > 0).all())
+    """Some of the examples; all of them, in their order, are not copied; those on disk are read by blocks."""
+    if is_streamed(examples):
+        found = torch.empty(len(rows), *examples.shape[1:])
+        step = max(1, BLOCK_BYTES // (4 * prod(examples.shape[1:])))
+        for first in range(0, len(rows), step):
+            found[first : first + step] = examples[rows[first : first + step]]
+        return found
+    is_all = len(rows) == len(examples) and bool((rows.diff() > 0).all())
     return examples if is_all else examples[rows]
 
 
