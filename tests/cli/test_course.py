@@ -8,8 +8,9 @@ from tuner.cli.course import course_notes
 from tuner.spec.model import SweepSpec
 
 
-def notes(space: object, *, num_train: int = 1000, **training: object) -> list[str]:
-    spec = {"study": "s", "data": {"source": "sklearn/digits"}, "space": space, "training": training}
+def notes(space: object, *, num_train: int = 1000, model: str = "mlp", **training: object) -> list[str]:
+    data = {"source": "sklearn/digits"}
+    spec = {"study": "s", "data": data, "model": model, "space": space, "training": training}
     return course_notes(SweepSpec.model_validate(spec), num_train=num_train)
 
 
@@ -35,3 +36,7 @@ def test_the_rule_of_the_mini_batch_is_told_where_the_standard_choices_are_searc
 ) -> None:
     told = [note for note in notes(space, num_train=num_train, **training) if note.startswith("mini-batch")]
     assert [expected in note for note in told] == ([True] if expected else [])  # type: ignore[operator]
+
+
+def test_nothing_is_said_of_a_mini_batch_that_the_model_does_not_search() -> None:
+    assert not [note for note in notes(None, model="tabular") if note.startswith("mini-batch")]

@@ -213,6 +213,7 @@ class TestTabular:
         assert (spec.training.optimizer, spec.training.schedule, spec.training.epochs) == ("adamw", "cosine", 5)
         assert spec.data.normalise == "quantile"
         assert settings_for(spec, {})["lr_decay"] == 1.0
+        assert settings_for(spec, {})["batch_size"] == "auto"
         names = ("learning_rate", "hidden_units", "number_embedding", "hidden_layers", "weight_decay", "dropout")
         assert build_space(spec).names == names
 
@@ -224,6 +225,10 @@ class TestTabular:
     def test_what_is_searched_is_not_fixed(self) -> None:
         spec = read("model: tabular\nspace: {optimizer: {choices: [adamw, lion]}}")
         assert build_space(spec)["optimizer"].choices == ("adamw", "lion")
+
+    def test_a_batch_that_the_data_decide_begins_in_the_middle_where_it_is_searched(self) -> None:
+        spec = read("model: tabular\nspace: {batch_size: {}}")
+        assert build_space(spec)["batch_size"].default == 128
 
     def test_a_spec_made_in_python_is_filled_as_well(self) -> None:
         data = DataSpec(source="a.csv", seed=3)

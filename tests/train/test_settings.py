@@ -121,9 +121,16 @@ def test_parameters_come_before_the_file_and_the_file_before_defaults() -> None:
     assert resolve_settings(make_spec(), {}, num_train=100).learning_rate == 0.01
 
 
-@pytest.mark.parametrize(("given_size", "expected"), [(64, 64), (300, 300), (301, 300), ("full", 300)])
+@pytest.mark.parametrize(("given_size", "expected"), [(64, 64), (300, 300), (301, 300), ("full", 300), ("auto", 32)])
 def test_a_batch_has_at_most_all_examples(given_size: int | str, expected: int) -> None:
     assert settings_of(batch_size=given_size, num_train=300).batch_size == expected
+
+
+@pytest.mark.parametrize(
+    ("num_train", "expected"), [(20, 20), (500, 32), (4095, 32), (4096, 64), (8191, 64), (8192, 128), (1_000_000, 128)]
+)
+def test_small_tables_have_small_batches(num_train: int, expected: int) -> None:
+    assert settings_of(batch_size="auto", num_train=num_train).batch_size == expected
 
 
 def test_a_model_sees_all_values_by_name() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tuner.spec.model import SweepSpec
+    from tuner.spec.space import Space
 
 _FULL_BATCH_BELOW = 2000
 
@@ -14,8 +15,8 @@ def course_notes(spec: SweepSpec, *, num_train: int) -> list[str]:
     """What follows from the number of training examples m: lambda, and the course's rule of the mini-batch."""
     from tuner.spec.defaults import build_space
 
-    notes = []
-    for dimension in build_space(spec):
+    notes, space = [], build_space(spec)
+    for dimension in space:
         low, high = dimension.low, dimension.high
         if dimension.name == "weight_decay" and not dimension.choices:
             notes.append(
@@ -23,14 +24,14 @@ def course_notes(spec: SweepSpec, *, num_train: int) -> list[str]:
             )
         if dimension.name == "dropout" and not dimension.choices:
             notes.append(f"keep_prob = 1 - dropout: {1 - high:.3g} to {1 - low:.3g}")
-    return notes + _batch_rule(spec, num_train=num_train)
+    return notes + _batch_rule(spec, space, num_train=num_train)
 
 
-def _batch_rule(spec: SweepSpec, *, num_train: int) -> list[str]:
+def _batch_rule(spec: SweepSpec, space: Space, *, num_train: int) -> list[str]:
     """The course's rule, and what was measured against it, where the standard choices are searched."""
     asked = (spec.space or {}).get("batch_size")
-    by_default = spec.space is None and "batch_size" not in spec.training.fixed
-    if not by_default and (asked is None or asked.choices is not None or asked.low is not None):
+    is_given = asked is not None and (asked.choices is not None or asked.low is not None)
+    if is_given or "batch_size" not in space.names:
         return []
     if num_train < _FULL_BATCH_BELOW:
         return [

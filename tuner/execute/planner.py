@@ -15,7 +15,7 @@ from tuner.execute.waiting import PlannedJob, Waiting
 from tuner.execute.widths import FIRST_AHEAD, Footprint, Widths
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.by_layer import hidden_widths
-from tuner.spec.defaults import settings_for
+from tuner.spec.defaults import batch_examples, settings_for
 from tuner.spec.known.networks import DESCRIBED
 from tuner.spec.known.strategies import known_strategy
 from tuner.spec.model import SweepSpec
@@ -203,9 +203,7 @@ class Planner:
             return self.facts.calibration.get("epoch_seconds", 1.0) * epochs
         data, calibration = self.facts.data, self.facts.calibration
         num_train = int(data["num_train"])
-        batch = values["batch_size"]
-        batch_size = num_train if batch == "full" else min(int(batch), num_train)
-        steps = -(-num_train // batch_size)
+        steps = -(-num_train // batch_examples(values["batch_size"], num_train=num_train))
         layers = int(values.get("hidden_layers", values.get("conv_layers", 2))) + 1
         layers *= 3 if self.spec.model.kind_in(values) == "resnet" else 1
         overhead = calibration["overhead_seconds"] * (_OPERATIONS_PER_STEP + _OPERATIONS_PER_LAYER * layers) * steps
@@ -227,9 +225,9 @@ class Planner:
 
     def num_bytes(self, values: Mapping[str, ParamValue]) -> float:
         """About the memory of a trial: its state, and what its layers give for a batch and in evaluation."""
-        batch, num_train = values["batch_size"], int(self.facts.data["num_train"])
+        num_train = int(self.facts.data["num_train"])
         example = 4.0 * self._outputs(values)
-        with_gradients = 2 * (num_train if batch == "full" else min(int(batch), num_train))
+        with_gradients = 2 * batch_examples(values["batch_size"], num_train=num_train)
         evaluated = min(evaluation_rows(example), num_train + int(self.facts.data["num_dev"]))
         layers = _SCRATCH * (with_gradients + evaluated) * example
         return 4.0 * _STATE_COPIES * self.num_parameters(values) + layers

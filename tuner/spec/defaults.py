@@ -18,6 +18,11 @@ OWN_TIER = 2
 """Of a hyperparameter of the user's own that has no tier in the sweep file."""
 UNDECAYED = ("constant", "one_cycle")
 """Schedules that do not read `lr_decay`."""
+_BATCHES = (128, 64, 32)
+"""What `batch_size: auto` chooses from."""
+_STEPS_OF_AN_EPOCH = 64
+"""So many leave it the larger batch: with 128 always, 30 epochs of a table of 500 rows were 120 steps, and the mean of
+the five best trials had an eighth more error than with 32 on nine tables of 800 to 3,000 rows."""
 
 
 def build_space(spec: SweepSpec) -> Space:
@@ -77,6 +82,13 @@ def settings_for(spec: SweepSpec, params: Params) -> dict[str, ParamValue]:
     if listed := by_layer(values.get("hidden_units")):
         values["hidden_layers"] = len(listed)
     return values
+
+
+def batch_examples(batch_size: ParamValue, *, num_train: int) -> int:
+    """Examples in a mini-batch, of a trial whose `batch_size` this is."""
+    if batch_size == "auto":
+        batch_size = next((size for size in _BATCHES if num_train >= size * _STEPS_OF_AN_EPOCH), _BATCHES[-1])
+    return num_train if batch_size == "full" else min(int(batch_size), num_train)
 
 
 def _fixed_of(kind: str, spec: SweepSpec) -> dict[str, ParamValue]:

@@ -113,9 +113,9 @@ def _named_by_plugin(kind: Kind, names: Collection[str]) -> Callable[[object], o
 
 
 def _require_batch_size(value: object) -> object:
-    if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+    if value in ("full", "auto") or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise PydanticCustomError("batch_size", "must be a whole number of at least 1, or `full`")
+    raise PydanticCustomError("batch_size", "must be a whole number of at least 1, `full` or `auto`")
 
 
 def _require_dampening(value: object) -> object:
@@ -230,9 +230,9 @@ Tier = Annotated[
 ]
 Values = Annotated[ParamValue | list[ParamValue], BeforeValidator(_require_values)]
 BatchSize = Annotated[
-    int | Literal["full"],
+    int | Literal["full", "auto"],
     BeforeValidator(_require_batch_size),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "full"}]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["full", "auto"]}]}),
 ]
 Dampening = Annotated[
     float | Literal["auto"],

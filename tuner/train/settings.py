@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner.records import Params, ParamValue
 from tuner.spec.by_layer import by_layer, numbers_in
-from tuner.spec.defaults import settings_for
+from tuner.spec.defaults import batch_examples, settings_for
 from tuner.spec.known.hyperparameters import HYPERPARAMETERS
 from tuner.spec.known.optimizers import OPTIMIZERS
 from tuner.spec.model import SweepSpec
@@ -103,7 +103,7 @@ def resolve_settings(
     """The values that a trial with these parameters is trained with; class weights depend on the data alone."""
     values = settings_for(spec, params)
     known: dict[str, Any] = {f.name: _typed(f.name, values) for f in fields(Settings) if f.name in HYPERPARAMETERS}
-    batch_size = num_train if values["batch_size"] == "full" else min(int(values["batch_size"]), num_train)
+    batch_size = batch_examples(values["batch_size"], num_train=num_train)
     return Settings(
         **known | {"batch_size": batch_size, "dampening": _dampening(values)},
         corrects_bias=_corrects_bias(values),

@@ -48,7 +48,7 @@ def check_value(
         rule = f"must be one of {', '.join(words)}" if words else "must be a number"
         if known.kind != "categorical" and words:
             number = "a whole number" if known.kind == "int" else "a number"
-            rule = f"must be {number} or {', '.join(words)}"
+            rule = f"must be {', '.join([number, *words[:-1]])} or {words[-1]}"
         findings.error(path, rule, remedy=did_you_mean(show_value(value), words))
         return
     if isinstance(value, bool):

@@ -87,9 +87,9 @@ _ALL = (
         tier=2,
         kind="int",
         default=64,
-        model_defaults={"tabular": 128},
+        model_defaults={"tabular": "auto"},
         choices=(32, 64, 128, 256),
-        allowed=("full",),
+        allowed=("full", "auto"),
         low=32,
         high=256,
         scale="log",
@@ -97,7 +97,10 @@ _ALL = (
         in_default_space=True,
         default_space_without=_TABULAR,
         course="mini-batch size",
-        description="Examples in a mini-batch; `full` is all of the training set.",
+        description=(
+            "Examples in a mini-batch; `full` is all of the training set, `auto` 32, 64 or 128: the most that leave an "
+            "epoch 64 steps."
+        ),
     ),
     *NETWORK_HYPERPARAMETERS,
     Hyperparameter(
