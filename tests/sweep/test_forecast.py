@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tuner.execute.facts import TaskFacts
 from tuner.execute.foreseen import Plan
-from tuner.execute.free_memory import free_bytes
+from tuner.execute.free_memory import free_bytes, taken_bytes
 from tuner.execute.preflight import Preflight
 from tuner.records import Direction
 from tuner.spec.model import DataSpec, FinalistsSpec, SearchSpec, StopSpec, SweepSpec, TrainingSpec
+from tuner.sweep import needs
 from tuner.sweep.forecast import expected_epochs, forecast, memory_text, shown_seconds
+from tuner.sweep.needs import MemoryNeed
 
 
 def sweep(*, epochs: int = 20, finalists: FinalistsSpec | None = None, **search: Any) -> SweepSpec:
@@ -101,6 +105,27 @@ def test_data_that_workers_map_count_once() -> None:
     mapped = replace(FOUND, worker_bytes=100_000_000, mapped_bytes=400_000_000)
     one, four = (memory_text(sweep(), mapped, num_workers=n, free_bytes=None) for n in (1, 4))
     assert (one, four) == ("needs about 1.2 GB with 1 worker", "needs about 1.5 GB with 4 workers")
+
+
+def test_what_a_run_takes_is_said_once_when_each_worker_has_trained_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "taken_bytes", lambda: 1_240_000_000)
+    monkeypatch.setattr(needs, "free_bytes", lambda: 12_000_000_000)
+    said: list[str] = []
+    need = MemoryNeed(num_workers=2, num_trials=10, say=said.append)
+    for number, expected in ((0, 0), (0, 0), (1, 1), (2, 1)):
+        need.epochs(SimpleNamespace(number=number), [])  # type: ignore[arg-type]
+        assert len(said) == expected
+    assert said == ["memory: needs about 1.2 GB with 2 workers, 12.0 GB are free beside that"]
+
+
+def test_what_a_run_takes_is_that_of_its_descendants(tmp_path: Path) -> None:
+    own = os.getpid()
+    assert taken_bytes(processes=tmp_path) is None
+    for pid, parent, kilobytes in ((own, 1, 100), (7000001, own, 20), (7000002, 7000001, 3), (7000003, 1, 500)):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a (b) c) S {parent} 0")
+        (tmp_path / str(pid) / "smaps_rollup").write_text(f"0-1 [rollup]\nRss: 900 kB\nPss: {kilobytes} kB\n")
+    assert taken_bytes(processes=tmp_path) == 123 * 1024
 
 
 def test_what_is_free_is_what_the_machine_and_the_group_allow(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""How much memory new processes may take."""
+"""How much memory new processes may take, and how much those of a run have."""
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,3 +46,20 @@ def free_bytes(*, meminfo: Path = MEMINFO, root: Path = ROOT, membership: Path =
                 in_use = int((group / taken).read_text()) - (counter_in(group / "memory.stat", files) or 0)
                 found.append(max(0, allowed - in_use))
     return min(found, default=None)
+
+
+def taken_bytes(*, processes: Path = Path("/proc")) -> int | None:
+    """What this process and all that it has started take, pages that several share counted once; None where it is not
+    told."""
+    children: dict[int, list[int]] = {}
+    for entry in processes.glob("[0-9]*"):
+        with suppress(OSError, ValueError, LookupError):  # it has ended
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(entry.name))
+    family, taken = [os.getpid()], 0
+    for pid in family:
+        family += children.get(pid, [])
+        with suppress(OSError, ValueError, LookupError):
+            lines = (line.split() for line in (processes / str(pid) / "smaps_rollup").read_text().splitlines())
+            taken += 1024 * int(next(words[1] for words in lines if words[0] == "Pss:"))
+    return taken or None

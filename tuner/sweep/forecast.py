@@ -135,14 +135,18 @@ def memory_text(spec: SweepSpec, found: Preflight, *, num_workers: int, free_byt
     """What memory the sweep needs, and what there is; empty where nothing was measured."""
     if not found.shared_bytes:
         return ""
-    shared = found.shared_bytes + found.mapped_bytes
-    needed = _COORDINATOR_BYTES + shared + num_workers * found.worker_bytes
-    workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
-    free = "" if free_bytes is None else f", {free_bytes / 1e9:.1f} GB are free"
-    text = f"needs about {needed / 1e9:.1f} GB with {workers}{free}"
+    needed = _COORDINATOR_BYTES + found.shared_bytes + found.mapped_bytes + num_workers * found.worker_bytes
+    text = needed_memory(needed, num_workers=num_workers, free_bytes=free_bytes)
     if free_bytes is not None and needed > free_bytes:
         text += f": too little; what takes less: {'; '.join(what_takes_less(spec, several=num_workers > 1))}"
     return text
+
+
+def needed_memory(num_bytes: int, *, num_workers: int, free_bytes: int | None) -> str:
+    """What memory all processes together need, and what there is."""
+    workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
+    free = "" if free_bytes is None else f", {free_bytes / 1e9:.1f} GB are free"
+    return f"needs about {num_bytes / 1e9:.1f} GB with {workers}{free}"
 
 
 def shown_seconds(seconds: float) -> str:

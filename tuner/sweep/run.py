@@ -14,6 +14,7 @@ from tuner.diagnose.resolution import folds_instead
 from tuner.errors import StorageError, StudyNotFoundError
 from tuner.execute.beside import begin_baselines
 from tuner.execute.facts import TaskFacts
+from tuner.execute.local import LocalExecutor
 from tuner.execute.open import open_executor
 from tuner.faults import fault_point
 from tuner.paths import LinkInStudyError, StudyPaths, TrialPaths
@@ -32,6 +33,7 @@ from tuner.sweep.finished import Basis
 from tuner.sweep.keeper import Keeper
 from tuner.sweep.log import LogFile
 from tuner.sweep.loop import Sweep
+from tuner.sweep.needs import MemoryNeed
 from tuner.sweep.on_parts import PartsPlan, PartsStrategy
 from tuner.sweep.options import RunOptions
 from tuner.sweep.outcome import Outcome
@@ -79,6 +81,7 @@ class StudyRun:
         self.code: CodeVersions | None = None
         self.baselines: Baselines | None = None
         self.reports = Reports()
+        self._needs: list[MemoryNeed] = []
 
     def run(self) -> Outcome:
         """Search, train the finalists again, write the reports' tables; the rest of them is left to the outcome."""
@@ -93,6 +96,9 @@ class StudyRun:
         executor = open_executor(self.spec, self.paths, options.where, meanwhile=self._load)
         with closing(executor):
             facts = executor.facts
+            if isinstance(executor, LocalExecutor):
+                num_workers, trials = len(executor.workers), self.spec.search.trials
+                self._needs = [MemoryNeed(num_workers=num_workers, num_trials=trials, say=self.watcher.said)]
             proposal = folds_instead(facts.metric, facts.data, self.spec.model_dump(mode="json"))
             self._first_lines += [
                 str(line) for line in (facts.data.get("columns"), *facts.data.get("notes", ()), proposal) if line
@@ -282,7 +288,7 @@ class StudyRun:
 
     def _sweep(self, strategy: Strategy, store: OptunaStore, executor: Executor, keeper: Keeper) -> partial[Sweep]:
         assert self.baselines is not None
-        watcher = Watchers([self.watcher, keeper, self.baselines, self.reports])
+        watcher = Watchers([self.watcher, keeper, self.baselines, self.reports, *self._needs])
         return partial(
             Sweep, strategy, store, executor, limits=self.spec.limits, watcher=watcher, stop=self.stop,
             trained_by=self.code.keep if self.code else None,
