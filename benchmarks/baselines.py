@@ -18,13 +18,21 @@ Make = Callable[[Configuration, "TrainingData"], nn.Module]
 
 
 def network(configuration: Configuration, data: TrainingData) -> nn.Sequential:
-    """The MLP of a configuration, as in Optuna's PyTorch example."""
-    layers: list[nn.Module] = [nn.Flatten()]
-    inputs = data.train.inputs[0].numel()
+    """The MLP of a configuration, as in Optuna's PyTorch example; behind convolutions if it names `channels`."""
+    layers: list[nn.Module] = []
+    channels_in, height, width = (*data.train.inputs.shape[1:], 1, 1)[:3]
+    channels = configuration.get("channels", 0)
+    for _ in range(configuration.get("conv_layers", 0)):
+        layers += [nn.Conv2d(channels_in, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        channels_in, channels, height, width = channels, 2 * channels, height // 2, width // 2
+    layers.append(nn.Flatten())
+    inputs = channels_in * height * width
     for _ in range(configuration["hidden_layers"]):
-        width = configuration["hidden_units"]
-        layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(configuration["dropout"])]
-        inputs = width
+        units = configuration["hidden_units"]
+        norms = [nn.BatchNorm1d(units)] if configuration.get("norm") == "batch" else []
+        activation = nn.Tanh() if configuration.get("activation") == "tanh" else nn.ReLU()
+        layers += [nn.Linear(inputs, units), *norms, activation, nn.Dropout(configuration["dropout"])]
+        inputs = units
     return nn.Sequential(*layers, nn.Linear(inputs, data.info.num_outputs))
 
 

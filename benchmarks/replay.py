@@ -62,7 +62,7 @@ def replayed_by(way: str) -> Iterator[None]:
 
 
 def train(spec: SweepSpec, data: TrainingData, trials: Sequence[Configuration]) -> tuple[float, list[float]]:
-    """Processor seconds of all trials, and their dev losses in the order in which they came."""
+    """Processor seconds of all trials, and their dev losses in order."""
     folder = Path(tempfile.mkdtemp(prefix="replay-"))
     task = Task(spec, data, torch.device("cpu"))
     by_key: dict[object, list[TrialJob]] = defaultdict(list)
@@ -71,14 +71,15 @@ def train(spec: SweepSpec, data: TrainingData, trials: Sequence[Configuration]) 
             trial=number, params=params, seed=number, to_epoch=spec.training.epochs, folder=str(folder / str(number))
         )
         by_key[fusion_key(spec, settings_for(spec, params))].append(job)
-    losses: list[float] = []
+    losses: dict[tuple[int, int], float] = {}
     began = time.process_time()
     for jobs in (own[first : first + WIDTH] for own in by_key.values() for first in range(0, len(own), WIDTH)):
         for events in Cohort(task, jobs, worker="benchmark").epochs():
-            losses += [r.dev_loss for e in events if isinstance(e, EpochsFinished) for r in e.results]
+            reports = [event for event in events if isinstance(event, EpochsFinished)]
+            losses |= {(report.trial, r.epoch): r.dev_loss for report in reports for r in report.results}
     seconds = time.process_time() - began
     shutil.rmtree(folder)
-    return seconds, losses
+    return seconds, [losses[place] for place in sorted(losses)]
 
 
 def measure(space: str, args: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """Training throughput of a whole sweep: tuner against the loops that people write by hand.
 
-    python benchmarks/throughput.py [--space fixed|narrow|wide|all] [--data digits|FILE.csv] [--trials 64]
+    python benchmarks/throughput.py [--space fixed|narrow|normed|wide|cnn|all] [--data digits|FILE.csv] [--trials 64]
                                     [--epochs 30] [--rounds 3] [--model mlp|module] [--fuse auto|off]
                                     [--workers N] [--also unfused,memory] [--json FILE]
 
@@ -10,6 +10,10 @@ checkpoints, leaderboard (the HTML page, drawn once at the end whatever the numb
 train the same configurations on the same data, dropout on, with a dev evaluation after every epoch (tuner evaluates
 training examples too), with one torch thread in each process; rounds are interleaved and everything is warmed up.
 Figures are wall milliseconds for one epoch of one trial.
+
+The spaces: `fixed` is 2 x 64 units, batches of 64; `narrow` 1 to 3 layers of 8 to 128 units, batches of 32 to 128;
+`normed` the same with batch norm and tanh; `wide` 1 to 4 layers of 32 to 512 units, batches of 32 to 256; `cnn` two
+convolutions of 8 and 16 channels, pooled, and a layer of 32 to 128 units, batches of 32 to 128.
 
 `--also` adds contestants: `unfused` is tuner with `fuse: off`; `memory` is tuner's sweep without a database, whose
 difference from the sweep with one is what the database costs.
@@ -55,7 +59,9 @@ from tuner.sweep.loop import StopRequest, Sweep  # noqa: E402
 from tuner.sweep.study import describe  # noqa: E402
 from tuner.sweep.watcher import Watcher  # noqa: E402
 
-SPACES = ("fixed", "narrow", "wide")
+SPACES = ("fixed", "narrow", "normed", "wide", "cnn")
+FIXED = ("norm", "activation", "conv_layers", "channels")
+"""What all trials of a space share, and the sweep file therefore has beside the kind of the model."""
 
 
 def configurations(space: str, count: int) -> list[Configuration]:
@@ -70,7 +76,12 @@ def configurations(space: str, count: int) -> list[Configuration]:
             "fixed": lambda: (2, 64, 64),
             "narrow": lambda: (draw.randint(1, 3), round(log_uniform(8, 128)), draw.choice([32, 64, 128])),
             "wide": lambda: (draw.randint(1, 4), round(log_uniform(32, 512)), draw.choice([32, 64, 128, 256])),
-        }[space]()
+            "cnn": lambda: (1, round(log_uniform(32, 128)), draw.choice([32, 64, 128])),
+        }["narrow" if space == "normed" else space]()
+        further = {
+            "normed": lambda: {"norm": "batch", "activation": "tanh"},
+            "cnn": lambda: {"conv_layers": 2, "channels": 8},
+        }.get(space, dict)()
         return {
             "learning_rate": log_uniform(1e-3, 1e-1),
             "momentum": draw.uniform(0.5, 0.95),
@@ -79,6 +90,7 @@ def configurations(space: str, count: int) -> list[Configuration]:
             "hidden_layers": shape[0],
             "hidden_units": shape[1],
             "batch_size": shape[2],
+            **further,
         }
 
     return [one() for _ in range(count)]
@@ -87,23 +99,26 @@ def configurations(space: str, count: int) -> list[Configuration]:
 def sweep_spec(data: str, trials: Sequence[Configuration], *, epochs: int, fuse: str, model: str) -> SweepSpec:
     """A sweep file's values whose start configurations are the trials."""
     source = "sklearn/digits" if data == "digits" else str(Path(data).resolve())
+    kind = "cnn" if "channels" in trials[0] else "mlp"
+    settings = {name: trials[0][name] for name in FIXED if name in trials[0]}
     space = {
         "learning_rate": DimensionSpec(low=1e-4, high=1.0),
         "momentum": DimensionSpec(low=0.1, high=0.99),
         "weight_decay": DimensionSpec(low=1e-7, high=1e-1),
         "dropout": DimensionSpec(low=0.0, high=0.9),
-        "hidden_layers": DimensionSpec(low=1, high=4, type="int", tier=3),
+        **({"hidden_layers": DimensionSpec(low=1, high=4, type="int", tier=3)} if kind == "mlp" else {}),
         "hidden_units": DimensionSpec(low=8, high=512, type="int", tier=2),
         "batch_size": DimensionSpec(choices=[32, 64, 128, 256]),
     }
+    start = [{name: value for name, value in trial.items() if name in space} for trial in trials]
     return SweepSpec(
         study="throughput",
         data=DataSpec(source=source),
-        model=ModelSpec(kind="mlp" if model == "mlp" else "user_module.py:factory"),
+        model=ModelSpec(kind=kind, settings=settings) if model == "mlp" else ModelSpec(kind="user_module.py:factory"),
         root=str(Path(__file__).resolve().parent),
         space=space,
         training=TrainingSpec(epochs=epochs, fuse=fuse),
-        search=SearchSpec(trials=len(trials), strategy="random", start=[dict(t) for t in trials]),
+        search=SearchSpec(trials=len(trials), strategy="random", start=start),
     )
 
 
@@ -174,7 +189,13 @@ class Tuner:
 
 def multiplications(configuration: Configuration, inputs: int, outputs: int) -> int:
     width, layers = configuration["hidden_units"], configuration["hidden_layers"]
-    return inputs * width + (layers - 1) * width**2 + width * outputs
+    if (channels := configuration.get("channels")) is None:
+        return inputs * width + (layers - 1) * width**2 + width * outputs
+    total, channels_in = 0, 1
+    for _ in range(configuration["conv_layers"]):
+        total += inputs * 9 * channels_in * channels
+        channels_in, channels, inputs = channels, 2 * channels, inputs // 4
+    return total + inputs * channels_in * width + width * outputs
 
 
 def peak_flops() -> float:
