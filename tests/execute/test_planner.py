@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from tests.execute.sweeps import small_sweep
 from tests.train.cohorts import make_task
@@ -253,18 +256,27 @@ def test_on_a_cpu_what_layers_give_counts_towards_the_width(
 ) -> None:
     plan = planner(spec=small_sweep(model=model), input_shape=shape)
     assert plan.max_width(plan.describe(job(0, channels=channels, batch_size=64))) <= widest
-    assert widest < 16 or plan.max_width(plan.describe(job(0, channels=channels, batch_size=64))) > 4
+    assert widest < 16 or plan.max_width(plan.describe(job(0, channels=channels, batch_size=64))) > 2
+
+
+def bytes_of_tensors() -> int:
+    gc.collect()
+    tensors = (found for found in gc.get_objects() if issubclass(type(found), Tensor))
+    memories = [t.untyped_storage() for t in tensors if not torch._C._functorch.is_functorch_wrapped_tensor(t)]
+    return sum({memory.data_ptr(): memory.nbytes() for memory in memories}.values())
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
 def test_the_memory_of_a_trial_is_about_what_is_estimated(model: str, norm: str, tmp_path: Path) -> None:
     settings = {"norm": norm, "hidden_units": 128}
-    program = trained(make_task(model=model, settings=settings, batch_size=128), tmp_path, count=1)
+    task = make_task(model=model, settings=settings, batch_size=128)
+    trained(task, tmp_path, count=1)  # what is made once for all programs
+    before = bytes_of_tensors()
+    program = trained(task, tmp_path, count=1)
     assert isinstance(program, StackedProgram)
-    buffers = [*program._step_memory, *program._evaluator._memory]
-    taken = 4 * (sum(t.numel() for t in buffers) + 5 * program.p_KP.numel())
+    taken = bytes_of_tensors() - before
     spec = small_sweep(model=model, **settings)
     plan = planner(spec=spec, input_shape=[1, 8, 8], num_train=300, num_dev=100)
     estimated = plan.num_bytes(plan.describe(job(0, batch_size=128)).values)
-    assert 0.5 < taken / estimated < 2.0
+    assert 0.5 < taken / estimated < 2.5

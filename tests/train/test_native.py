@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.depth import at_depth
 from tests.train.test_stacked import NUM_TRAIN, split_for, stacked
 from tests.train.trials import member_of, plan_of, settings_of
+from tuner.models.cnn import cnn
 from tuner.models.layers.activations import Activation
 from tuner.models.layers.dense import Dense
 from tuner.models.layers.dropout import Dropout
@@ -81,7 +82,40 @@ def test_a_step_writes_the_same_bits_from_any_state(
     monkeypatch.setattr("tuner.train.programs.stacked.program.KERNELS_AFTER_RUNS", 0)
     network = dense(widths, activation=activation, norm=norm, dropout="dropout" in extras)
     program = trained(network, loss=loss, trials=trials, batch_size=batch_size, optimizer=optimizer, **extras)
-    step = whole_step(program)
+    check_bits_from_any_state(whole_step(program), scale=scale, seed=seed)
+
+
+@pytest.mark.slow
+@needs_kernels
+@given(
+    channels=st.integers(3, 6),
+    input_shape=st.tuples(st.integers(1, 3), st.integers(2, 9), st.integers(2, 9)),
+    kernel_size=st.sampled_from([3, 5]),
+    norm=st.sampled_from(["none", "batch"]),
+    optimizer=st.sampled_from(["sgd", "adam"]),
+    extras=st.sampled_from([{}, {"dropout": 0.3}]),
+    activation_and_batch_size=st.sampled_from([("relu", 17), ("leaky_relu", 39), ("relu", 32), ("tanh", 16)]),
+    trials=st.integers(1, 4),
+    scale=st.floats(-3, 3),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=at_depth(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_step_of_images_writes_the_same_bits_from_any_state(
+    channels: int, input_shape: tuple[int, int, int], kernel_size: int, norm: str, optimizer: str,
+    extras: dict[str, object], activation_and_batch_size: tuple[str, int], trials: int, scale: float, seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("tuner.train.programs.stacked.program.KERNELS_AFTER_RUNS", 0)
+    activation, batch_size = activation_and_batch_size
+    values = {"channels": channels, "conv_layers": 2, "kernel_size": kernel_size, "hidden_units": 9}
+    network = cnn(values | {"activation": activation, "norm": norm}, input_shape=input_shape, num_outputs=4)
+    program = trained(
+        network, loss="cross_entropy", trials=trials, batch_size=batch_size, optimizer=optimizer, **extras
+    )
+    check_bits_from_any_state(whole_step(program), scale=scale, seed=seed)
+
+
+def check_bits_from_any_state(step: ReplayedStep, *, scale: float, seed: int) -> None:
     assert step.runs_kernels
     draw = torch.Generator().manual_seed(seed)
     for tensor in step._state:

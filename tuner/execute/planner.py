@@ -13,6 +13,7 @@ from statistics import median
 from tuner.execute.facts import TaskFacts
 from tuner.execute.waiting import PlannedJob, Waiting
 from tuner.execute.widths import FIRST_AHEAD, Footprint, Widths
+from tuner.models.layers.widths import by_windows
 from tuner.records import ParamValue, TrialJob
 from tuner.spec.by_layer import hidden_widths
 from tuner.spec.defaults import batch_examples, settings_for
@@ -240,15 +241,20 @@ class Planner:
         if not self._is_convolutional(values):
             return prod(shape) + hidden
         positions = int(shape[-1]) * int(shape[-2]) if len(shape) == 3 else int(shape[-1])
-        total = prod(shape) + hidden
+        total, channels_in, kernel = prod(shape) + hidden, int(shape[0]), int(values.get("kernel_size", 3))
         for block in range(int(values.get("conv_layers", 2))):
             channels = int(values.get("channels", 16)) * 2**block
-            total += each * channels * positions
+            total += each * channels * positions + self._windows(channels_in, kernel, positions)
+            channels_in = channels
             positions = max(1, positions // 4)
             total += 2 * channels * positions  # the maxima, and where they were
             if self.spec.model.kind_in(values) == "resnet":
-                total += (2 * each + 1) * channels * positions
+                total += (2 * each + 1) * channels * positions + 2 * self._windows(channels, kernel, positions)
         return total
+
+    def _windows(self, channels: int, kernel: int, positions: int) -> int:
+        """What a convolution of a built-in network takes for one example beside what it gives."""
+        return 0 if self.on_accelerator else by_windows(channels, kernel=kernel, positions=positions)
 
     def _is_convolutional(self, values: Mapping[str, ParamValue]) -> bool:
         return self.spec.model.kind_in(values) in ("cnn", "resnet", "conv1d")

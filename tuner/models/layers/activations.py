@@ -106,7 +106,7 @@ class Activation(Layer):
                 dx = tape.memory.gradient(x)
                 tape.backward.append(partial(kind.backward, dx, x, grad_input=dx))
             return x
-        y = tape.memory.buffer(*x.shape)
+        y = tape.memory.like(x)
         x_flat, y_flat = tape.memory.flat(x), tape.memory.flat(y)
         # Functions with vector and scalar versions that round differently run on the whole memory of a buffer.
         tape.forward.append(partial(kind.forward, x_flat, out=y_flat))

@@ -92,8 +92,8 @@ class Dropout(Layer):
         key, threshold, scale = (t.view(per_trial) for t in (inputs.key_K, inputs.threshold_K, inputs.scale_K))
         field = dropout_field(x[0].numel(), tape.device).view(x.shape[1:])
         drawn = torch.empty(x.shape, dtype=torch.int32, device=tape.device)
-        mask = tape.memory.buffer(*x.shape)
-        y = x if rows.below is not None and rows.below.in_place else tape.memory.buffer(*x.shape)
+        mask = tape.memory.like(x)
+        y = x if rows.below is not None and rows.below.in_place else tape.memory.like(x)
         tape.forward += [
             partial(torch.mul, field, key, out=drawn),
             partial(torch.ge, drawn, threshold, out=mask),

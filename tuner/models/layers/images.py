@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from tuner.models.layers.activations import aten
+from tuner.models.layers.convolving import record_by_library, record_by_products
 from tuner.models.layers.layer import Layer, LayerRows, Parameter
-from tuner.models.layers.widths import rounded_width
+from tuner.models.layers.tape import batch_last
+from tuner.models.layers.widths import by_windows, rounded_width
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,65 +46,10 @@ class Convolution(Layer):
         return nn.Conv2d(self.channels_in, self.channels_out, self.kernel, padding=self.kernel // 2)
 
     def record(self, x: Tensor, rows: LayerRows) -> Tensor:
-        """See `Layer.record`.
-
-        On CUDA all trials are one grouped convolution. On CPU each trial's is called by itself: the library's
-        kernels for grouped convolutions are slow, and choosing among them by the number of groups would make a trial's
-        result depend on its neighbours.
-        """
-        tape, weights, x_KBCHW = rows.tape, rows.weights, x
-        num_trials, batch, channels_in, height, width = x_KBCHW.shape
-        channels_out, padding = self.channels_out, [self.kernel // 2, self.kernel // 2]
-        y = tape.memory.buffer(num_trials, batch, channels_out, height, width)
-        dy = tape.memory.gradient(y) if tape.training else y
-        dx = tape.memory.gradient(x_KBCHW) if tape.training and not rows.first else None
-        grouped = tape.device.type == "cuda"
-        kind = torch.bfloat16 if tape.half else torch.float32
-
-        def side_by_side(t: Tensor) -> Tensor:
-            """(K, B, C, H, W) to (B, K C, H, W)."""
-            return t.transpose(0, 1).reshape(batch, num_trials * t.shape[2], height, width)
-
-        def apart(t: Tensor, channels: int) -> Tensor:
-            return t.view(batch, num_trials, channels, height, width).transpose(0, 1)
-
-        def forward_grouped() -> None:
-            found = torch.conv2d(
-                side_by_side(x_KBCHW).to(kind), weights.weight.flatten(0, 1).to(kind), weights.bias.flatten().to(kind),
-                1, padding, 1, num_trials,
-            )  # fmt: skip
-            y.copy_(apart(found, channels_out))
-
-        def backward_grouped() -> None:
-            dxs, dw, db = aten.convolution_backward(
-                side_by_side(dy).to(kind), side_by_side(x_KBCHW).to(kind), weights.weight.flatten(0, 1).to(kind),
-                [num_trials * channels_out],
-                [1, 1], padding, [1, 1], False, [0, 0], num_trials, [dx is not None, True, True],
-            )  # fmt: skip
-            weights.weight_grad.copy_(dw.view(weights.weight.shape))
-            weights.bias_grad.copy_(db.view(weights.bias.shape))
-            if dx is not None:
-                dx.copy_(apart(dxs, channels_in))
-
-        def forward_each() -> None:
-            for k in range(num_trials):
-                y[k] = torch.conv2d(x_KBCHW[k], weights.weight[k], weights.bias[k], 1, padding)
-
-        def backward_each() -> None:
-            for k in range(num_trials):
-                dx_k, dw, db = aten.convolution_backward(
-                    dy[k], x_KBCHW[k], weights.weight[k], [channels_out],
-                    [1, 1], padding, [1, 1], False, [0, 0], 1, [dx is not None, True, True],
-                )  # fmt: skip
-                weights.weight_grad[k] = dw
-                weights.bias_grad[k] = db
-                if dx is not None:
-                    dx[k] = dx_k
-
-        tape.forward.append(forward_grouped if grouped else forward_each)
-        if tape.training:
-            tape.backward.append(backward_grouped if grouped else backward_each)
-        return y
+        """See `Layer.record`: by matrix products on a CPU where images are small, and else by the library."""
+        is_small = by_windows(self.channels_in, kernel=self.kernel, positions=prod(x.shape[3:])) > 0
+        record = record_by_products if is_small and rows.tape.device.type == "cpu" else record_by_library
+        return record(x, rows, channels_out=self.channels_out, kernel=self.kernel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +71,29 @@ class MaxPool(Layer):
     def record(self, x: Tensor, rows: LayerRows) -> Tensor:
         tape, size = rows.tape, self.size
         num_trials, batch, channels, height, width = x.shape
-        y = tape.memory.buffer(num_trials, batch, channels, height // size, width // size)
-        x_4d, y_4d = x.flatten(0, 1), y.flatten(0, 1)
-        indices = torch.zeros(y_4d.shape, dtype=torch.int64, device=tape.device)
+        in_four, new_buffer = _in_four, tape.memory.buffer
+        if batch_last(x) is not None:
+            in_four, new_buffer = _in_four_beside, tape.memory.images
+        y = new_buffer(num_trials, batch, channels, height // size, width // size)
+        x_4d, y_4d = in_four(x), in_four(y)
+        indices = torch.zeros_like(y_4d, dtype=torch.int64)
         window = ([size, size], [size, size], [0, 0], [1, 1], False)
         tape.forward.append(partial(aten.max_pool2d_with_indices.out, x_4d, *window, out=y_4d, indices=indices))
         if tape.training:
-            dy_4d, dx_4d = tape.memory.gradient(y).flatten(0, 1), tape.memory.gradient(x).flatten(0, 1)
+            dy_4d, dx_4d = in_four(tape.memory.gradient(y)), in_four(tape.memory.gradient(x))
             differentiate = aten.max_pool2d_with_indices_backward.grad_input
             tape.backward.append(partial(differentiate, dy_4d, x_4d, *window, indices, grad_input=dx_4d))
         return y
+
+
+def _in_four(x: Tensor) -> Tensor:
+    """Images in four dimensions, pooled independently along the first two."""
+    return x.flatten(0, 1)
+
+
+def _in_four_beside(x: Tensor) -> Tensor:
+    """The same of examples that lie side by side: as channels that do, for which the library has vectors."""
+    return x.permute(0, 2, 3, 4, 1).flatten(0, 1).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +130,11 @@ class Flatten(Layer):
         return nn.Flatten()
 
     def record(self, x: Tensor, rows: LayerRows) -> Tensor:
-        return x.flatten(2) if x.dim() > 3 else x
+        if batch_last(x) is None:
+            return x.flatten(2) if x.dim() > 3 else x
+        tape = rows.tape
+        y = tape.memory.buffer(*x.shape)
+        tape.forward.append(partial(y.copy_, x))
+        if tape.training:
+            tape.backward.append(partial(tape.memory.gradient(x).copy_, tape.memory.gradient(y)))
+        return y.flatten(2)

@@ -64,7 +64,7 @@ class BatchNorm(Norm):
         mean_KF, var_KF = rows.statistics["running_mean"], rows.statistics["running_var"]
         over = (1, 3, 4) if self.spatial else (1,)
         count = x[0, :, 0].numel()
-        y = tape.memory.buffer(*x.shape)
+        y = tape.memory.like(x)
         gamma, beta = self.broadcast(weights.weight), self.broadcast(weights.bias)
         a_KF, c_KF = torch.zeros_like(mean_KF), torch.zeros_like(mean_KF)
         a, c = self.broadcast(a_KF), self.broadcast(c_KF)
@@ -78,11 +78,7 @@ class BatchNorm(Norm):
             tape.forward.append(evaluate)
             return y
 
-        xhat, product, inverse_KF = (
-            tape.memory.buffer(*x.shape),
-            tape.memory.buffer(*x.shape),
-            torch.zeros_like(mean_KF),
-        )
+        xhat, product, inverse_KF = tape.memory.like(x), tape.memory.like(x), torch.zeros_like(mean_KF)
         inverse = self.broadcast(inverse_KF)
         held_K1 = None if rows.held_K is None else rows.held_K.unsqueeze(1)
 
@@ -151,7 +147,7 @@ class LayerNorm(Norm):
             share: Tensor = torch.tensor(1.0 / x[0, 0].numel(), device=tape.device)
         else:
             share = 1.0 / unit_mask.sum(dim=2, keepdim=True)
-        y, xhat, product = (tape.memory.buffer(*x.shape) for _ in range(3))
+        y, xhat, product = (tape.memory.like(x) for _ in range(3))
         mean, inverse = (torch.zeros(*x.shape[:2], *(1 for _ in over), device=tape.device) for _ in range(2))
         gamma, beta = self.broadcast(weights.weight), self.broadcast(weights.bias)
 

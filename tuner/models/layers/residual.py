@@ -69,7 +69,7 @@ class Join(Layer):
     def record(self, x: Tensor, rows: LayerRows) -> Tensor:
         tape = rows.tape
         kept, skipped = rows.forks.pop()
-        y = tape.memory.buffer(*x.shape)
+        y = tape.memory.like(x)
         tape.forward.append(partial(torch.add, x, kept, out=y))
         if tape.training:
             dy = tape.memory.gradient(y)

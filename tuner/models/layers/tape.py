@@ -17,6 +17,14 @@ from tuner.models.layers.widths import padded
 Operation = Callable[[], object]
 
 
+def batch_last(activation: Tensor) -> Tensor | None:
+    """The memory, (K, C, H, W, B), of an activation (K, B, C, H, W) whose examples lie side by side; else None."""
+    if activation.dim() != 5 or activation.is_contiguous():
+        return None
+    memory = activation.permute(0, 2, 3, 4, 1)
+    return memory if memory.is_contiguous() else None
+
+
 class TapeMemory:
     """The buffers of a tape. They know no operation: what holds them is no part of a cycle, and freed at once;
     so an operation must not refer to its tape.
@@ -46,6 +54,19 @@ class TapeMemory:
         self._flat[view.data_ptr()] = flat
         return view
 
+    def images(self, *shape: int) -> Tensor:
+        """A buffer of shape (K, B, C, H, W) whose examples lie side by side: in memory it is (K, C, H, W, B).
+
+        What is shifted or pooled then moves in long runs, and a channel of a batch is a row of a matrix.
+        """
+        num_trials, batch, *image = shape
+        return self.buffer(num_trials, *image, batch).permute(0, 4, 1, 2, 3)
+
+    def like(self, activation: Tensor) -> Tensor:
+        """A buffer of the shape and layout of an activation."""
+        shape = activation.shape
+        return self.images(*shape) if batch_last(activation) is not None else self.buffer(*shape)
+
     def flat(self, view: Tensor) -> Tensor:
         """The whole memory of a buffer, one-dimensional: elementwise functions on it have no scalar remainder."""
         return self._flat[view.data_ptr()]
@@ -54,7 +75,7 @@ class TapeMemory:
         """The buffer of an activation's gradient, in its shape; made when it is first asked for."""
         memory = activation.data_ptr()
         if memory not in self._gradients:
-            self._gradients[memory] = self.buffer(*activation.shape)
+            self._gradients[memory] = self.like(activation)
         return self._gradients[memory].view(activation.shape)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tuner.models.layers.tape import batch_last
 from tuner.train.replay.native.translation import COLUMN_GROUP, INPUTS, Translation, UnknownCallError
 from tuner.train.replay.recorder import Call
 
@@ -112,6 +114,9 @@ def _root(to: Translation, out: Tensor, call: Call) -> None:
 
 def _sum(to: Translation, out: Tensor, call: Call) -> None:
     x, dimensions = call.args[0], call.args[1]
+    if list(dimensions) == [1, 3, 4]:
+        _sum_of_channels(to, out, x)
+        return
     if list(dimensions) != [1] or x.dim() != 3 or x.dtype != torch.float32 or x.stride(2) != 1 or out.stride(-1) != 1:
         raise UnknownCallError("a sum over other dimensions")
     if x.shape[2] % 8:
@@ -120,10 +125,21 @@ def _sum(to: Translation, out: Tensor, call: Call) -> None:
     to.emit("sum", [out, x], (1, *x.shape[1:]), [(0, 0, 0), (x.stride(1), 0, 0)], apart=[out.stride(0), x.stride(0)])
 
 
+def _sum_of_channels(to: Translation, out: Tensor, x: Tensor) -> None:
+    """Of images (trials, examples, channels, height, width), each channel of which is in one piece."""
+    if batch_last(x) is None or x.dtype != torch.float32 or out.stride(-1) != 1:
+        raise UnknownCallError("a sum over channels of examples that lie apart")
+    to.check_trials(x)
+    channels = x.shape[2]
+    n = (1, channels, x[0, :, 0].numel())
+    to.emit("sum_along", [out, x], n, [], apart=[out.stride(0), x.stride(0)])
+
+
 def _mean(to: Translation, out: Tensor, call: Call) -> None:
     """A sum, divided by the number of summands."""
     _sum(to, out, call)
-    to.elementwise("div_scalar", out, [out], x=float(call.args[0].shape[1]))
+    x, dimensions = call.args[:2]
+    to.elementwise("div_scalar", out, [out], x=float(prod(x.shape[dimension] for dimension in dimensions)))
 
 
 def _lerp(to: Translation, out: Tensor, call: Call) -> None:
@@ -151,6 +167,40 @@ def _softmax(to: Translation, out: Tensor, call: Call) -> None:
     to.emit("softmax", [out, x], (1, x[0].numel() // columns, columns), [], apart=[out.stride(0), x.stride(0)])
 
 
+def _max_pool(to: Translation, out: Tensor, call: Call) -> None:
+    x, indices = call.args[0], call.kwargs["indices"]
+    _pool(to, "max_pool", [out, x, indices], size=_window(call.args[1:]), small=out, large=x)
+    to.note(indices)
+
+
+def _max_pool_slope(to: Translation, out: Tensor, call: Call) -> None:
+    dy, x, *window, indices = call.args
+    _pool(to, "max_pool_slope", [out, dy, indices], size=_window(window), small=dy, large=x)
+
+
+def _window(arguments: Sequence[Any]) -> int:
+    """The side of square windows side by side, of the arguments that say so.
+
+    Raises:
+        UnknownCallError: they are others.
+    """
+    kernel, stride, *others = arguments  # what is at its default does not reach the dispatcher
+    if not kernel == stride == [kernel[0]] * 2 or others != [[0, 0], [1, 1], False][: len(others)]:
+        raise UnknownCallError("a pool of other windows")
+    return int(kernel[0])
+
+
+def _pool(to: Translation, code: str, tensors: Sequence[Tensor], *, size: int, small: Tensor, large: Tensor) -> None:
+    """Of images (trials x channels, examples, height, width) whose examples lie side by side in memory."""
+    images, left_over = divmod(len(large), to.num_trials)
+    if left_over or not all(t.permute(0, 2, 3, 1).is_contiguous() for t in (*tensors, small, large)):
+        raise UnknownCallError("a pool of examples that lie apart")
+    _, batch, height, width = large.shape
+    n = (images, *small.shape[2:])
+    apart = [images * t[0].numel() for t in tensors]
+    to.emit(code, tensors, n, [(batch, height, width), (size, 0, 0)], apart=apart)
+
+
 _VIEW = "view"
 _NOTHING = {_VIEW, "aten.empty_like.default"}
 """Memory that was taken while the step was recorded is still there."""
@@ -162,6 +212,8 @@ _TRANSLATIONS: dict[str, _Translate] = {
     "aten.sum.IntList_out": _sum,
     "aten.mean.out": _mean,
     "aten.softmax.int_out": _softmax,
+    "aten.max_pool2d_with_indices.out": _max_pool,
+    "aten.max_pool2d_with_indices_backward.grad_input": _max_pool_slope,
     "aten.lerp_.Scalar": _lerp,
     "aten.rsqrt_.default": _of("rsqrt"),
     "aten.tanh.out": _tanh,

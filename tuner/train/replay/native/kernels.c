@@ -14,7 +14,8 @@
 
 enum {
     COPY, GATHER, GEMM, SUM, SOFTMAX, RELU, LEAKY_RELU, MUL, ADD, SUB, DIV, MUL_SCALAR, ADD_SCALAR, ADDCMUL, SQRT,
-    SIGN, THRESHOLD, LEAKY_SLOPE, MUL_INT, GE_INT, DIV_SCALAR, LERP, RSQRT, TANH, TANH_SLOPE
+    SIGN, THRESHOLD, LEAKY_SLOPE, MUL_INT, GE_INT, DIV_SCALAR, LERP, RSQRT, TANH, TANH_SLOPE,
+    MAX_POOL, MAX_POOL_SLOPE, SUM_ALONG
 };
 
 typedef struct {
@@ -104,6 +105,8 @@ int tuner_open(const char *libtorch, int lanes) {
                 if (so == 1 && sa == 1 && sb == 1 && sc == 1) INNER(1, 1, 1, T, O, EXPRESSION)                         \
                 else if (so == 1 && sa == 1 && sb == 1 && sc == 0) INNER(1, 1, 0, T, O, EXPRESSION)                    \
                 else if (so == 1 && sa == 1 && sb == 0 && sc == 0) INNER(1, 0, 0, T, O, EXPRESSION)                    \
+                else if (so == 1 && sa == 0 && sb == 0 && sc == 0) INNER(0, 0, 0, T, O, EXPRESSION)                    \
+                else if (so == 1 && sa == 0 && sb == 1 && sc == 0) INNER(0, 1, 0, T, O, EXPRESSION)                    \
                 else                                                                                                   \
                     for (int64_t k = 0; k < n; k++) {                                                                  \
                         const T a = pa[k * sa], b = pb[k * sb], c = pc[k * sc];                                        \
@@ -205,6 +208,24 @@ static void sum(const Operation *op) {
     memcpy(out + c, part[0], (size_t)width * sizeof(float));
 }
 
+/* Sums along rows. n = (1, rows, columns), contiguous. PyTorch sums four vectors of eight, in cascades, then what is left. */
+static void sum_along(const Operation *op) {
+    const int64_t columns = op->n[2], groups = columns / COLUMNS, lanes = COLUMNS / 4;
+    const float *a = (const float *)op->p[1];
+    for (int64_t i = 0; i < op->n[1]; i++, a += columns) {
+        float part[COLUMNS], total = 0.0f;
+        cascade(a, groups, COLUMNS, COLUMNS, part);
+        int64_t k = groups * COLUMNS;
+        for (; k + lanes <= columns; k += lanes)
+            for (int c = 0; c < lanes; c++) part[c] += a[k + c];
+        for (int q = 1; q < 4; q++)
+            for (int c = 0; c < lanes; c++) part[c] += part[q * lanes + c];
+        for (; k < columns; k++) total += a[k];
+        for (int c = 0; c < lanes; c++) total += part[c];
+        ((float *)op->p[0])[i] = total;
+    }
+}
+
 /* Over the last dimension. n = (1, rows, columns), contiguous; columns are a multiple of 16. */
 static void softmax(const Operation *op) {
 #ifdef LANES
@@ -233,12 +254,56 @@ static void softmax(const Operation *op) {
 #endif
 }
 
+/* Pools of squares. n = (images, height, width) of the maxima; s[0] = (examples, height, width) of what is pooled, where
+ * examples lie side by side; s[1][0] = side of a square. The maxima, what is pooled, and where each was found in it. */
+static void max_pool(const Operation *op) {
+    const int64_t batch = op->s[0][0], height = op->s[0][1], width = op->s[0][2], size = op->s[1][0];
+    float *out = (float *)op->p[0];
+    const float *image = (const float *)op->p[1];
+    int64_t *index = (int64_t *)op->p[2];
+    for (int64_t c = 0; c < op->n[0]; c++, image += height * width * batch)
+        for (int64_t i = 0; i < op->n[1]; i++)
+            for (int64_t j = 0; j < op->n[2]; j++, out += batch, index += batch) {
+                const int64_t corner = i * size * width + j * size;
+                for (int64_t b = 0; b < batch; b++) out[b] = image[corner * batch + b], index[b] = corner;
+                for (int64_t place = 1; place < size * size; place++) {
+                    const int64_t at = corner + place / size * width + place % size;
+                    const float *a = image + at * batch;
+                    _Pragma("GCC ivdep") for (int64_t b = 0; b < batch; b++) {
+                        const int larger = (a[b] > out[b]) | (a[b] != a[b]);
+                        out[b] = larger ? a[b] : out[b];
+                        index[b] = larger ? at : index[b];
+                    }
+                }
+            }
+}
+
+/* As above: the gradient of what is pooled, that of the maxima, and where these were found. */
+static void max_pool_slope(const Operation *op) {
+    const int64_t batch = op->s[0][0], height = op->s[0][1], width = op->s[0][2], size = op->s[1][0];
+    float *out = (float *)op->p[0];
+    const float *slope = (const float *)op->p[1];
+    const int64_t *index = (const int64_t *)op->p[2];
+    memset(out, 0, (size_t)(op->n[0] * height * width * batch) * sizeof(float));
+    for (int64_t c = 0; c < op->n[0]; c++, out += height * width * batch)
+        for (int64_t i = 0; i < op->n[1]; i++)
+            for (int64_t j = 0; j < op->n[2]; j++, slope += batch, index += batch)
+                for (int64_t place = 0; place < size * size; place++) {
+                    const int64_t at = (i * size + place / size) * width + j * size + place % size;
+                    float *target = out + at * batch;
+                    _Pragma("GCC ivdep") for (int64_t b = 0; b < batch; b++)
+                        target[b] = index[b] == at ? slope[b] + 0.0f : 0.0f;
+                }
+}
+
 static void (*const RUN[])(const Operation *) = {
     [COPY] = copy, [GATHER] = gather, [GEMM] = gemm, [SUM] = sum, [SOFTMAX] = softmax, [RELU] = relu,
     [LEAKY_RELU] = leaky_relu, [MUL] = mul, [ADD] = add, [SUB] = sub, [DIV] = divide, [MUL_SCALAR] = mul_scalar,
     [ADD_SCALAR] = add_scalar, [ADDCMUL] = addcmul, [SQRT] = root, [SIGN] = sign,
     [THRESHOLD] = threshold, [LEAKY_SLOPE] = leaky_slope, [MUL_INT] = mul_int, [GE_INT] = ge_int,
     [DIV_SCALAR] = div_scalar, [LERP] = lerp, [RSQRT] = rsqrt, [TANH] = hyperbolic_tangent, [TANH_SLOPE] = tanh_slope,
+    [MAX_POOL] = max_pool, [MAX_POOL_SLOPE] = max_pool_slope,
+    [SUM_ALONG] = sum_along,
 };
 
 enum { PIECE = 2048 };

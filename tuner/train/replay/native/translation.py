@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tuner.models.layers.tape import batch_last
+
 _MIN_PRODUCT = 400
 """PyTorch computes matrix products of fewer multiplications by a loop of its own."""
 COLUMN_GROUP = 16
@@ -16,7 +18,7 @@ COLUMN_GROUP = 16
 NAMES = [
     "copy", "gather", "gemm", "sum", "softmax", "relu", "leaky_relu", "mul", "add", "sub", "div", "mul_scalar",
     "add_scalar", "addcmul", "sqrt", "sign", "threshold", "leaky_slope", "mul_int", "ge_int", "div_scalar", "lerp",
-    "rsqrt", "tanh", "tanh_slope",
+    "rsqrt", "tanh", "tanh_slope", "max_pool", "max_pool_slope", "sum_along",
 ]  # fmt: skip
 _CODES = {name: code for code, name in enumerate(NAMES)}
 """In the order of the enumeration in `kernels.c`."""
@@ -55,7 +57,7 @@ class Translation:
 
     def note(self, out: Tensor) -> None:
         """Take down what an operation writes."""
-        if out.dim() > 1 and out.shape[0] == self.num_trials and out.is_contiguous():
+        if out.dim() > 1 and out.shape[0] == self.num_trials and (out.is_contiguous() or batch_last(out) is not None):
             self._by_trial[out.data_ptr()] = out
         place = (out.data_ptr(), tuple(out.shape), out.stride())
         if place not in self._seen:
@@ -123,7 +125,11 @@ class Translation:
         except RuntimeError as error:
             raise UnknownCallError(str(error)) from error
         steps = [t.stride() for t in operands]
-        n, strides = _merged(tuple(shape[1:]), [own[1:] for own in steps])
+        order = sorted(range(1, len(shape)), key=lambda dimension: -steps[0][dimension])  # as the output lies in memory
+        n, strides = _merged(
+            tuple(shape[dimension] for dimension in order),
+            [tuple(own[dimension] for dimension in order) for own in steps],
+        )
         self.emit(code, operands, n, strides, apart=[own[0] for own in steps], x=x)
 
     def whole_buffers(self, code: str, out: Tensor, inputs: Sequence[Tensor], *, like: Tensor) -> None:
