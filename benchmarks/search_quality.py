@@ -14,6 +14,17 @@ trials at once, each epoch taking equally long. `--portfolio` begins with what `
 random configuration's median time.
 `--past related` begins with what small studies of four other data sets found, as `search.learn_from` would; `--past
 planted` with what studies found that have nothing to do with the data: configurations drawn by chance.
+
+`--peers smac,priorband,mobster,hypertune,dyhpo` adds searches of other packages, as `search_peers.py` sets them up.
+SMAC3 comes with the extra `peers`. NePS and the schedulers of Syne Tune want older libraries than tuner, and an
+environment each: pip complains, but installs them, and what is used here works with those, too.
+
+    python -m venv neps && neps/bin/pip install torch==2.13.0 -e ".[bench,peers]"
+    neps/bin/pip install neural-pipeline-search==0.17.0
+    python -m venv syne && syne/bin/pip install torch==2.13.0 -e ".[bench]"
+    syne/bin/pip install "syne-tune[gpsearchers]==0.14.2"
+    neps/bin/python benchmarks/search_quality.py ... --keep scores.jsonl --strategies priority --peers smac,priorband
+    syne/bin/python benchmarks/search_quality.py ... --keep scores.jsonl --strategies "" --peers mobster,hypertune
 """
 
 from __future__ import annotations
@@ -35,6 +46,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: each process has 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from search_peers import PEERS, require_peers, search_by_peer
 from surrogate import EPOCHS, SPACE, Instance, Surrogate, SurrogateExecutor, read_instances
 from timed import Timed
 
@@ -70,7 +82,7 @@ class Run:
     """One search of one strategy on one data set."""
 
     strategy: str
-    """A strategy's name, with `+pruner` where it has one."""
+    """A strategy's name, with `+pruner` where it has one; or one of `PEERS`."""
     instance: Instance
     seed: int
     budgets: tuple[int, ...]
@@ -107,6 +119,26 @@ def load(folder: Path) -> Surrogate:
 
 def play(run: Run) -> dict[int, Score]:
     """Run one search and score it at each budget."""
+    return play_peer(run) if run.strategy in PEERS else play_strategy(run)
+
+
+def play_peer(run: Run) -> dict[int, Score]:
+    """Run one search of another package."""
+    chance = derived_seed(run.seed, run.instance.code)
+    starts = [] if run.portfolio is None else json.loads(run.portfolio.read_text())["portfolios"][0]["starts"]
+    executor = SurrogateExecutor(load(run.surrogate), run.instance, noise=run.noise, seed=chance)
+    watch = search_by_peer(run.strategy, executor, starts=starts, seed=chance % 2**31, epochs=max(run.budgets) * EPOCHS)
+    return {
+        budget: Score(
+            regret=run.instance.regret(executor.accuracy_of_pick(budget * EPOCHS)),
+            seconds_per_proposal=watch.seconds_per_proposal(budget * EPOCHS),
+        )
+        for budget in run.budgets
+    }
+
+
+def play_strategy(run: Run) -> dict[int, Score]:
+    """Run one search of ours."""
     chance = derived_seed(run.seed, run.instance.code)  # data sets must not share their luck
     space = with_shuffled_tiers(SPACE, seed=chance) if run.shuffle_tiers else SPACE
     name, _, pruner = run.strategy.partition("+")
@@ -300,13 +332,22 @@ def _play_numbered(numbered: tuple[int, Run]) -> tuple[int, dict[int, Score]]:
 
 def strategy_list(text: str) -> list[str]:
     """Strategies' names, each with `+pruner` where it has one; argparse reports a wrong one."""
-    names = text.split(",")
+    names = text.split(",") if text else []
     for name in names:
         strategy, _, pruner = name.partition("+")
         if strategy not in STRATEGIES:
             raise argparse.ArgumentTypeError(f"{name!r}: the strategies are {', '.join(STRATEGIES)}")
         if pruner and pruner not in PRUNERS:
             raise argparse.ArgumentTypeError(f"{name!r}: the pruners are {', '.join(PRUNERS)}")
+    return names
+
+
+def peer_list(text: str) -> list[str]:
+    """Names of other packages' searches; argparse reports a wrong one."""
+    names = text.split(",") if text else []
+    for name in names:
+        if name not in PEERS:
+            raise argparse.ArgumentTypeError(f"{name!r}: the peers are {', '.join(PEERS)}")
     return names
 
 
@@ -324,6 +365,7 @@ def main() -> None:
     parser.add_argument(
         "--strategies", type=strategy_list, default="priority,tpe,gp,random,tpe+asha,tpe+hyperband,gp+median"
     )
+    parser.add_argument("--peers", type=peer_list, default="", help="searches of other packages; one trial at a time")
     parser.add_argument("--budgets", default="5,10,20,40", help="in full trainings of 52 epochs")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -340,6 +382,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="file of each search's scores: those in it are not run again")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="searches run at once")
     given = parser.parse_args()
+    require_peers(given.peers)
+    asked_of_ours = (given.seconds, given.shuffle_tiers, given.past, given.guess, given.workers > 1)
+    if given.peers and any(asked_of_ours):
+        parser.error("peers know no --seconds, --shuffle-tiers, --past, --guess and --workers")
     runs = [
         Run(
             strategy=strategy,
@@ -356,7 +402,7 @@ def main() -> None:
             seconds=given.seconds,
             others=tuple(json.loads(given.instances.read_text()).values()),
         )
-        for strategy in given.strategies
+        for strategy in [*given.strategies, *given.peers]
         for instance in read_instances(given.instances, given.reference)
         for seed in range(given.first_seed, given.first_seed + given.seeds)
     ]

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = Path(tuner.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-FOR_OURSELVES = {"all", "bench", "dev", "mutants"}
+FOR_OURSELVES = {"all", "bench", "dev", "mutants", "peers"}
 """Extras that are no feature of the package."""
 PROVIDED = {"pydantic-core": "pydantic"}
 """Distributions that another one brings in the one version that fits it."""
