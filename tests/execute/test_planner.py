@@ -28,7 +28,7 @@ from tuner.execute.planner import (
 from tuner.execute.waiting import PlannedJob, Waiting
 from tuner.execute.widths import COHORTS_AHEAD, FIRST_AHEAD, SHARE, Footprint
 from tuner.records import Direction, TrialJob
-from tuner.spec.model import DataSpec, SearchSpec, SweepSpec
+from tuner.spec.model import DataSpec, DimensionSpec, ModelSpec, SearchSpec, SweepSpec, TrainingSpec
 from tuner.train.programs.stacked.program import StackedProgram
 
 
@@ -41,6 +41,13 @@ def planner(*, device: str = "cpu", workers: int = 1, spec: SweepSpec | None = N
         calibration={"overhead_seconds": 2e-6, "flops_per_second": 4e10},
     )
     return Planner(spec or SweepSpec(study="s", data=DataSpec(source="x.csv")), facts, num_workers=workers)
+
+
+def quick_gpu(spec: SweepSpec | None = None) -> Planner:
+    """Which works so quickly that what small networks wait for is the launch of operations."""
+    found = planner(device="cuda:0", spec=spec)
+    calibration = {"overhead_seconds": 5e-6, "flops_per_second": 2e13}
+    return Planner(found.spec, replace(found.facts, calibration=calibration), num_workers=1)
 
 
 def of_trials(num: int) -> SweepSpec:
@@ -109,7 +116,7 @@ def test_a_cohort_is_as_wide_as_its_state_fits_the_cache_on_a_cpu_and_wider_on_c
 
 def test_out_of_memory_halves_the_width_of_the_same_key_only() -> None:
     plan = planner(device="cuda:0")
-    mine, other = plan.describe(job(0, hidden_units=64)), plan.describe(job(1, hidden_units=128))
+    mine, other = plan.describe(job(0, batch_size=64)), plan.describe(job(1, batch_size=128))
     plan.too_wide(mine.key, 100)
     assert plan.max_width(mine) == 50
     assert plan.max_width(other) == MAX_WIDTH_GPU
@@ -218,11 +225,11 @@ def test_memory_that_was_measured_limits_the_widths_of_its_key_and_of_others_by_
     small, large = plan.describe(job(0, hidden_units=64)), plan.describe(job(1, hidden_units=512))
     assert plan.max_width(small) == plan.max_width(large) == MAX_WIDTH_GPU  # nobody knows the memory
     room = 1e9
-    plan.note_footprint(small, Footprint(per_trial_bytes=1e7, room_bytes=room))
+    plan.note_footprint([small], Footprint(per_trial_bytes=1e7, room_bytes=room))
     assert plan.max_width(small) == int(SHARE * room / 1e7)
     ratio = plan.num_bytes(large.values) / plan.num_bytes(small.values)
     assert plan.max_width(large) == int(SHARE * room / (1e7 * ratio))
-    plan.note_footprint(large, Footprint(fixed_bytes=2e8, per_trial_bytes=2e8, room_bytes=room))
+    plan.note_footprint([large], Footprint(fixed_bytes=2e8, per_trial_bytes=2e8, room_bytes=room))
     assert plan.max_width(large) == 3
 
 
@@ -280,3 +287,74 @@ def test_the_memory_of_a_trial_is_about_what_is_estimated(model: str, norm: str,
     plan = planner(spec=spec, input_shape=[1, 8, 8], num_train=300, num_dev=100)
     estimated = plan.num_bytes(plan.describe(job(0, batch_size=128)).values)
     assert 0.5 < taken / estimated < 2.5
+
+
+def test_networks_of_several_sizes_train_together_on_a_gpu_where_that_pays() -> None:
+    sizes = [{"hidden_units": 16, "hidden_layers": 1}, {"hidden_units": 200, "hidden_layers": 4}, {"hidden_units": 64}]
+    for plan, width in ((planner(), 1), (planner(device="mps"), 1), (quick_gpu(), 3)):
+        cohort = plan.next_cohort(Waiting(plan.describe(job(i, **own)) for i, own in enumerate(sizes)), idle=1)
+        assert cohort is not None
+        assert len(cohort.jobs) == width
+    # A large network would take its time of all the small ones, in their padding.
+    plan = quick_gpu()
+    small = [plan.describe(job(i, hidden_units=16)) for i in range(20)]
+    large = plan.describe(job(20, hidden_units=8192, hidden_layers=4))
+    waiting = Waiting([*small, large])
+    cohort = plan.next_cohort(waiting, idle=1)
+    assert cohort is not None
+    assert trials(cohort.jobs) == list(range(20))
+    assert plan.joining([large], members=cohort.jobs) == []
+    assert plan.joining([small[0]], members=cohort.jobs) == [small[0]]
+    with_large = plan.seconds([small[0], large])
+    assert with_large > plan.seconds([large])
+    assert with_large == pytest.approx(plan.seconds([large, large]))
+
+
+@pytest.mark.parametrize(
+    ("training", "values"),
+    [
+        (TrainingSpec(), {"weight_noise": 0.1}),
+        (TrainingSpec(), {"weight_decay": "[0.1, 0.1, 0.2]"}),
+        (TrainingSpec(freeze=["0.*"]), {}),
+    ],
+)
+def test_networks_of_several_depths_do_not_where_a_layer_has_a_name(
+    training: TrainingSpec, values: dict[str, Any]
+) -> None:
+    plan = planner(device="cuda:0", spec=SweepSpec(study="s", data=DataSpec(source="x.csv"), training=training))
+
+    def key(**params: Any) -> object:
+        return plan.describe(job(0, **values, **params)).key
+
+    assert key(hidden_layers=1) != key(hidden_layers=2)
+    assert key(hidden_layers=2, hidden_units=16) == key(hidden_layers=2, hidden_units=200)
+
+
+def test_networks_with_and_without_hidden_layers_do_not_either() -> None:
+    plan = planner(device="cuda:0")
+    keys = [plan.describe(job(0, hidden_layers=depth)).key for depth in (0, 1, 2)]
+    assert keys[0] != keys[1] == keys[2]
+
+
+def test_a_search_is_asked_for_cohorts_on_a_gpu_where_they_are_nearly_free() -> None:
+    def asked(device: str = "cuda:0", **changes: Any) -> tuple[int, list[str]] | None:
+        search = SearchSpec(**{"trials": 64, **changes.pop("search", {})})
+        spec = SweepSpec(study="s", data=DataSpec(source="x.csv"), search=search, **changes)
+        found = (quick_gpu(spec) if device == "cuda:0" else planner(device=device, spec=spec)).cohorts
+        return None if found is None else (found.size, sorted(found.alike))
+
+    assert asked() == (9, ["batch_size"])
+    assert asked(search={"trials": 256}) == (18, ["batch_size"])
+    assert asked(search={"trials": 11}) is None
+    assert asked(device="cpu") is None
+    assert asked(training=TrainingSpec(fuse="off")) is None
+    assert asked(model=ModelSpec(kind="cnn")) is None
+    assert asked(search={"strategy": "tpe"}) is None
+    assert asked(search={"pruner": "asha"}) is None
+    wide = {"hidden_units": DimensionSpec(choices=[16, 8192]), "batch_size": DimensionSpec(choices=[256])}
+    assert asked(space=wide) is None
+
+
+def test_a_gpu_asks_for_a_cohort_when_it_has_nothing_to_do() -> None:
+    assert quick_gpu(of_trials(64)).room_per_worker == 9
+    assert planner(device="cuda:0", spec=of_trials(64)).cohorts is None  # slower than the launches

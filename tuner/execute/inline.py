@@ -107,4 +107,4 @@ class InlineExecutor:
         self.planner.too_wide(self._cohort[0].key, width)
 
     def _measured(self, found: Footprint) -> None:
-        self.planner.note_footprint(self._cohort[0], found)
+        self.planner.note_footprint(self._cohort, found)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from heapq import nsmallest
-from itertools import pairwise
+from functools import cached_property
+from itertools import pairwise, product
 from math import prod
 from statistics import median
 
 from tuner.execute.facts import TaskFacts
+from tuner.execute.sizes import common_values
 from tuner.execute.waiting import PlannedJob, Waiting
 from tuner.execute.widths import FIRST_AHEAD, Footprint, Widths
 from tuner.models.layers.widths import by_windows
 from tuner.records import ParamValue, TrialJob
+from tuner.search.strategy import Cohorts
 from tuner.spec.by_layer import hidden_widths
-from tuner.spec.defaults import batch_examples, settings_for
+from tuner.spec.defaults import batch_examples, build_space, settings_for
 from tuner.spec.known.networks import DESCRIBED
 from tuner.spec.known.strategies import known_strategy
 from tuner.spec.model import SweepSpec
 from tuner.spec.values import is_own
 from tuner.train.measure.portions import evaluation_rows
-from tuner.train.programs.fusion import fusion_key
+from tuner.train.programs.fusion import MIXED, PER_TRIAL, SIZES, fusion_key
 
 MAX_WIDTH_CPU = 16
 """Wider stacks gain nothing on a CPU: the state of more trials no longer fits the cache of a core."""
@@ -40,6 +43,14 @@ AHEAD_SECONDS = 0.3
 _ROUNDS = 4
 """So many times at least a search that learns is asked on an accelerator: asked for 64 trials at once, one of 64 trials
 decides nearly all of them by the first epochs of ten (`docs/search.md`)."""
+_WIDER = 4 / 3
+"""Cohorts that a search starts whole are as wide as the root of the number of its trials times this: 9 of 64, 18 of
+256. On LCBench 8 of 64 trials had a regret of .037, 9 of .044, 10 and 12 of .051, 18 of 256 .017, 16 of them .022."""
+_LEAST_COHORT = 4
+"""Of fewer trials a search learns more one by one."""
+_SHARE_OF_COHORT = 1 / 3
+"""A search starts whole cohorts where one takes at most so much of the time of its trials one by one, even of the
+largest networks: it trains all of them in full, and without cohorts about a third of all epochs."""
 _REMEMBERED_JOBS = 8
 """So few that the median follows when the search comes to longer trainings."""
 _STATE_BYTES_CPU = 24 * 2**20
@@ -77,6 +88,9 @@ class Planner:
         """What was found out on an accelerator; on a CPU it is not asked."""
         self._limit: dict[Hashable, int] = {}
         self._job_seconds: deque[float] = deque(maxlen=_REMEMBERED_JOBS)
+        self._mixes_sizes = facts.device.startswith("cuda")
+        """Whether networks of several sizes train as one: what they are padded by costs a CPU as much as what it
+        computes, and a GPU hardly anything, where it waits for the launches of small operations."""
         self.folds = max(1, int(facts.data.get("folds", 0)))
         """Networks of each trial."""
 
@@ -88,7 +102,16 @@ class Planner:
             job = replace(job, stays=True)
         values = settings_for(self.spec, job.params)
         seconds = self._seconds(values, epochs=job.to_epoch, width=1)
-        return PlannedJob(job, fusion_key(self.spec, values), values, seconds)
+        return PlannedJob(job, fusion_key(self.spec, values, mixes_sizes=self._mixes_sizes), values, seconds)
+
+    def _largest(self) -> PlannedJob:
+        """The largest network that is searched, with all else at its default."""
+        space = build_space(self.spec)
+        sizes = [d for d in space if d.name in SIZES]
+        each = product(*(d.choices or (d.from_unit(1.0),) for d in sizes))
+        params = [{**space.default(), **dict(zip((d.name for d in sizes), own, strict=True))} for own in each]
+        jobs = [TrialJob(trial=0, params=own, seed=0, to_epoch=1, folder="") for own in params]
+        return max(map(self.describe, jobs), key=lambda planned: self.num_parameters(planned.values))
 
     @property
     def _is_alone(self) -> bool:
@@ -109,17 +132,20 @@ class Planner:
         """A cohort of this width ran out of memory: the next ones of its key are at most half as wide."""
         self._limit[key] = max(1, width // 2)
 
-    def note_footprint(self, planned: PlannedJob, found: Footprint) -> None:
-        """A worker has measured the memory of trials of this one's key."""
-        estimated = self.folds * self.num_bytes(planned.values)
-        self.widths.note_footprint(planned.key, found, estimated_bytes=estimated)
+    def note_footprint(self, cohort: Sequence[PlannedJob], found: Footprint) -> None:
+        """A worker has measured the memory of a cohort."""
+        shape = common_values(cohort)
+        estimated = self.folds * self.num_bytes(shape)
+        self.widths.note_footprint((cohort[0].key, hidden_widths(shape)), found, estimated_bytes=estimated)
 
-    def max_width(self, planned: PlannedJob) -> int:
-        """The most trials that a cohort like this may have."""
+    def max_width(self, *cohort: PlannedJob) -> int:
+        """The most trials that a cohort with these may have, and with others that are no larger."""
         if self._is_alone:
             return 1
+        planned, shape = cohort[0], common_values(cohort)
         if self.on_accelerator:
-            found = self.widths.most(planned.key, estimated_bytes=self.folds * self.num_bytes(planned.values))
+            estimated = self.folds * self.num_bytes(shape)
+            found = self.widths.most(planned.key, (planned.key, hidden_widths(shape)), estimated_bytes=estimated)
             width = MAX_WIDTH_GPU if found is None else min(MAX_WIDTH_GPU, found * self.folds)
         else:
             state = self.num_parameters(planned.values) * 4 * _STATE_COPIES
@@ -133,6 +159,22 @@ class Planner:
         if self._is_alone:
             return LEAST_ROOM
         return max(1, (MAX_WIDTH_GPU if self.on_accelerator else MAX_WIDTH_CPU) // self.folds)
+
+    @cached_property
+    def cohorts(self) -> Cohorts | None:
+        """In which groups a search should start trials; None where it does better by looking at each."""
+        search = self.spec.search
+        is_ours = search.strategy == "priority" and search.pruner is None and not search.synchronous
+        size = math.isqrt(round(_WIDER * search.trials))
+        if not is_ours or size < _LEAST_COHORT or self._is_alone or not self._mixes_sizes:
+            return None
+        if not MIXED.issuperset(self.spec.model.kinds):
+            return None
+        largest = self._largest()
+        together = self._seconds(largest.values, epochs=largest.job.to_epoch, width=size)
+        if size > self.max_width(largest) or together > _SHARE_OF_COHORT * size * largest.seconds:
+            return None
+        return Cohorts(size, frozenset(build_space(self.spec).names) - PER_TRIAL - SIZES)
 
     @property
     def _decides_blindly(self) -> bool:
@@ -152,6 +194,8 @@ class Planner:
         """
         if self._is_alone or self._changes_values:
             return self.most_room
+        if self.cohorts is not None:
+            return self.cohorts.size
         if self.on_accelerator:
             ahead = self.widths.ahead(first=FIRST_ROOM, least=LEAST_ROOM)
             if ahead > FIRST_ROOM and self._decides_blindly:
@@ -181,8 +225,40 @@ class Planner:
         group = pending.with_most_work()
         share = len(group) if pending.num_groups >= 2 * idle else -(-len(group) // idle)
         # Trials with many epochs left first, so that the rest of the cohort is not held up by a late start.
-        chosen = nsmallest(min(share, self.max_width(group[0])), group, key=lambda p: -p.job.to_epoch)
+        chosen = self.joining(sorted(group, key=lambda p: -p.job.to_epoch), most=share)
         return Cohort(tuple(chosen), self.seconds(chosen))
+
+    def joining(
+        self, waiting: Sequence[PlannedJob], *, members: Sequence[PlannedJob] = (), most: int | None = None
+    ) -> list[PlannedJob]:
+        """Those of the waiting jobs of one key that should train with the members of a cohort.
+
+        Networks of several sizes are padded to one shape: a job joins if all of them take no longer so than the members
+        and it one after the other.
+
+        Args:
+            waiting: The jobs, the first of whom joins a cohort without members in any case.
+            members: Of the cohort, of the same key.
+            most: So many of them at most.
+        """
+        chosen, found = list(members), list[PlannedJob]()
+        for planned in waiting[:most] if most is not None else waiting:
+            grown = [*chosen, planned]
+            if len(grown) > self.max_width(*grown):
+                if self._mixes_sizes:
+                    continue
+                break
+            if chosen and self._mixes_sizes and not self._pays(chosen, planned):
+                continue
+            chosen = grown
+            found.append(planned)
+        return found
+
+    def _pays(self, cohort: Sequence[PlannedJob], planned: PlannedJob) -> bool:
+        """Whether a job should train with a cohort, and not after it."""
+        grown = self._seconds(common_values([*cohort, planned]), epochs=1, width=len(cohort) + 1)
+        apart = self._seconds(common_values(cohort), epochs=1, width=len(cohort))
+        return grown <= apart + self._seconds(planned.values, epochs=1, width=1)
 
     def whole_plan(self, jobs: Sequence[TrialJob]) -> tuple[list[Cohort], float]:
         """All cohorts of these jobs, and the estimated wall seconds on all workers."""
@@ -197,7 +273,7 @@ class Planner:
 
     def seconds(self, cohort: Sequence[PlannedJob]) -> float:
         """Estimated seconds of a cohort on one worker, from the calibration; rough for users' modules."""
-        return self._seconds(cohort[0].values, epochs=max(p.job.to_epoch for p in cohort), width=len(cohort))
+        return self._seconds(common_values(cohort), epochs=max(p.job.to_epoch for p in cohort), width=len(cohort))
 
     def _seconds(self, values: Mapping[str, ParamValue], *, epochs: int, width: int) -> float:
         if self.spec.loop is not None:  # how long an epoch takes only a rehearsal can say

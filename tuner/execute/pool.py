@@ -133,6 +133,8 @@ class WorkerPool(ABC):
         each = self.planner.room_per_worker
         capacity = len(self.workers) * each
         busy = len(self._pending) + len(self._bound) + sum(len(w.jobs) for w in self.workers)
+        if self.planner.cohorts is not None:
+            return 0 if self._pending else each * sum(not worker.jobs for worker in self.workers)
         if busy <= capacity // 2:  # half of it at once, so that cohorts fill
             return capacity - busy
         # But nobody waits for that who has nothing to do, whatever the others have.
@@ -216,11 +218,9 @@ class WorkerPool(ABC):
 
     def _refill(self, worker: Worker) -> None:
         same = [p for p in self._pending.of(worker.key) if p.job.trial not in self._suspects]
-        if same:
-            free = self.planner.max_width(same[0]) - len(worker.jobs)
-            if free > 0:
-                self._give(worker, same[:free], "join")
-                self.planner.widths.note_cohort(len(worker.jobs))
+        if joining := self.planner.joining(same, members=[*worker.jobs.values()]):
+            self._give(worker, joining, "join")
+            self.planner.widths.note_cohort(len(worker.jobs))
 
     def _give(self, worker: Worker, chosen: Sequence[PlannedJob], verb: str) -> None:
         self._pending.take(chosen)
@@ -287,8 +287,8 @@ class WorkerPool(ABC):
             case ("too wide", int(width)):
                 self.planner.too_wide(worker.key, width)
             case ("measured", Footprint() as footprint):
-                if (planned := next(iter(worker.jobs.values()), None)) is not None:
-                    self.planner.note_footprint(planned, footprint)
+                if worker.jobs:
+                    self.planner.note_footprint([*worker.jobs.values()], footprint)
             case ("log", int(level), str(text)):
                 # All workers load the same data, or build the same network, and find the same to say.
                 if text not in self._said:

@@ -33,7 +33,7 @@ class Footprint:
 
 
 class Widths:
-    """What was found out, by fusion key."""
+    """What was found out, by fusion key, and of memory by shape."""
 
     def __init__(self, *, all_fused: bool, room_bytes: float | None) -> None:
         """Begin.
@@ -58,19 +58,19 @@ class Widths:
         """A cohort is in training, so wide."""
         self._widths.append(width)
 
-    def note_footprint(self, key: Hashable, found: Footprint, *, estimated_bytes: float) -> None:
-        """A worker has measured trials of this key; by the rest, those of others are estimated."""
+    def note_footprint(self, shape: Hashable, found: Footprint, *, estimated_bytes: float) -> None:
+        """A worker has measured trials of this shape; by the rest, those of others are estimated."""
         ratios = [] if not self._footprints else [self._ratio]
         self._ratio = max([*ratios, found.per_trial_bytes / max(estimated_bytes, 1.0)])
-        self._footprints[key] = found
+        self._footprints[shape] = found
         self._room_bytes = found.room_bytes
 
-    def most(self, key: Hashable, *, estimated_bytes: float) -> int | None:
-        """How many trials of a key may train together; None where nothing limits them."""
+    def most(self, key: Hashable, shape: Hashable, *, estimated_bytes: float) -> int | None:
+        """How many trials of a key, and of a shape, may train together; None where nothing limits them."""
         if self._fused.get(key) is False:
             return 1
-        if key in self._footprints:
-            return self._footprints[key].most
+        if shape in self._footprints:
+            return self._footprints[shape].most
         if self._room_bytes is None:
             return None
         return max(1, int(SHARE * self._room_bytes / max(self._ratio * estimated_bytes, 1.0)))

@@ -21,9 +21,10 @@ from tuner.models.network import Network
 from tuner.models.rewritten import rewritten
 from tuner.models.sequences import sequence_shape
 from tuner.models.tabular import row_shape
-from tuner.models.transfer import Transfer, freeze, load_pretrained, trains_in_parts, transfer_of
+from tuner.models.transfer import Transfer, freeze, load_pretrained, transfer_of
 from tuner.records import DataInfo, ParamValue
 from tuner.spec.by_layer import by_layer
+from tuner.spec.defaults import trains_in_parts
 from tuner.spec.known.networks import DESCRIBED, MODELS
 from tuner.spec.model import SweepSpec
 

@@ -19,6 +19,7 @@ from tuner.errors import DataError
 from tuner.models.exact import TrialBatchNorm
 from tuner.models.weights_file import read_weights
 from tuner.records import ParamValue
+from tuner.spec.defaults import trains_in_parts
 from tuner.spec.model import SweepSpec
 
 HEAD = "head"
@@ -107,12 +108,6 @@ def transfer_of(
         trained_layers=count,
         unfreeze_every_epochs=None if every is None else int(every),
     )
-
-
-def trains_in_parts(spec: SweepSpec, values: Mapping[str, ParamValue]) -> bool:
-    """Whether a part of a trial's network is frozen or trained at another rate."""
-    asked = (values.get("train_last"), values.get("unfreeze_every_epochs"), *spec.training.freeze)
-    return any(value is not None for value in asked) or float(values["body_learning_rate_factor"]) != 1.0
 
 
 def layers_of(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[str, ...], ...]:

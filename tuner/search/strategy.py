@@ -54,6 +54,16 @@ class Copy:
 Decision: TypeAlias = Start | Advance | Stop | Copy
 
 
+@dataclass(frozen=True, slots=True)
+class Cohorts:
+    """A device on which trials that are alike in some values train as one, in hardly more time than a single trial."""
+
+    size: int
+    """How many are to start together."""
+    alike: frozenset[str]
+    """The hyperparameters whose values they must share."""
+
+
 class Strategy(Protocol):
     """Chooses which trials to start, to advance, to give up and to copy."""
 

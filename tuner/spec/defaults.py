@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -89,6 +89,12 @@ def batch_examples(batch_size: ParamValue, *, num_train: int) -> int:
     if batch_size == "auto":
         batch_size = next((size for size in _BATCHES if num_train >= size * _STEPS_OF_AN_EPOCH), _BATCHES[-1])
     return num_train if batch_size == "full" else min(int(batch_size), num_train)
+
+
+def trains_in_parts(spec: SweepSpec, values: Mapping[str, ParamValue]) -> bool:
+    """Whether a part of a trial's network is frozen or trained at another rate."""
+    asked = (values.get("train_last"), values.get("unfreeze_every_epochs"), *spec.training.freeze)
+    return any(value is not None for value in asked) or float(values["body_learning_rate_factor"]) != 1.0
 
 
 def _fixed_of(kind: str, spec: SweepSpec) -> dict[str, ParamValue]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -90,7 +91,7 @@ class Dropout(Layer):
             return x
         per_trial = (-1,) + (1,) * (x.dim() - 1)
         key, threshold, scale = (t.view(per_trial) for t in (inputs.key_K, inputs.threshold_K, inputs.scale_K))
-        field = dropout_field(x[0].numel(), tape.device).view(x.shape[1:])
+        field = _field(x, rows.own_widths() if x.dim() == 3 else ())
         drawn = torch.empty(x.shape, dtype=torch.int32, device=tape.device)
         mask = tape.memory.like(x)
         y = x if rows.below is not None and rows.below.in_place else tape.memory.like(x)
@@ -102,6 +103,17 @@ class Dropout(Layer):
         ]
         tape.backward.append(partial(torch.mul, tape.memory.gradient(y), mask, out=tape.memory.gradient(x)))
         return y
+
+
+def _field(x: Tensor, own_widths: Sequence[int]) -> Tensor:
+    """The numbers that masks are made of, where rows are as long as in each trial's own network; (..., B, features)."""
+    if all(width == x.shape[2] for width in own_widths):
+        return dropout_field(x[0].numel(), x.device).view(x.shape[1:])
+    field_KBF = torch.zeros(x.shape, dtype=torch.int32, device=x.device)
+    for field_BF, width in zip(field_KBF, own_widths, strict=True):
+        if width:
+            field_BF[:, :width] = dropout_field(len(field_BF) * width, x.device).view(-1, width)
+    return field_KBF
 
 
 def dropout_rates(

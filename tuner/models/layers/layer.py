@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tuner.models.layers.tape import Tape
+from tuner.models.layers.tape import Operation, Tape
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,16 @@ class DropoutInputs:
     scale_K: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """What each trial has of a block that not all of them have: 1 or 0, shape (K, 1, 1)."""
+
+    block_K11: Tensor
+    """What the block gives."""
+    input_K11: Tensor
+    """What came in, which goes past it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerRows:
     """One layer of K trials while it is recorded: where, and what it computes with besides its input."""
@@ -80,8 +90,12 @@ class LayerRows:
     first: bool
     """Whether nothing below is trained: its input needs no gradient."""
     below: Layer | None
-    forks: list[tuple[Tensor, list[Tensor]]]
-    """The residual branches that are open."""
+    forks: list[tuple[Tensor, list[Operation]]]
+    """The branches that are open: what came in, and what brings it the gradient of what went past."""
+    own_widths: Callable[[], Sequence[int]]
+    """The rounded width of each trial's own network here; 0 of one that lacks the layer."""
+    passing: Passing | None
+    """Of a `Join` behind a block that not all trials have."""
 
 
 class Layer(ABC):

@@ -146,7 +146,7 @@ class LayerNorm(Norm):
         if self.spatial:
             share: Tensor = torch.tensor(1.0 / x[0, 0].numel(), device=tape.device)
         else:
-            share = 1.0 / unit_mask.sum(dim=2, keepdim=True)
+            share = 1.0 / unit_mask.sum(dim=2, keepdim=True).clamp_min_(1.0)  # of a trial that lacks the layer, 0
         y, xhat, product = (tape.memory.like(x) for _ in range(3))
         mean, inverse = (torch.zeros(*x.shape[:2], *(1 for _ in over), device=tape.device) for _ in range(2))
         gamma, beta = self.broadcast(weights.weight), self.broadcast(weights.bias)

@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tuner.models.layers.layer import Layer, LayerRows
+from tuner.models.layers.layer import Layer, LayerRows, Passing
+from tuner.models.layers.tape import Operation, Tape
 
 
 class _Skip(nn.Module):
@@ -50,12 +51,12 @@ class Fork(Layer):
 
     def record(self, x: Tensor, rows: LayerRows) -> Tensor:
         """See `Layer.record`. The layer above must not change x in place."""
-        skipped: list[Tensor] = []
+        skipped: list[Operation] = []
         rows.forks.append((x, skipped))
         if rows.tape.training:
-            dx = rows.tape.memory.gradient(x)
-            # Runs after the branch's backward, which writes dx anew.
-            rows.tape.backward.append(lambda: dx.add_(skipped[0]))
+            rows.tape.memory.gradient(x)
+            # Runs after the branch's backward, which writes the gradient anew.
+            rows.tape.backward.append(lambda: skipped[0]())
         return x
 
 
@@ -70,9 +71,28 @@ class Join(Layer):
         tape = rows.tape
         kept, skipped = rows.forks.pop()
         y = tape.memory.like(x)
+        if rows.passing is not None:
+            _record_passing(x, kept, y, skipped, tape, rows.passing)
+            return y
         tape.forward.append(partial(torch.add, x, kept, out=y))
         if tape.training:
             dy = tape.memory.gradient(y)
-            skipped.append(dy)
+            skipped.append(partial(tape.memory.gradient(kept).add_, dy))
             tape.backward.append(partial(tape.memory.gradient(x).copy_, dy))
         return y
+
+
+def _record_passing(x: Tensor, kept: Tensor, y: Tensor, skipped: list[Operation], tape: Tape, passing: Passing) -> None:
+    """The same of a block that not all trials have: in the rows of the others it gives nothing, and learns nothing.
+
+    Block and input may differ in width; behind the narrower of them, rows that are passed by have zeros.
+    """
+    width = min(x.shape[2], kept.shape[2])
+    tape.forward += [
+        partial(y.copy_, x),
+        partial(y[:, :, :width].addcmul_, kept[:, :, :width], passing.input_K11),
+    ]
+    if tape.training:
+        dy, dkept = tape.memory.gradient(y), tape.memory.gradient(kept)
+        skipped.append(partial(dkept[:, :, :width].addcmul_, dy[:, :, :width], passing.input_K11))
+        tape.backward.append(partial(torch.mul, dy, passing.block_K11, out=tape.memory.gradient(x)))

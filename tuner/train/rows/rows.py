@@ -44,27 +44,36 @@ class RowLayout:
         part = rows_KP[:, start : start + math.prod(parameter.shape)]
         return part.view(len(rows_KP), *parameter.shape)
 
-    def pack(self, values: Mapping[Parameter, Tensor], *, added_outputs: float = 0.0) -> Tensor:
+    def pack(
+        self,
+        values: Mapping[Parameter, Tensor],
+        *,
+        places: Sequence[Parameter] | None = None,
+        added_outputs: float = 0.0,
+    ) -> Tensor:
         """One trial's parameters as a row of shape (length,).
 
         Args:
-            values: In the layout's order; a tensor may be smaller than its place, and what is over is zero.
+            values: In the order of their places; a tensor may be smaller than its place, and what is over is zero.
+            places: The parameters of the layout whose places they take; all of them if left out.
             added_outputs: What is over in the last parameter, the bias of the outputs.
         """
         row = torch.zeros(1, self.length)
-        for place, (parameter, value) in zip(self.parameters, values.items(), strict=True):
+        for place, (parameter, value) in zip(places or self.parameters, values.items(), strict=True):
             target = self.view(row, place)[0]
-            if place is self.parameters[-1]:
+            if place == self.parameters[-1]:
                 target.fill_(added_outputs)
             target[_within(parameter)] = value
         return row[0]
 
-    def unpack(self, row_P: Tensor, parameters: Sequence[Parameter]) -> dict[Parameter, Tensor]:
+    def unpack(
+        self, row_P: Tensor, parameters: Sequence[Parameter], *, places: Sequence[Parameter] | None = None
+    ) -> dict[Parameter, Tensor]:
         """The inverse of `pack`: the parameters of one row, in their own shapes."""
         rows = row_P.unsqueeze(0)
         return {
             parameter: self.view(rows, place)[0][_within(parameter)]
-            for place, parameter in zip(self.parameters, parameters, strict=True)
+            for place, parameter in zip(places or self.parameters, parameters, strict=True)
         }
 
 

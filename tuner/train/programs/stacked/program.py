@@ -1,4 +1,4 @@
-"""The stacked program: K trials of one network description, one optimiser and one batch size."""
+"""The stacked program: K trials of networks of one kind, one optimiser and one batch size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tuner.models.common import common
 from tuner.models.keyed import dropout_threshold
 from tuner.models.layers.dropout import dropout_rates
 from tuner.models.layers.layer import DropoutInputs, Parameter, Weights, transposed_for_module
@@ -20,6 +21,7 @@ from tuner.train.program import EpochPlan, Member, Problem, RowState
 from tuner.train.programs.row_program import RowProgram
 from tuner.train.programs.stacked.evaluator import Evaluator
 from tuner.train.programs.stacked.examples import first_shape, targets_table
+from tuner.train.programs.stacked.fit import RowFit
 from tuner.train.programs.stacked.loss import record_loss_gradient
 from tuner.train.programs.stacked.network import NetworkParts, record_network
 from tuner.train.programs.stacked.step import KERNELS_AFTER_RUNS, SCRIPT_AFTER_RUNS
@@ -35,7 +37,7 @@ _EPOCHS_BYTES = 2**22
 
 
 class StackedProgram(RowProgram):
-    """K networks of one shape when rounded; steps are replayed tapes."""
+    """K networks in the smallest shape that holds them all; steps are replayed tapes."""
 
     way = Way.STACKED
     format = "stacked"
@@ -45,21 +47,30 @@ class StackedProgram(RowProgram):
         """Stack trials.
 
         Args:
-            members: The trials; their networks have one shape when rounded.
+            members: The trials; their networks are alike when rounded, but for what `models.common` allows.
             problem: What they learn.
             initialise: Draw initial weights; otherwise rows are zero until `load_state`.
         """
         self._networks = [m.network for m in members if m.network is not None]
-        self.network = self._networks[0].rounded()
-        assert all(network.rounded() == self.network for network in self._networks)
+        self.common = common(self._networks)
+        self.network = self.common.network
+        self._fits = [
+            None if network.rounded() == self.network else RowFit(self.common, row, network)
+            for row, network in enumerate(self._networks)
+        ]
+        """Of the trials that are smaller than the shape."""
+        assert not (self.common.branches and any(_is_by_layer(m) for m in members)), "names of layers differ"
         device, layout, num_trials = problem.device, RowLayout(self.network.parameters()), len(members)
         p_KP = torch.zeros(num_trials, layout.length, device=device)
         statistics = _running_statistics(self.network, num_trials, device)
         if initialise:
             added = 0.0 if problem.loss == "mse" else NO_CLASS
             for row, (member, network) in enumerate(zip(members, self._networks, strict=True)):
-                own = {name: t[row] for name, t in statistics.items()}
-                p_KP[row] = layout.pack(_first_values(member, network, own), added_outputs=added)
+                own = {f"{layer}.{n}": statistics[f"{place}.{n}"][row]
+                       for layer, place in enumerate(self.common.places[row])
+                       for n in network.layers[layer].statistics}  # fmt: skip
+                fit, values = self._fits[row], _first_values(member, network, own)
+                p_KP[row] = layout.pack(values, places=fit.parameters if fit else None, added_outputs=added)
         settings = [m.settings for m in members]
         super().__init__(
             members,
@@ -75,11 +86,11 @@ class StackedProgram(RowProgram):
             ),
         )
         self._parts = NetworkParts(
-            rounded=self.network,
+            common=self.common,
             own=self._networks,
             weights=partial(_weights, layout, p_KP, self.g_KP),
             statistics=self.buffers,
-            dropouts=_dropout_inputs(settings, self._keys_LK),
+            dropouts=_dropout_inputs(settings, self._networks, self._keys_LK),
             first_trained=self._rates.lowest_trained_layer,
             held=self._held_norms(),
         )
@@ -185,23 +196,67 @@ class StackedProgram(RowProgram):
         return self._evaluator.outputs(inputs)
 
     def dead_units(self, inputs: Tensor) -> dict[str, Tensor]:
-        own = torch.tensor([network.hidden_widths for network in self._networks], device=self.problem.device)
-        firing = enumerate(self._evaluator.firing_units(inputs))
-        return {f"hidden layer {n + 1}": 1.0 - fired.sum(dim=1) / own[:, n] for n, fired in firing}
+        firing = self._evaluator.firing_units(inputs)
+        own = [[*network.hidden_widths, *[0] * len(firing)][: len(firing)] for network in self._networks]
+        units_LK = torch.tensor(own, device=self.problem.device).view(len(own), len(firing)).T
+        # A trial that lacks a layer has none of no units there, which is no number.
+        return {
+            f"hidden layer {n + 1}": 1.0 - fired.sum(dim=1) / units_K
+            for n, (fired, units_K) in enumerate(zip(firing, units_LK, strict=True))
+        }
+
+    def gradient_norms(self) -> dict[str, Tensor]:
+        """See `Program.gradient_norms`; by the names in each trial's own network."""
+        found = super().gradient_norms()
+        if not self.common.branches:
+            return found
+        named: dict[str, Tensor] = {}
+        for row, places in enumerate(self.common.places):
+            for layer, place in enumerate(places):
+                if (norm_K := found.get(f"{place}.weight")) is not None:
+                    own_K = named.setdefault(f"{layer}.weight", torch.full_like(norm_K, torch.nan))
+                    own_K[row] = norm_K[row]
+        return dict(sorted(named.items(), key=lambda item: int(item[0].partition(".")[0])))
+
+    def state(self, row: int, *, lent: bool = False) -> RowState:
+        fit, state = self._fits[row], super().state(row, lent=lent)
+        return state if fit is None else fit.narrowed(state)
+
+    def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
+        fit = self._fits[row]
+        super().load_state(row, state if fit is None else fit.widened(state, self._rows()))
 
     def best_weights(self, row: int) -> RowState:
         network = self._networks[row]
         found: RowState = {}
-        for parameter, value in self.layout.unpack(self.best_KP[row].cpu(), network.parameters()).items():
+        best = self.layout.unpack(self.best_KP[row].cpu(), network.parameters(), places=self.places(row))
+        for parameter, value in best.items():
             layer = network.layers[parameter.layer]
             plain = transposed_for_module(layer, value) if parameter.name == "weight" else value
             found[f"{parameter.layer}.{parameter.name}"] = plain.clone(memory_format=torch.contiguous_format)
-        for name, tensor in self.best_buffers.items():
-            layer = network.layers[int(name.partition(".")[0])]
-            assert isinstance(layer, Norm)
-            found[name] = tensor[row, : layer.features].cpu().clone()
-            found |= {f"{name.partition('.')[0]}.{counter}": torch.tensor(0) for counter in layer.counters}
+        for index, layer in enumerate(network.layers):
+            if isinstance(layer, Norm):
+                for name in layer.statistics:
+                    kept = self.best_buffers[f"{self.common.places[row][index]}.{name}"]
+                    found[f"{index}.{name}"] = kept[row, : layer.features].cpu().clone()
+                found |= {f"{index}.{counter}": torch.tensor(0) for counter in layer.counters}
         return found
+
+    def resized(self, keep: Sequence[int], joining: Sequence[Member]) -> StackedProgram:
+        networks = [*(self._networks[row] for row in keep), *(m.network for m in joining if m.network is not None)]
+        if common(networks).network == self.network:
+            return super().resized(keep, joining)
+        states = [self.state(row) for row in keep]
+        self._let_go()
+        program = self._successor([*(self.members[row] for row in keep), *joining], keep)
+        for row, state in enumerate(states):
+            program.load_state(row, state)
+        return program
+
+    def places(self, row: int) -> Sequence[Parameter]:
+        """The parameters of the shape that one of the trials has, in the order of its own network's."""
+        fit = self._fits[row]
+        return self.layout.parameters if fit is None else fit.parameters
 
     def _successor(self, members: Sequence[Member], keep: Sequence[int]) -> StackedProgram:
         return StackedProgram(members, self.problem, initialise=len(members) > len(keep))
@@ -217,7 +272,8 @@ class StackedProgram(RowProgram):
             return False
         if not self._take(members):
             return False
-        for inputs, own in zip(self._parts.dropouts, _dropout_inputs(settings, self._keys_LK), strict=True):
+        dropouts = _dropout_inputs(settings, self._networks, self._keys_LK)
+        for inputs, own in zip(self._parts.dropouts, dropouts, strict=True):
             inputs.threshold_K.copy_(own.threshold_K)
             inputs.scale_K.copy_(own.scale_K)
         return True
@@ -254,9 +310,18 @@ def _drops(settings: Sequence[Settings]) -> bool:
     return any(s.dropout or s.dropout_last for s in settings)
 
 
-def _dropout_inputs(settings: Sequence[Settings], keys_LK: Tensor) -> list[DropoutInputs]:
+def _is_by_layer(member: Member) -> bool:
+    """Whether a trial has values for layers by their names, or by their places among all."""
+    return member.transfer is not None or bool(member.settings.by_layer) or member.settings.weight_noise > 0
+
+
+def _dropout_inputs(settings: Sequence[Settings], networks: Sequence[Network], keys_LK: Tensor) -> list[DropoutInputs]:
     """One for each dropout layer that has a key."""
-    rates_KL = [dropout_rates(s.dropout, s.dropout_last, len(keys_LK), listed=s.listed_dropout) for s in settings]
+    rates_KL = [
+        [*dropout_rates(s.dropout, s.dropout_last, n.num_dropouts, listed=s.listed_dropout), *[0.0] * len(keys_LK)]
+        for s, n in zip(settings, networks, strict=True)
+    ]
+    rates_KL = [rates[: len(keys_LK)] for rates in rates_KL]
     thresholds = torch.tensor([[dropout_threshold(r) for r in rates] for rates in rates_KL], dtype=torch.int32)
     scales = torch.tensor([[1.0 / (1.0 - r) for r in rates] for rates in rates_KL])
     layers = zip(keys_LK, thresholds.T.to(keys_LK.device), scales.T.to(keys_LK.device), strict=True)
