@@ -2,13 +2,14 @@
 
     python benchmarks/search_cohorts.py --surrogate DIR --instances FILE --reference FILE [--trials 64] [--seeds 2]
 
-Whole studies, on a simulated GPU: trials of one shape train together, as `tuner.execute.planner` groups them, and an
-epoch of a cohort takes what the planner estimates for its first trial alone. For each way to ask: mean regret in the
-end, and how much more that is than with one trial at a time, with the standard error of the paired differences; regret
-after the time of four full trainings of the default configuration; the mean number of trials in an epoch of a cohort;
-the device's time and the trials' epochs, in full trainings of the default configuration.
+Whole studies, on a simulated GPU: trials train together as `tuner.execute.planner` groups them, and an epoch of a
+cohort takes what the planner estimates, padding included. For each way to ask: mean regret in the end, and how much
+more that is than with one trial at a time, with the standard error of the paired differences; regret after the time of
+four full trainings of the default configuration; the mean number of trials in an epoch of a cohort; the device's time
+and the trials' epochs, in full trainings of the default configuration.
 
-`today` is what the planner asks for; `8` asks for so many at once; `8+full` trains all of them in full, without rungs.
+`today` is what the planner asks for; `8` asks for so many at once, of which each is decided on by itself; `8+full`
+trains all of them in full, without rungs.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from tuner.search.portfolio import learned_starts
 from tuner.search.priority import strategy as priority
 from tuner.search.registry import open_strategy
 from tuner.search.seeding import derived_seed
-from tuner.spec.model import DataSpec, LimitsSpec, SearchSpec, SweepSpec, TrainingSpec
+from tuner.spec.model import DataSpec, DimensionSpec, LimitsSpec, SearchSpec, SweepSpec, TrainingSpec
 from tuner.spec.portfolio import NO_PORTFOLIO
 from tuner.store.memory import MemoryStore
 from tuner.sweep.loop import StopRequest, Sweep
@@ -56,9 +57,9 @@ EARLY = 4
 class WideDevice(SurrogateExecutor):
     """Trains one cohort at a time, epoch by epoch; trials of its shape join it, as in `tuner.execute.pool`."""
 
-    def __init__(self, spec: SweepSpec, *, room: int | None, surrogate: Path, instance: Instance, seed: int) -> None:
+    def __init__(self, planner: Planner, *, room: int | None, surrogate: Path, instance: Instance, seed: int) -> None:
         super().__init__(load(surrogate), instance, seed=seed)
-        self.planner = Planner(spec, FACTS, num_workers=1)
+        self.planner = planner
         self._asked = room
         self._waiting = Waiting()
         self._cohort: dict[int, PlannedJob] = {}
@@ -77,6 +78,8 @@ class WideDevice(SurrogateExecutor):
         self._fill()
 
     def room(self) -> int:
+        if self._asked is None and self.planner.cohorts is not None:
+            return 0 if self._cohort or len(self._waiting) else self.planner.cohorts.size
         each, busy = self._asked or self.planner.room_per_worker, len(self._waiting) + len(self._cohort)
         return each - busy if busy <= each // 2 else 0
 
@@ -87,7 +90,7 @@ class WideDevice(SurrogateExecutor):
             return []
         planned = list(self._cohort.values())
         epochs = min(p.job.to_epoch - self._epochs.get(p.job.trial, 0) for p in planned)
-        self.seconds += epochs * self.planner.seconds(planned[:1]) / planned[0].job.to_epoch
+        self.seconds += epochs * self.planner.seconds(planned) / max(p.job.to_epoch for p in planned)
         self.rows += [len(planned)] * epochs
         events = [event for p in planned for event in self._train(p.job, epochs)]
         self.steps.append((self.seconds, 100 * self.best))
@@ -108,7 +111,8 @@ class WideDevice(SurrogateExecutor):
 
     def _fill(self) -> None:
         if self._cohort:
-            chosen = list(self._waiting.of(next(iter(self._cohort.values())).key))
+            same = list(self._waiting.of(next(iter(self._cohort.values())).key))
+            chosen = self.planner.joining(same, members=list(self._cohort.values()))
         else:
             cohort = self.planner.next_cohort(self._waiting, idle=1)
             chosen = [] if cohort is None else list(cohort.jobs)
@@ -141,14 +145,20 @@ def play(way: str, given: Any, instance: Instance, seed: int) -> dict[str, float
         portfolio=NO_PORTFOLIO if portfolio is None else str(portfolio.resolve()),
     )
     spec = SweepSpec(
-        study="benchmark", data=DataSpec(source="surrogate"), training=TrainingSpec(epochs=EPOCHS), search=search
+        study="benchmark",
+        data=DataSpec(source="surrogate"),
+        training=TrainingSpec(epochs=EPOCHS),
+        search=search,
+        space={d.name: DimensionSpec(low=d.low, high=d.high, default=d.default) for d in SPACE},
     )
     asked, _, full = way.partition("+")
-    learned = learned_starts(spec, SPACE)
+    learned, planner = learned_starts(spec, SPACE), Planner(spec, FACTS, num_workers=1)
+    room, cohorts = (None, planner.cohorts) if asked == "today" else (int(asked), None)
     with in_full(bool(full)):
-        strategy = open_strategy(spec, SPACE, Direction.MAXIMIZE, learned=learned.starts if learned else ())
-    room = None if asked == "today" else int(asked)
-    device = WideDevice(spec, room=room, surrogate=given.surrogate, instance=instance, seed=chance)
+        strategy = open_strategy(
+            spec, SPACE, Direction.MAXIMIZE, learned=learned.starts if learned else (), cohorts=cohorts
+        )
+    device = WideDevice(planner, room=room, surrogate=given.surrogate, instance=instance, seed=chance)
     Sweep(
         strategy, MemoryStore(), device, folders=lambda number: Path(f"{number}"), limits=LimitsSpec(),
         watcher=Watcher(), stop=StopRequest(),

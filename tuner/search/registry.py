@@ -11,7 +11,7 @@ from tuner.search.observe import Noise, no_noise
 from tuner.search.portfolio import known_columns, learned_points
 from tuner.search.request import Maker, Request
 from tuner.search.seeding import derived_seed
-from tuner.search.strategy import Strategy
+from tuner.search.strategy import Cohorts, Strategy
 from tuner.search.wrap.finish import FinishingStrategy
 from tuner.search.wrap.rounds import Rounds
 from tuner.search.wrap.scalarised import ScalarisedStrategy
@@ -39,6 +39,7 @@ def open_strategy(
     earlier: Sequence[TrialRecord] = (),
     learned: Sequence[Params] = (),
     past: Sequence[Params] = (),
+    cohorts: Cohorts | None = None,
 ) -> Strategy:
     """The strategy that a sweep file asks for, with its start configurations and its stopping rules.
 
@@ -52,6 +53,7 @@ def open_strategy(
             Optuna's pruners.
         learned: Configurations of a portfolio (`tuner/search/portfolio.py`), to begin with.
         past: Configurations that were good in other studies, to try before those.
+        cohorts: In which groups new trials train best; `priority` by its own rule heeds it.
 
     Raises:
         SweepFileError: a start configuration outside the space.
@@ -90,6 +92,7 @@ def open_strategy(
             asked=search,
             earlier=tuple(r for r in (*earlier, *before) if space.contains(r.params)),
             learned=() if index else tuple(learned),
+            cohorts=cohorts,
             population=search.population or PopulationSpec(),
         )
         strategy, first_epoch = maker(request)

@@ -14,7 +14,7 @@ from tuner.search.optuna.proposer import Proposer, ProposerStrategy
 from tuner.search.optuna.samplers import SamplerName, make_pruner, make_sampler
 from tuner.search.optuna.study import StudyMirror
 from tuner.search.rungs import rungs_of
-from tuner.search.strategy import Strategy
+from tuner.search.strategy import Cohorts, Strategy
 from tuner.spec.blocks.search import PopulationSpec
 from tuner.spec.model import SearchSpec
 from tuner.spec.space import Space
@@ -48,6 +48,8 @@ class Request:
     """Trials of an earlier study to learn from; they do not count."""
     learned: tuple[Params, ...]
     """Configurations of a portfolio, to begin with."""
+    cohorts: Cohorts | None
+    """In which groups new trials train best; None where each may start by itself."""
     population: PopulationSpec
     """How the members of a population learn from one another."""
 

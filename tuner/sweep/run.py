@@ -226,6 +226,7 @@ class StudyRun:
         )
 
     def _strategy(self, facts: TaskFacts) -> Strategy:
+        from tuner.execute.planner import Planner
         from tuner.search.portfolio import learned_starts
         from tuner.search.registry import open_strategy
 
@@ -241,6 +242,7 @@ class StudyRun:
             earlier=self._earlier(facts.data),
             learned=learned.starts if learned else (),
             past=past.starts if past else (),
+            cohorts=Planner(self.spec, facts, num_workers=1).cohorts,
         )
 
     def _search(self, strategy: Strategy, store: OptunaStore, executor: Executor, notes: StandingNotes) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from scipy.special import erfcx, log_ndtr
@@ -39,26 +41,36 @@ def log_expected_improvement(mean: Array, deviation: Array, incumbent: float) ->
 class Candidates:
     """Draws points of a cube: some anywhere, others around the best known ones."""
 
-    def __init__(self, cube: Cube, *, open_columns: Mask, upwards: Mask, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        cube: Cube,
+        *,
+        open_columns: Mask,
+        upwards: Mask,
+        rng: np.random.Generator,
+        held: Mapping[int, float] = MappingProxyType({}),
+    ) -> None:
         """
         Args:
             cube: The space.
             open_columns: Columns that may move; the others stay as they are at a base, or at their default.
             upwards: Columns of which larger values are favoured.
             rng: Chance.
+            held: Unit coordinates that all points have, by column.
         """
         self._cube = cube
-        self._open = open_columns
+        self._held = held
+        self._open = open_columns & ~np.isin(np.arange(cube.columns), list(held))
         self._upwards = upwards
         self._rng = rng
         tiers = cube.tiers
         moved = np.where(tiers <= 1, _MOVED[1], np.where(tiers == 2, _MOVED[2], _MOVED_LATER))
-        self._chance: Array = np.where(open_columns, moved, 0.0)
+        self._chance: Array = np.where(self._open, moved, 0.0)
 
     def anywhere(self, count: int) -> Array:
         """Uniform points, shape (count, columns)."""
         points = self._rng.random((count, self._cube.columns))
-        return self._cube.snap(np.where(self._open, points, self._cube.default))
+        return self._kept(self._cube.snap(np.where(self._open, points, self._cube.default)))
 
     def around(self, bases: Array, count: int) -> Array:
         """Points near the bases, shape (count, columns); early tiers move more often."""
@@ -71,10 +83,15 @@ class Candidates:
         step = np.where(self._upwards & (rng.random(shape) < _UPWARDS_SHARE), np.abs(step), step)
         uniform = (rng.random(shape) < _UNIFORM_SHARE) | self._cube.unordered
         target = np.where(uniform, rng.random(shape), base + step)
-        return self._cube.snap(np.where(moved, target, base))
+        return self._kept(self._cube.snap(np.where(moved, target, base)))
 
     def near(self, bases: Array, *, each: int, step: float) -> Array:
         """Small moves from every base, `each` of them, half of the coordinates at a time."""
         points = np.repeat(bases, each, axis=0)
         moved = (self._rng.random(points.shape) < 0.5) & self._open & ~self._cube.unordered
         return self._cube.snap(points + np.where(moved, self._rng.standard_normal(points.shape) * step, 0.0))
+
+    def _kept(self, points: Array) -> Array:
+        for column, unit in self._held.items():
+            points[:, column] = unit
+        return points

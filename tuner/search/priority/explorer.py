@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,7 @@ class Session:
         self._response: Response | None = None
         self._rows: dict[int, int] = {}
         """Of the trials that the model looks at, their places among its own."""
-        self._candidates: Candidates | None = None
+        self._candidates: dict[tuple[tuple[int, float], ...], Candidates] = {}
         self._diagnosis = explorer.regularisation.diagnose(trials)
 
     def undo(self) -> None:
@@ -195,6 +196,7 @@ class Session:
         match decision:
             case Start(params=params, to_epoch=to_epoch, tier=tier):
                 number = len(self.records)
+                self._taken.add(key_of(params))
                 self.records.put(
                     TrialRecord(
                         number=number,
@@ -235,22 +237,38 @@ class Session:
             found = None if start is None else self._of_pass(start, regularisation.columns_of(start))
         return found
 
-    def modelled_start(self, *, to_epoch: int) -> tuple[Start, float] | None:
+    def leader(self, *, to_epoch: int) -> Start | None:
+        """The first trial of a cohort: of the opening, of the pass of a tier that opens, or the model's."""
+        opening, regularisation = self._explorer.opening, self._explorer.regularisation
+        start = opening.leading(self.records) or regularisation.next_start(self.records, opening, self._diagnosis)
+        found = None if start is None else self._distinct(start, self._open_columns(start))
+        if found is None:
+            proposal = self.modelled_start(to_epoch=to_epoch)
+            found = None if proposal is None else proposal[0]
+        return None if found is None else replace(found, to_epoch=to_epoch)
+
+    def modelled_start(
+        self, *, to_epoch: int, held: Mapping[int, float] = MappingProxyType({})
+    ) -> tuple[Start, float] | None:
         """The most promising new trial and the logarithm of its expected improvement; None if nothing is left.
 
         Without a model (no values yet, or trials too cheap for one), points are spread over the space and drawn
         around the best trials in turn, and the improvement is infinite.
+
+        Args:
+            to_epoch: Where it is sent.
+            held: Unit coordinates that it is to have, by column.
         """
         response = self._model()
         if response is None:
-            point, improvement = self._without_model(), float("inf")
+            point, improvement = self._without_model(held), float("inf")
         else:
             points = self._points
             bases = points[[*self._rows, *range(self._num_known, len(points))]]
-            point, improvement = response.propose(self._drawing(), points, bases=bases)
+            point, improvement = response.propose(self._drawing(held), points, bases=bases)
         start = Start(params=self._explorer.cube.params(point), to_epoch=to_epoch, tier="all")
-        found = self._distinct(start, self._open_columns(start))
-        if found is None:
+        found = self._distinct(start, self._open_columns(start) & ~np.isin(np.arange(len(point)), list(held)))
+        if found is None and not held:
             self._is_used_up = True
             self.say_if_used_up()
         return None if found is None else (found, improvement)
@@ -295,23 +313,28 @@ class Session:
             worst=min(worst, key=lambda value: explorer.direction.sign * value, default=None),
         )
 
-    def _drawing(self) -> Candidates:
-        if self._candidates is None:
+    def _drawing(self, held: Mapping[int, float] = MappingProxyType({})) -> Candidates:
+        name = tuple(held.items())
+        if name not in self._candidates:
             explorer = self._explorer
-            self._candidates = Candidates(
+            self._candidates[name] = Candidates(
                 explorer.cube,
                 open_columns=explorer.regularisation.open_columns(self.records),
                 upwards=explorer.regularisation.upwards(self._diagnosis),
                 rng=generator(explorer.seed, self._num_known, _SPREAD_PURPOSE),
+                held=held,
             )
-        return self._candidates
+        return self._candidates[name]
 
-    def _without_model(self) -> Array:
+    def _without_model(self, held: Mapping[int, float]) -> Array:
         explorer = self._explorer
         best = best_first(self.records, explorer.direction)[:_CHEAP_BASES]
         if len(self.records) % 2 or not best:
-            return self._anywhere()
-        near: Array = self._drawing().around(self._points[[r.number for r in best]], 1)[0]
+            point = self._anywhere()
+            for column, unit in held.items():
+                point[column] = unit
+            return point
+        near: Array = self._drawing(held).around(self._points[[r.number for r in best]], 1)[0]
         return near
 
     def _anywhere(self) -> Array:

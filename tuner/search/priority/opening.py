@@ -36,6 +36,8 @@ _LEARNED_SENT_ON = (5, 3)
 5, 10, 20 and 40 full trainings was .160, .081, .039, .020; with all eight and then three .172, .095, .044 (not measured
 at 40), with four and then two .156, .088, .052, .029 (`benchmarks/search_quality.py --portfolio`)."""
 
+_LEADING = 4
+"""So many of the learned configurations lead cohorts, where trials start by cohorts."""
 _TELLING_SHARE = 0.5
 """Of the opening, so much must be measured before more is started: to wait for all would leave workers idle for the
 slowest."""
@@ -121,6 +123,14 @@ class Opening:
                 return self.point(step.label, step.columns, index, step.count, records=records)
         return None
 
+    def leading(self, records: Sequence[TrialRecord]) -> Start | None:
+        """What leads the first cohorts: the default configuration, then the first of those learned; then None."""
+        trials = trials_of(records)
+        if trials.total(self._num_done) == 0:
+            return self._start(self._cube.default, DEFAULT)
+        done = trials.total(_is_learned)
+        return self._start(self._learned[done], PORTFOLIO) if done < min(_LEADING, len(self._learned)) else None
+
     def columns_of(self, start: Start) -> NDArray[np.bool_] | None:
         """The columns of the pass that a trial belongs to, shape (columns,); None for the default configuration."""
         step = next((p for p in self.passes if p.label == start.tier), None)
@@ -196,6 +206,10 @@ class Opening:
 @cache
 def _num_outside(tiers: frozenset[str]) -> Callable[[TrialRecord], bool]:
     return lambda record: record.tier not in tiers
+
+
+def _is_learned(record: TrialRecord) -> bool:
+    return record.tier == PORTFOLIO
 
 
 @cache

@@ -68,6 +68,8 @@ class Response:
         self._points = trials
         self._trials: Pool | None = None
         self._candidates: Pool | None = None
+        self._drawn_by: Candidates | None = None
+        """Those of the pool."""
 
     def believe(self, points: Array) -> None:
         """Take pending configurations, shape (pending, columns), to turn out as predicted.
@@ -104,7 +106,8 @@ class Response:
             tried: Points of all trials, pending ones included, shape (trials, columns).
             bases: The points among which the best are looked for, to draw others around; all if left out.
         """
-        if self._candidates is None:
+        if self._candidates is None or self._drawn_by is not candidates:
+            self._drawn_by = candidates
             bases = tried if bases is None else bases
             best_first = np.argsort(-self.appraise(bases).mean, kind="stable")
             drawn = [

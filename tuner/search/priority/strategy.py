@@ -15,6 +15,7 @@ import numpy as np
 from tuner.records import Direction, Params, TrialRecord, TrialState
 from tuner.search.distinct import Key
 from tuner.search.observe import best_of, values_at_rungs
+from tuner.search.priority.cohorts import CohortStrategy
 from tuner.search.priority.explorer import Explorer, Session
 from tuner.search.priority.opening import Wait
 from tuner.search.request import Request, with_rungs
@@ -222,6 +223,8 @@ def make_strategy(request: Request) -> tuple[Strategy, int]:
         learned=request.learned,
         is_thrifty=not request.asked.synchronous,
     )
+    if request.pruner is None and request.cohorts is not None:
+        return CohortStrategy(explorer, request.cohorts), request.epochs
     if request.pruner is None:
         return PriorityStrategy(explorer), rungs[0]
     return with_rungs(request, _PriorityProposer(explorer))
