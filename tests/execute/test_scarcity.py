@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from tests.contracts.executor_contract import drain, ends
 from tests.execute.sweeps import local_executor, make_job, small_sweep, user_sweep
 from tuner.errors import DataError, TunerError, memory_error_in
+from tuner.execute import scarcity
 from tuner.execute.devices import WorkerPlace
 from tuner.execute.inline import InlineExecutor
 from tuner.execute.local import LocalExecutor
@@ -83,7 +85,20 @@ def test_the_container_limits_or_the_machine(
 def test_a_ulimit_below_them_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = {resource.RLIMIT_AS: 1_700_000_000, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
     monkeypatch.setattr(resource, "getrlimit", lambda which: (limits[which], resource.RLIM_INFINITY))
-    assert limit_with(tmp_path, files={}, membership="") == MemoryLimit(1.7e9, "`ulimit -v` allows each process 1.7 GB")
+    assert limit_with(tmp_path, files={}, membership="") == MemoryLimit(
+        1.7e9, "`ulimit -v` allows each process 1.7 GB", of_each=True
+    )
+
+
+def test_fewer_workers_are_no_remedy_for_a_limit_of_each_process(
+    no_ulimit: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for of_each in (False, True):
+        limit = MemoryLimit(1.7e9, "a limit", of_each=of_each)
+        monkeypatch.setattr(scarcity, "memory_limit", partial(lambda found: found, limit))
+        loaded = no_memory_to_load(sweep(tmp_path), num_workers=4, limit=limit)
+        for said in (loaded, no_memory_to_train(sweep(tmp_path), said="MemoryError")):
+            assert ("--workers 1" in said) is not of_each
 
 
 def test_nothing_is_said_of_a_limit_that_is_not_known(no_ulimit: None, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class MemoryLimit:
 
     num_bytes: float
     words: str
+    of_each: bool = False
+    """Whether each process has its own, so that fewer of them leave no more for one."""
 
 
 def memory_limit(*, root: Path = ROOT, membership: Path = MEMBERSHIP, meminfo: Path = MEMINFO) -> MemoryLimit | None:
@@ -42,7 +44,7 @@ def memory_limit(*, root: Path = ROOT, membership: Path = MEMBERSHIP, meminfo: P
     for name, option in (("RLIMIT_AS", "v"), ("RLIMIT_DATA", "d")):
         soft = resource.getrlimit(getattr(resource, name))[0]
         if soft != resource.RLIM_INFINITY:
-            found.append(MemoryLimit(soft, f"`ulimit -{option}` allows each process {_shown(soft)}"))
+            found.append(MemoryLimit(soft, f"`ulimit -{option}` allows each process {_shown(soft)}", of_each=True))
     groups = [_number(folder / file) for folder in folders_of("memory", root=root, membership=membership)
               for file in ("memory.max", "memory.limit_in_bytes")]  # fmt: skip
     allowed = min((number for number in groups if number is not None), default=math.inf)
@@ -104,7 +106,7 @@ def no_memory_to_load(spec: SweepSpec, *, num_workers: int, limit: MemoryLimit |
     return _line(
         f"there is not enough memory to load {spec.data.source}{_size(spec)}{workers}{cause}",
         [
-            *(["--workers 1"] if num_workers > 1 else []),
+            *(["--workers 1"] if num_workers > 1 and not _is_of_each(limit) else []),
             *_with_less(spec, streamed=True),
         ],
         limit,
@@ -118,10 +120,11 @@ def no_memory_to_train(spec: SweepSpec, *, said: str) -> str:
         spec: The sweep file.
         said: The error.
     """
+    limit = memory_limit()
     return _line(
         f"there is not enough memory to train it on {spec.data.source}{_size(spec)} ({said})",
-        what_takes_less(spec, several=True, loads=False),
-        memory_limit(),
+        what_takes_less(spec, several=not _is_of_each(limit), loads=False),
+        limit,
     )
 
 
@@ -183,6 +186,10 @@ def _with_less(spec: SweepSpec, *, streamed: bool) -> list[str]:
 
     ways = [*([left_on_disk] if streamed else []), made_smaller]
     return [said for way in ways if (said := way(spec.data, root=Path(spec.root)))]
+
+
+def _is_of_each(limit: MemoryLimit | None) -> bool:
+    return limit is not None and limit.of_each
 
 
 def _line(what: str, remedies: Sequence[str], limit: MemoryLimit | None) -> str:
