@@ -24,7 +24,7 @@ from tuner.records import (
     TrialInterrupted,
     TrialJob,
 )
-from tuner.spec.model import DataSpec, SweepSpec
+from tuner.spec.model import DataSpec, SearchSpec, SweepSpec
 
 FACTS = TaskFacts(
     metric="accuracy",
@@ -182,3 +182,24 @@ def test_what_waits_is_told_of_when_all_is_interrupted(tmp_path: Path) -> None:
     told = [event.trial for event in pool.events(0.0) if isinstance(event, TrialInterrupted)]
     assert sorted(told) == sorted(set(range(40)) - given)
     assert pool.room() == 0
+
+
+def test_a_gpu_that_has_nothing_to_do_is_given_a_whole_cohort(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, workers=2)
+    pool.spec = pool.spec.model_copy(update={"search": SearchSpec(trials=64)})
+    calibration = {"overhead_seconds": 5e-6, "flops_per_second": 2e13}
+    for process in pool.processes:
+        process.inbox = deque([("ready", replace(FACTS, device="cuda:0", calibration=calibration))])
+    assert pool.facts
+    pool.events(0.0)
+    assert pool.room() == 18
+    pool.submit(
+        [replace(job(n), params={"batch_size": 64 if n < 9 else 128, "hidden_units": 16 + n}) for n in range(18)]
+    )
+    assert [[j.trial for j in process.given] for process in pool.processes] == [[*range(9)], [*range(9, 18)]]
+    pool.processes[0].inbox.append(("events", [event for trial in range(8) for event in ends(trial)]))
+    pool.events(0.0)
+    assert pool.room() == 0  # one of them still trains
+    pool.processes[0].inbox.append(("events", ends(8)))
+    pool.events(0.0)
+    assert pool.room() == 9

@@ -214,7 +214,8 @@ class Planner:
     def next_cohort(self, pending: Waiting, *, idle: int) -> Cohort | None:
         """The jobs that an idle worker should take: of the group with the most work left, an even share.
 
-        With few groups a group is shared among the idle workers; with many, groups go to workers whole.
+        With few groups a group is shared among the idle workers; with many, or where whole cohorts are asked for,
+        groups go to workers whole.
 
         Args:
             pending: The jobs that nobody has.
@@ -223,7 +224,8 @@ class Planner:
         if not pending:
             return None
         group = pending.with_most_work()
-        share = len(group) if pending.num_groups >= 2 * idle else -(-len(group) // idle)
+        is_whole = pending.num_groups >= 2 * idle or self.cohorts is not None
+        share = len(group) if is_whole else -(-len(group) // idle)
         # Trials with many epochs left first, so that the rest of the cohort is not held up by a late start.
         chosen = self.joining(sorted(group, key=lambda p: -p.job.to_epoch), most=share)
         return Cohort(tuple(chosen), self.seconds(chosen))
