@@ -79,6 +79,14 @@ def test_epochs_of_finalists_count_and_those_that_pausing_spares_do_not() -> Non
         assert 40 < expected_epochs(sweep(trials=24, **search)) < 24 * 20
 
 
+def test_whole_cohorts_on_a_gpu_are_trained_in_full() -> None:
+    data = {"input_shape": [64], "num_outputs": 10, "num_train": 1000, "num_dev": 300}
+    gpu = replace(FACTS, data=data, device="cuda:0", calibration={"overhead_seconds": 5e-6, "flops_per_second": 2e13})
+    spec = sweep(trials=24, strategy="priority")
+    assert expected_epochs(spec, gpu) == 24 * 20
+    assert expected_epochs(spec, replace(gpu, device="cpu")) == expected_epochs(spec)
+
+
 @pytest.mark.slow
 def test_a_long_search_is_played_through_in_part() -> None:
     short, long = (expected_epochs(sweep(trials=trials, pruner="median")) for trials in (200, 2000))

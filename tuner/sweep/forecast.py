@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.execute.facts import TaskFacts
 from tuner.execute.foreseen import Plan
+from tuner.execute.planner import Planner
 from tuner.execute.preflight import Preflight
 from tuner.execute.scarcity import what_takes_less
 from tuner.execute.scripted import ScriptedExecutor
@@ -75,7 +77,7 @@ def forecast(spec: SweepSpec, found: Preflight, planned: Plan) -> Forecast:
         found: What was measured.
         planned: Its trials on all workers, if each trained all its epochs.
     """
-    epochs = expected_epochs(spec)
+    epochs = expected_epochs(spec, found.facts)
     share = epochs / (planned.trials * spec.training.epochs)
     return Forecast(
         start=found.start_seconds,
@@ -87,14 +89,16 @@ def forecast(spec: SweepSpec, found: Preflight, planned: Plan) -> Forecast:
     )
 
 
-def expected_epochs(spec: SweepSpec) -> int:
+def expected_epochs(spec: SweepSpec, facts: TaskFacts | None = None) -> int:
     """How many epochs the search and its finalists train, if no trial is stopped early by itself.
 
-    A search that pauses or gives up trials is played through, against a made-up course of training.
+    A search that pauses or gives up trials is played through, against a made-up course of training; one that starts
+    whole cohorts, where it is known by the facts of the machine, does neither.
     """
     search, epochs = spec.search, spec.training.epochs
     finalists = 0 if spec.finalists is None else min(spec.finalists.count, search.trials) * spec.finalists.seeds
     pauses = search.pruner not in (None, "none") or (search.strategy == "priority" and search.pruner is None)
+    pauses = pauses and (facts is None or Planner(spec, facts, num_workers=1).cohorts is None)
     trained = _played(spec) if pauses else search.trials * epochs
     if search.stop is not None and search.stop.epochs is not None:
         trained = min(trained, search.stop.epochs)
