@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.contracts.executor_contract import drain, ends
+from tests.execute.processes import parent_of
 from tests.execute.sweeps import local_executor, make_job, small_sweep, user_sweep
 from tuner.errors import DataError, TunerError, memory_error_in
 from tuner.execute import scarcity
@@ -160,10 +163,14 @@ def test_what_the_kernel_kills_is_counted(tmp_path: Path) -> None:
     counter = tmp_path / "memory" / "jobs" / "memory.oom_control"
     counter.parent.mkdir(parents=True)
     counter.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
-    kills = KernelKills(**files)
+    now = 100.0
+    kills = KernelKills(**files, clock=lambda: now)
     assert kills.came() is False
-    counter.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    counter.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
     assert kills.came() is True
+    now += 0.1  # asked of the second of two that were killed together
+    assert kills.came() is True
+    now += 10
     assert kills.came() is False
 
 
@@ -198,6 +205,26 @@ def test_a_worker_that_the_kernel_killed_in_training_names_memory(
     assert failed.retryable
     assert "SIGKILL (9), by the kernel, since memory had come to its end" in failed.message
     assert "a smaller batch_size or network" in failed.message
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(("by_kernel", "said"), [
+    (True, "its process was killed, and that which had forked it, by the kernel, since memory had come to its end"),
+    (False, "its process ended, and nobody knows how"),
+])  # fmt: skip
+def test_a_worker_that_was_killed_with_its_fork_server_names_memory_where_the_kernel_did_it(
+    by_kernel: bool, said: str, start: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KernelKills, "came", lambda self: by_kernel)
+    executor = start(epochs=200, slow=0.5)
+    job = make_job(tmp_path / "small", 0, to_epoch=200)
+    executor.submit([job])
+    executor.events(30.0)
+    os.kill(parent_of(executor.workers[0].process.pid), signal.SIGKILL)
+    failed = ends(drain(executor, [job]))[0]
+    assert isinstance(failed, TrialFailed)
+    assert said in failed.message
+    assert ("a smaller batch_size or network" in failed.message) is by_kernel
 
 
 def test_an_error_of_memory_is_found_below_others() -> None:
@@ -306,6 +333,7 @@ from pathlib import Path
 import numpy as np
 import pandas, sklearn.ensemble, sklearn.linear_model  # or else they are loaded under the limit, which not all bear
 from tests.contracts.executor_contract import drain, ends
+from tests.execute.processes import parent_of
 from tests.execute.sweeps import make_job, small_sweep
 from tuner.errors import DataError
 from tuner.execute.inline import InlineExecutor

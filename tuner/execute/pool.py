@@ -334,7 +334,8 @@ class WorkerPool(ABC):
         self._pending.add(planned for keeper, planned in self._bound if keeper is worker)
         self._bound = [(keeper, planned) for keeper, planned in self._bound if keeper is not worker]
         reason, cause, from_outside = worker.process.bury()
-        if worker.process.was_killed and worker.jobs and not worker.stalled and not worker.overtime:
+        was_at_work = bool(worker.jobs) or worker.is_checking
+        if worker.process.was_killed and was_at_work and not worker.stalled and not worker.overtime:
             cause = killed_in_training(
                 self.spec, num_workers=self._beside(worker), said=cause, scarcity=worker.process.scarcity
             )

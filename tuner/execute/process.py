@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -143,16 +144,19 @@ class WorkerProcess:
 
     @property
     def was_killed(self) -> bool:
-        """Whether SIGKILL has ended it."""
-        return self._process.exitcode == -signal.SIGKILL
+        """Whether SIGKILL has ended it; it may have ended the fork server, too, and with that what was known of it."""
+        return self._process.exitcode == -signal.SIGKILL or (
+            self.died_with_its_server and self.scarcity.by_kernel is True
+        )
 
     @property
     def died_with_its_server(self) -> bool:
         """Whether the fork server has died, too, and nobody knows which of the two was first."""
         return self._process.exitcode == _UNKNOWN_EXIT
 
-    @property
+    @cached_property
     def scarcity(self) -> Scarcity:
+        """Of memory when it died."""
         return Scarcity(self._kernel_kills.came(), memory_limit())
 
     def send(self, *message: Any) -> None:
@@ -201,6 +205,8 @@ class WorkerProcess:
         self.connection.close()
         code = self._process.exitcode
         assert code is not None
+        if code == _UNKNOWN_EXIT and self.was_killed:
+            return FailureReason.KILLED, "its process was killed, and that which had forked it", True
         return _cause_of_death(code)
 
 

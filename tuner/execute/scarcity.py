@@ -6,7 +6,8 @@ import math
 import os
 import re
 import resource
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ _VMSTAT = Path("/proc/vmstat")
 _ALLOCATION = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 """In what PyTorch says on a CPU."""
 _SMALLER = "a smaller batch_size or network"
+_TOGETHER_SECONDS = 2.0
+"""Within so long of each other processes are taken to be killed for one reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,20 @@ def memory_limit(*, root: Path = ROOT, membership: Path = MEMBERSHIP, meminfo: P
 class KernelKills:
     """Notices whether the kernel kills processes for want of memory."""
 
-    def __init__(self, *, root: Path = ROOT, membership: Path = MEMBERSHIP, vmstat: Path = _VMSTAT) -> None:
+    def __init__(
+        self, *, root: Path = ROOT, membership: Path = MEMBERSHIP, vmstat: Path = _VMSTAT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         """Begin to count; see `memory_limit`.
 
         Args:
             root: Where control groups are mounted.
             membership: Which of them this process is in.
             vmstat: What Linux has counted on the whole machine.
+            clock: In seconds.
         """
+        self._clock = clock
+        self._noticed_at = -math.inf
         folders = folders_of("memory", root=root, membership=membership)
         self._files = [
             vmstat,
@@ -75,9 +84,11 @@ class KernelKills:
         self._before = self._counted()
 
     def came(self) -> bool | None:
-        """Whether it has killed any since it was last asked; None where it does not tell."""
+        """Whether it has killed any since it was last asked, or just before; None where it does not tell."""
         before, self._before = self._before, self._counted()
-        return None if not self._before else any(count > before.get(file, 0) for file, count in self._before.items())
+        if any(count > before.get(file, 0) for file, count in self._before.items()):
+            self._noticed_at = self._clock()
+        return self._clock() - self._noticed_at < _TOGETHER_SECONDS if self._before else None
 
     def _counted(self) -> dict[Path, int]:
         return {file: count for file in self._files if (count := counter_in(file, "oom_kill")) is not None}
