@@ -19,6 +19,7 @@ from tuner.spec.model import SweepSpec
 from tuner.spec.space import Space
 from tuner.store.memory import MemoryStore
 from tuner.sweep.loop import Sweep
+from tuner.sweep.needs import needed_memory
 from tuner.sweep.stop import StopRequest
 from tuner.sweep.watcher import Watcher
 
@@ -144,13 +145,6 @@ def memory_text(spec: SweepSpec, found: Preflight, *, num_workers: int, free_byt
     if free_bytes is not None and needed > free_bytes:
         text += f": too little; what takes less: {'; '.join(what_takes_less(spec, several=num_workers > 1))}"
     return text
-
-
-def needed_memory(num_bytes: int, *, num_workers: int, free_bytes: int | None) -> str:
-    """What memory all processes together need, and what there is."""
-    workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
-    free = "" if free_bytes is None else f", {free_bytes / 1e9:.1f} GB are free"
-    return f"needs about {num_bytes / 1e9:.1f} GB with {workers}{free}"
 
 
 def shown_seconds(seconds: float) -> str:

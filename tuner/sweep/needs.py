@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from tuner.execute.free_memory import free_bytes, taken_bytes
 from tuner.records import EpochResult, TrialRecord
-from tuner.sweep.forecast import needed_memory
 from tuner.sweep.watcher import Watcher
 
 
@@ -28,3 +27,10 @@ class MemoryNeed(Watcher):
         if (taken := taken_bytes()) is not None:
             said = needed_memory(taken, num_workers=self._num_workers, free_bytes=free_bytes())
             self._say(f"memory: {said} beside that")
+
+
+def needed_memory(num_bytes: int, *, num_workers: int, free_bytes: int | None) -> str:
+    """What memory all processes together need, and what there is."""
+    workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
+    free = "" if free_bytes is None else f", {free_bytes / 1e9:.1f} GB are free"
+    return f"needs about {num_bytes / 1e9:.1f} GB with {workers}{free}"
