@@ -19,6 +19,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,10 @@ def _listen() -> None:
             study = "finalists" if record.tier == "finalist" else "trials"
             with Path(f"heard of {self._path.parent.stat().st_ino}").open("a") as file:
                 file.write("".join(f"{study} {record.number} {result.epoch}\n" for result in results))
+
+        def said(self, line: str) -> None:
+            with suppress(OSError):  # of a full disk: a listener that fails is left out, and this one is to hear on
+                super().said(line)
 
     run.LogFile = Listener  # type: ignore[misc]
 
