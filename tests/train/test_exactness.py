@@ -163,8 +163,9 @@ REFERENCE: Sequence[tuple[str, Mapping[str, object], float]] = (
     ("sgd, linear", {"model": "linear"}, 1e-5),
     ("sgd, layer norm", {"settings": {"hidden_units": 37, "norm": "layer"}}, 2e-5),
     ("sgd, residual", {"settings": {"hidden_layers": 3, "residual": True}}, 2e-5),
-    # A sum that is rounded otherwise is now and then positive where the other one is not.
-    ("sgd, resnet", {"model": "resnet", "settings": {"channels": 4}}, 2e-3),
+    # Without ReLU, since of so many sums one that is rounded otherwise is now and then positive where the other is not;
+    # biases before its batch norms are rounding alone, some 1e-7.
+    ("sgd, resnet", {"model": "resnet", "settings": {"channels": 4, "activation": "tanh"}}, 1e-3),
     ("sgd, user module", {"model": TWO_LAYERS}, 1e-5),
     ("sgd, augmented", {"augment": 0.5, "augment_noise": True, "input_dropout": 0.1}, 1e-5),
     ("sgd, max norm", {"max_norm": 0.7, "dropout_last": 0.4, "init": "orthogonal", "schedule": "one_cycle"}, 1e-5),
