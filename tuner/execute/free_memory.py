@@ -61,5 +61,5 @@ def taken_bytes(*, processes: Path = Path("/proc")) -> int | None:
         family += children.get(pid, [])
         with suppress(OSError, ValueError, LookupError):
             lines = (line.split() for line in (processes / str(pid) / "smaps_rollup").read_text().splitlines())
-            taken += 1024 * int(next(words[1] for words in lines if words[0] == "Pss:"))
+            taken += 1024 * sum(int(words[1]) for words in lines if words[0] == "Pss:")
     return taken or None
